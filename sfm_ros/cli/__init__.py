@@ -1,0 +1,1 @@
+"""Command line programs, one a file."""

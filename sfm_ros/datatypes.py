@@ -1,0 +1,286 @@
+"""What flows through the run time: frames, calibrations, transforms, predictions, estimates.
+
+All types are frozen and keyword-only; the arrays inside are read-only, so that a value handed to
+another thread cannot change under it. This module imports nothing else of the project but errors.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from sfm_ros.errors import CalibrationError, ImageError
+
+FloatArray = npt.NDArray[np.float64]
+DepthMap = npt.NDArray[np.float32]
+RgbImage = npt.NDArray[np.uint8]
+
+OPTICAL_FRAME = "camera_optical"
+"""Frame id of a camera whose messages or files name none."""
+
+
+def read_only(array: npt.NDArray) -> npt.NDArray:
+    """A view of ``array`` that cannot be written through (the caller's own array stays writable)."""
+    view = array.view()
+    view.setflags(write=False)
+    return view
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class CameraIntrinsics:
+    """A pinhole camera in pixels, with pixel centres at integers.
+
+    Attributes:
+        width, height: image size the numbers hold for.
+        fx, fy, cx, cy: entries of K. They describe the *raw* picture where there is distortion.
+        distortion_model: ROS name: ``plumb_bob``, ``rational_polynomial`` or ``equidistant``.
+        distortion: coefficients in the model's own order; empty or zero means none.
+        R: (3, 3) rotation from the raw to the rectified camera, or None for identity.
+        P: (3, 4) projection of the rectified picture, or None to keep K.
+    """
+
+    width: int
+    height: int
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    distortion_model: str = "plumb_bob"
+    distortion: tuple[float, ...] = ()
+    R: FloatArray | None = None
+    P: FloatArray | None = None
+
+    def __post_init__(self) -> None:
+        numbers = [self.fx, self.fy, self.cx, self.cy, *self.distortion]
+        for matrix in (self.R, self.P):
+            numbers.extend([] if matrix is None else np.ravel(matrix))
+        if not np.all(np.isfinite(numbers)):
+            raise CalibrationError(
+                f"the calibration holds a number that is not finite (fx={self.fx}, fy={self.fy}, "
+                f"cx={self.cx}, cy={self.cy}, D={list(self.distortion)}); calibrate the camera again"
+            )
+        if self.fx <= 0 or self.fy <= 0:
+            raise CalibrationError(
+                f"the focal length is fx={self.fx}, fy={self.fy}, expected positive numbers; the "
+                "camera is not calibrated (a driver without calibration publishes zeros)"
+            )
+        if self.width <= 0 or self.height <= 0:
+            raise CalibrationError(
+                f"the calibration is for a {self.width}x{self.height} image, expected a positive size"
+            )
+
+    @property
+    def K(self) -> FloatArray:
+        """(3, 3) camera matrix."""
+        return np.array([[self.fx, 0.0, self.cx], [0.0, self.fy, self.cy], [0.0, 0.0, 1.0]])
+
+    @property
+    def is_distorted(self) -> bool:
+        """Whether any distortion coefficient differs from zero."""
+        return any(value != 0.0 for value in self.distortion)
+
+    def resized(self, width: int, height: int) -> CameraIntrinsics:
+        """The camera of this picture scaled to ``width`` x ``height``: c -> (c + 0.5) s - 0.5."""
+        sx, sy = width / self.width, height / self.height
+        return replace(
+            self,
+            width=width,
+            height=height,
+            fx=self.fx * sx,
+            fy=self.fy * sy,
+            cx=(self.cx + 0.5) * sx - 0.5,
+            cy=(self.cy + 0.5) * sy - 0.5,
+            P=None if self.P is None else _scale_projection(self.P, sx, sy),
+        )
+
+    def cropped(self, x: float, y: float, width: int, height: int) -> CameraIntrinsics:
+        """The camera of the part of this picture whose top left pixel is (x, y)."""
+        shift = np.array([[1.0, 0.0, -x], [0.0, 1.0, -y], [0.0, 0.0, 1.0]])
+        return replace(
+            self,
+            width=width,
+            height=height,
+            cx=self.cx - x,
+            cy=self.cy - y,
+            P=None if self.P is None else shift @ self.P,
+        )
+
+    def flipped(self) -> CameraIntrinsics:
+        """The camera of this picture mirrored left to right. Only for pictures without distortion."""
+        if self.is_distorted or self.R is not None:
+            raise CalibrationError(
+                "cannot mirror the calibration of a distorted or unrectified camera; rectify first"
+            )
+        P = None
+        if self.P is not None:
+            P = np.array(self.P, dtype=np.float64)
+            P[0, 2] = self.width - 1 - P[0, 2]
+            P[0, 3] = -P[0, 3]
+        return replace(self, cx=self.width - 1 - self.cx, P=P)
+
+
+def _scale_projection(P: FloatArray, sx: float, sy: float) -> FloatArray:
+    scale = np.array([[sx, 0.0, 0.5 * sx - 0.5], [0.0, sy, 0.5 * sy - 0.5], [0.0, 0.0, 1.0]])
+    return scale @ P
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Frame:
+    """One picture with its time and calibration.
+
+    Attributes:
+        stamp_ns: time of exposure, integer nanoseconds.
+        rgb: (H, W, 3) uint8, RGB order, read-only.
+        intrinsics: calibration of exactly this picture.
+        frame_id: name of the camera's optical frame (x right, y down, z forward).
+    """
+
+    stamp_ns: int
+    rgb: RgbImage
+    intrinsics: CameraIntrinsics
+    frame_id: str = OPTICAL_FRAME
+
+    def __post_init__(self) -> None:
+        if self.rgb.ndim != 3 or self.rgb.shape[2] != 3 or self.rgb.dtype != np.uint8:
+            raise ImageError(
+                f"the picture has shape {self.rgb.shape} and type {self.rgb.dtype}, expected "
+                "(height, width, 3) uint8"
+            )
+        height, width = self.rgb.shape[:2]
+        if (width, height) != (self.intrinsics.width, self.intrinsics.height):
+            raise CalibrationError(
+                f"the image is {width}x{height} but its calibration is for "
+                f"{self.intrinsics.width}x{self.intrinsics.height}; publish the camera_info of the "
+                "picture as it is sent (a resizing node must scale both)"
+            )
+        object.__setattr__(self, "rgb", read_only(self.rgb))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class RigidTransform:
+    """A rigid transform that knows its frames: ``p_to = matrix @ p_from``."""
+
+    to: str
+    from_: str
+    matrix: FloatArray
+
+    def __post_init__(self) -> None:
+        if self.matrix.shape != (4, 4):
+            raise ValueError(f"a rigid transform is a (4, 4) matrix, not {self.matrix.shape}")
+        object.__setattr__(self, "matrix", read_only(np.asarray(self.matrix, dtype=np.float64)))
+
+    def __matmul__(self, other: RigidTransform) -> RigidTransform:
+        if self.from_ != other.to:
+            raise ValueError(
+                f"cannot chain T_{self.to}_{self.from_} with T_{other.to}_{other.from_}: the inner "
+                f"frames '{self.from_}' and '{other.to}' differ"
+            )
+        return RigidTransform(to=self.to, from_=other.from_, matrix=self.matrix @ other.matrix)
+
+    def inverse(self) -> RigidTransform:
+        """T_from_to of this T_to_from."""
+        R, t = self.matrix[:3, :3], self.matrix[:3, 3]
+        inverse = np.eye(4)
+        inverse[:3, :3] = R.T
+        inverse[:3, 3] = -R.T @ t
+        return RigidTransform(to=self.from_, from_=self.to, matrix=inverse)
+
+
+class TrackingStatus(enum.Enum):
+    """Where the odometry stands; the reasons beside it say why."""
+
+    WAITING_FOR_CALIBRATION = "waiting_for_calibration"
+    INITIALIZING = "initializing"
+    TRACKING = "tracking"
+    DEGRADED = "degraded"
+    LOST = "lost"
+
+
+class Reason(enum.Enum):
+    """Why the status is not simply TRACKING."""
+
+    NO_CALIBRATION = "no_calibration"
+    WINDOW_NOT_FULL = "window_not_full"
+    DUPLICATE_STAMP = "duplicate_stamp"
+    TIME_REVERSED = "time_reversed"
+    GAP = "gap"
+    CALIBRATION_CHANGED = "calibration_changed"
+    NON_FINITE_OUTPUT = "non_finite_output"
+    IMPROPER_ROTATION = "improper_rotation"
+    FLAT_DEPTH = "flat_depth"
+    IMPLAUSIBLE_MOTION = "implausible_motion"
+    IMPLAUSIBLE_ROTATION = "implausible_rotation"
+
+
+class ScaleSource(enum.Enum):
+    """Who claims that a length is in metres."""
+
+    UNKNOWN = "unknown"
+    FIXED = "fixed"
+    CAMERA_HEIGHT = "camera_height"
+    EXTERNAL = "external"
+    MODEL = "model"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScaleState:
+    """Factor from network units to published units, and who vouches for it."""
+
+    value: float = 1.0
+    source: ScaleSource = ScaleSource.UNKNOWN
+    spread: float = float("nan")
+    age_s: float = float("nan")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Prediction:
+    """What an engine says of one window.
+
+    Attributes:
+        depth: (h, w) float32 along +z in network units, on the grid of the model's input.
+        T_prev_curr: (4, 4) float64, maps points of the newest camera into the one before it.
+        inference_ns: time spent in the engine.
+    """
+
+    depth: DepthMap
+    T_prev_curr: FloatArray
+    inference_ns: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "depth", read_only(self.depth))
+        object.__setattr__(self, "T_prev_curr", read_only(self.T_prev_curr))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class OdometryEstimate:
+    """Everything one step has to say; the node publishes from nothing else.
+
+    Attributes:
+        stamp_ns: stamp of the frame this estimate belongs to.
+        frame_id: the camera's optical frame.
+        status, reasons: whether to trust it, and why not.
+        T_odom_camera: (4, 4) pose of the camera in the optical odom frame, or None before the first.
+        T_prev_curr: (4, 4) increment integrated in this step, or None where none was.
+        dt_ns: time between the two frames of ``T_prev_curr``; 0 where there is none.
+        covariance: (6, 6) of the pose, order x y z rotation-x rotation-y rotation-z, optical axes.
+        depth: (h, w) float32, scaled, NaN where invalid, or None.
+        depth_intrinsics: calibration of the depth grid, or None.
+        scale: what the units of translation and depth are, and by whose word.
+        timings_ns: time of each stage of the step, by its name.
+    """
+
+    stamp_ns: int
+    frame_id: str
+    status: TrackingStatus
+    reasons: tuple[Reason, ...] = ()
+    T_odom_camera: FloatArray | None = None
+    T_prev_curr: FloatArray | None = None
+    dt_ns: int = 0
+    covariance: FloatArray = field(default_factory=lambda: np.zeros((6, 6)))
+    depth: DepthMap | None = None
+    depth_intrinsics: CameraIntrinsics | None = None
+    scale: ScaleState = field(default_factory=ScaleState)
+    timings_ns: dict[str, int] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""Inference engines: each file alone imports its own library."""

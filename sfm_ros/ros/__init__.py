@@ -1,0 +1,1 @@
+"""The rim: the only folder that imports rclpy and message packages."""

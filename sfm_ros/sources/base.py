@@ -1,0 +1,37 @@
+"""What every source of frames offers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from sfm_ros.datatypes import DepthMap, FloatArray, Frame
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class SourceItem:
+    """A frame with the truth about it, where there is any.
+
+    Attributes:
+        frame: picture, stamp and calibration.
+        T_world_camera: (4, 4) pose of the optical camera frame in a fixed frame, metres; or None.
+        depth_m: (H, W) float32 metres along +z on the grid of the picture, 0 or NaN where unknown;
+            or None.
+    """
+
+    frame: Frame
+    T_world_camera: FloatArray | None = None
+    depth_m: DepthMap | None = None
+
+
+class Source(Protocol):
+    """A finite sequence of frames in order of time."""
+
+    name: str
+
+    def __len__(self) -> int:
+        """How many frames there are."""
+
+    def __iter__(self) -> Iterator[SourceItem]:
+        """The frames, in order of time, decoded one at a time."""

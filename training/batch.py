@@ -1,0 +1,70 @@
+"""The unit of training: windows of N frames, on one device.
+
+Shape letters, here and all over training: b batch, n frames of a window, s sources (n - 1), h w rows
+and columns. Colours are RGB in [0, 1]. Pixel centres are integers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Batch:
+    """Windows for one step.
+
+    Attributes:
+        rgb_bn3hw: float in [0, 1], frames in order of time.
+        rgb_clean_bn3hw: the same without colour augmentation; what the photometric loss compares.
+        K_b33: intrinsics of this grid.
+        depth_target_b1hw: true depth of the target frame in metres, 0 where unknown; or None.
+        T_source_target_bs44: true motion, sources in order of time; or None.
+        has_truth_b: 1.0 for the windows whose depth and motion are true, else 0.0; or None.
+    """
+
+    rgb_bn3hw: Tensor
+    rgb_clean_bn3hw: Tensor
+    K_b33: Tensor
+    depth_target_b1hw: Tensor | None = None
+    T_source_target_bs44: Tensor | None = None
+    has_truth_b: Tensor | None = None
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on another device."""
+        moved = {
+            f.name: value.to(device)
+            for f in fields(self)
+            if (value := getattr(self, f.name)) is not None
+        }
+        return replace(self, **moved)
+
+
+def target_index(sequence_length: int) -> int:
+    """Which frame of a window is the target: the middle one (of two, the newer)."""
+    return sequence_length // 2
+
+
+def source_indices(sequence_length: int) -> list[int]:
+    """The other frames of a window, in order of time."""
+    return [i for i in range(sequence_length) if i != target_index(sequence_length)]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelOutput:
+    """What the two networks say of one batch.
+
+    Attributes:
+        depths_b1hw: depth of the target frame, finest scale first; scale k has h / 2^k rows.
+        disparities_b1hw: 1 / depth up to a fixed factor, same sizes; what smoothness acts on.
+        T_source_target_bs44: predicted motion, sources in order of time.
+        mask_logits_bshw: explainability before the sigmoid, a source a channel, sizes as the depths;
+            empty where the model has no mask decoder.
+    """
+
+    depths_b1hw: list[Tensor]
+    disparities_b1hw: list[Tensor]
+    T_source_target_bs44: Tensor
+    mask_logits_bshw: list[Tensor]
