@@ -1,0 +1,193 @@
+"""Bytes of a raw or compressed image to an RGB picture; the node and the bag reader both call this.
+
+The encodings are those of `sensor_msgs/Image`. Nothing here knows a message type: callers pass the
+fields. Every result is a fresh array, so a message buffer may be reused by its owner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from sfm_ros.datatypes import RgbImage
+from sfm_ros.errors import ImageError
+
+_Bytes = npt.NDArray[np.uint8]
+_Convert = Callable[[_Bytes, bool], npt.NDArray]
+
+
+def _colour(code: int) -> _Convert:
+    return lambda pixels, _: cv2.cvtColor(pixels, code)
+
+
+def _sixteen_bit_grey(pixels: _Bytes, is_bigendian: bool) -> npt.NDArray:
+    high_byte = pixels[:, :, 0 if is_bigendian else 1]
+    return cv2.cvtColor(np.ascontiguousarray(high_byte), cv2.COLOR_GRAY2RGB)
+
+
+def _bayer(code: int) -> _Convert:
+    def convert(pixels: _Bytes, _: bool) -> npt.NDArray:
+        height, width = pixels.shape[:2]
+        if height < 4 or width < 4:
+            raise ImageError(
+                f"a Bayer image of {width}x{height} is too small to interpolate, expected at least 4x4"
+            )
+        return cv2.cvtColor(pixels, code)
+
+    return convert
+
+
+def _yuv422(code: int) -> _Convert:
+    def convert(pixels: _Bytes, _: bool) -> npt.NDArray:
+        if pixels.shape[1] % 2:
+            raise ImageError(
+                f"a 4:2:2 image has an even width, this one is {pixels.shape[1]} pixels wide"
+            )
+        return cv2.cvtColor(pixels, code)
+
+    return convert
+
+
+# Encoding -> (bytes per pixel, conversion of (H, W) or (H, W, bytes) to RGB).
+# OpenCV names a Bayer pattern by its second row: ROS's RGGB is OpenCV's BayerBG.
+_ENCODINGS: dict[str, tuple[int, _Convert]] = {
+    "rgb8": (3, lambda pixels, _: pixels.copy()),
+    "bgr8": (3, _colour(cv2.COLOR_BGR2RGB)),
+    "8UC3": (3, _colour(cv2.COLOR_BGR2RGB)),
+    "rgba8": (4, _colour(cv2.COLOR_RGBA2RGB)),
+    "bgra8": (4, _colour(cv2.COLOR_BGRA2RGB)),
+    "mono8": (1, _colour(cv2.COLOR_GRAY2RGB)),
+    "8UC1": (1, _colour(cv2.COLOR_GRAY2RGB)),
+    "mono16": (2, _sixteen_bit_grey),
+    "16UC1": (2, _sixteen_bit_grey),
+    "bayer_rggb8": (1, _bayer(cv2.COLOR_BayerBG2RGB)),
+    "bayer_bggr8": (1, _bayer(cv2.COLOR_BayerRG2RGB)),
+    "bayer_gbrg8": (1, _bayer(cv2.COLOR_BayerGR2RGB)),
+    "bayer_grbg8": (1, _bayer(cv2.COLOR_BayerGB2RGB)),
+    "yuv422": (2, _yuv422(cv2.COLOR_YUV2RGB_UYVY)),
+    "uyvy": (2, _yuv422(cv2.COLOR_YUV2RGB_UYVY)),
+    "yuv422_yuy2": (2, _yuv422(cv2.COLOR_YUV2RGB_YUY2)),
+    "yuyv": (2, _yuv422(cv2.COLOR_YUV2RGB_YUY2)),
+}
+
+SUPPORTED_ENCODINGS: tuple[str, ...] = tuple(_ENCODINGS)
+"""Values of ``encoding`` that `decode_raw` accepts."""
+
+
+def decode_raw(
+    data: Any, width: int, height: int, step: int, encoding: str, is_bigendian: bool = False
+) -> RgbImage:
+    """The picture in a raw image message.
+
+    Args:
+        data: the message's bytes: anything with a contiguous buffer (bytes, memoryview, array, ndarray).
+        width, height: size in pixels.
+        step: bytes from the start of one row to the start of the next; padding is skipped.
+        encoding: one of `SUPPORTED_ENCODINGS`. ``8UC3`` is taken as BGR, as OpenCV writes it.
+        is_bigendian: byte order of 16-bit grey; of these only the high byte is kept.
+
+    Returns:
+        (height, width, 3) uint8 RGB, a new contiguous array.
+
+    Raises:
+        ImageError: unknown encoding, no pixels, or a size, step and data length that disagree.
+    """
+    try:
+        bytes_per_pixel, convert = _ENCODINGS[encoding]
+    except (KeyError, TypeError):
+        raise ImageError(
+            f"the image encoding is {encoding!r}, expected one of {', '.join(SUPPORTED_ENCODINGS)}; "
+            "convert the image before publishing it"
+        ) from None
+    buffer = _as_bytes(data)
+    _check_layout(buffer.size, width, height, step, bytes_per_pixel, encoding)
+    row_bytes = width * bytes_per_pixel
+    rows = buffer[: step * height].reshape(height, step)[:, :row_bytes]
+    pixels = rows if bytes_per_pixel == 1 else rows.reshape(height, width, bytes_per_pixel)
+    try:
+        return convert(pixels, bool(is_bigendian))
+    except cv2.error as error:
+        raise ImageError(f"cannot convert a {width}x{height} {encoding} image: {error}") from error
+
+
+def _as_bytes(data: Any) -> _Bytes:
+    try:
+        return np.frombuffer(data, dtype=np.uint8) if len(data) else np.empty(0, np.uint8)
+    except (TypeError, ValueError, BufferError) as error:
+        raise ImageError(
+            f"the image data is a {type(data).__name__}, expected a contiguous buffer of bytes: {error}"
+        ) from error
+
+
+def _check_layout(
+    size: int, width: int, height: int, step: int, bytes_per_pixel: int, encoding: str
+) -> None:
+    if width <= 0 or height <= 0:
+        raise ImageError(f"the image is {width}x{height} pixels, expected a positive size")
+    if step < width * bytes_per_pixel:
+        raise ImageError(
+            f"the image's step is {step} bytes, but a row of {width} {encoding} pixels takes "
+            f"{width * bytes_per_pixel}"
+        )
+    if size < step * height:
+        raise ImageError(
+            f"the image holds {size} bytes, but {height} rows of step {step} take {step * height}; "
+            "the message is truncated or its size is wrong"
+        )
+
+
+def decode_compressed(data: Any, format: str = "") -> RgbImage:
+    """The picture in a compressed image message or an image file held in memory.
+
+    The kind (JPEG, PNG, WebP, BMP, TIFF) is recognised from the bytes; grey becomes RGB. A JPEG, PNG
+    or BMP cut short is an error: OpenCV would fill the missing rows with grey.
+
+    Args:
+        data: the file's bytes: anything with a contiguous buffer.
+        format: the message's ``format`` field, used in messages and to refuse ``compressedDepth``.
+
+    Returns:
+        (height, width, 3) uint8 RGB, a new contiguous array.
+
+    Raises:
+        ImageError: no data, truncated or undecodable data, or compressed depth.
+    """
+    if "compressedDepth" in format:
+        raise ImageError(
+            f"the image format is {format!r}: a depth image; subscribe to the colour camera's topic"
+        )
+    buffer = _as_bytes(data)
+    kind = f"format {format!r}" if format else "no format given"
+    if buffer.size == 0:
+        raise ImageError(f"the compressed image ({kind}) is empty")
+    if _is_cut_short(buffer):
+        raise ImageError(f"the compressed image ({kind}) of {buffer.size} bytes is truncated")
+    try:
+        picture = cv2.imdecode(buffer, cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        raise ImageError(f"cannot decode the compressed image ({kind}): {error}") from error
+    if picture is None:
+        raise ImageError(
+            f"cannot decode the compressed image ({kind}) of {buffer.size} bytes: not a JPEG, PNG, "
+            "WebP, BMP or TIFF picture, or a damaged one"
+        )
+    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+
+
+def _is_cut_short(buffer: _Bytes) -> bool:
+    """Whether a JPEG, PNG or BMP lacks its end."""
+    head = buffer[:6].tobytes()
+    if head.startswith(b"\xff\xd8"):
+        content = buffer.tobytes()
+        # Inside coded data 0xff is always escaped, so this end marker is the picture's own and not
+        # that of a thumbnail in its header.
+        return content.find(b"\xff\xd9", max(content.rfind(b"\xff\xda"), 0)) < 0
+    if head.startswith(b"\x89PNG"):
+        return b"IEND" not in buffer[-64:].tobytes()
+    if head.startswith(b"BM"):
+        return buffer.size < int.from_bytes(head[2:6], "little")
+    return False
