@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Sets up everything and runs what a change must pass. Arguments go to pytest: scripts/test.sh -k geometry
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+prepare_environment test ros-jazzy runtime train dev
+cd "$SFM_ROOT"
+
+failed=()
+check() {
+  local name="$1"
+  shift
+  printf '\n== %s\n' "$name"
+  "$@" || failed+=("$name")
+}
+
+bin="$SFM_VENV/bin"
+check lint "$bin/ruff" check .
+check format "$bin/ruff" format --check .
+check types "$bin/mypy" sfm_ros training
+check tests "$bin/python" -m pytest "$@"
+
+if [ ${#failed[@]} -gt 0 ]; then
+  printf '\nFAILED: %s\n' "${failed[*]}"
+  exit 1
+fi
+printf '\nall passed: lint, format, types, tests\n'
