@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import yaml
+
+from sfm_ros.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,3 +124,193 @@ class TrainConfig:
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     run: RunConfig = field(default_factory=RunConfig)
+
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "network.depth": ("dispnet", "lite"),
+    "objective.smoothness": ("second_order", "edge_aware"),
+    "optim.schedule": ("step", "cosine"),
+    "optim.precision": ("fp32", "bf16"),
+}
+"""Values a text may take, by dotted name."""
+
+RANGES: dict[str, tuple[float, float]] = {
+    "width": (32, 8192),
+    "height": (32, 8192),
+    "network.scales": (1, 6),
+    "network.sequence_length": (2, 9),
+    "network.depth_unit": (1e-6, 1e6),
+    "data.flip_probability": (0, 1),
+    "data.reverse_probability": (0, 1),
+    "data.scale_crop": (1, 4),
+    "data.colour_probability": (0, 1),
+    "data.grey_probability": (0, 1),
+    "data.validation_share": (0, 0.9),
+    "optim.steps": (1, math.inf),
+    "optim.batch_size": (1, math.inf),
+    "optim.learning_rate": (0, math.inf),
+    "optim.encoder_learning_rate": (0, math.inf),
+    "optim.beta1": (0, 0.9999),
+    "optim.decay_every": (0, math.inf),
+    "optim.decay_factor": (0, 1),
+    "optim.gradient_clip": (0, math.inf),
+    "optim.weight_average": (0, 0.99999),
+    "run.threads": (0, 1024),
+    "run.checkpoint_every": (1, math.inf),
+    "run.validate_every": (1, math.inf),
+    "run.scalars_every": (1, math.inf),
+    "run.images_every": (1, math.inf),
+}
+"""Smallest and largest value of the numbers that have one, by dotted name."""
+
+
+def load_config(
+    source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()
+) -> TrainConfig:
+    """Read a recipe.
+
+    Args:
+        source: a YAML file, or the mapping such a file holds (as ``to_dict`` writes it).
+        overrides: ``section.key=value`` texts over it; the value is read as YAML.
+
+    Raises:
+        ConfigError: a key is unknown, a value has the wrong type or lies out of its range.
+    """
+    values = dict(source) if isinstance(source, Mapping) else _read_yaml(Path(source))
+    for text in overrides:
+        values = _with_override(values, text)
+    config = _build(TrainConfig, values, prefix="")
+    _check_together(config)
+    return config
+
+
+def to_dict(config: TrainConfig) -> dict[str, Any]:
+    """Plain nested dictionaries, lists and scalars: what YAML and checkpoints hold."""
+    return _plain(asdict(config))
+
+
+def flat_items(config: TrainConfig) -> dict[str, Any]:
+    """``{"section.key": value}`` of a whole configuration."""
+    items: dict[str, Any] = {}
+    for key, value in to_dict(config).items():
+        if isinstance(value, dict):
+            items.update({f"{key}.{inner}": leaf for inner, leaf in value.items()})
+        else:
+            items[key] = value
+    return items
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the recipe {path}: {error}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"the recipe {path} is not valid YAML: {error}") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"the recipe {path} holds a {type(values).__name__}, expected key: value")
+    return values
+
+
+def _with_override(values: Mapping[str, Any], text: str) -> dict[str, Any]:
+    name, separator, value_text = text.partition("=")
+    keys = name.strip().split(".")
+    if not separator or not all(keys):
+        raise ConfigError(f"'{text}' is not an override; write section.key=value")
+    try:
+        value = yaml.safe_load(value_text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"the value of '{text}' cannot be read as YAML: {error}") from error
+    result = dict(values)
+    level = result
+    for key in keys[:-1]:
+        inner = level.get(key) or {}
+        if not isinstance(inner, Mapping):
+            raise ConfigError(f"'{name}': '{key}' is a value, not a section")
+        level[key] = dict(inner)
+        level = level[key]
+    level[keys[-1]] = value
+    return result
+
+
+def _build(kind: Any, values: Any, prefix: str) -> Any:
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"'{prefix[:-1]}' is {values!r}, expected a section with key: value")
+    hints = get_type_hints(kind)
+    known = [f.name for f in fields(kind)]
+    for key in values:
+        if key not in known:
+            raise ConfigError(
+                f"unknown key '{prefix}{key}'; known here: {', '.join(sorted(known))}"
+            )
+    arguments = {}
+    for name in values:
+        expected, dotted = hints[name], f"{prefix}{name}"
+        if is_dataclass(expected):
+            arguments[name] = _build(expected, values[name], f"{dotted}.")
+        else:
+            arguments[name] = _convert(values[name], expected, dotted)
+    return kind(**arguments)
+
+
+def _convert(value: Any, expected: Any, name: str) -> Any:
+    if expected == float | None:
+        return None if value is None else _convert(value, float, name)
+    if expected in (tuple[str, ...], tuple[float, ...]):
+        if not isinstance(value, (list, tuple)):
+            raise ConfigError(f"'{name}' is {value!r}, expected a list such as [a, b]")
+        kind = expected.__args__[0]
+        return tuple(_convert(item, kind, f"{name}[{i}]") for i, item in enumerate(value))
+    if expected is float:
+        value = _to_float(value, name)
+    elif not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
+        raise ConfigError(
+            f"'{name}' is {value!r} ({type(value).__name__}), expected {expected.__name__}"
+        )
+    _check_value(value, name)
+    return value
+
+
+def _to_float(value: Any, name: str) -> float:
+    # YAML 1.1 reads 2e-4 (no dot) as a text, so texts are tried too.
+    if not isinstance(value, bool) and isinstance(value, (int, float, str)):
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if math.isfinite(number):
+            return number
+    raise ConfigError(f"'{name}' is {value!r}, expected a finite number")
+
+
+def _check_value(value: Any, name: str) -> None:
+    if name in CHOICES and value not in CHOICES[name]:
+        raise ConfigError(f"'{name}' is '{value}', expected one of: {', '.join(CHOICES[name])}")
+    if name in RANGES:
+        low, high = RANGES[name]
+        if not low <= value <= high:
+            raise ConfigError(f"'{name}' is {value}, expected {low:g} to {high:g}")
+
+
+def _check_together(config: TrainConfig) -> None:
+    shares, sets = config.data.repeat, config.data.prepared
+    if shares and len(shares) != len(sets):
+        raise ConfigError(
+            f"'data.repeat' has {len(shares)} shares for {len(sets)} sets in 'data.prepared'; "
+            "give one share a set, or none"
+        )
+    if shares and (min(shares) < 0 or sum(shares) <= 0):
+        raise ConfigError(f"'data.repeat' is {list(shares)}, expected shares >= 0, not all zero")
+    if config.data.reverse_probability > 0 and config.network.sequence_length % 2 == 0:
+        raise ConfigError(
+            "'data.reverse_probability' needs an odd 'network.sequence_length' (the target of a "
+            f"window of {config.network.sequence_length} is not its middle); set it to 0"
+        )
