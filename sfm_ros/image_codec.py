@@ -1,7 +1,7 @@
-"""Bytes of a raw or compressed image to an RGB picture; the node and the bag reader both call this.
+"""Bytes of a raw or compressed image to an RGB picture, for the node and the bag reader alike.
 
-The encodings are those of `sensor_msgs/Image`. Nothing here knows a message type: callers pass the
-fields. Every result is a fresh array, so a message buffer may be reused by its owner.
+The encodings are those of `sensor_msgs/Image`. Nothing here knows a message type: callers pass
+the fields. Every result is a fresh array, so a message buffer may be reused by its owner.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ def _bayer(code: int) -> _Convert:
         height, width = pixels.shape[:2]
         if height < 4 or width < 4:
             raise ImageError(
-                f"a Bayer image of {width}x{height} is too small to interpolate, expected at least 4x4"
+                f"a Bayer image of {width}x{height} is too small to interpolate, expected at "
+                "least 4x4"
             )
         return cv2.cvtColor(pixels, code)
 
@@ -84,7 +85,7 @@ def decode_raw(
     """The picture in a raw image message.
 
     Args:
-        data: the message's bytes: anything with a contiguous buffer (bytes, memoryview, array, ndarray).
+        data: the message's bytes: any contiguous buffer (bytes, memoryview, array, ndarray).
         width, height: size in pixels.
         step: bytes from the start of one row to the start of the next; padding is skipped.
         encoding: one of `SUPPORTED_ENCODINGS`. ``8UC3`` is taken as BGR, as OpenCV writes it.
@@ -100,8 +101,8 @@ def decode_raw(
         bytes_per_pixel, convert = _ENCODINGS[encoding]
     except (KeyError, TypeError):
         raise ImageError(
-            f"the image encoding is {encoding!r}, expected one of {', '.join(SUPPORTED_ENCODINGS)}; "
-            "convert the image before publishing it"
+            f"the image encoding is {encoding!r}, expected one of "
+            f"{', '.join(SUPPORTED_ENCODINGS)}; convert the image before publishing it"
         ) from None
     buffer = _as_bytes(data)
     _check_layout(buffer.size, width, height, step, bytes_per_pixel, encoding)
@@ -119,7 +120,8 @@ def _as_bytes(data: Any) -> _Bytes:
         return np.frombuffer(data, dtype=np.uint8) if len(data) else np.empty(0, np.uint8)
     except (TypeError, ValueError, BufferError) as error:
         raise ImageError(
-            f"the image data is a {type(data).__name__}, expected a contiguous buffer of bytes: {error}"
+            f"the image data is a {type(data).__name__}, expected a contiguous buffer of bytes: "
+            f"{error}"
         ) from error
 
 
@@ -135,16 +137,16 @@ def _check_layout(
         )
     if size < step * height:
         raise ImageError(
-            f"the image holds {size} bytes, but {height} rows of step {step} take {step * height}; "
-            "the message is truncated or its size is wrong"
+            f"the image holds {size} bytes, but {height} rows of step {step} take "
+            f"{step * height}; the message is truncated or its size is wrong"
         )
 
 
 def decode_compressed(data: Any, format: str = "") -> RgbImage:
     """The picture in a compressed image message or an image file held in memory.
 
-    The kind (JPEG, PNG, WebP, BMP, TIFF) is recognised from the bytes; grey becomes RGB. A JPEG, PNG
-    or BMP cut short is an error: OpenCV would fill the missing rows with grey.
+    The kind (JPEG, PNG, WebP, BMP, TIFF) is recognised from the bytes; grey becomes RGB. A JPEG,
+    PNG or BMP cut short is an error: OpenCV would fill the missing rows with grey.
 
     Args:
         data: the file's bytes: anything with a contiguous buffer.
@@ -158,7 +160,7 @@ def decode_compressed(data: Any, format: str = "") -> RgbImage:
     """
     if "compressedDepth" in format:
         raise ImageError(
-            f"the image format is {format!r}: a depth image; subscribe to the colour camera's topic"
+            f"the image format is {format!r}: a depth image; use the colour camera's topic"
         )
     buffer = _as_bytes(data)
     kind = f"format {format!r}" if format else "no format given"
@@ -172,10 +174,10 @@ def decode_compressed(data: Any, format: str = "") -> RgbImage:
         raise ImageError(f"cannot decode the compressed image ({kind}): {error}") from error
     if picture is None:
         raise ImageError(
-            f"cannot decode the compressed image ({kind}) of {buffer.size} bytes: not a JPEG, PNG, "
-            "WebP, BMP or TIFF picture, or a damaged one"
+            f"cannot decode the compressed image ({kind}) of {buffer.size} bytes: not a JPEG, "
+            "PNG, WebP, BMP or TIFF picture, or a damaged one"
         )
-    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
 def _is_cut_short(buffer: _Bytes) -> bool:

@@ -1,4 +1,4 @@
-"""Every encoding comes out as the picture that went in; damaged input is an ImageError, never a crash."""
+"""Every encoding comes out as the picture that went in; damaged input is an ImageError."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _picture() -> np.ndarray:
 
 
 def _padded(rows: np.ndarray, step: int) -> bytes:
-    """Rows of bytes, each filled up to ``step`` with a value that must not show up in the result."""
+    """Rows of bytes, each filled up to ``step`` with a value that must not show up."""
     rows = rows.reshape(len(rows), -1)
     out = np.full((len(rows), step), 0xEE, np.uint8)
     out[:, : rows.shape[1]] = rows
