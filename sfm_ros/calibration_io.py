@@ -254,8 +254,8 @@ def _kitti_lines(text: str, path: Path) -> dict[str, str]:
     if not any(key.startswith("P") for key in lines):
         raise CalibrationError(
             f"{path} is no known calibration: expected a camera_info .yaml file, KITTI's "
-            "calib.txt (lines 'P0: ...'), KITTI's calib_cam_to_cam.txt (lines 'P_rect_02: ...') or the nine "
-            f"numbers of K; found {', '.join(lines) or 'no line of these'}"
+            "calib.txt (lines 'P0: ...'), KITTI's calib_cam_to_cam.txt (lines 'P_rect_02: ...') "
+            f"or the nine numbers of K; found {', '.join(lines) or 'no line of these'}"
         )
     return lines
 

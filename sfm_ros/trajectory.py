@@ -1,0 +1,278 @@
+"""Timed camera poses, and the two file formats the field exchanges them in (TUM and KITTI).
+
+Time is an integer of nanoseconds from the file's decimal string to the array: no float on the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from sfm_ros.datatypes import FloatArray, read_only
+from sfm_ros.errors import TrajectoryError
+from sfm_ros.geometry import (
+    inverse,
+    is_rotation,
+    make_transform,
+    matrix_from_quat_xyzw,
+    quat_xyzw_from_matrix,
+)
+
+_NS = 1_000_000_000
+_ROTATION_TOLERANCE = 1e-2
+_MIN_QUATERNION_NORM = 1e-3
+
+Stamps = npt.NDArray[np.int64]
+Indices = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trajectory:
+    """Poses of a camera over time.
+
+    Attributes:
+        stamps_ns: (N,) int64, strictly increasing, N >= 1.
+        poses: (N, 4, 4) float64 T_world_camera, in whatever world and unit the maker chose.
+
+    Raises:
+        TrajectoryError: no pose, counts that differ, a number that is not finite, unordered stamps.
+    """
+
+    stamps_ns: Stamps
+    poses: FloatArray
+
+    def __post_init__(self) -> None:
+        stamps = np.array(self.stamps_ns, dtype=np.int64)
+        poses = np.array(self.poses, dtype=np.float64)
+        if stamps.ndim != 1 or len(stamps) == 0:
+            raise TrajectoryError("a trajectory holds at least one pose, this one holds none")
+        if poses.shape != (len(stamps), 4, 4):
+            raise TrajectoryError(
+                f"{len(stamps)} stamps with poses of shape {poses.shape}, expected "
+                f"({len(stamps)}, 4, 4)"
+            )
+        bad = np.flatnonzero(~np.isfinite(poses).all(axis=(1, 2)))
+        if len(bad):
+            raise TrajectoryError(f"pose {bad[0]} holds a number that is not finite")
+        back = np.flatnonzero(np.diff(stamps) <= 0)
+        if len(back):
+            first = int(back[0])
+            raise TrajectoryError(
+                f"stamp {first + 1} ({format_stamp(int(stamps[first + 1]))} s) is not later than "
+                f"the one before it ({format_stamp(int(stamps[first]))} s); sort the poses by time"
+            )
+        object.__setattr__(self, "stamps_ns", read_only(stamps))
+        object.__setattr__(self, "poses", read_only(poses))
+
+    def __len__(self) -> int:
+        return len(self.stamps_ns)
+
+    @property
+    def positions(self) -> FloatArray:
+        """(N, 3) camera centres in the world."""
+        return self.poses[:, :3, 3]
+
+    def select(self, indices: Indices) -> Trajectory:
+        """The poses at increasing indices."""
+        return Trajectory(self.stamps_ns[indices], self.poses[indices])
+
+    def rebased(self) -> Trajectory:
+        """The same motion with the first camera as the world: T_0_i = T_w_0^-1 T_w_i."""
+        return Trajectory(self.stamps_ns, inverse(self.poses[0]) @ self.poses)
+
+
+def parse_stamp(text: str) -> int:
+    """Nanoseconds of a decimal number of seconds, exactly; digits beyond the ninth are rounded."""
+    try:
+        return int((Decimal(text) * _NS).to_integral_value())
+    except (InvalidOperation, ValueError, OverflowError):
+        raise TrajectoryError(f"the stamp is {text!r}, expected a number of seconds") from None
+
+
+def format_stamp(stamp_ns: int) -> str:
+    """Seconds with nine decimals; `parse_stamp` gives back the same integer."""
+    seconds, rest = divmod(abs(stamp_ns), _NS)
+    return f"{'-' if stamp_ns < 0 else ''}{seconds}.{rest:09d}"
+
+
+def _data_lines(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """(place for messages, words) of each line that is neither empty nor a comment."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise TrajectoryError(f"there is no trajectory file {path}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise TrajectoryError(f"cannot read the trajectory {path}: {error}") from error
+    for number, line in enumerate(text.splitlines(), start=1):
+        words = line.replace(",", " ").split()
+        if words and not words[0].startswith("#"):
+            yield f"{path}, line {number}", words
+
+
+def _floats(words: Sequence[str], where: str) -> FloatArray:
+    try:
+        values = np.array([float(word) for word in words])
+    except ValueError as error:
+        raise TrajectoryError(f"{where}: {error}") from None
+    if not np.all(np.isfinite(values)):
+        raise TrajectoryError(f"{where}: a number is not finite: {' '.join(words)}")
+    return values
+
+
+def _assemble(path: Path, stamps: list[int], poses: list[FloatArray]) -> Trajectory:
+    if not poses:
+        raise TrajectoryError(f"{path} holds no pose")
+    try:
+        return Trajectory(np.array(stamps, dtype=np.int64), np.stack(poses))
+    except (TrajectoryError, OverflowError) as error:
+        raise TrajectoryError(f"{path}: {error}") from None
+
+
+def read_tum(path: str | Path) -> Trajectory:
+    """Read ``stamp tx ty tz qx qy qz qw`` lines (TUM RGB-D); ``#`` starts a comment.
+
+    Raises:
+        TrajectoryError: missing file, wrong count of columns, NaN, a zero quaternion (each with
+            its line), unordered stamps, or no pose.
+    """
+    path = Path(path)
+    stamps: list[int] = []
+    poses: list[FloatArray] = []
+    for where, words in _data_lines(path):
+        if len(words) != 8:
+            raise TrajectoryError(
+                f"{where}: {len(words)} columns, expected the 8 of the TUM format "
+                "(stamp tx ty tz qx qy qz qw)"
+            )
+        values = _floats(words, where)
+        if np.linalg.norm(values[4:]) < _MIN_QUATERNION_NORM:
+            raise TrajectoryError(f"{where}: the quaternion is zero")
+        stamps.append(parse_stamp(words[0]))
+        poses.append(make_transform(matrix_from_quat_xyzw(values[4:]), values[1:4]))
+    return _assemble(path, stamps, poses)
+
+
+def write_tum(path: str | Path, trajectory: Trajectory) -> None:
+    """Write ``stamp tx ty tz qx qy qz qw`` lines; stamps are exact to the nanosecond."""
+    lines = []
+    for stamp_ns, pose in zip(trajectory.stamps_ns, trajectory.poses, strict=True):
+        numbers = [*pose[:3, 3], *quat_xyzw_from_matrix(pose[:3, :3])]
+        lines.append(f"{format_stamp(int(stamp_ns))} {_joined(numbers)}\n")
+    Path(path).write_text("".join(lines), encoding="utf-8")
+
+
+def read_kitti(
+    path: str | Path, stamps_ns: Sequence[int] | None = None, fps: float = 10.0
+) -> Trajectory:
+    """Read KITTI odometry poses: 12 numbers a line, the upper 3x4 of T_world_camera row by row.
+
+    A 13th number in front is taken as the index of the frame, for files that lack frames.
+
+    Args:
+        path: the file.
+        stamps_ns: stamp of each *frame* of the sequence (times.txt); by default index / fps.
+        fps: frames a second where ``stamps_ns`` is not given; KITTI has 10.
+
+    Raises:
+        TrajectoryError: missing file, wrong count of columns, NaN, no rotation (each with its
+            line), unordered indices, fewer stamps than frames, or no pose.
+    """
+    path = Path(path)
+    indices: list[int] = []
+    poses: list[FloatArray] = []
+    for where, words in _data_lines(path):
+        if len(words) not in (12, 13):
+            raise TrajectoryError(
+                f"{where}: {len(words)} columns, expected the 12 of a KITTI pose, or 13 with the "
+                "index of the frame in front"
+            )
+        values = _floats(words, where)
+        pose = np.vstack([values[-12:].reshape(3, 4), [0.0, 0.0, 0.0, 1.0]])
+        if not is_rotation(pose[:3, :3], tolerance=_ROTATION_TOLERANCE):
+            raise TrajectoryError(f"{where}: the left 3x3 of the pose is not a rotation")
+        indices.append(int(values[0]) if len(words) == 13 else len(indices))
+        poses.append(pose)
+    if stamps_ns is None:
+        return _assemble(path, [round(index * _NS / fps) for index in indices], poses)
+    if indices and (max(indices) >= len(stamps_ns) or min(indices) < 0):
+        raise TrajectoryError(
+            f"{path} has poses up to frame {max(indices)}, but there are {len(stamps_ns)} stamps"
+        )
+    return _assemble(path, [int(stamps_ns[index]) for index in indices], poses)
+
+
+def write_kitti(path: str | Path, trajectory: Trajectory) -> None:
+    """Write KITTI odometry poses, 12 numbers a line. The stamps are not kept by this format."""
+    lines = [_joined(pose[:3].ravel()) + "\n" for pose in trajectory.poses]
+    Path(path).write_text("".join(lines), encoding="utf-8")
+
+
+def _joined(numbers: Sequence[float] | FloatArray) -> str:
+    return " ".join(repr(float(number)) for number in numbers)
+
+
+def read_trajectory(path: str | Path, fps: float = 10.0) -> Trajectory:
+    """Read a TUM or KITTI file, told apart by the columns of its first line.
+
+    Raises:
+        TrajectoryError: see `read_tum` and `read_kitti`.
+    """
+    for _, words in _data_lines(Path(path)):
+        return read_tum(path) if len(words) == 8 else read_kitti(path, fps=fps)
+    raise TrajectoryError(f"{path} holds no pose")
+
+
+def associate(
+    first: Trajectory, second: Trajectory, max_difference_ns: int = 10_000_000
+) -> tuple[Indices, Indices]:
+    """Indices of poses that belong together in time.
+
+    Every pose of the shorter trajectory takes the nearest of the longer one; where two take the
+    same, the nearer keeps it.
+
+    Args:
+        first, second: trajectories on the same clock.
+        max_difference_ns: pairs further apart are dropped.
+
+    Returns:
+        Two increasing index arrays of equal length >= 1, into ``first`` and ``second``.
+
+    Raises:
+        TrajectoryError: no pair is near enough.
+    """
+    if len(first) > len(second):
+        in_second, in_first = associate(second, first, max_difference_ns)
+        return in_first, in_second
+    nearest = nearest_indices(second.stamps_ns, first.stamps_ns)
+    difference = np.abs(second.stamps_ns[nearest] - first.stamps_ns)
+    chosen: dict[int, int] = {}
+    for index in np.flatnonzero(difference <= max_difference_ns):
+        other = int(nearest[index])
+        if other not in chosen or difference[index] < difference[chosen[other]]:
+            chosen[other] = int(index)
+    if not chosen:
+        raise TrajectoryError(
+            f"no two poses are within {max_difference_ns / _NS:g} s of each other: one trajectory "
+            f"spans {_span(first)}, the other {_span(second)}; are they on the same clock?"
+        )
+    return np.array(list(chosen.values())), np.array(list(chosen))
+
+
+def nearest_indices(stamps_ns: Stamps, wanted_ns: Stamps) -> Indices:
+    """For each wanted time the index of the nearest of increasing stamps (ties: the earlier)."""
+    after = np.clip(np.searchsorted(stamps_ns, wanted_ns), 1, max(len(stamps_ns) - 1, 1))
+    if len(stamps_ns) == 1:
+        return np.zeros(len(wanted_ns), dtype=np.intp)
+    before = after - 1
+    is_nearer = wanted_ns - stamps_ns[before] <= stamps_ns[after] - wanted_ns
+    return np.where(is_nearer, before, after)
+
+
+def _span(trajectory: Trajectory) -> str:
+    start, end = int(trajectory.stamps_ns[0]), int(trajectory.stamps_ns[-1])
+    return f"{format_stamp(start)} s to {format_stamp(end)} s"
