@@ -23,7 +23,7 @@ OPTICAL_FRAME = "camera_optical"
 
 
 def read_only(array: npt.NDArray) -> npt.NDArray:
-    """A view of ``array`` that cannot be written through (the caller's own array stays writable)."""
+    """A view of ``array`` that cannot be written through; the caller's own stays writable."""
     view = array.view()
     view.setflags(write=False)
     return view
@@ -60,7 +60,7 @@ class CameraIntrinsics:
         if not np.all(np.isfinite(numbers)):
             raise CalibrationError(
                 f"the calibration holds a number that is not finite (fx={self.fx}, fy={self.fy}, "
-                f"cx={self.cx}, cy={self.cy}, D={list(self.distortion)}); calibrate the camera again"
+                f"cx={self.cx}, cy={self.cy}, D={list(self.distortion)}); calibrate it again"
             )
         if self.fx <= 0 or self.fy <= 0:
             raise CalibrationError(
@@ -69,7 +69,7 @@ class CameraIntrinsics:
             )
         if self.width <= 0 or self.height <= 0:
             raise CalibrationError(
-                f"the calibration is for a {self.width}x{self.height} image, expected a positive size"
+                f"the calibration is for a {self.width}x{self.height} image, expected a size"
             )
 
     @property
@@ -109,7 +109,7 @@ class CameraIntrinsics:
         )
 
     def flipped(self) -> CameraIntrinsics:
-        """The camera of this picture mirrored left to right. Only for pictures without distortion."""
+        """The camera of this picture mirrored left to right; only without distortion."""
         if self.is_distorted or self.R is not None:
             raise CalibrationError(
                 "cannot mirror the calibration of a distorted or unrectified camera; rectify first"
@@ -153,8 +153,8 @@ class Frame:
         if (width, height) != (self.intrinsics.width, self.intrinsics.height):
             raise CalibrationError(
                 f"the image is {width}x{height} but its calibration is for "
-                f"{self.intrinsics.width}x{self.intrinsics.height}; publish the camera_info of the "
-                "picture as it is sent (a resizing node must scale both)"
+                f"{self.intrinsics.width}x{self.intrinsics.height}; publish the camera_info of "
+                "the picture as it is sent (a resizing node must scale both)"
             )
         object.__setattr__(self, "rgb", read_only(self.rgb))
 
@@ -175,8 +175,8 @@ class RigidTransform:
     def __matmul__(self, other: RigidTransform) -> RigidTransform:
         if self.from_ != other.to:
             raise ValueError(
-                f"cannot chain T_{self.to}_{self.from_} with T_{other.to}_{other.from_}: the inner "
-                f"frames '{self.from_}' and '{other.to}' differ"
+                f"cannot chain T_{self.to}_{self.from_} with T_{other.to}_{other.from_}: the "
+                f"inner frames '{self.from_}' and '{other.to}' differ"
             )
         return RigidTransform(to=self.to, from_=other.from_, matrix=self.matrix @ other.matrix)
 
@@ -237,21 +237,28 @@ class ScaleState:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Prediction:
-    """What an engine says of one window.
+    """What an engine says of one window of N frames.
 
     Attributes:
-        depth: (h, w) float32 along +z in network units, on the grid of the model's input.
-        T_prev_curr: (4, 4) float64, maps points of the newest camera into the one before it.
+        depth: (h, w) float32 along +z in network units, of the newest frame, on the grid of the
+            model's input.
+        increments: (N-1, 4, 4) float64, T_{k-1}_{k} of neighbouring frames in order of time: each
+            maps points of a camera into the one before it.
         inference_ns: time spent in the engine.
     """
 
     depth: DepthMap
-    T_prev_curr: FloatArray
+    increments: FloatArray
     inference_ns: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "depth", read_only(self.depth))
-        object.__setattr__(self, "T_prev_curr", read_only(self.T_prev_curr))
+        object.__setattr__(self, "increments", read_only(self.increments))
+
+    @property
+    def T_prev_curr(self) -> FloatArray:
+        """(4, 4) motion between the two newest frames."""
+        return self.increments[-1]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -262,8 +269,8 @@ class OdometryEstimate:
         stamp_ns: stamp of the frame this estimate belongs to.
         frame_id: the camera's optical frame.
         status, reasons: whether to trust it, and why not.
-        T_odom_camera: (4, 4) pose of the camera in the optical odom frame, or None before the first.
-        T_prev_curr: (4, 4) increment integrated in this step, or None where none was.
+        T_odom_camera: (4, 4) pose of the camera in the optical odom frame, or None where none is.
+        T_prev_curr: (4, 4) newest increment as it was integrated, or None where none was.
         dt_ns: time between the two frames of ``T_prev_curr``; 0 where there is none.
         covariance: (6, 6) of the pose, order x y z rotation-x rotation-y rotation-z, optical axes.
         depth: (h, w) float32, scaled, NaN where invalid, or None.

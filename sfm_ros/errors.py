@@ -1,8 +1,8 @@
-"""The errors a user can meet. Each message names what was found, what was expected and what to do."""
+"""The errors a user can meet. Each message says what was found, what was expected, what to do."""
 
 
 class SfmRosError(Exception):
-    """Base of every error this package raises on purpose; a program prints it without a traceback."""
+    """Base of every error raised on purpose; a program prints it without a traceback."""
 
 
 class CalibrationError(SfmRosError):

@@ -1,0 +1,250 @@
+"""The run-time configuration: the only home of its defaults.
+
+ROS parameters, ``config/sfm.yaml`` and the documentation derive from the dataclasses here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import yaml
+
+from sfm_ros.errors import ConfigError
+
+
+def _option(
+    default: Any,
+    description: str,
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    """A field with what a person and a parameter server need to know about it."""
+    metadata = {
+        "description": description,
+        "minimum": minimum,
+        "maximum": maximum,
+        "choices": choices,
+    }
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Which networks run, and on what."""
+
+    bundle: str = _option(
+        "default", "Folder of a model bundle, or the name of one that is shipped ('default')."
+    )
+    engine: str = _option(
+        "auto", "Inference engine: auto takes the best that works here.", choices=("auto", "onnx")
+    )
+    threads: int = _option(
+        2, "CPU threads of one inference (ONNX Runtime).", minimum=1, maximum=64
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreprocessConfig:
+    """How a camera picture becomes the network's input."""
+
+    input: str = _option(
+        "auto",
+        "Whether pictures arrive rectified: auto looks at the distortion in camera_info, "
+        "rectified uses P and does not undistort, raw always undistorts.",
+        choices=("auto", "rectified", "raw"),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowConfig:
+    """Which frames may stand together in one window."""
+
+    max_gap_s: float = _option(
+        0.5,
+        "A longer time between two frames starts a new segment: the pose is held, never guessed.",
+        minimum=0.0,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class HealthConfig:
+    """What counts as an implausible output. A motion that fails is not integrated."""
+
+    min_depth_spread: float = _option(
+        0.05,
+        "Standard deviation over mean of the inverse depth below which the depth counts as flat.",
+        minimum=0.0,
+    )
+    max_speed: float = _option(
+        70.0,
+        "Fastest believable motion in published units a second; 0 switches the check off.",
+        minimum=0.0,
+    )
+    max_rotation_deg_per_s: float = _option(
+        200.0, "Fastest believable rotation; 0 switches the check off.", minimum=0.0
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScaleConfig:
+    """What turns network units into published units."""
+
+    source: str = _option(
+        "model",
+        "model: the bundle says whether its units are metres; fixed: multiply by 'factor' and "
+        "call it metres; none: publish network units and say so.",
+        choices=("model", "fixed", "none"),
+    )
+    factor: float = _option(1.0, "Metres a network unit, for source 'fixed'.", minimum=1e-6)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoiseConfig:
+    """Covariance of the published odometry: a random walk in the distance travelled."""
+
+    translation_per_m: float = _option(
+        0.1, "Standard deviation of position after one published unit of travel.", minimum=0.0
+    )
+    rotation_deg_per_m: float = _option(
+        0.5, "Standard deviation of heading after one published unit of travel.", minimum=0.0
+    )
+    unseen_m: float = _option(
+        20.0,
+        "Travel, in published units, whose noise is added where motion went unseen (a gap, a "
+        "rejected output).",
+        minimum=0.0,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeConfig:
+    """Topics, frames and delivery of the ROS node."""
+
+    odom_frame: str = _option("odom", "Fixed frame of the odometry (REP 105).")
+    base_frame: str = _option(
+        "base_link", "Child frame where its transform to the camera is known from TF."
+    )
+    publish_tf: bool = _option(True, "Broadcast odom -> child on /tf.")
+    publish_depth: bool = _option(True, "Publish ~/depth and ~/depth/camera_info.")
+    path_length: int = _option(
+        2000, "Poses kept in ~/path; 0 switches the path off.", minimum=0, maximum=1000000
+    )
+    compressed: bool = _option(False, "Subscribe to image/compressed instead of image.")
+    delivery: str = _option(
+        "newest",
+        "newest: the latest frame replaces one that waits (live); every: all frames in order, "
+        "reliable (evaluation).",
+        choices=("newest", "every"),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SfmConfig:
+    """Everything the run time can be told."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
+    window: WindowConfig = field(default_factory=WindowConfig)
+    health: HealthConfig = field(default_factory=HealthConfig)
+    scale: ScaleConfig = field(default_factory=ScaleConfig)
+    noise: NoiseConfig = field(default_factory=NoiseConfig)
+    node: NodeConfig = field(default_factory=NodeConfig)
+
+
+def iter_fields(config: SfmConfig | None = None) -> Iterator[tuple[str, dataclasses.Field, Any]]:
+    """(``block.key``, its field, its value in ``config`` or its default) of every option."""
+    config = config or SfmConfig()
+    for block in dataclasses.fields(SfmConfig):
+        values = getattr(config, block.name)
+        for option in dataclasses.fields(values):
+            yield f"{block.name}.{option.name}", option, getattr(values, option.name)
+
+
+def config_to_dict(config: SfmConfig) -> dict[str, dict[str, Any]]:
+    """Nested plain values, as they stand in YAML."""
+    return dataclasses.asdict(config)
+
+
+def config_from_dict(values: Mapping[str, Any]) -> SfmConfig:
+    """Build a configuration; what is not named keeps its default.
+
+    Raises:
+        ConfigError: an unknown block or key, a wrong type, or a value out of range.
+    """
+    block_types = get_type_hints(SfmConfig)
+    _refuse_unknown(values, block_types, "block")
+    blocks = {}
+    for name, entries in values.items():
+        if not isinstance(entries, Mapping):
+            raise ConfigError(f"'{name}' holds {entries!r}, expected a block of keys")
+        blocks[name] = _build_block(name, block_types[name], entries)
+    return SfmConfig(**blocks)
+
+
+def _build_block(block_name: str, block_type: type, entries: Mapping[str, Any]) -> Any:
+    options = {option.name: option for option in dataclasses.fields(block_type)}
+    _refuse_unknown(entries, options, "key", f"{block_name}.")
+    checked = {
+        key: _checked(f"{block_name}.{key}", options[key], value) for key, value in entries.items()
+    }
+    return block_type(**checked)
+
+
+def _refuse_unknown(
+    found: Mapping[str, Any], known: Mapping[str, Any], what: str, prefix: str = ""
+) -> None:
+    unknown = [key for key in found if key not in known]
+    if unknown:
+        raise ConfigError(
+            f"unknown {what} '{prefix}{unknown[0]}' in the configuration; known are: "
+            + ", ".join(sorted(known))
+        )
+
+
+def _checked(name: str, option: dataclasses.Field, value: Any) -> Any:
+    expected = type(option.default)
+    if expected is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not expected:
+        raise ConfigError(
+            f"'{name}' is {value!r} ({type(value).__name__}), expected {expected.__name__}"
+        )
+    choices = option.metadata["choices"]
+    if choices and value not in choices:
+        raise ConfigError(f"'{name}' is '{value}', expected one of: {', '.join(choices)}")
+    minimum, maximum = option.metadata["minimum"], option.metadata["maximum"]
+    if minimum is not None and not value >= minimum:
+        raise ConfigError(f"'{name}' is {value}, expected at least {minimum}")
+    if maximum is not None and not value <= maximum:
+        raise ConfigError(f"'{name}' is {value}, expected at most {maximum}")
+    return value
+
+
+def load_config(path: Path) -> SfmConfig:
+    """Read a YAML file of blocks; a ROS parameter file of one node works too.
+
+    Raises:
+        ConfigError: the file is missing, is not YAML, or :func:`config_from_dict` refuses it.
+    """
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{path} holds {type(values).__name__}, expected blocks of keys")
+    nodes = [v["ros__parameters"] for v in values.values() if _is_ros_block(v)]
+    if len(nodes) > 1:
+        raise ConfigError(f"{path} configures {len(nodes)} nodes, expected one")
+    return config_from_dict(nodes[0] if nodes else values)
+
+
+def _is_ros_block(value: Any) -> bool:
+    return isinstance(value, Mapping) and "ros__parameters" in value

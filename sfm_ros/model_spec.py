@@ -1,0 +1,177 @@
+"""The contract of a model bundle: what is in the files, and how their outputs are to be read.
+
+A bundle is a folder with ``model.yaml``, ``depth.onnx`` and ``pose.onnx``. Normalisation,
+disparity to depth and 6-vector to 4x4 are inside the graphs:
+
+* depth: ``rgb`` uint8 (1, H, W, 3) -> ``depth`` float32 (1, H, W), along +z in network units;
+* pose: ``window`` uint8 (1, N, H, W, 3) in order of time -> ``T_source_target`` float32
+  (1, N-1, 4, 4), the sources in order of time, the target being frame ``target_index``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import yaml
+
+from sfm_ros.datatypes import FloatArray
+from sfm_ros.errors import ModelError
+from sfm_ros.geometry import inverse, nearest_rotation
+
+FORMAT = "sfm_ros.model/1"
+SPEC_FILE = "model.yaml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """What a program must know of two networks to use them.
+
+    Attributes:
+        name: name of the model, for people.
+        width, height: size of the network input in pixels.
+        sequence_length: frames of a pose window, N.
+        target_index: which of them is the target.
+        training_fx: focal length of the training pictures at that size, pixels (mean).
+        metric: whether depth and translation were trained to be metres.
+        min_depth, max_depth: range of the depth graph's output, network units.
+        licence, card: licence of the weights; the model card as text.
+        metrics: figures measured at training time, by name.
+    """
+
+    name: str
+    width: int
+    height: int
+    sequence_length: int
+    target_index: int
+    training_fx: float
+    metric: bool
+    min_depth: float
+    max_depth: float
+    licence: str = ""
+    card: str = ""
+    depth_file: str = "depth.onnx"
+    pose_file: str = "pose.onnx"
+    depth_sha256: str = ""
+    pose_sha256: str = ""
+    metrics: dict[str, float] = field(default_factory=dict)
+    format: str = FORMAT
+
+    def __post_init__(self) -> None:
+        if self.width <= 0 or self.height <= 0:
+            raise ModelError(f"the model's input is {self.width}x{self.height}, expected a size")
+        if not (self.sequence_length >= 2 and 0 <= self.target_index < self.sequence_length):
+            raise ModelError(
+                f"the model has windows of {self.sequence_length} frames and target "
+                f"{self.target_index}, expected at least 2 frames and a target among them"
+            )
+
+    @staticmethod
+    def load(bundle: Path) -> ModelSpec:
+        """Read and check ``model.yaml`` and the hashes of the two graphs.
+
+        Raises:
+            ModelError: a file is missing, damaged, or follows another contract.
+        """
+        bundle = Path(bundle)
+        spec = _from_values(_read_yaml(bundle / SPEC_FILE), bundle / SPEC_FILE)
+        for file, expected in (
+            (spec.depth_file, spec.depth_sha256),
+            (spec.pose_file, spec.pose_sha256),
+        ):
+            _check_hash(bundle / file, expected)
+        return spec
+
+    def save(self, bundle: Path) -> ModelSpec:
+        """Write ``model.yaml`` beside the graphs, with their hashes; returns what was written."""
+        hashed = dataclasses.replace(
+            self,
+            depth_sha256=sha256_of(Path(bundle) / self.depth_file),
+            pose_sha256=sha256_of(Path(bundle) / self.pose_file),
+        )
+        text = yaml.safe_dump(dataclasses.asdict(hashed), sort_keys=False, allow_unicode=True)
+        (Path(bundle) / SPEC_FILE).write_text(text, encoding="utf-8")
+        return hashed
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(
+            f"no model at {path.parent}: cannot read {path.name} ({error.strerror}); expected a "
+            "folder with model.yaml, depth.onnx and pose.onnx, as training/export.py writes it"
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ModelError(f"{path} is damaged: it is not valid YAML ({error})") from error
+    if not isinstance(values, dict):
+        raise ModelError(f"{path} holds {type(values).__name__}, expected keys and values")
+    return values
+
+
+def _from_values(values: dict[str, Any], path: Path) -> ModelSpec:
+    found = values.get("format")
+    if found != FORMAT:
+        raise ModelError(
+            f"{path} follows the contract '{found}', this program reads '{FORMAT}'; export the "
+            "model again with the matching version"
+        )
+    fields = {f.name: f for f in dataclasses.fields(ModelSpec)}
+    unknown = sorted(set(values) - set(fields))
+    required = {n for n, f in fields.items() if _has_no_default(f)}
+    missing = sorted(required - set(values))
+    if unknown or missing:
+        raise ModelError(f"{path}: unknown keys {unknown}, missing keys {missing}")
+    for name in ("width", "height", "sequence_length", "target_index"):
+        if not isinstance(values[name], int):
+            raise ModelError(f"{path}: '{name}' is {values[name]!r}, expected a whole number")
+    return ModelSpec(**values)
+
+
+def _has_no_default(f: dataclasses.Field) -> bool:
+    return f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+
+
+def sha256_of(path: Path) -> str:
+    """Hash of a file, hexadecimal."""
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError as error:
+        raise ModelError(f"cannot read the model file {path}: {error.strerror}") from error
+
+
+def _check_hash(path: Path, expected: str) -> None:
+    found = sha256_of(path)
+    if found != expected:
+        raise ModelError(
+            f"{path} is damaged or belongs to another bundle: its sha256 is {found[:12]}…, "
+            f"model.yaml expects {expected[:12]}…; copy the bundle again"
+        )
+
+
+def window_increments(T_source_target: npt.NDArray, spec: ModelSpec) -> FloatArray:
+    """Motion between neighbouring frames, from the pose graph's output for one window.
+
+    T_{k-1}_{k} = T_{k-1}_target @ inverse(T_{k}_target), with T_target_target the identity. For
+    three frames with the middle one as target the newest increment is the inverse of T_2_1.
+
+    Args:
+        T_source_target: (N-1, 4, 4), sources in order of time.
+        spec: contract of the graph.
+
+    Returns:
+        (N-1, 4, 4) float64 with exactly orthogonal rotations; non-finite input comes back as NaN,
+        for the health check to name.
+    """
+    T = np.asarray(T_source_target, dtype=np.float64)
+    if not np.all(np.isfinite(T)):
+        return np.full_like(T, np.nan)
+    T_frame_target = np.insert(T, spec.target_index, np.eye(4), axis=0)
+    for transform in T_frame_target:
+        transform[:3, :3] = nearest_rotation(transform[:3, :3])
+    return T_frame_target[:-1] @ inverse(T_frame_target[1:])

@@ -1,0 +1,202 @@
+"""The algorithm: one frame in, one estimate out.
+
+The networks are SfMLearner's pair (Zhou et al., CVPR 2017): depth from the newest frame, motion
+from the last N. The pose is the product of the increments,
+``T_odom_curr = T_odom_prev @ T_prev_curr``.
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from sfm_ros.config import SfmConfig
+from sfm_ros.datatypes import (
+    CameraIntrinsics,
+    DepthMap,
+    FloatArray,
+    Frame,
+    OdometryEstimate,
+    Prediction,
+    Reason,
+    RgbImage,
+    ScaleState,
+    TrackingStatus,
+)
+from sfm_ros.engines.base import Engine
+from sfm_ros.health import judge_depth, judge_motion
+from sfm_ros.pose import PoseIntegrator
+from sfm_ros.preprocess import ImagePreparer
+from sfm_ros.scale import create_scale
+from sfm_ros.window import FrameWindow, Window
+
+
+class VisualOdometry:
+    """Depth and odometry of one camera.
+
+    The pose starts at the identity with the first frame. It never jumps: where no motion can be
+    had (a gap, a window that fills, an implausible output) it is held and its covariance grows.
+    A window that has just filled gives all its increments at once, so that only the motion across
+    a gap is lost.
+
+    Args:
+        engine: the networks.
+        config: limits and choices; the defaults stand in ``sfm_ros.config``.
+    """
+
+    def __init__(self, engine: Engine, config: SfmConfig | None = None) -> None:
+        self.config = config or SfmConfig()
+        self._engine = engine
+        spec = engine.spec
+        self._preparer = ImagePreparer(spec.width, spec.height, self.config.preprocess.input)
+        self._window = FrameWindow(spec.sequence_length, self.config.window.max_gap_s)
+        self._scale = create_scale(self.config.scale, spec)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything; the next frame stands at the origin."""
+        self._window.clear()
+        self._scale.reset()
+        self._pose = PoseIntegrator(self.config.noise)
+        self._segment_is_new = True
+
+    def step(self, frame: Frame) -> OdometryEstimate:
+        """Take the next frame in and say where the camera is and what it sees.
+
+        Args:
+            frame: a picture with its calibration; frames come in order of time.
+
+        Returns:
+            The estimate for this frame. Trouble is told in ``status`` and ``reasons``.
+
+        Raises:
+            CalibrationError: the calibration cannot be used (unknown distortion model).
+            EngineError: the inference library failed.
+        """
+        clock = _StageClock()
+        prepared = self._preparer.prepare(frame)
+        clock.lap("preprocess")
+        rule = self._admit(frame.stamp_ns, prepared.rgb, prepared.intrinsics)
+        window = self._window.window()
+        if window is None or rule is Reason.DUPLICATE_STAMP:
+            return self._estimate(frame, TrackingStatus.INITIALIZING, _waiting_for(rule), clock)
+
+        prediction = self._engine.infer(window)
+        clock.lap("inference")
+        scale = self._scale.update(prediction, frame.stamp_ns)
+        new = len(window.images) - 1 if self._segment_is_new else 1
+        bad_motion = self._judge_increments(prediction, window, scale, new)
+        bad_depth = judge_depth(prediction.depth, self.config.health)
+        T_prev_curr = self._integrate(prediction, scale, 0 if bad_motion or bad_depth else new)
+        depth = _published_depth(prediction, scale, bad_depth)
+        clock.lap("odometry")
+        status = _status(bad_motion, bad_depth)
+        return self._estimate(
+            frame,
+            status,
+            bad_motion + bad_depth,
+            clock,
+            T_prev_curr=T_prev_curr,
+            dt_ns=window.stamps_ns[-1] - window.stamps_ns[-2],
+            depth=depth,
+            depth_intrinsics=prepared.intrinsics,
+            scale=scale,
+        )
+
+    def _admit(self, stamp_ns: int, rgb: RgbImage, intrinsics: CameraIntrinsics) -> Reason | None:
+        rule = self._window.push(stamp_ns, rgb, intrinsics)
+        if rule is Reason.TIME_REVERSED:
+            self.reset()
+            self._window.push(stamp_ns, rgb, intrinsics)
+        elif rule in (Reason.GAP, Reason.CALIBRATION_CHANGED):
+            self._pose.hold()
+            self._segment_is_new = True
+        return rule
+
+    def _judge_increments(
+        self, prediction: Prediction, window: Window, scale: ScaleState, count: int
+    ) -> tuple[Reason, ...]:
+        intervals_s = np.diff(np.array(window.stamps_ns, dtype=np.int64))[-count:] * 1e-9
+        found: dict[Reason, None] = {}  # ordered, each reason once
+        for T, dt_s in zip(prediction.increments[-count:], intervals_s, strict=True):
+            found.update(dict.fromkeys(judge_motion(T, dt_s, scale.value, self.config.health)))
+        return tuple(found)
+
+    def _integrate(
+        self, prediction: Prediction, scale: ScaleState, count: int
+    ) -> FloatArray | None:
+        """Advance by the newest ``count`` increments; returns the newest, scaled, or None."""
+        if count == 0:
+            self._pose.hold()
+            return None
+        increments = prediction.increments[-count:].copy()
+        increments[:, :3, 3] *= scale.value
+        for T_prev_curr in increments:
+            self._pose.advance(T_prev_curr)
+        self._segment_is_new = False
+        return increments[-1]
+
+    def _estimate(
+        self,
+        frame: Frame,
+        status: TrackingStatus,
+        reasons: tuple[Reason, ...],
+        clock: _StageClock,
+        T_prev_curr: FloatArray | None = None,
+        dt_ns: int = 0,
+        depth: DepthMap | None = None,
+        depth_intrinsics: CameraIntrinsics | None = None,
+        scale: ScaleState | None = None,
+    ) -> OdometryEstimate:
+        return OdometryEstimate(
+            stamp_ns=frame.stamp_ns,
+            frame_id=frame.frame_id,
+            status=status,
+            reasons=reasons,
+            T_odom_camera=self._pose.T_odom_camera,
+            T_prev_curr=T_prev_curr,
+            dt_ns=dt_ns,
+            covariance=self._pose.covariance,
+            depth=depth,
+            depth_intrinsics=depth_intrinsics,
+            scale=scale or ScaleState(),
+            timings_ns=clock.laps,
+        )
+
+
+class _StageClock:
+    """Time of each stage of one step."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, int] = {}
+        self._last = time.perf_counter_ns()
+
+    def lap(self, stage: str) -> None:
+        now = time.perf_counter_ns()
+        self.laps[stage] = now - self._last
+        self._last = now
+
+
+def _waiting_for(rule: Reason | None) -> tuple[Reason, ...]:
+    if rule is Reason.DUPLICATE_STAMP:
+        return (rule,)
+    return (Reason.WINDOW_NOT_FULL,) if rule is None else (rule, Reason.WINDOW_NOT_FULL)
+
+
+def _status(bad_motion: tuple[Reason, ...], bad_depth: tuple[Reason, ...]) -> TrackingStatus:
+    if bad_motion:
+        return TrackingStatus.LOST
+    return TrackingStatus.DEGRADED if bad_depth else TrackingStatus.TRACKING
+
+
+def _published_depth(
+    prediction: Prediction, scale: ScaleState, bad_depth: tuple[Reason, ...]
+) -> DepthMap | None:
+    """Depth in published units, NaN where invalid (REP 117); None where none is good."""
+    if Reason.NON_FINITE_OUTPUT in bad_depth:
+        return None
+    depth = prediction.depth
+    if not np.all(depth > 0) or not np.all(np.isfinite(depth)):
+        depth = np.where(np.isfinite(depth) & (depth > 0), depth, np.float32(np.nan))
+    return depth if scale.value == 1.0 else depth * np.float32(scale.value)

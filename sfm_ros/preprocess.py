@@ -1,0 +1,195 @@
+"""From a camera picture to the network's input: rectify, crop and resize in one cached remap."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from sfm_ros.datatypes import CameraIntrinsics, Frame, RgbImage, read_only
+from sfm_ros.errors import CalibrationError
+
+PixelMaps = tuple[Any, Any]
+"""Where each pixel of the result lies in the picture: x and y, (h, w) each (OpenCV's own types)."""
+
+_PLUMB_BOB = ("plumb_bob", "rational_polynomial")
+_EQUIDISTANT = ("equidistant", "fisheye")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Prepared:
+    """A picture on the network's grid, (h, w, 3) uint8, with the pinhole camera it now shows."""
+
+    rgb: RgbImage
+    intrinsics: CameraIntrinsics
+
+
+def rectified_camera(intrinsics: CameraIntrinsics) -> CameraIntrinsics:
+    """The pinhole camera of the rectified picture, at the size of the picture that arrives.
+
+    Where there is a projection P (camera_info), it is the rectified camera; else K is kept.
+    """
+    P = intrinsics.P
+    camera = P[:, :3] if P is not None and P[0, 0] > 0 else intrinsics.K
+    return CameraIntrinsics(
+        width=intrinsics.width,
+        height=intrinsics.height,
+        fx=float(camera[0, 0]),
+        fy=float(camera[1, 1]),
+        cx=float(camera[0, 2]),
+        cy=float(camera[1, 2]),
+    )
+
+
+def plan_target_camera(camera: CameraIntrinsics, width: int, height: int) -> CameraIntrinsics:
+    """The camera after the largest centred crop of the wanted aspect, scaled to width x height.
+
+    The crop keeps the principal point as near its centre as the picture allows, so that the
+    horizon stays where training had it, whatever the camera's own aspect.
+
+    Args:
+        camera: a camera without distortion.
+        width, height: size of the result in pixels.
+    """
+    scale = max(width / camera.width, height / camera.height)
+    crop_width, crop_height = width / scale, height / scale
+    x = float(np.clip(camera.cx + 0.5 - crop_width / 2, 0, camera.width - crop_width))
+    y = float(np.clip(camera.cy + 0.5 - crop_height / 2, 0, camera.height - crop_height))
+    return CameraIntrinsics(
+        width=width,
+        height=height,
+        fx=camera.fx * scale,
+        fy=camera.fy * scale,
+        cx=(camera.cx + 0.5 - x) * scale - 0.5,
+        cy=(camera.cy + 0.5 - y) * scale - 0.5,
+    )
+
+
+def undistort_map(
+    source: CameraIntrinsics, target: CameraIntrinsics, undistort: bool
+) -> PixelMaps:
+    """Where each target pixel lies in the source picture: two (h, w) float32 maps, x and y.
+
+    Args:
+        source: calibration of the picture that arrives, with distortion and R.
+        target: the pinhole camera to show.
+        undistort: False takes the picture as rectified already (no distortion, no R).
+    """
+    size = (target.width, target.height)
+    if not undistort:
+        rectified = rectified_camera(source)
+        return _pinhole_map(rectified, target)
+    R = np.eye(3) if source.R is None or not np.any(source.R) else source.R
+    D = np.asarray(source.distortion, dtype=np.float64)
+    if source.distortion_model in _EQUIDISTANT:
+        D = np.zeros(4) if D.size == 0 else D[:4]
+        return cv2.fisheye.initUndistortRectifyMap(source.K, D, R, target.K, size, cv2.CV_32FC1)
+    if source.distortion_model not in _PLUMB_BOB and source.is_distorted:
+        raise CalibrationError(
+            f"unknown distortion model '{source.distortion_model}', expected one of: "
+            + ", ".join(_PLUMB_BOB + _EQUIDISTANT)
+        )
+    return cv2.initUndistortRectifyMap(source.K, D, R, target.K, size, cv2.CV_32FC1)
+
+
+def _pinhole_map(source: CameraIntrinsics, target: CameraIntrinsics) -> PixelMaps:
+    x = (np.arange(target.width) - target.cx) / target.fx * source.fx + source.cx
+    y = (np.arange(target.height) - target.cy) / target.fy * source.fy + source.cy
+    map_x, map_y = np.meshgrid(x.astype(np.float32), y.astype(np.float32))
+    return map_x, map_y
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Plan:
+    """What is computed once for each calibration."""
+
+    target: CameraIntrinsics
+    shrink: int
+    maps: PixelMaps
+
+
+class ImagePreparer:
+    """Turns frames into network input; the remap table is built once for each calibration.
+
+    A picture that is to shrink by two or more is first averaged down by a whole factor, because a
+    bilinear remap alone would skip pixels and make distant texture flicker.
+    """
+
+    def __init__(self, width: int, height: int, input: str = "auto") -> None:
+        self._width, self._height, self._input = width, height, input
+        self._source: CameraIntrinsics | None = None
+        self._key: tuple | None = None
+        self._plan: _Plan | None = None
+
+    def prepare(self, frame: Frame) -> Prepared:
+        """The frame on the network's grid.
+
+        The same ``intrinsics`` object is returned for as long as the calibration stays the same.
+
+        Raises:
+            CalibrationError: the distortion model is unknown.
+        """
+        plan = self._plan_for(frame.intrinsics)
+        rgb = cv2.remap(_averaged_down(frame.rgb, plan.shrink), *plan.maps, cv2.INTER_LINEAR)
+        return Prepared(rgb=read_only(rgb), intrinsics=plan.target)
+
+    def _plan_for(self, intrinsics: CameraIntrinsics) -> _Plan:
+        if self._plan is not None and intrinsics is self._source:
+            return self._plan
+        key = calibration_key(intrinsics)
+        if self._plan is None or key != self._key:
+            self._plan = self._make_plan(intrinsics)
+            self._key = key
+        self._source = intrinsics
+        return self._plan
+
+    def _make_plan(self, intrinsics: CameraIntrinsics) -> _Plan:
+        camera = rectified_camera(intrinsics)
+        target = plan_target_camera(camera, self._width, self._height)
+        undistort = self._input == "raw" or (
+            self._input == "auto" and needs_undistortion(intrinsics)
+        )
+        map_x, map_y = undistort_map(intrinsics, target, undistort)
+        shrink = max(1, int(camera.fx / target.fx))
+        # Pixel centres are integers: pixel c of the picture is (c + 0.5) / s - 0.5 of the average.
+        maps = cv2.convertMaps(
+            (map_x + 0.5) / shrink - 0.5, (map_y + 0.5) / shrink - 0.5, cv2.CV_16SC2
+        )
+        return _Plan(target=target, shrink=shrink, maps=maps)
+
+
+def _averaged_down(rgb: RgbImage, factor: int) -> RgbImage:
+    if factor == 1:
+        return rgb
+    height, width = rgb.shape[0] // factor, rgb.shape[1] // factor
+    whole = rgb[: height * factor, : width * factor]
+    smaller = cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA)
+    return np.asarray(smaller, dtype=np.uint8)
+
+
+def needs_undistortion(intrinsics: CameraIntrinsics) -> bool:
+    """Whether a picture with this calibration is still distorted or turned."""
+    turned = (
+        intrinsics.R is not None
+        and np.any(intrinsics.R)
+        and not np.allclose(intrinsics.R, np.eye(3))
+    )
+    return intrinsics.is_distorted or bool(turned)
+
+
+def calibration_key(intrinsics: CameraIntrinsics) -> tuple:
+    """A value that is equal exactly for equal calibrations."""
+    return (
+        intrinsics.width,
+        intrinsics.height,
+        intrinsics.fx,
+        intrinsics.fy,
+        intrinsics.cx,
+        intrinsics.cy,
+        intrinsics.distortion_model,
+        tuple(intrinsics.distortion),
+        None if intrinsics.R is None else intrinsics.R.tobytes(),
+        None if intrinsics.P is None else intrinsics.P.tobytes(),
+    )

@@ -1,0 +1,44 @@
+"""From network units to published units, and who vouches for the result."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from sfm_ros.config import ScaleConfig
+from sfm_ros.datatypes import Prediction, ScaleSource, ScaleState
+from sfm_ros.model_spec import ModelSpec
+
+
+class ScaleEstimator(Protocol):
+    """Says how long a network unit is."""
+
+    def update(self, prediction: Prediction, stamp_ns: int) -> ScaleState:
+        """The scale to publish this prediction with."""
+
+    def reset(self) -> None:
+        """Forget what was learned from past frames."""
+
+
+class ConstantScale:
+    """A factor that does not change."""
+
+    def __init__(self, state: ScaleState) -> None:
+        self._state = state
+
+    def update(self, prediction: Prediction, stamp_ns: int) -> ScaleState:
+        """The factor."""
+        return self._state
+
+    def reset(self) -> None:
+        """Nothing was learned."""
+
+
+def create_scale(config: ScaleConfig, spec: ModelSpec) -> ScaleEstimator:
+    """The estimator a configuration asks for."""
+    if config.source == "fixed":
+        return ConstantScale(
+            ScaleState(value=config.factor, source=ScaleSource.FIXED, spread=0.0, age_s=0.0)
+        )
+    if config.source == "model" and spec.metric:
+        return ConstantScale(ScaleState(value=1.0, source=ScaleSource.MODEL))
+    return ConstantScale(ScaleState(value=1.0, source=ScaleSource.UNKNOWN))
