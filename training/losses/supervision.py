@@ -1,0 +1,55 @@
+"""Errors against the truth, for windows that have one (synthetic drives)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+_ROTATION_WEIGHT = 20.0
+"""One milliradian counts as much as 2 % of the way."""
+_TRANSLATION_FLOOR = 0.1
+"""Metres added to the true way, so that a standing car does not divide by zero."""
+
+
+def log_depth_error(
+    depths_b1hw: list[Tensor], depth_true_b1hw: Tensor, has_truth_b: Tensor
+) -> Tensor:
+    """Mean ``|log d - log d*|`` over the known pixels, averaged over the scales.
+
+    Args:
+        depths_b1hw: predictions, any sizes that are not larger than the truth.
+        depth_true_b1hw: metres, 0 where unknown.
+        has_truth_b: 0 leaves a window out.
+    """
+    known = (depth_true_b1hw > 0) & (has_truth_b.view(-1, 1, 1, 1) > 0)
+    weight = known.to(depth_true_b1hw.dtype)
+    log_true = torch.where(known, depth_true_b1hw, 1.0).log()
+    total = depth_true_b1hw.new_zeros(())
+    for depth in depths_b1hw:
+        size = (depth.shape[-2], depth.shape[-1])
+        share = F.interpolate(weight, size=size, mode="area")
+        # The mean over the known part of each coarse pixel.
+        wanted = F.interpolate(log_true * weight, size=size, mode="area") / share.clamp(min=1e-6)
+        error = (depth.log() - wanted).abs() * share
+        total = total + error.sum() / share.sum().clamp(min=1e-6)
+    return total / len(depths_b1hw)
+
+
+def motion_error(T_bs44: Tensor, T_true_bs44: Tensor, has_truth_b: Tensor) -> Tensor:
+    """Translation error relative to the way, plus the weighted rotation angle between the two.
+
+    The angle is taken as the chord ``|R - R*|_F / sqrt(2) = 2 sin(angle / 2)``, whose gradient is
+    finite everywhere.
+    """
+    way = T_true_bs44[..., :3, 3].norm(dim=-1)
+    missed = _norm(T_bs44[..., :3, 3] - T_true_bs44[..., :3, 3])
+    turned = _norm((T_bs44 - T_true_bs44)[..., :3, :3].flatten(-2)) * 0.5**0.5
+    error_bs = missed / (way + _TRANSLATION_FLOOR) + _ROTATION_WEIGHT * turned
+    weight = (has_truth_b > 0).to(error_bs.dtype).unsqueeze(1).expand_as(error_bs)
+    return (error_bs * weight).sum() / weight.sum().clamp(min=1)
+
+
+def _norm(vector: Tensor, softness: float = 1e-6) -> Tensor:
+    """Euclidean norm over the last axis, zero with a zero gradient at the origin."""
+    return (vector.square().sum(dim=-1) + softness**2).sqrt() - softness

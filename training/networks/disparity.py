@@ -1,0 +1,36 @@
+"""How the depth networks read their input and write their output."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from training.networks.initialisation import initialise_prediction
+
+
+def normalise(rgb: Tensor) -> Tensor:
+    """RGB in [0, 1] to about [-1, 1], the way the ImageNet weights of the encoder expect it."""
+    return (255.0 * rgb - 127.0) * (1.0 / 128.0)
+
+
+class DisparityHead(nn.Module):
+    """Features to disparity ``alpha * sigmoid(x) + beta`` (Zhou et al. section 3.5), in float32.
+
+    Args:
+        channels: of the features.
+        alpha, beta: the range of the disparity is (beta, alpha + beta).
+        bias: initial x; 0 would start at half of the range, where a street is far too near.
+        padding_mode: of the 3x3 convolution.
+    """
+
+    def __init__(
+        self, channels: int, *, alpha: float, beta: float, bias: float, padding_mode: str
+    ) -> None:
+        super().__init__()
+        self.alpha = alpha
+        self.beta = beta
+        self.conv = nn.Conv2d(channels, 1, 3, padding=1, padding_mode=padding_mode)
+        initialise_prediction(self.conv, gain=0.3, bias=bias)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.alpha * torch.sigmoid(self.conv(features).float()) + self.beta

