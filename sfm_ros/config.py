@@ -130,6 +130,13 @@ class NodeConfig:
     base_frame: str = _option(
         "base_link", "Child frame where its transform to the camera is known from TF."
     )
+    mounting_wait_s: float = _option(
+        1.0,
+        "How long the first picture waits for TF to connect base_frame with the camera; after that "
+        "the odometry is that of the camera itself.",
+        minimum=0.0,
+        maximum=60.0,
+    )
     publish_tf: bool = _option(True, "Broadcast odom -> child on /tf.")
     publish_depth: bool = _option(True, "Publish ~/depth and ~/depth/camera_info.")
     path_length: int = _option(
