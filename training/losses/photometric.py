@@ -23,8 +23,11 @@ class LocalMoments:
 
 def box_mean(image: Tensor) -> Tensor:
     """Mean of each 3x3 neighbourhood of (..., c, h, w), the picture reflected at its border."""
+    # Sums of shifted views: on a CPU several times as fast as avg_pool2d, which took a fifth of a step.
     padded = F.pad(image.flatten(0, -4), (1, 1, 1, 1), mode="reflect")
-    return F.avg_pool2d(padded, 3, stride=1).view_as(image)
+    rows = padded[..., :-2, :] + padded[..., 1:-1, :] + padded[..., 2:, :]
+    total = rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]
+    return (total * (1 / 9)).view_as(image)
 
 
 def local_moments(image: Tensor) -> LocalMoments:
