@@ -1,8 +1,8 @@
 """Rigid motion and the pinhole camera, in numpy float64.
 
 A transform ``T_a_b`` is a (4, 4) matrix that maps points from ``b`` into ``a``:
-``p_a = T_a_b @ p_b``. Rotations are (3, 3); a rotation vector is axis times angle in radians; a twist is
-(translation part, rotation vector), six numbers.
+``p_a = T_a_b @ p_b``. Rotations are (3, 3); a rotation vector is axis times angle in radians; a
+twist is (translation part, rotation vector), six numbers.
 """
 
 from __future__ import annotations

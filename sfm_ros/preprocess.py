@@ -12,7 +12,7 @@ from sfm_ros.datatypes import CameraIntrinsics, Frame, RgbImage, read_only
 from sfm_ros.errors import CalibrationError
 
 PixelMaps = tuple[Any, Any]
-"""Where each pixel of the result lies in the picture: x and y, (h, w) each (OpenCV's own types)."""
+"""Where each pixel of the result lies in the picture: x and y, (h, w) each."""
 
 _PLUMB_BOB = ("plumb_bob", "rational_polynomial")
 _EQUIDISTANT = ("equidistant", "fisheye")

@@ -80,6 +80,6 @@ def _expect(
     expected_out = [(output_name, "tensor(float)", output_shape)]
     if inputs != expected_in or outputs != expected_out:
         raise ModelError(
-            f"{file} follows another contract: inputs {inputs}, outputs {outputs}; expected "
-            f"inputs {expected_in}, outputs {expected_out}; export the model with training/export.py"
+            f"{file} follows another contract: inputs {inputs}, outputs {outputs}; "
+            f"expected inputs {expected_in}, outputs {expected_out}; export the model with training/export.py"
         )

@@ -1,0 +1,59 @@
+"""The run-time configuration: YAML in and out, and what it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sfm_ros.config import SfmConfig, config_from_dict, config_to_dict, iter_fields, load_config
+from sfm_ros.errors import ConfigError
+
+
+def test_it_goes_through_yaml_and_back(tmp_path: Path) -> None:
+    config = config_from_dict({"window": {"max_gap_s": 2}, "node": {"odom_frame": "map"}})
+    path = tmp_path / "sfm.yaml"
+    path.write_text(yaml.safe_dump(config_to_dict(config)))
+    assert load_config(path) == config
+    path.write_text(yaml.safe_dump({"/**": {"ros__parameters": config_to_dict(config)}}))
+    assert load_config(path) == config
+
+
+def test_an_empty_file_is_the_default(tmp_path: Path) -> None:
+    (tmp_path / "empty.yaml").write_text("")
+    assert load_config(tmp_path / "empty.yaml") == SfmConfig()
+
+
+def test_every_option_is_described() -> None:
+    for name, option, _ in iter_fields():
+        assert len(option.metadata["description"]) > 10, name
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"windw": {}}, "unknown block 'windw'"),
+        ({"window": {"max_gap": 1.0}}, "unknown key 'window.max_gap'.*max_gap_s"),
+        ({"window": {"max_gap_s": "long"}}, "expected float"),
+        ({"window": {"max_gap_s": -1.0}}, "at least 0"),
+        ({"model": {"threads": True}}, "expected int"),
+        ({"model": {"threads": 1000}}, "at most 64"),
+        ({"preprocess": {"input": "fisheye"}}, "expected one of: auto, rectified, raw"),
+        ({"node": 3}, "expected a block"),
+        ({"window": {"max_gap_s": float("nan")}}, "at least 0"),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_name(values: dict, named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        config_from_dict(values)
+
+
+@pytest.mark.parametrize("text", ["- a list", "{unclosed", "a: {ros__parameters: {x: {}}}"])
+def test_foreign_files_are_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "foreign.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError):
+        load_config(path)
+    with pytest.raises(ConfigError, match="cannot read"):
+        load_config(tmp_path / "missing.yaml")

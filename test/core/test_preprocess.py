@@ -1,0 +1,169 @@
+"""Rectify, crop and resize against KITTI's own rectified pictures and against closed forms."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from sfm_ros.datatypes import CameraIntrinsics, Frame
+from sfm_ros.errors import CalibrationError
+from sfm_ros.geometry import so3_exp
+from sfm_ros.preprocess import ImagePreparer, plan_target_camera, undistort_map
+
+KITTI = CameraIntrinsics(width=1242, height=375, fx=721.5, fy=721.5, cx=609.6, cy=172.9)
+
+
+def _kitti_matrix(path: Path, key: str) -> np.ndarray:
+    for line in path.read_text().splitlines():
+        if line.startswith(key + ":"):
+            return np.array([float(v) for v in line.split(":")[1].split()])
+    raise AssertionError(f"{key} is not in {path}")
+
+
+def _raw_and_rectified_camera(folder: Path) -> tuple[CameraIntrinsics, CameraIntrinsics]:
+    calib = folder / "calib_cam_to_cam.txt"
+    K = _kitti_matrix(calib, "K_02").reshape(3, 3)
+    P = _kitti_matrix(calib, "P_rect_02").reshape(3, 4)
+    raw = CameraIntrinsics(
+        width=1392,
+        height=512,
+        fx=K[0, 0],
+        fy=K[1, 1],
+        cx=K[0, 2],
+        cy=K[1, 2],
+        distortion=tuple(_kitti_matrix(calib, "D_02")),
+        R=_kitti_matrix(calib, "R_rect_02").reshape(3, 3),
+        P=P,
+    )
+    rectified = CameraIntrinsics(
+        width=1242, height=375, fx=P[0, 0], fy=P[1, 1], cx=P[0, 2], cy=P[1, 2]
+    )
+    return raw, rectified
+
+
+def _difference(picture: np.ndarray, truth: np.ndarray) -> float:
+    return float(np.abs(picture.astype(float) - truth.astype(float)).mean())
+
+
+@pytest.mark.parametrize("name", ["003", "033", "063"])
+def test_kitti_rectification_is_reproduced(shared_data: Path, name: str) -> None:
+    folder = shared_data / "oracle_rectification"
+    raw, rectified = _raw_and_rectified_camera(folder)
+    picture = cv2.imread(str(folder / f"raw_{name}.png"))
+    truth = cv2.imread(str(folder / f"rectified_{name}.png"))
+    picture = picture[: raw.height, : raw.width]
+
+    right = cv2.remap(picture, *undistort_map(raw, rectified, True), cv2.INTER_LINEAR)
+    assert _difference(right, truth) < 1.5
+
+    wrong = CameraIntrinsics(
+        width=raw.width, height=raw.height, fx=raw.fx * 1.03, fy=raw.fy * 1.03, cx=raw.cx + 8,
+        cy=raw.cy, distortion=raw.distortion, R=raw.R,
+    )  # fmt: skip
+    off = cv2.remap(picture, *undistort_map(wrong, rectified, True), cv2.INTER_LINEAR)
+    assert _difference(off, truth) > 5
+
+
+def test_the_crop_keeps_the_principal_point_and_the_aspect() -> None:
+    tall = CameraIntrinsics(width=640, height=360, fx=578, fy=576, cx=335, cy=194)
+    target = plan_target_camera(tall, 416, 128)
+    scale = 416 / 640
+    assert target.fx == pytest.approx(578 * scale)
+    assert target.fy / target.fx == pytest.approx(576 / 578)
+    assert target.cy == pytest.approx(63.5)  # the crop is centred on the principal point
+    wide = plan_target_camera(KITTI, 416, 128)
+    assert wide.fx == pytest.approx(721.5 * 128 / 375)
+    assert wide.cx == pytest.approx(207.5)
+
+
+def _ramp(width: int, height: int) -> np.ndarray:
+    rows, columns = np.mgrid[:height, :width]
+    return np.stack([columns * 255 / width, rows * 255 / height, columns * 0], -1).astype(np.uint8)
+
+
+@pytest.mark.parametrize("size", [(1242, 375), (416, 128), (640, 360), (300, 400)])
+def test_each_pixel_of_the_result_shows_where_its_camera_says(size: tuple[int, int]) -> None:
+    width, height = size
+    camera = CameraIntrinsics(
+        width=width, height=height, fx=0.6 * width, fy=0.6 * width, cx=width / 2, cy=height / 2
+    )
+    prepared = ImagePreparer(416, 128).prepare(
+        Frame(stamp_ns=0, rgb=_ramp(width, height), intrinsics=camera)
+    )
+    target = prepared.intrinsics
+    for row, column in ((20, 30), (64, 208), (100, 390)):
+        u = (column - target.cx) / target.fx * camera.fx + camera.cx
+        v = (row - target.cy) / target.fy * camera.fy + camera.cy
+        expected = [u * 255 / width, v * 255 / height]
+        np.testing.assert_allclose(prepared.rgb[row, column, :2], expected, atol=2.0)
+
+
+def test_the_same_size_passes_unchanged() -> None:
+    camera = CameraIntrinsics(width=416, height=128, fx=240, fy=240, cx=207.5, cy=63.5)
+    rgb = np.random.default_rng(0).integers(0, 255, (128, 416, 3), dtype=np.uint8)
+    prepared = ImagePreparer(416, 128).prepare(Frame(stamp_ns=0, rgb=rgb, intrinsics=camera))
+    np.testing.assert_array_equal(prepared.rgb, rgb)
+
+
+@pytest.mark.parametrize(
+    ("model", "distortion"),
+    [
+        ("plumb_bob", (-0.3, 0.1, 0.001, -0.002, 0.01)),
+        ("rational_polynomial", (0.1, -0.2, 0.001, 0.0, 0.02, 0.4, -0.3, 0.05)),
+        ("equidistant", (0.02, -0.01, 0.003, 0.0)),
+    ],
+)
+def test_distorted_points_are_brought_back(model: str, distortion: tuple[float, ...]) -> None:
+    """The map sends a rectified pixel to where OpenCV's point functions distort its ray."""
+    source = CameraIntrinsics(
+        width=640, height=480, fx=400, fy=410, cx=322, cy=238,
+        distortion_model=model, distortion=distortion, R=so3_exp([0.01, -0.02, 0.005]),
+    )  # fmt: skip
+    target = plan_target_camera(source, 416, 128)
+    map_x, map_y = undistort_map(source, target, True)
+    row, column = 40, 300
+    ray = np.linalg.inv(target.K) @ [column, row, 1.0]
+    assert source.R is not None
+    ray = source.R.T @ ray
+    D = np.array(distortion)
+    if model == "equidistant":
+        normalised = (ray[:2] / ray[2]).reshape(1, 1, 2)
+        pixel = cv2.fisheye.distortPoints(normalised, source.K, D).ravel()
+    else:
+        pixel = cv2.projectPoints(ray[None], np.zeros(3), np.zeros(3), source.K, D)[0].ravel()
+    np.testing.assert_allclose([map_x[row, column], map_y[row, column]], pixel, atol=1e-3)
+
+
+def test_an_unknown_distortion_model_is_named() -> None:
+    camera = CameraIntrinsics(
+        width=64, height=48, fx=40, fy=40, cx=32, cy=24, distortion_model="magic",
+        distortion=(0.1,),
+    )  # fmt: skip
+    frame = Frame(stamp_ns=0, rgb=np.zeros((48, 64, 3), np.uint8), intrinsics=camera)
+    with pytest.raises(CalibrationError, match="'magic'"):
+        ImagePreparer(32, 32).prepare(frame)
+
+
+def test_the_plan_is_kept_for_an_equal_calibration_and_renewed_for_another() -> None:
+    preparer = ImagePreparer(416, 128)
+    rgb = np.zeros((375, 1242, 3), np.uint8)
+    first = preparer.prepare(Frame(stamp_ns=0, rgb=rgb, intrinsics=KITTI)).intrinsics
+    equal = CameraIntrinsics(width=1242, height=375, fx=721.5, fy=721.5, cx=609.6, cy=172.9)
+    assert preparer.prepare(Frame(stamp_ns=1, rgb=rgb, intrinsics=equal)).intrinsics is first
+    other = CameraIntrinsics(width=1242, height=375, fx=700.0, fy=721.5, cx=609.6, cy=172.9)
+    assert preparer.prepare(Frame(stamp_ns=2, rgb=rgb, intrinsics=other)).intrinsics is not first
+
+
+def test_rectified_input_is_not_undistorted_and_raw_input_is() -> None:
+    """Some drivers publish rectified pictures with the distortion still in camera_info."""
+    camera = CameraIntrinsics(
+        width=416, height=128, fx=240, fy=240, cx=207.5, cy=63.5, distortion=(-0.3, 0.1, 0, 0, 0)
+    )
+    frame = Frame(stamp_ns=0, rgb=_ramp(416, 128), intrinsics=camera)
+    taken_as_is = ImagePreparer(416, 128, "rectified").prepare(frame).rgb
+    np.testing.assert_array_equal(taken_as_is, frame.rgb)
+    assert _difference(ImagePreparer(416, 128, "raw").prepare(frame).rgb, frame.rgb) > 1
+    assert _difference(ImagePreparer(416, 128, "auto").prepare(frame).rgb, frame.rgb) > 1

@@ -1,0 +1,66 @@
+"""The rules of the frame window."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sfm_ros.datatypes import CameraIntrinsics, Reason
+from sfm_ros.window import FrameWindow
+
+CAMERA = CameraIntrinsics(width=4, height=4, fx=4, fy=4, cx=2, cy=2)
+OTHER = CameraIntrinsics(width=4, height=4, fx=5, fy=4, cx=2, cy=2)
+IMAGE = np.zeros((4, 4, 3), dtype=np.uint8)
+STEP = 100_000_000
+
+
+def _push(window: FrameWindow, *stamps: int) -> list[Reason | None]:
+    return [window.push(stamp, IMAGE, CAMERA) for stamp in stamps]
+
+
+def test_three_frames_fill_it_in_order() -> None:
+    window = FrameWindow(3, max_gap_s=0.5)
+    assert _push(window, 0, STEP) == [None, None]
+    assert window.window() is None
+    _push(window, 2 * STEP, 3 * STEP)
+    full = window.window()
+    assert full is not None and full.stamps_ns == (STEP, 2 * STEP, 3 * STEP)
+
+
+def test_a_duplicate_is_ignored() -> None:
+    window = FrameWindow(3, max_gap_s=0.5)
+    assert _push(window, 0, STEP, STEP) == [None, None, Reason.DUPLICATE_STAMP]
+    assert len(window) == 2
+
+
+def test_time_reversal_begins_anew_with_the_older_frame() -> None:
+    window = FrameWindow(3, max_gap_s=0.5)
+    assert _push(window, 5 * STEP, 6 * STEP, 0)[-1] is Reason.TIME_REVERSED
+    assert (len(window), window.newest_stamp_ns) == (1, 0)
+
+
+def test_a_gap_begins_anew_and_its_limit_does_not() -> None:
+    window = FrameWindow(3, max_gap_s=0.5)
+    assert _push(window, 0, 5 * STEP) == [None, None]
+    assert _push(window, 10 * STEP + 1) == [Reason.GAP]
+    assert len(window) == 1
+
+
+def test_another_camera_begins_anew() -> None:
+    window = FrameWindow(3, max_gap_s=0.5)
+    _push(window, 0, STEP)
+    assert window.push(2 * STEP, IMAGE, OTHER) is Reason.CALIBRATION_CHANGED
+    assert len(window) == 1
+
+
+@given(st.lists(st.integers(0, 20), max_size=60))
+def test_a_window_always_holds_neighbours_in_order(ticks: list[int]) -> None:
+    window = FrameWindow(3, max_gap_s=0.3)
+    for tick in ticks:
+        window.push(tick * STEP, IMAGE, CAMERA)
+        full = window.window()
+        if full is not None:
+            gaps = np.diff(full.stamps_ns)
+            assert (gaps > 0).all() and (gaps <= 3 * STEP).all()
+            assert full.stamps_ns[-1] == tick * STEP
