@@ -216,7 +216,9 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise ConfigError(f"the recipe {path} holds a {type(values).__name__}, expected key: value")
+        raise ConfigError(
+            f"the recipe {path} holds a {type(values).__name__}, expected key: value"
+        )
     return values
 
 

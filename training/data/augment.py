@@ -100,7 +100,9 @@ def reverse(batch: Batch, reverse_b: Flags) -> Batch:
         return batch
     frames = batch.rgb_bn3hw.shape[1]
     if frames % 2 == 0:
-        raise ValueError(f"a window of {frames} frames has no middle; only odd ones can be reversed")
+        raise ValueError(
+            f"a window of {frames} frames has no middle; only odd ones can be reversed"
+        )
     chosen = torch.from_numpy(reverse_b)
     T = batch.T_source_target_bs44
     if T is not None:
@@ -171,9 +173,7 @@ def _with_pictures(batch: Batch, change, **others) -> Batch:  # type: ignore[no-
     depth = batch.depth_target_b1hw
     if depth is not None:
         depth = torch.stack([change(d[None], i)[0] for i, d in enumerate(depth)])
-    return replace(
-        batch, rgb_bn3hw=rgb, rgb_clean_bn3hw=clean, depth_target_b1hw=depth, **others
-    )
+    return replace(batch, rgb_bn3hw=rgb, rgb_clean_bn3hw=clean, depth_target_b1hw=depth, **others)
 
 
 def _pair(batch: Batch, change) -> tuple[Tensor, Tensor]:  # type: ignore[no-untyped-def]

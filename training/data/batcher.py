@@ -81,9 +81,8 @@ class Batcher:
         for slot in range(step * size, (step + 1) * size):
             cycle, place = divmod(slot, CYCLE)
             set_index = int(self._turns.set_of_place[place])
-            position = (
-                cycle * int(self._turns.per_cycle[set_index])
-                + int(self._turns.earlier_in_cycle[place])
+            position = cycle * int(self._turns.per_cycle[set_index]) + int(
+                self._turns.earlier_in_cycle[place]
             )
             candidates = self._train[set_index]
             epoch, rank = divmod(position, len(candidates))
@@ -112,7 +111,9 @@ class Batcher:
 
     def batch_of(self, windows: Sequence[Window]) -> Batch:
         """These windows as they are, without augmentation."""
-        frames = [self._sets[w.set_index].frames[w.first : w.first + self._length] for w in windows]
+        frames = [
+            self._sets[w.set_index].frames[w.first : w.first + self._length] for w in windows
+        ]
         rgb_u8 = torch.from_numpy(np.stack(frames)).permute(0, 1, 4, 2, 3).contiguous()
         rgb = rgb_u8.to(torch.float32).mul_(1.0 / 255.0)
         K = np.stack([self._K(w) for w in windows]).astype(np.float32)

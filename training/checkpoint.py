@@ -1,0 +1,115 @@
+"""Checkpoints that are whole or absent: written beside, synced, then renamed over the old one.
+
+A checkpoint is a dictionary that ``torch.load(weights_only=True)`` can read:
+``config`` plain values, ``model`` state, ``average`` state of the moving average or None, ``optimizer``
+state or None, ``step`` done so far, ``best`` validation value so far or None, ``torch_rng`` state.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sfm_ros.errors import SfmRosError
+from training.config import TrainConfig, flat_items, load_config
+
+LAST, BEST = "last.pt", "best.pt"
+MAY_CHANGE = {
+    "optim.steps",
+    "run.device",
+    "run.threads",
+    "run.checkpoint_every",
+    "run.validate_every",
+    "run.scalars_every",
+    "run.images_every",
+}
+"""What a resumed run may set anew: nothing that changes a step already done."""
+KEYS = {"config", "model", "average", "optimizer", "step", "best", "torch_rng"}
+
+
+class CheckpointError(SfmRosError):
+    """A checkpoint cannot be written, read, or does not belong to this run."""
+
+
+def save_checkpoint(path: Path, contents: dict[str, Any]) -> None:
+    """Write a checkpoint; whatever happens, ``path`` is the old one or the new one, whole.
+
+    Raises:
+        CheckpointError: the disk is full or cannot be written.
+    """
+    beside = path.with_name(path.name + ".tmp")
+    try:
+        with beside.open("wb") as stream:
+            torch.save(contents, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(beside, path)
+        _sync_folder(path.parent)
+    # torch reports a failed write of its archive as RuntimeError.
+    except (OSError, RuntimeError) as error:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+        kept = "the one before it is kept" if path.exists() else "there is none before it"
+        full = "; the disk is full, make room" if _is_full(error) else ""
+        raise CheckpointError(f"cannot write {path}: {error}{full} ({kept})") from error
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint onto the CPU.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or not a checkpoint of this program.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"there is no checkpoint at {path}; train first, without --resume")
+    try:
+        contents = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise CheckpointError(f"the checkpoint {path} is damaged: {error}") from error
+    if not isinstance(contents, dict) or not contents.keys() >= KEYS:
+        raise CheckpointError(
+            f"{path} is not a checkpoint of this program; expected the entries {sorted(KEYS)}"
+        )
+    return contents
+
+
+def check_same_run(path: Path, contents: dict[str, Any], config: TrainConfig) -> None:
+    """Refuse to go on with a checkpoint of another experiment, naming every difference."""
+    saved, asked = flat_items(load_config(contents["config"])), flat_items(config)
+    differences = [
+        f"{key}: {saved[key]!r} in the checkpoint, {asked[key]!r} asked for"
+        for key in asked
+        if key not in MAY_CHANGE and saved[key] != asked[key]
+    ]
+    if differences:
+        raise CheckpointError(
+            f"{path} belongs to another configuration ({'; '.join(differences)}); resume with the "
+            "same recipe, or choose another --out"
+        )
+
+
+def weights_of(contents: dict[str, Any]) -> dict[str, Any]:
+    """The weights to validate and export: the moving average where there is one."""
+    return contents["average"] if contents["average"] is not None else contents["model"]
+
+
+def _is_full(error: BaseException) -> bool:
+    codes = (errno.ENOSPC, errno.EDQUOT)
+    found = (getattr(e, "errno", None) for e in (error, error.__context__))
+    return any(code in codes for code in found)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself durable; not every file system allows it, and none needs it to be whole."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

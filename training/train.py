@@ -1,0 +1,129 @@
+"""Train depth and motion from video.
+
+    python training/train.py --config training/recipes/road_small.yaml --out runs/road_small
+
+``--set optim.steps=100`` changes single values of the recipe; ``--resume`` goes on with a run that
+was stopped or killed; Ctrl-C finishes the step, saves and stops.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+if __package__ in (None, ""):
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import torch
+
+from sfm_ros.errors import ConfigError, SfmRosError
+from training.checkpoint import LAST, CheckpointError
+from training.config import TrainConfig, load_config
+from training.data.batcher import Batcher
+from training.data.sequence import PreparedSet
+from training.loop import Trainer
+from training.losses.objective import Objective
+from training.networks.sfm_model import build_model
+
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit code: 0 done, 130 stopped and saved, 1 failed."""
+    options = parse(arguments)
+    try:
+        trainer = build(options)
+        _stop_on_signals(trainer)
+        done = trainer.run()
+    except SfmRosError as error:
+        print(f"train: {error}", file=sys.stderr)
+        return 1
+    print(
+        f"{'finished' if done else 'stopped'} at step {trainer.step_count}: {options.out / LAST}"
+    )
+    if not done:
+        print(f"go on with: python training/train.py {_resume_arguments(options)}")
+    return 0 if done else INTERRUPTED
+
+
+def build(options: argparse.Namespace) -> Trainer:
+    """The trainer a command line asks for, resumed where it says so."""
+    config = load_config(options.config, options.set)
+    exists = (options.out / LAST).is_file()
+    if exists and not options.resume:
+        raise CheckpointError(
+            f"{options.out} already holds a run; go on with it by --resume, or choose another --out"
+        )
+    if not config.data.prepared:
+        raise ConfigError("'data.prepared' is empty; name a folder that prepare.py has written")
+    device = _device(config)
+    if config.run.threads:
+        torch.set_num_threads(config.run.threads)
+    torch.manual_seed(config.run.seed)
+    batcher = Batcher([PreparedSet.open(path) for path in config.data.prepared], config)
+    model = build_model(config.network, config.width, config.height)
+    trainer = Trainer(config, model, Objective(config.objective), batcher, options.out, device)
+    if exists or options.resume == "always":
+        trainer.resume()
+    print(
+        f"{batcher.training_count} windows to train on, {batcher.validation_count} held out, "
+        f"{batcher.steps_per_epoch:.0f} steps an epoch; steps {trainer.step_count} to "
+        f"{config.optim.steps} on {device}"
+    )
+    return trainer
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config", type=Path, required=True, help="recipe, YAML")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one recipe value"
+    )
+    parser.add_argument(
+        "--resume",
+        nargs="?",
+        const="always",
+        choices=("always", "auto"),
+        help="go on with the run in --out; auto: or begin one where there is none",
+    )
+    return parser.parse_args(arguments)
+
+
+def _device(config: TrainConfig) -> torch.device:
+    name = config.run.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(1, device=name)
+        return torch.device(name)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"'run.device' is '{name}', which torch cannot use: {error}") from error
+
+
+def _stop_on_signals(trainer: Trainer) -> None:
+    """The first signal ends after the step in progress; a second one kills as usual."""
+
+    def stop(number: int, _: FrameType | None) -> None:
+        print("stopping after this step; the run will be saved", file=sys.stderr)
+        trainer.request_stop()
+        signal.signal(number, signal.SIG_DFL)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+
+
+def _resume_arguments(options: argparse.Namespace) -> str:
+    changes = "".join(f" --set {text}" for text in options.set)
+    return f"--config {options.config} --out {options.out}{changes} --resume"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
