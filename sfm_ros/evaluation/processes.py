@@ -1,0 +1,101 @@
+"""Child processes that are started together, watched, and never left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from types import TracebackType
+
+from sfm_ros.errors import SfmRosError
+
+_LOG_LINES = 25
+
+
+class ProcessError(SfmRosError):
+    """A child process ended before its time; the message holds its last log lines."""
+
+
+class ProcessGroup:
+    """Starts children in sessions of their own, each with a log file; stops all on exit.
+
+    A session of its own keeps a Ctrl-C of the terminal away from the children: this process
+    decides in which order they end.
+    """
+
+    def __init__(self, log_folder: Path, environment: dict[str, str] | None = None) -> None:
+        self._log_folder = Path(log_folder)
+        self._log_folder.mkdir(parents=True, exist_ok=True)
+        self._environment = {**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})}
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> ProcessGroup:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop(*reversed(self._children))
+
+    def start(self, name: str, command: list[str]) -> None:
+        """Start a child; its output goes to ``<name>.log``."""
+        with (self._log_folder / f"{name}.log").open("wb") as log:
+            self._children[name] = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=self._environment,
+                start_new_session=True,
+            )
+
+    def running(self, name: str) -> bool:
+        """Whether a child is still there."""
+        return self._children[name].poll() is None
+
+    def check(self, *names: str) -> None:
+        """Make sure that these children run or have ended well.
+
+        Raises:
+            ProcessError: one has ended with another status than 0; names it and shows its log.
+        """
+        for name in names:
+            status = self._children[name].poll()
+            if status not in (None, 0):
+                raise ProcessError(
+                    f"the {name} ended with status {status}:\n{self.log_tail(name)}"
+                )
+
+    def log_tail(self, name: str) -> str:
+        """The last lines a child wrote."""
+        path = self._log_folder / f"{name}.log"
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        return "\n".join(f"  {line}" for line in lines[-_LOG_LINES:]) or "  (it wrote nothing)"
+
+    def stop(self, *names: str, patience_s: float = 5.0) -> None:
+        """End children, one by one with all below them: ask (SIGINT), insist (SIGTERM), kill."""
+        for name in names:
+            child = self._children[name]
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+                if child.poll() is not None:
+                    break
+                _signal_session(child.pid, number)
+                _wait(child, patience_s)
+
+
+def _signal_session(pid: int, number: signal.Signals) -> None:
+    try:
+        os.killpg(pid, number)
+    except ProcessLookupError:
+        return
+
+
+def _wait(child: subprocess.Popen[bytes], patience_s: float) -> None:
+    deadline = time.monotonic() + patience_s
+    while child.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)

@@ -1,0 +1,153 @@
+"""What came out of a run, as files: written while it happens, read when it is over.
+
+A recording is a folder. ``images.csv`` and ``odometry.csv`` grow line by line, so that a run that
+is stopped keeps everything up to then; some pictures and depth maps lie beside them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+import numpy.typing as npt
+
+from sfm_ros.datatypes import DepthMap, FloatArray, RgbImage
+from sfm_ros.geometry import body_to_optical, make_transform, matrix_from_quat_xyzw
+
+IMAGES_FILE = "images.csv"
+ODOMETRY_FILE = "odometry.csv"
+_TIMES = ["stamp_ns", "received_ns"]
+_POSE = ["x", "y", "z", "qx", "qy", "qz", "qw"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class DepthRecord:
+    """A depth map that was published.
+
+    Attributes:
+        depth: (h, w) float32, NaN where invalid.
+        K: (3, 3) camera matrix of that grid, or None where none was published.
+    """
+
+    depth: DepthMap
+    K: FloatArray | None
+
+
+class RecordingWriter:
+    """Writes a recording; every line reaches the file at once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = Path(folder)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._images = self._open(IMAGES_FILE, _TIMES)
+        self._odometry = self._open(ODOMETRY_FILE, _TIMES + _POSE)
+
+    def _open(self, name: str, header: list[str]) -> TextIO:
+        file = (self._folder / name).open("w", encoding="utf-8", buffering=1)
+        file.write(",".join(header) + "\n")
+        return file
+
+    def image(self, stamp_ns: int, received_ns: int) -> None:
+        """An image was seen on its way to the node."""
+        self._images.write(f"{stamp_ns},{received_ns}\n")
+
+    def odometry(self, stamp_ns: int, received_ns: int, pose: tuple[float, ...]) -> None:
+        """An estimate came back; ``pose`` is x y z qx qy qz qw as in the message (body axes)."""
+        numbers = ",".join(repr(float(value)) for value in pose)
+        self._odometry.write(f"{stamp_ns},{received_ns},{numbers}\n")
+
+    def picture(self, stamp_ns: int, rgb: RgbImage) -> None:
+        """Keep a picture for the report."""
+        np.save(self._folder / f"picture_{stamp_ns}.npy", rgb)
+
+    def depth(self, stamp_ns: int, record: DepthRecord) -> None:
+        """Keep a depth map for scores and the report."""
+        K = np.zeros((0, 0)) if record.K is None else record.K
+        np.savez(self._folder / f"depth_{stamp_ns}.npz", depth=record.depth, K=K)
+
+    def close(self) -> None:
+        """Close the files."""
+        self._images.close()
+        self._odometry.close()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Recording:
+    """What a run gave back.
+
+    Attributes:
+        folder: where it lies.
+        image_stamps_ns, image_received_ns: (P,) int64, stamp of each image that was played and the
+            monotonic time at which it reached the recorder.
+        stamps_ns, received_ns: (M,) int64, the same of each odometry message.
+        T_odom_camera: (M, 4, 4) poses, optical axes.
+    """
+
+    folder: Path
+    image_stamps_ns: npt.NDArray[np.int64]
+    image_received_ns: npt.NDArray[np.int64]
+    stamps_ns: npt.NDArray[np.int64]
+    received_ns: npt.NDArray[np.int64]
+    T_odom_camera: FloatArray
+
+    @staticmethod
+    def load(folder: Path) -> Recording:
+        """Read what is there; a last line that was cut short is left out."""
+        images = _read_rows(Path(folder) / IMAGES_FILE, len(_TIMES))
+        odometry = _read_rows(Path(folder) / ODOMETRY_FILE, len(_TIMES + _POSE))
+        poses = [_optical_pose([float(value) for value in row[2:]]) for row in odometry]
+        return Recording(
+            folder=Path(folder),
+            image_stamps_ns=_column(images, 0),
+            image_received_ns=_column(images, 1),
+            stamps_ns=_column(odometry, 0),
+            received_ns=_column(odometry, 1),
+            T_odom_camera=np.array(poses).reshape(-1, 4, 4),
+        )
+
+    def latencies_ms(self) -> FloatArray:
+        """Per frame, from its image's arrival at the recorder to that of its odometry."""
+        arrived = dict(zip(self.image_stamps_ns.tolist(), self.image_received_ns, strict=True))
+        pairs = zip(self.stamps_ns.tolist(), self.received_ns, strict=True)
+        return np.array([(t - arrived[s]) * 1e-6 for s, t in pairs if s in arrived], np.float64)
+
+    def depth_stamps_ns(self) -> list[int]:
+        """Stamps of the depth maps that were kept, in order."""
+        return sorted(int(path.stem.split("_")[1]) for path in self.folder.glob("depth_*.npz"))
+
+    def depth(self, stamp_ns: int) -> DepthRecord:
+        """A depth map that was kept."""
+        with np.load(self.folder / f"depth_{stamp_ns}.npz") as values:
+            K = values["K"]
+            return DepthRecord(depth=values["depth"], K=K if K.size else None)
+
+    def picture(self, stamp_ns: int) -> RgbImage | None:
+        """The picture that went in at this stamp, or None where it was not kept."""
+        path = self.folder / f"picture_{stamp_ns}.npy"
+        return np.load(path) if path.is_file() else None
+
+
+def count_estimates(folder: Path) -> int:
+    """How many estimates a recording holds so far."""
+    try:
+        return max((Path(folder) / ODOMETRY_FILE).read_bytes().count(b"\n") - 1, 0)
+    except FileNotFoundError:
+        return 0
+
+
+def _read_rows(path: Path, columns: int) -> list[list[str]]:
+    if not path.is_file():
+        return []
+    whole_lines = path.read_text(encoding="utf-8").split("\n")[1:-1]
+    rows = [line.split(",") for line in whole_lines]
+    return [row for row in rows if len(row) == columns]
+
+
+def _column(rows: list[list[str]], index: int) -> npt.NDArray[np.int64]:
+    return np.array([int(row[index]) for row in rows], dtype=np.int64)
+
+
+def _optical_pose(pose: list[float]) -> FloatArray:
+    return body_to_optical(make_transform(matrix_from_quat_xyzw(pose[3:]), pose[:3]))
