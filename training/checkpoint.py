@@ -1,8 +1,9 @@
 """Checkpoints that are whole or absent: written beside, synced, then renamed over the old one.
 
 A checkpoint is a dictionary that ``torch.load(weights_only=True)`` can read:
-``config`` plain values, ``model`` state, ``average`` state of the moving average or None, ``optimizer``
-state or None, ``step`` done so far, ``best`` validation value so far or None, ``torch_rng`` state.
+``config`` plain values, ``model`` state, ``average`` state of the moving average or None,
+``optimizer`` state or None, ``step`` done so far, ``best`` validation score so far or None,
+``torch_rng`` state.
 """
 
 from __future__ import annotations
@@ -106,7 +107,7 @@ def _is_full(error: BaseException) -> bool:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the rename itself durable; not every file system allows it, and none needs it to be whole."""
+    """Make the rename itself durable, where the file system allows it."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

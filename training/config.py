@@ -94,7 +94,7 @@ class OptimConfig:
     """``step`` or ``cosine`` (to 2 % of the rate at the last step)."""
     gradient_clip: float = 0.0
     weight_average: float = 0.0
-    """Decay of an exponential moving average of the weights, used for validation and export; 0: off."""
+    """Decay of a moving average of the weights, used for validation and export; 0: off."""
     precision: str = "fp32"
     """``fp32`` or ``bf16`` autocast of the networks."""
 

@@ -25,6 +25,7 @@ from training.checkpoint import (
 from training.config import TrainConfig, to_dict
 from training.data.batcher import Batcher
 from training.data.prefetch import BatchStream
+from training.networks.sfm_model import SfmModel
 from training.run_log import RunLog, colour_depth, panel
 from training.schedule import rate_factor
 from training.validation import Validation, rebuilt_target, validate
@@ -41,7 +42,7 @@ class Trainer:
     """Fits a model and keeps ``last.pt`` and ``best.pt`` in ``out``.
 
     Args:
-        model: maps (b, n, 3, h, w) RGB in [0, 1] to a ModelOutput; has ``parameter_groups``.
+        model: the networks, on any device.
         objective: maps batch and output to the total loss and its named parts.
         batcher: batches as a function of the step.
         out: folder of the run.
@@ -50,7 +51,7 @@ class Trainer:
     def __init__(
         self,
         config: TrainConfig,
-        model: nn.Module,
+        model: SfmModel,
         objective: Objective,
         batcher: Batcher,
         out: Path,
@@ -95,7 +96,7 @@ class Trainer:
         """One optimisation step; returns the loss and its parts, detached.
 
         Raises:
-            TrainingError: the loss or its gradient is not finite; the weights are left as they were.
+            TrainingError: the loss or its gradient is not finite; the weights stay as they were.
         """
         optim = self.config.optim
         factor = rate_factor(optim, self.step_count)
@@ -188,7 +189,7 @@ class Trainer:
         return now
 
     def _log_panel(self, log: RunLog, batch: Batch) -> None:
-        """Target, warped source, their difference, mask (where there is one) and depth of window 0."""
+        """Target, warped source, difference, mask (where there is one), depth of window 0."""
         first = _first_window(batch)
         was_training = self.model.training
         self.model.eval()
@@ -230,8 +231,9 @@ class Trainer:
         values = ", ".join(f"{name} {float(value):.4g}" for name, value in parts.items())
         kept = self.out / LAST
         return (
-            f"the loss or its gradient is not finite at step {self.step_count} ({values}, gradient "
-            f"{float(gradient):.4g}); lower optim.learning_rate or set optim.gradient_clip. "
+            f"the loss or its gradient is not finite at step {self.step_count} ({values}, "
+            f"gradient {float(gradient):.4g}); lower "
+            "optim.learning_rate or set optim.gradient_clip. "
             + (
                 f"The last checkpoint is kept: {kept}"
                 if kept.exists()

@@ -95,7 +95,7 @@ def panel(pictures: list[Tensor]) -> Tensor:
 
 
 def colour_depth(depth_1hw: Tensor) -> Tensor:
-    """Depth as a picture (3, h, w): near is bright, by rank of inverse depth between its quantiles."""
+    """Depth as a picture (3, h, w): near is bright; inverse depth between its quantiles."""
     inv_depth = 1.0 / depth_1hw.float().clamp_min(1e-6)
     low, high = (torch.quantile(inv_depth, q) for q in (0.02, 0.98))
     x = ((inv_depth - low) / (high - low).clamp_min(1e-12)).clamp(0, 1)

@@ -56,7 +56,8 @@ def build(options: argparse.Namespace) -> Trainer:
     exists = (options.out / LAST).is_file()
     if exists and not options.resume:
         raise CheckpointError(
-            f"{options.out} already holds a run; go on with it by --resume, or choose another --out"
+            f"{options.out} already holds a run; go on with it by --resume, or choose "
+            "another --out"
         )
     if not config.data.prepared:
         raise ConfigError("'data.prepared' is empty; name a folder that prepare.py has written")

@@ -1,4 +1,4 @@
-"""What the held-out windows say: is the picture explained, is the depth right, is the motion alive.
+"""What held-out windows say: is the picture explained, the depth right, the motion alive?
 
 Shape letters: b batch, s sources, h w rows and columns (see training/batch.py).
 """
@@ -18,7 +18,7 @@ from training.data.batcher import Batcher, Window
 from training.geometry.warp import warp
 
 FLAT_SPREAD = 0.1
-"""Standard deviation of disparity over an image, divided by its mean, below which it is called flat."""
+"""Spread of disparity over an image, divided by its mean, below which it is called flat."""
 DEAD_SPREAD = 1e-3
 """Relative spread of the predicted motions below which the pose network is called dead."""
 MAX_DEPTH_M = 80.0
@@ -146,7 +146,7 @@ def rebuilt_target(batch: Batch, output: ModelOutput) -> tuple[Tensor, Tensor, T
     """The target as each source explains it.
 
     Returns:
-        target (b, 3, h, w), sources (b, s, 3, h, w), warped (b, s, 3, h, w), valid (b, s, 1, h, w).
+        target (b, 3, h, w), sources and warped (b, s, 3, h, w), valid (b, s, 1, h, w) bool.
     """
     frames = batch.rgb_clean_bn3hw
     length = frames.shape[1]
@@ -202,12 +202,16 @@ def _add_motion(
     # The last source follows the target: the newest increment, inverted, which is what is used.
     T = output.T_source_target_bs44[:, -1].double().cpu().numpy()
     for window, predicted in zip(windows, T, strict=True):
-        sums.translation.append(float(np.linalg.norm(predicted[:3, 3])))
+        sums.translation.append(_length(predicted))
         sums.yaw.append(_yaw_deg(predicted))
-        truth = batcher.true_motion(window)[-1] if batcher.has_true_motion(window) else None
-        known = truth is not None
-        sums.true_translation.append(float(np.linalg.norm(truth[:3, 3])) if known else math.nan)
-        sums.true_yaw.append(_yaw_deg(truth) if truth is not None else math.nan)
+        truth = batcher.true_motion(window)
+        last = None if truth is None else truth[-1]
+        sums.true_translation.append(math.nan if last is None else _length(last))
+        sums.true_yaw.append(math.nan if last is None else _yaw_deg(last))
+
+
+def _length(T: np.ndarray) -> float:
+    return float(np.linalg.norm(T[:3, 3]))
 
 
 def _yaw_deg(T: np.ndarray) -> float:

@@ -1,6 +1,6 @@
 """Random changes to a batch that keep pictures, calibration, depth and motion consistent.
 
-Shape letters: b batch, n frames of a window, s sources, h w rows and columns (see training/batch.py).
+Shape letters as in training/batch.py: b batch, n frames of a window, s sources, h w rows, columns.
 Every function returns a new batch; what is drawn at random is drawn in ``draw_plan`` alone.
 """
 
@@ -71,7 +71,10 @@ def augment(batch: Batch, plan: Plan) -> Batch:
 
 
 def flip(batch: Batch, flip_b: Flags) -> Batch:
-    """Mirror the chosen windows left to right: cx -> W - 1 - cx, T -> S T S with S = diag(-1, 1, 1, 1)."""
+    """Mirror the chosen windows left to right.
+
+    cx becomes W - 1 - cx, and a transform S T S with S = diag(-1, 1, 1, 1).
+    """
     if not flip_b.any():
         return batch
     width = batch.rgb_bn3hw.shape[-1]
@@ -151,7 +154,7 @@ def to_grey(rgb_bn3hw: Tensor, grey_b: Flags) -> Tensor:
 
 
 def jitter_colour(rgb_bn3hw: Tensor, colour_b: Flags, jitter_b4: Floats) -> Tensor:
-    """Brightness, contrast, saturation and gamma of the chosen windows, alike for all their frames."""
+    """Brightness, contrast, saturation, gamma of the chosen windows, alike for all frames."""
     result = rgb_bn3hw.clone()
     for i in np.flatnonzero(colour_b):
         brightness, contrast, gamma, saturation = (float(v) for v in jitter_b4[i])

@@ -20,7 +20,7 @@ from training.data.augment import augment, draw_plan
 from training.data.sequence import PreparedSet
 
 CYCLE = 1000
-"""Length of the repeating pattern by which sets take their turns; shares are exact to 1 / CYCLE."""
+"""Length of the pattern by which sets take their turns; shares are exact to 1 / CYCLE."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +105,6 @@ class Batcher:
             chosen.extend(windows[i] for i in places)
         return chosen
 
-    def has_true_motion(self, window: Window) -> bool:
-        """Whether the poses of this window's sequence are known."""
-        return self._sets[window.set_index].sequences[window.sequence].poses is not None
-
     def batch_of(self, windows: Sequence[Window]) -> Batch:
         """These windows as they are, without augmentation."""
         frames = [
@@ -119,7 +115,7 @@ class Batcher:
         K = np.stack([self._K(w) for w in windows]).astype(np.float32)
         batch = {"rgb_bn3hw": rgb, "rgb_clean_bn3hw": rgb, "K_b33": torch.from_numpy(K)}
         if self._has_truth:
-            motion = np.stack([self._motion(w) for w in windows]).astype(np.float32)
+            motion = np.stack([self._motion_or_identity(w) for w in windows]).astype(np.float32)
             depth = np.stack([self._target_depth(w) for w in windows])
             known = [self._is_true(w) for w in windows]
             batch["T_source_target_bs44"] = torch.from_numpy(motion)
@@ -127,9 +123,15 @@ class Batcher:
             batch["has_truth_b"] = torch.tensor(known, dtype=torch.float32)
         return Batch(**batch)
 
-    def true_motion(self, window: Window) -> npt.NDArray[np.float64]:
-        """(s, 4, 4) T_source_target = inv(T_world_source) @ T_world_target of one window."""
-        return self._motion(window)
+    def true_motion(self, window: Window) -> npt.NDArray[np.float64] | None:
+        """(s, 4, 4) T_source_target = inv(T_world_source) @ T_world_target, or None."""
+        record = self._sets[window.set_index].sequences[window.sequence]
+        if record.poses is None:
+            return None
+        begin = window.first - record.start
+        T_world = record.poses[begin : begin + self._length]
+        T_world_target = T_world[target_index(self._length)]
+        return np.linalg.inv(T_world[source_indices(self._length)]) @ T_world_target
 
     def _windows(self, set_index: int, training: bool) -> list[Window]:
         windows = []
@@ -155,14 +157,9 @@ class Batcher:
         record = self._sets[window.set_index].sequences[window.sequence]
         return record.has_depth and record.poses is not None
 
-    def _motion(self, window: Window) -> npt.NDArray[np.float64]:
-        record = self._sets[window.set_index].sequences[window.sequence]
-        if record.poses is None:
-            return np.tile(np.eye(4), (self._length - 1, 1, 1))
-        begin = window.first - record.start
-        T_world = record.poses[begin : begin + self._length]
-        T_world_target = T_world[target_index(self._length)]
-        return np.linalg.inv(T_world[source_indices(self._length)]) @ T_world_target
+    def _motion_or_identity(self, window: Window) -> npt.NDArray[np.float64]:
+        truth = self.true_motion(window)
+        return np.tile(np.eye(4), (self._length - 1, 1, 1)) if truth is None else truth
 
     def _target_depth(self, window: Window) -> npt.NDArray[np.float32]:
         prepared = self._sets[window.set_index]

@@ -1,7 +1,7 @@
 """The prepared format: a folder of frames of one size, ready to be cut into training windows.
 
 ``frames.u8``   (N, H, W, 3) uint8 RGB, raw bytes, read by memory mapping.
-``depth.f16``   (N, H, W) float16 metres along +z, 0 where unknown; absent where no sequence has any.
+``depth.f16``   (N, H, W) float16 metres along +z, 0 unknown; absent where no sequence has any.
 ``index.json``  sizes, and for each sequence its place, calibration, stamps, poses and provenance.
 
 A folder without ``index.json`` is unfinished; ``index.partial.json`` then lists what is complete.
@@ -333,7 +333,8 @@ def _read_index(path: Path) -> tuple[int, int, list[SequenceRecord]]:
         values = json.loads(path.read_text(encoding="utf-8"))
         if values["format"] != FORMAT:
             raise SourceError(
-                f"{path} has the format {values['format']!r}, expected {FORMAT!r}; prepare it again"
+                f"{path} has the format {values['format']!r}, expected {FORMAT!r}; "
+                "prepare it again"
             )
         sequences = [SequenceRecord.from_json(entry) for entry in values["sequences"]]
         return int(values["width"]), int(values["height"]), sequences
