@@ -1,0 +1,105 @@
+"""One picture that holds every texture of a synthetic street, in all its reductions.
+
+The reductions are a rip map: width and height are halved independently, because a wall seen at a
+grazing angle shrinks along the street only, and a plain mip level would blur it to nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from sfm_ros.datatypes import RgbImage
+
+LEVELS = 6
+"""Reductions by 1, 2, 4, ... 32 along each axis; pages are aligned to the largest."""
+ALIGN = 1 << (LEVELS - 1)
+WIDTH = 2048
+
+Page = tuple[int, int, int, int]
+"""x, y, width, height of a texture in the unreduced atlas, pixels."""
+
+
+@dataclass(frozen=True, eq=False)
+class Atlas:
+    """Textures packed side by side.
+
+    Attributes:
+        rgb: (2 H, 2 W, 3) uint8, the rip map.
+        alpha: (2 H, 2 W) uint8, 255 where a texture is opaque.
+        height: H, rows of the unreduced atlas (it is ``WIDTH`` wide).
+        pages: name of a kind of texture -> its variants.
+    """
+
+    rgb: RgbImage
+    alpha: npt.NDArray[np.uint8]
+    height: int
+    pages: dict[str, tuple[Page, ...]]
+
+    def offsets(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Where each reduction begins: (LEVELS,) columns and (LEVELS,) rows."""
+        begin = 2.0 - 2.0 ** (1.0 - np.arange(LEVELS))
+        return (WIDTH * begin).astype(np.float32), (self.height * begin).astype(np.float32)
+
+
+class AtlasBuilder:
+    """Collects textures and packs them on shelves."""
+
+    def __init__(self) -> None:
+        self._items: list[tuple[str, npt.NDArray[np.uint8]]] = []
+
+    def add(self, kind: str, rgb: npt.NDArray, alpha: npt.NDArray | None = None) -> None:
+        """Add one variant of a kind; sides are multiples of ``ALIGN`` pixels."""
+        height, width = rgb.shape[:2]
+        if height % ALIGN or width % ALIGN or width > WIDTH:
+            raise ValueError(f"texture '{kind}' is {width}x{height}, not a multiple of {ALIGN}")
+        opaque = np.full((height, width), 255.0) if alpha is None else alpha
+        rgba = np.dstack([rgb, opaque])
+        self._items.append((kind, np.clip(rgba, 0, 255).astype(np.uint8)))
+
+    def build(self) -> Atlas:
+        """Pack and reduce."""
+        order = sorted(range(len(self._items)), key=lambda i: -self._items[i][1].shape[0])
+        places: dict[int, tuple[int, int]] = {}
+        x = y = shelf = 0
+        for i in order:
+            height, width = self._items[i][1].shape[:2]
+            if x + width > WIDTH:
+                x, y = 0, y + shelf
+                shelf = 0
+            places[i] = (x, y)
+            x, shelf = x + width, max(shelf, height)
+        total = y + shelf
+        base = np.zeros((total, WIDTH, 4), dtype=np.uint8)
+        pages: dict[str, list[Page]] = {}
+        for i, (kind, rgba) in enumerate(self._items):
+            px, py = places[i]
+            base[py : py + rgba.shape[0], px : px + rgba.shape[1]] = rgba
+            pages.setdefault(kind, []).append((px, py, rgba.shape[1], rgba.shape[0]))
+        rip = _rip_map(base)
+        return Atlas(
+            rgb=np.ascontiguousarray(rip[..., :3]),
+            alpha=np.ascontiguousarray(rip[..., 3]),
+            height=total,
+            pages={kind: tuple(variants) for kind, variants in pages.items()},
+        )
+
+
+def _rip_map(base: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    height, width = base.shape[:2]
+    out = np.zeros((2 * height, 2 * width, 4), dtype=np.uint8)
+    row, y = base, 0
+    for ky in range(LEVELS):
+        if ky:
+            row = cv2.resize(row, (width, height >> ky), interpolation=cv2.INTER_AREA)
+        cell, x = row, 0
+        for kx in range(LEVELS):
+            if kx:
+                cell = cv2.resize(cell, (width >> kx, height >> ky), interpolation=cv2.INTER_AREA)
+            out[y : y + cell.shape[0], x : x + cell.shape[1]] = cell
+            x += cell.shape[1]
+        y += row.shape[0]
+    return out

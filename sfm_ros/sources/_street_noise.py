@@ -1,0 +1,92 @@
+"""Noise and the small painting tools every procedural texture is made of."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Gray = npt.NDArray[np.float32]
+Colour = npt.NDArray[np.float32]
+
+
+def fractal_noise(
+    rng: np.random.Generator, height: int, width: int, cells: tuple[int, int], octaves: int = 3
+) -> Gray:
+    """(height, width) noise of zero mean and unit spread that wraps around at all borders.
+
+    Args:
+        cells: rows and columns of the coarsest lattice.
+        octaves: each doubles the lattice and halves the amplitude.
+    """
+    total = np.zeros((height, width), dtype=np.float32)
+    for octave in range(octaves):
+        rows = min(cells[0] << octave, height)
+        cols = min(cells[1] << octave, width)
+        lattice = rng.standard_normal((rows, cols)).astype(np.float32)
+        border = min(2, rows, cols)
+        padded = np.pad(lattice, border, mode="wrap")
+        scale_y, scale_x = height / rows, width / cols
+        grown = cv2.resize(
+            padded,
+            (int(round(padded.shape[1] * scale_x)), int(round(padded.shape[0] * scale_y))),
+            interpolation=cv2.INTER_CUBIC,
+        )
+        y, x = int(round(border * scale_y)), int(round(border * scale_x))
+        total += grown[y : y + height, x : x + width] * 0.5**octave
+    return total / max(float(total.std()), 1e-6)
+
+
+def flat(height: int, width: int, colour: Colour) -> Colour:
+    """(height, width, 3) float32 of one colour."""
+    return np.tile(np.asarray(colour, dtype=np.float32), (height, width, 1))
+
+
+def grainy(
+    rng: np.random.Generator, height: int, width: int, colour: Colour, grain: float, stain: float
+) -> Colour:
+    """A surface of one colour with fine grain and soft stains, both relative amplitudes."""
+    fine = rng.standard_normal((height, width)).astype(np.float32)
+    soft = fractal_noise(rng, height, width, (3, 3), 4)
+    return flat(height, width, colour) * (1.0 + grain * fine + stain * soft)[..., None]
+
+
+def pick_colour(
+    rng: np.random.Generator, palette: list[tuple[int, int, int]], jitter: float = 12.0
+) -> Colour:
+    """A colour of the palette, moved a little as a whole and a little per channel."""
+    base = np.array(palette[rng.integers(len(palette))], dtype=np.float32)
+    shift = rng.normal(0.0, jitter) + rng.normal(0.0, jitter / 3.0, size=3)
+    return np.clip(base + shift, 5.0, 250.0).astype(np.float32)
+
+
+def courses(height: int, width: int, row_px: int, col_px: int, dark: float) -> Gray:
+    """(height, width) factors of masonry: joints between staggered stones darker than one."""
+    factor = np.ones((height, width), dtype=np.float32)
+    factor[::row_px] *= dark
+    for number, top in enumerate(range(0, height, row_px)):
+        factor[top : top + row_px, (number % 2) * col_px // 2 :: col_px] *= dark
+    return factor
+
+
+def blobs(
+    rng: np.random.Generator,
+    rgb: Colour,
+    alpha: Gray | None,
+    centres: Colour,
+    radius_px: float,
+    colour: Colour,
+    spread: float,
+) -> None:
+    """Paint leaf clusters, first the lower (darker) ones, in place."""
+    order = np.argsort(-centres[:, 1])
+    low, high = float(centres[:, 1].min()), float(centres[:, 1].max())
+    for x, y in centres[order]:
+        light = 1.15 - 0.6 * (y - low) / max(high - low, 1.0) + spread * rng.normal()
+        tone = [float(c) for c in np.clip(colour * light, 0, 255)]
+        size = (max(int(radius_px * rng.uniform(0.4, 1.3)), 1), max(int(radius_px * 0.7), 1))
+        where = (int(x), int(y))
+        angle = float(rng.uniform(0, 180))
+        cv2.ellipse(rgb, where, size, angle, 0, 360, tone, -1, cv2.LINE_AA)
+        if alpha is not None:
+            cv2.ellipse(alpha, where, size, angle, 0, 360, 255.0, -1, cv2.LINE_AA)

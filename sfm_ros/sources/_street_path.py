@@ -1,0 +1,228 @@
+"""The centre line of a synthetic street and the drive of a camera along it.
+
+World axes are optical ones: x right, y down, z forward. A heading ``psi`` points along
+``(sin psi, 0, cos psi)``; a right bend makes it grow. Lateral offsets are positive to the right.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sfm_ros.datatypes import FloatArray
+
+STEP_M = 0.25
+"""Arc length between two samples of a centre line."""
+VIEW_M = 190.0
+"""How far a street goes on beyond the last camera, so that no view shows its end."""
+BEHIND_M = 60.0
+"""How far a street begins behind the first camera."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CentreLine:
+    """A smooth plane curve sampled every ``STEP_M``.
+
+    Attributes:
+        xz: (N, 2) positions in metres.
+        heading: (N,) radians.
+        curvature: (N,) 1/m, positive where the road bends to the right.
+    """
+
+    xz: FloatArray
+    heading: FloatArray
+    curvature: FloatArray
+
+    @property
+    def length(self) -> float:
+        """Arc length in metres."""
+        return (len(self.xz) - 1) * STEP_M
+
+    def at(self, s: FloatArray | float, lateral: FloatArray | float = 0.0) -> FloatArray:
+        """(..., 2) positions at arc length ``s`` and an offset to the right."""
+        psi = self.heading_at(s)
+        grid = np.arange(len(self.xz)) * STEP_M
+        x = np.interp(s, grid, self.xz[:, 0]) + np.cos(psi) * lateral
+        z = np.interp(s, grid, self.xz[:, 1]) - np.sin(psi) * lateral
+        return np.stack([x, z], axis=-1)
+
+    def heading_at(self, s: FloatArray | float) -> FloatArray:
+        """Heading in radians at arc length ``s``."""
+        return np.interp(s, np.arange(len(self.xz)) * STEP_M, self.heading)
+
+    def curvature_at(self, s: FloatArray | float) -> FloatArray:
+        """Curvature in 1/m at arc length ``s``."""
+        return np.interp(s, np.arange(len(self.xz)) * STEP_M, self.curvature)
+
+    def nearest(self, xz: FloatArray, first: int = 0, last: int | None = None) -> FloatArray:
+        """(N, 2) arc length and distance to the nearest of every fourth sample in a range."""
+        samples = self.xz[first:last:4]
+        squared = (
+            (xz**2).sum(axis=1)[:, None] + (samples**2).sum(axis=1)[None] - 2.0 * xz @ samples.T
+        )
+        index = squared.argmin(axis=1)
+        distance = np.sqrt(np.maximum(squared[np.arange(len(xz)), index], 0.0))
+        return np.stack([(first + 4 * index) * STEP_M, distance], axis=1)
+
+
+def from_curvature(curvature: FloatArray, heading0: float = 0.0) -> CentreLine:
+    """The centre line with the given curvature, starting ``BEHIND_M`` before the origin."""
+    heading = heading0 + np.concatenate([[0.0], np.cumsum(curvature[:-1]) * STEP_M])
+    steps = STEP_M * np.stack([np.sin(heading), np.cos(heading)], axis=1)
+    xz = np.concatenate([np.zeros((1, 2)), np.cumsum(steps[:-1], axis=0)])
+    origin = int(round(BEHIND_M / STEP_M))
+    return CentreLine(xz=xz - xz[origin], heading=heading, curvature=curvature)
+
+
+def random_centre_line(rng: np.random.Generator, length_m: float, motorway: bool) -> CentreLine:
+    """Straights and bends joined by linear curvature (clothoids); never crosses itself.
+
+    The heading stays within 55 degrees of the first one, so that a street advances for ever.
+    """
+    count = int((length_m + BEHIND_M + VIEW_M) / STEP_M) + 2
+    pieces = [np.zeros(int(rng.uniform(0.2, 1.0) * BEHIND_M / STEP_M))]
+    total, heading = len(pieces[0]), 0.0
+    while total < count:
+        bend = _motorway_bend(rng, heading) if motorway else _city_bend(rng, heading)
+        heading += float(bend.sum()) * STEP_M
+        straight = np.zeros(int(rng.uniform(5.0, 300.0 if motorway else 80.0) / STEP_M))
+        pieces += [bend, straight]
+        total += len(bend) + len(straight)
+    return from_curvature(np.concatenate(pieces)[:count])
+
+
+def _city_bend(rng: np.random.Generator, heading: float) -> FloatArray:
+    limit = np.deg2rad(55.0)
+    target = rng.uniform(-limit, limit)
+    if rng.random() < 0.3:  # a street corner: from one side of the permitted range to the other
+        target = -np.copysign(rng.uniform(0.6, 1.0) * limit, heading)
+        return _bend(target - heading, rng.uniform(15.0, 28.0))
+    if rng.random() < 0.5:
+        target = np.clip(heading + rng.uniform(-0.25, 0.25), -limit, limit)
+    return _bend(target - heading, float(np.exp(rng.uniform(np.log(30.0), np.log(300.0)))))
+
+
+def _motorway_bend(rng: np.random.Generator, heading: float) -> FloatArray:
+    target = float(np.clip(heading + rng.uniform(-0.4, 0.4), -0.9, 0.9))
+    return _bend(target - heading, rng.uniform(350.0, 1500.0))
+
+
+def _bend(angle: float, radius: float) -> FloatArray:
+    """Curvature of a bend whose tightest radius is ``radius``: in, hold, out."""
+    length = 1.5 * abs(angle) * radius
+    count = max(int(length / STEP_M), 3)
+    shape = np.clip(3.0 * np.minimum(np.linspace(0, 1, count), np.linspace(1, 0, count)), 0.0, 1.0)
+    return shape * np.sign(angle) / radius
+
+
+def centre_line_of(T_world_camera: FloatArray) -> CentreLine:
+    """A street under given cameras: through their positions, or straight where they barely move."""
+    positions = T_world_camera[:, [0, 2], 3]
+    kept = [positions[0]]
+    for position in positions[1:]:
+        if np.linalg.norm(position - kept[-1]) > 0.5:
+            kept.append(position)
+    forward = T_world_camera[0, [0, 2], 2]
+    route = _smooth_route(np.array(kept)) if len(kept) > 2 else None
+    if route is None:
+        psi = float(np.arctan2(forward[0], forward[1]))
+        reach = float(np.ptp(positions, axis=0).sum())
+        line = from_curvature(np.zeros(int((BEHIND_M + reach + VIEW_M) / STEP_M)), psi)
+        return CentreLine(
+            xz=line.xz + positions[0], heading=line.heading, curvature=line.curvature
+        )
+    return route
+
+
+def _smooth_route(points: FloatArray) -> CentreLine | None:
+    """Resample a polyline by arc length and extend it straight; None where it turns too sharply."""
+    chords = np.diff(points, axis=0)
+    heading = np.unwrap(np.arctan2(chords[:, 0], chords[:, 1]))
+    turns = np.abs(np.diff(heading)) / np.linalg.norm(chords[1:], axis=1)
+    if turns.max() > 0.25:
+        return None
+    along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(chords, axis=1))])
+    middles = 0.5 * (along[1:] + along[:-1])
+    count = int((along[-1] + BEHIND_M + VIEW_M) / STEP_M) + 2
+    s = np.arange(count) * STEP_M - BEHIND_M
+    smooth = np.interp(s, middles, heading)
+    curvature = np.gradient(smooth, STEP_M)
+    line = from_curvature(curvature, float(smooth[0]))
+    return CentreLine(xz=line.xz + points[0], heading=smooth, curvature=curvature)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DriveStyle:
+    """How a vehicle moves along a street."""
+
+    speed_min: float
+    speed_max: float
+    lane_m: float
+    pitch_rad: float
+    shake: float
+
+
+def drive(
+    rng: np.random.Generator, line: CentreLine, style: DriveStyle, frames: int, fps: float
+) -> FloatArray:
+    """(frames, 4, 4) T_world_camera of a drive; y = 0 is the camera's nominal height."""
+    s, acceleration = _arc_lengths(rng, line, style, frames, fps)
+    t = np.arange(frames) / fps
+    wander = rng.uniform(0.05, 0.3)
+    rate = 2 * np.pi / rng.uniform(40.0, 120.0)
+    phase = rng.uniform(0.0, 2 * np.pi)
+    lateral = style.lane_m + wander * np.sin(rate * s + phase)
+    yaw = line.heading_at(s) + wander * rate * np.cos(rate * s + phase)
+    pitch = style.pitch_rad + 0.004 * acceleration + np.deg2rad(0.15) * _shake(rng, t, style.shake)
+    roll = np.deg2rad(0.25) * _shake(rng, t, style.shake)
+    height = 0.012 * _shake(rng, t, style.shake)
+    poses = np.tile(np.eye(4), (frames, 1, 1))
+    for i in range(frames):
+        poses[i, :3, :3] = _rotation(yaw[i], pitch[i], roll[i])
+    poses[:, [0, 2], 3] = line.at(s, lateral)
+    poses[:, 1, 3] = height
+    return poses
+
+
+def _arc_lengths(
+    rng: np.random.Generator, line: CentreLine, style: DriveStyle, frames: int, fps: float
+) -> tuple[FloatArray, FloatArray]:
+    """Arc length and acceleration at each frame: wishes, bends and the pedals' limits."""
+    substeps = 8
+    dt = 1.0 / fps / substeps
+    s, speed = BEHIND_M, rng.uniform(style.speed_min, style.speed_max)
+    wish, left = speed, 0.0
+    out_s, out_a = np.empty(frames), np.empty(frames)
+    for i in range(frames):
+        before = speed
+        out_s[i] = s
+        for _ in range(substeps):
+            if left <= 0.0:
+                wish, left = rng.uniform(style.speed_min, style.speed_max), rng.uniform(2.0, 8.0)
+            ahead = line.curvature_at(s + np.array([0.0, 8.0, 16.0]))
+            limit = np.sqrt(3.0 / max(float(np.abs(ahead).max()), 1e-4))
+            speed += float(np.clip(min(wish, limit) - speed, -3.0 * dt, 1.8 * dt))
+            s += speed * dt
+            left -= dt
+        out_a[i] = (speed - before) * fps
+    window = np.ones(5) / 5
+    return out_s, np.convolve(np.pad(out_a, 2, mode="edge"), window, mode="valid")
+
+
+def _shake(rng: np.random.Generator, t: FloatArray, amount: float) -> FloatArray:
+    """A sum of sinusoids of unit-like spread: the body on its springs."""
+    total = np.zeros_like(t)
+    for frequency in rng.uniform(0.3, 2.5, size=4):
+        total += rng.normal() * np.sin(2 * np.pi * frequency * t + rng.uniform(0.0, 2 * np.pi))
+    return 0.6 * amount * total
+
+
+def _rotation(yaw: float, pitch: float, roll: float) -> FloatArray:
+    """R_world_camera: yaw to the right, pitch up, roll clockwise, all positive."""
+    cy, sy, cp, sp = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch)
+    cr, sr = np.cos(roll), np.sin(roll)
+    R_yaw = np.array([[cy, 0.0, sy], [0.0, 1.0, 0.0], [-sy, 0.0, cy]])
+    R_pitch = np.array([[1.0, 0.0, 0.0], [0.0, cp, -sp], [0.0, sp, cp]])
+    R_roll = np.array([[cr, -sr, 0.0], [sr, cr, 0.0], [0.0, 0.0, 1.0]])
+    return R_yaw @ R_pitch @ R_roll

@@ -1,0 +1,190 @@
+"""Draws a whole synthetic world - road, weather, houses, things - from one seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sfm_ros.datatypes import FloatArray, RgbImage
+from sfm_ros.sources import _street_facades as facades
+from sfm_ros.sources import _street_things as things
+from sfm_ros.sources._street_atlas import Atlas, AtlasBuilder
+from sfm_ros.sources._street_ground import GroundTexture, RoadPlan
+from sfm_ros.sources._street_noise import flat, pick_colour
+from sfm_ros.sources._street_path import CentreLine
+from sfm_ros.sources._street_place import StreetFurnisher
+from sfm_ros.sources._street_quads import Quads, Sun
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Look:
+    """Air and camera: what turns radiance into the picture.
+
+    Attributes:
+        exposure, gamma, saturation: tone; contrast comes with gamma.
+        white: (3,) channel gains.
+        haze_m: distance at which the air hides 63 % of a surface.
+        shadow: factor on sunlit ground in a cast shadow.
+        vignette: loss of light in the corners.
+        blur_px: spread of the lens, pixels.
+        noise: spread of the sensor's noise, grey levels.
+    """
+
+    exposure: float
+    gamma: float
+    saturation: float
+    white: FloatArray
+    haze_m: float
+    shadow: float
+    vignette: float
+    blur_px: float
+    noise: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class World:
+    """Everything that does not change from frame to frame."""
+
+    line: CentreLine
+    plan: RoadPlan
+    ground_y: float
+    ground: GroundTexture
+    ground_light: float
+    atlas: Atlas
+    quads: Quads
+    sky: RgbImage
+    haze: FloatArray
+    look: Look
+
+
+def draw_plan(rng: np.random.Generator, motorway: bool) -> RoadPlan:
+    """A cross-section for driving on the right."""
+    return _motorway_plan(rng) if motorway else _city_plan(rng)
+
+
+def _city_plan(rng: np.random.Generator) -> RoadPlan:
+    lane = rng.uniform(2.7, 3.6)
+    parking = bool(rng.random() < 0.6)
+    lanes = 2 if rng.random() < 0.25 else 1
+    strip = rng.uniform(2.0, 2.4) if parking else rng.uniform(0.2, 0.6)
+    half = lanes * lane + strip
+    lines: list[tuple[float, float, float, float, int]] = []
+    style = rng.random()
+    if style < 0.65:
+        solid = rng.random() < 0.25
+        lines.append((0.0, 0.13, 3.0, 0.0 if solid else rng.uniform(3.0, 6.0), 0))
+    if lanes == 2:
+        lines += [(side * lane, 0.13, 3.0, 6.0, 0) for side in (-1, 1)]
+    if rng.random() < 0.4:
+        lines += [(side * lanes * lane, 0.12, 3.0, 0.0, 0) for side in (-1, 1)]
+    return RoadPlan(
+        left=-half, right=half, pavement=0.0 if rng.random() < 0.1 else rng.uniform(1.2, 3.2),
+        lines=tuple(lines), lane=(lanes - 0.5) * lane, parking=parking, motorway=False,
+    )  # fmt: skip
+
+
+def _motorway_plan(rng: np.random.Generator) -> RoadPlan:
+    """One carriageway; its left edge is the median, s = centre of the carriageway."""
+    lane, lanes = rng.uniform(3.4, 3.8), int(rng.integers(2, 6))
+    left_shoulder, right_shoulder = rng.uniform(0.7, 2.5), rng.uniform(2.0, 3.5)
+    half = lanes * lane / 2
+    yellow = int(rng.random() < 0.5)
+    dash, gap = (3.6, 9.0) if rng.random() < 0.5 else (6.0, 12.0)
+    lines = [(-half + k * lane, 0.15, dash, gap, 0) for k in range(1, lanes)]
+    lines += [(-half, 0.2, 3.0, 0.0, yellow), (half, 0.2, 3.0, 0.0, 0)]
+    return RoadPlan(
+        left=-half - left_shoulder, right=half + right_shoulder, pavement=0.0, lines=tuple(lines),
+        lane=-half + (int(rng.integers(lanes)) + 0.5) * lane, parking=False, motorway=True,
+    )  # fmt: skip
+
+
+def draw_look(rng: np.random.Generator, sun: Sun) -> Look:
+    """Tone, air and lens."""
+    return Look(
+        exposure=float(np.exp(rng.normal(0.0, 0.22))),
+        gamma=rng.uniform(0.95, 1.6),
+        saturation=rng.uniform(0.5, 1.15),
+        white=1.0 + rng.normal(0.0, 0.04, size=3),
+        haze_m=float(np.exp(rng.uniform(np.log(250.0), np.log(3000.0)))),
+        shadow=1.0 - 0.62 * sun.strength,
+        vignette=rng.uniform(0.0, 0.3),
+        blur_px=rng.uniform(0.0, 0.6),
+        noise=rng.uniform(0.8, 4.0),
+    )
+
+
+def draw_sun(rng: np.random.Generator) -> Sun:
+    """Clear or overcast, high or low."""
+    azimuth, elevation = rng.uniform(0, 2 * np.pi), np.deg2rad(rng.uniform(18.0, 65.0))
+    level = np.cos(elevation)
+    direction = np.array([level * np.sin(azimuth), -np.sin(elevation), level * np.cos(azimuth)])
+    return Sun(direction=direction, strength=0.0 if rng.random() < 0.3 else rng.uniform(0.4, 1.0))
+
+
+def build_atlas(rng: np.random.Generator, motorway: bool) -> Atlas:
+    """Paint every texture a world needs."""
+    atlas = AtlasBuilder()
+    for _ in range(4 if motorway else 12):
+        atlas.add("facade", facades.facade(rng))
+    for _ in range(3):
+        atlas.add("roof", facades.roof(rng))
+    autumn = bool(rng.random() < 0.3)
+    for _ in range(5):
+        atlas.add("tree", *things.tree(rng, autumn))
+    for _ in range(3):
+        atlas.add("bush", *things.bush(rng))
+        atlas.add("sign", *things.sign(rng))
+    for _ in range(2):
+        atlas.add("hedge", things.foliage(rng, 64, 256))
+        atlas.add("wall", facades.garden_wall(rng))
+        atlas.add("fence", *things.fence(rng))
+    atlas.add("wood", things.foliage(rng, 128, 512))
+    atlas.add("rail", *things.guard_rail(rng))
+    atlas.add("barrier", facades.concrete_barrier(rng))
+    atlas.add("slope", things.hillside(rng))
+    atlas.add("gantry", things.panel(rng))
+    atlas.add("gable", *facades.gable(rng))
+    atlas.add("steel", flat(32, 32, pick_colour(rng, [(140, 142, 145), (90, 92, 95)])))
+    for shape in things.CARS:
+        atlas.add("car_side", *things.car_side(shape))
+    atlas.add("front", things.car_end(rear=False))
+    atlas.add("rear", things.car_end(rear=True))
+    atlas.add("glass", things.car_panel(glass=True))
+    atlas.add("panel", things.car_panel(glass=False))
+    return atlas.build()
+
+
+def furnish_city(rng: np.random.Generator, street: StreetFurnisher, plan: RoadPlan) -> None:
+    """Houses, gardens, trees, lamp posts and parked cars."""
+    density = rng.choice([0.9, 0.65, 0.35, 0.1], p=[0.4, 0.3, 0.2, 0.1])
+    low = int(rng.integers(1, 4))
+    half = plan.right + plan.pavement
+    for side in (-1, 1):
+        setback = rng.choice([0.1, rng.uniform(2.0, 7.0)])
+        street.houses(side, density * rng.uniform(0.7, 1.05), setback, (low, low + 2))
+        if rng.random() < 0.45:
+            street.avenue(side, plan.right + min(plan.pavement, 0.9) + 0.5, rng.uniform(7, 22))
+        street.avenue(side, half + rng.uniform(16.0, 24.0), 6.0)
+        if density < 0.5:
+            street.shrubs(side, half + 1.5, half + 9.0, 0.3)
+        if rng.random() < 0.8:
+            street.posts(side, plan.right + 0.6, rng.uniform(14.0, 35.0))
+        if plan.parking:
+            street.parked_cars(side, rng.uniform(0.25, 0.95))
+
+
+def furnish_motorway(rng: np.random.Generator, street: StreetFurnisher, plan: RoadPlan) -> None:
+    """Median barrier, rails, slopes, woods, noise walls, gantries and few houses."""
+    end = street.length - 10.0
+    median = plan.left - 0.5
+    if rng.random() < 0.6:
+        street.strip(0.0, end, median, rng.uniform(0.8, 1.1), "barrier", 0.4, 8.0)
+    else:
+        street.strip(0.0, end, median, 0.8, "rail", 0.0, 8.0)
+    for side, edge in ((-1, plan.left - 3.0), (1, plan.right)):
+        if side > 0 and rng.random() < 0.6:
+            street.strip(0.0, end, edge + 0.6, 0.8, "rail", 0.0, 8.0)
+        street.roadside(side, abs(edge))
+    street.gantries(rng.uniform(120.0, 400.0))
+    street.posts(1, plan.right + 1.2, rng.uniform(25.0, 60.0))
