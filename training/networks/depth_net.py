@@ -50,7 +50,8 @@ class DispNet(nn.Module):
         self.scales = config.scales
         inputs = (3, *_ENCODER_CHANNELS[:-1])
         self.down = nn.ModuleList(
-            _down(i, o, k) for i, o, k in zip(inputs, _ENCODER_CHANNELS, _ENCODER_KERNELS, strict=True)
+            _down(i, o, k)
+            for i, o, k in zip(inputs, _ENCODER_CHANNELS, _ENCODER_KERNELS, strict=True)
         )
         # Level 0 is full resolution, which has no skip.
         skips = (*reversed(_ENCODER_CHANNELS[:-1]), 0)
@@ -81,7 +82,9 @@ class DispNet(nn.Module):
             features = down(features)
 
         disparities: list[Tensor] = []
-        for up, merge, level in zip(self.up, self.merge, range(len(self.up) - 1, -1, -1), strict=True):
+        for up, merge, level in zip(
+            self.up, self.merge, range(len(self.up) - 1, -1, -1), strict=True
+        ):
             skip = skips[level]
             height, width = skip.shape[-2:]
             parts = [up(features)[..., :height, :width]]

@@ -19,7 +19,9 @@ def initialise_relu_layers(module: nn.Module) -> None:
     """
     for layer in module.modules():
         if isinstance(layer, nn.ConvTranspose2d):
-            taps = layer.kernel_size[0] * layer.kernel_size[1] / (layer.stride[0] * layer.stride[1])
+            taps = (
+                layer.kernel_size[0] * layer.kernel_size[1] / (layer.stride[0] * layer.stride[1])
+            )
             nn.init.normal_(layer.weight, std=math.sqrt(2 / (layer.in_channels * taps)))
         elif isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, mode="fan_in", nonlinearity="relu")

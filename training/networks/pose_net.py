@@ -37,7 +37,9 @@ class PoseNet(nn.Module):
         self.motions = frames - 1
         inputs = (3 * frames, *_CHANNELS[:-1])
         self.convs = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(i, o, k, stride=2, padding=(k - 1) // 2), nn.ReLU(inplace=True))
+            nn.Sequential(
+                nn.Conv2d(i, o, k, stride=2, padding=(k - 1) // 2), nn.ReLU(inplace=True)
+            )
             for i, o, k in zip(inputs, _CHANNELS, _KERNELS, strict=True)
         )
         initialise_relu_layers(self)

@@ -36,7 +36,9 @@ def _conv(inputs: int, outputs: int, kernel: int, stride: int, groups: int = 1) 
 class _InvertedResidual(nn.Module):
     """Expand by 1x1, filter each channel, project by 1x1; added to the input where shapes allow."""
 
-    def __init__(self, inputs: int, outputs: int, expansion: int, kernel: int, stride: int) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, expansion: int, kernel: int, stride: int
+    ) -> None:
         super().__init__()
         wide = inputs * expansion
         layers: list[nn.Module] = []

@@ -1,0 +1,253 @@
+"""Write a checkpoint as a model bundle: depth.onnx, pose.onnx and model.yaml.
+
+python training/export.py --checkpoint runs/road/last.pt --out sfm_ros/models/road
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import copy
+import dataclasses
+import io
+import logging
+import os
+import shutil
+import sys
+import tempfile
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+if __package__ in (None, ""):
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sfm_ros.datatypes import RgbImage
+from sfm_ros.errors import ModelError, SfmRosError
+from sfm_ros.model_spec import ModelSpec
+from training.batch import target_index
+from training.checkpoint import load_checkpoint
+from training.config import TrainConfig, load_config
+from training.data.sequence import PreparedSet
+from training.networks.sfm_model import SfmModel, build_model
+
+TOLERANCE = 1e-4
+"""Largest allowed difference to torch: relative for depth, network units and entries for motion."""
+_PARITY_WINDOWS = 3
+
+
+class DepthGraph(nn.Module):
+    """uint8 (1, h, w, 3) -> depth float32 (1, h, w)."""
+
+    def __init__(self, model: SfmModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, rgb: Tensor) -> Tensor:
+        return self.model.depth(rgb.permute(0, 3, 1, 2).float() * (1 / 255)).squeeze(1)
+
+
+class PoseGraph(nn.Module):
+    """uint8 (1, n, h, w, 3) in order of time -> T_source_target float32 (1, n - 1, 4, 4)."""
+
+    def __init__(self, model: SfmModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, window: Tensor) -> Tensor:
+        return self.model.motion(window.permute(0, 1, 4, 2, 3).float() * (1 / 255))
+
+
+def export_bundle(
+    model: SfmModel,
+    config: TrainConfig,
+    out_dir: Path,
+    *,
+    training_fx: float,
+    name: str | None = None,
+    licence: str = "",
+    card: str = "",
+    metrics: dict[str, float] | None = None,
+) -> Path:
+    """Write the bundle of a model, after checking that it computes what the model does.
+
+    The folder appears whole or not at all; one that was there is replaced.
+
+    Args:
+        model: any device and mode; it is copied.
+        training_fx: mean focal length of the training pictures, pixels at the network's size.
+
+    Returns:
+        ``out_dir``.
+
+    Raises:
+        ModelError: the graphs differ from the model by more than ``TOLERANCE``.
+    """
+    # Graphs are for channels-first runtimes; the layout in memory is a matter of training.
+    still = copy.deepcopy(model).cpu().float().eval().to(memory_format=torch.contiguous_format)
+    out_dir = Path(out_dir)
+    network = config.network
+    spec = ModelSpec(
+        name=name or out_dir.name,
+        width=config.width,
+        height=config.height,
+        sequence_length=network.sequence_length,
+        target_index=target_index(network.sequence_length),
+        training_fx=float(training_fx),
+        metric=is_metric(config),
+        min_depth=network.depth_unit / (network.disparity_alpha + network.disparity_beta),
+        max_depth=network.depth_unit / network.disparity_beta,
+        licence=licence,
+        card=card,
+        metrics=metrics or {},
+    )
+    out_dir.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out_dir.parent, prefix=f".{out_dir.name}-") as scratch:
+        bundle = Path(scratch) / "bundle"
+        bundle.mkdir()
+        picture = torch.zeros(1, spec.height, spec.width, 3, dtype=torch.uint8)
+        window = picture.unsqueeze(1).expand(-1, spec.sequence_length, -1, -1, -1).contiguous()
+        _write_graph(DepthGraph(still), picture, "rgb", "depth", bundle / spec.depth_file)
+        _write_graph(
+            PoseGraph(still), window, "window", "T_source_target", bundle / spec.pose_file
+        )
+        spec = spec.save(bundle)
+        _check_parity(still, spec, bundle)
+        if out_dir.exists():
+            os.replace(out_dir, Path(scratch) / "replaced")
+        shutil.move(bundle, out_dir)
+    return out_dir
+
+
+def is_metric(config: TrainConfig) -> bool:
+    """Whether the training saw lengths in metres."""
+    objective = config.objective
+    return objective.depth_supervision_weight > 0 or objective.pose_supervision_weight > 0
+
+
+def mean_training_fx(config: TrainConfig) -> float:
+    """Mean focal length over the frames of the prepared sets, pixels at the network's size.
+
+    Raises:
+        SourceError: a set is not where the configuration says.
+        ModelError: the configuration names none.
+    """
+    total, count = 0.0, 0
+    for path in config.data.prepared:
+        for sequence in PreparedSet.open(path).sequences:
+            total += sequence.K[0] * sequence.count
+            count += sequence.count
+    if count == 0:
+        raise ModelError("the configuration names no prepared data; give --training-fx PIXELS")
+    return total / count
+
+
+def _write_graph(
+    graph: nn.Module, example: Tensor, input_name: str, output_name: str, path: Path
+) -> None:
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        # The exporter reports every operator package it does not find; none of them is used here.
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        torch.onnx.export(
+            graph,
+            (example,),
+            str(path),
+            input_names=[input_name],
+            output_names=[output_name],
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+
+
+def _check_parity(model: SfmModel, spec: ModelSpec, bundle: Path) -> None:
+    depth_session = onnxruntime.InferenceSession(str(bundle / spec.depth_file))
+    pose_session = onnxruntime.InferenceSession(str(bundle / spec.pose_file))
+    for seed in range(_PARITY_WINDOWS):
+        images = synthetic_pictures(spec.sequence_length, spec.height, spec.width, seed)
+        window = torch.from_numpy(np.stack(images))[None]
+        with torch.inference_mode():
+            depth = DepthGraph(model)(window[:, -1]).numpy()
+            motion = PoseGraph(model)(window).numpy()
+        (depth_found,) = depth_session.run(None, {"rgb": window[:, -1].numpy()})
+        (motion_found,) = pose_session.run(None, {"window": window.numpy()})
+        _check_equal("depth", np.abs(depth_found - depth) / depth)
+        _check_equal("motion", np.abs(motion_found - motion))
+
+
+def _check_equal(what: str, error: npt.NDArray[np.float32]) -> None:
+    largest = float(np.max(error))
+    if not largest <= TOLERANCE:  # written so that NaN fails too
+        raise ModelError(
+            f"the exported {what} differs from torch by {largest:.1e}, expected at most "
+            f"{TOLERANCE:.0e}; the bundle is not written"
+        )
+
+
+def synthetic_pictures(count: int, height: int, width: int, seed: int) -> list[RgbImage]:
+    """Pictures (h, w, 3) uint8 with blobs of all sizes, each a little shifted from the one before."""
+    generator = torch.Generator().manual_seed(seed)
+    wide = width + 4 * count
+    texture = torch.zeros(1, 3, height, wide)
+    for cells in (2, 8, 32):
+        noise = torch.randn(1, 3, cells, 3 * cells, generator=generator)
+        texture += F.interpolate(noise, size=(height, wide), mode="bilinear", align_corners=False)
+    texture = (torch.sigmoid(texture) * 255).to(torch.uint8)[0].permute(1, 2, 0)
+    return [texture[:, 4 * i : 4 * i + width].contiguous().numpy() for i in range(count)]
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser.add_argument("--checkpoint", type=Path, required=True, help="a .pt file of train.py")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the bundle")
+    parser.add_argument("--name", help="name of the model (default: the folder's)")
+    parser.add_argument("--licence", default="", help="licence of the weights")
+    parser.add_argument("--card", type=Path, help="text file: the model card")
+    parser.add_argument(
+        "--training-fx", type=float, help="focal length, px (default: mean of the prepared data)"
+    )
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Export; the exit status is 0, or 1 with the reason on stderr."""
+    options = _parse(arguments)
+    try:
+        checkpoint = load_checkpoint(options.checkpoint)
+        config = load_config(checkpoint["config"])
+        model = build_untrained(config)
+        model.load_state_dict(checkpoint["average"] or checkpoint["model"])
+        out = export_bundle(
+            model,
+            config,
+            options.out,
+            training_fx=options.training_fx or mean_training_fx(config),
+            name=options.name,
+            licence=options.licence,
+            card=options.card.read_text(encoding="utf-8") if options.card else "",
+            metrics={"training_steps": float(checkpoint["step"])},
+        )
+    except (SfmRosError, OSError) as error:
+        print(f"export: {error}", file=sys.stderr)
+        return 1
+    megabytes = sum(f.stat().st_size for f in out.iterdir()) / 1e6
+    print(f"{out}: {megabytes:.1f} MB, agrees with torch within {TOLERANCE:.0e}")
+    return 0
+
+
+def build_untrained(config: TrainConfig) -> SfmModel:
+    """The model of a configuration, without reading ImageNet weights that get overwritten anyway."""
+    network = dataclasses.replace(config.network, pretrained=False)
+    return build_model(network, config.width, config.height)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
