@@ -91,7 +91,8 @@ class AtlasBuilder:
 def _rip_map(base: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     height, width = base.shape[:2]
     out = np.zeros((2 * height, 2 * width, 4), dtype=np.uint8)
-    row, y = base, 0
+    row: npt.NDArray = base
+    y = 0
     for ky in range(LEVELS):
         if ky:
             row = cv2.resize(row, (width, height >> ky), interpolation=cv2.INTER_AREA)

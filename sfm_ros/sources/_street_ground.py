@@ -71,7 +71,7 @@ def build_ground(
     rng: np.random.Generator, plan: RoadPlan, fx: float, height: float
 ) -> GroundTexture:
     """Paint the ground and reduce it for a camera of focal length ``fx`` at ``height``."""
-    base = np.clip(_paint(rng, plan), 0, 255).astype(np.uint8)
+    base: npt.NDArray = np.clip(_paint(rng, plan), 0, 255).astype(np.uint8)
     blocks, first, row_scale, col_scale = [], [], [], []
     top = 0
     for level in range(LEVELS):

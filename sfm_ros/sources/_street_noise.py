@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-Gray = npt.NDArray[np.float32]
-Colour = npt.NDArray[np.float32]
+Gray = npt.NDArray[np.floating]
+Colour = npt.NDArray[np.floating]
 
 
 def fractal_noise(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from sfm_ros.datatypes import FloatArray
 
@@ -18,6 +19,9 @@ VIEW_M = 190.0
 """How far a street goes on beyond the last camera, so that no view shows its end."""
 BEHIND_M = 60.0
 """How far a street begins behind the first camera."""
+
+
+_CHUNK = 2_000_000
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -49,21 +53,29 @@ class CentreLine:
 
     def heading_at(self, s: FloatArray | float) -> FloatArray:
         """Heading in radians at arc length ``s``."""
-        return np.interp(s, np.arange(len(self.xz)) * STEP_M, self.heading)
+        grid = np.arange(len(self.xz)) * STEP_M
+        return np.asarray(np.interp(s, grid, self.heading))
 
     def curvature_at(self, s: FloatArray | float) -> FloatArray:
         """Curvature in 1/m at arc length ``s``."""
-        return np.interp(s, np.arange(len(self.xz)) * STEP_M, self.curvature)
+        grid = np.arange(len(self.xz)) * STEP_M
+        return np.asarray(np.interp(s, grid, self.curvature))
 
     def nearest(self, xz: FloatArray, first: int = 0, last: int | None = None) -> FloatArray:
         """(N, 2) arc length and distance to the nearest of every fourth sample in a range."""
         samples = self.xz[first:last:4]
-        squared = (
-            (xz**2).sum(axis=1)[:, None] + (samples**2).sum(axis=1)[None] - 2.0 * xz @ samples.T
-        )
-        index = squared.argmin(axis=1)
-        distance = np.sqrt(np.maximum(squared[np.arange(len(xz)), index], 0.0))
+        rows = max(_CHUNK // len(samples), 1)
+        found = [_nearest(xz[i : i + rows], samples) for i in range(0, len(xz), rows)]
+        index, distance = (np.concatenate(part) for part in zip(*found, strict=True))
         return np.stack([(first + 4 * index) * STEP_M, distance], axis=1)
+
+
+def _nearest(points: FloatArray, samples: FloatArray) -> tuple[npt.NDArray[np.int64], FloatArray]:
+    """(N,) index of the nearest sample of each point and (N,) its distance."""
+    inner = points @ samples.T
+    squared = (points**2).sum(axis=1)[:, None] + (samples**2).sum(axis=1)[None] - 2.0 * inner
+    index = squared.argmin(axis=1)
+    return index, np.sqrt(np.maximum(squared[np.arange(len(points)), index], 0.0))
 
 
 def from_curvature(curvature: FloatArray, heading0: float = 0.0) -> CentreLine:
@@ -117,7 +129,7 @@ def _bend(angle: float, radius: float) -> FloatArray:
 
 
 def centre_line_of(T_world_camera: FloatArray) -> CentreLine:
-    """A street under given cameras: through their positions, or straight where they barely move."""
+    """A street under given cameras: through their positions, straight where they stand."""
     positions = T_world_camera[:, [0, 2], 3]
     kept = [positions[0]]
     for position in positions[1:]:
@@ -136,7 +148,7 @@ def centre_line_of(T_world_camera: FloatArray) -> CentreLine:
 
 
 def _smooth_route(points: FloatArray) -> CentreLine | None:
-    """Resample a polyline by arc length and extend it straight; None where it turns too sharply."""
+    """A polyline resampled and extended straight; None where it turns too sharply."""
     chords = np.diff(points, axis=0)
     heading = np.unwrap(np.arctan2(chords[:, 0], chords[:, 1]))
     turns = np.abs(np.diff(heading)) / np.linalg.norm(chords[1:], axis=1)

@@ -85,7 +85,7 @@ class QuadBuilder:
         Args:
             part: x0, y0, x1, y1 in pixels of the page that are shown; None for the whole page.
             light: fixed light factor; None takes the sun's on the outward normal ``u x v``.
-        """  # fmt: skip
+        """
         x, y, width, height = page
         x0, y0, x1, y1 = part if part is not None else (0, 0, width, height)
         if light is None:
@@ -133,7 +133,7 @@ def _turn(a: tuple[float, ...], b: tuple[float, ...], c: tuple[float, ...]) -> f
 
 @dataclass(frozen=True)
 class Place:
-    """A spot on the ground with a direction: ``t`` forward, ``n`` to the right, both (3,) level."""
+    """A spot on the ground with two level unit axes: ``t`` forward, ``n`` to the right."""
 
     foot: FloatArray
     t: FloatArray
@@ -169,7 +169,7 @@ def add_box(
     base: float = 0.0,
     top: Page | None = None,
 ) -> None:
-    """A box of (length, width, height) centred on a place, one texture on its four sides."""  # fmt: skip
+    """A box of (length, width, height) centred on a place, one texture on its four sides."""
     length, width, height = size
     for forward, right, along, span in (
         (-0.5, -0.5, place.n, width), (0.5, 0.5, -place.n, width),
@@ -191,7 +191,7 @@ def add_crossed(
     planes: int,
     tint: FloatArray | float,
 ) -> None:
-    """Upright cut-outs through one axis: a tree or a shrub seen from any side."""  # fmt: skip
+    """Upright cut-outs through one axis: a tree or a shrub seen from any side."""
     for k in range(planes):
         angle = np.pi * k / planes
         across = np.cos(angle) * place.n + np.sin(angle) * place.t

@@ -42,12 +42,16 @@ def _rays(grid: RayGrid, index: npt.NDArray[np.int64]) -> tuple[F32, F32]:
 def _sample(picture: RgbImage, x: F32, y: F32) -> F32:
     """(N, 3) bilinear samples at (N,) columns and rows."""
     count = len(x)
-    rows = -(-count // REMAP_COLS)
-    maps = np.zeros((2, rows * REMAP_COLS), dtype=np.float32)
-    maps[0, :count], maps[1, :count] = x, y
-    maps = maps.reshape(2, rows, REMAP_COLS)
-    seen = cv2.remap(picture, maps[0], maps[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    columns, rows = _as_maps(x), _as_maps(y)
+    seen = cv2.remap(picture, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return seen.reshape(-1, 3)[:count].astype(np.float32)
+
+
+def _as_maps(values: F32) -> F32:
+    """(rows, REMAP_COLS) of (N,) values: OpenCV does not take maps of any length in one row."""
+    padded = np.zeros((-(-len(values) // REMAP_COLS), REMAP_COLS), dtype=np.float32)
+    padded.ravel()[: len(values)] = values
+    return padded
 
 
 def _quad_light(world: World, hits: Hits, grid: RayGrid, index: npt.NDArray[np.int64]) -> F32:
@@ -129,12 +133,9 @@ def _street_coordinates(
     first = max(int((s - BEHIND_M) / STEP_M), 0) // 4 * 4
     last = min(int((s + 1.1 * TEXTURE_FAR_M) / STEP_M) + 1, len(line.xz))
     coarse = line.nearest(points, first, last)[:, 0].reshape(count, count).astype(np.float32)
-    rows = -(-len(x) // REMAP_COLS)
-    maps = np.zeros((2, rows * REMAP_COLS), dtype=np.float32)
-    maps[0, : len(x)] = (x - np.float32(origin[0])) / cell
-    maps[1, : len(x)] = (z - np.float32(origin[1])) / cell
-    maps = maps.reshape(2, rows, REMAP_COLS)
-    guess = cv2.remap(coarse, maps[0], maps[1], cv2.INTER_LINEAR).ravel()[: len(x)]
+    columns = _as_maps((x - np.float32(origin[0])) / cell)
+    rows = _as_maps((z - np.float32(origin[1])) / cell)
+    guess = cv2.remap(coarse, columns, rows, cv2.INTER_LINEAR).ravel()[: len(x)]
     k = np.clip((guess / STEP_M + 0.5).astype(np.int32), 0, len(line.xz) - 1)
     dx = x - line.xz[:, 0].astype(np.float32)[k]
     dz = z - line.xz[:, 1].astype(np.float32)[k]
@@ -151,14 +152,14 @@ def _shadows(
     world: World, grid: RayGrid, T_world_camera: FloatArray, index: npt.NDArray[np.int64]
 ) -> F32:
     """(N,) factors on the ground's light from cast shadows and from hidden sky."""
-    T_camera_world = np.linalg.inv(T_world_camera)
+    T_camera_world: FloatArray = np.linalg.inv(T_world_camera)
     factor = np.ones(len(index), dtype=np.float32)
     for polygons, dark in (
         (world.quads.shadows, world.look.shadow), (world.quads.contacts, 0.35),
     ):  # fmt: skip
         if dark > 0.97:
             continue
-        mask = np.zeros((len(grid.y), len(grid.x)), dtype=np.uint8)
+        mask: npt.NDArray = np.zeros((len(grid.y), len(grid.x)), dtype=np.uint8)
         for polygon in polygons:
             outline = _project(world, polygon, grid, T_camera_world)
             if outline is not None:

@@ -10,11 +10,14 @@ from sfm_ros.datatypes import FloatArray, RgbImage
 from sfm_ros.sources import _street_facades as facades
 from sfm_ros.sources import _street_things as things
 from sfm_ros.sources._street_atlas import Atlas, AtlasBuilder
+from sfm_ros.sources._street_cars import add_parked_cars
 from sfm_ros.sources._street_ground import GroundTexture, RoadPlan
+from sfm_ros.sources._street_houses import add_houses
 from sfm_ros.sources._street_noise import flat, pick_colour
 from sfm_ros.sources._street_path import CentreLine
-from sfm_ros.sources._street_place import StreetFurnisher
+from sfm_ros.sources._street_place import Site
 from sfm_ros.sources._street_quads import Quads, Sun
+from sfm_ros.sources._street_roadside import add_gantries, add_roadside
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -102,10 +105,10 @@ def _motorway_plan(rng: np.random.Generator) -> RoadPlan:
 def draw_look(rng: np.random.Generator, sun: Sun) -> Look:
     """Tone, air and lens."""
     return Look(
-        exposure=float(np.exp(rng.normal(0.0, 0.22))),
-        gamma=rng.uniform(0.95, 1.6),
+        exposure=float(np.exp(rng.normal(0.2, 0.25))),
+        gamma=rng.uniform(0.8, 1.4),
         saturation=rng.uniform(0.5, 1.15),
-        white=1.0 + rng.normal(0.0, 0.04, size=3),
+        white=1.0 + rng.normal(0.0, 0.03, size=3),
         haze_m=float(np.exp(rng.uniform(np.log(250.0), np.log(3000.0)))),
         shadow=1.0 - 0.62 * sun.strength,
         vignette=rng.uniform(0.0, 0.3),
@@ -155,36 +158,36 @@ def build_atlas(rng: np.random.Generator, motorway: bool) -> Atlas:
     return atlas.build()
 
 
-def furnish_city(rng: np.random.Generator, street: StreetFurnisher, plan: RoadPlan) -> None:
+def furnish_city(rng: np.random.Generator, site: Site, plan: RoadPlan) -> None:
     """Houses, gardens, trees, lamp posts and parked cars."""
     density = rng.choice([0.9, 0.65, 0.35, 0.1], p=[0.4, 0.3, 0.2, 0.1])
     low = int(rng.integers(1, 4))
     half = plan.right + plan.pavement
     for side in (-1, 1):
         setback = rng.choice([0.1, rng.uniform(2.0, 7.0)])
-        street.houses(side, density * rng.uniform(0.7, 1.05), setback, (low, low + 2))
+        add_houses(site, side, density * rng.uniform(0.7, 1.05), setback, (low, low + 2))
         if rng.random() < 0.45:
-            street.avenue(side, plan.right + min(plan.pavement, 0.9) + 0.5, rng.uniform(7, 22))
-        street.avenue(side, half + rng.uniform(16.0, 24.0), 6.0)
+            site.avenue(side, plan.right + min(plan.pavement, 0.9) + 0.5, rng.uniform(7, 22))
+        site.avenue(side, half + rng.uniform(16.0, 24.0), 6.0)
         if density < 0.5:
-            street.shrubs(side, half + 1.5, half + 9.0, 0.3)
+            site.shrubs(side, half + 1.5, half + 9.0, 0.3, (0.0, site.length - 10.0))
         if rng.random() < 0.8:
-            street.posts(side, plan.right + 0.6, rng.uniform(14.0, 35.0))
+            site.posts(side, plan.right + 0.6, rng.uniform(14.0, 35.0))
         if plan.parking:
-            street.parked_cars(side, rng.uniform(0.25, 0.95))
+            add_parked_cars(site, side, rng.uniform(0.25, 0.95))
 
 
-def furnish_motorway(rng: np.random.Generator, street: StreetFurnisher, plan: RoadPlan) -> None:
+def furnish_motorway(rng: np.random.Generator, site: Site, plan: RoadPlan) -> None:
     """Median barrier, rails, slopes, woods, noise walls, gantries and few houses."""
-    end = street.length - 10.0
+    end = site.length - 10.0
     median = plan.left - 0.5
     if rng.random() < 0.6:
-        street.strip(0.0, end, median, rng.uniform(0.8, 1.1), "barrier", 0.4, 8.0)
+        site.strip(0.0, end, median, rng.uniform(0.8, 1.1), "barrier", 0.4, 8.0)
     else:
-        street.strip(0.0, end, median, 0.8, "rail", 0.0, 8.0)
+        site.strip(0.0, end, median, 0.8, "rail", 0.0, 8.0)
     for side, edge in ((-1, plan.left - 3.0), (1, plan.right)):
         if side > 0 and rng.random() < 0.6:
-            street.strip(0.0, end, edge + 0.6, 0.8, "rail", 0.0, 8.0)
-        street.roadside(side, abs(edge))
-    street.gantries(rng.uniform(120.0, 400.0))
-    street.posts(1, plan.right + 1.2, rng.uniform(25.0, 60.0))
+            site.strip(0.0, end, edge + 0.6, 0.8, "rail", 0.0, 8.0)
+        add_roadside(site, side, abs(edge))
+    add_gantries(site, rng.uniform(120.0, 400.0))
+    site.posts(1, plan.right + 1.2, rng.uniform(25.0, 60.0))

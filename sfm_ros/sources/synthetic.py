@@ -17,7 +17,7 @@ from sfm_ros.errors import ConfigError
 from sfm_ros.sources import _street_path as path
 from sfm_ros.sources import _street_world as scene
 from sfm_ros.sources._street_ground import build_ground, build_sky
-from sfm_ros.sources._street_place import StreetFurnisher
+from sfm_ros.sources._street_place import Site
 from sfm_ros.sources._street_quads import QuadBuilder
 from sfm_ros.sources._street_raster import RayGrid, cast
 from sfm_ros.sources._street_shade import expose, shade
@@ -210,17 +210,18 @@ def _ray_grid(camera: CameraIntrinsics) -> RayGrid:
 
 
 def _build_world(
-    config: SyntheticConfig, street: SyntheticStreet, line: path.CentreLine,
-    plan: scene.RoadPlan, poses: FloatArray,
-) -> scene.World:  # fmt: skip
+    config: SyntheticConfig,
+    street: SyntheticStreet,
+    line: path.CentreLine,
+    plan: scene.RoadPlan,
+    poses: FloatArray,
+) -> scene.World:
     rngs = [np.random.default_rng([config.seed, 10 + part]) for part in range(5)]
     sun = scene.draw_sun(rngs[0])
     atlas = scene.build_atlas(rngs[1], plan.motorway)
     build = QuadBuilder(sun)
     keep_out = poses[:: max(len(poses) // 400, 1), :][:, [0, 2], 3]
-    furnisher = StreetFurnisher(
-        rngs[2], line, plan, atlas.pages, build, street.camera_height_m, keep_out
-    )
+    furnisher = Site(rngs[2], line, plan, atlas.pages, build, street.camera_height_m, keep_out)
     furnish = scene.furnish_motorway if plan.motorway else scene.furnish_city
     furnish(rngs[2], furnisher, plan)
     sky, haze = build_sky(rngs[3], plan.motorway)
@@ -233,6 +234,6 @@ def _build_world(
         atlas=atlas,
         quads=build.build(),
         sky=sky,
-        haze=haze,
+        haze=haze.astype(np.float64),
         look=scene.draw_look(rngs[0], sun),
     )

@@ -1,0 +1,60 @@
+"""Parked vehicles, extruded from their side views."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sfm_ros.sources._street_place import Site
+from sfm_ros.sources._street_quads import UP
+from sfm_ros.sources._street_things import CARS, car_height
+
+CAR_COLOURS = [
+    (0.95, 0.95, 0.95), (0.7, 0.71, 0.73), (0.4, 0.41, 0.43), (0.1, 0.1, 0.11), (0.12, 0.15, 0.3),
+    (0.55, 0.08, 0.08), (0.16, 0.17, 0.18), (0.2, 0.3, 0.26), (0.75, 0.7, 0.6),
+]  # fmt: skip
+
+
+def add_parked_cars(site: Site, side: int, density: float) -> None:
+    """Cars along one kerb, with gaps."""
+    s = site.rng.uniform(0.0, 8.0)
+    edge = site.edge(side)
+    while s < site.line.length - 15.0:
+        if site.rng.random() < density:
+            add_car(site, s, edge - side * site.rng.uniform(1.0, 1.2), site.rng.random() < 0.75)
+        s += site.rng.uniform(5.6, 8.5)
+
+
+def add_car(site: Site, s: float, lateral: float, facing_forward: bool) -> None:
+    """One vehicle, extruded from its side view."""
+    rng, build = site.rng, site.build
+    which = int(rng.choice(len(CARS), p=[0.3, 0.25, 0.2, 0.12, 0.13]))
+    shape = CARS[which]
+    turn = rng.normal(0.0, 0.02) + (0.0 if facing_forward else np.pi)
+    place = site.place(s, lateral, turn)
+    gap = np.linalg.norm(site.keep_out - place.foot[[0, 2]], axis=1)
+    if gap.min() < 0.5 * shape.width + 1.15:
+        return
+    tint = np.array(CAR_COLOURS[int(rng.integers(len(CAR_COLOURS)))])
+    length, width, height = shape.length, shape.width, car_height(shape)
+    side = site.pages["car_side"][which]
+    for right, u, start in ((-0.5, -place.t, 0.5), (0.5, -place.t, 0.5)):
+        build.add(
+            place.point(start * length, right * width), u * length, UP * height, side,
+            tint=tint, cutout=True, two_sided=True,
+            light=build.sun.light(place.n * np.sign(right)),
+        )  # fmt: skip
+    pages = {name: site.pages[name][0] for name in ("glass", "panel", "front", "rear")}
+    outline = shape.outline
+    for k, ((x0, y0), (x1, y1)) in enumerate(zip(outline[:-1], outline[1:], strict=True)):
+        page = pages["glass" if k in shape.glass else "panel"]
+        if k == 0 or k == len(outline) - 2:
+            page = pages["rear" if k else "front"]
+        if y1 < y0 and k > len(outline) // 2:  # rear half: the upper end is the first one
+            x0, y0, x1, y1 = x1, y1, x0, y0
+            corner, across = place.point(0.5 * length - x0, -0.5 * width, y0), place.n * width
+        else:
+            corner, across = place.point(0.5 * length - x0, 0.5 * width, y0), -place.n * width
+        edge = -place.t * (x1 - x0) + UP * (y1 - y0)
+        build.add(corner, across, edge, page, tint=1.0 if k in shape.glass else tint)
+    build.contacts.append(place.rectangle(length - 0.1, width - 0.05))
+    build.shadow_of(place.rectangle(length - 0.4, width - 0.2), height * 0.85)
