@@ -50,6 +50,11 @@ class PoseIntegrator:
         self._add_noise(self._noise.unseen_m)
 
     def _add_noise(self, distance: float) -> None:
-        rotation = math.radians(self._noise.rotation_deg_per_m)
-        variances = [self._noise.translation_per_m**2] * 3 + [rotation**2] * 3
-        self._covariance = self._covariance + np.diag(variances) * distance
+        self._covariance = self._covariance + motion_covariance(self._noise, distance)
+
+
+def motion_covariance(noise: NoiseConfig, distance: float) -> FloatArray:
+    """(6, 6) covariance of a motion of this length, alike in every direction: x y z, rotations."""
+    rotation = math.radians(noise.rotation_deg_per_m)
+    variances = [noise.translation_per_m**2] * 3 + [rotation**2] * 3
+    return np.diag(variances) * distance

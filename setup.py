@@ -1,0 +1,55 @@
+"""Installs the run time: with colcon as an ament_python package, or with pip."""
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).resolve().parent
+NAME = "sfm_ros"
+
+
+def version() -> str:
+    """The version in package.xml, which colcon and pip both show."""
+    found = ElementTree.parse(ROOT / "package.xml").findtext("version")
+    if not found:
+        raise RuntimeError("package.xml has no <version>")
+    return found
+
+
+def requirements() -> list[str]:
+    """The lines of requirements/runtime.txt; setuptools would not find them in a built archive."""
+    lines = (ROOT / "requirements" / "runtime.txt").read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line.strip() and not line.startswith("#")]
+
+
+def files_in(folder: str) -> list[str]:
+    """Paths of the files right in a folder, as data_files wants them."""
+    return sorted(str(p.relative_to(ROOT)) for p in (ROOT / folder).iterdir() if p.is_file())
+
+
+setup(
+    name=NAME,
+    version=version(),
+    description="Depth and visual odometry from one ordinary camera, online, in ROS 2",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=find_packages(include=[NAME, f"{NAME}.*"]),
+    package_data={NAME: ["models/**/*"], f"{NAME}.ros": ["*.xml"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
+        (f"share/{NAME}", ["package.xml"]),
+        (f"share/{NAME}/launch", files_in("launch")),
+        (f"share/{NAME}/config", files_in("config")),
+    ],
+    install_requires=requirements(),
+    extras_require={"test": ["pytest"]},
+    zip_safe=False,
+    entry_points={
+        "console_scripts": [
+            "sfm_node = sfm_ros.ros.node:main",
+            "sfm_bag_player = sfm_ros.ros.bag_player:main",
+            "sfm_demo = sfm_ros.cli.demo:main",
+        ]
+    },
+)

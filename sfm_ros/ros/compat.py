@@ -1,0 +1,226 @@
+"""The one place that knows which ROS helper packages this machine has.
+
+A ROS installation brings tf2_ros, cv_bridge and sensor_msgs_py; the Python wheels do not. What is
+installed is used, else the few lines here do the same, and nothing else in the project can tell.
+Rotations and quaternions need no helper: they are in :mod:`sfm_ros.geometry`.
+
+Without even the message package tf2_msgs there is no TF: :func:`make_broadcaster` and
+:func:`make_lookup` return None, and the caller says so once.
+"""
+
+from __future__ import annotations
+
+import array
+import importlib
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from geometry_msgs.msg import Transform, TransformStamped
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import Image, PointCloud2, PointField
+from std_msgs.msg import Header
+
+from sfm_ros.datatypes import FloatArray, RgbImage
+from sfm_ros.geometry import inverse, make_transform, matrix_from_quat_xyzw
+
+TF_QOS = QoSProfile(depth=100)
+STATIC_TF_QOS = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+# A listener hears every static broadcaster: each keeps one message, and there are several of them.
+STATIC_TF_LISTENER_QOS = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+def _optional(name: str) -> Any:
+    """The module, or None where it or what it needs is not installed."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None
+
+
+_tf2_ros = _optional("tf2_ros")
+_tf2_msgs = _optional("tf2_msgs.msg")
+_point_cloud2 = _optional("sensor_msgs_py.point_cloud2")
+_cv_bridge = _optional("cv_bridge")
+
+
+class Broadcaster(Protocol):
+    """Sends transforms to whoever listens on /tf or /tf_static."""
+
+    def sendTransform(self, transform: TransformStamped) -> None:
+        """Publish one transform."""
+
+
+class Lookup(Protocol):
+    """Answers where one frame stands in another."""
+
+    def find(self, target: str, source: str) -> FloatArray | None:
+        """(4, 4) T_target_source of the newest transforms heard, or None where unconnected."""
+
+    def has_parent(self, frame: str) -> bool:
+        """Whether somebody publishes a transform to ``frame``."""
+
+
+def make_broadcaster(node: Node) -> Broadcaster | None:
+    """A broadcaster on /tf, or None where tf2_msgs is not installed."""
+    if _tf2_ros is not None:
+        return _tf2_ros.TransformBroadcaster(node)
+    return None if _tf2_msgs is None else TransformPublisher(node, "/tf", TF_QOS)
+
+
+def make_static_broadcaster(node: Node) -> Broadcaster | None:
+    """A broadcaster on /tf_static, or None where tf2_msgs is not installed."""
+    if _tf2_ros is not None:
+        return _tf2_ros.StaticTransformBroadcaster(node)
+    return None if _tf2_msgs is None else TransformPublisher(node, "/tf_static", STATIC_TF_QOS)
+
+
+def make_lookup(node: Node, callback_group: Any = None) -> Lookup | None:
+    """Starts to listen to TF; None where tf2_msgs is not installed."""
+    if _tf2_ros is not None:
+        return Tf2Lookup(node)
+    return None if _tf2_msgs is None else TransformTree(node, callback_group)
+
+
+class TransformPublisher:
+    """tf2_ros.TransformBroadcaster and StaticTransformBroadcaster in a few lines."""
+
+    def __init__(self, node: Node, topic: str, qos: QoSProfile) -> None:
+        self._publisher = node.create_publisher(_tf2_msgs.TFMessage, topic, qos)
+        self._keeps_all = qos.durability == DurabilityPolicy.TRANSIENT_LOCAL
+        self._static: dict[str, TransformStamped] = {}
+
+    def sendTransform(self, transform: TransformStamped) -> None:
+        """Publish one transform; a static one together with all static ones sent before it."""
+        transforms = [transform]
+        if self._keeps_all:
+            self._static[transform.child_frame_id] = transform
+            transforms = list(self._static.values())
+        self._publisher.publish(_tf2_msgs.TFMessage(transforms=transforms))
+
+
+class Tf2Lookup:
+    """Lookup over tf2_ros."""
+
+    def __init__(self, node: Node) -> None:
+        self._buffer = _tf2_ros.Buffer()
+        self._listener = _tf2_ros.TransformListener(self._buffer, node)
+
+    def find(self, target: str, source: str) -> FloatArray | None:
+        """See :class:`Lookup`."""
+        newest = importlib.import_module("rclpy.time").Time()
+        if not self._buffer.can_transform(target, source, newest):
+            return None
+        found = self._buffer.lookup_transform(target, source, newest)
+        return matrix_from_message(found.transform)
+
+    def has_parent(self, frame: str) -> bool:
+        """See :class:`Lookup`."""
+        return any(
+            line.rstrip().rstrip(":") == frame
+            for line in self._buffer.all_frames_as_yaml().splitlines()
+            if not line.startswith(" ")
+        )
+
+
+class TransformTree:
+    """Lookup over /tf and /tf_static: the newest transform to each frame, chained."""
+
+    def __init__(self, node: Node | None = None, callback_group: Any = None) -> None:
+        """An empty tree; with a node it listens to the two topics."""
+        self._parents: dict[str, tuple[str, FloatArray]] = {}
+        if node is None:
+            return
+        topics = (("/tf", TF_QOS), ("/tf_static", STATIC_TF_LISTENER_QOS))
+        self._subscriptions = [
+            node.create_subscription(
+                _tf2_msgs.TFMessage, topic, self._take, qos, callback_group=callback_group
+            )
+            for topic, qos in topics
+        ]
+
+    def _take(self, message: Any) -> None:
+        for transform in message.transforms:
+            self.add(transform)
+
+    def add(self, transform: TransformStamped) -> None:
+        """Remember one transform; it replaces the one to the same child."""
+        matrix = matrix_from_message(transform.transform)
+        parent = transform.header.frame_id.lstrip("/")
+        self._parents[transform.child_frame_id.lstrip("/")] = (parent, matrix)
+
+    def has_parent(self, frame: str) -> bool:
+        """See :class:`Lookup`."""
+        return frame in self._parents
+
+    def find(self, target: str, source: str) -> FloatArray | None:
+        """See :class:`Lookup`."""
+        to_target, to_source = self._ancestors(target), self._ancestors(source)
+        for frame, T_frame_source in to_source.items():
+            if frame in to_target:
+                return inverse(to_target[frame]) @ T_frame_source
+        return None
+
+    def _ancestors(self, frame: str) -> dict[str, FloatArray]:
+        """T_ancestor_frame of the frame itself and of everything above it; a cycle ends the walk."""
+        known = {frame: np.eye(4)}
+        current = frame
+        while current in self._parents:
+            parent, T_parent_current = self._parents[current]
+            if parent in known:
+                break
+            known[parent] = T_parent_current @ known[current]
+            current = parent
+        return known
+
+
+def matrix_from_message(transform: Transform) -> FloatArray:
+    """(4, 4) matrix of a geometry_msgs/Transform."""
+    q, t = transform.rotation, transform.translation
+    return make_transform(matrix_from_quat_xyzw([q.x, q.y, q.z, q.w]), [t.x, t.y, t.z])
+
+
+def byte_array(values: npt.NDArray) -> array.array:
+    """The array's bytes in the one form every ROS distribution takes without a copy per element."""
+    data = array.array("B")
+    data.frombytes(memoryview(np.ascontiguousarray(values)).cast("B"))
+    return data
+
+
+def create_cloud(header: Header, fields: Sequence[PointField], points: npt.NDArray) -> PointCloud2:
+    """A cloud of a structured (h, w) array whose fields are ``fields``, packed in that order."""
+    if _point_cloud2 is not None:
+        return _point_cloud2.create_cloud(header, fields, points)
+    height, width = points.shape
+    return PointCloud2(
+        header=header,
+        height=height,
+        width=width,
+        fields=list(fields),
+        is_bigendian=False,
+        point_step=points.dtype.itemsize,
+        row_step=points.dtype.itemsize * width,
+        is_dense=False,
+        data=byte_array(points),
+    )
+
+
+def decode_with_cv_bridge(message: Image) -> RgbImage | None:
+    """The picture as (H, W, 3) RGB for an encoding only cv_bridge knows; None where it fails too."""
+    if _cv_bridge is None:
+        return None
+    try:
+        return np.asarray(_cv_bridge.CvBridge().imgmsg_to_cv2(message, "rgb8"), dtype=np.uint8)
+    # cv_bridge lets OpenCV's and NumPy's own errors through; each means the same to the caller.
+    except Exception:
+        return None
+
+
+def lost_message_events(callback: Callable[[int], None]) -> Any:
+    """Subscription events that report how many messages the middleware lost in all."""
+    events = _optional("rclpy.event_handler") or _optional("rclpy.qos_event")
+    return events.SubscriptionEventCallbacks(
+        message_lost=lambda status: callback(status.total_count)
+    )

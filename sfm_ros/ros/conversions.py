@@ -1,0 +1,267 @@
+"""Messages to core types and back, in pure functions.
+
+The core works in optical axes (x right, y down, z forward), ROS in body axes (x forward, y left,
+z up; REP 103). The step between the two is taken in :func:`pose_in_body_axes` and nowhere else.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import Pose, Quaternion, TransformStamped
+from nav_msgs.msg import Odometry
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
+from std_msgs.msg import Header
+
+from sfm_ros.datatypes import (
+    OPTICAL_FRAME,
+    CameraIntrinsics,
+    DepthMap,
+    FloatArray,
+    Frame,
+)
+from sfm_ros.errors import ImageError
+from sfm_ros.geometry import (
+    R_BODY_OPTICAL,
+    back_project,
+    inverse,
+    make_transform,
+    quat_xyzw_from_matrix,
+    se3_log,
+    skew,
+)
+from sfm_ros.image_codec import SUPPORTED_ENCODINGS, decode_compressed, decode_raw
+from sfm_ros.ros.compat import byte_array, create_cloud, decode_with_cv_bridge
+
+T_BODY_OPTICAL: FloatArray = make_transform(R_BODY_OPTICAL, np.zeros(3))
+"""The camera's body-axis frame from its optical frame: the same point, other axes (REP 103)."""
+
+
+def stamp_to_ns(stamp: Time) -> int:
+    """A message's time as integer nanoseconds."""
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+
+
+def stamp_from_ns(stamp_ns: int) -> Time:
+    """Integer nanoseconds as a message's time."""
+    sec, nanosec = divmod(int(stamp_ns), 1_000_000_000)
+    return Time(sec=sec, nanosec=nanosec)
+
+
+def header(stamp_ns: int, frame_id: str) -> Header:
+    """A header with this time and frame."""
+    return Header(stamp=stamp_from_ns(stamp_ns), frame_id=frame_id)
+
+
+def body_frame_name(optical_frame: str) -> str:
+    """Name of the body-axis frame at a camera whose mounting is unknown.
+
+    ``camera_optical`` gives ``camera_body``, ``camera`` gives ``camera_body``. It never equals a
+    frame a robot description defines for the camera, so that no frame gets two parents.
+    """
+    if "optical" in optical_frame:
+        return optical_frame.replace("optical", "body")
+    return f"{optical_frame}_body"
+
+
+def intrinsics_from_info(info: CameraInfo) -> CameraIntrinsics:
+    """The calibration in a CameraInfo, for the picture as it is sent (region and binning applied).
+
+    Raises:
+        CalibrationError: K is zero or not finite, or there is no image size.
+    """
+    K = np.asarray(info.k, dtype=np.float64).reshape(3, 3)
+    P = np.asarray(info.p, dtype=np.float64).reshape(3, 4)
+    R = np.asarray(info.r, dtype=np.float64).reshape(3, 3)
+    camera = CameraIntrinsics(
+        width=info.width,
+        height=info.height,
+        fx=float(K[0, 0]),
+        fy=float(K[1, 1]),
+        cx=float(K[0, 2]),
+        cy=float(K[1, 2]),
+        distortion_model=info.distortion_model or "plumb_bob",
+        distortion=tuple(float(value) for value in info.d),
+        # Drivers leave zeros where they have nothing to say; NaN is kept, to be refused.
+        R=R if np.any(R != 0) else None,
+        P=P if np.any(P != 0) else None,
+    )
+    roi = info.roi
+    if roi.width and roi.height:
+        camera = camera.cropped(roi.x_offset, roi.y_offset, roi.width, roi.height)
+    binning_x, binning_y = max(info.binning_x, 1), max(info.binning_y, 1)
+    if (binning_x, binning_y) != (1, 1):
+        camera = camera.resized(camera.width // binning_x, camera.height // binning_y)
+    return camera
+
+
+def frame_from_image(message: Image | CompressedImage, intrinsics: CameraIntrinsics) -> Frame:
+    """A raw or compressed image with its calibration as a Frame.
+
+    Raises:
+        ImageError: the picture cannot be decoded.
+        CalibrationError: the picture has another size than its calibration.
+    """
+    is_raw = hasattr(message, "encoding")
+    rgb = _decode_raw(message) if is_raw else decode_compressed(message.data, message.format)
+    return Frame(
+        stamp_ns=stamp_to_ns(message.header.stamp),
+        rgb=rgb,
+        intrinsics=intrinsics,
+        frame_id=message.header.frame_id.lstrip("/") or OPTICAL_FRAME,
+    )
+
+
+def _decode_raw(message: Image) -> np.ndarray:
+    layout = (message.width, message.height, message.step, message.encoding)
+    try:
+        return decode_raw(message.data, *layout, bool(message.is_bigendian))
+    except ImageError:
+        rgb = None
+        if message.encoding not in SUPPORTED_ENCODINGS:
+            rgb = decode_with_cv_bridge(message)
+        if rgb is None:
+            raise
+        return rgb
+
+
+def depth_to_image(depth: DepthMap, image_header: Header) -> Image:
+    """A depth map as 32FC1: metres along the optical axis, NaN where invalid (REP 118)."""
+    height, width = depth.shape
+    return Image(
+        header=image_header,
+        height=height,
+        width=width,
+        encoding="32FC1",
+        is_bigendian=0,
+        step=4 * width,
+        data=byte_array(np.asarray(depth, dtype="<f4")),
+    )
+
+
+def info_from_intrinsics(camera: CameraIntrinsics, info_header: Header) -> CameraInfo:
+    """The CameraInfo of a calibration."""
+    P = camera.P if camera.P is not None else np.hstack([camera.K, np.zeros((3, 1))])
+    R = camera.R if camera.R is not None else np.eye(3)
+    return CameraInfo(
+        header=info_header,
+        width=camera.width,
+        height=camera.height,
+        distortion_model=camera.distortion_model,
+        d=list(camera.distortion) or [0.0] * 5,
+        k=camera.K.ravel().tolist(),
+        r=R.ravel().tolist(),
+        p=P.ravel().tolist(),
+    )
+
+
+def cloud_from_depth(
+    depth: DepthMap, camera: CameraIntrinsics, cloud_header: Header
+) -> PointCloud2:
+    """An organised cloud, one point a pixel, in the camera's optical frame; NaN where invalid."""
+    fields = [
+        PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1)
+        for i, name in enumerate("xyz")
+    ]
+    points = back_project(depth, camera.K).astype("<f4")
+    packed = points.view([(name, "<f4") for name in "xyz"])[..., 0]
+    return create_cloud(cloud_header, fields, packed)
+
+
+def pose_in_body_axes(T_optical: FloatArray, T_body_camera: FloatArray) -> FloatArray:
+    """A camera's pose or motion as that of the body it is mounted on: B T B^-1.
+
+    The optical odom frame is the camera at its first picture; the body's odom frame is the body at
+    that moment. With ``T_BODY_OPTICAL`` the body is the camera itself in body axes, and this is
+    :func:`sfm_ros.geometry.optical_to_body`.
+
+    Args:
+        T_optical: (4, 4) T_odom_camera, or T_prev_curr, in optical axes.
+        T_body_camera: (4, 4) mounting: points of the optical frame into the body frame.
+    """
+    return T_body_camera @ T_optical @ inverse(T_body_camera)
+
+
+def covariance_in_body_axes(
+    covariance: FloatArray, T_optical: FloatArray, T_body_camera: FloatArray
+) -> FloatArray:
+    """(6, 6) covariance of :func:`pose_in_body_axes`, first order.
+
+    Errors are in the fixed axes of the odom frame, position first. With B = (R, t) and the lever
+    arm v = -R^T t of the body seen from the camera, the body's position error is
+    R (dt + dw x (R_camera v)) and its rotation error is R dw.
+    """
+    R = T_body_camera[:3, :3]
+    lever = T_optical[:3, :3] @ inverse(T_body_camera)[:3, 3]
+    J = np.zeros((6, 6))
+    J[:3, :3] = J[3:, 3:] = R
+    J[:3, 3:] = -R @ skew(lever)
+    return J @ covariance @ J.T
+
+
+def pose_message(T: FloatArray) -> Pose:
+    """A (4, 4) transform as a Pose."""
+    pose = Pose()
+    pose.position.x, pose.position.y, pose.position.z = (float(v) for v in T[:3, 3])
+    pose.orientation = _quaternion(T)
+    return pose
+
+
+def _quaternion(T: FloatArray) -> Quaternion:
+    x, y, z, w = (float(v) for v in quat_xyzw_from_matrix(T[:3, :3]))
+    return Quaternion(x=x, y=y, z=z, w=w)
+
+
+def transform_message(
+    T_parent_child: FloatArray, stamp_ns: int, parent: str, child: str
+) -> TransformStamped:
+    """A (4, 4) T_parent_child as a TransformStamped."""
+    message = TransformStamped(header=header(stamp_ns, parent), child_frame_id=child)
+    t = message.transform.translation
+    t.x, t.y, t.z = (float(v) for v in T_parent_child[:3, 3])
+    message.transform.rotation = _quaternion(T_parent_child)
+    return message
+
+
+def odometry_message(
+    odom_header: Header,
+    child: str,
+    T_odom_child: FloatArray,
+    covariance: FloatArray,
+    T_prev_curr: FloatArray,
+    motion_covariance: FloatArray,
+    dt_ns: int,
+) -> Odometry:
+    """An Odometry message.
+
+    Args:
+        odom_header: stamp and odom frame.
+        child: frame whose pose and velocity this is.
+        T_odom_child: (4, 4) pose, body axes.
+        covariance: (6, 6) of the pose, fixed axes of the odom frame.
+        T_prev_curr: (4, 4) last motion of ``child`` in its own axes; the twist is the constant
+            velocity that makes it.
+        motion_covariance: (6, 6) of that motion.
+        dt_ns: time of that motion, above zero.
+    """
+    message = Odometry(header=odom_header, child_frame_id=child)
+    message.pose.pose = pose_message(T_odom_child)
+    message.pose.covariance = np.asarray(covariance, dtype=np.float64).ravel()
+    dt_s = dt_ns * 1e-9
+    rates = se3_log(T_prev_curr) / dt_s
+    message.twist.covariance = (np.asarray(motion_covariance) / dt_s**2).ravel()
+    linear, angular = message.twist.twist.linear, message.twist.twist.angular
+    linear.x, linear.y, linear.z, angular.x, angular.y, angular.z = (float(v) for v in rates)
+    return message
+
+
+def same_calibration(a: CameraInfo, b: CameraInfo) -> bool:
+    """Whether two messages describe the same camera, whatever their stamps."""
+    return _calibration_key(a) == _calibration_key(b)
+
+
+def _calibration_key(info: CameraInfo) -> tuple:
+    roi = info.roi
+    region = (roi.x_offset, roi.y_offset, roi.width, roi.height, info.binning_x, info.binning_y)
+    matrices = (*info.k, *info.r, *info.p, *info.d)
+    return (info.width, info.height, info.distortion_model, region, matrices)

@@ -1,0 +1,101 @@
+"""Bounded hand-over from a subscription's callback to the worker thread."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Mailbox(Generic[T]):
+    """A queue of bounded length between one thread that puts and one that takes.
+
+    ``newest``: one slot. An item that was not taken in time is replaced, and counted, so that a
+    slow consumer always works on the latest picture.
+
+    ``every``: all items in order. When the queue is full, ``put`` waits, and counts, so that the
+    middleware's own queue holds the rest back.
+    """
+
+    def __init__(self, delivery: str = "newest", capacity: int = 16) -> None:
+        """Make an empty mailbox.
+
+        Args:
+            delivery: ``newest`` or ``every``.
+            capacity: longest queue of ``every``; ``newest`` has one slot.
+
+        Raises:
+            ValueError: another delivery, or a capacity below one.
+        """
+        if delivery not in ("newest", "every"):
+            raise ValueError(f"the delivery is '{delivery}', expected 'newest' or 'every'")
+        if capacity < 1:
+            raise ValueError(f"the capacity is {capacity}, expected at least 1")
+        self._waits_for_room = delivery == "every"
+        self._capacity = capacity if self._waits_for_room else 1
+        self._items: deque[T] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._replaced = 0
+        self._waited = 0
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @property
+    def replaced(self) -> int:
+        """How many items a newer one took the place of (``newest``)."""
+        return self._replaced
+
+    @property
+    def waited(self) -> int:
+        """How many times ``put`` found the queue full and waited (``every``)."""
+        return self._waited
+
+    @property
+    def closed(self) -> bool:
+        """Whether :meth:`close` was called."""
+        return self._closed
+
+    def put(self, item: T) -> bool:
+        """Hand an item over; False, and the item is dropped, once the mailbox is closed."""
+        with self._changed:
+            if len(self._items) >= self._capacity:
+                self._make_room()
+            if self._closed:
+                return False
+            self._items.append(item)
+            self._changed.notify_all()
+            return True
+
+    def _make_room(self) -> None:
+        if not self._waits_for_room:
+            self._items.popleft()
+            self._replaced += 1
+            return
+        self._waited += 1
+        self._changed.wait_for(lambda: self._closed or len(self._items) < self._capacity)
+
+    def get(self, timeout_s: float | None = None) -> T | None:
+        """The oldest item; None when none came in time or the mailbox is closed and empty."""
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        with self._changed:
+            while not self._items and not self._closed:
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    return None
+                self._changed.wait(left)
+            if not self._items:
+                return None
+            item = self._items.popleft()
+            self._changed.notify_all()
+            return item
+
+    def close(self) -> None:
+        """Refuse new items and wake everyone who waits; what is queued can still be taken."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()

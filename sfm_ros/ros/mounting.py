@@ -1,0 +1,107 @@
+"""Which body the odometry is about: the robot, where TF knows the camera's place on it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sfm_ros.datatypes import FloatArray
+from sfm_ros.ros.compat import Broadcaster, Lookup
+from sfm_ros.ros.conversions import T_BODY_OPTICAL, body_frame_name, transform_message
+
+_POLL_S = 0.01
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Mounting:
+    """A body and the camera on it.
+
+    Attributes:
+        child: name of the body's frame, the child of odom.
+        T_body_camera: (4, 4) points of the camera's optical frame into the body frame.
+        is_known: whether TF gave it; else the body is the camera itself, in body axes.
+    """
+
+    child: str
+    T_body_camera: FloatArray
+    is_known: bool
+
+
+class MountingFinder:
+    """Looks a camera's mounting up once, when its first picture arrives.
+
+    Where TF connects the base frame with the camera's optical frame, the body is the robot. Where
+    it does not, nothing is invented: the body is the camera itself with body axes, under a name of
+    its own, and the optical frame is hung below it where nobody else places it.
+    """
+
+    def __init__(
+        self,
+        lookup: Lookup | None,
+        static_broadcaster: Broadcaster | None,
+        base_frame: str,
+        wait_s: float,
+        say: Callable[[str], object],
+    ) -> None:
+        """Prepare the search.
+
+        Args:
+            lookup: what TF says, or None without TF.
+            static_broadcaster: where the frame of a camera without mounting is announced, or None.
+            base_frame: the robot's frame; empty for none.
+            wait_s: how long the first picture of a camera waits for TF.
+            say: logs one line.
+        """
+        self._lookup = lookup
+        self._static_broadcaster = static_broadcaster
+        self._base_frame = base_frame
+        self._wait_s = wait_s
+        self._say = say
+        self._found: dict[str, Mounting] = {}
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """End a wait that is under way."""
+        self._stopping.set()
+
+    def of(self, optical_frame: str) -> Mounting:
+        """The mounting of a camera, decided at the first call."""
+        if optical_frame not in self._found:
+            self._found[optical_frame] = self._decide(optical_frame)
+        return self._found[optical_frame]
+
+    def _decide(self, optical_frame: str) -> Mounting:
+        T_base_camera = self._wait_for_tf(optical_frame)
+        if T_base_camera is not None:
+            self._say(f"odometry of '{self._base_frame}': TF knows '{optical_frame}' on it")
+            return Mounting(child=self._base_frame, T_body_camera=T_base_camera, is_known=True)
+        child = body_frame_name(optical_frame)
+        self._say(
+            f"odometry of '{child}', the camera in body axes: TF does not connect "
+            f"'{self._base_frame}' with '{optical_frame}'; to get the robot's odometry publish "
+            "that transform, or name the robot's frame in node.base_frame, and start again"
+        )
+        self._announce(child, optical_frame)
+        return Mounting(child=child, T_body_camera=T_BODY_OPTICAL, is_known=False)
+
+    def _wait_for_tf(self, optical_frame: str) -> FloatArray | None:
+        # An image that calls its own frame the base frame says nothing about a mounting.
+        if self._lookup is None or self._base_frame in ("", optical_frame):
+            return None
+        deadline = time.monotonic() + self._wait_s
+        while True:
+            found = self._lookup.find(self._base_frame, optical_frame)
+            if found is not None or time.monotonic() >= deadline:
+                return found
+            if self._stopping.wait(_POLL_S):
+                return None
+
+    def _announce(self, child: str, optical_frame: str) -> None:
+        if self._static_broadcaster is None or self._lookup is None:
+            return
+        if not self._lookup.has_parent(optical_frame):
+            self._static_broadcaster.sendTransform(
+                transform_message(T_BODY_OPTICAL, 0, child, optical_frame)
+            )

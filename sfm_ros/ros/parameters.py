@@ -1,0 +1,82 @@
+"""The configuration as ROS parameters: declared from the dataclasses, read back into them."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from typing import Any
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+from rclpy.node import Node
+
+from sfm_ros.config import SfmConfig, config_from_dict, iter_fields
+from sfm_ros.errors import ConfigError
+
+_FOREIGN = ("use_sim_time", "start_type_description_service", "qos_overrides.")
+
+
+def read_config(node: Node, defaults: SfmConfig | None = None) -> SfmConfig:
+    """Declare every option as a read-only parameter of the node and collect the values given.
+
+    Args:
+        node: a node whose parameters come from a file, a launch file or the command line.
+        defaults: values for what is not given.
+
+    Raises:
+        ConfigError: a parameter nobody knows, of a wrong type, or out of its range.
+    """
+    options = list(iter_fields(defaults))
+    _refuse_unknown(node, {name for name, _, _ in options})
+    values: dict[str, dict[str, Any]] = {}
+    for name, option, default in options:
+        block, key = name.split(".")
+        values.setdefault(block, {})[key] = _declare(node, name, option, default)
+    return config_from_dict(values)
+
+
+def _declare(node: Node, name: str, option: dataclasses.Field, default: Any) -> Any:
+    try:
+        return node.declare_parameter(name, default, descriptor(option)).value
+    except (InvalidParameterTypeException, InvalidParameterValueException) as error:
+        raise ConfigError(f"parameter '{name}': {error}") from error
+
+
+def descriptor(option: dataclasses.Field) -> ParameterDescriptor:
+    """What ``ros2 param describe`` shows of an option."""
+    choices = option.metadata["choices"]
+    result = ParameterDescriptor(
+        description=option.metadata["description"],
+        additional_constraints=f"one of: {', '.join(choices)}" if choices else "",
+        read_only=True,
+        # YAML's 70 is an integer where 70.0 is meant; config_from_dict checks types and converts.
+        dynamic_typing=True,
+    )
+    minimum, maximum = option.metadata["minimum"], option.metadata["maximum"]
+    if minimum is None and maximum is None:
+        return result
+    if isinstance(option.default, int):
+        result.integer_range = [
+            IntegerRange(
+                from_value=-(2**63) if minimum is None else int(minimum),
+                to_value=2**63 - 1 if maximum is None else int(maximum),
+            )
+        ]
+    else:
+        result.floating_point_range = [
+            FloatingPointRange(
+                from_value=-sys.float_info.max if minimum is None else float(minimum),
+                to_value=sys.float_info.max if maximum is None else float(maximum),
+            )
+        ]
+    return result
+
+
+def _refuse_unknown(node: Node, known: set[str]) -> None:
+    """ROS ignores a misspelt parameter silently, and the default would be taken for the value."""
+    overrides = getattr(node, "_parameter_overrides", {})
+    unknown = sorted(n for n in overrides if n not in known and not n.startswith(_FOREIGN))
+    if unknown:
+        raise ConfigError(
+            f"unknown parameter '{unknown[0]}'; known are: {', '.join(sorted(known))}"
+        )
