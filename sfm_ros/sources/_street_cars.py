@@ -14,6 +14,11 @@ CAR_COLOURS = [
 ]  # fmt: skip
 
 
+CITY_SHARES = (0.3, 0.25, 0.2, 0.12, 0.13, 0.0)
+MOTORWAY_SHARES = (0.2, 0.25, 0.15, 0.15, 0.1, 0.15)
+"""How often each of ``CARS`` is met."""
+
+
 def add_parked_cars(site: Site, side: int, density: float) -> None:
     """Cars along one kerb, with gaps."""
     s = site.rng.uniform(0.0, 8.0)
@@ -26,8 +31,9 @@ def add_parked_cars(site: Site, side: int, density: float) -> None:
 
 def add_car(site: Site, s: float, lateral: float, facing_forward: bool) -> None:
     """One vehicle, extruded from its side view."""
+    shares = MOTORWAY_SHARES if site.plan.motorway else CITY_SHARES
     rng, build = site.rng, site.build
-    which = int(rng.choice(len(CARS), p=[0.3, 0.25, 0.2, 0.12, 0.13]))
+    which = int(rng.choice(len(CARS), p=shares))
     shape = CARS[which]
     turn = rng.normal(0.0, 0.02) + (0.0 if facing_forward else np.pi)
     place = site.place(s, lateral, turn)
@@ -58,3 +64,11 @@ def add_car(site: Site, s: float, lateral: float, facing_forward: bool) -> None:
         build.add(corner, across, edge, page, tint=1.0 if k in shape.glass else tint)
     build.contacts.append(place.rectangle(length - 0.1, width - 0.05))
     build.shadow_of(place.rectangle(length - 0.4, width - 0.2), height * 0.85)
+
+
+def add_queue(site: Site, lateral: float, spacing: float) -> None:
+    """Vehicles standing in one lane of a motorway, all facing forward."""
+    s = site.rng.uniform(0.0, 2 * spacing)
+    while s < site.length - 15.0:
+        add_car(site, s, lateral + site.rng.normal(0.0, 0.2), True)
+        s += 14.0 + site.rng.exponential(spacing)

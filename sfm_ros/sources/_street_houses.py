@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from sfm_ros.datatypes import FloatArray
 from sfm_ros.sources._street_facades import FACADE_PX, METRES_PER_PX
 from sfm_ros.sources._street_place import Site
@@ -22,9 +24,23 @@ def add_houses(
         else:
             _garden(site, s, s + width, side)
             gap = 0.0
-        if gap > 1.5:
+        if site.rng.random() < 0.12:
+            gap = site.rng.uniform(6.0, 9.0)
+            _side_road(site, s + width + gap / 2, side, gap - 1.0)
+        elif gap > 1.5:
             _garden(site, s + width, s + width + gap, side)
         s += width + gap
+
+
+def _side_road(site: Site, s: float, side: int, width: float) -> None:
+    """Asphalt from the edge of the street away between two houses, a centimetre thick."""
+    place = site.place(s, site.edge(side))
+    outward, page = side * place.n, site.page("side_road")
+    across = np.cross(UP, outward)
+    corner = place.point(0.0, 0.0, 0.01) - 0.5 * width * across
+    footprint = Place(place.point(0.0, side * 35.0), place.n, place.t).rectangle(60.0, width)
+    if site.is_free(footprint, 0.0):
+        site.build.add(corner, outward * 65.0, across * width, page, two_sided=True)
 
 
 def _house(

@@ -152,7 +152,7 @@ def _shadows(
     world: World, grid: RayGrid, T_world_camera: FloatArray, index: npt.NDArray[np.int64]
 ) -> F32:
     """(N,) factors on the ground's light from cast shadows and from hidden sky."""
-    T_camera_world: FloatArray = np.linalg.inv(T_world_camera)
+    T_camera_world = np.linalg.inv(T_world_camera).astype(np.float64)
     factor = np.ones(len(index), dtype=np.float32)
     for polygons, dark in (
         (world.quads.shadows, world.look.shadow), (world.quads.contacts, 0.35),
@@ -179,8 +179,12 @@ def _project(
     z = points[:, 2]
     if z.max() < 1.0 or z.min() > 90.0:
         return None
-    if z.min() < NEAR_M:
-        points = _clip_near(points)
+    if float(z.min()) < NEAR_M:
+        return _pixels(_clip_near(points), grid)
+    return _pixels(points, grid)
+
+
+def _pixels(points: FloatArray, grid: RayGrid) -> npt.NDArray[np.int32] | None:
     slopes = points[:, :2] / points[:, 2:]
     pixels = (slopes - [grid.x[0], grid.y[0]]) * [grid.fx, grid.fy]
     if pixels[:, 0].max() < 0 or pixels[:, 0].min() > len(grid.x):
@@ -210,7 +214,8 @@ def _sky_light(
     span = ground.SKY_TOP_RAD - ground.SKY_BOTTOM_RAD
     rows = (ground.SKY_TOP_RAD - elevation) / span * ground.SKY_ROWS - 0.5
     cols = (azimuth / (2 * np.pi)) % 1.0 * (ground.SKY_COLS - 1)
-    return _sample(world.sky, cols.astype(np.float32), rows.astype(np.float32))
+    seen = _sample(world.sky, cols.astype(np.float32), rows.astype(np.float32))
+    return seen * np.float32(world.look.sky_gain)
 
 
 def expose(world: World, light: F32, noise_seed: tuple[int, int]) -> RgbImage:

@@ -65,6 +65,12 @@ CARS = (
          (5.0, 1.9), (5.0, 0.25)),
         (3,),
         (((0.95, 1.2), (1.5, 1.8), (2.1, 1.82), (2.1, 1.2)),), (0.9, 4.0), 0.34),
+    CarShape(  # lorry
+        11.0, 2.5,
+        ((0.0, 0.4), (0.0, 1.4), (0.1, 1.5), (0.3, 2.7), (2.1, 2.9), (2.3, 3.7), (10.9, 3.75),
+         (11.0, 3.6), (11.0, 0.5)),
+        (2,),
+        (((0.5, 1.6), (0.7, 2.4), (1.6, 2.4), (1.6, 1.6)),), (1.3, 9.0), 0.48),
 )  # fmt: skip
 
 CAR_PX = (96, 256)
@@ -94,6 +100,7 @@ def car_side(shape: CarShape) -> tuple[Colour, Gray]:
     rgb[sill:] *= 0.35
     for x in (0.36, 0.62):
         rgb[rows // 3 : sill, int(x * cols)] *= 0.6
+    rgb[int(0.62 * rows)] *= 0.9
     radius = shape.wheel_radius
     for x in shape.wheels:
         centre = tuple(int(v) for v in pixels(((x, radius),))[0])
@@ -109,8 +116,8 @@ def car_end(rear: bool) -> Colour:
     """(64, 128, 3) lower front or rear of a white vehicle: lamps, grille, plate, bumper."""
     rgb = np.full((64, 128, 3), 215.0, dtype=np.float32)
     lamp = (190.0, 20.0, 15.0) if rear else (250.0, 250.0, 240.0)
-    for x0, x1 in ((4, 28), (100, 124)):
-        cv2.rectangle(rgb, (x0, 6), (x1, 22), lamp, -1)
+    for x0, x1 in ((4, 22), (106, 124)):
+        cv2.rectangle(rgb, (x0, 8), (x1, 22), lamp, -1)
     if not rear:
         cv2.rectangle(rgb, (36, 12), (92, 30), (35.0,) * 3, -1)
     cv2.rectangle(rgb, (46, 34), (82, 42), (240.0,) * 3, -1)
@@ -142,13 +149,14 @@ def tree(rng: np.random.Generator, autumn: bool) -> tuple[Colour, Gray]:
         cv2.line(target, (128, 255), (128, 120), value, trunk)
         for reach in rng.uniform(-60, 60, size=5):
             cv2.line(target, (128, 170), (int(128 + reach), 90), value, max(trunk // 2, 1))
-    count = 420
+    count = 800
+    centres: Colour
     if conifer:
         y = 240.0 * np.sqrt(rng.uniform(0.0, 0.85, count)) + 8
         centres = np.stack([128 + rng.uniform(-0.42, 0.42, count) * y, y], axis=1)
     else:
         centres = _crown(rng, count)
-    blobs(rng, rgb, alpha, centres, rng.uniform(5.0, 9.0), colour, 0.16)
+    blobs(rng, rgb, alpha, centres, rng.uniform(3.0, 6.5), colour, 0.16)
     return rgb * (1 + 0.08 * rng.standard_normal((256, 256, 1)).astype(np.float32)), alpha
 
 
@@ -166,10 +174,10 @@ def bush(rng: np.random.Generator) -> tuple[Colour, Gray]:
     colour = pick_colour(rng, LEAVES, 8.0)
     rgb = np.tile(colour * 0.6, (128, 256, 1)).astype(np.float32)
     alpha = np.zeros((128, 256), dtype=np.float32)
-    x = rng.uniform(14, 242, 320)
+    x = rng.uniform(14, 242, 500)
     roof = 118 * (1 - np.abs(x / 128 - 1) ** rng.uniform(2.0, 4.0)) * rng.uniform(0.6, 1.0)
-    y = 124 - rng.uniform(0, 1, 320) * np.maximum(roof, 8.0)
-    blobs(rng, rgb, alpha, np.stack([x, np.maximum(y, 8)], axis=1), 6.0, colour, 0.18)
+    y = 124 - rng.uniform(0, 1, 500) * np.maximum(roof, 8.0)
+    blobs(rng, rgb, alpha, np.stack([x, np.maximum(y, 8)], axis=1), 4.5, colour, 0.18)
     alpha[118:, 20:236] = 255.0
     return rgb * (1 + 0.08 * rng.standard_normal((128, 256, 1)).astype(np.float32)), alpha
 
@@ -177,7 +185,7 @@ def bush(rng: np.random.Generator) -> tuple[Colour, Gray]:
 def foliage(rng: np.random.Generator, height: int, width: int) -> Colour:
     """(height, width, 3) a trimmed hedge or the face of a wood."""
     colour = pick_colour(rng, LEAVES, 8.0)
-    rgb = np.tile(colour * 0.5, (height, width, 1)).astype(np.float32)
+    rgb = np.tile(colour * 0.75, (height, width, 1)).astype(np.float32)
     count = height * width // 40
     centres = rng.uniform([0, 0], [width, height], size=(count, 2))
     blobs(rng, rgb, None, centres, 5.0, colour, 0.18)
@@ -247,6 +255,16 @@ def panel(rng: np.random.Generator) -> Colour:
     for row in (22, 44, 66):
         for x in range(20, int(rng.integers(120, 230)), 14):
             cv2.rectangle(rgb, (x, row), (x + 9, row + 11), (235.0,) * 3, -1)
+    return rgb
+
+
+def side_road(rng: np.random.Generator) -> Colour:
+    """(128, 512, 3) asphalt of a road that joins from the side, with its kerbs."""
+    tone = rng.uniform(75, 120)
+    rgb = grainy(rng, 128, 512, np.array([tone, tone, tone * 1.02]), 0.05, 0.05)
+    rgb[:4] = rgb[-4:] = rng.uniform(120, 180)
+    if rng.random() < 0.5:
+        rgb[62:65] = 215.0
     return rgb
 
 

@@ -10,7 +10,7 @@ from sfm_ros.datatypes import FloatArray, RgbImage
 from sfm_ros.sources import _street_facades as facades
 from sfm_ros.sources import _street_things as things
 from sfm_ros.sources._street_atlas import Atlas, AtlasBuilder
-from sfm_ros.sources._street_cars import add_parked_cars
+from sfm_ros.sources._street_cars import add_parked_cars, add_queue
 from sfm_ros.sources._street_ground import GroundTexture, RoadPlan
 from sfm_ros.sources._street_houses import add_houses
 from sfm_ros.sources._street_noise import flat, pick_colour
@@ -29,6 +29,7 @@ class Look:
         white: (3,) channel gains.
         haze_m: distance at which the air hides 63 % of a surface.
         shadow: factor on sunlit ground in a cast shadow.
+        sky_gain: factor on the sky, which is often overexposed.
         vignette: loss of light in the corners.
         blur_px: spread of the lens, pixels.
         noise: spread of the sensor's noise, grey levels.
@@ -40,6 +41,7 @@ class Look:
     white: FloatArray
     haze_m: float
     shadow: float
+    sky_gain: float
     vignette: float
     blur_px: float
     noise: float
@@ -111,6 +113,7 @@ def draw_look(rng: np.random.Generator, sun: Sun) -> Look:
         white=1.0 + rng.normal(0.0, 0.03, size=3),
         haze_m=float(np.exp(rng.uniform(np.log(250.0), np.log(3000.0)))),
         shadow=1.0 - 0.62 * sun.strength,
+        sky_gain=rng.uniform(0.95, 1.5),
         vignette=rng.uniform(0.0, 0.3),
         blur_px=rng.uniform(0.0, 0.6),
         noise=rng.uniform(0.8, 4.0),
@@ -143,6 +146,7 @@ def build_atlas(rng: np.random.Generator, motorway: bool) -> Atlas:
         atlas.add("wall", facades.garden_wall(rng))
         atlas.add("fence", *things.fence(rng))
     atlas.add("wood", things.foliage(rng, 128, 512))
+    atlas.add("side_road", things.side_road(rng))
     atlas.add("rail", *things.guard_rail(rng))
     atlas.add("barrier", facades.concrete_barrier(rng))
     atlas.add("slope", things.hillside(rng))
@@ -189,5 +193,11 @@ def furnish_motorway(rng: np.random.Generator, site: Site, plan: RoadPlan) -> No
         if side > 0 and rng.random() < 0.6:
             site.strip(0.0, end, edge + 0.6, 0.8, "rail", 0.0, 8.0)
         add_roadside(site, side, abs(edge))
+    lanes = sorted({offset for offset, *_ in plan.lines})
+    for left, right in zip(lanes[:-1], lanes[1:], strict=True):
+        middle = (left + right) / 2
+        if abs(middle - plan.lane) > 1.0 and rng.random() < 0.5:
+            add_queue(site, middle, rng.uniform(30.0, 150.0))
+    add_queue(site, plan.right - 1.3, rng.uniform(150.0, 600.0))
     add_gantries(site, rng.uniform(120.0, 400.0))
     site.posts(1, plan.right + 1.2, rng.uniform(25.0, 60.0))
