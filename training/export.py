@@ -39,7 +39,7 @@ from training.data.sequence import PreparedSet
 from training.networks.sfm_model import SfmModel, build_model
 
 TOLERANCE = 1e-4
-"""Largest allowed difference to torch: relative for depth, network units and entries for motion."""
+"""Largest allowed difference to torch: relative for depth, absolute for the entries of motion."""
 _PARITY_WINDOWS = 3
 
 
@@ -91,7 +91,8 @@ def export_bundle(
         ModelError: the graphs differ from the model by more than ``TOLERANCE``.
     """
     # Graphs are for channels-first runtimes; the layout in memory is a matter of training.
-    still = copy.deepcopy(model).cpu().float().eval().to(memory_format=torch.contiguous_format)
+    still = copy.deepcopy(model).cpu().float().eval()
+    still.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     out_dir = Path(out_dir)
     network = config.network
     spec = ModelSpec(
@@ -193,7 +194,7 @@ def _check_equal(what: str, error: npt.NDArray[np.float32]) -> None:
 
 
 def synthetic_pictures(count: int, height: int, width: int, seed: int) -> list[RgbImage]:
-    """Pictures (h, w, 3) uint8 with blobs of all sizes, each a little shifted from the one before."""
+    """Pictures (h, w, 3) uint8 with blobs of all sizes, each a little beside the one before."""
     generator = torch.Generator().manual_seed(seed)
     wide = width + 4 * count
     texture = torch.zeros(1, 3, height, wide)
@@ -244,7 +245,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def build_untrained(config: TrainConfig) -> SfmModel:
-    """The model of a configuration, without reading ImageNet weights that get overwritten anyway."""
+    """The model of a configuration, without ImageNet weights: they get overwritten anyway."""
     network = dataclasses.replace(config.network, pretrained=False)
     return build_model(network, config.width, config.height)
 

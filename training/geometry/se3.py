@@ -1,7 +1,7 @@
 """Rigid motion from network outputs: differentiable, float32-safe, exact at no motion.
 
-A pose vector is ``(tx, ty, tz, rx, ry, rz)``: the translation first, then the axis-angle rotation in
-radians. Shape letters as in ``training/batch.py``.
+A pose vector is ``(tx, ty, tz, rx, ry, rz)``: the translation first, then the axis-angle rotation
+in radians. Shape letters as in ``training/batch.py``.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ _SMALL_ANGLE_SQUARED = 1e-6
 def rotation_from_axis_angle(axis_angle: Tensor) -> Tensor:
     """Rotation matrices by Rodrigues' formula.
 
-    ``R = I + A [r] + B [r]^2`` with ``A = sin(x) / x``, ``B = (1 - cos(x)) / x^2``, ``x = |r|``. Near
-    zero both follow their Taylor series, so value and gradient are finite there.
+    ``R = I + A [r] + B [r]^2`` with ``A = sin(x) / x``, ``B = (1 - cos(x)) / x^2``, ``x = |r|``.
+    Near zero both follow their Taylor series, so value and gradient are finite there.
 
     Args:
         axis_angle: (..., 3), radians.
@@ -59,7 +59,7 @@ def transform_from_pose_vector(vector: Tensor) -> Tensor:
 
 
 def rigid_inverse(T_a_b: Tensor) -> Tensor:
-    """``T_b_a`` of a rigid ``T_a_b`` (..., 4, 4), by transposing: no solver, no loss of precision."""
+    """``T_b_a`` of a rigid ``T_a_b`` (..., 4, 4), by transposing: no solver, no precision lost."""
     rotation = T_a_b[..., :3, :3]
     translation = -(rotation * T_a_b[..., :3, 3:]).sum(dim=-2)
     return transform_from_parts(rotation.transpose(-1, -2), translation)

@@ -20,8 +20,8 @@ def warp(
 ) -> tuple[Tensor, Tensor]:
     """The source image as the target camera would see it.
 
-    Zhou et al. eq. 2, ``p_s ~ K T_source_target D(p_t) K^-1 p_t``, followed by bilinear sampling of
-    the source at ``p_s``. No motion returns the source image bit for bit.
+    Zhou et al. eq. 2, ``p_s ~ K T_source_target D(p_t) K^-1 p_t``, followed by bilinear sampling
+    of the source at ``p_s``. No motion returns the source image bit for bit.
 
     Args:
         image_source_bchw: source image, any channels.
@@ -30,8 +30,8 @@ def warp(
         K_b33: intrinsics of this grid, pixels, shared by the two images.
 
     Returns:
-        The warped image (b, c, h, w) and its validity (b, 1, h, w), bool: the point lies before the
-        source camera and inside its image. Outside, the warped image repeats the border.
+        The warped image (b, c, h, w) and its validity (b, 1, h, w), bool: the point lies before
+        the source camera and inside its image. Outside, the warped image repeats the border.
         Computed in float32 (float64 for float64 input), whatever autocast says.
     """
     with torch.autocast(device_type=image_source_bchw.device.type, enabled=False):
@@ -53,8 +53,8 @@ def _source_pixels(
     """Where each target pixel lies in the source image: u, v and "ahead", each (b, h, w).
 
     Written as a displacement of the homogeneous pixel, divided by its depth:
-    ``p_s ~ p_t + K (R - I) K^-1 p_t + K t / D``. The two matrices are formed once per image, and no
-    motion leaves the pixel where it was without a rounding error.
+    ``p_s ~ p_t + K (R - I) K^-1 p_t + K t / D``. The two matrices are formed once per image, and
+    no motion leaves the pixel where it was without a rounding error.
     """
     batch, _, height, width = depth_b1hw.shape
     grid = pixel_grid(height, width, device=depth_b1hw.device, dtype=depth_b1hw.dtype)
@@ -72,8 +72,8 @@ def _source_pixels(
 def _sample(image_bchw: Tensor, u_bhw: Tensor, v_bhw: Tensor) -> Tensor:
     """Bilinear samples at pixels (u, v), the border repeated outside."""
     height, width = image_bchw.shape[-2:]
-    # grid_sample wants coordinates divided by the image size. On a canvas whose sides are powers of
-    # two this division is exact, so that whole pixels stay whole pixels.
+    # grid_sample wants coordinates divided by the image size. On a canvas whose sides are powers
+    # of two this division is exact, so that whole pixels stay whole pixels.
     canvas_height, canvas_width = _power_of_two(height), _power_of_two(width)
     extra = (0, canvas_width - width, 0, canvas_height - height)
     canvas = F.pad(image_bchw, extra, mode="replicate")

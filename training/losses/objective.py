@@ -40,7 +40,8 @@ class Objective:
     def __init__(self, config: ObjectiveConfig) -> None:
         if config.smoothness not in ("second_order", "edge_aware"):
             raise ConfigError(
-                f"objective.smoothness is {config.smoothness!r}, expected second_order or edge_aware"
+                f"objective.smoothness is {config.smoothness!r}, "
+                "expected second_order or edge_aware"
             )
         if config.auto_mask and not config.minimum_reprojection:
             raise ConfigError("objective.auto_mask needs objective.minimum_reprojection")
@@ -51,9 +52,10 @@ class Objective:
 
         Returns:
             The scalar to minimise; and, detached, ``total``, the weighted terms that add up to it
-            (``photometric``, ``smoothness``, ``mask``, ``depth_supervision``, ``pose_supervision``)
-            and the diagnostics ``disparity_spread`` (std / mean within an image; below 0.1 the depth
-            has collapsed), ``translation_norm`` and ``translation_spread`` over the batch.
+            (``photometric``, ``smoothness``, ``mask``, ``depth_supervision``,
+            ``pose_supervision``) and the diagnostics ``disparity_spread`` (std / mean within an
+            image; below 0.1 the depth has collapsed), ``translation_norm`` and
+            ``translation_spread`` over the batch.
         """
         with torch.autocast(device_type=batch.K_b33.device.type, enabled=False):
             terms = self._view_terms(batch, output) | self._truth_terms(batch, output)

@@ -14,7 +14,7 @@ _C2 = 0.03**2
 
 @dataclass(frozen=True, slots=True)
 class LocalMoments:
-    """Pictures with their 3x3 local mean and variance, (..., c, h, w) each; reused over the sources."""
+    """Pictures (..., c, h, w) with their 3x3 local mean and variance, reused over the sources."""
 
     image: Tensor
     mean: Tensor
@@ -23,7 +23,8 @@ class LocalMoments:
 
 def box_mean(image: Tensor) -> Tensor:
     """Mean of each 3x3 neighbourhood of (..., c, h, w), the picture reflected at its border."""
-    # Sums of shifted views: on a CPU several times as fast as avg_pool2d, which took a fifth of a step.
+    # Sums of shifted views: on a CPU several times as fast as avg_pool2d, which took a fifth of a
+    # training step.
     padded = F.pad(image.flatten(0, -4), (1, 1, 1, 1), mode="reflect")
     rows = padded[..., :-2, :] + padded[..., 1:-1, :] + padded[..., 2:, :]
     total = rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]
@@ -81,9 +82,9 @@ def minimum_over_sources(
 ) -> Tensor:
     """Per-pixel minimum reprojection (Godard et al. 2019), optionally auto-masked.
 
-    A pixel hidden in one source is usually seen in another. With ``still_error_bshw``, the error of
-    the unmoved sources, a pixel which no motion explains better than standing still adds a constant:
-    it teaches nothing (cars that drive along, a stopped camera, the sky).
+    A pixel hidden in one source is usually seen in another. With ``still_error_bshw``, the
+    error of the unmoved sources, a pixel which no motion explains better than standing still adds
+    a constant: it teaches nothing (cars that drive along, a stopped camera, the sky).
     """
     unseen = torch.finfo(error_bshw.dtype).max
     best = torch.where(valid_bshw, error_bshw, unseen).amin(dim=1)

@@ -26,8 +26,8 @@ def second_order(disparity_b1hw: Tensor) -> Tensor:
 def edge_aware(disparity_b1hw: Tensor, image_b3hw: Tensor) -> Tensor:
     """First differences of mean-normalised disparity, excused where the picture has an edge.
 
-    ``|dx d*| exp(-|dx I|) + |dy d*| exp(-|dy I|)`` with ``d* = d / mean(d)``, so that the term cannot
-    be lowered by shrinking all disparities.
+    ``|dx d*| exp(-|dx I|) + |dy d*| exp(-|dy I|)`` with ``d* = d / mean(d)``, so that the term
+    cannot be lowered by shrinking all disparities.
     """
     disparity = disparity_b1hw / disparity_b1hw.mean(dim=(2, 3), keepdim=True).clamp(min=1e-7)
     weight_x = (-_dx(image_b3hw).abs().mean(dim=1, keepdim=True)).exp()

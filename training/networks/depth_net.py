@@ -43,8 +43,6 @@ class DispNet(nn.Module):
     finest first. Any size works: an up-convolution is cropped to the skip it meets.
     """
 
-    encoder: nn.ModuleList | None
-
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.scales = config.scales

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
 from training.networks.initialisation import initialise_prediction
+
+Padding = Literal["zeros", "reflect"]
 
 
 def normalise(rgb: Tensor) -> Tensor:
@@ -24,7 +28,7 @@ class DisparityHead(nn.Module):
     """
 
     def __init__(
-        self, channels: int, *, alpha: float, beta: float, bias: float, padding_mode: str
+        self, channels: int, *, alpha: float, beta: float, bias: float, padding_mode: Padding
     ) -> None:
         super().__init__()
         self.alpha = alpha

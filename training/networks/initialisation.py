@@ -1,7 +1,7 @@
 """Initial weights that keep a picture alive from the first layer to the last.
 
-PyTorch's default loses about 0.4x of the signal a layer: a seven-layer pose net then puts out its bias
-whatever it is shown, and never recovers.
+PyTorch's default loses about 0.4x of the signal a layer: a seven-layer pose net then puts out its
+bias whatever it is shown, and never recovers.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.config import NetworkConfig
-from training.networks.disparity import DisparityHead, normalise
+from training.networks.disparity import DisparityHead, Padding, normalise
 from training.networks.encoders.efficientnet_lite0 import (
     TAP_CHANNELS,
     EfficientNetLite0,
@@ -17,7 +17,7 @@ from training.networks.initialisation import initialise_relu_layers
 
 _DECODER_CHANNELS = (128, 96, 64, 32, 16)
 """Channels after the up-samplings to strides 16, 8, 4, 2 and 1."""
-_PADDING = "reflect"
+_PADDING: Padding = "reflect"
 """Zero padding leaves a dark frame of some eight pixels around the depth image."""
 
 
@@ -38,8 +38,8 @@ class _SeparableConv(nn.Sequential):
 class LiteDepthNet(nn.Module):
     """Depth network for processors without a GPU (3 M parameters, 0.8 GFLOP at 128x416).
 
-    ``forward`` takes RGB (b, 3, h, w) in [0, 1], h and w multiples of 32 and at least 64, and returns
-    disparities (b, 1, h / 2^k, w / 2^k), finest first.
+    ``forward`` takes RGB (b, 3, h, w) in [0, 1], h and w multiples of 32 and at least 64, and
+    returns disparities (b, 1, h / 2^k, w / 2^k), finest first.
     """
 
     def __init__(self, config: NetworkConfig) -> None:

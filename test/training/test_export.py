@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import copy
+import dataclasses
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("onnxscript")
+onnx = pytest.importorskip("onnx")
+
+from sfm_ros.datatypes import CameraIntrinsics  # noqa: E402
+from sfm_ros.engines.onnx_engine import OnnxEngine  # noqa: E402
+from sfm_ros.errors import ModelError  # noqa: E402
+from sfm_ros.model_spec import ModelSpec  # noqa: E402
+from sfm_ros.window import Window  # noqa: E402
+from training import export  # noqa: E402
+from training.config import (  # noqa: E402
+    NetworkConfig,
+    ObjectiveConfig,
+    TrainConfig,
+    to_dict,
+)
+from training.geometry.se3 import rigid_inverse  # noqa: E402
+from training.networks.sfm_model import SfmModel, build_model  # noqa: E402
+
+CONFIG = TrainConfig(
+    width=96,
+    height=64,
+    network=NetworkConfig(depth="lite", pretrained=False, depth_unit=10.0),
+    objective=ObjectiveConfig(depth_supervision_weight=1.0),
+)
+
+
+def pictures(seed: int = 7) -> torch.Tensor:
+    """A window (1, 3, h, w, 3) uint8."""
+    images = export.synthetic_pictures(3, CONFIG.height, CONFIG.width, seed)
+    return torch.from_numpy(np.stack(images))[None]
+
+
+@pytest.fixture(scope="module")
+def model() -> SfmModel:
+    """Untrained, but with the running statistics of its normalisations settled."""
+    torch.manual_seed(0)
+    model = build_model(CONFIG.network, CONFIG.width, CONFIG.height).train()
+    with torch.no_grad():
+        for seed in range(100):
+            model(pictures(seed).permute(0, 1, 4, 2, 3).float() / 255)
+    return model
+
+
+@pytest.fixture(scope="module")
+def bundle(model: SfmModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("models") / "small"
+    made = export.export_bundle(
+        model, CONFIG, out, training_fx=77.0, licence="Apache-2.0", card="text", metrics={"a": 1.5}
+    )
+    assert made == out
+    return out
+
+
+def test_spec_tells_what_the_graphs_are(bundle: Path) -> None:
+    spec = ModelSpec.load(bundle)
+    assert (spec.name, spec.width, spec.height) == ("small", 96, 64)
+    assert (spec.sequence_length, spec.target_index) == (3, 1)
+    assert (spec.training_fx, spec.metric) == (77.0, True)
+    assert (spec.licence, spec.card, spec.metrics) == ("Apache-2.0", "text", {"a": 1.5})
+    assert spec.min_depth == pytest.approx(10 / 10.01)
+    assert spec.max_depth == pytest.approx(10 / 0.01)
+
+
+def test_graphs_are_single_valid_files_and_small(bundle: Path) -> None:
+    assert sorted(f.name for f in bundle.iterdir()) == ["depth.onnx", "model.yaml", "pose.onnx"]
+    for name in ("depth.onnx", "pose.onnx"):
+        onnx.checker.check_model(str(bundle / name), full_check=True)
+    assert sum(f.stat().st_size for f in bundle.iterdir()) <= 20e6
+
+
+def test_the_shipped_engine_agrees_with_torch(bundle: Path, model: SfmModel) -> None:
+    still = copy.deepcopy(model).eval()
+    window = pictures(seed=11)
+    frames = window.permute(0, 1, 4, 2, 3).float() / 255
+    with torch.no_grad():
+        depth = still.depth(frames[:, -1])[0, 0].numpy()
+        T_next_centre = still.motion(frames)[0, 1]
+    camera = CameraIntrinsics(width=96, height=64, fx=77.0, fy=77.0, cx=47.5, cy=31.5)
+    found = OnnxEngine(bundle, threads=1).infer(
+        Window(images=tuple(window[0].numpy()), stamps_ns=(0, 1, 2), intrinsics=camera)
+    )
+    assert depth.std() / depth.mean() > 0.01
+    np.testing.assert_allclose(found.depth, depth, rtol=1e-4)
+    # The newest increment is T_centre_next.
+    expected = rigid_inverse(T_next_centre).numpy()
+    np.testing.assert_allclose(found.increments[-1], expected, atol=1e-4)
+
+
+def test_exporting_leaves_the_model_as_it_was(bundle: Path, model: SfmModel) -> None:
+    assert model.training
+    weight = model.depth_net.merge[0][1].weight
+    assert weight.requires_grad
+
+
+@pytest.fixture
+def copied_graphs(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Export puts the graphs of ``bundle`` in place instead of tracing for half a minute."""
+
+    def copy_graph(*arguments: object) -> None:
+        path = arguments[-1]
+        assert isinstance(path, Path)
+        shutil.copy(bundle / path.name, path)
+
+    monkeypatch.setattr(export, "_write_graph", copy_graph)
+
+
+def test_graphs_of_another_model_are_refused(
+    copied_graphs: None, model: SfmModel, tmp_path: Path
+) -> None:
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        other.depth_net.heads[-1].conv.bias += 0.01
+    with pytest.raises(ModelError, match="depth differs"):
+        export.export_bundle(other, CONFIG, tmp_path / "new", training_fx=77.0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def checkpoint(model: SfmModel, path: Path) -> None:
+    """A checkpoint whose plain weights are garbage and whose average is the model."""
+    garbage = {name: torch.zeros_like(value) for name, value in model.state_dict().items()}
+    torch.save(
+        {
+            "config": to_dict(CONFIG),
+            "model": garbage,
+            "average": model.state_dict(),
+            "optimizer": None,
+            "step": 1234,
+            "best": None,
+            "torch_rng": torch.get_rng_state(),
+        },
+        path,
+    )
+
+
+def test_command_exports_the_average_over_an_older_bundle(
+    copied_graphs: None, model: SfmModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint(model, tmp_path / "last.pt")
+    (tmp_path / "card.md").write_text("A card.", encoding="utf-8")
+    out = tmp_path / "road"
+    out.mkdir()
+    (out / "old.txt").write_text("old", encoding="utf-8")
+    arguments = ["--checkpoint", str(tmp_path / "last.pt"), "--out", str(out)]
+    arguments += ["--card", str(tmp_path / "card.md"), "--training-fx", "77"]
+    assert export.main(arguments) == 0
+    assert str(out) in capsys.readouterr().out
+    spec = ModelSpec.load(out)
+    assert (spec.name, spec.card, spec.metrics) == ("road", "A card.", {"training_steps": 1234.0})
+    assert not (out / "old.txt").exists()
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["card.md", "last.pt", "road"]
+
+
+def test_command_says_what_is_missing(
+    model: SfmModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = ["--out", str(tmp_path / "road")]
+    assert export.main(["--checkpoint", str(tmp_path / "none.pt"), *out]) == 1
+    assert "none.pt" in capsys.readouterr().err
+    checkpoint(model, tmp_path / "last.pt")
+    assert export.main(["--checkpoint", str(tmp_path / "last.pt"), *out]) == 1
+    assert "--training-fx" in capsys.readouterr().err
+
+
+def test_unsupervised_models_do_not_claim_metres() -> None:
+    assert not export.is_metric(dataclasses.replace(CONFIG, objective=ObjectiveConfig()))

@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from training.geometry.camera import (  # noqa: E402
+    back_project,
+    inverse_intrinsics,
+    project,
+    scale_intrinsics,
+)
+from training.geometry.se3 import (  # noqa: E402
+    rigid_inverse,
+    rotation_from_axis_angle,
+    transform_from_pose_vector,
+)
+from training.geometry.warp import warp  # noqa: E402
+
+
+def intrinsics(width: int, height: int) -> torch.Tensor:
+    """(1, 3, 3), off-centre on purpose."""
+    K = [[0.8 * width, 0.0, 0.47 * width], [0.0, 0.9 * width, 0.55 * height], [0.0, 0.0, 1.0]]
+    return torch.tensor([K], dtype=torch.float64)
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+def identity(batch: int = 1, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    return torch.eye(4, dtype=dtype).expand(batch, 4, 4)
+
+
+# --- se3 -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("length", [0.0, 1e-7, 1e-4, 9e-4, 1.1e-3, 0.3, 3.1])
+def test_rotation_agrees_with_opencv(length: float) -> None:
+    axis = np.array([0.48, -0.6, 0.64])
+    expected, _ = cv2.Rodrigues(length * axis)
+    found = rotation_from_axis_angle(torch.tensor(length * axis, dtype=torch.float64))
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-12)
+
+
+def test_rotation_is_accurate_in_float32() -> None:
+    for length in (1e-5, 5e-4, 2e-3, 0.05):
+        axis_angle = length * np.array([0.48, -0.6, 0.64])
+        expected, _ = cv2.Rodrigues(axis_angle)
+        found = rotation_from_axis_angle(torch.tensor(axis_angle, dtype=torch.float32))
+        np.testing.assert_allclose(found.numpy(), expected, atol=1e-7)
+
+
+@pytest.mark.parametrize("length", [0.0, 1e-5, 0.4])
+def test_rotation_has_the_right_gradient(length: float) -> None:
+    axis_angle = torch.tensor([[0.6, 0.0, 0.8]], dtype=torch.float64) * length
+    assert torch.autograd.gradcheck(rotation_from_axis_angle, (axis_angle.requires_grad_(),))
+
+
+def test_pose_vector_is_translation_first() -> None:
+    T = transform_from_pose_vector(torch.tensor([[[1.0, 2.0, 3.0, 0.0, 0.0, np.pi / 2]]]))
+    expected = [[0, -1, 0, 1], [1, 0, 0, 2], [0, 0, 1, 3], [0, 0, 0, 1]]
+    np.testing.assert_allclose(T[0, 0].numpy(), expected, atol=1e-6)
+
+
+def test_rigid_inverse_agrees_with_the_general_inverse() -> None:
+    T = transform_from_pose_vector(torch.randn(2, 3, 6, dtype=torch.float64))
+    torch.testing.assert_close(rigid_inverse(T), torch.linalg.inv(T))
+
+
+# --- camera --------------------------------------------------------------------------------------
+
+
+def test_inverse_intrinsics_agrees_with_the_general_inverse() -> None:
+    K = torch.tensor([[[240.0, 1.5, 204.0], [0.0, 245.0, 58.0], [0.0, 0.0, 1.0]]]).double()
+    torch.testing.assert_close(inverse_intrinsics(K), torch.linalg.inv(K))
+
+
+def test_projecting_back_projected_pixels_returns_them() -> None:
+    K = intrinsics(7, 5)
+    depth = torch.rand(1, 1, 5, 7, dtype=torch.float64) + 1
+    pixels = project(back_project(depth, K), K).view(2, 5, 7)
+    v, u = torch.meshgrid(torch.arange(5.0), torch.arange(7.0), indexing="ij")
+    torch.testing.assert_close(pixels, torch.stack([u, v]).double())
+
+
+def test_scaled_intrinsics_keep_the_rays_of_pixel_areas() -> None:
+    """The centre of a 2x2 block, seen through K, is the coarse pixel seen through the scaled K."""
+    K = intrinsics(8, 6)
+    coarse = scale_intrinsics(K, 0.5, 0.5)
+    block_centre = torch.tensor([2 * 3 + 0.5, 2 * 1 + 0.5, 1.0], dtype=torch.float64)
+    coarse_pixel = torch.tensor([3.0, 1.0, 1.0], dtype=torch.float64)
+    torch.testing.assert_close(
+        torch.linalg.inv(K[0]) @ block_centre, torch.linalg.inv(coarse[0]) @ coarse_pixel
+    )
+
+
+# --- warp ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("height", "width"), [(128, 416), (37, 53), (64, 64), (1, 2)])
+def test_no_motion_returns_the_same_image_exactly(height: int, width: int) -> None:
+    image = torch.rand(2, 3, height, width)
+    K = torch.tensor([[241.7, 0.0, 204.1], [0.0, 246.3, 59.0], [0.0, 0.0, 1.0]]).expand(2, 3, 3)
+    depth = torch.rand(2, 1, height, width) * 50 + 0.1
+    warped, valid = warp(image, depth, identity(2), K)
+    assert torch.equal(warped, image)
+    assert valid.all()
+    assert valid.dtype == torch.bool
+    assert valid.shape == (2, 1, height, width)
+
+
+def test_no_motion_returns_the_same_image_under_autocast() -> None:
+    image = torch.rand(1, 3, 32, 48)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        warped, _ = warp(image, torch.full((1, 1, 32, 48), 3.0), identity(), intrinsics(48, 32))
+    assert warped.dtype == torch.float32
+    assert torch.equal(warped, image)
+
+
+def test_sideways_motion_shifts_a_wall_by_fx_t_over_d_pixels() -> None:
+    fx, depth, shift = 100.0, 8.0, 3
+    K = torch.tensor([[[fx, 0.0, 15.0], [0.0, 90.0, 10.0], [0.0, 0.0, 1.0]]])
+    image = torch.rand(1, 3, 20, 32)
+    T = identity().clone()
+    # Target points lie further right in the source camera: it stands to the left of the target.
+    T[:, 0, 3] = shift * depth / fx
+    warped, valid = warp(image, torch.full((1, 1, 20, 32), depth), T, K)
+    torch.testing.assert_close(warped[..., :-shift], image[..., shift:], atol=1e-5, rtol=0)
+    assert valid[..., : -shift - 1].all()
+    assert not valid[..., -shift + 1 :].any()
+
+
+def test_half_a_pixel_of_motion_averages_neighbours() -> None:
+    K = torch.tensor([[[10.0, 0.0, 4.0], [0.0, 10.0, 3.0], [0.0, 0.0, 1.0]]])
+    image = torch.rand(1, 1, 6, 9)
+    T = identity().clone()
+    T[:, 1, 3] = 0.5 * 2.0 / 10.0
+    warped, _ = warp(image, torch.full((1, 1, 6, 9), 2.0), T, K)
+    expected = (image[:, :, :-1] + image[:, :, 1:]) / 2
+    torch.testing.assert_close(warped[:, :, :-1], expected, atol=1e-5, rtol=0)
+
+
+def test_points_behind_the_source_camera_are_invalid() -> None:
+    T = identity().clone()
+    T[:, 2, 3] = -4.0
+    depth = torch.full((1, 1, 8, 8), 3.0)
+    depth[..., 4:] = 400.0
+    warped, valid = warp(torch.rand(1, 3, 8, 8), depth, T, intrinsics(8, 8).float())
+    assert not valid[..., :4].any()
+    assert valid[..., 1:7, 4:7].all()
+    assert torch.isfinite(warped).all()
+
+
+def test_warp_has_the_right_gradient() -> None:
+    height, width = 5, 6
+    K = intrinsics(width, height)
+    image = torch.rand(1, 2, height, width, dtype=torch.float64)
+    depth = torch.rand(1, 1, height, width, dtype=torch.float64) + 2
+    vector = torch.tensor([[0.11, -0.07, 0.2, 0.03, -0.02, 0.05]], dtype=torch.float64)
+
+    def warped(image: torch.Tensor, depth: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
+        return warp(image, depth, transform_from_pose_vector(vector), K)[0]
+
+    inputs = [tensor.requires_grad_() for tensor in (image, depth, vector)]
+    assert torch.autograd.gradcheck(warped, inputs, eps=1e-7, atol=1e-5)
+
+
+def test_only_the_warp_samples_grids(repository: Path) -> None:
+    users = [
+        path.relative_to(repository).as_posix()
+        for folder in ("training", "sfm_ros")
+        for path in (repository / folder).rglob("*.py")
+        if "grid_sample(" in path.read_text(encoding="utf-8")
+    ]
+    assert users == ["training/geometry/warp.py"]

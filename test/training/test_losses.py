@@ -1,0 +1,284 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import cv2
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch import Tensor  # noqa: E402
+
+from sfm_ros.errors import ConfigError  # noqa: E402
+from training.batch import Batch, ModelOutput  # noqa: E402
+from training.config import ObjectiveConfig  # noqa: E402
+from training.geometry.se3 import transform_from_pose_vector  # noqa: E402
+from training.losses.explainability import mask_regulariser, weigh_residual  # noqa: E402
+from training.losses.objective import Objective  # noqa: E402
+from training.losses.photometric import (  # noqa: E402
+    local_moments,
+    mean_over_sources,
+    minimum_over_sources,
+    photometric_error,
+    ssim,
+)
+from training.losses.smoothness import edge_aware, second_order  # noqa: E402
+from training.losses.supervision import log_depth_error, motion_error  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+# --- photometric ---------------------------------------------------------------------------------
+
+
+def ssim_by_opencv(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Wang et al. with a uniform 3x3 window, one channel, in float64."""
+
+    def mean(image: np.ndarray) -> np.ndarray:
+        return cv2.blur(image, (3, 3), borderType=cv2.BORDER_REFLECT_101)
+
+    mx, my = mean(x), mean(y)
+    vx, vy = mean(x * x) - mx**2, mean(y * y) - my**2
+    cov = mean(x * y) - mx * my
+    luminance = (2 * mx * my + 0.01**2) / (mx**2 + my**2 + 0.01**2)
+    return luminance * (2 * cov + 0.03**2) / (vx + vy + 0.03**2)
+
+
+def test_ssim_agrees_with_an_independent_one() -> None:
+    x, y = torch.rand(2, 2, 3, 9, 13, dtype=torch.float64)
+    found = ssim(local_moments(x), local_moments(y))
+    for b in range(2):
+        for c in range(3):
+            expected = ssim_by_opencv(x[b, c].numpy(), y[b, c].numpy())
+            np.testing.assert_allclose(found[b, c].numpy(), expected, atol=1e-10)
+
+
+@pytest.mark.parametrize("kind", ["texture", "flat", "black"])
+def test_ssim_of_a_picture_with_itself_is_one(kind: str) -> None:
+    image = {
+        "texture": torch.rand(1, 3, 12, 16),
+        "flat": torch.full((1, 3, 12, 16), 0.7),
+        "black": torch.zeros(1, 3, 12, 16),
+    }[kind]
+    found = ssim(local_moments(image), local_moments(image))
+    torch.testing.assert_close(found, torch.ones_like(found), atol=1e-5, rtol=0)
+
+
+def test_photometric_error_weighs_its_two_terms() -> None:
+    target, views = torch.rand(2, 1, 3, 8, 8), torch.rand(2, 2, 3, 8, 8)
+    moments = local_moments(target)
+    both = photometric_error(moments, views, l1_weight=0.15, ssim_weight=0.85)
+    l1 = (target - views).abs().mean(dim=2)
+    similarity = ssim(moments, local_moments(views)).mean(dim=2)
+    torch.testing.assert_close(both, 0.15 * l1 + 0.85 * (1 - similarity) / 2)
+    only_l1 = photometric_error(moments, views, l1_weight=1.0, ssim_weight=0.0)
+    torch.testing.assert_close(only_l1, l1)
+
+
+def test_sources_are_averaged_over_what_they_see() -> None:
+    error = torch.tensor([1.0, 2.0, 4.0, 8.0]).view(1, 2, 1, 2)
+    valid = torch.tensor([True, True, True, False]).view(1, 2, 1, 2)
+    assert mean_over_sources(error, valid).item() == pytest.approx(7 / 3)
+    assert mean_over_sources(error, torch.zeros_like(valid)).item() == 0
+
+
+def test_minimum_takes_the_better_source_that_sees_the_pixel() -> None:
+    error = torch.tensor([[5.0, 1.0, 3.0, 9.0], [2.0, 4.0, 1.0, 9.0]]).view(1, 2, 1, 4)
+    valid = torch.tensor([[True, True, True, False], [True, True, False, False]]).view(1, 2, 1, 4)
+    # Pixels: better source 2; 1; only the first sees it, 3; nobody sees it.
+    assert minimum_over_sources(error, valid, None).item() == pytest.approx((2 + 1 + 3) / 3)
+    still = torch.tensor([[9.0, 9.0, 9.0, 6.0], [9.0, 0.5, 9.0, 7.0]]).view(1, 2, 1, 4)
+    expected = (2 + 0.5 + 3 + 6) / 4
+    assert minimum_over_sources(error, valid, still).item() == pytest.approx(expected)
+
+
+# --- smoothness and mask -------------------------------------------------------------------------
+
+
+def test_second_order_by_hand() -> None:
+    v, u = torch.meshgrid(torch.arange(5.0), torch.arange(6.0), indexing="ij")
+    plane = (3 * u - 2 * v + 1).view(1, 1, 5, 6)
+    assert second_order(plane).item() == 0
+    assert second_order((u * u).view(1, 1, 5, 6)).item() == pytest.approx(2)
+    assert second_order((v * v).view(1, 1, 5, 6)).item() == pytest.approx(2)
+    assert second_order((u * v).view(1, 1, 5, 6)).item() == pytest.approx(2 * 1)
+
+
+def test_edge_aware_by_hand() -> None:
+    disparity = torch.tensor([1.0, 1.0, 4.0, 4.0]).expand(1, 1, 3, 4)
+    flat = torch.zeros(1, 3, 3, 4)
+    # Mean 2.5; one step of 3 among three differences a row; none between the rows.
+    assert edge_aware(disparity, flat).item() == pytest.approx(3 / 2.5 / 3)
+    edge = flat.clone()
+    edge[..., 2:] = 0.5
+    assert edge_aware(disparity, edge).item() == pytest.approx(3 / 2.5 / 3 * math.exp(-0.5))
+    assert edge_aware(7 * disparity, edge).item() == pytest.approx(
+        edge_aware(disparity, edge).item()
+    )
+
+
+def test_mask_weighs_the_residual_and_is_drawn_to_one() -> None:
+    logits = torch.tensor([-1.5, 0.0, 2.0]).view(1, 1, 1, 3)
+    mask = 1 / (1 + (-logits).exp())
+    torch.testing.assert_close(weigh_residual(torch.full_like(logits, 3.0), logits), 3 * mask)
+    assert mask_regulariser(logits).item() == pytest.approx(-mask.log().mean().item())
+
+
+# --- supervision ---------------------------------------------------------------------------------
+
+
+def motions(batch: int) -> Tensor:
+    return transform_from_pose_vector(0.2 * torch.randn(batch, 2, 6))
+
+
+def test_supervision_is_zero_at_the_truth() -> None:
+    T = motions(3).requires_grad_()
+    error = motion_error(T, T.detach(), torch.ones(3))
+    error.backward()
+    assert error.item() == pytest.approx(0, abs=1e-6)
+    assert torch.isfinite(T.grad).all()
+    depth = torch.rand(3, 1, 8, 8) + 1
+    assert log_depth_error([depth], depth, torch.ones(3)).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_log_depth_error_is_that_of_the_known_pixels() -> None:
+    truth = torch.rand(2, 1, 8, 8) * 40 + 2
+    truth[:, :, :3] = 0
+    doubled = torch.where(truth > 0, 2 * truth, 999.0)
+    half = torch.nn.functional.avg_pool2d(truth.clamp(min=1e-3).log(), 2).exp() * 2
+    half[:, :, :2] = 999.0
+    has_truth = torch.tensor([1.0, 1.0])
+    assert log_depth_error([doubled], truth, has_truth).item() == pytest.approx(math.log(2))
+    # Rows 2 and 3 share a coarse row: only its known half counts, so leave it out here.
+    truth[:, :, 3] = 0
+    assert log_depth_error([half], truth, has_truth).item() == pytest.approx(math.log(2), rel=1e-5)
+
+
+def test_windows_without_truth_do_not_count() -> None:
+    truth = torch.full((2, 1, 4, 4), 10.0)
+    depth = truth.clone()
+    depth[0] = 123.0
+    has_truth = torch.tensor([0.0, 1.0])
+    assert log_depth_error([depth], truth, has_truth).item() == pytest.approx(0, abs=1e-6)
+    assert log_depth_error([depth], truth, torch.zeros(2)).item() == 0
+    T_true = motions(2)
+    T = T_true.clone()
+    T[0, :, :3, 3] += 5
+    assert motion_error(T, T_true, has_truth).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_motion_error_by_hand() -> None:
+    T_true = torch.eye(4).expand(1, 1, 4, 4).clone()
+    T_true[..., 2, 3] = -0.9
+    T = T_true.clone()
+    T[..., 0, 3] = 0.2
+    assert motion_error(T, T_true, torch.ones(1)).item() == pytest.approx(0.2 / 1.0, rel=1e-4)
+    yaw = transform_from_pose_vector(torch.tensor([[[0, 0, -0.9, 0, 0.01, 0]]]))
+    assert motion_error(yaw, T_true, torch.ones(1)).item() == pytest.approx(20 * 0.01, rel=1e-3)
+
+
+# --- objective -----------------------------------------------------------------------------------
+
+
+def random_case(scales: int = 3, masks: bool = True) -> tuple[Batch, ModelOutput]:
+    frames = torch.rand(2, 3, 3, 16, 24)
+    K = torch.tensor([[[20.0, 0, 11], [0, 20.0, 8], [0, 0, 1]]]).expand(2, 3, 3)
+    depths = [torch.rand(2, 1, 16 >> k, 24 >> k) + 2 for k in range(scales)]
+    batch = Batch(
+        rgb_bn3hw=frames,
+        rgb_clean_bn3hw=frames,
+        K_b33=K,
+        depth_target_b1hw=torch.rand(2, 1, 16, 24) + 2,
+        T_source_target_bs44=motions(2),
+        has_truth_b=torch.ones(2),
+    )
+    output = ModelOutput(
+        depths_b1hw=depths,
+        disparities_b1hw=[1 / d for d in depths],
+        T_source_target_bs44=motions(2),
+        mask_logits_bshw=[torch.randn(2, 2, 16 >> k, 24 >> k) for k in range(scales * masks)],
+    )
+    return batch, output
+
+
+EVERYTHING = ObjectiveConfig(
+    ssim_weight=0.5,
+    mask_weight=0.2,
+    depth_supervision_weight=0.3,
+    pose_supervision_weight=0.4,
+)
+TERMS = {"photometric", "smoothness", "mask", "depth_supervision", "pose_supervision"}
+DIAGNOSTICS = {"disparity_spread", "translation_norm", "translation_spread"}
+
+
+def test_total_is_the_sum_of_the_reported_terms() -> None:
+    total, parts = Objective(EVERYTHING)(*random_case())
+    assert parts.keys() == TERMS | DIAGNOSTICS | {"total"}
+    assert total.item() == pytest.approx(sum(parts[name].item() for name in TERMS), rel=1e-6)
+    assert parts["total"].item() == total.item()
+    assert not any(value.requires_grad for value in parts.values())
+
+
+def test_only_active_terms_are_reported() -> None:
+    batch, output = random_case(masks=False)
+    _, parts = Objective(ObjectiveConfig(smoothness_weight=0.0))(batch, output)
+    assert parts.keys() - DIAGNOSTICS == {"total", "photometric"}
+    without_truth = dataclasses.replace(batch, depth_target_b1hw=None, T_source_target_bs44=None)
+    _, parts = Objective(EVERYTHING)(without_truth, output)
+    assert parts.keys() - DIAGNOSTICS == {"total", "photometric", "smoothness"}
+
+
+def test_smoothness_weight_shrinks_with_the_scale() -> None:
+    batch, output = random_case()
+    config = ObjectiveConfig(smoothness_weight=0.5, smoothness_scale_divisor=3.0)
+    _, parts = Objective(config)(batch, output)
+    expected = sum(0.5 / 3**k * second_order(d) for k, d in enumerate(output.disparities_b1hw))
+    assert parts["smoothness"].item() == pytest.approx(float(expected), rel=1e-6)
+
+
+def test_clean_pictures_are_compared_not_the_augmented_ones() -> None:
+    batch, output = random_case()
+    recoloured = dataclasses.replace(batch, rgb_bn3hw=torch.rand_like(batch.rgb_bn3hw))
+    loss, _ = Objective(EVERYTHING)(batch, output)
+    assert Objective(EVERYTHING)(recoloured, output)[0].item() == loss.item()
+
+
+def test_mask_lowers_the_photometric_term_and_costs_its_regulariser() -> None:
+    batch, output = random_case()
+    doubting = dataclasses.replace(
+        output, mask_logits_bshw=[logits - 3 for logits in output.mask_logits_bshw]
+    )
+    _, believed = Objective(EVERYTHING)(batch, output)
+    _, doubted = Objective(EVERYTHING)(batch, doubting)
+    assert doubted["photometric"] < 0.5 * believed["photometric"]
+    assert doubted["mask"] > 2 * believed["mask"]
+
+
+def test_objective_is_float32_under_autocast() -> None:
+    batch, output = random_case()
+    exact, _ = Objective(EVERYTHING)(batch, output)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found, _ = Objective(EVERYTHING)(batch, output)
+    assert found.dtype == torch.float32
+    assert found.item() == exact.item()
+
+
+def test_disparity_spread_shows_a_collapsed_depth() -> None:
+    batch, output = random_case()
+    flat = dataclasses.replace(
+        output, disparities_b1hw=[torch.full_like(d, 0.4) for d in output.disparities_b1hw]
+    )
+    assert Objective(EVERYTHING)(batch, flat)[1]["disparity_spread"].item() < 1e-5
+    assert Objective(EVERYTHING)(batch, output)[1]["disparity_spread"].item() > 0.05
+
+
+def test_objectives_that_make_no_sense_are_refused() -> None:
+    with pytest.raises(ConfigError, match="third_order"):
+        Objective(ObjectiveConfig(smoothness="third_order"))
+    with pytest.raises(ConfigError, match="minimum_reprojection"):
+        Objective(ObjectiveConfig(auto_mask=True))
