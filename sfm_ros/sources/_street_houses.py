@@ -120,4 +120,6 @@ def _garden(site: Site, s0: float, s1: float, side: int) -> None:
     elif kind == "fence":
         site.strip(s0, s1, lateral, rng.uniform(0.8, 1.8), "fence", thick=0.0)
     for _ in range(int(rng.integers(0, 3))):
-        site.tree(rng.uniform(s0, s1), lateral + side * rng.uniform(2.0, 10.0))
+        site.tree(
+            rng.uniform(s0, s1), lateral + side * rng.uniform(2.0, 10.0), kind=site.some_tree()
+        )

@@ -122,15 +122,21 @@ class Site:
                 )  # fmt: skip
             self.build.shadow_of(place.rectangle(length, thick), height)
 
-    def tree(self, s: float, lateral: float, height: float | None = None) -> None:
-        """One tree."""
+    def some_tree(self) -> str:
+        """A kind of tree for gardens and woods."""
+        return "conifer" if self.rng.random() < 0.3 else "tree"
+
+    def tree(
+        self, s: float, lateral: float, height: float | None = None, kind: str = "tree"
+    ) -> None:
+        """One tree of a kind; None draws its height."""
         rng = self.rng
         tall = rng.uniform(4.0, 11.0) if height is None else height
         place = self.place(s, lateral, rng.uniform(0, np.pi))
         if not self.is_free(place.rectangle(0.8, 0.8), 0.4):
             return
         wide = tall * rng.uniform(0.7, 1.05)
-        add_crossed(self.build, place, wide, tall, self.page("tree"), 3, rng.uniform(0.7, 1.15))
+        add_crossed(self.build, place, wide, tall, self.page(kind), 3, rng.uniform(0.7, 1.15))
         base = self.build.sun.ground_offset(0.68 * tall)
         for _ in range(7):  # a crown's shadow is ragged: a few overlapping discs
             centre = place.foot[[0, 2]] + base + rng.normal(0.0, 0.18 * wide, size=2)

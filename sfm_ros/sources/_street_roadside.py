@@ -18,12 +18,13 @@ def add_roadside(site: Site, side: int, edge: float) -> None:
         if kind == "slope":
             _slope(site, s, end, side, near)
         elif kind == "wood":
-            site.strip(s, end, side * (near + 9.0), rng.uniform(4.0, 9.0), "wood", 0.3, 20.0)
+            site.strip(s, end, side * (near + 9.0), rng.uniform(4.0, 9.0), "wood", 0.0, 20.0)
         elif kind == "noise":
             site.strip(s, end, side * near, rng.uniform(2.5, 4.5), "wall", 0.2, 8.0)
         trees = 0.0 if kind == "noise" else rng.choice([0.02, 0.08, 0.2])
         for _ in range(int((end - s) * trees)):
-            site.tree(rng.uniform(s, end), side * (near + rng.uniform(1.0, 22.0)))
+            lateral = side * (near + rng.uniform(1.0, 22.0))
+            site.tree(rng.uniform(s, end), lateral, kind=site.some_tree())
         site.shrubs(side, near - 1.5, near + 9.0, 0.15, (s, end))
         s = end
 

@@ -94,6 +94,8 @@ def car_side(shape: CarShape) -> tuple[Colour, Gray]:
     rgb *= np.linspace(1.05, 0.8, rows, dtype=np.float32)[:, None, None]
     alpha = np.zeros((rows, cols), dtype=np.float32)
     cv2.fillPoly(alpha, [pixels(shape.outline)], 255.0)
+    # A pixel of margin: the panels that join the two sides must leave no slit.
+    cv2.dilate(alpha, np.ones((3, 3), dtype=np.uint8), dst=alpha)
     for pane in shape.panes:
         cv2.fillPoly(rgb, [pixels(pane)], (42.0, 46.0, 52.0))
     sill = int(rows - 0.3 * rows / car_height(shape))
@@ -136,9 +138,8 @@ def car_panel(glass: bool) -> Colour:
     return rgb
 
 
-def tree(rng: np.random.Generator, autumn: bool) -> tuple[Colour, Gray]:
+def tree(rng: np.random.Generator, autumn: bool, conifer: bool) -> tuple[Colour, Gray]:
     """(256, 256, 3) a tree with trunk and ragged crown, and its outline."""
-    conifer = rng.random() < 0.25
     palette = AUTUMN + LEAVES[:2] if autumn and not conifer else LEAVES
     colour = pick_colour(rng, palette, 8.0)
     rgb = np.tile(colour * 0.7, (256, 256, 1)).astype(np.float32)
@@ -190,6 +191,15 @@ def foliage(rng: np.random.Generator, height: int, width: int) -> Colour:
     centres = rng.uniform([0, 0], [width, height], size=(count, 2))
     blobs(rng, rgb, None, centres, 5.0, colour, 0.18)
     return rgb * (1 + 0.15 * fractal_noise(rng, height, width, (3, 6), 2))[..., None]
+
+
+def wood(rng: np.random.Generator) -> tuple[Colour, Gray]:
+    """(128, 512, 3) the edge of a wood with its tree tops, and its outline."""
+    rgb = foliage(rng, 128, 512)
+    rgb *= np.linspace(1.15, 0.6, 128, dtype=np.float32)[:, None, None]
+    tops = 26 + 9 * fractal_noise(rng, 1, 512, (1, 14), 4)[0]
+    alpha = np.where(np.arange(128)[:, None] > tops, 255.0, 0.0).astype(np.float32)
+    return rgb, alpha
 
 
 def guard_rail(rng: np.random.Generator) -> tuple[Colour, Gray]:

@@ -113,7 +113,7 @@ def draw_look(rng: np.random.Generator, sun: Sun) -> Look:
         white=1.0 + rng.normal(0.0, 0.03, size=3),
         haze_m=float(np.exp(rng.uniform(np.log(250.0), np.log(3000.0)))),
         shadow=1.0 - 0.62 * sun.strength,
-        sky_gain=rng.uniform(0.95, 1.5),
+        sky_gain=rng.uniform(0.75, 1.35),
         vignette=rng.uniform(0.0, 0.3),
         blur_px=rng.uniform(0.0, 0.6),
         noise=rng.uniform(0.8, 4.0),
@@ -136,8 +136,10 @@ def build_atlas(rng: np.random.Generator, motorway: bool) -> Atlas:
     for _ in range(3):
         atlas.add("roof", facades.roof(rng))
     autumn = bool(rng.random() < 0.3)
-    for _ in range(5):
-        atlas.add("tree", *things.tree(rng, autumn))
+    for _ in range(4):
+        atlas.add("tree", *things.tree(rng, autumn, conifer=False))
+    for _ in range(2):
+        atlas.add("conifer", *things.tree(rng, False, conifer=True))
     for _ in range(3):
         atlas.add("bush", *things.bush(rng))
         atlas.add("sign", *things.sign(rng))
@@ -145,7 +147,7 @@ def build_atlas(rng: np.random.Generator, motorway: bool) -> Atlas:
         atlas.add("hedge", things.foliage(rng, 64, 256))
         atlas.add("wall", facades.garden_wall(rng))
         atlas.add("fence", *things.fence(rng))
-    atlas.add("wood", things.foliage(rng, 128, 512))
+    atlas.add("wood", *things.wood(rng))
     atlas.add("side_road", things.side_road(rng))
     atlas.add("rail", *things.guard_rail(rng))
     atlas.add("barrier", facades.concrete_barrier(rng))

@@ -152,14 +152,13 @@ class SyntheticStreet:
 
 def _draw_intrinsics(rng: np.random.Generator, config: SyntheticConfig) -> CameraIntrinsics:
     ratio = 0.58 if rng.random() < 0.3 else rng.uniform(0.5, 0.95)
-    off_x, off_y = rng.normal(0.0, 0.012, size=2)
-    if config.fx is not None:
-        ratio, off_x, off_y = config.fx / config.width, 0.0, 0.0
+    off_x, off_y = rng.normal(0.0, 0.012, size=2) if config.fx is None else (0.0, 0.0)
+    focal = float(ratio * config.width if config.fx is None else config.fx)
     return CameraIntrinsics(
         width=config.width,
         height=config.height,
-        fx=ratio * config.width,
-        fy=ratio * config.width,
+        fx=focal,
+        fy=focal,
         cx=(config.width - 1) / 2 + off_x * config.width,
         cy=(config.height - 1) / 2 + off_y * config.height,
     )
