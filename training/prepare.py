@@ -2,7 +2,7 @@
 
     python training/prepare.py synthetic prepared/street --seeds 0-23 --frames 150 --jobs 2
     python training/prepare.py folder prepared/drive --images DIR --calib camera_info.yaml
-    python training/prepare.py kitti-raw prepared/kitti --root DIR
+    python training/prepare.py kitti prepared/kitti --root DIR
     python training/prepare.py video prepared/ride --file FILE --calib camera_info.yaml
     python training/prepare.py bag prepared/bag --file BAG --topic /camera/image_raw
 
@@ -29,9 +29,10 @@ if __package__ in (None, ""):
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 from tqdm import tqdm
 
-from sfm_ros.errors import SfmRosError
+from sfm_ros.errors import SfmRosError, SourceError
 from sfm_ros.preprocess import ImagePreparer, needs_undistortion, undistort_map
 from sfm_ros.sources.base import Source, SourceItem
 from training.data.prepare_sources import Job, add_commands
@@ -48,6 +49,7 @@ class Task:
     name: str
     job: Job
     phase: int
+    provenance: str
 
 
 Ride: TypeAlias = "tuple[Task, Iterable[PreparedFrame]]"
@@ -57,18 +59,38 @@ def prepare(writer: PreparedWriter, jobs: Sequence[Job], options: argparse.Names
     """Add every source of every job that is not in the set yet."""
     phases = options.every if options.interleave else 1
     tasks = [
-        Task(job.name if phase == 0 else f"{job.name}+{phase}", job, phase)
+        Task(
+            job.name if phase == 0 else f"{job.name}+{phase}",
+            job,
+            phase,
+            f"{options.provenance or job.provenance}; {_settings(options)}, phase {phase}",
+        )
         for job in jobs
         for phase in range(phases)
     ]
-    missing = [task for task in tasks if not writer.has(task.name)]
+    missing = [task for task in tasks if not _is_done(writer, task)]
     if len(missing) < len(tasks):
         tqdm.write(f"{len(tasks) - len(missing)} of {len(tasks)} sources are prepared already")
     rides = _one_by_one if options.jobs == 1 else _side_by_side
     for task, frames in rides(missing, options):
         max_gap_ns = round(options.max_gap * 1e9)
-        count = writer.add(task.name, frames, task.job.provenance, max_gap_ns)
+        count = writer.add(task.name, frames, task.provenance, max_gap_ns)
         tqdm.write(f"{task.name}: {count} frames")
+
+
+def _is_done(writer: PreparedWriter, task: Task) -> bool:
+    found = writer.provenance_of(task.name)
+    if found is not None and found != task.provenance:
+        raise SourceError(
+            f"'{task.name}' is in {writer.path} already, but made otherwise ({found}; asked for "
+            f"{task.provenance}); choose another output folder"
+        )
+    return found is not None
+
+
+def _settings(options: argparse.Namespace) -> str:
+    names = ("every", "limit", "min_change", "max_gap", "input")
+    return ", ".join(f"{name} {getattr(options, name)}" for name in names)
 
 
 def _one_by_one(tasks: Sequence[Task], options: argparse.Namespace) -> Iterator[Ride]:
@@ -81,7 +103,7 @@ def _one_by_one(tasks: Sequence[Task], options: argparse.Namespace) -> Iterator[
 
 
 def _side_by_side(tasks: Sequence[Task], options: argparse.Namespace) -> Iterator[Ride]:
-    """Whole rides made in other processes, a few ahead of the writer, in the order of the tasks."""
+    """Whole rides made in other processes, a few ahead of the writer, in their order."""
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(options.jobs, context, initializer=_leave_interrupts_to_parent)
     waiting: deque[tuple[Task, Future[list[PreparedFrame]]]] = deque()
@@ -120,11 +142,11 @@ def prepared_frames(
 ) -> Iterator[PreparedFrame]:
     """The frames of a source on the grid of the set, thinned out as the options say."""
     preparer = ImagePreparer(options.width, options.height, options.input)
-    kept_grey = None
+    kept_grey: npt.NDArray[np.float32] | None = None
     chosen = islice(iter(source), phase, None, options.every)
     for item in islice(chosen, options.limit or None):
         frame = _prepared_frame(preparer, item, options.input)
-        grey = cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2GRAY).astype(np.float32)
+        grey = np.asarray(cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2GRAY), dtype=np.float32)
         if kept_grey is not None and np.abs(grey - kept_grey).mean() < options.min_change:
             continue
         kept_grey = grey
@@ -158,7 +180,8 @@ def _prepared_frame(preparer: ImagePreparer, item: SourceItem, input: str) -> Pr
         undistort = input == "raw" or (input == "auto" and needs_undistortion(raw))
         map_x, map_y = (m.astype(np.float32) for m in undistort_map(raw, camera, undistort))
         # Nearest: a mean of foreground and background would be a depth nothing in the scene has.
-        depth = cv2.remap(np.asarray(depth), map_x, map_y, cv2.INTER_NEAREST)
+        nearest = cv2.remap(np.asarray(depth), map_x, map_y, cv2.INTER_NEAREST)
+        depth = np.asarray(nearest, dtype=np.float32)
     return PreparedFrame(
         rgb=result.rgb,
         K=(camera.fx, camera.fy, camera.cx, camera.cy),
@@ -196,6 +219,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         default=0.0,
         help="drop frames whose mean grey difference (of 255) to the last kept one is smaller",
     )
+    common.add_argument("--provenance", help="where it comes from and under which licence")
     common.add_argument("--jobs", type=_positive, default=1, help="processes that make frames")
     common.add_argument(
         "--max-gap", type=float, default=2.0, help="seconds without a frame that end a sequence"

@@ -170,7 +170,12 @@ class PreparedWriter:
 
     def has(self, source: str) -> bool:
         """Whether this source is already completely in the set."""
-        return any(record.source == source for record in self._records)
+        return self.provenance_of(source) is not None
+
+    def provenance_of(self, source: str) -> str | None:
+        """What was noted about a source that is completely in the set, else None."""
+        found = (record.provenance for record in self._records if record.source == source)
+        return next(found, None)
 
     def add(
         self,
