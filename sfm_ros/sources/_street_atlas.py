@@ -79,18 +79,18 @@ class AtlasBuilder:
             px, py = places[i]
             base[py : py + rgba.shape[0], px : px + rgba.shape[1]] = rgba
             pages.setdefault(kind, []).append((px, py, rgba.shape[1], rgba.shape[0]))
-        rip = _rip_map(base)
         return Atlas(
-            rgb=np.ascontiguousarray(rip[..., :3]),
-            alpha=np.ascontiguousarray(rip[..., 3]),
+            rgb=_rip_map(base[..., :3].copy()),
+            alpha=_rip_map(base[..., 3].copy()),
             height=total,
             pages={kind: tuple(variants) for kind, variants in pages.items()},
         )
 
 
 def _rip_map(base: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """All reductions of (H, W) or (H, W, 3), see ``Atlas.offsets`` for where they lie."""
     height, width = base.shape[:2]
-    out = np.zeros((2 * height, 2 * width, 4), dtype=np.uint8)
+    out = np.zeros((2 * height, 2 * width, *base.shape[2:]), dtype=np.uint8)
     row: npt.NDArray = base
     y = 0
     for ky in range(LEVELS):

@@ -186,8 +186,9 @@ def _line(
         phase = (s * count / PERIOD_M) % 1.0
         cover = cover * (phase < dash / (dash + gap))[:, None]
     colour = np.array([206, 160, 50] if yellow else [222, 222, 216], dtype=np.float32)
-    opacity = (0.9 * cover * worn)[..., None].astype(np.float32)
-    np.copyto(rgb, rgb * (1 - opacity) + colour * opacity)
+    columns = np.flatnonzero(cover.max(axis=0))
+    opacity = (0.9 * cover[:, columns] * worn[:, columns])[..., None].astype(np.float32)
+    rgb[:, columns] = rgb[:, columns] * (1 - opacity) + colour * opacity
 
 
 def _zebra(

@@ -14,6 +14,28 @@ UP = np.array([0.0, -1.0, 0.0])
 
 
 @dataclass(frozen=True, eq=False)
+class Polygons:
+    """Convex polygons on the ground.
+
+    Attributes:
+        outlines: (K, 2) corners of each, x and z in metres.
+        centre: (N, 2) means of the corners.
+        radius: (N,) largest distance of a corner from the mean.
+    """
+
+    outlines: tuple[FloatArray, ...]
+    centre: FloatArray
+    radius: FloatArray
+
+    @classmethod
+    def of(cls, outlines: list[FloatArray]) -> Polygons:
+        """Measure a list of polygons once, so that most can be passed over quickly."""
+        centre = np.array([outline.mean(axis=0) for outline in outlines]).reshape(-1, 2)
+        far = [np.linalg.norm(o - c, axis=1).max() for o, c in zip(outlines, centre, strict=True)]
+        return cls(tuple(outlines), centre, np.array(far))
+
+
+@dataclass(frozen=True, eq=False)
 class Quads:
     """N parallelograms, and shadows on the ground.
 
@@ -23,8 +45,8 @@ class Quads:
         tint: (N, 3) factors on the texture, light included.
         cutout: (N,) bool, whether the texture has transparent parts.
         two_sided: (N,) bool, whether the back is seen as well.
-        shadows: polygons (K, 2) on the ground in the direction of the sun.
-        contacts: polygons (K, 2) of ground hidden from the sky (below cars, along walls).
+        shadows: what is cast on the ground by the sun.
+        contacts: ground hidden from the sky (below cars, along walls).
     """
 
     origin: FloatArray
@@ -34,8 +56,8 @@ class Quads:
     tint: FloatArray
     cutout: npt.NDArray[np.bool_]
     two_sided: npt.NDArray[np.bool_]
-    shadows: tuple[FloatArray, ...]
-    contacts: tuple[FloatArray, ...]
+    shadows: Polygons
+    contacts: Polygons
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +130,7 @@ class QuadBuilder:
         return Quads(
             origin=rows[:, 0:3], u=rows[:, 3:6], v=rows[:, 6:9], page=rows[:, 9:13],
             tint=rows[:, 13:16], cutout=flags[:, 0], two_sided=flags[:, 1],
-            shadows=tuple(self.shadows), contacts=tuple(self.contacts),
+            shadows=Polygons.of(self.shadows), contacts=Polygons.of(self.contacts),
         )  # fmt: skip
 
 

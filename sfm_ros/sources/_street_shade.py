@@ -10,11 +10,13 @@ from sfm_ros.datatypes import FloatArray, RgbImage
 from sfm_ros.sources import _street_ground as ground
 from sfm_ros.sources._street_atlas import LEVELS
 from sfm_ros.sources._street_path import BEHIND_M, STEP_M
+from sfm_ros.sources._street_quads import Polygons
 from sfm_ros.sources._street_raster import F32, FIRST_QUAD, GROUND, NEAR_M, SKY, Hits, RayGrid
 from sfm_ros.sources._street_world import World
 
 TEXTURE_FAR_M = 160.0
 """The ground's texture is looked up no further away than this."""
+SHADOW_FAR_M = 90.0
 REMAP_COLS = 512
 
 
@@ -160,35 +162,38 @@ def _shadows(
         if dark > 0.97:
             continue
         mask: npt.NDArray = np.zeros((len(grid.y), len(grid.x)), dtype=np.uint8)
-        for polygon in polygons:
-            outline = _project(world, polygon, grid, T_camera_world)
-            if outline is not None:
+        for k in _in_view(polygons, grid, T_camera_world):
+            outline = _project(world, polygons.outlines[k], grid, T_camera_world)
+            if len(outline) > 2:
                 cv2.fillConvexPoly(mask, outline, 255, cv2.LINE_AA, shift=4)
         mask = cv2.GaussianBlur(mask, (3, 3), 0)
         factor *= 1.0 + (dark - 1.0) / 255.0 * mask.ravel()[index]
     return factor
 
 
+def _in_view(
+    polygons: Polygons, grid: RayGrid, T_camera_world: FloatArray
+) -> npt.NDArray[np.int64]:
+    """Indices of the ground polygons that may be seen within SHADOW_FAR_M."""
+    R, t, radius = T_camera_world[:3, :3], T_camera_world[:3, 3], polygons.radius
+    x, z = (polygons.centre @ R[i, [0, 2]] + t[i] for i in (0, 2))
+    margin = radius + 2.0  # pitch and roll move a point of the ground by less than this
+    seen = (z + margin > 1.0) & (z - margin < SHADOW_FAR_M)
+    ahead = np.maximum(z, 0.0) + margin
+    seen &= (x - margin < ahead * float(grid.x[-1])) & (x + margin > ahead * float(grid.x[0]))
+    return np.flatnonzero(seen)
+
+
 def _project(
     world: World, polygon: FloatArray, grid: RayGrid, T_camera_world: FloatArray
-) -> npt.NDArray[np.int32] | None:
-    """Outline on the sample grid in 1/16 samples of a ground polygon, or None out of view."""
-    height = np.full(len(polygon), world.ground_y)
-    points = np.stack([polygon[:, 0], height, polygon[:, 1]], axis=1)
-    points = points @ T_camera_world[:3, :3].T + T_camera_world[:3, 3]
-    z = points[:, 2]
-    if z.max() < 1.0 or z.min() > 90.0:
-        return None
-    if float(z.min()) < NEAR_M:
-        return _pixels(_clip_near(points), grid)
-    return _pixels(points, grid)
-
-
-def _pixels(points: FloatArray, grid: RayGrid) -> npt.NDArray[np.int32] | None:
+) -> npt.NDArray[np.int32]:
+    """(K, 2) outline of a ground polygon on the sample grid, in 1/16 samples; may be empty."""
+    R = T_camera_world[:3, :3]
+    points = polygon @ R[:, [0, 2]].T + (R[:, 1] * world.ground_y + T_camera_world[:3, 3])
+    if float(points[:, 2].min()) < NEAR_M:
+        points = _clip_near(points)
     slopes = points[:, :2] / points[:, 2:]
     pixels = (slopes - [grid.x[0], grid.y[0]]) * [grid.fx, grid.fy]
-    if pixels[:, 0].max() < 0 or pixels[:, 0].min() > len(grid.x):
-        return None
     return np.clip(np.round(pixels * 16.0), -(2**20), 2**20).astype(np.int32)
 
 
@@ -200,7 +205,7 @@ def _clip_near(points: FloatArray) -> FloatArray:
             kept.append(p)
         if (p[2] - NEAR_M) * (q[2] - NEAR_M) < 0:
             kept.append(p + (NEAR_M - p[2]) / (q[2] - p[2]) * (q - p))
-    return np.array(kept)
+    return np.array(kept).reshape(-1, 3)
 
 
 def _sky_light(
