@@ -16,7 +16,6 @@ import numpy.typing as npt
 from sfm_ros.datatypes import FloatArray, read_only
 from sfm_ros.errors import TrajectoryError
 from sfm_ros.geometry import (
-    inverse,
     is_rotation,
     make_transform,
     matrix_from_quat_xyzw,
@@ -40,7 +39,7 @@ class Trajectory:
         poses: (N, 4, 4) float64 T_world_camera, in whatever world and unit the maker chose.
 
     Raises:
-        TrajectoryError: no pose, counts that differ, a number that is not finite, unordered stamps.
+        TrajectoryError: no pose, counts that differ, a number not finite, unordered stamps.
     """
 
     stamps_ns: Stamps
@@ -83,7 +82,8 @@ class Trajectory:
 
     def rebased(self) -> Trajectory:
         """The same motion with the first camera as the world: T_0_i = T_w_0^-1 T_w_i."""
-        return Trajectory(self.stamps_ns, inverse(self.poses[0]) @ self.poses)
+        # Not the transposed rotation: files round it, and the first pose must become the identity.
+        return Trajectory(self.stamps_ns, np.linalg.inv(self.poses[0]) @ self.poses)
 
 
 def parse_stamp(text: str) -> int:
@@ -216,14 +216,20 @@ def _joined(numbers: Sequence[float] | FloatArray) -> str:
     return " ".join(repr(float(number)) for number in numbers)
 
 
-def read_trajectory(path: str | Path, fps: float = 10.0) -> Trajectory:
+def read_trajectory(
+    path: str | Path, stamps_ns: Sequence[int] | None = None, fps: float = 10.0
+) -> Trajectory:
     """Read a TUM or KITTI file, told apart by the columns of its first line.
+
+    Args:
+        path: the file.
+        stamps_ns, fps: times of the frames of a KITTI file, see `read_kitti`.
 
     Raises:
         TrajectoryError: see `read_tum` and `read_kitti`.
     """
     for _, words in _data_lines(Path(path)):
-        return read_tum(path) if len(words) == 8 else read_kitti(path, fps=fps)
+        return read_tum(path) if len(words) == 8 else read_kitti(path, stamps_ns, fps)
     raise TrajectoryError(f"{path} holds no pose")
 
 
