@@ -77,10 +77,10 @@ def read_calibration(
 
 
 def _read_text(path: Path) -> str:
+    if not path.exists():
+        raise CalibrationError(f"there is no calibration file {path}")
     try:
         return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise CalibrationError(f"there is no calibration file {path}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise CalibrationError(f"cannot read the calibration {path}: {error}") from error
 
@@ -145,7 +145,7 @@ def calibration_from_fields(
         cy=float(K3[1, 2]),
         distortion_model=model,
         distortion=tuple(float(value) for value in coefficients),
-        R=None if rotation is None else read_only(rotation),
+        R=rotation,
         P=_optional(P, (3, 4), "projection_matrix (P)", where),
     )
 
@@ -173,10 +173,8 @@ def _matrix(
 def _optional(
     values: npt.ArrayLike | None, shape: tuple[int, ...], what: str, where: str
 ) -> FloatArray | None:
-    if values is None:
-        return None
-    matrix = _matrix(values, shape, what, where)
-    return read_only(matrix) if np.any(matrix) else None
+    matrix = None if values is None else _matrix(values, shape, what, where)
+    return None if matrix is None or not np.any(matrix) else read_only(matrix)
 
 
 def _check_size(found: tuple[int, int], width: int | None, height: int | None, where: str) -> None:
@@ -245,12 +243,23 @@ def _bare_matrix(text: str) -> FloatArray | None:
     return numbers if numbers.size == 9 else None
 
 
+def read_kitti_numbers(path: str | Path, key: str, count: int) -> FloatArray:
+    """The numbers after ``key:`` in a KITTI calibration file.
+
+    Raises:
+        CalibrationError: no such file or line, or not ``count`` finite numbers.
+    """
+    path = Path(path)
+    return _numbers(_keyed_lines(_read_text(path)), key, count, path)
+
+
+def _keyed_lines(text: str) -> dict[str, str]:
+    pairs = (line.partition(":") for line in text.splitlines())
+    return {key.strip(): value for key, colon, value in pairs if colon and key.strip()}
+
+
 def _kitti_lines(text: str, path: Path) -> dict[str, str]:
-    lines = {}
-    for line in text.splitlines():
-        key, colon, value = line.partition(":")
-        if colon and key.strip():
-            lines[key.strip()] = value
+    lines = _keyed_lines(text)
     if not any(key.startswith("P") for key in lines):
         raise CalibrationError(
             f"{path} is no known calibration: expected a camera_info .yaml file, KITTI's "
@@ -269,8 +278,7 @@ def _from_kitti(
     name = _choose_camera(offered, digits, camera, str(path))
     P = _numbers(lines, prefix + name, 12, path).reshape(3, 4)
     where = f"{path}, camera {name}"
-    size = _size(lines, f"S_{name}", path)
-    rectified_size = _size(lines, f"S_rect_{name}", path)
+    size, rectified_size = (_size(lines, key + name, path) for key in ("S_", "S_rect_"))
     if (width, height) == size and size != rectified_size:
         return calibration_from_fields(
             width=width,
@@ -311,8 +319,8 @@ def _numbers(lines: dict[str, str], key: str, count: int, path: Path) -> FloatAr
 def _size(lines: dict[str, str], key: str, path: Path) -> tuple[int, int] | None:
     if key not in lines:
         return None
-    values = _numbers(lines, key, 2, path)
-    return int(values[0]), int(values[1])
+    width, height = _numbers(lines, key, 2, path)
+    return int(width), int(height)
 
 
 def write_camera_info_yaml(

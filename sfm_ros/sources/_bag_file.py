@@ -1,0 +1,166 @@
+"""Opens any bag rosbags can read: ROS 1, or ROS 2 sqlite3 and mcap, whole, split or a single file.
+
+The low-level readers are used, not rosbags' AnyReader: that one parses every message definition
+in the bag and gives up where one of them (a service's, say) is not to its liking. The few types
+needed here are the same in every distribution.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path, PurePath
+from typing import Any, NamedTuple
+
+import yaml
+from rosbags import rosbag1, rosbag2
+from rosbags.interfaces import Connection
+from rosbags.typesys import Stores, get_typestore
+
+from sfm_ros.errors import SourceError
+from sfm_ros.sources.folder import natural_key
+
+_STORAGE_SUFFIXES = (".mcap", ".db3", ".bag")
+
+
+class Record(NamedTuple):
+    """One message: its topic, when it was recorded, and the message as rosbags decodes it."""
+
+    topic: str
+    log_ns: int
+    message: Any
+
+
+class BagFile:
+    """A bag on disk; every use opens and closes it anew, so that it can be read repeatedly.
+
+    Attributes:
+        topics: topic -> (message type, how many messages), of topics with messages.
+        all_topics: the same with the topics that have none.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        """List the topics.
+
+        Raises:
+            SourceError: no such bag, not a bag, damaged, or of an unsupported version.
+        """
+        self._path = Path(path)
+        self._parts = _parts(self._path)
+        self._is_ros1 = self._parts[0].suffix == ".bag"
+        self._store = get_typestore(Stores.ROS1_NOETIC if self._is_ros1 else Stores.ROS2_JAZZY)
+        self.all_topics: dict[str, tuple[str, int]] = {}
+        with ExitStack() as stack:
+            for reader in self._open(stack):
+                for connection in reader.connections:
+                    count = self.all_topics.get(connection.topic, ("", 0))[1]
+                    total = count + connection.msgcount
+                    self.all_topics[connection.topic] = (connection.msgtype, total)
+        self.topics = {name: entry for name, entry in self.all_topics.items() if entry[1]}
+
+    def records(self, topics: Sequence[str]) -> Iterator[Record]:
+        """The messages of some topics in order of recording.
+
+        Raises:
+            SourceError: the bag is damaged, or a message is not of its type.
+        """
+        with ExitStack() as stack:
+            merged = heapq.merge(
+                *(self._messages(reader, topics) for reader in self._open(stack)),
+                key=lambda entry: entry[1],
+            )
+            while (entry := self._next(merged)) is not None:
+                yield entry
+
+    def first(self, topic: str) -> Record:
+        """The first message of a topic.
+
+        Raises:
+            SourceError: there is none, though the bag's summary says so; or see `records`.
+        """
+        for record in self.records([topic]):
+            return record
+        raise SourceError(
+            f"the bag {self._path} lists {topic}, but holds no message of it; reindex the bag"
+        )
+
+    def _open(self, stack: ExitStack) -> list[Any]:
+        module = rosbag1 if self._is_ros1 else rosbag2
+        try:
+            return [stack.enter_context(module.Reader(part)) for part in self._parts]
+        # A damaged file raises whatever its storage stumbles over: SQLite, struct, zlib, YAML.
+        except Exception as error:
+            raise SourceError(
+                f"cannot open the bag {self._path}: {error or type(error).__name__}; it is "
+                "damaged, incomplete or of an unknown version"
+            ) from error
+
+    def _messages(
+        self, reader: Any, topics: Sequence[str]
+    ) -> Iterator[tuple[Connection, int, bytes]]:
+        connections = [entry for entry in reader.connections if entry.topic in topics]
+        # Without connections a reader would give all messages.
+        return reader.messages(connections) if connections else iter(())
+
+    def _next(self, merged: Iterator[tuple[Connection, int, bytes]]) -> Record | None:
+        decode = self._store.deserialize_ros1 if self._is_ros1 else self._store.deserialize_cdr
+        try:
+            entry = next(merged, None)
+            if entry is None:
+                return None
+            connection, log_ns, data = entry
+            return Record(connection.topic, log_ns, decode(data, connection.msgtype))
+        except Exception as error:  # as in _open
+            raise SourceError(
+                f"cannot read on in the bag {self._path}: {error or type(error).__name__}; it is "
+                "damaged or incomplete"
+            ) from error
+
+
+def _parts(path: Path) -> list[Path]:
+    """What the readers open: one bag, or the storage files of a folder without metadata."""
+    if not path.exists():
+        raise SourceError(f"there is no bag {path}")
+    if path.name == "metadata.yaml":
+        return _listed_files(path.parent)
+    if path.is_dir():
+        listed = (path / "metadata.yaml").is_file()
+        return _listed_files(path) if listed else _storage_files(path)
+    if path.suffix not in _STORAGE_SUFFIXES:
+        raise SourceError(
+            f"{path} is no bag: expected a folder, or a file ending in "
+            f"{', '.join(_STORAGE_SUFFIXES)}"
+        )
+    return [path]
+
+
+def _listed_files(folder: Path) -> list[Path]:
+    """The storage files of a ROS 2 bag, or its folder where only rosbags can unpack them.
+
+    rosbags' reader of folders gives no message of a topic whose quality of service is written
+    differently in the metadata and in the storage, as older recorders did. The files themselves
+    need no metadata.
+    """
+    try:
+        metadata = yaml.safe_load((folder / "metadata.yaml").read_text(encoding="utf-8"))
+        information = metadata["rosbag2_bagfile_information"]
+        is_compressed = (information.get("compression_mode") or "none").lower() != "none"
+        # Old metadata names the files with the bag's folder in front.
+        names = [PurePath(name).name for name in information["relative_file_paths"]]
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError):
+        return [folder]  # rosbags says what is wrong with it
+    files = [folder / name for name in names]
+    readable = all(file.suffix in _STORAGE_SUFFIXES and file.is_file() for file in files)
+    return files if files and readable and not is_compressed else [folder]
+
+
+def _storage_files(folder: Path) -> list[Path]:
+    for suffix in _STORAGE_SUFFIXES:
+        files = sorted(folder.glob(f"*{suffix}"), key=natural_key)
+        if files:
+            return files
+    raise SourceError(
+        f"{folder} is no bag: it holds neither metadata.yaml nor a "
+        f"{', '.join(_STORAGE_SUFFIXES)} file"
+    )

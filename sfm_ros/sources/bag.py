@@ -1,0 +1,245 @@
+"""A ROS 1 or ROS 2 bag as a source of frames, read without any ROS installation."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sfm_ros.calibration_io import calibration_from_fields
+from sfm_ros.datatypes import OPTICAL_FRAME, CameraIntrinsics, FloatArray, Frame, RgbImage
+from sfm_ros.errors import CalibrationError, ImageError, SourceError
+from sfm_ros.geometry import body_to_optical, make_transform, matrix_from_quat_xyzw
+from sfm_ros.image_codec import decode_compressed, decode_raw
+from sfm_ros.sources._bag_file import BagFile, Record
+from sfm_ros.sources._truth import poses_at
+from sfm_ros.sources.base import SourceItem
+from sfm_ros.sources.folder import intrinsics_for
+from sfm_ros.trajectory import Trajectory
+
+RAW_TYPE = "sensor_msgs/msg/Image"
+COMPRESSED_TYPE = "sensor_msgs/msg/CompressedImage"
+CAMERA_INFO_TYPE = "sensor_msgs/msg/CameraInfo"
+POSE_TYPES = ("nav_msgs/msg/Odometry", "geometry_msgs/msg/PoseStamped")
+
+_TRANSPORTS = ("/compressed", "/raw")
+_LOG = logging.getLogger(__name__)
+
+
+class BagSource:
+    """The images of one topic of a bag, in order of recording, stamped by their headers.
+
+    A first image that cannot be decoded is an error, since then most likely none can. A later one
+    is skipped with a warning and counted, as the node does.
+
+    Attributes:
+        name: the bag.
+        image_topic: the topic in use.
+        skipped: images the latest iteration could not decode.
+        fps, camera_height_m: None, a bag does not tell.
+    """
+
+    fps: float | None = None
+    camera_height_m: float | None = None
+
+    def __init__(
+        self,
+        path: str | Path,
+        image_topic: str | None = None,
+        camera_info_topic: str | None = None,
+        pose_topic: str | None = None,
+        calib: str | Path | CameraIntrinsics | None = None,
+    ) -> None:
+        """Open the bag, choose the topics, read the calibration and the true poses.
+
+        Args:
+            path: ``.bag``, ``.mcap`` or ``.db3`` file, or the folder of a ROS 2 bag.
+            image_topic: Image or CompressedImage; by default the only one.
+            camera_info_topic: by default ``camera_info`` beside the image topic.
+            pose_topic: true poses of the camera as Odometry or PoseStamped, in body axes (x
+                forward, y left, z up: REP 103) at the camera; the frame takes the nearest in time.
+            calib: calibration or file of it, in place of the bag's.
+
+        Raises:
+            SourceError: no bag, damaged, empty, or no such topic (its topics are listed).
+            CalibrationError: no camera_info where none was passed, or an unusable one.
+        """
+        self.name = str(path)
+        self.skipped = 0
+        self._bag = BagFile(path)
+        self.image_topic = self._choose_image_topic(image_topic)
+        first = self._bag.first(self.image_topic)
+        rgb = self._first_picture(first)
+        if calib is not None:
+            self._intrinsics = intrinsics_for(rgb, calib)
+        else:
+            self._intrinsics = self._read_camera_info(camera_info_topic)
+        _check_size(rgb, self._intrinsics, self.image_topic)
+        self._truth = None if pose_topic is None else self._read_poses(pose_topic)
+
+    def __len__(self) -> int:
+        return self._bag.topics[self.image_topic][1]
+
+    def __iter__(self) -> Iterator[SourceItem]:
+        self.skipped = 0
+        for record in self._bag.records([self.image_topic]):
+            try:
+                rgb = _decode(record.message)
+            except ImageError as error:
+                self.skipped += 1
+                _LOG.warning(
+                    "%s: an image of %s is skipped: %s", self.name, self.image_topic, error
+                )
+                continue
+            _check_size(rgb, self._intrinsics, self.image_topic)
+            stamp_ns = _stamp_ns(record)
+            frame = Frame(
+                stamp_ns=stamp_ns,
+                rgb=rgb,
+                intrinsics=self._intrinsics,
+                frame_id=record.message.header.frame_id or OPTICAL_FRAME,
+            )
+            yield SourceItem(frame=frame, T_world_camera=poses_at(self._truth, [stamp_ns])[0])
+
+    def _choose_image_topic(self, wanted: str | None) -> str:
+        if wanted is not None:
+            self._require(wanted, (RAW_TYPE, COMPRESSED_TYPE))
+            return wanted
+        names = [
+            name
+            for name, (kind, _) in self._bag.topics.items()
+            if kind in (RAW_TYPE, COMPRESSED_TYPE) and not name.endswith("compressedDepth")
+        ]
+        # The same camera, raw and compressed: take the picture without loss.
+        names = [
+            name for name in names if _base_topic(name) == name or _base_topic(name) not in names
+        ]
+        if len(names) == 1:
+            return names[0]
+        problem = "several image topics; name one" if names else "no image"
+        raise SourceError(f"the bag {self.name} holds {problem}. {self._listing()}")
+
+    def _require(self, topic: str, kinds: tuple[str, ...]) -> None:
+        kind, count = self._bag.all_topics.get(topic, ("", 0))
+        if kind in kinds and count:
+            return
+        if not kind:
+            problem = "has no topic"
+        elif kind not in kinds:
+            problem = f"has {kind}, expected {' or '.join(kinds)}, on topic"
+        else:
+            problem = "has no message on topic"
+        raise SourceError(f"the bag {self.name} {problem} {topic}. {self._listing()}")
+
+    def _listing(self) -> str:
+        entries = [
+            f"{name} ({kind}, {count})" for name, (kind, count) in self._bag.all_topics.items()
+        ]
+        return f"Its topics: {', '.join(sorted(entries)) or 'none, it is empty'}"
+
+    def _first_picture(self, record: Record) -> RgbImage:
+        try:
+            return _decode(record.message)
+        except ImageError as error:
+            raise SourceError(
+                f"cannot decode the first image of {self.image_topic} in {self.name}: {error}"
+            ) from error
+
+    def _read_camera_info(self, topic: str | None) -> CameraIntrinsics:
+        if topic is not None:
+            self._require(topic, (CAMERA_INFO_TYPE,))
+        else:
+            topic = f"{_base_topic(self.image_topic).rpartition('/')[0]}/camera_info"
+            if self._bag.topics.get(topic, ("", 0))[0] != CAMERA_INFO_TYPE:
+                raise CalibrationError(
+                    f"the bag {self.name} has no {topic}; name the camera_info topic or pass a "
+                    f"calibration file. {self._listing()}"
+                )
+        message = self._bag.first(topic).message
+        return intrinsics_from_info(message, f"{topic} in {self.name}")
+
+    def _read_poses(self, topic: str) -> Trajectory:
+        self._require(topic, POSE_TYPES)
+        poses: dict[int, FloatArray] = {}
+        for record in self._bag.records([topic]):
+            pose = record.message.pose
+            poses[_stamp_ns(record)] = body_to_optical(_matrix(getattr(pose, "pose", pose)))
+        stamps = sorted(poses)
+        return Trajectory(np.array(stamps), np.stack([poses[stamp] for stamp in stamps]))
+
+
+def _base_topic(topic: str) -> str:
+    """The image topic a transport's topic belongs to."""
+    for transport in _TRANSPORTS:
+        topic = topic.removesuffix(transport)
+    return topic
+
+
+def _stamp_ns(record: Record) -> int:
+    """The header's stamp, or the time of recording where a driver left it zero."""
+    stamp = record.message.header.stamp
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec) or record.log_ns
+
+
+def _decode(message: Any) -> RgbImage:
+    if hasattr(message, "format"):
+        return decode_compressed(message.data, message.format)
+    return decode_raw(
+        message.data,
+        message.width,
+        message.height,
+        message.step,
+        message.encoding,
+        bool(message.is_bigendian),
+    )
+
+
+def _check_size(rgb: RgbImage, intrinsics: CameraIntrinsics, topic: str) -> None:
+    height, width = rgb.shape[:2]
+    if (width, height) != (intrinsics.width, intrinsics.height):
+        raise CalibrationError(
+            f"an image of {topic} is {width}x{height}, but the calibration is for "
+            f"{intrinsics.width}x{intrinsics.height}; pass the calibration of this topic"
+        )
+
+
+def _matrix(pose: Any) -> FloatArray:
+    q, t = pose.orientation, pose.position
+    quat_xyzw = [q.x, q.y, q.z, q.w]
+    if not np.any(quat_xyzw):
+        raise SourceError("a true pose has the quaternion 0 0 0 0, expected a rotation")
+    return make_transform(matrix_from_quat_xyzw(quat_xyzw), [t.x, t.y, t.z])
+
+
+def intrinsics_from_info(info: Any, where: str) -> CameraIntrinsics:
+    """The calibration in a CameraInfo of ROS 1 or 2, for the picture as it is sent.
+
+    A region of interest and binning are applied, in this order, as the message's definition says.
+
+    Raises:
+        CalibrationError: see `calibration_from_fields`.
+    """
+    K, D, R, P = (
+        getattr(info, name) if hasattr(info, name) else getattr(info, name.upper())
+        for name in ("k", "d", "r", "p")
+    )
+    camera = calibration_from_fields(
+        width=info.width,
+        height=info.height,
+        K=K,
+        D=D,
+        R=R,
+        P=P,
+        distortion_model=info.distortion_model,
+        where=where,
+    )
+    roi = info.roi
+    if roi.width and roi.height:
+        camera = camera.cropped(roi.x_offset, roi.y_offset, roi.width, roi.height)
+    bins_x, bins_y = max(info.binning_x, 1), max(info.binning_y, 1)
+    if (bins_x, bins_y) != (1, 1):
+        camera = camera.resized(camera.width // bins_x, camera.height // bins_y)
+    return camera

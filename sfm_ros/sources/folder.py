@@ -1,0 +1,135 @@
+"""A folder of pictures as a source of frames."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from sfm_ros.calibration_io import read_calibration
+from sfm_ros.datatypes import CameraIntrinsics, Frame, RgbImage
+from sfm_ros.errors import CalibrationError, ImageError, SourceError
+from sfm_ros.image_codec import decode_compressed
+from sfm_ros.sources._times import find_times, regular_stamps, stamps_of
+from sfm_ros.sources._truth import poses_at
+from sfm_ros.sources.base import SourceItem
+from sfm_ros.trajectory import Trajectory, read_trajectory
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+
+
+class FolderSource:
+    """The pictures of a folder in natural order (``2.png`` before ``10.png``).
+
+    Attributes:
+        name: the folder.
+        fps: frames a second; where a file of times was read, their mean rate.
+        camera_height_m: height of the camera over the road, where the data set tells it.
+    """
+
+    def __init__(
+        self,
+        images_dir: str | Path,
+        calib: str | Path | CameraIntrinsics,
+        poses: str | Path | Trajectory | None = None,
+        fps: float = 10.0,
+        times: str | Path | None = None,
+        camera: str | int | None = None,
+        camera_height_m: float | None = None,
+    ) -> None:
+        """Look at the folder and its first picture; the others are decoded while iterating.
+
+        Args:
+            images_dir: folder of png, jpg, bmp, tif or webp pictures, colour or grey.
+            calib: calibration of these pictures, or a file of it (see `read_calibration`).
+            poses: true poses T_world_camera: a KITTI file with a line for each picture, a TUM
+                file on the clock of the stamps, or a trajectory on that clock.
+            fps: frame rate where there is no file of times.
+            times: file of times. By default ``times.txt`` or ``timestamps.txt`` in the folder or
+                its parent, where there is one.
+            camera: which camera of a KITTI calibration.
+            camera_height_m: height of the camera over the road, where it is known.
+
+        Raises:
+            SourceError: no folder or picture, an unreadable first picture, times that do not fit.
+            CalibrationError: see `read_calibration`; or it is for another size of picture.
+            TrajectoryError: the poses cannot be read.
+        """
+        folder = Path(images_dir)
+        self.name = str(images_dir)
+        self.camera_height_m = camera_height_m
+        self._files = list_pictures(folder)
+        first = read_picture(self._files[0])
+        self._intrinsics = intrinsics_for(first, calib, camera)
+        times_file = Path(times) if times is not None else find_times(folder)
+        if times_file is None:
+            self._stamps_ns, self.fps = regular_stamps(len(self._files), fps), fps
+        else:
+            self._stamps_ns = stamps_of(self._files, times_file)
+            self.fps = mean_rate(self._stamps_ns, fps)
+        if poses is not None and not isinstance(poses, Trajectory):
+            poses = read_trajectory(poses, self._stamps_ns)
+        self._poses = poses_at(poses, self._stamps_ns)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __iter__(self) -> Iterator[SourceItem]:
+        """The frames; a picture that cannot be decoded raises SourceError with its name."""
+        for file, stamp_ns, pose in zip(self._files, self._stamps_ns, self._poses, strict=True):
+            rgb = read_picture(file)
+            try:
+                frame = Frame(stamp_ns=stamp_ns, rgb=rgb, intrinsics=self._intrinsics)
+            except CalibrationError as error:
+                raise CalibrationError(f"{file}: {error}") from None
+            yield SourceItem(frame=frame, T_world_camera=pose)
+
+
+def list_pictures(folder: Path) -> list[Path]:
+    """The picture files of a folder in natural order; SourceError where there is none."""
+    if not folder.is_dir():
+        raise SourceError(f"there is no folder of pictures {folder}")
+    visible = (file for file in folder.iterdir() if not file.name.startswith("."))
+    files = [file for file in visible if file.suffix.lower() in IMAGE_SUFFIXES]
+    if not files:
+        raise SourceError(f"{folder} holds no picture, expected {', '.join(IMAGE_SUFFIXES)} files")
+    return sorted(files, key=natural_key)
+
+
+def natural_key(path: Path) -> list[tuple[int, str]]:
+    """Sort key that compares runs of digits in a name as numbers."""
+    parts = re.split(r"(\d+)", path.name)
+    return [(int(part), part) if part.isdecimal() else (-1, part) for part in parts]
+
+
+def read_picture(file: Path) -> RgbImage:
+    """(H, W, 3) uint8 RGB of a picture file.
+
+    Raises:
+        SourceError: it cannot be read or decoded, or is truncated.
+    """
+    try:
+        return decode_compressed(file.read_bytes(), file.suffix[1:].lower())
+    except (OSError, ImageError) as error:
+        raise SourceError(f"cannot read the picture {file}: {error}") from error
+
+
+def intrinsics_for(
+    rgb: RgbImage, calib: str | Path | CameraIntrinsics, camera: str | int | None = None
+) -> CameraIntrinsics:
+    """A calibration that was passed as such, or the one in a file for pictures of this size.
+
+    Raises:
+        CalibrationError: see `read_calibration`.
+    """
+    if isinstance(calib, CameraIntrinsics):
+        return calib
+    height, width = rgb.shape[:2]
+    return read_calibration(calib, width, height, camera)
+
+
+def mean_rate(stamps_ns: list[int], default: float) -> float:
+    """Frames a second of stamps, or the default for a single one."""
+    if len(stamps_ns) < 2:
+        return default
+    return (len(stamps_ns) - 1) * 1e9 / (stamps_ns[-1] - stamps_ns[0])

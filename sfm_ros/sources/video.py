@@ -1,0 +1,89 @@
+"""A video file as a source of frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from sfm_ros.datatypes import CameraIntrinsics, Frame, RgbImage
+from sfm_ros.errors import SourceError
+from sfm_ros.sources._times import NS
+from sfm_ros.sources.base import SourceItem
+from sfm_ros.sources.folder import intrinsics_for
+
+
+class VideoSource:
+    """The frames of any video OpenCV can read; stamps count up from 0 at the video's frame rate.
+
+    Attributes:
+        name: the file.
+        fps: frames a second.
+        camera_height_m: None, a video does not tell.
+    """
+
+    camera_height_m: float | None = None
+
+    def __init__(
+        self, path: str | Path, calib: str | Path | CameraIntrinsics, fps: float | None = None
+    ) -> None:
+        """Open the video and look at its first frame.
+
+        Args:
+            path: the file.
+            calib: calibration of its frames, or a file of it (see `read_calibration`).
+            fps: frame rate in place of the one the file states.
+
+        Raises:
+            SourceError: no such file, not a video, no frame, or no frame rate.
+            CalibrationError: see `read_calibration`.
+        """
+        self.name = str(path)
+        capture = self._open()
+        try:
+            stated, count = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
+            first = _next_picture(capture)
+        finally:
+            capture.release()
+        if first is None:
+            raise SourceError(f"the video {path} holds no frame that can be decoded")
+        self.fps = float(fps if fps is not None else stated)
+        if not 0 < self.fps < float("inf"):
+            raise SourceError(
+                f"the video {path} has the frame rate {self.fps:g}, expected a positive number; "
+                "pass fps"
+            )
+        self._count = max(int(count), 1)
+        self._intrinsics = intrinsics_for(first, calib)
+
+    def __len__(self) -> int:
+        """How many frames the file says it has; a damaged end may hold fewer."""
+        return self._count
+
+    def __iter__(self) -> Iterator[SourceItem]:
+        capture = self._open()
+        try:
+            index = 0
+            while (rgb := _next_picture(capture)) is not None:
+                stamp_ns = round(index * NS / self.fps)
+                yield SourceItem(
+                    frame=Frame(stamp_ns=stamp_ns, rgb=rgb, intrinsics=self._intrinsics)
+                )
+                index += 1
+        finally:
+            capture.release()
+
+    def _open(self) -> cv2.VideoCapture:
+        if not Path(self.name).is_file():
+            raise SourceError(f"there is no video file {self.name}")
+        capture = cv2.VideoCapture(self.name)
+        if not capture.isOpened():
+            raise SourceError(f"cannot read {self.name}: not a video, damaged, or no codec for it")
+        return capture
+
+
+def _next_picture(capture: cv2.VideoCapture) -> RgbImage | None:
+    ok, bgr = capture.read()
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8) if ok else None
