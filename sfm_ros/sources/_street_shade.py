@@ -51,7 +51,8 @@ def _sample(picture: RgbImage, x: F32, y: F32) -> F32:
 
 def _as_maps(values: F32) -> F32:
     """(rows, REMAP_COLS) of (N,) values: OpenCV does not take maps of any length in one row."""
-    padded = np.zeros((-(-len(values) // REMAP_COLS), REMAP_COLS), dtype=np.float32)
+    rows = max(-(-len(values) // REMAP_COLS), 1)
+    padded = np.zeros((rows, REMAP_COLS), dtype=np.float32)
     padded.ravel()[: len(values)] = values
     return padded
 

@@ -104,11 +104,15 @@ def _motorway_plan(rng: np.random.Generator) -> RoadPlan:
     )  # fmt: skip
 
 
-def draw_look(rng: np.random.Generator, sun: Sun) -> Look:
-    """Tone, air and lens."""
+def draw_look(rng: np.random.Generator, sun: Sun, ground_level: float) -> Look:
+    """Tone, air and lens; exposed for the ground of mean grey ``ground_level`` in this light."""
+    gamma = rng.uniform(0.8, 1.4)
+    wanted = 255.0 * (rng.uniform(60.0, 135.0) / 255.0) ** (1.0 / gamma)
+    # Walls are seldom as dark as asphalt: a meter sees something between.
+    metered = (0.5 * ground_level + 60.0) * sun.light(np.array([0.0, -1.0, 0.0]))
     return Look(
-        exposure=float(np.exp(rng.normal(0.2, 0.25))),
-        gamma=rng.uniform(0.8, 1.4),
+        exposure=wanted / metered,
+        gamma=gamma,
         saturation=rng.uniform(0.5, 1.15),
         white=1.0 + rng.normal(0.0, 0.03, size=3),
         haze_m=float(np.exp(rng.uniform(np.log(250.0), np.log(3000.0)))),

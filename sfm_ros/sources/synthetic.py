@@ -224,15 +224,16 @@ def _build_world(
     furnish = scene.furnish_motorway if plan.motorway else scene.furnish_city
     furnish(rngs[2], furnisher, plan)
     sky, haze = build_sky(rngs[3], plan.motorway)
+    ground = build_ground(rngs[4], plan, street.intrinsics.fx, street.camera_height_m)
     return scene.World(
         line=line,
         plan=plan,
         ground_y=street.camera_height_m,
-        ground=build_ground(rngs[4], plan, street.intrinsics.fx, street.camera_height_m),
+        ground=ground,
         ground_light=sun.light(np.array([0.0, -1.0, 0.0])),
         atlas=atlas,
         quads=build.build(),
         sky=sky,
         haze=haze.astype(np.float64),
-        look=scene.draw_look(rngs[0], sun),
+        look=scene.draw_look(rngs[0], sun, float(ground.rgb[:, 1:-1].mean())),
     )
