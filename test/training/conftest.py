@@ -28,9 +28,15 @@ def wall_pose(index: int) -> np.ndarray:
     return T
 
 
-def wall_frame(index: int, width: int, height: int, truth: bool = True) -> PreparedFrame:
-    """What the camera sees of the wall NORMAL . x = DISTANCE; its principal point is off-centre."""
-    fx, fy, cx, cy = 0.8 * width, 0.9 * width, 0.4 * width, 0.55 * height
+def wall_frame(
+    index: int,
+    width: int,
+    height: int,
+    truth: bool = True,
+    K: tuple[float, float, float, float] | None = None,
+) -> PreparedFrame:
+    """What the camera sees of the wall NORMAL . x = DISTANCE; its centre is not K's."""
+    fx, fy, cx, cy = K or (0.8 * width, 0.9 * width, 0.4 * width, 0.55 * height)
     u, v = np.meshgrid(np.arange(width), np.arange(height))
     rays = np.stack([(u - cx) / fx, (v - cy) / fy, np.ones_like(u, dtype=float)], axis=-1)
     T = wall_pose(index)
@@ -54,13 +60,17 @@ def wall_frame(index: int, width: int, height: int, truth: bool = True) -> Prepa
 
 @pytest.fixture(scope="session")
 def wall_frames() -> Callable[..., Iterator[PreparedFrame]]:
-    """``wall_frames(count, width=64, height=64, truth=True)``: frames of the wall, one at a time."""
+    """``wall_frames(count, width, height, truth, K)``: frames of the wall, one at a time."""
 
     def frames(
-        count: int, width: int = 64, height: int = 64, truth: bool = True
+        count: int,
+        width: int = 64,
+        height: int = 64,
+        truth: bool = True,
+        K: tuple[float, float, float, float] | None = None,
     ) -> Iterator[PreparedFrame]:
         for index in range(count):
-            yield wall_frame(index, width, height, truth)
+            yield wall_frame(index, width, height, truth, K)
 
     return frames
 

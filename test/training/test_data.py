@@ -1,4 +1,4 @@
-"""Prepared sets, batches and augmentation. The oracle is a wall whose picture has a closed form."""
+"""Prepared sets, batches, augmentation. The oracle is a wall whose picture has a closed form."""
 
 from __future__ import annotations
 
