@@ -1,4 +1,4 @@
-"""The camera's newest calibration, between the callback that hears it and the worker that uses it."""
+"""The camera's newest calibration, between the callback that hears it and the worker."""
 
 from __future__ import annotations
 

@@ -164,7 +164,7 @@ class TransformTree:
         return None
 
     def _ancestors(self, frame: str) -> dict[str, FloatArray]:
-        """T_ancestor_frame of the frame itself and of everything above it; a cycle ends the walk."""
+        """T_ancestor_frame of the frame itself and of all above it; a cycle ends the walk."""
         known = {frame: np.eye(4)}
         current = frame
         while current in self._parents:
@@ -183,9 +183,9 @@ def matrix_from_message(transform: Transform) -> FloatArray:
 
 
 def byte_array(values: npt.NDArray) -> array.array:
-    """The array's bytes in the one form every ROS distribution takes without a copy per element."""
+    """The array's bytes in the one form that every ROS distribution takes fast."""
     data = array.array("B")
-    data.frombytes(memoryview(np.ascontiguousarray(values)).cast("B"))
+    data.frombytes(np.ascontiguousarray(values).data.cast("B"))
     return data
 
 
@@ -208,7 +208,7 @@ def create_cloud(header: Header, fields: Sequence[PointField], points: npt.NDArr
 
 
 def decode_with_cv_bridge(message: Image) -> RgbImage | None:
-    """The picture as (H, W, 3) RGB for an encoding only cv_bridge knows; None where it fails too."""
+    """The picture as (H, W, 3) RGB for an encoding only cv_bridge knows, else None."""
     if _cv_bridge is None:
         return None
     try:

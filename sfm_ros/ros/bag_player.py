@@ -1,0 +1,210 @@
+"""Play a ROS 1 or ROS 2 bag, without rosbag1 or rosbag2: every topic whose type is installed.
+
+Topics are renamed as for any node: sfm_bag_player drive.bag --ros-args -r /cam/image:=/image
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from rclpy.duration import Duration
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from rclpy.utilities import remove_ros_args
+from rosgraph_msgs.msg import Clock
+
+from sfm_ros.errors import SfmRosError, SourceError
+from sfm_ros.ros.bag_tracks import OpenBag
+from sfm_ros.ros.conversions import stamp_from_ns
+from sfm_ros.ros.dds_profile import use_large_image_profile
+
+_TICK_S = 0.01
+"""Longest sleep: how soon a signal is heard, and the step of /clock."""
+_ACKNOWLEDGE_S = 10.0
+
+
+class BagPlayer:
+    """Publishes a bag's messages at the pace they were recorded.
+
+    Args:
+        node: the node that publishes; its remappings and namespace apply.
+        bag: what to play.
+        rate: 2 plays twice as fast; 0 plays as fast as the subscribers acknowledge.
+        clock: whether to publish /clock.
+        best_effort: publish as a camera driver would, instead of reliably.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        bag: OpenBag,
+        rate: float = 1.0,
+        clock: bool = False,
+        best_effort: bool = False,
+    ) -> None:
+        self._node, self._bag, self._rate = node, bag, rate
+        self._publishers = {
+            track.topic: node.create_publisher(
+                track.message_class, track.topic, track.qos(best_effort, lockstep=rate == 0)
+            )
+            for track in bag.tracks
+        }
+        self._images = {track.topic for track in bag.tracks if track.is_image}
+        self._latched = {track.topic for track in bag.tracks if track.is_latched}
+        self._clock = node.create_publisher(Clock, "/clock", QoSProfile(depth=10)) if clock else None
+        self.published = 0
+
+    def wait_for_subscribers(self, count: int, timeout_s: float) -> None:
+        """Wait until so many of the topics have a subscriber.
+
+        Raises:
+            SourceError: they do not in time; says which topics nobody listens to.
+        """
+        deadline = time.monotonic() + timeout_s
+        while self._node.context.ok():
+            alone = [t for t, p in self._publishers.items() if not p.get_subscription_count()]
+            if len(self._publishers) - len(alone) >= count:
+                return
+            if time.monotonic() > deadline:
+                raise SourceError(
+                    f"after {timeout_s:g} s {len(self._publishers) - len(alone)} topics have a "
+                    f"subscriber, expected {count}; nobody listens to {', '.join(alone)}"
+                )
+            time.sleep(_TICK_S)
+
+    def play(self, max_images: int | None = None) -> None:
+        """Publish everything once, or until a signal comes or so many images are out.
+
+        Raises:
+            SourceError: the bag turns out to be damaged.
+        """
+        images = 0
+        for topic, time_ns, raw in self._paced():
+            if topic in self._images:
+                if images == max_images:
+                    break
+                images += 1
+            self._publishers[topic].publish(raw)
+            self.published += 1
+            if self._rate == 0 and topic not in self._latched:
+                self._acknowledged(self._publishers[topic])
+            self._tick(time_ns)
+        for publisher in self._publishers.values():
+            self._acknowledged(publisher)
+
+    def _paced(self) -> Iterator[tuple[str, int, bytes]]:
+        """The bag's messages, each at its time; ends when the node is told to stop."""
+        begin_ns: int | None = None
+        started = time.monotonic()
+        for topic, time_ns, raw in self._bag.messages():
+            if begin_ns is None:
+                begin_ns, started = time_ns, time.monotonic()
+            if not self._wait_for(started, begin_ns, time_ns):
+                return
+            yield topic, time_ns, raw
+
+    def _wait_for(self, started: float, begin_ns: int, time_ns: int) -> bool:
+        """Sleep until a message is due, with the clock running; False once told to stop."""
+        while self._node.context.ok():
+            if self._rate == 0:
+                return True
+            elapsed_s = (time.monotonic() - started) * self._rate
+            left_s = ((time_ns - begin_ns) * 1e-9 - elapsed_s) / self._rate
+            if left_s <= 0:
+                return True
+            self._tick(begin_ns + int(elapsed_s * 1e9))
+            time.sleep(min(left_s, _TICK_S))
+        return False
+
+    def _tick(self, time_ns: int) -> None:
+        if self._clock is not None and self._node.context.ok():
+            self._clock.publish(Clock(clock=stamp_from_ns(time_ns)))
+
+    def _acknowledged(self, publisher: Any) -> None:
+        """Wait until every reliable subscriber has what was sent, so that leaving loses nothing."""
+        if self._node.context.ok() and publisher.get_subscription_count():
+            publisher.wait_for_all_acked(Duration(seconds=_ACKNOWLEDGE_S))
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="sfm_bag_player",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("bag", type=Path, help="a .bag file or a ROS 2 bag folder")
+    parser.add_argument("--topics", nargs="+", default=[], metavar="TOPIC", help="only these")
+    parser.add_argument(
+        "--rate", type=float, default=1.0, help="2: twice as fast; 0: as fast as it is taken"
+    )
+    parser.add_argument("--loop", action="store_true", help="begin again at the end")
+    parser.add_argument("--clock", action="store_true", help="publish /clock")
+    parser.add_argument("--best-effort", action="store_true", help="publish as a driver does")
+    parser.add_argument("--max-images", type=int, help="stop after so many images")
+    parser.add_argument("--start-delay", type=float, default=0.0, metavar="S")
+    parser.add_argument(
+        "--wait-for-subscribers",
+        type=int,
+        default=0,
+        metavar="N",
+        help="begin when N of the topics have a subscriber",
+    )
+    parser.add_argument("--wait-timeout", type=float, default=30.0, metavar="S")
+    options = parser.parse_args(arguments)
+    if not 0 <= options.rate < float("inf"):
+        parser.error(f"the rate is {options.rate}, expected a number from 0 up")
+    return options
+
+
+def _run(options: argparse.Namespace, node: Node) -> None:
+    logger = node.get_logger()
+    with OpenBag(options.bag, options.topics, logger.info) as bag:
+        player = BagPlayer(node, bag, options.rate, options.clock, options.best_effort)
+        player.wait_for_subscribers(options.wait_for_subscribers, options.wait_timeout)
+        _sleep(node, options.start_delay)
+        topics = ", ".join(f"{track.topic} ({track.count})" for track in bag.tracks)
+        logger.info(f"playing {options.bag}: {topics}")
+        started = time.monotonic()
+        player.play(options.max_images)
+        while options.loop and node.context.ok():
+            player.play(options.max_images)
+        logger.info(f"played {player.published} messages in {time.monotonic() - started:.2f} s")
+
+
+def _sleep(node: Node, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while node.context.ok() and time.monotonic() < deadline:
+        time.sleep(_TICK_S)
+
+
+def main(args: list[str] | None = None) -> int:
+    """Play a bag from the command line; 0 at its end or after a signal, 1 where it cannot."""
+    arguments = sys.argv if args is None else ["sfm_bag_player", *args]
+    options = _parse(remove_ros_args(arguments)[1:])
+    use_large_image_profile()
+    signal.signal(signal.SIGINT, lambda *_: None)  # rclpy's own handler ends the context
+    rclpy.init(args=arguments)
+    node = rclpy.create_node("sfm_bag_player")
+    try:
+        _run(options, node)
+    except SfmRosError as error:
+        print(f"sfm_bag_player: {error}", file=sys.stderr)
+        return 1
+    except Exception:
+        if rclpy.ok():  # else the signal came between a check and a publish
+            raise
+    finally:
+        node.destroy_node()
+        rclpy.try_shutdown()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

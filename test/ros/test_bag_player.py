@@ -1,0 +1,184 @@
+"""The bag player as a process, on bags it has to play and on bags it has to refuse."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from conftest import FAKE_NODE, PLAYER, Probe, Program, ros_arguments, wait_until
+
+pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
+
+from camera import PERIOD_NS, image_message, info_message
+from diagnostic_msgs.msg import DiagnosticArray
+from fake_node import FORWARD
+from nav_msgs.msg import Odometry
+from rclpy.qos import HistoryPolicy, QoSProfile
+from rclpy.serialization import serialize_message
+from rosbags.rosbag1 import Writer as Writer1
+from rosbags.rosbag2 import StoragePlugin, Writer as Writer2
+from rosbags.typesys import Stores, get_typestore
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CameraInfo, Image
+
+from sfm_ros.ros.conversions import stamp_from_ns, stamp_to_ns
+
+COUNT = 20
+BEGIN_NS = 1_700_000_000_000_000_000
+STORE = get_typestore(Stores.ROS2_JAZZY)
+EVERYTHING = QoSProfile(history=HistoryPolicy.KEEP_ALL)
+
+
+def stamps() -> list[int]:
+    return [BEGIN_NS + i * PERIOD_NS for i in range(COUNT)]
+
+
+def messages() -> list[tuple[str, int, bytes, str]]:
+    """(topic, time, CDR, type) of a camera, 20 images at 10 Hz."""
+    rows = []
+    for stamp in stamps():
+        info = info_message()
+        info.header.stamp = stamp_from_ns(stamp)
+        rows.append(("/cam/info", stamp, serialize_message(info), "sensor_msgs/msg/CameraInfo"))
+        image = serialize_message(image_message(FORWARD, stamp))
+        rows.append(("/cam/image", stamp, image, "sensor_msgs/msg/Image"))
+    return rows
+
+
+def write_ros2(path: Path, plugin: StoragePlugin = StoragePlugin.SQLITE3) -> Path:
+    with Writer2(path, version=9, storage_plugin=plugin) as writer:
+        connections = {}
+        for topic, time_ns, cdr, kind in messages():
+            if topic not in connections:
+                connections[topic] = writer.add_connection(topic, kind, typestore=STORE)
+            writer.write(connections[topic], time_ns, cdr)
+    return path
+
+
+def write_ros1(path: Path) -> Path:
+    store = get_typestore(Stores.ROS1_NOETIC)
+    with Writer1(path) as writer:
+        connections = {}
+        for topic, time_ns, cdr, kind in messages():
+            if topic not in connections:
+                connections[topic] = writer.add_connection(topic, kind, typestore=store)
+            writer.write(connections[topic], time_ns, bytes(STORE.cdr_to_ros1(cdr, kind)))
+    return path
+
+
+@pytest.fixture(scope="module")
+def bags(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("bags")
+    return {
+        "sqlite3": write_ros2(folder / "sqlite3"),
+        "mcap": write_ros2(folder / "mcap", StoragePlugin.MCAP),
+        "ros1": write_ros1(folder / "ros1.bag"),
+    }
+
+
+@pytest.mark.parametrize("kind", ["sqlite3", "mcap", "ros1"])
+def test_everything_arrives_in_order_under_its_new_name(
+    kind: str, bags: dict[str, Path], probe: Probe, start: Callable[[list[str]], Program]
+) -> None:
+    images = probe.listen(f"/{kind}/image", Image, EVERYTHING)
+    infos = probe.listen(f"/{kind}/info", CameraInfo, EVERYTHING)
+    remap = [
+        "--ros-args", "-r", f"/cam/image:=/{kind}/image", "-r", f"/cam/info:=/{kind}/info",
+    ]  # fmt: skip
+    options = ["--rate", "0", "--wait-for-subscribers", "2"]
+    program = start([*PLAYER, str(bags[kind]), *options, *remap])
+    assert program.end() == 0, program.said
+    wait_until(lambda: len(images) == len(infos) == COUNT, f"{COUNT} images and calibrations")
+    assert [stamp_to_ns(m.header.stamp) for m in images] == stamps()
+    assert bytes(images[3].data) == bytes(image_message(FORWARD, 0).data)
+    assert infos[0].k[0] == pytest.approx(80.0)
+    assert f"played {2 * COUNT} messages" in program.said
+
+
+def test_clock_runs_with_the_bag(
+    bags: dict[str, Path], probe: Probe, start: Callable[[list[str]], Program]
+) -> None:
+    clocks = probe.listen("/clock", Clock)
+    program = start([*PLAYER, str(bags["mcap"]), "--rate", "10", "--clock", "--start-delay", "0.3"])
+    assert program.end() == 0, program.said
+    wait_until(lambda: clocks and stamp_to_ns(clocks[-1].clock) == stamps()[-1], "the last tick")
+    times = [stamp_to_ns(message.clock) for message in clocks]
+    assert times == sorted(times)
+    assert len(times) > COUNT
+
+
+def test_node_in_evaluation_mode_loses_no_frame_of_a_bag_played_as_fast_as_it_goes(
+    bags: dict[str, Path], probe: Probe, start: Callable[[list[str]], Program]
+) -> None:
+    odometry = probe.listen("/sfm_node/odometry", Odometry, EVERYTHING)
+    diagnostics = probe.listen("/diagnostics", DiagnosticArray)
+    remap = ["-r", "image:=/cam/image", "-r", "camera_info:=/cam/info"]
+    parameters = ros_arguments(node__delivery="every", node__mounting_wait_s=0.0)
+    start([*FAKE_NODE, "{}", *parameters, *remap])
+    wait_until(lambda: diagnostics, "the node")
+    program = start(
+        [*PLAYER, str(bags["sqlite3"]), "--rate", "0", "--wait-for-subscribers", "2"]
+    )
+    assert program.end() == 0, program.said
+
+    def counts() -> dict[str, str]:
+        return {v.key: v.value for v in diagnostics[-1].status[0].values} if diagnostics else {}
+
+    wait_until(lambda: counts().get("processed") == str(COUNT), f"{COUNT} frames, not {counts()}")
+    assert counts()["replaced"] == counts()["rejected"] == "0"
+    wait_until(lambda: len(odometry) == COUNT - 2, "an odometry for each full window")
+    assert odometry[-1].pose.pose.position.x == pytest.approx(0.5 * (COUNT - 1))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["{folder}/nowhere"], "there is no bag at"),
+        (["{folder}/empty"], "is empty: it holds no messages"),
+        (["{folder}/cut"], "cannot read the bag|damaged after"),
+        (["{folder}/cut.bag"], "cannot read the bag"),
+        (["{folder}/notes.txt"], "cannot read the bag"),
+        (["{good}", "--topics", "/cam/depth"], r"no topic /cam/depth; it has:\n  /cam/image .*20"),
+        (
+            ["{good}", "--wait-for-subscribers", "2", "--wait-timeout", "0.1"],
+            "nobody listens to /cam/image, /cam/info",
+        ),
+        (["{good}", "--rate", "-1"], "expected a number from 0 up"),
+    ],
+    ids=["missing", "empty", "cut mcap", "cut ros1", "no bag", "topic", "nobody", "rate"],
+)
+def test_what_cannot_be_played_is_refused_with_the_reason(
+    arguments: list[str],
+    expected: str,
+    bags: dict[str, Path],
+    tmp_path: Path,
+    start: Callable[[list[str]], Program],
+) -> None:
+    with Writer2(tmp_path / "empty", version=9):
+        pass
+    shutil.copytree(bags["mcap"], tmp_path / "cut")
+    for file in (tmp_path / "cut").glob("*.mcap"):
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    (tmp_path / "cut.bag").write_bytes(bags["ros1"].read_bytes()[:5000])
+    (tmp_path / "notes.txt").write_text("not a bag")
+    filled = [a.format(folder=tmp_path, good=bags["sqlite3"]) for a in arguments]
+    program = start([*PLAYER, *filled])
+    assert program.end() in (1, 2)
+    program.wait_for(expected)
+    assert "Traceback" not in program.said
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_loop_cleanly(
+    number: signal.Signals, bags: dict[str, Path], start: Callable[[list[str]], Program]
+) -> None:
+    program = start([*PLAYER, str(bags["mcap"]), "--loop"])
+    program.wait_for("playing")
+    assert program.end(number) == 0, program.said
+    assert "Traceback" not in program.said
