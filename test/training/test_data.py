@@ -75,6 +75,7 @@ def test_what_is_written_is_read(tmp_path: Path, wall_frames: Frames) -> None:
     assert unknown.poses is None and not unknown.has_depth
     assert known.poses is not None and prepared.depth_m is not None
     for i, original in enumerate(originals):
+        assert original.T_world_camera is not None and original.depth_m is not None
         np.testing.assert_array_equal(prepared.frames[i], original.rgb)
         np.testing.assert_allclose(known.poses[i], original.T_world_camera, rtol=0, atol=0)
         np.testing.assert_allclose(prepared.depth_m[i], original.depth_m, rtol=2**-11)

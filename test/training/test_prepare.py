@@ -148,6 +148,8 @@ def test_depth_and_poses_come_along(wall_frames: Frames) -> None:
     source = WallSource(list(wall_frames(2, 128, 96)))
     frames = list(prepare.prepared_frames(source, options))
     for frame, expected in zip(frames, wall_frames(2, 64, 64, K=frames[0].K), strict=True):
+        assert frame.depth_m is not None and expected.depth_m is not None
+        assert frame.T_world_camera is not None and expected.T_world_camera is not None
         np.testing.assert_allclose(frame.depth_m, expected.depth_m, rtol=0.005)
         np.testing.assert_array_equal(frame.T_world_camera, expected.T_world_camera)
 

@@ -353,7 +353,7 @@ def test_the_average_follows_its_formula() -> None:
     for step in range(20):
         with torch.no_grad():
             model.weight.fill_(step)
-        model.num_batches_tracked.fill_(step)
+        model.state_dict()["num_batches_tracked"].fill_(step)
         average.update(model)
         decay = min(0.5, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * step
