@@ -74,7 +74,7 @@ def _wall(rng: np.random.Generator, kind: str, height: int, width: int) -> Colou
         rgb *= courses(height, width, stone, stone * 2, rng.uniform(0.72, 0.92))[..., None]
         rows = -(-height // stone)
         cols = -(-width // (2 * stone))
-        tone = 1 + 0.1 * rng.standard_normal((rows, cols)).astype(np.float32)
+        tone = 1 + 0.1 * rng.standard_normal((rows, cols), dtype=np.float32)
         patches = cv2.resize(
             tone, (cols * 2 * stone, rows * stone), interpolation=cv2.INTER_NEAREST
         )

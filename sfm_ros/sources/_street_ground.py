@@ -128,7 +128,7 @@ def _verge(rng: np.random.Generator) -> Colour:
     colour = pick_colour(rng, GRASS, 10.0)
     dry = pick_colour(rng, [(140, 124, 84), (120, 104, 76)], 10.0)
     mix = np.clip(0.35 + 0.35 * fractal_noise(rng, ROWS, COLS, (24, 12), 4), 0, 1)[..., None]
-    grain = 1 + 0.12 * rng.standard_normal((ROWS, COLS, 1)).astype(np.float32)
+    grain = 1 + 0.12 * rng.standard_normal((ROWS, COLS, 1), dtype=np.float32)
     return ((1 - mix) * colour + mix * dry) * grain
 
 
@@ -137,7 +137,7 @@ def _pave(rng: np.random.Generator, rgb: Colour, columns: npt.NDArray[np.bool_])
     if not width:
         return
     colour = pick_colour(rng, PAVING)
-    tone = 1 + 0.04 * rng.standard_normal((ROWS, width, 1)).astype(np.float32)
+    tone = 1 + 0.04 * rng.standard_normal((ROWS, width, 1), dtype=np.float32)
     soft = 1 + 0.05 * fractal_noise(rng, ROWS, width, (40, 2), 3)[..., None]
     slab = colour * tone * soft
     if rng.random() < 0.7:
@@ -149,7 +149,7 @@ def _pave(rng: np.random.Generator, rgb: Colour, columns: npt.NDArray[np.bool_])
 def _asphalt(rng: np.random.Generator, plan: RoadPlan, lateral: npt.NDArray) -> Colour:
     width = len(lateral)
     colour = pick_colour(rng, ASPHALT, 10.0)
-    tone = 1 + 0.05 * rng.standard_normal((ROWS, width)).astype(np.float32)
+    tone = 1 + 0.05 * rng.standard_normal((ROWS, width), dtype=np.float32)
     tone += rng.uniform(0.02, 0.06) * fractal_noise(rng, ROWS, width, (20, 3), 4)
     tone += rng.uniform(0.0, 0.05) * fractal_noise(rng, 1, width, (1, 12), 2)
     for side in (-0.75, 0.75):  # tyres polish or blacken two tracks

@@ -23,7 +23,7 @@ def fractal_noise(
     for octave in range(octaves):
         rows = min(cells[0] << octave, height)
         cols = min(cells[1] << octave, width)
-        lattice = rng.standard_normal((rows, cols)).astype(np.float32)
+        lattice = rng.standard_normal((rows, cols), dtype=np.float32)
         border = min(2, rows, cols)
         padded = np.pad(lattice, border, mode="wrap")
         scale_y, scale_x = height / rows, width / cols
@@ -46,7 +46,7 @@ def grainy(
     rng: np.random.Generator, height: int, width: int, colour: Colour, grain: float, stain: float
 ) -> Colour:
     """A surface of one colour with fine grain and soft stains, both relative amplitudes."""
-    fine = rng.standard_normal((height, width)).astype(np.float32)
+    fine = rng.standard_normal((height, width), dtype=np.float32)
     soft = fractal_noise(rng, height, width, (3, 3), 4)
     return flat(height, width, colour) * (1.0 + grain * fine + stain * soft)[..., None]
 
@@ -81,12 +81,15 @@ def blobs(
     """Paint leaf clusters, first the lower (darker) ones, in place."""
     order = np.argsort(-centres[:, 1])
     low, high = float(centres[:, 1].min()), float(centres[:, 1].max())
-    for x, y in centres[order]:
-        light = 1.15 - 0.6 * (y - low) / max(high - low, 1.0) + spread * rng.normal()
-        tone = [float(c) for c in np.clip(colour * light, 0, 255)]
-        size = (max(int(radius_px * rng.uniform(0.4, 1.3)), 1), max(int(radius_px * 0.7), 1))
-        where = (int(x), int(y))
-        angle = float(rng.uniform(0, 180))
-        cv2.ellipse(rgb, where, size, angle, 0, 360, tone, -1, cv2.LINE_AA)
+    count = len(centres)
+    light = 1.15 - 0.6 * (centres[order, 1] - low) / max(high - low, 1.0)
+    light += spread * rng.standard_normal(count)
+    tones = np.clip(light[:, None] * colour, 0, 255).tolist()
+    widths = np.maximum(radius_px * rng.uniform(0.4, 1.3, count), 1).astype(int).tolist()
+    angles = rng.uniform(0, 180, count).tolist()
+    tall = max(int(radius_px * 0.7), 1)
+    wheres = centres[order].astype(int).tolist()
+    for where, wide, angle, tone in zip(wheres, widths, angles, tones, strict=True):
+        cv2.ellipse(rgb, where, (wide, tall), angle, 0, 360, tone, -1, cv2.LINE_AA)
         if alpha is not None:
-            cv2.ellipse(alpha, where, size, angle, 0, 360, 255.0, -1, cv2.LINE_AA)
+            cv2.ellipse(alpha, where, (wide, tall), angle, 0, 360, 255.0, -1, cv2.LINE_AA)

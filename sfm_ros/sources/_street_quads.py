@@ -111,8 +111,7 @@ class QuadBuilder:
         x, y, width, height = page
         x0, y0, x1, y1 = part if part is not None else (0, 0, width, height)
         if light is None:
-            normal = np.cross(u, v)
-            light = self.sun.light(normal / max(float(np.linalg.norm(normal)), 1e-9))
+            light = self.sun.light(_normal(u, v))
         colour = np.broadcast_to(np.asarray(tint, dtype=np.float64), (3,)) * light
         corner = np.array([x + x0, y + y0, x + x1, y + y1], dtype=np.float64)
         self._rows.append(np.concatenate([origin, u, v, corner, colour]))
@@ -132,6 +131,13 @@ class QuadBuilder:
             tint=rows[:, 13:16], cutout=flags[:, 0], two_sided=flags[:, 1],
             shadows=Polygons.of(self.shadows), contacts=Polygons.of(self.contacts),
         )  # fmt: skip
+
+
+def _normal(u: FloatArray, v: FloatArray) -> FloatArray:
+    """Unit ``u x v``, without the overhead of ``np.cross`` on single vectors."""
+    (a, b, c), (d, e, f) = u.tolist(), v.tolist()
+    normal = np.array([b * f - c * e, c * d - a * f, a * e - b * d])
+    return normal / max(float(np.sqrt(normal @ normal)), 1e-9)
 
 
 def convex_hull(points: FloatArray) -> FloatArray:

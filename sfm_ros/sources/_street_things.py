@@ -158,7 +158,7 @@ def tree(rng: np.random.Generator, autumn: bool, conifer: bool) -> tuple[Colour,
     else:
         centres = _crown(rng, count)
     blobs(rng, rgb, alpha, centres, rng.uniform(3.0, 6.5), colour, 0.16)
-    return rgb * (1 + 0.08 * rng.standard_normal((256, 256, 1)).astype(np.float32)), alpha
+    return rgb * (1 + 0.08 * rng.standard_normal((256, 256, 1), dtype=np.float32)), alpha
 
 
 def _crown(rng: np.random.Generator, count: int) -> Colour:
@@ -180,7 +180,7 @@ def bush(rng: np.random.Generator) -> tuple[Colour, Gray]:
     y = 124 - rng.uniform(0, 1, 500) * np.maximum(roof, 8.0)
     blobs(rng, rgb, alpha, np.stack([x, np.maximum(y, 8)], axis=1), 4.5, colour, 0.18)
     alpha[118:, 20:236] = 255.0
-    return rgb * (1 + 0.08 * rng.standard_normal((128, 256, 1)).astype(np.float32)), alpha
+    return rgb * (1 + 0.08 * rng.standard_normal((128, 256, 1), dtype=np.float32)), alpha
 
 
 def foliage(rng: np.random.Generator, height: int, width: int) -> Colour:
@@ -282,7 +282,10 @@ def hillside(rng: np.random.Generator) -> Colour:
     """(256, 256, 3) dry or green grass with scrub, for banks along a road."""
     colour = pick_colour(rng, [(168, 144, 96), (150, 132, 84), (100, 110, 60), (120, 118, 70)])
     soft = fractal_noise(rng, 256, 256, (5, 5), 5)
-    rgb = colour * (1 + 0.12 * soft + 0.08 * rng.standard_normal((256, 256)))[..., None]
+    rgb = (
+        colour
+        * (1 + 0.12 * soft + 0.08 * rng.standard_normal((256, 256), dtype=np.float32))[..., None]
+    )
     centres = rng.uniform(0, 256, size=(int(rng.integers(0, 60)), 2))
     if len(centres):
         blobs(rng, rgb, None, centres, 6.0, pick_colour(rng, LEAVES), 0.2)
