@@ -49,6 +49,9 @@ fingerprint() {
   } | sha256sum | cut -d ' ' -f 1
 }
 
+# Python compiles what it imports when it does; there is no need to wait for all of it now.
+export PIP_NO_COMPILE=1
+
 pip_run() {
   "$SFM_VENV/bin/python" -m pip --disable-pip-version-check -qq "$@"   # -qq: errors only
 }

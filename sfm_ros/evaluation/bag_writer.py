@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
@@ -20,6 +20,7 @@ from sfm_ros.datatypes import CameraIntrinsics, DepthMap, FloatArray, Frame
 from sfm_ros.errors import SourceError
 from sfm_ros.geometry import optical_to_body, quat_xyzw_from_matrix
 from sfm_ros.sources.base import Source, SourceItem
+from sfm_ros.trajectory import Trajectory
 
 IMAGE_TOPIC = "/camera/image_raw"
 CAMERA_INFO_TOPIC = "/camera/camera_info"
@@ -35,14 +36,14 @@ class Truth:
     """What is known of a sequence besides its pictures.
 
     Attributes:
-        stamps_ns: (N,) stamps of all frames.
-        T_world_camera: (N, 4, 4) poses, optical axes, metres; or None.
+        frames: how many pictures there are.
+        trajectory: poses of the camera at those where it is known, metres; None where at none.
         K: (3, 3) camera matrix of the pictures (and of the true depth).
         depth_folder: where ``<stamp>.npy`` lie, (H, W) float32 metres, 0 or NaN where unknown.
     """
 
-    stamps_ns: npt.NDArray[np.int64]
-    T_world_camera: FloatArray | None
+    frames: int
+    trajectory: Trajectory | None
     K: FloatArray
     depth_folder: Path
 
@@ -75,30 +76,34 @@ def write_bag(
         SourceError: the source is empty or cannot be read.
     """
     depth_folder.mkdir(parents=True, exist_ok=True)
-    stamps: list[int] = []
-    poses: list[FloatArray] = []
+    frames = 0
+    poses: dict[int, FloatArray] = {}
     camera: CameraIntrinsics | None = None
     with Writer(bag, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
         topics = _Topics(writer)
-        for index, item in enumerate(source):
-            if limit is not None and index >= limit:
-                break
+        for item in islice(source, limit):
             topics.write(item)
+            frames += 1
             camera = camera or item.frame.intrinsics
-            stamps.append(item.frame.stamp_ns)
             if item.T_world_camera is not None:
-                poses.append(item.T_world_camera)
+                poses[item.frame.stamp_ns] = item.T_world_camera
             if item.depth_m is not None:
                 np.save(depth_folder / f"{item.frame.stamp_ns}.npy", item.depth_m)
             on_frame()
     if camera is None:
         raise SourceError(f"{source.name} holds no frame; expected at least one")
     return Truth(
-        stamps_ns=np.array(stamps, dtype=np.int64),
-        T_world_camera=np.array(poses) if len(poses) == len(stamps) else None,
+        frames=frames,
+        trajectory=_trajectory(poses),
         K=camera.K,
         depth_folder=depth_folder,
     )
+
+
+def _trajectory(poses: dict[int, FloatArray]) -> Trajectory | None:
+    if not poses:
+        return None
+    return Trajectory(np.array(list(poses), dtype=np.int64), np.array(list(poses.values())))
 
 
 class _Topics:

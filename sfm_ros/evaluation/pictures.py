@@ -17,8 +17,9 @@ from matplotlib.axes import Axes  # noqa: E402
 
 _TRUTH_COLOUR = "#555555"
 _ESTIMATE_COLOUR = "#d1495b"
-_DEPTH_COLOURS = "magma"
-_ERROR_COLOURS = "coolwarm"
+_UNKNOWN_COLOUR = "#bbbbbb"
+_DEPTH_COLOURS = matplotlib.colormaps["magma"].with_extremes(bad=_UNKNOWN_COLOUR)
+_ERROR_COLOURS = matplotlib.colormaps["coolwarm"].with_extremes(bad=_UNKNOWN_COLOUR)
 _FAR_M = 80.0
 
 
@@ -128,7 +129,7 @@ def _draw_kind(
     near, far = limits
     if kind == "picture" and sample.rgb is not None:
         axes.imshow(sample.rgb)
-        _label(axes, f"picture, {(sample.stamp_ns - start_ns) * 1e-9:.1f} s later")
+        _label(axes, f"picture at {(sample.stamp_ns - start_ns) * 1e-9:.1f} s")
     elif kind == "depth":
         axes.imshow(_inverse(sample.depth), cmap=_DEPTH_COLOURS, vmin=1 / far, vmax=1 / near)
         _label(axes, f"depth, bright = near ({near:.0f} to {far:.0f} {unit})")
@@ -138,11 +139,11 @@ def _draw_kind(
     elif kind == "error" and sample.truth is not None:
         relative = 100.0 * (sample.depth - sample.truth) / sample.truth
         axes.imshow(relative, cmap=_ERROR_COLOURS, vmin=-50, vmax=50)
-        _label(axes, "error, -50 % (blue, too near) to +50 % (red, too far)")
+        _label(axes, "error, -50 % (blue, too near) to +50 % (red, too far), grey unknown")
 
 
 def _inverse(depth: DepthMap) -> DepthMap:
-    return np.float32(1.0) / np.where(depth > 0, depth, np.float32(np.nan))
+    return (1.0 / np.where(depth > 0, depth, np.nan)).astype(np.float32)
 
 
 def _label(axes: Axes, text: str) -> None:

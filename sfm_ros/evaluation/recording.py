@@ -6,7 +6,10 @@ is stopped keeps everything up to then; some pictures and depth maps lie beside 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
@@ -18,6 +21,7 @@ from sfm_ros.geometry import body_to_optical, make_transform, matrix_from_quat_x
 
 IMAGES_FILE = "images.csv"
 ODOMETRY_FILE = "odometry.csv"
+DIAGNOSTICS_FILE = "diagnostics.json"
 _TIMES = ["stamp_ns", "received_ns"]
 _POSE = ["x", "y", "z", "qx", "qy", "qz", "qw"]
 
@@ -67,6 +71,12 @@ class RecordingWriter:
         K = np.zeros((0, 0)) if record.K is None else record.K
         np.savez(self._folder / f"depth_{stamp_ns}.npz", depth=record.depth, K=K)
 
+    def diagnostics(self, values: Mapping[str, str]) -> None:
+        """Keep the node's newest report of itself in place of the one before."""
+        beside = self._folder / f"{DIAGNOSTICS_FILE}.new"
+        beside.write_text(json.dumps(dict(values), indent=2), encoding="utf-8")
+        os.replace(beside, self._folder / DIAGNOSTICS_FILE)
+
     def close(self) -> None:
         """Close the files."""
         self._images.close()
@@ -83,6 +93,7 @@ class Recording:
             monotonic time at which it reached the recorder.
         stamps_ns, received_ns: (M,) int64, the same of each odometry message.
         T_odom_camera: (M, 4, 4) poses, optical axes.
+        diagnostics: the node's last report of itself; empty where none came.
     """
 
     folder: Path
@@ -91,6 +102,7 @@ class Recording:
     stamps_ns: npt.NDArray[np.int64]
     received_ns: npt.NDArray[np.int64]
     T_odom_camera: FloatArray
+    diagnostics: dict[str, str] = field(default_factory=dict)
 
     @staticmethod
     def load(folder: Path) -> Recording:
@@ -105,6 +117,7 @@ class Recording:
             stamps_ns=_column(odometry, 0),
             received_ns=_column(odometry, 1),
             T_odom_camera=np.array(poses).reshape(-1, 4, 4),
+            diagnostics=_read_diagnostics(Path(folder) / DIAGNOSTICS_FILE),
         )
 
     def latencies_ms(self) -> FloatArray:
@@ -129,6 +142,11 @@ class Recording:
         return np.load(path) if path.is_file() else None
 
 
+def is_open(folder: Path) -> bool:
+    """Whether somebody has begun to write a recording here."""
+    return (Path(folder) / ODOMETRY_FILE).is_file()
+
+
 def count_estimates(folder: Path) -> int:
     """How many estimates a recording holds so far."""
     try:
@@ -143,6 +161,10 @@ def _read_rows(path: Path, columns: int) -> list[list[str]]:
     whole_lines = path.read_text(encoding="utf-8").split("\n")[1:-1]
     rows = [line.split(",") for line in whole_lines]
     return [row for row in rows if len(row) == columns]
+
+
+def _read_diagnostics(path: Path) -> dict[str, str]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def _column(rows: list[list[str]], index: int) -> npt.NDArray[np.int64]:

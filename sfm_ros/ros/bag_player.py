@@ -58,18 +58,29 @@ class BagPlayer:
         }
         self._images = {track.topic for track in bag.tracks if track.is_image}
         self._latched = {track.topic for track in bag.tracks if track.is_latched}
-        self._clock = node.create_publisher(Clock, "/clock", QoSProfile(depth=10)) if clock else None
+        self._clock = (
+            node.create_publisher(Clock, "/clock", QoSProfile(depth=10)) if clock else None
+        )
         self.published = 0
 
-    def wait_for_subscribers(self, count: int, timeout_s: float) -> None:
+    def wait_for_subscribers(self, count: int, timeout_s: float, on_images: int = 1) -> None:
         """Wait until so many of the topics have a subscriber.
+
+        Args:
+            count: topics that must have one.
+            timeout_s: how long to wait.
+            on_images: subscribers a topic of images needs in order to count.
 
         Raises:
             SourceError: they do not in time; says which topics nobody listens to.
         """
         deadline = time.monotonic() + timeout_s
         while self._node.context.ok():
-            alone = [t for t, p in self._publishers.items() if not p.get_subscription_count()]
+            alone = [
+                topic
+                for topic, publisher in self._publishers.items()
+                if publisher.get_subscription_count() < (on_images if topic in self._images else 1)
+            ]
             if len(self._publishers) - len(alone) >= count:
                 return
             if time.monotonic() > deadline:
@@ -156,6 +167,13 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         metavar="N",
         help="begin when N of the topics have a subscriber",
     )
+    parser.add_argument(
+        "--image-subscribers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="with the above: an image topic counts when it has so many subscribers",
+    )
     parser.add_argument("--wait-timeout", type=float, default=30.0, metavar="S")
     options = parser.parse_args(arguments)
     if not 0 <= options.rate < float("inf"):
@@ -167,7 +185,9 @@ def _run(options: argparse.Namespace, node: Node) -> None:
     logger = node.get_logger()
     with OpenBag(options.bag, options.topics, logger.info) as bag:
         player = BagPlayer(node, bag, options.rate, options.clock, options.best_effort)
-        player.wait_for_subscribers(options.wait_for_subscribers, options.wait_timeout)
+        player.wait_for_subscribers(
+            options.wait_for_subscribers, options.wait_timeout, options.image_subscribers
+        )
         _sleep(node, options.start_delay)
         topics = ", ".join(f"{track.topic} ({track.count})" for track in bag.tracks)
         logger.info(f"playing {options.bag}: {topics}")

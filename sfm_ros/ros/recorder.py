@@ -31,6 +31,7 @@ from sfm_ros.image_codec import decode_compressed, decode_raw
 from sfm_ros.ros.conversions import stamp_to_ns
 
 _EVERYTHING = QoSProfile(history=HistoryPolicy.KEEP_ALL)
+_LOOK_S = 0.05
 
 
 def stamp_of_serialized(message: bytes) -> int:
@@ -44,7 +45,7 @@ def stamp_of_serialized(message: bytes) -> int:
 
 
 class Recorder(Node):
-    """Subscribes to the image topic and to the node's odometry and depth.
+    """Subscribes to the node's odometry and depth and, once the node is there, to the images.
 
     Args:
         writer: where what is heard goes.
@@ -61,11 +62,19 @@ class Recorder(Node):
         self._wanted: set[int] = set()
         self._K: FloatArray | None = None
         self._before_calibration: list[Image] = []
-        self.create_subscription(self._kind, "image", self._on_image, _EVERYTHING, raw=True)
         self.create_subscription(Odometry, "odometry", self._on_odometry, _EVERYTHING)
         self.create_subscription(Image, "depth", self._on_depth, _EVERYTHING)
         self.create_subscription(CameraInfo, "depth/camera_info", self._on_info, _EVERYTHING)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
+
+        self._starting = self.create_timer(_LOOK_S, self._hear_images_once_the_node_is_there)
+
+    def _hear_images_once_the_node_is_there(self) -> None:
+        """Subscribe to the images last: a player that waits for this loses no odometry."""
+        topics = [self.resolve_topic_name(name) for name in ("odometry", "depth")]
+        if all(self.count_publishers(topic) for topic in topics):
+            self._starting.cancel()
+            self.create_subscription(self._kind, "image", self._on_image, _EVERYTHING, raw=True)
 
     def _on_image(self, message: bytes) -> None:
         now = time.monotonic_ns()

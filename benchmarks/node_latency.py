@@ -1,0 +1,109 @@
+"""What the node costs beside its networks: from an image's callback to the last message published.
+
+    python benchmarks/node_latency.py [--model DIR] [--size 1242x375] [--frames 150] [--rate 1]
+
+Plays 10 Hz bgr8 images of KITTI's size through the node over the middleware (three processes, as
+in the demo) and prints the node's own figures: the whole way, the engine's part, and the rest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from sfm_ros.datatypes import CameraIntrinsics, Frame
+from sfm_ros.engines.factory import resolve_bundle
+from sfm_ros.errors import SfmRosError
+from sfm_ros.evaluation.bag_writer import CAMERA_INFO_TOPIC, IMAGE_TOPIC, write_bag
+from sfm_ros.evaluation.machine import machine_facts, package_versions
+from sfm_ros.evaluation.runner import RunPlan, run_over_middleware
+from sfm_ros.model_spec import ModelSpec
+from sfm_ros.sources.base import SourceItem
+
+_PERIOD_NS = 100_000_000
+
+
+class SlidingTexture:
+    """Smooth noise that moves by two pixels a frame: any picture will do for a latency."""
+
+    name = "sliding texture"
+
+    def __init__(self, width: int, height: int, frames: int) -> None:
+        self._frames = frames
+        noise = np.random.default_rng(0).integers(0, 256, (height // 8, width // 4, 3), np.uint8)
+        self._wide = cv2.resize(noise, (2 * width, height), interpolation=cv2.INTER_CUBIC)
+        self._camera = CameraIntrinsics(
+            width=width, height=height, fx=0.58 * width, fy=0.58 * width,
+            cx=(width - 1) / 2, cy=(height - 1) / 2,
+        )  # fmt: skip
+
+    def __len__(self) -> int:
+        return self._frames
+
+    def __iter__(self) -> Iterator[SourceItem]:
+        width = self._camera.width
+        for index in range(self._frames):
+            left = 2 * index % width
+            rgb = np.ascontiguousarray(self._wide[:, left : left + width])
+            stamp_ns = (index + 1) * _PERIOD_NS
+            yield SourceItem(frame=Frame(stamp_ns=stamp_ns, rgb=rgb, intrinsics=self._camera))
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", default="default", help="model bundle: folder or name")
+    parser.add_argument("--size", default="1242x375", help="size of the images")
+    parser.add_argument("--frames", type=int, default=150)
+    parser.add_argument("--rate", type=float, default=1.0, help="1 is 10 Hz")
+    options = parser.parse_args()
+    width, height = (int(number) for number in options.size.split("x"))
+    try:
+        bundle = resolve_bundle(options.model).resolve()
+        spec = ModelSpec.load(bundle)
+        with tempfile.TemporaryDirectory(prefix="sfm_benchmark_") as folder:
+            work = Path(folder)
+            source = SlidingTexture(width, height, options.frames)
+            write_bag(source, work / "bag", work / "truth")
+            plan = RunPlan(
+                bag=work / "bag",
+                image_topic=IMAGE_TOPIC,
+                camera_info_topic=CAMERA_INFO_TOPIC,
+                frames=options.frames,
+                frames_to_start=spec.sequence_length - 1,
+                rate=options.rate,
+                model=str(bundle),
+                keep_every=options.frames,
+            )
+            figures = run_over_middleware(plan, work).diagnostics
+    except SfmRosError as error:
+        print(f"ERROR: {error}", file=sys.stderr)
+        return 1
+    report(figures, spec, options.size)
+    return 0
+
+
+def report(figures: dict[str, str], spec: ModelSpec, size: str) -> None:
+    """Print the machine, the node's figures and their ratio."""
+    print(", ".join(f"{key} {value}" for key, value in machine_facts().items()))
+    print(", ".join(f"{key} {value}" for key, value in package_versions().items()))
+    print(f"{size} bgr8 at the input, model {spec.name} at {spec.width}x{spec.height}")
+    print(f"{'ms a frame':24}{'p50':>8}{'p99':>8}")
+    labels = {"total": "callback to last publish", "engine": "engine", "outside_engine": "outside"}
+    for stage, label in labels.items():
+        values = (float(figures[f"latency_{stage}_p{p}_ms"]) for p in (50, 99))
+        print(f"{label:24}" + "".join(f"{value:8.2f}" for value in values))
+    outside, engine = (float(figures[f"latency_{s}_p50_ms"]) for s in ("outside_engine", "engine"))
+    print(f"outside / engine = {outside / engine:.2f}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,41 @@
+"""What a figure was measured on: a number without its machine says nothing."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib import metadata
+
+_PACKAGES = ("sfm_ros", "numpy", "opencv-python-headless", "onnxruntime", "rclpy", "rosbags")
+
+
+def machine_facts() -> dict[str, str | int]:
+    """Processor, cores this process may use, system and Python."""
+    return {
+        "cpu": _cpu_name(),
+        "cores": len(os.sched_getaffinity(0)),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+    }
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of the packages that decide about the figures, of those that are installed."""
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _cpu_name() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.split(":", 1)[1].strip()
+    except OSError:
+        pass  # another system: its own word for it follows
+    return platform.processor() or "unknown"
