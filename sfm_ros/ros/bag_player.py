@@ -139,7 +139,7 @@ class BagPlayer:
             self._clock.publish(Clock(clock=stamp_from_ns(time_ns)))
 
     def _acknowledged(self, publisher: Any) -> None:
-        """Wait until every reliable subscriber has what was sent, so that leaving loses nothing."""
+        """Wait until every reliable subscriber has what was sent: leaving then loses nothing."""
         if self._node.context.ok() and publisher.get_subscription_count():
             publisher.wait_for_all_acked(Duration(seconds=_ACKNOWLEDGE_S))
 

@@ -17,8 +17,8 @@ from sfm_ros.errors import SourceError
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 _DEPTH = 10
-# Fast DDS asks for acknowledgements every 3 s, but with each message where the history is full, and
-# one of a single message always is.
+# Fast DDS asks for acknowledgements every 3 s, but with each message where the history is full,
+# and one of a single message always is.
 _LOCKSTEP_DEPTH = 1
 _LATCHED_DEPTH = 100
 

@@ -8,7 +8,7 @@ from pathlib import Path
 PROFILE = Path(__file__).with_name("fastdds_large_images.xml")
 
 VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
-"""Up to Jazzy only the first is read, from Kilted on the second. Other middlewares read neither."""
+"""Up to Jazzy the first is read, from Kilted on the second; other middlewares read neither."""
 
 
 def use_large_image_profile() -> None:

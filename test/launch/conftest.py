@@ -91,9 +91,7 @@ def installed() -> dict[str, str]:
 
 
 @pytest.fixture
-def launch(
-    monkeypatch: pytest.MonkeyPatch, installed: dict[str, str]
-) -> Callable[..., Launched]:
+def launch(monkeypatch: pytest.MonkeyPatch, installed: dict[str, str]) -> Callable[..., Launched]:
     """Runs a launch file with some arguments."""
 
     def share(package: str) -> str:

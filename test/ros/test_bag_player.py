@@ -22,7 +22,8 @@ from nav_msgs.msg import Odometry
 from rclpy.qos import HistoryPolicy, QoSProfile
 from rclpy.serialization import serialize_message
 from rosbags.rosbag1 import Writer as Writer1
-from rosbags.rosbag2 import StoragePlugin, Writer as Writer2
+from rosbags.rosbag2 import StoragePlugin
+from rosbags.rosbag2 import Writer as Writer2
 from rosbags.typesys import Stores, get_typestore
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image
@@ -105,7 +106,9 @@ def test_clock_runs_with_the_bag(
     bags: dict[str, Path], probe: Probe, start: Callable[[list[str]], Program]
 ) -> None:
     clocks = probe.listen("/clock", Clock)
-    program = start([*PLAYER, str(bags["mcap"]), "--rate", "10", "--clock", "--start-delay", "0.3"])
+    program = start(
+        [*PLAYER, str(bags["mcap"]), "--rate", "10", "--clock", "--start-delay", "0.3"]
+    )
     assert program.end() == 0, program.said
     wait_until(lambda: clocks and stamp_to_ns(clocks[-1].clock) == stamps()[-1], "the last tick")
     times = [stamp_to_ns(message.clock) for message in clocks]
@@ -122,9 +125,7 @@ def test_node_in_evaluation_mode_loses_no_frame_of_a_bag_played_as_fast_as_it_go
     parameters = ros_arguments(node__delivery="every", node__mounting_wait_s=0.0)
     start([*FAKE_NODE, "{}", *parameters, *remap])
     wait_until(lambda: diagnostics, "the node")
-    program = start(
-        [*PLAYER, str(bags["sqlite3"]), "--rate", "0", "--wait-for-subscribers", "2"]
-    )
+    program = start([*PLAYER, str(bags["sqlite3"]), "--rate", "0", "--wait-for-subscribers", "2"])
     assert program.end() == 0, program.said
 
     def counts() -> dict[str, str]:

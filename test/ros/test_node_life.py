@@ -134,7 +134,10 @@ def test_a_wrong_model_is_refused_before_anything_is_subscribed(
 @pytest.mark.parametrize(
     ("parameters", "expected"),
     [
-        ({"node__odom_fram": "map"}, "unknown parameter 'node.odom_fram'; known are: .*odom_frame"),
+        (
+            {"node__odom_fram": "map"},
+            "unknown parameter 'node.odom_fram'; known are: .*odom_frame",
+        ),
         ({"model__threads": 0}, "model.threads"),
         ({"node__delivery": "sometimes"}, "'sometimes', expected one of: newest, every"),
         ({"health__max_speed": "fast"}, "'health.max_speed' is 'fast' .*expected float"),
