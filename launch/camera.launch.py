@@ -6,11 +6,10 @@ The newest image is processed; older ones that wait are dropped. Arguments: ``--
 """
 
 from ament_index_python.packages import get_package_share_directory
+from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
-
-from launch import LaunchDescription
 
 ARGUMENTS = {
     "image_topic": ("/camera/image_raw", "topic of the images"),

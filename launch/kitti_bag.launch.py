@@ -6,11 +6,11 @@ Each frame is processed, in order; the node stays when the bag is over. Argument
 """
 
 from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
+from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-from launch import LaunchDescription
 from sfm_ros.ros.dds_profile import PROFILE, VARIABLES
 
 ARGUMENTS = {
