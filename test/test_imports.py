@@ -21,7 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     tuple(
         f"sfm_ros.{name}" for name in "model_spec trajectory config health calibration_io".split()
     ),
-    tuple(f"sfm_ros.{name}" for name in "image_codec preprocess window refine scale".split()),
+    tuple(f"sfm_ros.{name}" for name in "image_codec preprocess window pose refine scale".split()),
     ("sfm_ros.engines", "sfm_ros.engines.*"),
     ("sfm_ros.odometry",),
     ("sfm_ros.sources", "sfm_ros.sources.*", "sfm_ros.evaluation", "sfm_ros.evaluation.*"),
