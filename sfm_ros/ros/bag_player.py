@@ -21,7 +21,7 @@ from rclpy.utilities import remove_ros_args
 from rosgraph_msgs.msg import Clock
 
 from sfm_ros.errors import SfmRosError, SourceError
-from sfm_ros.ros.bag_tracks import OpenBag
+from sfm_ros.ros.bag_tracks import PlayableBag
 from sfm_ros.ros.conversions import stamp_from_ns
 from sfm_ros.ros.dds_profile import use_large_image_profile
 
@@ -44,7 +44,7 @@ class BagPlayer:
     def __init__(
         self,
         node: Node,
-        bag: OpenBag,
+        bag: PlayableBag,
         rate: float = 1.0,
         clock: bool = False,
         best_effort: bool = False,
@@ -107,7 +107,8 @@ class BagPlayer:
             if self._rate == 0 and topic not in self._latched:
                 self._acknowledged(self._publishers[topic])
             self._tick(time_ns)
-        for publisher in self._publishers.values():
+        clocks = [] if self._clock is None else [self._clock]
+        for publisher in [*self._publishers.values(), *clocks]:
             self._acknowledged(publisher)
 
     def _paced(self) -> Iterator[tuple[str, int, bytes]]:
@@ -183,19 +184,17 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
 
 def _run(options: argparse.Namespace, node: Node) -> None:
     logger = node.get_logger()
-    with OpenBag(options.bag, options.topics, logger.info) as bag:
-        player = BagPlayer(node, bag, options.rate, options.clock, options.best_effort)
-        player.wait_for_subscribers(
-            options.wait_for_subscribers, options.wait_timeout, options.image_subscribers
-        )
-        _sleep(node, options.start_delay)
-        topics = ", ".join(f"{track.topic} ({track.count})" for track in bag.tracks)
-        logger.info(f"playing {options.bag}: {topics}")
-        started = time.monotonic()
+    bag = PlayableBag(options.bag, options.topics, logger.info)
+    player = BagPlayer(node, bag, options.rate, options.clock, options.best_effort)
+    player.wait_for_subscribers(options.wait_for_subscribers, options.wait_timeout)
+    _sleep(node, options.start_delay)
+    topics = ", ".join(f"{track.topic} ({track.count})" for track in bag.tracks)
+    logger.info(f"playing {options.bag}: {topics}")
+    started = time.monotonic()
+    player.play(options.max_images)
+    while options.loop and node.context.ok():
         player.play(options.max_images)
-        while options.loop and node.context.ok():
-            player.play(options.max_images)
-        logger.info(f"played {player.published} messages in {time.monotonic() - started:.2f} s")
+    logger.info(f"played {player.published} messages in {time.monotonic() - started:.2f} s")
 
 
 def _sleep(node: Node, seconds: float) -> None:

@@ -6,14 +6,13 @@ import importlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
 
 from sfm_ros.errors import SourceError
+from sfm_ros.sources.bag_file import BagFile
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 _DEPTH = 10
@@ -59,11 +58,11 @@ class Track:
         return QoSProfile(depth=_LOCKSTEP_DEPTH if lockstep else _DEPTH, reliability=policy)
 
 
-class OpenBag:
-    """A bag opened for playing; a context manager.
+class PlayableBag:
+    """The part of a bag that can be published here.
 
     Args:
-        path: a ROS 1 ``.bag`` file, a ROS 2 bag folder, or one of its ``.db3`` or ``.mcap`` files.
+        path: any bag :class:`sfm_ros.sources.bag_file.BagFile` opens.
         topics: only these; all where empty.
         say: logs one line.
 
@@ -74,92 +73,52 @@ class OpenBag:
     def __init__(
         self, path: Path, topics: Sequence[str] = (), say: Callable[[str], object] = print
     ) -> None:
-        self.path = Path(path)
-        self._say = say
+        self._file = BagFile(path)
         self._store = get_typestore(Stores.ROS2_JAZZY)
-        if not self.path.exists():
-            raise SourceError(f"there is no bag at {self.path}")
-        self._reader = self._open()
-        try:
-            self._refuse_missing(topics)
-            self.tracks = list(self._find_tracks(topics))
-            if not self.tracks:
-                raise SourceError(f"{self.path} holds nothing that can be published here")
-        except SourceError:
-            self._reader.close()
-            raise
-
-    def __enter__(self) -> OpenBag:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._reader.close()
-
-    def _open(self) -> AnyReader:
-        try:
-            reader = AnyReader([self.path], default_typestore=self._store)
-            reader.open()
-        except Exception as error:  # a damaged bag fails in rosbags, sqlite, mcap, yaml or struct
+        if not self._file.topics:
+            raise SourceError(f"the bag {path} is empty: it holds no messages")
+        for topic in topics:
+            if topic not in self._file.topics:
+                raise SourceError(f"the bag {path} has no topic {topic}; it has:{self._listing()}")
+        self.tracks = list(self._find_tracks(topics, say))
+        if not self.tracks:
             raise SourceError(
-                f"cannot read the bag {self.path}: {error or type(error).__name__}; expected a "
-                "ROS 1 .bag file or a ROS 2 bag folder (sqlite3 or mcap)"
-            ) from error
-        if reader.message_count == 0:
-            reader.close()
-            raise SourceError(f"the bag {self.path} is empty: it holds no messages")
-        return reader
-
-    def _refuse_missing(self, topics: Sequence[str]) -> None:
-        missing = [topic for topic in topics if topic not in self._reader.topics]
-        if missing:
-            found = "".join(
-                f"\n  {name}  [{info.msgtype}, {info.msgcount} messages]"
-                for name, info in sorted(self._reader.topics.items())
+                f"nothing in the bag {path} can be published here, no message type in it is "
+                f"installed; it has:{self._listing()}"
             )
-            raise SourceError(f"the bag {self.path} has no topic {missing[0]}; it has:{found}")
 
-    def _find_tracks(self, topics: Sequence[str]) -> Iterator[Track]:
-        for topic, info in sorted(self._reader.topics.items()):
-            if (topics and topic not in topics) or info.msgcount == 0:
+    def _listing(self) -> str:
+        rows = sorted(self._file.topics.items())
+        return "".join(f"\n  {name}  [{kind}, {count} messages]" for name, (kind, count) in rows)
+
+    def _find_tracks(self, topics: Sequence[str], say: Callable[[str], object]) -> Iterator[Track]:
+        latched = {c.topic for c in self._file.connections if _is_latched(c.ext)}
+        for topic, (kind, count) in sorted(self._file.topics.items()):
+            if topics and topic not in topics:
                 continue
-            message_class = _message_class(info.msgtype or "")
+            message_class = _message_class(kind)
             if message_class is None:
-                self._say(f"skipping {topic}: the type {info.msgtype} is not installed")
+                say(f"skipping {topic}: the type {kind} is not installed")
                 continue
             yield Track(
                 topic=topic,
-                type_name=info.msgtype or "",
+                type_name=kind,
                 message_class=message_class,
-                is_latched=any(_is_latched(c.ext) for c in info.connections),
-                count=info.msgcount,
+                is_latched=topic in latched,
+                count=count,
             )
 
     def messages(self) -> Iterator[tuple[str, int, bytes]]:
-        """(topic, time of recording in ns, serialized message) in order of time.
+        """(topic, time of recording in ns, message in CDR) in order of time.
 
         Raises:
-            SourceError: the bag is damaged further on; names how far it could be read.
+            SourceError: the bag is damaged further on.
         """
-        wanted = {track.topic for track in self.tracks}
-        connections = [c for c in self._reader.connections if c.topic in wanted]
-        done = 0
-        try:
-            for connection, time_ns, raw in self._reader.messages(connections):
-                if not self._reader.is2:
-                    raw = bytes(self._store.ros1_to_cdr(raw, connection.msgtype))
-                yield connection.topic, time_ns, bytes(raw)
-                done += 1
-        except GeneratorExit:
-            raise
-        except Exception as error:
-            raise SourceError(
-                f"the bag {self.path} is damaged after {done} messages: {error}"
-            ) from error
+        wanted = [track.topic for track in self.tracks]
+        for connection, time_ns, raw in self._file.serialized(wanted):
+            is_ros1 = self._file.is_ros1
+            cdr = self._store.ros1_to_cdr(raw, connection.msgtype) if is_ros1 else raw
+            yield connection.topic, time_ns, bytes(cdr)
 
 
 def _message_class(type_name: str) -> type | None:

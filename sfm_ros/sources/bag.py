@@ -14,8 +14,8 @@ from sfm_ros.datatypes import OPTICAL_FRAME, CameraIntrinsics, FloatArray, Frame
 from sfm_ros.errors import CalibrationError, ImageError, SourceError
 from sfm_ros.geometry import body_to_optical, make_transform, matrix_from_quat_xyzw
 from sfm_ros.image_codec import decode_compressed, decode_raw
-from sfm_ros.sources._bag_file import BagFile, Record
 from sfm_ros.sources._truth import poses_at
+from sfm_ros.sources.bag_file import BagFile, Record
 from sfm_ros.sources.base import SourceItem
 from sfm_ros.sources.folder import intrinsics_for
 from sfm_ros.trajectory import Trajectory

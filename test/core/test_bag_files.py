@@ -8,7 +8,7 @@ from rosbags import rosbag2
 
 from sfm_ros.datatypes import CameraIntrinsics
 from sfm_ros.errors import CalibrationError, SfmRosError, SourceError
-from sfm_ros.sources._bag_file import BagFile
+from sfm_ros.sources.bag_file import BagFile
 from sfm_ros.sources.bag import BagSource
 
 CAMERA = CameraIntrinsics(width=8, height=6, fx=10, fy=11, cx=3.5, cy=2.5)

@@ -36,6 +36,8 @@ class BagFile:
     """A bag on disk; every use opens and closes it anew, so that it can be read repeatedly.
 
     Attributes:
+        is_ros1: whether its messages are serialized as in ROS 1, else as CDR.
+        connections: what was recorded, by whom and how, as rosbags lists it.
         topics: topic -> (message type, how many messages), of topics with messages.
         all_topics: the same with the topics that have none.
     """
@@ -48,11 +50,13 @@ class BagFile:
         """
         self._path = Path(path)
         self._parts = _parts(self._path)
-        self._is_ros1 = self._parts[0].suffix == ".bag"
-        self._store = get_typestore(Stores.ROS1_NOETIC if self._is_ros1 else Stores.ROS2_JAZZY)
+        self.is_ros1 = self._parts[0].suffix == ".bag"
+        self._store = get_typestore(Stores.ROS1_NOETIC if self.is_ros1 else Stores.ROS2_JAZZY)
+        self.connections: list[Connection] = []
         self.all_topics: dict[str, tuple[str, int]] = {}
         with ExitStack() as stack:
             for reader in self._open(stack):
+                self.connections += reader.connections
                 for connection in reader.connections:
                     count = self.all_topics.get(connection.topic, ("", 0))[1]
                     total = count + connection.msgcount
@@ -65,12 +69,32 @@ class BagFile:
         Raises:
             SourceError: the bag is damaged, or a message is not of its type.
         """
+        decode = self._store.deserialize_ros1 if self.is_ros1 else self._store.deserialize_cdr
+        for connection, log_ns, data in self.serialized(topics):
+            try:
+                message = decode(data, connection.msgtype)
+            except Exception as error:  # as in _open
+                raise self._damaged(error) from error
+            yield Record(connection.topic, log_ns, message)
+
+    def serialized(self, topics: Sequence[str]) -> Iterator[tuple[Connection, int, bytes]]:
+        """The same without decoding: connection, time of recording, bytes.
+
+        Raises:
+            SourceError: the bag is damaged.
+        """
         with ExitStack() as stack:
             merged = heapq.merge(
                 *(self._messages(reader, topics) for reader in self._open(stack)),
                 key=lambda entry: entry[1],
             )
-            while (entry := self._next(merged)) is not None:
+            while True:
+                try:
+                    entry = next(merged, None)
+                except Exception as error:  # as in _open
+                    raise self._damaged(error) from error
+                if entry is None:
+                    return
                 yield entry
 
     def first(self, topic: str) -> Record:
@@ -86,7 +110,7 @@ class BagFile:
         )
 
     def _open(self, stack: ExitStack) -> list[Any]:
-        module = rosbag1 if self._is_ros1 else rosbag2
+        module = rosbag1 if self.is_ros1 else rosbag2
         try:
             return [stack.enter_context(module.Reader(part)) for part in self._parts]
         # A damaged file raises whatever its storage stumbles over: SQLite, struct, zlib, YAML.
@@ -103,19 +127,11 @@ class BagFile:
         # Without connections a reader would give all messages.
         return reader.messages(connections) if connections else iter(())
 
-    def _next(self, merged: Iterator[tuple[Connection, int, bytes]]) -> Record | None:
-        decode = self._store.deserialize_ros1 if self._is_ros1 else self._store.deserialize_cdr
-        try:
-            entry = next(merged, None)
-            if entry is None:
-                return None
-            connection, log_ns, data = entry
-            return Record(connection.topic, log_ns, decode(data, connection.msgtype))
-        except Exception as error:  # as in _open
-            raise SourceError(
-                f"cannot read on in the bag {self._path}: {error or type(error).__name__}; it is "
-                "damaged or incomplete"
-            ) from error
+    def _damaged(self, error: Exception) -> SourceError:
+        return SourceError(
+            f"cannot read on in the bag {self._path}: {error or type(error).__name__}; it is "
+            "damaged or incomplete"
+        )
 
 
 def _parts(path: Path) -> list[Path]:
