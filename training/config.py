@@ -65,7 +65,9 @@ class DataConfig:
     prepared: tuple[str, ...] = ()
     """Folders written by prepare.py."""
     repeat: tuple[float, ...] = ()
-    """Share of each set in a batch, in the order of ``prepared``; empty: by number of windows."""
+    """Share of each set in a batch, in the order of ``prepared``; empty: by number of windows.
+
+    A set with share 0 is never trained on: all of it is held out, for validation."""
     flip_probability: float = 0.5
     reverse_probability: float = 0.0
     """Play a window backwards, so that the pose net sees a car that reverses."""
@@ -311,6 +313,13 @@ def _check_together(config: TrainConfig) -> None:
         )
     if shares and (min(shares) < 0 or sum(shares) <= 0):
         raise ConfigError(f"'data.repeat' is {list(shares)}, expected shares >= 0, not all zero")
+    if config.optim.precision == "bf16" and max(config.width, config.height) <= 64:
+        # torch's CPU kernel leaves the weight gradient of a bfloat16 convolution over one pixel
+        # uninitialised, and the pose network comes down to one pixel.
+        raise ConfigError(
+            f"'optim.precision' bf16 needs a picture wider or higher than 64 pixels, not "
+            f"{config.width}x{config.height}; use fp32"
+        )
     if config.data.reverse_probability > 0 and config.network.sequence_length % 2 == 0:
         raise ConfigError(
             "'data.reverse_probability' needs an odd 'network.sequence_length' (the target of a "

@@ -36,7 +36,8 @@ from sfm_ros.errors import SfmRosError, SourceError
 from sfm_ros.preprocess import ImagePreparer, needs_undistortion, undistort_map
 from sfm_ros.sources.base import Source, SourceItem
 from training.data.prepare_sources import Job, add_commands
-from training.data.sequence import PreparedFrame, PreparedSet, PreparedWriter
+from training.data.sequence import PreparedFrame, PreparedSet
+from training.data.writer import PreparedWriter
 
 STATIC_CHANGE = 2.0
 """Mean grey difference (of 255) of two frames below which the camera is said to stand still."""

@@ -42,6 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SfmRosError as error:
         print(f"train: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("stopped before the first step; nothing was saved", file=sys.stderr)
+        return INTERRUPTED
     print(
         f"{'finished' if done else 'stopped'} at step {trainer.step_count}: {options.out / LAST}"
     )

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.data.sequence import PreparedFrame, PreparedSet, PreparedWriter
+from training.data.sequence import PreparedFrame, PreparedSet
+from training.data.writer import PreparedWriter
 
 NORMAL = np.array([0.3, 0.1, 1.0])
 DISTANCE = 6.0

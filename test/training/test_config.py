@@ -45,6 +45,10 @@ def test_overrides_go_over_the_file(tmp_path: Path) -> None:
         ({"optim": 3}, ["optim", "section"]),
         ({"network": {"depth": "resnet"}}, ["network.depth", "dispnet, lite"]),
         ({"network": {"pretrained": 1}}, ["network.pretrained", "bool"]),
+        (
+            {"width": 64, "height": 64, "optim": {"precision": "bf16"}},
+            ["optim.precision", "64x64"],
+        ),
         ({"data": {"prepared": "folder"}}, ["data.prepared", "list"]),
         ({"data": {"prepared": ["a"], "repeat": [1, 2]}}, ["data.repeat", "2 shares for 1"]),
         (

@@ -25,7 +25,8 @@ from training.data.augment import (
     to_grey,
 )
 from training.data.batcher import CYCLE, Batcher
-from training.data.sequence import PreparedFrame, PreparedSet, PreparedWriter
+from training.data.sequence import PreparedFrame, PreparedSet
+from training.data.writer import PreparedWriter
 from training.geometry.warp import warp
 
 Frames = Callable[..., Iterator[PreparedFrame]]
@@ -228,6 +229,14 @@ def test_held_out_frames_are_never_trained_on(wall_set: PreparedSet) -> None:
     assert trained == {*range(0, 32), *range(40, 72)}
     assert held_out == {*range(32, 40), *range(72, 80)}
     assert len(batcher.validation_windows(4)) == 4
+
+
+def test_a_set_without_a_share_is_for_validation_alone(wall_set: PreparedSet) -> None:
+    batcher = Batcher([wall_set, wall_set], make_config(prepared=["a", "b"], repeat=[1, 0]))
+    trained = [w for step in range(50) for w in batcher.training_windows(step)]
+    assert {w.set_index for w in trained} == {0}
+    held_out = batcher.validation_windows(1000)
+    assert sum(w.set_index == 1 for w in held_out) == 2 * (40 - 2)
 
 
 def test_sets_have_their_share_of_every_batch(

@@ -33,7 +33,8 @@ from training.checkpoint import (
 from training.config import OptimConfig, load_config, to_dict
 from training.data.batcher import Batcher
 from training.data.prefetch import BatchStream
-from training.data.sequence import PreparedSet
+from training.data.sequence import PreparedFrame, PreparedSet
+from training.data.writer import PreparedWriter
 from training.losses.objective import Objective
 from training.run_log import HISTORY, RunLog, colour_depth, read_history
 from training.schedule import rate_factor
@@ -185,6 +186,20 @@ def test_a_run_leaves_what_there_is_to_look_at(recipe: Path, tmp_path: Path) -> 
     picture = tmp_path / "curve.png"
     assert plot.main([str(out), "--out", str(picture)]) == 0
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_networks_may_run_in_half_precision(
+    recipe: Path, tmp_path: Path, wall_frames: Callable[..., Iterator[PreparedFrame]]
+) -> None:
+    writer = PreparedWriter(tmp_path / "wide", 128, 64)
+    writer.add("ride", wall_frames(8, 128, 64), "")
+    writer.finish()
+    wide = ("--set", f"data.prepared=[{tmp_path / 'wide'}]", "--set", "width=128")
+    for name in ("fp32", "bf16"):
+        changes = (*wide, "--set", "optim.steps=1", "--set", f"optim.precision={name}")
+        assert train.main(arguments(recipe, tmp_path / name, *changes)) == 0
+    full, half = (losses(tmp_path / name)[1] for name in ("fp32", "bf16"))
+    assert half == pytest.approx(full, rel=0.1) and half != full
 
 
 def test_a_finished_run_is_not_overwritten(

@@ -41,7 +41,8 @@ class Window:
 class Batcher:
     """Cuts prepared sets into windows and makes batches of them.
 
-    The last ``validation_share`` of each sequence is kept out of the training part.
+    The last ``validation_share`` of each sequence is kept out of the training part; a set whose
+    share of the batches is zero is held out as a whole.
     """
 
     def __init__(self, sets: Sequence[PreparedSet], config: TrainConfig) -> None:
@@ -134,9 +135,13 @@ class Batcher:
         return np.linalg.inv(T_world[source_indices(self._length)]) @ T_world_target
 
     def _windows(self, set_index: int, training: bool) -> list[Window]:
+        shares = self._config.data.repeat
+        held_out_share = self._config.data.validation_share
+        if shares and shares[set_index] == 0:
+            held_out_share = 1.0
         windows = []
         for number, record in enumerate(self._sets[set_index].sequences):
-            held_out = round(record.count * self._config.data.validation_share)
+            held_out = round(record.count * held_out_share)
             if held_out < self._length:
                 held_out = 0
             split = record.count - held_out

@@ -10,11 +10,9 @@ A folder without ``index.json`` is unfinished; ``index.partial.json`` then lists
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,8 +22,6 @@ from sfm_ros.errors import SourceError
 
 FORMAT = "sfm_ros.prepared/1"
 INDEX, PARTIAL, FRAMES, DEPTH = "index.json", "index.partial.json", "frames.u8", "depth.f16"
-MAX_DEPTH_M = 65_000.0
-"""Just below what a float16 can hold."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -133,7 +129,7 @@ class PreparedSet:
         folder = Path(path)
         if not (folder / INDEX).is_file():
             raise SourceError(_why_no_index(folder))
-        width, height, sequences = _read_index(folder / INDEX)
+        width, height, sequences = read_index(folder / INDEX)
         count = sum(s.count for s in sequences)
         _check_layout(folder, sequences)
         shape = (count, height, width)
@@ -151,180 +147,6 @@ class PreparedSet:
         )
 
 
-class PreparedWriter:
-    """Writes a set, one source after the other; what is complete survives a kill at any moment.
-
-    Opening a folder that holds a finished or unfinished set of the same size goes on with it.
-    """
-
-    def __init__(self, path: str | Path, width: int, height: int) -> None:
-        self.path = Path(path)
-        self._width, self._height = width, height
-        self.path.mkdir(parents=True, exist_ok=True)
-        self._records = self._recorded()
-
-    @property
-    def frame_count(self) -> int:
-        """Frames in complete sources."""
-        return sum(record.count for record in self._records)
-
-    def has(self, source: str) -> bool:
-        """Whether this source is already completely in the set."""
-        return self.provenance_of(source) is not None
-
-    def provenance_of(self, source: str) -> str | None:
-        """What was noted about a source that is completely in the set, else None."""
-        found = (record.provenance for record in self._records if record.source == source)
-        return next(found, None)
-
-    def add(
-        self,
-        source: str,
-        frames: Iterable[PreparedFrame],
-        provenance: str,
-        max_gap_ns: int = 1_000_000_000,
-    ) -> int:
-        """Write all frames of a source, cut where camera or time jumps; returns their number.
-
-        Raises:
-            SourceError: the source is empty, already here, or a frame has another size.
-        """
-        if self.has(source):
-            raise SourceError(f"'{source}' is already in {self.path}; give it another name")
-        if (self.path / INDEX).is_file():
-            os.replace(self.path / INDEX, self.path / PARTIAL)
-        cutter = _Cutter(source, provenance, self.frame_count, max_gap_ns)
-        with (
-            _open_at(self.path / FRAMES, self.frame_count * self._frame_size(3)) as rgb_file,
-            _open_at(self.path / DEPTH, self.frame_count * self._frame_size(2)) as depth_file,
-        ):
-            for frame in frames:
-                self._check_size(frame)
-                rgb_file.write(np.ascontiguousarray(frame.rgb).tobytes())
-                depth_file.write(self._depth_bytes(frame.depth_m))
-                cutter.take(frame)
-            for stream in (rgb_file, depth_file):
-                stream.flush()
-                os.fsync(stream.fileno())
-        if not cutter.frame_count:
-            raise SourceError(f"'{source}' holds no frames")
-        self._records.extend(cutter.records())
-        _write_json(self.path / PARTIAL, self._index())
-        return cutter.frame_count
-
-    def finish(self) -> PreparedSet:
-        """Declare the set complete and open it."""
-        if not self._records:
-            raise SourceError(f"nothing was written to {self.path}: no source has any frames")
-        for name, channels in ((FRAMES, 3), (DEPTH, 2)):
-            if (self.path / name).is_file():
-                os.truncate(self.path / name, self.frame_count * self._frame_size(channels))
-        if not any(record.has_depth for record in self._records):
-            (self.path / DEPTH).unlink(missing_ok=True)
-        _write_json(self.path / INDEX, self._index())
-        (self.path / PARTIAL).unlink(missing_ok=True)
-        return PreparedSet.open(self.path)
-
-    def _frame_size(self, bytes_per_pixel: int) -> int:
-        return self._width * self._height * bytes_per_pixel
-
-    def _recorded(self) -> list[SequenceRecord]:
-        for name in (INDEX, PARTIAL):
-            if (self.path / name).is_file():
-                width, height, sequences = _read_index(self.path / name)
-                if (width, height) != (self._width, self._height):
-                    raise SourceError(
-                        f"{self.path} holds frames of {width}x{height}, asked for "
-                        f"{self._width}x{self._height}; choose another folder or that size"
-                    )
-                return sequences
-        return []
-
-    def _check_size(self, frame: PreparedFrame) -> None:
-        expected = (self._height, self._width, 3)
-        if frame.rgb.shape != expected or frame.rgb.dtype != np.uint8:
-            raise SourceError(
-                f"a frame has shape {frame.rgb.shape} {frame.rgb.dtype}, the set {expected} uint8"
-            )
-        if frame.depth_m is not None and frame.depth_m.shape != expected[:2]:
-            raise SourceError(f"a depth map has shape {frame.depth_m.shape}, not {expected[:2]}")
-
-    def _depth_bytes(self, depth_m: DepthMap | None) -> bytes:
-        if depth_m is None:
-            return bytes(self._frame_size(2))
-        known = np.isfinite(depth_m) & (depth_m > 0)
-        clipped = np.minimum(np.where(known, depth_m, 0.0), MAX_DEPTH_M)
-        return clipped.astype(np.float16).tobytes()
-
-    def _index(self) -> dict[str, Any]:
-        return {
-            "format": FORMAT,
-            "width": self._width,
-            "height": self._height,
-            "sequences": [record.to_json() for record in self._records],
-        }
-
-
-class _Cutter:
-    """Groups the frames of one source into sequences without jumps."""
-
-    def __init__(self, source: str, provenance: str, start: int, max_gap_ns: int) -> None:
-        self._source, self._provenance, self._max_gap_ns = source, provenance, max_gap_ns
-        self._start = start
-        self._runs: list[list[tuple[tuple, int, FloatArray | None]]] = []
-        self.frame_count = 0
-
-    def take(self, frame: PreparedFrame) -> None:
-        """Append a frame to the current run, or begin another one."""
-        camera = (frame.K, frame.depth_m is not None, frame.T_world_camera is not None)
-        if not self._runs or not self._continues(camera, frame.stamp_ns):
-            self._runs.append([])
-        self._runs[-1].append((camera, frame.stamp_ns, frame.T_world_camera))
-        self.frame_count += 1
-
-    def _continues(self, camera: tuple, stamp_ns: int) -> bool:
-        previous_camera, previous_ns, _ = self._runs[-1][-1]
-        return camera == previous_camera and 0 < stamp_ns - previous_ns <= self._max_gap_ns
-
-    def records(self) -> list[SequenceRecord]:
-        """One record a run."""
-        result, start = [], self._start
-        for number, run in enumerate(self._runs):
-            K, has_depth, has_pose = run[0][0]
-            poses = np.array([pose for _, _, pose in run], dtype=np.float64) if has_pose else None
-            result.append(
-                SequenceRecord(
-                    name=self._source if len(self._runs) == 1 else f"{self._source}#{number}",
-                    source=self._source,
-                    start=start,
-                    count=len(run),
-                    K=K,
-                    stamps_ns=tuple(stamp_ns for _, stamp_ns, _ in run),
-                    has_depth=has_depth,
-                    poses=poses,
-                    provenance=self._provenance,
-                )
-            )
-            start += len(run)
-        return result
-
-
-def _open_at(path: Path, size: int) -> BinaryIO:
-    """The file, cut to what is complete (or filled with holes up to it), ready to append."""
-    path.touch()
-    os.truncate(path, size)
-    return path.open("ab")
-
-
-def _write_json(path: Path, values: dict[str, Any]) -> None:
-    beside = path.with_name(path.name + ".tmp")
-    with beside.open("w", encoding="utf-8") as stream:
-        json.dump(values, stream)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(beside, path)
-
-
 def _why_no_index(folder: Path) -> str:
     if not folder.is_dir():
         return f"there is no prepared set at {folder}; write it with training/prepare.py"
@@ -333,7 +155,8 @@ def _why_no_index(folder: Path) -> str:
     return f"{folder} is not a prepared set: it has no {INDEX}; write one with training/prepare.py"
 
 
-def _read_index(path: Path) -> tuple[int, int, list[SequenceRecord]]:
+def read_index(path: Path) -> tuple[int, int, list[SequenceRecord]]:
+    """Width, height and sequences of an index file, finished or not; SourceError if damaged."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         if values["format"] != FORMAT:
