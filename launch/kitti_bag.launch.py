@@ -78,7 +78,8 @@ def _start(context) -> list:
         arguments=[
             given["bag"],
             *("--rate", given["rate"]),
-            *("--wait-for-subscribers", "2"),
+            # The node's: image, camera_info and, on the bag's time, /clock.
+            *("--wait-for-subscribers", "3" if use_sim_time else "2"),
             *(["--clock"] if use_sim_time else []),
         ],
     )

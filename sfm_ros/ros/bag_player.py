@@ -55,6 +55,7 @@ class BagPlayer:
                 track.message_class, track.topic, track.qos(best_effort, lockstep=rate == 0)
             )
             for track in bag.tracks
+            if not (clock and track.topic == "/clock")  # one clock is enough
         }
         self._images = {track.topic for track in bag.tracks if track.is_image}
         self._latched = {track.topic for track in bag.tracks if track.is_latched}
@@ -64,7 +65,7 @@ class BagPlayer:
         self.published = 0
 
     def wait_for_subscribers(self, count: int, timeout_s: float, on_images: int = 1) -> None:
-        """Wait until so many of the topics have a subscriber.
+        """Wait until so many of the topics, /clock among them, have a subscriber.
 
         Args:
             count: topics that must have one.
@@ -75,18 +76,20 @@ class BagPlayer:
             SourceError: they do not in time; says which topics nobody listens to.
         """
         deadline = time.monotonic() + timeout_s
+        publishers = self._all_publishers()
         while self._node.context.ok():
             alone = [
                 topic
-                for topic, publisher in self._publishers.items()
+                for topic, publisher in publishers.items()
                 if publisher.get_subscription_count() < (on_images if topic in self._images else 1)
             ]
-            if len(self._publishers) - len(alone) >= count:
+            listened_to = len(publishers) - len(alone)
+            if listened_to >= count:
                 return
             if time.monotonic() > deadline:
                 raise SourceError(
-                    f"after {timeout_s:g} s {len(self._publishers) - len(alone)} topics have a "
-                    f"subscriber, expected {count}; nobody listens to {', '.join(alone)}"
+                    f"after {timeout_s:g} s {listened_to} topics have their subscribers, expected "
+                    f"{count}; too few listen to {', '.join(alone)}"
                 )
             time.sleep(_TICK_S)
 
@@ -98,6 +101,8 @@ class BagPlayer:
         """
         images = 0
         for topic, time_ns, raw in self._paced():
+            if topic not in self._publishers:
+                continue
             if topic in self._images:
                 if images == max_images:
                     break
@@ -107,9 +112,11 @@ class BagPlayer:
             if self._rate == 0 and topic not in self._latched:
                 self._acknowledged(self._publishers[topic])
             self._tick(time_ns)
-        clocks = [] if self._clock is None else [self._clock]
-        for publisher in [*self._publishers.values(), *clocks]:
+        for publisher in self._all_publishers().values():
             self._acknowledged(publisher)
+
+    def _all_publishers(self) -> dict[str, Any]:
+        return self._publishers | ({} if self._clock is None else {"/clock": self._clock})
 
     def _paced(self) -> Iterator[tuple[str, int, bytes]]:
         """The bag's messages, each at its time; ends when the node is told to stop."""
@@ -166,7 +173,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         type=int,
         default=0,
         metavar="N",
-        help="begin when N of the topics have a subscriber",
+        help="begin when N of the topics, /clock among them, have a subscriber",
     )
     parser.add_argument(
         "--image-subscribers",

@@ -68,7 +68,7 @@ def test_bag_launch_connects_player_and_node_and_loses_no_image(
     assert node.parameters[1]["use_sim_time"] is True
     options = bag_player._parse(player.arguments)
     assert (options.bag, options.rate, options.clock) == (Path("/data/drive"), 2.0, True)
-    assert options.wait_for_subscribers == 2
+    assert options.wait_for_subscribers == 3  # image, camera_info and /clock
     assert set(launched.environment) == set(VARIABLES)
     for path in launched.environment.values():
         assert ElementTree.parse(path).getroot().tag.endswith("dds")
