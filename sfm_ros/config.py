@@ -92,6 +92,33 @@ class HealthConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RefineConfig:
+    """Geometric correction of the predicted motion by tracked corners and predicted depth."""
+
+    enabled: bool = _option(True, "Correct the pose network's motion by tracked corners.")
+    max_corners: int = _option(
+        150, "Corners tracked from a frame to the one before.", minimum=10, maximum=2000
+    )
+    min_inliers: int = _option(
+        25, "With fewer corners that agree, the network's motion is kept.", minimum=6, maximum=2000
+    )
+    sigma_px: float = _option(
+        0.3, "Standard deviation of a tracked corner, pixels of the network input.", minimum=0.01
+    )
+    sigma_depth: float = _option(
+        0.2, "Standard deviation of the predicted depth, as a share of it.", minimum=0.0
+    )
+    prior_share: float = _option(
+        0.3,
+        "Standard deviation of the network's translation, as a share of its length.",
+        minimum=0.001,
+    )
+    max_correction_deg: float = _option(
+        10.0, "A correction that turns by more is not believed.", minimum=0.0, maximum=180.0
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class ScaleConfig:
     """What turns network units into published units."""
 
@@ -159,6 +186,7 @@ class SfmConfig:
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
     window: WindowConfig = field(default_factory=WindowConfig)
     health: HealthConfig = field(default_factory=HealthConfig)
+    refine: RefineConfig = field(default_factory=RefineConfig)
     scale: ScaleConfig = field(default_factory=ScaleConfig)
     noise: NoiseConfig = field(default_factory=NoiseConfig)
     node: NodeConfig = field(default_factory=NodeConfig)

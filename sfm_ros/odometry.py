@@ -1,8 +1,8 @@
 """The algorithm: one frame in, one estimate out.
 
 The networks are SfMLearner's pair (Zhou et al., CVPR 2017): depth from the newest frame, motion
-from the last N. The pose is the product of the increments,
-``T_odom_curr = T_odom_prev @ T_prev_curr``.
+from the last N; tracked corners correct the newest motion. The pose is the product of the
+increments, ``T_odom_curr = T_odom_prev @ T_prev_curr``.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from sfm_ros.engines.base import Engine
 from sfm_ros.health import judge_depth, judge_motion
 from sfm_ros.pose import PoseIntegrator
 from sfm_ros.preprocess import ImagePreparer
+from sfm_ros.refine import MotionRefiner
 from sfm_ros.scale import create_scale
 from sfm_ros.window import FrameWindow, Window
 
@@ -51,6 +52,7 @@ class VisualOdometry:
         spec = engine.spec
         self._preparer = ImagePreparer(spec.width, spec.height, self.config.preprocess.input)
         self._window = FrameWindow(spec.sequence_length, self.config.window.max_gap_s)
+        self._refiner = MotionRefiner(self.config.refine) if self.config.refine.enabled else None
         self._scale = create_scale(self.config.scale, spec)
         self.reset()
 
@@ -84,10 +86,13 @@ class VisualOdometry:
 
         prediction = self._engine.infer(window)
         clock.lap("inference")
+        bad_depth = judge_depth(prediction.depth, self.config.health)
+        if self._refiner is not None and not bad_depth:
+            prediction = self._refiner.correct(prediction, window)
+            clock.lap("refine")
         scale = self._scale.update(prediction, frame.stamp_ns)
         new = len(window.images) - 1 if self._segment_is_new else 1
         bad_motion = self._judge_increments(prediction, window, scale, new)
-        bad_depth = judge_depth(prediction.depth, self.config.health)
         T_prev_curr = self._integrate(prediction, scale, 0 if bad_motion or bad_depth else new)
         depth = _published_depth(prediction, scale, bad_depth)
         clock.lap("odometry")

@@ -1,0 +1,242 @@
+"""Geometric refinement of the predicted motion: tracked corners and predicted depth.
+
+The pose network is a good guess; the pictures themselves know better. Corners of the newest frame
+are tracked into the one before it, lifted by the predicted depth, and the motion is corrected so
+that they land where they were tracked to (perspective-n-point by robust Gauss-Newton). A corner's
+residual is weighed by how uncertain it is: tracking noise in every direction, and along the
+direction in which a wrong depth would shift it, that depth's uncertainty too. Far points so settle
+the rotation, the epipolar lines of near ones the direction, and all depths together the length.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from sfm_ros.config import RefineConfig
+from sfm_ros.datatypes import CameraIntrinsics, DepthMap, FloatArray, Prediction, RgbImage
+from sfm_ros.geometry import project, rotation_angle, se3_exp
+from sfm_ros.window import Window
+
+_ITERATIONS = 6
+_ROBUST_SIGMAS = 2.0
+"""Residuals beyond so many standard deviations lose weight (Cauchy)."""
+_PRIOR_FLOOR = 0.02
+"""Standard deviation of the network's translation where it predicts none, in its own units."""
+_BORDER = 4
+_FAR_SIGMAS = 4.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Tracks:
+    """Corners of the newest frame and where they were in the one before it.
+
+    Attributes:
+        points: (N, 3) in the newest camera, network units.
+        pixels_prev: (N, 2) where they were tracked to.
+    """
+
+    points: FloatArray
+    pixels_prev: FloatArray
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Refinement:
+    """Result of a refinement.
+
+    Attributes:
+        T_prev_curr: (4, 4) corrected motion; the prediction where there was too little to go by.
+        inliers: tracked corners that agree with it.
+        tracked: tracked corners in all.
+    """
+
+    T_prev_curr: FloatArray
+    inliers: int
+    tracked: int
+
+
+class MotionRefiner:
+    """Corrects predicted motions."""
+
+    def __init__(self, config: RefineConfig) -> None:
+        self._config = config
+
+    def correct(self, prediction: Prediction, window: Window) -> Prediction:
+        """The prediction with its newest increment refined."""
+        refined = self.refine(
+            window.images[-2],
+            window.images[-1],
+            prediction.depth,
+            window.intrinsics,
+            prediction.T_prev_curr,
+        )
+        increments = prediction.increments.copy()
+        increments[-1] = refined.T_prev_curr
+        return replace(prediction, increments=increments)
+
+    def refine(
+        self,
+        rgb_prev: RgbImage,
+        rgb_curr: RgbImage,
+        depth_curr: DepthMap,
+        intrinsics: CameraIntrinsics,
+        T_prev_curr: FloatArray,
+    ) -> Refinement:
+        """Correct a predicted motion.
+
+        Args:
+            rgb_prev, rgb_curr: (h, w, 3) uint8 of the two newest frames.
+            depth_curr: (h, w) predicted depth of the newest, network units.
+            intrinsics: camera of this grid.
+            T_prev_curr: (4, 4) predicted motion, network units.
+        """
+        tracks = _track(rgb_prev, rgb_curr, depth_curr, intrinsics, T_prev_curr, self._config)
+        count = len(tracks.points)
+        if count < self._config.min_inliers:
+            return Refinement(T_prev_curr=T_prev_curr, inliers=0, tracked=count)
+        T, distances = solve(tracks, intrinsics.K, T_prev_curr, self._config)
+        inliers = int(np.count_nonzero(distances < _FAR_SIGMAS))
+        if not self._is_believable(T, T_prev_curr, inliers, count):
+            return Refinement(T_prev_curr=T_prev_curr, inliers=0, tracked=count)
+        return Refinement(T_prev_curr=T, inliers=inliers, tracked=count)
+
+    def _is_believable(
+        self, T: FloatArray, T_predicted: FloatArray, inliers: int, tracked: int
+    ) -> bool:
+        """Whether most corners agree and the correction is one, not another motion."""
+        turned = np.degrees(rotation_angle(T_predicted[:3, :3].T @ T[:3, :3]))
+        return bool(
+            np.all(np.isfinite(T))
+            and inliers >= max(self._config.min_inliers, tracked // 3)
+            and turned <= self._config.max_correction_deg
+        )
+
+
+def _track(
+    rgb_prev: RgbImage,
+    rgb_curr: RgbImage,
+    depth_curr: DepthMap,
+    intrinsics: CameraIntrinsics,
+    T_prev_curr: FloatArray,
+    config: RefineConfig,
+) -> Tracks:
+    grey_prev = cv2.cvtColor(rgb_prev, cv2.COLOR_RGB2GRAY)
+    grey_curr = cv2.cvtColor(rgb_curr, cv2.COLOR_RGB2GRAY)
+    corners = cv2.goodFeaturesToTrack(
+        grey_curr, config.max_corners, qualityLevel=0.01, minDistance=6, blockSize=5
+    )
+    if corners is None:
+        return Tracks(points=np.zeros((0, 3)), pixels_prev=np.zeros((0, 2)))
+    pixels = np.asarray(corners, dtype=np.float32).reshape(-1, 2)
+    points = _lift(pixels, depth_curr, intrinsics.K)
+    guess = project(points @ T_prev_curr[:3, :3].T + T_prev_curr[:3, 3], intrinsics.K)
+    known = np.isfinite(guess).all(axis=1) & _inside(guess, intrinsics)
+    pixels, points, guess = pixels[known], points[known], guess[known]
+    if len(pixels) == 0:
+        return Tracks(points=np.zeros((0, 3)), pixels_prev=np.zeros((0, 2)))
+    found, status, _ = cv2.calcOpticalFlowPyrLK(
+        grey_curr,
+        grey_prev,
+        pixels,
+        guess.astype(np.float32),
+        winSize=(13, 13),
+        maxLevel=2,
+        criteria=(cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 12, 0.02),
+        flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
+    )
+    kept = (status.ravel() > 0) & _inside(found, intrinsics)
+    return Tracks(points=points[kept], pixels_prev=found[kept].astype(np.float64))
+
+
+def _lift(pixels: npt.NDArray, depth: DepthMap, K: FloatArray) -> FloatArray:
+    """(N, 3) points of (N, 2) pixels; NaN where the depth is invalid."""
+    columns, rows = np.rint(pixels).astype(int).T
+    z = depth[rows, columns].astype(np.float64)
+    z = np.where(np.isfinite(z) & (z > 0), z, np.nan)
+    x = (pixels[:, 0] - K[0, 2]) / K[0, 0] * z
+    y = (pixels[:, 1] - K[1, 2]) / K[1, 1] * z
+    return np.stack([x, y, z], axis=1)
+
+
+def _inside(pixels: npt.NDArray, intrinsics: CameraIntrinsics) -> npt.NDArray[np.bool_]:
+    size = np.array([intrinsics.width, intrinsics.height])
+    return np.all((pixels >= _BORDER) & (pixels <= size - 1 - _BORDER), axis=1)
+
+
+def solve(
+    tracks: Tracks, K: FloatArray, T_predicted: FloatArray, config: RefineConfig
+) -> tuple[FloatArray, FloatArray]:
+    """The motion that explains the tracks best, near the predicted one.
+
+    Minimises, over left perturbations of T_prev_curr, the sum of Cauchy(r^T S^-1 r) with
+    S = sigma_px^2 I + sigma_depth^2 g g^T, g the derivative of the pixel by the logarithm of the
+    depth, plus a Gaussian prior on the translation.
+
+    Returns:
+        T_prev_curr (4, 4), and the (N,) Mahalanobis distances of the residuals under it.
+    """
+    T = np.array(T_predicted, dtype=np.float64)
+    t_predicted = T[:3, 3].copy()
+    prior_sigma = config.prior_share * np.linalg.norm(t_predicted) + _PRIOR_FLOOR
+    for _ in range(_ITERATIONS):
+        moved, residuals, weights = _linearise(tracks, K, T, config)
+        J = _jacobian(moved, K)
+        robust = 1.0 / (1.0 + _mahalanobis(residuals, weights) ** 2 / _ROBUST_SIGMAS**2)
+        WJ = weights @ J
+        H = np.einsum("n,nij,nik->jk", robust, J, WJ)
+        b = np.einsum("n,nij,ni->j", robust, WJ, residuals)
+        # d(t + v + w x t) / d(v, w) = [I, -[t]x]; the part by w is left to the data.
+        H[:3, :3] += np.eye(3) / prior_sigma**2
+        b[:3] += (T[:3, 3] - t_predicted) / prior_sigma**2
+        T = se3_exp(-np.linalg.solve(H + 1e-9 * np.eye(6), b)) @ T
+    _, residuals, weights = _linearise(tracks, K, T, config)
+    return T, _mahalanobis(residuals, weights)
+
+
+def _linearise(
+    tracks: Tracks, K: FloatArray, T: FloatArray, config: RefineConfig
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Points in the previous camera (N, 3), residuals (N, 2) and inverse covariances (N, 2, 2)."""
+    turned = tracks.points @ T[:3, :3].T
+    moved = turned + T[:3, 3]
+    moved[:, 2] = np.maximum(moved[:, 2], 1e-3)
+    residuals = project(moved, K) - tracks.pixels_prev
+    g = np.einsum("nij,nj->ni", _pixel_by_point(moved, K), turned)
+    variance = config.sigma_px**2
+    share = config.sigma_depth**2 / (variance + config.sigma_depth**2 * (g * g).sum(axis=1))
+    weights = (np.eye(2) - share[:, None, None] * g[:, :, None] * g[:, None, :]) / variance
+    return moved, residuals, weights
+
+
+def _mahalanobis(residuals: FloatArray, weights: FloatArray) -> FloatArray:
+    return np.sqrt(np.maximum(np.einsum("ni,nij,nj->n", residuals, weights, residuals), 0.0))
+
+
+def _pixel_by_point(points: FloatArray, K: FloatArray) -> FloatArray:
+    """(N, 2, 3) derivative of the projection."""
+    x, y, z = points.T
+    result = np.zeros((len(points), 2, 3))
+    result[:, 0, 0] = K[0, 0] / z
+    result[:, 1, 1] = K[1, 1] / z
+    result[:, 0, 2] = -K[0, 0] * x / z**2
+    result[:, 1, 2] = -K[1, 1] * y / z**2
+    return result
+
+
+def _jacobian(points: FloatArray, K: FloatArray) -> FloatArray:
+    """(N, 2, 6) derivative of the pixel by a left perturbation (v, w): dX = v + w x X."""
+    by_point = _pixel_by_point(points, K)
+    x, y, z = points.T
+    zero = np.zeros_like(x)
+    minus_skew = np.stack(
+        [
+            np.stack([zero, z, -y], axis=1),
+            np.stack([-z, zero, x], axis=1),
+            np.stack([y, -x, zero], axis=1),
+        ],
+        axis=1,
+    )
+    return np.concatenate([by_point, by_point @ minus_skew], axis=2)

@@ -1,0 +1,113 @@
+"""Geometric refinement: the right motion from a wrong guess, on rendered streets and on points."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from sfm_ros.config import RefineConfig
+from sfm_ros.datatypes import CameraIntrinsics
+from sfm_ros.geometry import inverse, project, rotation_angle, se3_exp
+from sfm_ros.refine import MotionRefiner, Refinement, Tracks, solve
+from sfm_ros.sources.synthetic import SyntheticConfig, SyntheticStreet
+
+CAMERA = CameraIntrinsics(width=416, height=128, fx=242, fy=242, cx=207.5, cy=63.5)
+GUESS_ERROR = se3_exp([0.05, -0.03, 0.15, 0.004, 0.02, -0.004])
+
+
+def _errors(refined: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
+    """Translation error as a share of the way, rotation error in degrees."""
+    shift = np.linalg.norm(refined[:3, 3] - truth[:3, 3]) / np.linalg.norm(truth[:3, 3])
+    return float(shift), float(np.degrees(rotation_angle(truth[:3, :3].T @ refined[:3, :3])))
+
+
+def _refine_street(seed: int, depth_error: float = 0.0) -> tuple[Refinement, np.ndarray]:
+    street = SyntheticStreet(SyntheticConfig(seed=seed, fx=242.0, frames=20, kind="city"))
+    prev, curr = street.render(10), street.render(11)
+    assert prev.T_world_camera is not None and curr.T_world_camera is not None
+    assert curr.depth_m is not None
+    truth = inverse(prev.T_world_camera) @ curr.T_world_camera
+    noise = np.random.default_rng(seed).normal(size=curr.depth_m.shape)
+    depth = (curr.depth_m * np.exp(depth_error * noise)).astype(np.float32)
+    refined = MotionRefiner(RefineConfig()).refine(
+        prev.frame.rgb, curr.frame.rgb, depth, street.intrinsics, GUESS_ERROR @ truth
+    )
+    return refined, truth
+
+
+@pytest.mark.parametrize("seed", [1, 4, 5])
+def test_a_wrong_guess_is_corrected_on_a_street(seed: int) -> None:
+    refined, truth = _refine_street(seed)
+    guess_shift, guess_angle = _errors(GUESS_ERROR @ truth, truth)
+    shift, angle = _errors(refined.T_prev_curr, truth)
+    assert refined.inliers > 40
+    assert angle < 0.1 < 1.0 < guess_angle
+    assert shift < 0.5 * guess_shift
+
+
+def test_noisy_depth_still_gives_the_rotation() -> None:
+    refined, truth = _refine_street(5, depth_error=0.2)
+    shift, angle = _errors(refined.T_prev_curr, truth)
+    assert angle < 0.15 and shift < 0.15
+
+
+def _points(rng: np.random.Generator, count: int) -> np.ndarray:
+    z = rng.uniform(4, 60, count)
+    u, v = rng.uniform(5, 410, count), rng.uniform(5, 122, count)
+    return np.stack([(u - 207.5) / 242 * z, (v - 63.5) / 242 * z, z], axis=1)
+
+
+def test_a_third_of_false_tracks_does_not_matter() -> None:
+    rng = np.random.default_rng(0)
+    truth = se3_exp([0.02, 0.0, 1.0, 0.0, 0.03, 0.0])
+    points = _points(rng, 150)
+    pixels = project(points @ truth[:3, :3].T + truth[:3, 3], CAMERA.K)
+    pixels[:50] += rng.uniform(-30, 30, (50, 2))
+    T, distances = solve(
+        Tracks(points=points, pixels_prev=pixels), CAMERA.K, GUESS_ERROR @ truth, RefineConfig()
+    )
+    shift, angle = _errors(T, truth)
+    assert angle < 0.05 and shift < 0.03
+    assert np.median(distances[50:]) < 1 < np.median(distances[:50])
+
+
+def test_depth_that_is_twice_too_large_doubles_the_way_and_keeps_the_rotation() -> None:
+    """Lengths follow the predicted depth, so that depth and trajectory share one scale."""
+    rng = np.random.default_rng(1)
+    truth = se3_exp([0.0, 0.0, 1.0, 0.0, 0.03, 0.0])
+    points = _points(rng, 150)
+    pixels = project(points @ truth[:3, :3].T + truth[:3, 3], CAMERA.K)
+    free = dataclasses.replace(RefineConfig(), prior_share=10.0)
+    T, _ = solve(Tracks(points=2 * points, pixels_prev=pixels), CAMERA.K, truth, free)
+    np.testing.assert_allclose(T[:3, 3], 2 * truth[:3, 3], atol=0.02)
+    assert rotation_angle(truth[:3, :3].T @ T[:3, :3]) < 1e-3
+
+
+def test_pictures_without_corners_keep_the_prediction() -> None:
+    grey = np.full((128, 416, 3), 90, dtype=np.uint8)
+    depth = np.full((128, 416), 10.0, dtype=np.float32)
+    guess = se3_exp([0, 0, 1.0, 0, 0.01, 0])
+    refined = MotionRefiner(RefineConfig()).refine(grey, grey, depth, CAMERA, guess)
+    assert refined.inliers == 0
+    np.testing.assert_array_equal(refined.T_prev_curr, guess)
+
+
+def test_invalid_depth_keeps_the_prediction() -> None:
+    rng = np.random.default_rng(2)
+    noise = rng.integers(0, 255, (128, 416, 3), dtype=np.uint8)
+    guess = se3_exp([0, 0, 1.0, 0, 0.01, 0])
+    nothing = np.full((128, 416), np.nan, dtype=np.float32)
+    refined = MotionRefiner(RefineConfig()).refine(noise, noise, nothing, CAMERA, guess)
+    assert refined.tracked == 0
+    np.testing.assert_array_equal(refined.T_prev_curr, guess)
+
+
+def test_unrelated_pictures_are_not_believed() -> None:
+    rng = np.random.default_rng(3)
+    one, other = rng.integers(0, 255, (2, 128, 416, 3), dtype=np.uint8)
+    depth = rng.uniform(5, 50, (128, 416)).astype(np.float32)
+    guess = se3_exp([0, 0, 1.0, 0, 0.01, 0])
+    refined = MotionRefiner(RefineConfig()).refine(one, other, depth, CAMERA, guess)
+    np.testing.assert_array_equal(refined.T_prev_curr, guess)
