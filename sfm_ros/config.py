@@ -159,8 +159,8 @@ class NodeConfig:
     )
     mounting_wait_s: float = _option(
         1.0,
-        "How long the first picture waits for TF to connect base_frame with the camera; after that "
-        "the odometry is that of the camera itself.",
+        "How long the first picture waits for TF to connect base_frame with the camera; after "
+        "that the odometry is that of the camera itself.",
         minimum=0.0,
         maximum=60.0,
     )

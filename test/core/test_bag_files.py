@@ -8,8 +8,8 @@ from rosbags import rosbag2
 
 from sfm_ros.datatypes import CameraIntrinsics
 from sfm_ros.errors import CalibrationError, SfmRosError, SourceError
-from sfm_ros.sources.bag_file import BagFile
 from sfm_ros.sources.bag import BagSource
+from sfm_ros.sources.bag_file import BagFile
 
 CAMERA = CameraIntrinsics(width=8, height=6, fx=10, fy=11, cx=3.5, cy=2.5)
 KINDS = ["ros1", "sqlite3", "mcap"]
