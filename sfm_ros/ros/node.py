@@ -206,14 +206,24 @@ class SfmNode(Node):
             self._odometry.reset()
             self._outputs.clear()
         message, arrived_ns = item
+        taken_ns = time.monotonic_ns()
         try:
-            estimate = self._odometry.step(conversions.frame_from_image(message, intrinsics))
+            frame = conversions.frame_from_image(message, intrinsics)
+            converted_ns = time.monotonic_ns()
+            estimate = self._odometry.step(frame)
         except (ImageError, CalibrationError) as error:
             self._report.rejected(str(error))
             self._say_trouble(f"image dropped: {error}")
             return
+        estimated_ns = time.monotonic_ns()
         self._outputs.publish(estimate, self._mounting.of(estimate.frame_id))
-        self._report.processed(estimate, time.monotonic_ns() - arrived_ns)
+        timings_ns = {
+            "queue": taken_ns - arrived_ns,
+            "convert": converted_ns - taken_ns,
+            **estimate.timings_ns,
+            "publish": time.monotonic_ns() - estimated_ns,
+        }
+        self._report.processed(estimate, timings_ns)
         self._log(estimate)
 
     def _wait_for_calibration(self, reason: str) -> None:

@@ -14,6 +14,8 @@ _LEVELS = {
     TrackingStatus.TRACKING: DiagnosticStatus.OK,
     TrackingStatus.LOST: DiagnosticStatus.ERROR,
 }
+_ENGINE = "inference"
+"""Name of the engine's stage in ``OdometryEstimate.timings_ns``."""
 _COUNTS = ("received", "processed", "odometry", "rejected", "duplicates", "lost_in_transport")
 
 
@@ -27,7 +29,7 @@ class RunReport:
     def __init__(self, window: int = 1000) -> None:
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
-        self._latencies_ns: deque[tuple[int, int]] = deque(maxlen=window)
+        self._timings_ns: deque[dict[str, int]] = deque(maxlen=window)
         self._status = TrackingStatus.INITIALIZING
         self._reasons: tuple[Reason, ...] = ()
         self._scale = ScaleState()
@@ -56,16 +58,20 @@ class RunReport:
             self._reasons = (Reason.NO_CALIBRATION,)
             self._trouble = trouble
 
-    def processed(self, estimate: OdometryEstimate, latency_ns: int) -> None:
-        """A picture went all the way; ``latency_ns`` is from its arrival to the last publish."""
+    def processed(self, estimate: OdometryEstimate, timings_ns: dict[str, int]) -> None:
+        """A picture went all the way.
+
+        Args:
+            estimate: what came of it.
+            timings_ns: all stages from its arrival to the last publish, by name.
+        """
         with self._lock:
             self._counts["processed"] += 1
             self._counts["duplicates"] += Reason.DUPLICATE_STAMP in estimate.reasons
             self._counts["odometry"] += estimate.T_prev_curr is not None
             self._status, self._reasons = estimate.status, estimate.reasons
-            engine_ns = estimate.timings_ns.get("inference")
-            if engine_ns is not None:  # frames without inference would flatter the figures
-                self._latencies_ns.append((latency_ns, engine_ns))
+            if _ENGINE in timings_ns:  # frames without inference would flatter the figures
+                self._timings_ns.append(timings_ns)
                 self._scale = estimate.scale
 
     def diagnostic(self, name: str, extra: dict[str, str]) -> DiagnosticStatus:
@@ -82,7 +88,7 @@ class RunReport:
                 **{what: str(self._counts[what]) for what in _COUNTS},
                 "scale_source": self._scale.source.value,
                 "scale": f"{self._scale.value:g}",
-                **_latency_values(self._latencies_ns),
+                **_latency_values(self._timings_ns),
                 "last_trouble": self._trouble,
                 **extra,
             }
@@ -98,14 +104,18 @@ class RunReport:
         )
 
 
-def _latency_values(latencies_ns: deque[tuple[int, int]]) -> dict[str, str]:
-    """p50 and p99 in milliseconds of the whole way, of the engine, and of all the rest."""
-    if not latencies_ns:
+def _latency_values(timings_ns: deque[dict[str, int]]) -> dict[str, str]:
+    """p50 and p99 in milliseconds of the whole way, of all but the engine, and of each stage."""
+    if not timings_ns:
         return {}
-    total, engine = np.array(latencies_ns, dtype=np.float64).T * 1e-6
-    stages = {"total": total, "engine": engine, "outside_engine": total - engine}
+    names = list(timings_ns[-1])
+    rows = [[timings.get(name, 0) for name in names] for timings in timings_ns]
+    stages = dict(zip(names, np.array(rows, dtype=np.float64).T * 1e-6, strict=True))
+    total = np.sum(list(stages.values()), axis=0)
+    engine = stages.pop(_ENGINE)
+    shown = {"total": total, "engine": engine, "outside_engine": total - engine, **stages}
     return {
         f"latency_{stage}_p{percent}_ms": f"{np.percentile(values, percent):.3f}"
-        for stage, values in stages.items()
+        for stage, values in shown.items()
         for percent in (50, 99)
     }

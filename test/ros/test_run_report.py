@@ -1,0 +1,78 @@
+"""Counts, status and latencies of the diagnostics."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
+
+from diagnostic_msgs.msg import DiagnosticStatus
+
+from sfm_ros.datatypes import OdometryEstimate, Reason, TrackingStatus
+from sfm_ros.ros.run_report import RunReport
+
+MS = 1_000_000
+
+
+def estimate(status: TrackingStatus, *reasons: Reason) -> OdometryEstimate:
+    return OdometryEstimate(
+        stamp_ns=1, frame_id="eye", status=status, reasons=reasons, T_prev_curr=np.eye(4)
+    )
+
+
+def values(report: RunReport) -> dict[str, str]:
+    return {v.key: v.value for v in report.diagnostic("node", {"image_topic": "/eye"}).values}
+
+
+def test_latency_is_split_into_engine_and_the_rest() -> None:
+    report = RunReport()
+    for milliseconds in range(1, 102):
+        timings = {"queue": 1 * MS, "inference": milliseconds * MS, "publish": 2 * MS}
+        report.processed(estimate(TrackingStatus.TRACKING), timings)
+    found = values(report)
+    assert float(found["latency_engine_p50_ms"]) == pytest.approx(51)
+    assert float(found["latency_total_p50_ms"]) == pytest.approx(54)
+    assert float(found["latency_outside_engine_p99_ms"]) == pytest.approx(3)
+    assert float(found["latency_publish_p50_ms"]) == pytest.approx(2)
+    assert found["processed"] == "101"
+
+
+def test_frames_without_inference_do_not_flatter_the_latency() -> None:
+    report = RunReport()
+    report.processed(estimate(TrackingStatus.INITIALIZING), {"queue": MS, "publish": MS})
+    assert not [key for key in values(report) if key.startswith("latency")]
+
+
+@pytest.mark.parametrize(
+    ("status", "level"),
+    [
+        (TrackingStatus.TRACKING, DiagnosticStatus.OK),
+        (TrackingStatus.DEGRADED, DiagnosticStatus.WARN),
+        (TrackingStatus.LOST, DiagnosticStatus.ERROR),
+    ],
+)
+def test_status_decides_the_level_and_reasons_the_message(
+    status: TrackingStatus, level: bytes
+) -> None:
+    report = RunReport()
+    report.count("received")
+    report.processed(estimate(status, Reason.FLAT_DEPTH), {"inference": MS})
+    diagnostic = report.diagnostic("node", {"image_topic": "/eye"})
+    assert diagnostic.level == level
+    assert diagnostic.message == f"{status.value}: flat_depth"
+
+
+def test_before_the_first_image_the_topic_is_named() -> None:
+    diagnostic = RunReport().diagnostic("node", {"image_topic": "/eye"})
+    assert diagnostic.level == DiagnosticStatus.WARN
+    assert "no image received yet on /eye" in diagnostic.message
+
+
+def test_an_image_that_cannot_be_used_is_counted_with_its_trouble() -> None:
+    report = RunReport()
+    report.rejected("bad step")
+    report.lost_in_transport(7)
+    assert values(report)["rejected"] == "1"
+    assert values(report)["last_trouble"] == "bad step"
+    assert values(report)["lost_in_transport"] == "7"
