@@ -18,6 +18,7 @@ from training.geometry.se3 import (  # noqa: E402
     rigid_inverse,
     rotation_from_axis_angle,
     transform_from_pose_vector,
+    transform_from_symmetric_vector,
 )
 from training.geometry.warp import warp  # noqa: E402
 
@@ -71,6 +72,16 @@ def test_pose_vector_is_translation_first() -> None:
 def test_rigid_inverse_agrees_with_the_general_inverse() -> None:
     T = transform_from_pose_vector(torch.randn(2, 3, 6, dtype=torch.float64))
     torch.testing.assert_close(rigid_inverse(T), torch.linalg.inv(T))
+
+
+def test_negative_symmetric_vector_is_the_inverse() -> None:
+    vector = torch.randn(4, 6, dtype=torch.float64)
+    T, opposite = (transform_from_symmetric_vector(v) for v in (vector, -vector))
+    torch.testing.assert_close(T @ opposite, identity(4, torch.float64).contiguous())
+    straight = torch.tensor([[1.0, 2.0, 3.0, 0.0, 0.0, 0.0]])
+    torch.testing.assert_close(
+        transform_from_symmetric_vector(straight), transform_from_pose_vector(straight)
+    )
 
 
 # --- camera --------------------------------------------------------------------------------------

@@ -58,6 +58,17 @@ def transform_from_pose_vector(vector: Tensor) -> Tensor:
     return transform_from_parts(rotation_from_axis_angle(vector[..., 3:]), vector[..., :3])
 
 
+def transform_from_symmetric_vector(vector: Tensor) -> Tensor:
+    """Transforms (..., 4, 4) from (..., 6) whose negative gives exactly the inverse transform.
+
+    The translation is taken in the orientation halfway between the two frames:
+    ``T = [exp(r) | exp(r / 2) t]``.
+    """
+    half = rotation_from_axis_angle(0.5 * vector[..., 3:])
+    translation = (half * vector[..., None, :3]).sum(dim=-1)
+    return transform_from_parts(rotation_from_axis_angle(vector[..., 3:]), translation)
+
+
 def rigid_inverse(T_a_b: Tensor) -> Tensor:
     """``T_b_a`` of a rigid ``T_a_b`` (..., 4, 4), by transposing: no solver, no precision lost."""
     rotation = T_a_b[..., :3, :3]

@@ -10,7 +10,11 @@ from torch import Tensor, nn
 from sfm_ros.errors import ConfigError
 from training.batch import ModelOutput, source_indices, target_index
 from training.config import NetworkConfig
-from training.geometry.se3 import rigid_inverse, transform_from_pose_vector
+from training.geometry.se3 import (
+    rigid_inverse,
+    transform_from_pose_vector,
+    transform_from_symmetric_vector,
+)
 from training.networks.depth_net import DispNet
 from training.networks.lite_depth_net import LiteDepthNet
 from training.networks.pose_net import PoseNet
@@ -22,9 +26,10 @@ class SfmModel(nn.Module):
     """Depth of the target frame and the motion to the other frames of a window.
 
     With ``dispnet`` the pose network sees all frames stacked in order of time (Zhou et al.). With
-    ``lite`` one pose network looks at each pair of neighbours and the motions are chained: a
-    window teaches it N - 1 times, and what it says of the newest pair does not depend on the
-    window length.
+    ``lite`` one pose network looks at each pair of neighbours, forwards and backwards, and the
+    motions are chained. Half the difference of the two looks is the motion, so that reversing a
+    pair inverts it and equal frames stand still. Without that, a network with little data
+    remembers which place turns left instead of seeing the turn.
 
     Lengths are in metres if the truth was, else in an unknown unit; the networks' own unit is
     ``config.depth_unit`` of them, for depth and translation alike.
@@ -88,10 +93,18 @@ class SfmModel(nn.Module):
         if not self.pairwise:
             vectors, masks = self.pose_net(rgb_bn3hw)
             return transform_from_pose_vector(self._in_length_unit(vectors)), masks
-        pairs = torch.stack([rgb_bn3hw[:, :-1], rgb_bn3hw[:, 1:]], dim=2)
-        vectors, _ = self.pose_net(pairs.flatten(0, 1))
-        vectors = self._in_length_unit(vectors).view(-1, self.sequence_length - 1, 6)
-        return chain_to_target(transform_from_pose_vector(vectors)), []
+        vectors = self._in_length_unit(self._pair_vectors(rgb_bn3hw))
+        return chain_to_target(transform_from_symmetric_vector(vectors)), []
+
+    def _pair_vectors(self, rgb_bn3hw: Tensor) -> Tensor:
+        """Symmetric vectors (b, n - 1, 6) of neighbours, older from newer."""
+        older, newer = rgb_bn3hw[:, :-1], rgb_bn3hw[:, 1:]
+        both_ways = torch.cat(
+            [torch.stack([older, newer], dim=2), torch.stack([newer, older], dim=2)], dim=1
+        )
+        vectors, _ = self.pose_net(both_ways.flatten(0, 1))
+        forwards, backwards = vectors.view(-1, 2, self.sequence_length - 1, 6).unbind(1)
+        return 0.5 * (forwards - backwards)
 
     def _in_length_unit(self, vectors: Tensor) -> Tensor:
         return torch.cat([vectors[..., :3] * self.depth_unit, vectors[..., 3:]], dim=-1)
