@@ -22,8 +22,8 @@ from sfm_ros.geometry import body_to_optical, make_transform, matrix_from_quat_x
 IMAGES_FILE = "images.csv"
 ODOMETRY_FILE = "odometry.csv"
 DIAGNOSTICS_FILE = "diagnostics.json"
-_TIMES = ["stamp_ns", "received_ns"]
-_POSE = ["x", "y", "z", "qx", "qy", "qz", "qw"]
+_IMAGE = ["stamp_ns", "published_ns"]
+_ODOMETRY = ["stamp_ns", "received_ns", "x", "y", "z", "qx", "qy", "qz", "qw"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -45,17 +45,17 @@ class RecordingWriter:
     def __init__(self, folder: Path) -> None:
         self._folder = Path(folder)
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._images = self._open(IMAGES_FILE, _TIMES)
-        self._odometry = self._open(ODOMETRY_FILE, _TIMES + _POSE)
+        self._images = self._open(IMAGES_FILE, _IMAGE)
+        self._odometry = self._open(ODOMETRY_FILE, _ODOMETRY)
 
     def _open(self, name: str, header: list[str]) -> TextIO:
         file = (self._folder / name).open("w", encoding="utf-8", buffering=1)
         file.write(",".join(header) + "\n")
         return file
 
-    def image(self, stamp_ns: int, received_ns: int) -> None:
+    def image(self, stamp_ns: int, published_ns: int) -> None:
         """An image was seen on its way to the node."""
-        self._images.write(f"{stamp_ns},{received_ns}\n")
+        self._images.write(f"{stamp_ns},{published_ns}\n")
 
     def odometry(self, stamp_ns: int, received_ns: int, pose: tuple[float, ...]) -> None:
         """An estimate came back; ``pose`` is x y z qx qy qz qw as in the message (body axes)."""
@@ -89,16 +89,17 @@ class Recording:
 
     Attributes:
         folder: where it lies.
-        image_stamps_ns, image_received_ns: (P,) int64, stamp of each image that was played and the
-            monotonic time at which it reached the recorder.
-        stamps_ns, received_ns: (M,) int64, the same of each odometry message.
+        image_stamps_ns, image_published_ns: (P,) int64, stamp of each image that was played and
+            the time at which it was published.
+        stamps_ns, received_ns: (M,) int64, stamp of each odometry message and the time at which
+            it reached the recorder, on the same clock.
         T_odom_camera: (M, 4, 4) poses, optical axes.
         diagnostics: the node's last report of itself; empty where none came.
     """
 
     folder: Path
     image_stamps_ns: npt.NDArray[np.int64]
-    image_received_ns: npt.NDArray[np.int64]
+    image_published_ns: npt.NDArray[np.int64]
     stamps_ns: npt.NDArray[np.int64]
     received_ns: npt.NDArray[np.int64]
     T_odom_camera: FloatArray
@@ -107,13 +108,13 @@ class Recording:
     @staticmethod
     def load(folder: Path) -> Recording:
         """Read what is there; a last line that was cut short is left out."""
-        images = _read_rows(Path(folder) / IMAGES_FILE, len(_TIMES))
-        odometry = _read_rows(Path(folder) / ODOMETRY_FILE, len(_TIMES + _POSE))
+        images = _read_rows(Path(folder) / IMAGES_FILE, len(_IMAGE))
+        odometry = _read_rows(Path(folder) / ODOMETRY_FILE, len(_ODOMETRY))
         poses = [_optical_pose([float(value) for value in row[2:]]) for row in odometry]
         return Recording(
             folder=Path(folder),
             image_stamps_ns=_column(images, 0),
-            image_received_ns=_column(images, 1),
+            image_published_ns=_column(images, 1),
             stamps_ns=_column(odometry, 0),
             received_ns=_column(odometry, 1),
             T_odom_camera=np.array(poses).reshape(-1, 4, 4),
@@ -121,10 +122,12 @@ class Recording:
         )
 
     def latencies_ms(self) -> FloatArray:
-        """Per frame, from its image's arrival at the recorder to that of its odometry."""
-        arrived = dict(zip(self.image_stamps_ns.tolist(), self.image_received_ns, strict=True))
+        """Time from the publication of an image to the arrival of its odometry, per frame."""
+        published = dict(zip(self.image_stamps_ns.tolist(), self.image_published_ns, strict=True))
         pairs = zip(self.stamps_ns.tolist(), self.received_ns, strict=True)
-        return np.array([(t - arrived[s]) * 1e-6 for s, t in pairs if s in arrived], np.float64)
+        return np.array(
+            [(t - published[s]) * 1e-6 for s, t in pairs if s in published], np.float64
+        )
 
     def depth_stamps_ns(self) -> list[int]:
         """Stamps of the depth maps that were kept, in order."""
@@ -147,12 +150,13 @@ def is_open(folder: Path) -> bool:
     return (Path(folder) / ODOMETRY_FILE).is_file()
 
 
-def count_estimates(folder: Path) -> int:
-    """How many estimates a recording holds so far."""
-    try:
-        return max((Path(folder) / ODOMETRY_FILE).read_bytes().count(b"\n") - 1, 0)
-    except FileNotFoundError:
-        return 0
+def count_heard(folder: Path) -> tuple[int, int]:
+    """How many images and how many estimates a recording holds so far."""
+    return _count_rows(Path(folder) / IMAGES_FILE), _count_rows(Path(folder) / ODOMETRY_FILE)
+
+
+def _count_rows(path: Path) -> int:
+    return max(path.read_bytes().count(b"\n") - 1, 0) if path.is_file() else 0
 
 
 def _read_rows(path: Path, columns: int) -> list[list[str]]:

@@ -52,7 +52,7 @@ ROWS = (
         "latency_p50_ms",
         "Latency, median",
         "{:.1f} ms",
-        "From the arrival of a picture to the arrival of its odometry, seen by a third process.",
+        "From publishing a picture to the arrival of its odometry in a third process.",
     ),
     Row("latency_p99_ms", "Latency, 99th percentile", "{:.1f} ms", "One in a hundred is slower."),
     Row("path_length_m", "Path length", "{:.1f} m", "Length of the true path."),

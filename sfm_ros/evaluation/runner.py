@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sfm_ros.evaluation.processes import ProcessError, ProcessGroup
-from sfm_ros.evaluation.recording import Recording, count_estimates, is_open
+from sfm_ros.evaluation.recording import Recording, count_heard, is_open
 
 NODE = "/sfm_node"
 _POLL_S = 0.05
 _STALLED_S = 30.0
-_QUIET_AFTER_PLAYER_S = 3.0
+# Longer than the 3 s after which Fast DDS repairs what was lost at the end.
+_QUIET_AFTER_PLAYER_S = 5.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,7 +78,6 @@ def private_middleware() -> dict[str, str]:
     return {
         "ROS_DOMAIN_ID": str(20 + os.getpid() % 80),
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
-        "ROS_LOCALHOST_ONLY": "1",  # for distributions that do not know the line above
     }
 
 
@@ -94,21 +94,23 @@ def _wait_for_recorder(children: ProcessGroup, recording: Path) -> None:
 def _watch(
     children: ProcessGroup, plan: RunPlan, recording: Path, on_progress: Callable[[int], None]
 ) -> None:
-    expected = plan.frames - plan.frames_to_start
-    count, last_news = 0, time.monotonic()
-    while count < expected:
+    """Until every image and every estimate has been heard, or no more can be expected."""
+    expected = (plan.frames, plan.frames - plan.frames_to_start)
+    heard, last_news = (0, 0), time.monotonic()
+    while heard < expected or heard[1] < expected[1]:
         time.sleep(_POLL_S)
         children.check("player", "node", "recorder")
-        now, found = time.monotonic(), count_estimates(recording)
-        if found > count:
-            count, last_news = found, now
-            on_progress(count)
+        now, found = time.monotonic(), count_heard(recording)
+        if found != heard:
+            heard, last_news = found, now
+            on_progress(heard[1])
         quiet_s = now - last_news
         if not children.running("player") and quiet_s > _QUIET_AFTER_PLAYER_S:
             return
         if quiet_s > _STALLED_S:
             raise ProcessError(
-                f"no odometry came for {_STALLED_S:.0f} s after {count} of {expected} estimates; "
+                f"nothing came for {_STALLED_S:.0f} s after {heard[0]} of {expected[0]} images "
+                f"and {heard[1]} of {expected[1]} estimates; "
                 f"the node says:\n{children.log_tail('node')}\n"
                 f"the player says:\n{children.log_tail('player')}"
             )

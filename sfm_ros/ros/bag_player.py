@@ -193,7 +193,9 @@ def _run(options: argparse.Namespace, node: Node) -> None:
     logger = node.get_logger()
     bag = PlayableBag(options.bag, options.topics, logger.info)
     player = BagPlayer(node, bag, options.rate, options.clock, options.best_effort)
-    player.wait_for_subscribers(options.wait_for_subscribers, options.wait_timeout)
+    player.wait_for_subscribers(
+        options.wait_for_subscribers, options.wait_timeout, options.image_subscribers
+    )
     _sleep(node, options.start_delay)
     topics = ", ".join(f"{track.topic} ({track.count})" for track in bag.tracks)
     logger.info(f"playing {options.bag}: {topics}")

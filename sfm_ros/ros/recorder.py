@@ -1,7 +1,7 @@
 """Listens beside the node and keeps what it hears, for an evaluation from outside.
 
-It notes when each image and each odometry message arrives, on one clock, and keeps every n-th
-picture with its depth map. It knows nothing of the node but its topics.
+It notes when each image was published and when its odometry arrived, by the middleware's own
+stamps, and keeps every n-th picture with its depth map. It knows of the node only its topics.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import signal
 import struct
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import rclpy
@@ -62,11 +64,10 @@ class Recorder(Node):
         self._wanted: set[int] = set()
         self._K: FloatArray | None = None
         self._before_calibration: list[Image] = []
-        self.create_subscription(Odometry, "odometry", self._on_odometry, _EVERYTHING)
+        self._subscribe(Odometry, "odometry", self._on_odometry)
         self.create_subscription(Image, "depth", self._on_depth, _EVERYTHING)
         self.create_subscription(CameraInfo, "depth/camera_info", self._on_info, _EVERYTHING)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
-
         self._starting = self.create_timer(_LOOK_S, self._hear_images_once_the_node_is_there)
 
     def _hear_images_once_the_node_is_there(self) -> None:
@@ -74,12 +75,18 @@ class Recorder(Node):
         topics = [self.resolve_topic_name(name) for name in ("odometry", "depth")]
         if all(self.count_publishers(topic) for topic in topics):
             self._starting.cancel()
-            self.create_subscription(self._kind, "image", self._on_image, _EVERYTHING, raw=True)
+            self._subscribe(self._kind, "image", self._on_image, raw=True)
 
-    def _on_image(self, message: bytes) -> None:
-        now = time.monotonic_ns()
+    def _subscribe(
+        self, kind: type, topic: str, callback: Callable[[Any, dict[str, Any]], None], **more: bool
+    ) -> None:
+        """With the middleware's stamps as second argument, which rclpy's annotations leave out."""
+        self.create_subscription(kind, topic, cast(Any, callback), _EVERYTHING, **more)
+
+    def _on_image(self, message: bytes, info: dict[str, Any]) -> None:
+        sent_ns = info["source_timestamp"] or time.time_ns()
         stamp_ns = stamp_of_serialized(message)
-        self._writer.image(stamp_ns, now)
+        self._writer.image(stamp_ns, sent_ns)
         if self._seen % self._keep_every == 0:
             self._wanted.add(stamp_ns)
             self._keep_picture(stamp_ns, message)
@@ -98,11 +105,11 @@ class Recorder(Node):
             return
         self._writer.picture(stamp_ns, rgb)
 
-    def _on_odometry(self, message: Odometry) -> None:
-        now = time.monotonic_ns()
+    def _on_odometry(self, message: Odometry, info: dict[str, Any]) -> None:
+        received_ns = info["received_timestamp"] or time.time_ns()
         p, q = message.pose.pose.position, message.pose.pose.orientation
         pose = (p.x, p.y, p.z, q.x, q.y, q.z, q.w)
-        self._writer.odometry(stamp_to_ns(message.header.stamp), now, pose)
+        self._writer.odometry(stamp_to_ns(message.header.stamp), received_ns, pose)
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:

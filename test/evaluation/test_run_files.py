@@ -21,7 +21,7 @@ from sfm_ros.evaluation.recording import (
     DepthRecord,
     Recording,
     RecordingWriter,
-    count_estimates,
+    count_heard,
 )
 from sfm_ros.geometry import make_transform, optical_to_body, quat_xyzw_from_matrix, so3_exp
 from sfm_ros.sources.base import SourceItem
@@ -140,7 +140,7 @@ def test_a_recording_reads_back_and_survives_a_cut(tmp_path: Path) -> None:
     assert np.array_equal(recording.depth(20).K, K)
     assert recording.picture(20) is not None and recording.picture(10) is None
     assert recording.diagnostics == {"engine": "onnx"}
-    assert count_estimates(tmp_path) == 1 and count_estimates(tmp_path / "absent") == 0
+    assert count_heard(tmp_path) == (2, 1) and count_heard(tmp_path / "absent") == (0, 0)
 
 
 def test_an_empty_recording_can_be_read(tmp_path: Path) -> None:
