@@ -5,16 +5,13 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
-
-from rosbags.highlevel import AnyReader, AnyReaderError
-from rosbags.typesys import Stores, get_typestore
+from typing import Any
 
 from sfm_ros.errors import SourceError
 from sfm_ros.evaluation.drive import UnseenDrive
+from sfm_ros.sources.bag_file import BagFile
 from sfm_ros.sources.base import Source
-from sfm_ros.sources.folder import FolderSource
-from sfm_ros.sources.kitti import open_kitti
-from sfm_ros.sources.video import VideoSource
+from sfm_ros.sources.factory import open_source
 
 RAW_IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
@@ -72,11 +69,12 @@ def add_input_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--images", type=Path, help="folder of pictures; needs --calib")
     group.add_argument("--kitti", type=Path, help="KITTI odometry sequence or raw drive")
-    group.add_argument("--bag", type=Path, help="ROS 1 or ROS 2 bag, played as it is")
+    group.add_argument("--bag", type=Path, help="ROS 1 or ROS 2 bag")
     group.add_argument("--video", type=Path, help="video file; needs --calib")
     group.add_argument("--calib", type=Path, help="camera_info YAML or KITTI calibration")
     group.add_argument("--poses", type=Path, help="true poses, KITTI or TUM, for --images")
     group.add_argument("--fps", type=float, help="frame rate of --images or --video")
+    group.add_argument("--pose-topic", help="of --bag: true poses, Odometry or PoseStamped")
     group.add_argument("--image-topic", help="of --bag; default: the only one")
     group.add_argument("--camera-info-topic", help="of --bag; default: beside the image topic")
 
@@ -87,8 +85,8 @@ def choose_input(options: argparse.Namespace) -> Input:
     Raises:
         SourceError: more than one input, a missing calibration, or an input that cannot be read.
     """
-    named = {key: getattr(options, key) for key in ("data", "images", "kitti", "bag", "video")}
-    given = {key: path for key, path in named.items() if path is not None}
+    kinds = ("data", "images", "kitti", "bag", "video")
+    given = {kind: path for kind in kinds if (path := getattr(options, kind)) is not None}
     if len(given) > 1:
         raise SourceError(f"{len(given)} inputs are named ({', '.join(given)}), expected one")
     if not given:
@@ -98,8 +96,10 @@ def choose_input(options: argparse.Namespace) -> Input:
         raise SourceError(f"there is no {path}")
     if kind == "data":
         kind = recognise(path)
-    if kind == "bag":
+    if kind == "bag" and options.calib is None and options.pose_topic is None:
         return inspect_bag(path, options.image_topic, options.camera_info_topic)
+    if kind == "kitti" and options.calib is not None:
+        kind, path = "images", sorted(path.glob("image_*"))[0]
     return SourceInput(source=_open(kind, path, options), verb="converting")
 
 
@@ -113,19 +113,10 @@ def recognise(path: Path) -> str:
 
 
 def _open(kind: str, path: Path, options: argparse.Namespace) -> Source:
-    if kind == "kitti" and options.calib is None:
-        return open_kitti(path)
-    if kind == "kitti":
-        path = sorted(path.glob("image_*"))[0]
-    if options.calib is None:
-        raise SourceError(
-            f"the calibration of the camera that took {path} is missing; pass --calib FILE "
-            "(ROS camera_info YAML or KITTI calib.txt)"
-        )
-    if kind == "video":
-        return VideoSource(path, options.calib, fps=options.fps)
-    fps = 10.0 if options.fps is None else options.fps
-    return FolderSource(path, options.calib, options.poses, fps=fps)
+    names = ("calib", "poses", "fps", "image_topic", "camera_info_topic", "pose_topic")
+    arguments: dict[str, Any] = {name: getattr(options, name) for name in names}
+    arguments[kind] = path
+    return open_source(**arguments)
 
 
 def inspect_bag(path: Path, image_topic: str | None, camera_info_topic: str | None) -> BagInput:
@@ -134,27 +125,32 @@ def inspect_bag(path: Path, image_topic: str | None, camera_info_topic: str | No
     Raises:
         SourceError: the bag cannot be read, has no such topic, or several to choose from.
     """
-    try:
-        with AnyReader([path], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
-            topics = {
-                name: (str(info.msgtype), info.msgcount) for name, info in reader.topics.items()
-            }
-    except (AnyReaderError, OSError, ValueError) as error:
-        raise SourceError(f"cannot read the bag {path}: {error}") from error
+    topics = BagFile(path).topics
     images = [name for name, (kind, _) in topics.items() if kind in (RAW_IMAGE, COMPRESSED_IMAGE)]
+    if image_topic is None:  # of a picture that is there raw and compressed, take the raw one
+        images = [n for n in images if n == _base(n) or _base(n) not in images]
     image = _the_topic(path, "image", images, image_topic)
     compressed = topics[image][0] == COMPRESSED_IMAGE
+    if compressed and not image.endswith(_TRANSPORT):
+        raise SourceError(
+            f"{path} has compressed images on {image}; the node looks for them on a topic that "
+            f"ends in {_TRANSPORT}, as image_transport names it; rename the topic in the bag"
+        )
     infos = [name for name, (kind, _) in topics.items() if kind == CAMERA_INFO]
-    beside = [name for name in infos if _folder(name) == _folder(image.removesuffix(_TRANSPORT))]
+    beside = [name for name in infos if _folder(name) == _folder(_base(image))]
     info = _the_topic(path, "camera_info", beside or infos, camera_info_topic)
     return BagInput(
         name=str(path),
         path=path,
-        image_topic=image.removesuffix(_TRANSPORT) if compressed else image,
+        image_topic=_base(image),
         camera_info_topic=info,
         frames=topics[image][1],
         compressed=compressed,
     )
+
+
+def _base(topic: str) -> str:
+    return topic.removesuffix(_TRANSPORT)
 
 
 def _folder(topic: str) -> str:
@@ -162,7 +158,7 @@ def _folder(topic: str) -> str:
 
 
 def _the_topic(path: Path, what: str, found: list[str], wanted: str | None) -> str:
-    fitting = [name for name in found if wanted in (None, name, name.removesuffix(_TRANSPORT))]
+    fitting = [name for name in found if wanted in (None, name, _base(name))]
     if len(fitting) == 1:
         return fitting[0]
     option = f"--{what.replace('_', '-')}-topic"

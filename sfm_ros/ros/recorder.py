@@ -78,10 +78,14 @@ class Recorder(Node):
             self._subscribe(self._kind, "image", self._on_image, raw=True)
 
     def _subscribe(
-        self, kind: type, topic: str, callback: Callable[[Any, dict[str, Any]], None], **more: bool
+        self,
+        kind: type,
+        topic: str,
+        callback: Callable[[Any, dict[str, Any]], None],
+        raw: bool = False,
     ) -> None:
         """With the middleware's stamps as second argument, which rclpy's annotations leave out."""
-        self.create_subscription(kind, topic, cast(Any, callback), _EVERYTHING, **more)
+        self.create_subscription(kind, topic, cast(Any, callback), _EVERYTHING, raw=raw)
 
     def _on_image(self, message: bytes, info: dict[str, Any]) -> None:
         sent_ns = info["source_timestamp"] or time.time_ns()

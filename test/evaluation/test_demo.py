@@ -150,7 +150,7 @@ def children_of(pid: int) -> list[int]:
     [
         (["--images", "/nowhere"], "no /nowhere"),
         (["--bag", "a", "--video", "b"], "2 inputs are named"),
-        (["--images", "{here}"], "--calib"),
+        (["--images", "{here}"], "images needs calib"),
         (["--model", "/no/such/model"], "no model '/no/such/model'"),
     ],
 )

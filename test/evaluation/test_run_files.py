@@ -113,7 +113,7 @@ def test_the_camera_in_a_bag_is_found(tmp_path: Path) -> None:
     assert (found.frames, found.compressed) == (3, False)
     with pytest.raises(SourceError, match=f"/other .*{IMAGE_TOPIC}.*--image-topic"):
         inspect_bag(tmp_path / "bag", "/other", None)
-    with pytest.raises(SourceError, match="cannot read the bag"):
+    with pytest.raises(SourceError, match="is no bag"):
         inspect_bag(tmp_path / "truth", None, None)
 
 
