@@ -53,6 +53,46 @@ def draw_trajectory(
         title: one line above the picture.
     """
     figure, axes = pyplot.subplots(figsize=(7.0, 7.0), dpi=120, layout="constrained")
+    _draw_path(axes, estimate, truth, unit)
+    axes.set_title(title, fontsize=12)
+    figure.savefig(path)
+    pyplot.close(figure)
+
+
+def draw_overview(
+    path: Path,
+    sample: DepthSample,
+    estimate: FloatArray,
+    truth: FloatArray | None,
+    units: tuple[str, str],
+) -> None:
+    """All at one glance: a picture, its depth, and the path from above.
+
+    Args:
+        path: PNG to write.
+        sample: the frame to show.
+        estimate, truth: as for `draw_trajectory`.
+        units: of the depth and of the path.
+    """
+    figure = pyplot.figure(figsize=(11.0, 4.2), dpi=100, layout="constrained")
+    grid = figure.add_gridspec(2, 2, width_ratios=(1.75, 1.0))
+    limits = _depth_limits([sample])
+    for row, kind in enumerate(("picture", "depth")):
+        axes = figure.add_subplot(grid[row, 0])
+        axes.set_axis_off()
+        _draw_kind(axes, kind, sample, sample.stamp_ns, limits, units[0])
+        _label(
+            axes,
+            kind if kind == "picture" else f"depth, {limits[0]:.0f} to {limits[1]:.0f} {units[0]}",
+        )
+    path_axes = figure.add_subplot(grid[:, 1])
+    _draw_path(path_axes, estimate, truth, units[1])
+    _label(path_axes, "path from above")
+    figure.savefig(path)
+    pyplot.close(figure)
+
+
+def _draw_path(axes: Axes, estimate: FloatArray, truth: FloatArray | None, unit: str) -> None:
     if truth is not None:
         axes.plot(truth[:, 0], truth[:, 2], color=_TRUTH_COLOUR, lw=4, alpha=0.55, label="truth")
     axes.plot(estimate[:, 0], estimate[:, 2], color=_ESTIMATE_COLOUR, lw=2, label="sfm_ros")
@@ -61,11 +101,8 @@ def draw_trajectory(
     _square_view(axes, [estimate] if truth is None else [estimate, truth])
     axes.set_xlabel(f"to the right [{unit}]")
     axes.set_ylabel(f"ahead [{unit}]")
-    axes.set_title(title, fontsize=12)
     axes.grid(alpha=0.3)
     axes.legend(loc="best")
-    figure.savefig(path)
-    pyplot.close(figure)
 
 
 def _square_view(axes: Axes, tracks: Sequence[FloatArray]) -> None:

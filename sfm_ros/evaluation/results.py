@@ -12,7 +12,7 @@ from sfm_ros.datatypes import DepthMap
 from sfm_ros.evaluation import scoring
 from sfm_ros.evaluation.bag_writer import Truth
 from sfm_ros.evaluation.machine import machine_facts, package_versions
-from sfm_ros.evaluation.pictures import DepthSample, draw_depth, draw_trajectory
+from sfm_ros.evaluation.pictures import DepthSample, draw_depth, draw_overview, draw_trajectory
 from sfm_ros.evaluation.recording import Recording
 from sfm_ros.evaluation.report import write_report, write_summary
 from sfm_ros.trajectory import Trajectory, write_tum
@@ -58,7 +58,7 @@ def write_results(
     """Score a recording and write everything into ``out``; returns the summary.
 
     Writes ``summary.json`` and ``report.html``, and where there is something to show
-    ``trajectory.png``, ``trajectory.tum`` and ``depth.png``.
+    ``trajectory.png``, ``trajectory.tum``, ``depth.png`` and ``overview.png``.
     """
     estimate = scoring.trajectory_of(recording)
     summary = summarize(recording, truth, estimate, context)
@@ -67,8 +67,14 @@ def write_results(
         write_tum(out / "trajectory.tum", estimate)
         _draw_path(out / "trajectory.png", estimate, truth, context, summary)
     samples = _depth_samples(recording, truth)
+    depth_unit = "m" if _truth_is_shown(samples) else context.unit
     if samples:
-        draw_depth(out / "depth.png", samples, "m" if truth_is_shown(samples) else context.unit)
+        draw_depth(out / "depth.png", samples, depth_unit)
+    if samples and estimate is not None:
+        path = scoring.aligned_path(estimate, truth)
+        units = (depth_unit, context.unit if path.truth is None else "m")
+        shown = samples[len(samples) // 2]
+        draw_overview(out / "overview.png", shown, path.estimate, path.truth, units)
     pictures = [
         ("The path from above; the first camera looks up the page.", out / "trajectory.png"),
         ("Pictures that went in, and the depth that came out.", out / "depth.png"),
@@ -149,6 +155,6 @@ def _depth_sample(recording: Recording, truth: Truth | None, stamp_ns: int) -> D
     return DepthSample(stamp_ns=stamp_ns, rgb=rgb, depth=scaled, truth=known)
 
 
-def truth_is_shown(samples: list[DepthSample]) -> bool:
+def _truth_is_shown(samples: list[DepthSample]) -> bool:
     """Whether any of these frames has true depth, to which the others are scaled."""
     return any(sample.truth is not None for sample in samples)
