@@ -1,7 +1,7 @@
 """The unit of training: windows of N frames, on one device.
 
-Shape letters, here and all over training: b batch, n frames of a window, s sources (n - 1), h w rows
-and columns. Colours are RGB in [0, 1]. Pixel centres are integers.
+Shape letters, here and all over training: b batch, n frames of a window, s sources (n - 1), h w
+rows and columns. Colours are RGB in [0, 1]. Pixel centres are integers.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class ModelOutput:
         depths_b1hw: depth of the target frame, finest scale first; scale k has h / 2^k rows.
         disparities_b1hw: 1 / depth up to a fixed factor, same sizes; what smoothness acts on.
         T_source_target_bs44: predicted motion, sources in order of time.
-        mask_logits_bshw: explainability before the sigmoid, a source a channel, sizes as the depths;
-            empty where the model has no mask decoder.
+        mask_logits_bshw: explainability before the sigmoid, a source a channel, sizes as the
+            depths; empty where the model has no mask decoder.
     """
 
     depths_b1hw: list[Tensor]

@@ -12,10 +12,12 @@ import contextlib
 import errno
 import os
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from sfm_ros.errors import SfmRosError
 from training.config import TrainConfig, flat_items, load_config
@@ -98,6 +100,30 @@ def check_same_run(path: Path, contents: dict[str, Any], config: TrainConfig) ->
 def weights_of(contents: dict[str, Any]) -> dict[str, Any]:
     """The weights to validate and export: the moving average where there is one."""
     return contents["average"] if contents["average"] is not None else contents["model"]
+
+
+def load_networks(path: Path, model: nn.Module, networks: Sequence[str]) -> None:
+    """Give a model the weights of another run's networks (its moving average where there is one).
+
+    Args:
+        path: the other run's checkpoint.
+        model: with members ``depth_net`` and ``pose_net``.
+        networks: which of ``depth`` and ``pose`` to take.
+
+    Raises:
+        CheckpointError: no checkpoint, or its networks are of another shape.
+    """
+    weights = weights_of(load_checkpoint(path))
+    for network in networks:
+        prefix = f"{network}_net."
+        part = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+        try:
+            getattr(model, f"{network}_net").load_state_dict(part)
+        except RuntimeError as error:
+            raise CheckpointError(
+                f"the {network} network of {path} is another one than this recipe's; choose the "
+                f"recipe it was trained with ({error})"
+            ) from error
 
 
 def _is_full(error: BaseException) -> bool:

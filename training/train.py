@@ -3,7 +3,8 @@
     python training/train.py --config training/recipes/road_small.yaml --out runs/road_small
 
 ``--set optim.steps=100`` changes single values of the recipe; ``--resume`` goes on with a run that
-was stopped or killed; Ctrl-C finishes the step, saves and stops.
+was stopped or killed; ``--init`` begins with the networks of another run (to learn from your own
+video what the shipped recipe cannot know); Ctrl-C finishes the step, saves and stops.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if __package__ in (None, ""):
 import torch
 
 from sfm_ros.errors import ConfigError, SfmRosError
-from training.checkpoint import LAST, CheckpointError
+from training.checkpoint import LAST, CheckpointError, load_networks
 from training.config import TrainConfig, load_config
 from training.data.batcher import Batcher
 from training.data.sequence import PreparedSet
@@ -70,6 +71,8 @@ def build(options: argparse.Namespace) -> Trainer:
     torch.manual_seed(config.run.seed)
     batcher = Batcher([PreparedSet.open(path) for path in config.data.prepared], config)
     model = build_model(config.network, config.width, config.height)
+    if options.init and not exists:
+        load_networks(options.init, model, options.init_networks)
     trainer = Trainer(config, model, Objective(config.objective), batcher, options.out, device)
     if exists or options.resume == "always":
         trainer.resume()
@@ -97,6 +100,14 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         const="always",
         choices=("always", "auto"),
         help="go on with the run in --out; auto: or begin one where there is none",
+    )
+    parser.add_argument("--init", type=Path, metavar="CHECKPOINT", help="begin with its weights")
+    parser.add_argument(
+        "--init-networks",
+        nargs="+",
+        choices=("depth", "pose"),
+        default=("depth", "pose"),
+        help="which networks to take from it (both)",
     )
     return parser.parse_args(arguments)
 

@@ -202,6 +202,34 @@ def test_the_networks_may_run_in_half_precision(
     assert half == pytest.approx(full, rel=0.1) and half != full
 
 
+@pytest.fixture
+def one_step(recipe: Path, tmp_path: Path) -> Path:
+    """The checkpoint of a run of one step."""
+    assert train.main(arguments(recipe, tmp_path / "first", "--set", "optim.steps=1")) == 0
+    return tmp_path / "first" / "last.pt"
+
+
+def test_a_run_may_begin_with_the_networks_of_another(
+    recipe: Path, one_step: Path, tmp_path: Path
+) -> None:
+    begin = ["--init", str(one_step), "--init-networks", "depth"]
+    trainer = train.build(train.parse(arguments(recipe, tmp_path / "second", *begin)))
+    other = weights_of(load_checkpoint(one_step))
+    same = {key: torch.equal(v, other[key]) for key, v in trainer.model.state_dict().items()}
+    assert all(value for key, value in same.items() if key.startswith("depth_net."))
+    fresh = train.build(train.parse(arguments(recipe, tmp_path / "third")))
+    began = {key: torch.equal(v, other[key]) for key, v in fresh.model.state_dict().items()}
+    assert not all(value for key, value in began.items() if key.startswith("depth_net."))
+
+
+def test_networks_of_another_shape_are_refused(
+    recipe: Path, one_step: Path, tmp_path: Path
+) -> None:
+    other = ["--set", "network.depth=dispnet", "--init", str(one_step)]
+    with pytest.raises(CheckpointError, match="the depth network of .*last.pt is another one"):
+        train.build(train.parse(arguments(recipe, tmp_path / "out", *other)))
+
+
 def test_a_finished_run_is_not_overwritten(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
