@@ -1,8 +1,9 @@
 """The one place that knows which ROS helper packages this machine has.
 
-A ROS installation brings tf2_ros, cv_bridge and sensor_msgs_py; the Python wheels do not. What is
-installed is used, else the few lines here do the same, and nothing else in the project can tell.
-Rotations and quaternions need no helper: they are in :mod:`sfm_ros.geometry`.
+A ROS installation brings tf2_ros and cv_bridge; the Python wheels do not. What is installed is
+used, else the few lines here do the same, and nothing else in the project can tell. Rotations and
+quaternions need no helper: they are in :mod:`sfm_ros.geometry`. Nor do clouds: sensor_msgs_py takes
+the first axis of an organised cloud for its width, which an image's rows are not.
 
 Without even the message package tf2_msgs there is no TF: :func:`make_broadcaster` and
 :func:`make_lookup` return None, and the caller says so once.
@@ -42,7 +43,6 @@ def _optional(name: str) -> Any:
 
 _tf2_ros = _optional("tf2_ros")
 _tf2_msgs = _optional("tf2_msgs.msg")
-_point_cloud2 = _optional("sensor_msgs_py.point_cloud2")
 _cv_bridge = _optional("cv_bridge")
 
 
@@ -191,8 +191,6 @@ def byte_array(values: npt.NDArray) -> array.array:
 
 def create_cloud(header: Header, fields: Sequence[PointField], points: npt.NDArray) -> PointCloud2:
     """A cloud of a structured (h, w) array whose fields are ``fields``, packed in that order."""
-    if _point_cloud2 is not None:
-        return _point_cloud2.create_cloud(header, fields, points)
     height, width = points.shape
     return PointCloud2(
         header=header,
