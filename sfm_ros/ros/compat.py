@@ -2,8 +2,8 @@
 
 A ROS installation brings tf2_ros and cv_bridge; the Python wheels do not. What is installed is
 used, else the few lines here do the same, and nothing else in the project can tell. Rotations and
-quaternions need no helper: they are in :mod:`sfm_ros.geometry`. Nor do clouds: sensor_msgs_py takes
-the first axis of an organised cloud for its width, which an image's rows are not.
+quaternions need no helper: they are in :mod:`sfm_ros.geometry`. Nor do clouds: sensor_msgs_py
+takes the first axis of an organised cloud for its width, which the rows of an image are not.
 
 Without even the message package tf2_msgs there is no TF: :func:`make_broadcaster` and
 :func:`make_lookup` return None, and the caller says so once.
