@@ -1,9 +1,8 @@
 """The one place that knows which ROS helper packages this machine has.
 
-A ROS installation brings tf2_ros and cv_bridge; the Python wheels do not. What is installed is
-used, else the few lines here do the same, and nothing else in the project can tell. Rotations and
-quaternions need no helper: they are in :mod:`sfm_ros.geometry`. Nor do clouds: sensor_msgs_py
-takes the first axis of an organised cloud for its width, which the rows of an image are not.
+A ROS installation brings tf2_ros, cv_bridge, sensor_msgs_py and transforms3d; the Python wheels do
+not. What is installed is used, else the few lines here do the same, and nothing else in the
+project can tell.
 
 Without even the message package tf2_msgs there is no TF: :func:`make_broadcaster` and
 :func:`make_lookup` return None, and the caller says so once.
@@ -13,19 +12,24 @@ from __future__ import annotations
 
 import array
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from geometry_msgs.msg import Transform, TransformStamped
+from geometry_msgs.msg import Quaternion, Transform, TransformStamped
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
 from sfm_ros.datatypes import FloatArray, RgbImage
-from sfm_ros.geometry import inverse, make_transform, matrix_from_quat_xyzw
+from sfm_ros.geometry import (
+    inverse,
+    make_transform,
+    matrix_from_quat_xyzw,
+    quat_xyzw_from_matrix,
+)
 
 TF_QOS = QoSProfile(depth=100)
 STATIC_TF_QOS = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -44,6 +48,8 @@ def _optional(name: str) -> Any:
 _tf2_ros = _optional("tf2_ros")
 _tf2_msgs = _optional("tf2_msgs.msg")
 _cv_bridge = _optional("cv_bridge")
+_point_cloud2 = _optional("sensor_msgs_py.point_cloud2")
+_transforms3d = _optional("transforms3d.quaternions")
 
 
 class Broadcaster(Protocol):
@@ -189,19 +195,42 @@ def byte_array(values: npt.NDArray) -> array.array:
     return data
 
 
-def create_cloud(header: Header, fields: Sequence[PointField], points: npt.NDArray) -> PointCloud2:
-    """A cloud of a structured (h, w) array whose fields are ``fields``, packed in that order."""
-    height, width = points.shape
+def quaternion_message(R: FloatArray) -> Quaternion:
+    """The unit quaternion of a (3, 3) rotation."""
+    if _transforms3d is not None:
+        w, x, y, z = (float(v) for v in _transforms3d.mat2quat(R))
+    else:
+        x, y, z, w = (float(v) for v in quat_xyzw_from_matrix(R))
+    return Quaternion(x=x, y=y, z=z, w=w)
+
+
+def create_cloud(header: Header, points: npt.NDArray[np.float32]) -> PointCloud2:
+    """An organised cloud of (h, w, 3) points."""
+    height, width = points.shape[:2]
+    # sensor_msgs_py takes the first axis of an organised cloud for its width: hand it a list.
+    make = _xyz_cloud if _point_cloud2 is None else _point_cloud2.create_cloud_xyz32
+    cloud = make(header, points.reshape(-1, 3))
+    cloud.height, cloud.width, cloud.row_step = height, width, cloud.point_step * width
+    cloud.is_dense = False
+    return cloud
+
+
+def _xyz_cloud(header: Header, points: npt.NDArray[np.float32]) -> PointCloud2:
+    """sensor_msgs_py.point_cloud2.create_cloud_xyz32 in a few lines."""
+    fields = [
+        PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1)
+        for i, name in enumerate("xyz")
+    ]
     return PointCloud2(
         header=header,
-        height=height,
-        width=width,
-        fields=list(fields),
+        height=1,
+        width=len(points),
+        fields=fields,
         is_bigendian=False,
-        point_step=points.dtype.itemsize,
-        row_step=points.dtype.itemsize * width,
+        point_step=12,
+        row_step=12 * len(points),
         is_dense=False,
-        data=byte_array(points),
+        data=byte_array(points.astype("<f4", copy=False)),
     )
 
 

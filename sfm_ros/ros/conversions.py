@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 from builtin_interfaces.msg import Time
-from geometry_msgs.msg import Pose, Quaternion, TransformStamped
+from geometry_msgs.msg import Pose, TransformStamped
 from nav_msgs.msg import Odometry
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_msgs.msg import Header
 
 from sfm_ros.datatypes import (
@@ -26,12 +26,16 @@ from sfm_ros.geometry import (
     back_project,
     inverse,
     make_transform,
-    quat_xyzw_from_matrix,
     se3_log,
     skew,
 )
 from sfm_ros.image_codec import SUPPORTED_ENCODINGS, decode_compressed, decode_raw
-from sfm_ros.ros.compat import byte_array, create_cloud, decode_with_cv_bridge
+from sfm_ros.ros.compat import (
+    byte_array,
+    create_cloud,
+    decode_with_cv_bridge,
+    quaternion_message,
+)
 
 T_BODY_OPTICAL: FloatArray = make_transform(R_BODY_OPTICAL, np.zeros(3))
 """The camera's body-axis frame from its optical frame: the same point, other axes (REP 103)."""
@@ -159,13 +163,7 @@ def cloud_from_depth(
     depth: DepthMap, camera: CameraIntrinsics, cloud_header: Header
 ) -> PointCloud2:
     """An organised cloud, one point a pixel, in the camera's optical frame; NaN where invalid."""
-    fields = [
-        PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1)
-        for i, name in enumerate("xyz")
-    ]
-    points = back_project(depth, camera.K).astype("<f4")
-    packed = points.view([(name, "<f4") for name in "xyz"])[..., 0]
-    return create_cloud(cloud_header, fields, packed)
+    return create_cloud(cloud_header, back_project(depth, camera.K).astype(np.float32))
 
 
 def pose_in_body_axes(T_optical: FloatArray, T_body_camera: FloatArray) -> FloatArray:
@@ -203,13 +201,8 @@ def pose_message(T: FloatArray) -> Pose:
     """A (4, 4) transform as a Pose."""
     pose = Pose()
     pose.position.x, pose.position.y, pose.position.z = (float(v) for v in T[:3, 3])
-    pose.orientation = _quaternion(T)
+    pose.orientation = quaternion_message(T[:3, :3])
     return pose
-
-
-def _quaternion(T: FloatArray) -> Quaternion:
-    x, y, z, w = (float(v) for v in quat_xyzw_from_matrix(T[:3, :3]))
-    return Quaternion(x=x, y=y, z=z, w=w)
 
 
 def transform_message(
@@ -219,7 +212,7 @@ def transform_message(
     message = TransformStamped(header=header(stamp_ns, parent), child_frame_id=child)
     t = message.transform.translation
     t.x, t.y, t.z = (float(v) for v in T_parent_child[:3, 3])
-    message.transform.rotation = _quaternion(T_parent_child)
+    message.transform.rotation = quaternion_message(T_parent_child[:3, :3])
     return message
 
 

@@ -9,13 +9,20 @@ pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointField
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_msgs.msg import Header
 
 from sfm_ros.config import NoiseConfig
 from sfm_ros.datatypes import CameraIntrinsics
 from sfm_ros.errors import CalibrationError, ImageError
-from sfm_ros.geometry import inverse, make_transform, optical_to_body, se3_exp, so3_log
+from sfm_ros.geometry import (
+    inverse,
+    make_transform,
+    optical_to_body,
+    se3_exp,
+    so3_exp,
+    so3_log,
+)
 from sfm_ros.pose import PoseIntegrator
 from sfm_ros.ros import compat, conversions
 from sfm_ros.ros.calibration import CalibrationCache
@@ -184,16 +191,36 @@ def test_cloud_points_project_back_onto_their_pixels() -> None:
     assert np.allclose((4 * y / z + 1.5)[valid], rows[valid], atol=1e-4)
 
 
-def test_cloud_is_packed_in_the_order_of_its_fields() -> None:
-    points = np.zeros((1, 2), [("x", "<f4"), ("rgb", "<u4")])
-    points["x"], points["rgb"] = [[1.5, 2.5]], [[7, 8]]
-    fields = [
-        PointField(name="x", offset=0, datatype=PointField.FLOAT32, count=1),
-        PointField(name="rgb", offset=4, datatype=PointField.UINT32, count=1),
-    ]
-    cloud = create_cloud(Header(), fields, points)
-    assert bytes(cloud.data) == points.tobytes()
-    assert cloud.point_step == 8
+def test_sensor_msgs_py_makes_the_same_cloud(monkeypatch: pytest.MonkeyPatch) -> None:
+    class PointCloud2Module:
+        """Its contract: (N, 3) points, one row."""
+
+        @staticmethod
+        def create_cloud_xyz32(header: Header, points: np.ndarray) -> PointCloud2:
+            assert points.ndim == 2
+            cloud = PointCloud2(header=header, height=1, width=len(points), point_step=12)
+            cloud.data = points.astype("<f4").tobytes()
+            return cloud
+
+    points = RNG.normal(size=(2, 5, 3)).astype(np.float32)
+    own = create_cloud(Header(), points)
+    monkeypatch.setattr(compat, "_point_cloud2", PointCloud2Module)
+    other = create_cloud(Header(), points)
+    for cloud in (own, other):
+        assert (cloud.height, cloud.width, cloud.point_step, cloud.row_step) == (2, 5, 12, 60)
+        assert bytes(cloud.data) == points.tobytes()
+
+
+def test_transforms3d_makes_the_same_quaternion(monkeypatch: pytest.MonkeyPatch) -> None:
+    quaternions = pytest.importorskip("transforms3d.quaternions")
+    for _ in range(50):
+        R = so3_exp(RNG.normal(size=3))
+        monkeypatch.setattr(compat, "_transforms3d", None)
+        own = compat.quaternion_message(R)
+        monkeypatch.setattr(compat, "_transforms3d", quaternions)
+        other = compat.quaternion_message(R)
+        a, b = (np.array([q.x, q.y, q.z, q.w]) for q in (own, other))
+        np.testing.assert_allclose(a * np.sign(a @ b), b, atol=1e-12)
 
 
 def test_byte_array_takes_arrays_that_are_not_contiguous() -> None:
