@@ -2,8 +2,8 @@
 
     python benchmarks/node_latency.py [--model DIR] [--size 1242x375] [--frames 150] [--rate 1]
 
-Plays 10 Hz bgr8 images of KITTI's size through the node over the middleware (three processes, as
-in the demo) and prints the node's own figures: the whole way, the engine's part, and the rest.
+Plays 10 Hz bgr8 images of KITTI's size through the node over the middleware, in three processes as
+the demo does, and prints the node's own figures: the whole way, the engine, the rest, the stages.
 """
 
 from __future__ import annotations
@@ -97,10 +97,11 @@ def report(figures: dict[str, str], spec: ModelSpec, size: str) -> None:
     print(", ".join(f"{key} {value}" for key, value in package_versions().items()))
     print(f"{size} bgr8 at the input, model {spec.name} at {spec.width}x{spec.height}")
     print(f"{'ms a frame':24}{'p50':>8}{'p99':>8}")
-    labels = {"total": "callback to last publish", "engine": "engine", "outside_engine": "outside"}
-    for stage, label in labels.items():
-        values = (float(figures[f"latency_{stage}_p{p}_ms"]) for p in (50, 99))
-        print(f"{label:24}" + "".join(f"{value:8.2f}" for value in values))
+    end = "_p50_ms"
+    for stage in [key[: -len(end)] for key in figures if key.endswith(end)]:
+        values = (float(figures[f"{stage}_p{percent}_ms"]) for percent in (50, 99))
+        name = stage.removeprefix("latency_").replace("_", " ")
+        print(f"{name:24}" + "".join(f"{value:8.2f}" for value in values))
     outside, engine = (float(figures[f"latency_{s}_p50_ms"]) for s in ("outside_engine", "engine"))
     print(f"outside / engine = {outside / engine:.2f}")
 

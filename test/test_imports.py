@@ -19,9 +19,13 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("sfm_ros", "sfm_ros.errors", "sfm_ros.datatypes"),
     ("sfm_ros.geometry",),
     tuple(
-        f"sfm_ros.{name}" for name in "model_spec trajectory config health calibration_io".split()
+        f"sfm_ros.{name}"
+        for name in "model_spec trajectory config health calibration_io camera_info".split()
     ),
-    tuple(f"sfm_ros.{name}" for name in "image_codec preprocess window pose refine scale".split()),
+    tuple(
+        f"sfm_ros.{name}"
+        for name in "camera_info image_codec preprocess window pose refine scale".split()
+    ),
     ("sfm_ros.engines", "sfm_ros.engines.*"),
     ("sfm_ros.odometry",),
     ("sfm_ros.sources", "sfm_ros.sources.*", "sfm_ros.evaluation", "sfm_ros.evaluation.*"),
