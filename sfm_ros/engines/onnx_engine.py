@@ -81,5 +81,6 @@ def _expect(
     if inputs != expected_in or outputs != expected_out:
         raise ModelError(
             f"{file} follows another contract: inputs {inputs}, outputs {outputs}; "
-            f"expected inputs {expected_in}, outputs {expected_out}; export the model with training/export.py"
+            f"expected inputs {expected_in}, outputs {expected_out}; export the model again with "
+            "training/export.py"
         )

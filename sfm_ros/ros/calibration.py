@@ -6,9 +6,10 @@ import threading
 
 from sensor_msgs.msg import CameraInfo
 
+from sfm_ros.camera_info import intrinsics_from_info
 from sfm_ros.datatypes import CameraIntrinsics
 from sfm_ros.errors import CalibrationError
-from sfm_ros.ros.conversions import intrinsics_from_info, same_calibration
+from sfm_ros.ros.conversions import same_calibration
 
 
 class CalibrationCache:

@@ -68,37 +68,6 @@ def body_frame_name(optical_frame: str) -> str:
     return f"{optical_frame}_body"
 
 
-def intrinsics_from_info(info: CameraInfo) -> CameraIntrinsics:
-    """The calibration in a CameraInfo, for the picture as it is sent (region and binning applied).
-
-    Raises:
-        CalibrationError: K is zero or not finite, or there is no image size.
-    """
-    K = np.asarray(info.k, dtype=np.float64).reshape(3, 3)
-    P = np.asarray(info.p, dtype=np.float64).reshape(3, 4)
-    R = np.asarray(info.r, dtype=np.float64).reshape(3, 3)
-    camera = CameraIntrinsics(
-        width=info.width,
-        height=info.height,
-        fx=float(K[0, 0]),
-        fy=float(K[1, 1]),
-        cx=float(K[0, 2]),
-        cy=float(K[1, 2]),
-        distortion_model=info.distortion_model or "plumb_bob",
-        distortion=tuple(float(value) for value in info.d),
-        # Drivers leave zeros where they have nothing to say; NaN is kept, to be refused.
-        R=R if np.any(R != 0) else None,
-        P=P if np.any(P != 0) else None,
-    )
-    roi = info.roi
-    if roi.width and roi.height:
-        camera = camera.cropped(roi.x_offset, roi.y_offset, roi.width, roi.height)
-    binning_x, binning_y = max(info.binning_x, 1), max(info.binning_y, 1)
-    if (binning_x, binning_y) != (1, 1):
-        camera = camera.resized(camera.width // binning_x, camera.height // binning_y)
-    return camera
-
-
 def frame_from_image(message: Image | CompressedImage, intrinsics: CameraIntrinsics) -> Frame:
     """A raw or compressed image with its calibration as a Frame.
 

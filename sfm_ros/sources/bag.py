@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from sfm_ros.calibration_io import calibration_from_fields
 from sfm_ros.datatypes import OPTICAL_FRAME, CameraIntrinsics, FloatArray, Frame, RgbImage
 from sfm_ros.errors import CalibrationError, ImageError, SourceError
 from sfm_ros.geometry import body_to_optical, make_transform, matrix_from_quat_xyzw
@@ -212,34 +211,3 @@ def _matrix(pose: Any) -> FloatArray:
     if not np.any(quat_xyzw):
         raise SourceError("a true pose has the quaternion 0 0 0 0, expected a rotation")
     return make_transform(matrix_from_quat_xyzw(quat_xyzw), [t.x, t.y, t.z])
-
-
-def intrinsics_from_info(info: Any, where: str) -> CameraIntrinsics:
-    """The calibration in a CameraInfo of ROS 1 or 2, for the picture as it is sent.
-
-    A region of interest and binning are applied, in this order, as the message's definition says.
-
-    Raises:
-        CalibrationError: see `calibration_from_fields`.
-    """
-    K, D, R, P = (
-        getattr(info, name) if hasattr(info, name) else getattr(info, name.upper())
-        for name in ("k", "d", "r", "p")
-    )
-    camera = calibration_from_fields(
-        width=info.width,
-        height=info.height,
-        K=K,
-        D=D,
-        R=R,
-        P=P,
-        distortion_model=info.distortion_model,
-        where=where,
-    )
-    roi = info.roi
-    if roi.width and roi.height:
-        camera = camera.cropped(roi.x_offset, roi.y_offset, roi.width, roi.height)
-    bins_x, bins_y = max(info.binning_x, 1), max(info.binning_y, 1)
-    if (bins_x, bins_y) != (1, 1):
-        camera = camera.resized(camera.width // bins_x, camera.height // bins_y)
-    return camera

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_msgs.msg import Header
 
+from sfm_ros.camera_info import intrinsics_from_info
 from sfm_ros.config import NoiseConfig
 from sfm_ros.datatypes import CameraIntrinsics
 from sfm_ros.errors import CalibrationError, ImageError
@@ -51,7 +52,7 @@ def test_stamps_keep_every_nanosecond(stamp_ns: int) -> None:
 
 
 def test_calibration_is_read_and_absent_matrices_are_none() -> None:
-    camera = conversions.intrinsics_from_info(camera_info())
+    camera = intrinsics_from_info(camera_info())
     assert (camera.fx, camera.fy, camera.cx, camera.cy) == (500, 510, 320, 240)
     assert camera.distortion[0] == 0.1
     assert camera.P is None
@@ -63,9 +64,7 @@ def test_calibration_round_trip() -> None:
     camera = CameraIntrinsics(
         width=640, height=480, fx=500, fy=510, cx=320, cy=240, distortion=(0.1,) * 5, R=R, P=P
     )
-    again = conversions.intrinsics_from_info(
-        conversions.info_from_intrinsics(camera, Header(frame_id="eye"))
-    )
+    again = intrinsics_from_info(conversions.info_from_intrinsics(camera, Header(frame_id="eye")))
     assert np.array_equal(again.K, camera.K)
     assert again.P is not None and np.array_equal(again.P, P)
     assert again.R is not None and np.allclose(again.R, R)
@@ -75,7 +74,7 @@ def test_calibration_round_trip() -> None:
 def test_region_and_binning_give_the_camera_of_the_picture_that_is_sent() -> None:
     info = camera_info(binning_x=2, binning_y=2)
     info.roi.x_offset, info.roi.y_offset, info.roi.width, info.roi.height = 100, 40, 400, 200
-    camera = conversions.intrinsics_from_info(info)
+    camera = intrinsics_from_info(info)
     assert (camera.width, camera.height) == (200, 100)
     # The pixel that saw (cx, cy): two columns become one whose centre lies between them.
     assert camera.cx == pytest.approx((320 - 100 + 0.5) / 2 - 0.5)
@@ -86,12 +85,12 @@ def test_region_and_binning_give_the_camera_of_the_picture_that_is_sent() -> Non
 @pytest.mark.parametrize("value", [0.0, float("nan"), float("inf")])
 def test_a_useless_calibration_is_refused(value: float) -> None:
     with pytest.raises(CalibrationError):
-        conversions.intrinsics_from_info(camera_info(k=[value] * 9))
+        intrinsics_from_info(camera_info(k=[value] * 9))
 
 
 def test_nan_in_the_projection_is_refused() -> None:
     with pytest.raises(CalibrationError, match="not finite"):
-        conversions.intrinsics_from_info(camera_info(p=[float("nan")] * 12))
+        intrinsics_from_info(camera_info(p=[float("nan")] * 12))
 
 
 def test_cache_gives_the_same_object_until_the_content_changes() -> None:
