@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from sfm_ros.camera_info import intrinsics_from_info
 from sfm_ros.datatypes import OPTICAL_FRAME, CameraIntrinsics, FloatArray, Frame, RgbImage
 from sfm_ros.errors import CalibrationError, ImageError, SourceError
 from sfm_ros.geometry import body_to_optical, make_transform, matrix_from_quat_xyzw
