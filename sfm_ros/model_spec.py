@@ -94,9 +94,23 @@ class ModelSpec:
             depth_sha256=sha256_of(Path(bundle) / self.depth_file),
             pose_sha256=sha256_of(Path(bundle) / self.pose_file),
         )
-        text = yaml.safe_dump(dataclasses.asdict(hashed), sort_keys=False, allow_unicode=True)
+        text = yaml.dump(
+            dataclasses.asdict(hashed), Dumper=_SpecDumper, sort_keys=False, allow_unicode=True
+        )
         (Path(bundle) / SPEC_FILE).write_text(text, encoding="utf-8")
         return hashed
+
+
+class _SpecDumper(yaml.SafeDumper):
+    """Writes texts of several lines (the model card) so that a person can read them."""
+
+
+def _dump_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_SpecDumper.add_representer(str, _dump_text)
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

@@ -128,6 +128,15 @@ def test_the_spec_goes_through_its_file(bundle: Path) -> None:
     assert dataclasses.replace(loaded, depth_sha256="", pose_sha256="") == SPEC
 
 
+def test_the_card_is_written_for_a_person(bundle: Path) -> None:
+    card = "# Tiny\n\nKnows: nothing; says so.\n"
+    dataclasses.replace(SPEC, card=card).save(bundle)
+    assert (
+        "card: |\n  # Tiny\n\n  Knows: nothing; says so.\n" in (bundle / "model.yaml").read_text()
+    )
+    assert ModelSpec.load(bundle).card == card
+
+
 def _edit(bundle: Path, **changes: object) -> None:
     values = yaml.safe_load((bundle / "model.yaml").read_text())
     values.update(changes)
