@@ -106,11 +106,16 @@ class RefineConfig:
         0.3, "Standard deviation of a tracked corner, pixels of the network input.", minimum=0.01
     )
     sigma_depth: float = _option(
-        0.2, "Standard deviation of the predicted depth, as a share of it.", minimum=0.0
+        0.3, "Standard deviation of the predicted depth, as a share of it.", minimum=0.0
     )
     prior_share: float = _option(
-        0.3,
+        1.0,
         "Standard deviation of the network's translation, as a share of its length.",
+        minimum=0.001,
+    )
+    velocity_share: float = _option(
+        0.05,
+        "Standard deviation of the change of translation from a frame to the next, as a share.",
         minimum=0.001,
     )
     max_correction_deg: float = _option(

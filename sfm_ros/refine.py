@@ -18,14 +18,14 @@ import numpy.typing as npt
 
 from sfm_ros.config import RefineConfig
 from sfm_ros.datatypes import CameraIntrinsics, DepthMap, FloatArray, Prediction, RgbImage
-from sfm_ros.geometry import project, rotation_angle, se3_exp
+from sfm_ros.geometry import make_transform, project, rotation_angle, se3_exp, skew
 from sfm_ros.window import Window
 
 _ITERATIONS = 6
 _ROBUST_SIGMAS = 2.0
 """Residuals beyond so many standard deviations lose weight (Cauchy)."""
 _PRIOR_FLOOR = 0.02
-"""Standard deviation of the network's translation where it predicts none, in its own units."""
+"""Standard deviation of a prior translation of zero, network units."""
 _BORDER = 4
 _FAR_SIGMAS = 4.0
 
@@ -58,23 +58,55 @@ class Refinement:
     tracked: int
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class TranslationPrior:
+    """What is known of a translation before the pictures are looked at: a round Gaussian."""
+
+    mean: FloatArray
+    sigma: float
+
+    def fused(self, other: TranslationPrior) -> TranslationPrior:
+        """What both together know."""
+        mine, its = self.sigma**-2, other.sigma**-2
+        mean = (mine * self.mean + its * other.mean) / (mine + its)
+        return TranslationPrior(mean=mean, sigma=(mine + its) ** -0.5)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Velocity:
+    """The last translation that was refined, per second, and until when it held."""
+
+    per_s: FloatArray
+    stamp_ns: int
+
+
 class MotionRefiner:
-    """Corrects predicted motions."""
+    """Corrects predicted motions, knowing that a camera has inertia."""
 
     def __init__(self, config: RefineConfig) -> None:
         self._config = config
+        self._velocity: _Velocity | None = None
 
     def correct(self, prediction: Prediction, window: Window) -> Prediction:
         """The prediction with its newest increment refined."""
+        before_ns, stamp_ns = window.stamps_ns[-2:]
+        dt_s = (stamp_ns - before_ns) * 1e-9
         refined = self.refine(
             window.images[-2],
             window.images[-1],
             prediction.depth,
             window.intrinsics,
             prediction.T_prev_curr,
+            self._inertia(before_ns, dt_s),
+        )
+        T_prev_curr = refined.T_prev_curr
+        self._velocity = (
+            _Velocity(per_s=T_prev_curr[:3, 3] / dt_s, stamp_ns=stamp_ns)
+            if refined.inliers
+            else None
         )
         increments = prediction.increments.copy()
-        increments[-1] = refined.T_prev_curr
+        increments[-1] = T_prev_curr
         return replace(prediction, increments=increments)
 
     def refine(
@@ -84,6 +116,7 @@ class MotionRefiner:
         depth_curr: DepthMap,
         intrinsics: CameraIntrinsics,
         T_prev_curr: FloatArray,
+        inertia: TranslationPrior | None = None,
     ) -> Refinement:
         """Correct a predicted motion.
 
@@ -92,16 +125,28 @@ class MotionRefiner:
             depth_curr: (h, w) predicted depth of the newest, network units.
             intrinsics: camera of this grid.
             T_prev_curr: (4, 4) predicted motion, network units.
+            inertia: what the motion before tells of this translation, or None.
         """
-        tracks = _track(rgb_prev, rgb_curr, depth_curr, intrinsics, T_prev_curr, self._config)
+        prior = _prior_around(T_prev_curr[:3, 3], self._config.prior_share)
+        if inertia is not None:
+            prior = prior.fused(inertia)
+        T_guess = make_transform(T_prev_curr[:3, :3], prior.mean)
+        tracks = _track(rgb_prev, rgb_curr, depth_curr, intrinsics, T_guess, self._config)
         count = len(tracks.points)
         if count < self._config.min_inliers:
             return Refinement(T_prev_curr=T_prev_curr, inliers=0, tracked=count)
-        T, distances = solve(tracks, intrinsics.K, T_prev_curr, self._config)
+        T, distances = solve(tracks, intrinsics.K, T_guess, prior, self._config)
         inliers = int(np.count_nonzero(distances < _FAR_SIGMAS))
         if not self._is_believable(T, T_prev_curr, inliers, count):
             return Refinement(T_prev_curr=T_prev_curr, inliers=0, tracked=count)
         return Refinement(T_prev_curr=T, inliers=inliers, tracked=count)
+
+    def _inertia(self, before_ns: int, dt_s: float) -> TranslationPrior | None:
+        """The translation at the last velocity, where the frame before ended it."""
+        last = self._velocity
+        if last is None or last.stamp_ns != before_ns:
+            return None
+        return _prior_around(last.per_s * dt_s, self._config.velocity_share)
 
     def _is_believable(
         self, T: FloatArray, T_predicted: FloatArray, inliers: int, tracked: int
@@ -113,6 +158,11 @@ class MotionRefiner:
             and inliers >= max(self._config.min_inliers, tracked // 3)
             and turned <= self._config.max_correction_deg
         )
+
+
+def _prior_around(translation: FloatArray, share: float) -> TranslationPrior:
+    sigma = share * float(np.linalg.norm(translation)) + _PRIOR_FLOOR
+    return TranslationPrior(mean=np.array(translation, dtype=np.float64), sigma=sigma)
 
 
 def _track(
@@ -167,20 +217,22 @@ def _inside(pixels: npt.NDArray, intrinsics: CameraIntrinsics) -> npt.NDArray[np
 
 
 def solve(
-    tracks: Tracks, K: FloatArray, T_predicted: FloatArray, config: RefineConfig
+    tracks: Tracks,
+    K: FloatArray,
+    T_guess: FloatArray,
+    prior: TranslationPrior,
+    config: RefineConfig,
 ) -> tuple[FloatArray, FloatArray]:
-    """The motion that explains the tracks best, near the predicted one.
+    """The motion that explains the tracks best, its translation near the prior.
 
     Minimises, over left perturbations of T_prev_curr, the sum of Cauchy(r^T S^-1 r) with
     S = sigma_px^2 I + sigma_depth^2 g g^T, g the derivative of the pixel by the logarithm of the
-    depth, plus a Gaussian prior on the translation.
+    depth, plus the prior's |t - mean|^2 / sigma^2.
 
     Returns:
         T_prev_curr (4, 4), and the (N,) Mahalanobis distances of the residuals under it.
     """
-    T = np.array(T_predicted, dtype=np.float64)
-    t_predicted = T[:3, 3].copy()
-    prior_sigma = config.prior_share * np.linalg.norm(t_predicted) + _PRIOR_FLOOR
+    T = np.array(T_guess, dtype=np.float64)
     for _ in range(_ITERATIONS):
         moved, residuals, weights = _linearise(tracks, K, T, config)
         J = _jacobian(moved, K)
@@ -188,9 +240,10 @@ def solve(
         WJ = weights @ J
         H = np.einsum("n,nij,nik->jk", robust, J, WJ)
         b = np.einsum("n,nij,ni->j", robust, WJ, residuals)
-        # d(t + v + w x t) / d(v, w) = [I, -[t]x]; the part by w is left to the data.
-        H[:3, :3] += np.eye(3) / prior_sigma**2
-        b[:3] += (T[:3, 3] - t_predicted) / prior_sigma**2
+        # d(t + v + w x t) / d(v, w) = [I, -[t]x]
+        prior_J = np.hstack([np.eye(3), -skew(T[:3, 3])])
+        H += prior_J.T @ prior_J / prior.sigma**2
+        b += prior_J.T @ (T[:3, 3] - prior.mean) / prior.sigma**2
         T = se3_exp(-np.linalg.solve(H + 1e-9 * np.eye(6), b)) @ T
     _, residuals, weights = _linearise(tracks, K, T, config)
     return T, _mahalanobis(residuals, weights)

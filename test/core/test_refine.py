@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from sfm_ros.config import RefineConfig
-from sfm_ros.datatypes import CameraIntrinsics
+from sfm_ros.datatypes import CameraIntrinsics, Prediction
 from sfm_ros.geometry import inverse, project, rotation_angle, se3_exp
-from sfm_ros.refine import MotionRefiner, Refinement, Tracks, solve
+from sfm_ros.refine import MotionRefiner, Refinement, Tracks, TranslationPrior, solve
 from sfm_ros.sources.synthetic import SyntheticConfig, SyntheticStreet
+from sfm_ros.window import Window
 
 CAMERA = CameraIntrinsics(width=416, height=128, fx=242, fy=242, cx=207.5, cy=63.5)
 GUESS_ERROR = se3_exp([0.05, -0.03, 0.15, 0.004, 0.02, -0.004])
@@ -31,7 +32,8 @@ def _refine_street(seed: int, depth_error: float = 0.0) -> tuple[Refinement, np.
     truth = inverse(prev.T_world_camera) @ curr.T_world_camera
     noise = np.random.default_rng(seed).normal(size=curr.depth_m.shape)
     depth = (curr.depth_m * np.exp(depth_error * noise)).astype(np.float32)
-    refined = MotionRefiner(RefineConfig()).refine(
+    config = RefineConfig(sigma_depth=max(depth_error, 0.05))
+    refined = MotionRefiner(config).refine(
         prev.frame.rgb, curr.frame.rgb, depth, street.intrinsics, GUESS_ERROR @ truth
     )
     return refined, truth
@@ -59,15 +61,23 @@ def _points(rng: np.random.Generator, count: int) -> np.ndarray:
     return np.stack([(u - 207.5) / 242 * z, (v - 63.5) / 242 * z, z], axis=1)
 
 
+def _tracks(rng: np.random.Generator, truth: np.ndarray) -> Tracks:
+    points = _points(rng, 150)
+    pixels = project(points @ truth[:3, :3].T + truth[:3, 3], CAMERA.K)
+    return Tracks(points=points, pixels_prev=pixels)
+
+
+def _loose(mean: np.ndarray) -> TranslationPrior:
+    return TranslationPrior(mean=mean, sigma=10.0)
+
+
 def test_a_third_of_false_tracks_does_not_matter() -> None:
     rng = np.random.default_rng(0)
     truth = se3_exp([0.02, 0.0, 1.0, 0.0, 0.03, 0.0])
-    points = _points(rng, 150)
-    pixels = project(points @ truth[:3, :3].T + truth[:3, 3], CAMERA.K)
-    pixels[:50] += rng.uniform(-30, 30, (50, 2))
-    T, distances = solve(
-        Tracks(points=points, pixels_prev=pixels), CAMERA.K, GUESS_ERROR @ truth, RefineConfig()
-    )
+    tracks = _tracks(rng, truth)
+    tracks.pixels_prev[:50] += rng.uniform(-30, 30, (50, 2))
+    guess = GUESS_ERROR @ truth
+    T, distances = solve(tracks, CAMERA.K, guess, _loose(guess[:3, 3]), RefineConfig())
     shift, angle = _errors(T, truth)
     assert angle < 0.05 and shift < 0.03
     assert np.median(distances[50:]) < 1 < np.median(distances[:50])
@@ -75,14 +85,66 @@ def test_a_third_of_false_tracks_does_not_matter() -> None:
 
 def test_depth_that_is_twice_too_large_doubles_the_way_and_keeps_the_rotation() -> None:
     """Lengths follow the predicted depth, so that depth and trajectory share one scale."""
-    rng = np.random.default_rng(1)
     truth = se3_exp([0.0, 0.0, 1.0, 0.0, 0.03, 0.0])
-    points = _points(rng, 150)
-    pixels = project(points @ truth[:3, :3].T + truth[:3, 3], CAMERA.K)
-    free = dataclasses.replace(RefineConfig(), prior_share=10.0)
-    T, _ = solve(Tracks(points=2 * points, pixels_prev=pixels), CAMERA.K, truth, free)
+    tracks = _tracks(np.random.default_rng(1), truth)
+    doubled = dataclasses.replace(tracks, points=2 * tracks.points)
+    T, _ = solve(doubled, CAMERA.K, truth, _loose(truth[:3, 3]), RefineConfig())
     np.testing.assert_allclose(T[:3, 3], 2 * truth[:3, 3], atol=0.02)
     assert rotation_angle(truth[:3, :3].T @ T[:3, :3]) < 1e-3
+
+
+def test_a_tight_prior_keeps_its_translation() -> None:
+    truth = se3_exp([0.0, 0.0, 1.0, 0.0, 0.03, 0.0])
+    tracks = _tracks(np.random.default_rng(2), truth)
+    mean = np.array([0.0, 0.0, 1.3])
+    T, _ = solve(tracks, CAMERA.K, truth, TranslationPrior(mean=mean, sigma=1e-6), RefineConfig())
+    np.testing.assert_allclose(T[:3, 3], mean, atol=1e-4)
+
+
+def test_two_priors_meet_by_their_weight() -> None:
+    near = TranslationPrior(mean=np.array([0.0, 0.0, 1.0]), sigma=0.1)
+    far = TranslationPrior(mean=np.array([0.0, 0.0, 2.0]), sigma=0.2)
+    both = near.fused(far)
+    np.testing.assert_allclose(both.mean, [0, 0, 1.2])
+    assert both.sigma == pytest.approx(np.sqrt(1 / 125))
+
+
+def _odometry_over(stamps: list[int], wrong_from: int, from_ns: int | None = None) -> list[float]:
+    """Length over true length of each increment, where the depth doubles at a frame.
+
+    ``from_ns`` is the first stamp of the last window, where it does not follow the one before.
+    """
+    street = SyntheticStreet(SyntheticConfig(seed=5, fx=242.0, frames=20, kind="city"))
+    config = RefineConfig()
+    refiner, lengths = MotionRefiner(config), []
+    for index in range(10, 10 + len(stamps) - 1):
+        prev, curr = street.render(index), street.render(index + 1)
+        assert prev.T_world_camera is not None and curr.T_world_camera is not None
+        assert curr.depth_m is not None
+        last = index == 8 + len(stamps)
+        truth = inverse(prev.T_world_camera) @ curr.T_world_camera
+        scale = 2.0 if index >= wrong_from else 1.0
+        window = Window(
+            images=(prev.frame.rgb, curr.frame.rgb),
+            stamps_ns=(
+                from_ns if last and from_ns is not None else stamps[index - 10],
+                stamps[index - 9],
+            ),
+            intrinsics=street.intrinsics,
+        )
+        prediction = Prediction(depth=curr.depth_m * np.float32(scale), increments=truth[None])
+        refined = refiner.correct(prediction, window).T_prev_curr
+        lengths.append(float(np.linalg.norm(refined[:3, 3]) / np.linalg.norm(truth[:3, 3])))
+    return lengths
+
+
+def test_inertia_holds_a_sudden_change_of_length_back() -> None:
+    tick = 100_000_000
+    steady = _odometry_over([0, tick, 2 * tick, 3 * tick], wrong_from=12)
+    broken = _odometry_over([0, tick, 2 * tick, 9 * tick], wrong_from=12, from_ns=8 * tick)
+    assert steady[1] == pytest.approx(1.0, abs=0.1)
+    # The last window of the other run does not follow the one before: nothing to hold on to.
+    assert steady[2] < broken[2] - 0.15
 
 
 def test_pictures_without_corners_keep_the_prediction() -> None:
