@@ -22,6 +22,8 @@ from sfm_ros.geometry import make_transform, project, rotation_angle, se3_exp, s
 from sfm_ros.window import Window
 
 _ITERATIONS = 6
+_CONVERGED = 1e-4
+"""Radians and network units: a hundredth of a pixel and less."""
 _ROBUST_SIGMAS = 2.0
 """Residuals beyond so many standard deviations lose weight (Cauchy)."""
 _PRIOR_FLOOR = 0.02
@@ -234,62 +236,84 @@ def solve(
     """
     T = np.array(T_guess, dtype=np.float64)
     for _ in range(_ITERATIONS):
-        moved, residuals, weights = _linearise(tracks, K, T, config)
-        J = _jacobian(moved, K)
-        robust = 1.0 / (1.0 + _mahalanobis(residuals, weights) ** 2 / _ROBUST_SIGMAS**2)
-        WJ = weights @ J
-        H = np.einsum("n,nij,nik->jk", robust, J, WJ)
-        b = np.einsum("n,nij,ni->j", robust, WJ, residuals)
+        errors = _linearise(tracks, K, T, config)
+        H, b = _normal_equations(errors)
         # d(t + v + w x t) / d(v, w) = [I, -[t]x]
         prior_J = np.hstack([np.eye(3), -skew(T[:3, 3])])
         H += prior_J.T @ prior_J / prior.sigma**2
         b += prior_J.T @ (T[:3, 3] - prior.mean) / prior.sigma**2
-        T = se3_exp(-np.linalg.solve(H + 1e-9 * np.eye(6), b)) @ T
-    _, residuals, weights = _linearise(tracks, K, T, config)
-    return T, _mahalanobis(residuals, weights)
+        step = np.linalg.solve(H + 1e-9 * np.eye(6), b)
+        T = se3_exp(-step) @ T
+        if float(np.abs(step).max()) < _CONVERGED:
+            break
+    return T, _linearise(tracks, K, T, config).distances
 
 
-def _linearise(
-    tracks: Tracks, K: FloatArray, T: FloatArray, config: RefineConfig
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Points in the previous camera (N, 3), residuals (N, 2) and inverse covariances (N, 2, 2)."""
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Errors:
+    """The residuals of N tracks under a motion, and what they depend on.
+
+    S^-1 = (I - share g g^T) / sigma_px^2 is never formed: every product with it is one with the
+    residual and one with g.
+
+    Attributes:
+        u, v: (N,) residuals in pixels.
+        J_u, J_v: (N, 6) their derivatives by a left perturbation (v, w), dX = v + w x X.
+        g_u, g_v: (N,) derivatives of the pixel by the logarithm of the depth.
+        share: (N,) weight of g g^T in S^-1.
+        distances: (N,) Mahalanobis distances.
+        variance: sigma_px^2.
+    """
+
+    u: FloatArray
+    v: FloatArray
+    J_u: FloatArray
+    J_v: FloatArray
+    g_u: FloatArray
+    g_v: FloatArray
+    share: FloatArray
+    distances: FloatArray
+    variance: float
+
+
+def _linearise(tracks: Tracks, K: FloatArray, T: FloatArray, config: RefineConfig) -> _Errors:
+    fx, fy = K[0, 0], K[1, 1]
     turned = tracks.points @ T[:3, :3].T
-    moved = turned + T[:3, 3]
-    moved[:, 2] = np.maximum(moved[:, 2], 1e-3)
-    residuals = project(moved, K) - tracks.pixels_prev
-    g = np.einsum("nij,nj->ni", _pixel_by_point(moved, K), turned)
-    variance = config.sigma_px**2
-    share = config.sigma_depth**2 / (variance + config.sigma_depth**2 * (g * g).sum(axis=1))
-    weights = (np.eye(2) - share[:, None, None] * g[:, :, None] * g[:, None, :]) / variance
-    return moved, residuals, weights
-
-
-def _mahalanobis(residuals: FloatArray, weights: FloatArray) -> FloatArray:
-    return np.sqrt(np.maximum(np.einsum("ni,nij,nj->n", residuals, weights, residuals), 0.0))
-
-
-def _pixel_by_point(points: FloatArray, K: FloatArray) -> FloatArray:
-    """(N, 2, 3) derivative of the projection."""
-    x, y, z = points.T
-    result = np.zeros((len(points), 2, 3))
-    result[:, 0, 0] = K[0, 0] / z
-    result[:, 1, 1] = K[1, 1] / z
-    result[:, 0, 2] = -K[0, 0] * x / z**2
-    result[:, 1, 2] = -K[1, 1] * y / z**2
-    return result
-
-
-def _jacobian(points: FloatArray, K: FloatArray) -> FloatArray:
-    """(N, 2, 6) derivative of the pixel by a left perturbation (v, w): dX = v + w x X."""
-    by_point = _pixel_by_point(points, K)
-    x, y, z = points.T
+    x, y, z = (turned + T[:3, 3]).T
+    z = np.maximum(z, 1e-3)
+    x, y, inv_z = x / z, y / z, 1 / z
+    u = fx * x + K[0, 2] - tracks.pixels_prev[:, 0]
+    v = fy * y + K[1, 2] - tracks.pixels_prev[:, 1]
     zero = np.zeros_like(x)
-    minus_skew = np.stack(
-        [
-            np.stack([zero, z, -y], axis=1),
-            np.stack([-z, zero, x], axis=1),
-            np.stack([y, -x, zero], axis=1),
-        ],
-        axis=1,
+    J_u = fx * np.stack([inv_z, zero, -x * inv_z, -x * y, 1 + x * x, -y], axis=1)
+    J_v = fy * np.stack([zero, inv_z, -y * inv_z, -1 - y * y, x * y, x], axis=1)
+    g_u = fx * inv_z * (turned[:, 0] - x * turned[:, 2])
+    g_v = fy * inv_z * (turned[:, 1] - y * turned[:, 2])
+    variance, depth_variance = config.sigma_px**2, config.sigma_depth**2
+    share = depth_variance / (variance + depth_variance * (g_u * g_u + g_v * g_v))
+    squares = (u * u + v * v - share * (g_u * u + g_v * v) ** 2) / variance
+    return _Errors(
+        u=u,
+        v=v,
+        J_u=J_u,
+        J_v=J_v,
+        g_u=g_u,
+        g_v=g_v,
+        share=share,
+        distances=np.sqrt(np.maximum(squares, 0.0)),
+        variance=variance,
     )
-    return np.concatenate([by_point, by_point @ minus_skew], axis=2)
+
+
+def _normal_equations(e: _Errors) -> tuple[FloatArray, FloatArray]:
+    """J^T W J and J^T W r with the robust weights of the residuals, (6, 6) and (6,)."""
+    robust = 1.0 / (1.0 + e.distances**2 / _ROBUST_SIGMAS**2) / e.variance
+    along = e.g_u[:, None] * e.J_u + e.g_v[:, None] * e.J_v
+    along_weight = robust * e.share
+    H = (e.J_u.T * robust) @ e.J_u + (e.J_v.T * robust) @ e.J_v - (along.T * along_weight) @ along
+    b = (
+        e.J_u.T @ (robust * e.u)
+        + e.J_v.T @ (robust * e.v)
+        - along.T @ (along_weight * (e.g_u * e.u + e.g_v * e.v))
+    )
+    return H, b
