@@ -37,6 +37,7 @@ from training.checkpoint import load_checkpoint
 from training.config import TrainConfig, load_config
 from training.data.sequence import PreparedSet
 from training.networks.sfm_model import SfmModel, build_model
+from training.run_log import HISTORY, read_history
 
 TOLERANCE = 1e-4
 """Largest allowed difference to torch: relative for depth, absolute for the entries of motion."""
@@ -234,7 +235,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             name=options.name,
             licence=options.licence,
             card=options.card.read_text(encoding="utf-8") if options.card else "",
-            metrics={"training_steps": float(checkpoint["step"])},
+            metrics=measured(options.checkpoint, checkpoint["step"]),
         )
     except (SfmRosError, OSError) as error:
         print(f"export: {error}", file=sys.stderr)
@@ -242,6 +243,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     megabytes = sum(f.stat().st_size for f in out.iterdir()) / 1e6
     print(f"{out}: {megabytes:.1f} MB, agrees with torch within {TOLERANCE:.0e}")
     return 0
+
+
+def measured(checkpoint: Path, step: int) -> dict[str, float]:
+    """The steps of a run and what its validation at that step found."""
+    history = checkpoint.parent / HISTORY
+    figures = {"training_steps": float(step)}
+    for name, (steps, values) in (read_history(history) if history.is_file() else {}).items():
+        if name.startswith("validation/") and step in steps:
+            figures[name] = float(values[steps == step][-1])
+    return figures
 
 
 def build_untrained(config: TrainConfig) -> SfmModel:

@@ -161,6 +161,15 @@ def test_command_exports_the_average_over_an_older_bundle(
     assert sorted(f.name for f in tmp_path.iterdir()) == ["card.md", "last.pt", "road"]
 
 
+def test_the_bundle_tells_what_validation_found_at_its_step(tmp_path: Path) -> None:
+    (tmp_path / "history.csv").write_text(
+        "step,name,value\n5,validation/score,0.9\n10,validation/score,0.8\n10,loss/total,3\n"
+    )
+    figures = export.measured(tmp_path / "last.pt", 10)
+    assert figures == {"training_steps": 10.0, "validation/score": 0.8}
+    assert export.measured(tmp_path / "last.pt", 7) == {"training_steps": 7.0}
+
+
 def test_command_says_what_is_missing(
     model: SfmModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
