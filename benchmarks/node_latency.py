@@ -12,12 +12,9 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
-import cv2
-import numpy as np
-
-from sfm_ros.datatypes import CameraIntrinsics, Frame
 from sfm_ros.engines.factory import resolve_bundle
 from sfm_ros.errors import SfmRosError
 from sfm_ros.evaluation.bag_writer import CAMERA_INFO_TOPIC, IMAGE_TOPIC, write_bag
@@ -25,34 +22,36 @@ from sfm_ros.evaluation.machine import machine_facts, package_versions
 from sfm_ros.evaluation.runner import RunPlan, run_over_middleware
 from sfm_ros.model_spec import ModelSpec
 from sfm_ros.sources.base import SourceItem
+from sfm_ros.sources.synthetic import SyntheticConfig, SyntheticStreet
 
 _PERIOD_NS = 100_000_000
+_SEED = 9100
+_PICTURES = 20
 
 
-class SlidingTexture:
-    """Smooth noise that moves by two pixels a frame: any picture will do for a latency."""
+class StreetOfPictures:
+    """A rendered street, driven up and down: tracking needs pictures that look like some."""
 
-    name = "sliding texture"
+    name = "street"
 
     def __init__(self, width: int, height: int, frames: int) -> None:
         self._frames = frames
-        noise = np.random.default_rng(0).integers(0, 256, (height // 8, width // 4, 3), np.uint8)
-        self._wide = cv2.resize(noise, (2 * width, height), interpolation=cv2.INTER_CUBIC)
-        self._camera = CameraIntrinsics(
-            width=width, height=height, fx=0.58 * width, fy=0.58 * width,
-            cx=(width - 1) / 2, cy=(height - 1) / 2,
-        )  # fmt: skip
+        street = SyntheticStreet(
+            SyntheticConfig(
+                seed=_SEED, width=width, height=height, fx=0.58 * width, frames=_PICTURES
+            )
+        )
+        self._pictures = [item.frame for item in street]
 
     def __len__(self) -> int:
         return self._frames
 
     def __iter__(self) -> Iterator[SourceItem]:
-        width = self._camera.width
+        last = _PICTURES - 1
         for index in range(self._frames):
-            left = 2 * index % width
-            rgb = np.ascontiguousarray(self._wide[:, left : left + width])
+            picture = self._pictures[last - abs(last - index % (2 * last))]
             stamp_ns = (index + 1) * _PERIOD_NS
-            yield SourceItem(frame=Frame(stamp_ns=stamp_ns, rgb=rgb, intrinsics=self._camera))
+            yield SourceItem(frame=replace(picture, stamp_ns=stamp_ns))
 
 
 def main() -> int:
@@ -71,7 +70,7 @@ def main() -> int:
         spec = ModelSpec.load(bundle)
         with tempfile.TemporaryDirectory(prefix="sfm_benchmark_") as folder:
             work = Path(folder)
-            source = SlidingTexture(width, height, options.frames)
+            source = StreetOfPictures(width, height, options.frames)
             write_bag(source, work / "bag", work / "truth")
             plan = RunPlan(
                 bag=work / "bag",

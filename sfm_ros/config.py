@@ -97,7 +97,7 @@ class RefineConfig:
 
     enabled: bool = _option(True, "Correct the pose network's motion by tracked corners.")
     max_corners: int = _option(
-        150, "Corners tracked from a frame to the one before.", minimum=10, maximum=2000
+        100, "Corners tracked from a frame to the one before.", minimum=10, maximum=2000
     )
     min_inliers: int = _option(
         25, "With fewer corners that agree, the network's motion is kept.", minimum=6, maximum=2000

@@ -21,7 +21,7 @@ from sfm_ros.datatypes import CameraIntrinsics, DepthMap, FloatArray, Prediction
 from sfm_ros.geometry import make_transform, project, rotation_angle, se3_exp, skew
 from sfm_ros.window import Window
 
-_ITERATIONS = 6
+_ITERATIONS = 3
 _CONVERGED = 1e-4
 """Radians and network units: a hundredth of a pixel and less."""
 _ROBUST_SIGMAS = 2.0
@@ -194,7 +194,7 @@ def _track(
         grey_prev,
         pixels,
         guess.astype(np.float32),
-        winSize=(13, 13),
+        winSize=(11, 11),
         maxLevel=2,
         criteria=(cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 12, 0.02),
         flags=cv2.OPTFLOW_USE_INITIAL_FLOW,

@@ -94,14 +94,18 @@ def export_bundle(
     # Graphs are for channels-first runtimes; the layout in memory is a matter of training.
     still = copy.deepcopy(model).cpu().float().eval()
     still.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    if still.pairwise:
+        # It says the same of a pair in any window: the robot need not wait for a third frame, nor
+        # compute the older pair again.
+        still.sequence_length = 2
     out_dir = Path(out_dir)
     network = config.network
     spec = ModelSpec(
         name=name or out_dir.name,
         width=config.width,
         height=config.height,
-        sequence_length=network.sequence_length,
-        target_index=target_index(network.sequence_length),
+        sequence_length=still.sequence_length,
+        target_index=target_index(still.sequence_length),
         training_fx=float(training_fx),
         metric=is_metric(config),
         min_depth=network.depth_unit / (network.disparity_alpha + network.disparity_beta),

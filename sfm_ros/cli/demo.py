@@ -90,8 +90,8 @@ def run(options: argparse.Namespace, command: str, work: Path) -> int:
     )
     summary = write_results(recording, truth, context, options.out)
     print(f"\n{chosen.name}, model {spec.name}\n{text_table(summary)}")
-    print(f"\nresults in {options.out.resolve()}: report.html (everything on one page), and")
-    print("  " + ", ".join(f.name for f in sorted(options.out.glob("*.*")) if f.suffix != ".html"))
+    beside = ", ".join(f.name for f in sorted(options.out.glob("*.*")) if f.suffix != ".html")
+    print(f"\nresults: {options.out.resolve() / 'report.html'}\n         beside it: {beside}")
     return 130 if interrupted else 0
 
 

@@ -32,6 +32,7 @@ from sfm_ros.ros.mailbox import Mailbox
 from sfm_ros.ros.mounting import MountingFinder
 from sfm_ros.ros.outputs import Outputs
 from sfm_ros.ros.parameters import read_config
+from sfm_ros.ros.process_tuning import tune_process
 from sfm_ros.ros.run_report import RunReport
 from sfm_ros.ros.throttle import LogThrottle
 
@@ -258,6 +259,7 @@ def main(args: list[str] | None = None, engine: Engine | None = None) -> int:
     # rclpy's own handler stops the executor. A KeyboardInterrupt on top of it would hit the
     # clean-up, for under `ros2 launch` the signal arrives twice.
     signal.signal(signal.SIGINT, lambda *_: None)
+    tune_process()
     rclpy.init(args=args)
     node = None
     try:

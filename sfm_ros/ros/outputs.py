@@ -11,9 +11,10 @@ from nav_msgs.msg import Odometry, Path
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from std_msgs.msg import Header
 
 from sfm_ros.config import SfmConfig
-from sfm_ros.datatypes import OdometryEstimate, Reason
+from sfm_ros.datatypes import CameraIntrinsics, OdometryEstimate, Reason
 from sfm_ros.pose import motion_covariance
 from sfm_ros.ros import conversions
 from sfm_ros.ros.compat import make_broadcaster
@@ -43,6 +44,8 @@ class Outputs:
         self._broadcaster = make_broadcaster(node) if config.publish_tf else None
         self._poses: deque[PoseStamped] = deque(maxlen=config.path_length)
         self._path_due_s = 0.0
+        self._info_camera: CameraIntrinsics | None = None
+        self._info = CameraInfo()
 
     def clear(self) -> None:
         """The odometry began anew."""
@@ -62,26 +65,23 @@ class Outputs:
         B = mounting.T_body_camera
         T_odom_body = conversions.pose_in_body_axes(estimate.T_odom_camera, B)
         odom = conversions.header(estimate.stamp_ns, self._config.odom_frame)
-        self._odometry.publish(
-            conversions.odometry_message(
-                odom,
-                mounting.child,
-                T_odom_body,
-                conversions.covariance_in_body_axes(
-                    estimate.covariance, estimate.T_odom_camera, B
-                ),
-                conversions.pose_in_body_axes(estimate.T_prev_curr, B),
-                motion_covariance(self._noise, float(np.linalg.norm(estimate.T_prev_curr[:3, 3]))),
-                estimate.dt_ns,
-            )
+        message = conversions.odometry_message(
+            odom,
+            mounting.child,
+            T_odom_body,
+            conversions.covariance_in_body_axes(estimate.covariance, estimate.T_odom_camera, B),
+            conversions.pose_in_body_axes(estimate.T_prev_curr, B),
+            motion_covariance(self._noise, float(np.linalg.norm(estimate.T_prev_curr[:3, 3]))),
+            estimate.dt_ns,
         )
+        self._odometry.publish(message)
         if self._broadcaster is not None:
             self._broadcaster.sendTransform(
                 conversions.transform_message(
                     T_odom_body, estimate.stamp_ns, self._config.odom_frame, mounting.child
                 )
             )
-        self._poses.append(PoseStamped(header=odom, pose=conversions.pose_message(T_odom_body)))
+        self._poses.append(PoseStamped(header=odom, pose=message.pose.pose))
         now = time.monotonic()
         if self._path.get_subscription_count() and now >= self._path_due_s:
             self._path.publish(Path(header=odom, poses=list(self._poses)))
@@ -91,11 +91,17 @@ class Outputs:
         assert estimate.depth is not None and estimate.depth_intrinsics is not None
         header = conversions.header(estimate.stamp_ns, estimate.frame_id)
         if self._config.publish_depth:
-            self._depth_info.publish(
-                conversions.info_from_intrinsics(estimate.depth_intrinsics, header)
-            )
+            self._depth_info.publish(self._info_of(estimate.depth_intrinsics, header))
             self._depth.publish(conversions.depth_to_image(estimate.depth, header))
         if self._cloud.get_subscription_count():
             self._cloud.publish(
                 conversions.cloud_from_depth(estimate.depth, estimate.depth_intrinsics, header)
             )
+
+    def _info_of(self, camera: CameraIntrinsics, header: Header) -> CameraInfo:
+        """The CameraInfo of the depth grid, made anew only where the grid has changed."""
+        if camera is not self._info_camera:
+            self._info = conversions.info_from_intrinsics(camera, header)
+            self._info_camera = camera
+        self._info.header = header
+        return self._info

@@ -65,7 +65,8 @@ def bundle(model: SfmModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_spec_tells_what_the_graphs_are(bundle: Path) -> None:
     spec = ModelSpec.load(bundle)
     assert (spec.name, spec.width, spec.height) == ("small", 96, 64)
-    assert (spec.sequence_length, spec.target_index) == (3, 1)
+    # A network of pairs, trained on windows of three, needs only the newest pair at run time.
+    assert (CONFIG.network.sequence_length, spec.sequence_length, spec.target_index) == (3, 2, 1)
     assert (spec.training_fx, spec.metric) == (77.0, True)
     assert (spec.licence, spec.card, spec.metrics) == ("Apache-2.0", "text", {"a": 1.5})
     assert spec.min_depth == pytest.approx(10 / 10.01)
@@ -88,7 +89,7 @@ def test_the_shipped_engine_agrees_with_torch(bundle: Path, model: SfmModel) -> 
         T_next_centre = still.motion(frames)[0, 1]
     camera = CameraIntrinsics(width=96, height=64, fx=77.0, fy=77.0, cx=47.5, cy=31.5)
     found = OnnxEngine(bundle, threads=1).infer(
-        Window(images=tuple(window[0].numpy()), stamps_ns=(0, 1, 2), intrinsics=camera)
+        Window(images=tuple(window[0, 1:].numpy()), stamps_ns=(1, 2), intrinsics=camera)
     )
     assert depth.std() / depth.mean() > 0.01
     np.testing.assert_allclose(found.depth, depth, rtol=1e-4)
