@@ -202,6 +202,6 @@ def _published_depth(
     if Reason.NON_FINITE_OUTPUT in bad_depth:
         return None
     depth = prediction.depth
-    if not np.all(depth > 0) or not np.all(np.isfinite(depth)):
+    if not (depth.min() > 0 and depth.max() < np.inf):  # False for NaN too
         depth = np.where(np.isfinite(depth) & (depth > 0), depth, np.float32(np.nan))
     return depth if scale.value == 1.0 else depth * np.float32(scale.value)

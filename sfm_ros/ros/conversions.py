@@ -178,10 +178,15 @@ def transform_message(
     T_parent_child: FloatArray, stamp_ns: int, parent: str, child: str
 ) -> TransformStamped:
     """A (4, 4) T_parent_child as a TransformStamped."""
-    message = TransformStamped(header=header(stamp_ns, parent), child_frame_id=child)
-    t = message.transform.translation
-    t.x, t.y, t.z = (float(v) for v in T_parent_child[:3, 3])
-    message.transform.rotation = quaternion_message(T_parent_child[:3, :3])
+    return transform_of_pose(pose_message(T_parent_child), header(stamp_ns, parent), child)
+
+
+def transform_of_pose(pose: Pose, parent_header: Header, child: str) -> TransformStamped:
+    """The transform to a frame whose pose in the header's frame is given."""
+    message = TransformStamped(header=parent_header, child_frame_id=child)
+    t, p = message.transform.translation, pose.position
+    t.x, t.y, t.z = p.x, p.y, p.z
+    message.transform.rotation = pose.orientation
     return message
 
 

@@ -77,9 +77,7 @@ class Outputs:
         self._odometry.publish(message)
         if self._broadcaster is not None:
             self._broadcaster.sendTransform(
-                conversions.transform_message(
-                    T_odom_body, estimate.stamp_ns, self._config.odom_frame, mounting.child
-                )
+                conversions.transform_of_pose(message.pose.pose, odom, mounting.child)
             )
         self._poses.append(PoseStamped(header=odom, pose=message.pose.pose))
         now = time.monotonic()
