@@ -21,7 +21,7 @@ from sfm_ros.datatypes import CameraIntrinsics, DepthMap, FloatArray, Prediction
 from sfm_ros.geometry import make_transform, project, rotation_angle, se3_exp, skew
 from sfm_ros.window import Window
 
-_ITERATIONS = 2
+_ITERATIONS = 4
 _CONVERGED = 1e-4
 """Radians and network units: a hundredth of a pixel and less."""
 _ROBUST_SIGMAS = 2.0
