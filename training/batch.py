@@ -23,6 +23,8 @@ class Batch:
         depth_target_b1hw: true depth of the target frame in metres, 0 where unknown; or None.
         T_source_target_bs44: true motion, sources in order of time; or None.
         has_truth_b: 1.0 for the windows whose depth and motion are true, else 0.0; or None.
+        distance_bs: metres between the cameras of the target and of each source, from poses or
+            from a known speed; NaN where unknown (0 is a car that stands); or None.
     """
 
     rgb_bn3hw: Tensor
@@ -31,6 +33,7 @@ class Batch:
     depth_target_b1hw: Tensor | None = None
     T_source_target_bs44: Tensor | None = None
     has_truth_b: Tensor | None = None
+    distance_bs: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
@@ -62,9 +65,15 @@ class ModelOutput:
         T_source_target_bs44: predicted motion, sources in order of time.
         mask_logits_bshw: explainability before the sigmoid, a source a channel, sizes as the
             depths; empty where the model has no mask decoder.
+        K_b33: learned intrinsics of the finest grid, pixels, used in place of the batch's; or
+            None where the model believes the calibration.
+        source_depths_bs1hw: finest depth of the sources, in order of time; or None where no loss
+            asks for it.
     """
 
     depths_b1hw: list[Tensor]
     disparities_b1hw: list[Tensor]
     T_source_target_bs44: Tensor
     mask_logits_bshw: list[Tensor]
+    K_b33: Tensor | None = None
+    source_depths_bs1hw: Tensor | None = None

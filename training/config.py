@@ -45,13 +45,25 @@ class ObjectiveConfig:
     """Weight of (1 - SSIM) / 2 inside the photometric term (variant A: 0.85 beside 0.15 L1)."""
     minimum_reprojection: bool = False
     auto_mask: bool = False
+    full_resolution: bool = False
+    """Enlarge every scale to full size before warping (Godard et al. 2019), against the texture
+    copies and holes of the small scales; costs as much as so many finest scales."""
     smoothness: str = "second_order"
-    """``second_order`` (Zhou et al.) or ``edge_aware`` (on mean-normalised disparity)."""
+    """``second_order`` (Zhou et al.) or ``edge_aware`` (on mean-normalised values)."""
+    smoothness_of: str = "disparity"
+    """``disparity`` (Zhou et al.'s published code) or ``depth`` (as the paper's text says)."""
     smoothness_weight: float = 0.5
     smoothness_scale_divisor: float = 2.0
     """The smoothness weight is divided by this at each coarser scale."""
     mask_weight: float = 0.0
     """Cross-entropy of the explainability mask towards 1."""
+    consistency_weight: float = 0.0
+    """Depths of target and sources, warped onto each other, must agree (Bian et al. 2019): one
+    scale over a sequence."""
+    consistency_mask: bool = False
+    """Weigh the photometric error by how well the two depths agree (moving things, occlusion)."""
+    velocity_weight: float = 0.0
+    """| predicted way - known way | where a speed or a pose is known (Guizilini et al. 2020)."""
     depth_supervision_weight: float = 0.0
     """Scale-aware log-depth error where the truth is known (synthetic data)."""
     pose_supervision_weight: float = 0.0
@@ -131,6 +143,7 @@ class TrainConfig:
 CHOICES: dict[str, tuple[str, ...]] = {
     "network.depth": ("dispnet", "lite"),
     "objective.smoothness": ("second_order", "edge_aware"),
+    "objective.smoothness_of": ("disparity", "depth"),
     "optim.schedule": ("step", "cosine"),
     "optim.precision": ("fp32", "bf16"),
 }
