@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -211,6 +211,26 @@ def test_batches_depend_on_seed_and_step_alone(wall_set: PreparedSet) -> None:
         assert torch.equal(a.T_source_target_bs44, b.T_source_target_bs44)
     other = Batcher([wall_set], replace(config, run=replace(config.run, seed=1)))
     assert other.training_windows(7) != first.training_windows(7)
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_processes_share_the_batch_of_one(wall_set: PreparedSet, world: int) -> None:
+    config = make_config(prepared=["wall"], reverse_probability=0.3)
+    whole = Batcher([wall_set], config).training_batch(5)
+    parts = [Batcher([wall_set], config, r, world).training_batch(5) for r in range(world)]
+    for field in fields(Batch):
+        expected = getattr(whole, field.name)
+        if expected is not None:
+            together = torch.cat([getattr(part, field.name) for part in parts])
+            assert torch.equal(together, expected), field.name
+
+
+@pytest.mark.parametrize(("rank", "world"), [(0, 3), (2, 2), (-1, 2)])
+def test_processes_that_cannot_share_are_refused(
+    wall_set: PreparedSet, rank: int, world: int
+) -> None:
+    with pytest.raises(ConfigError, match="process"):
+        Batcher([wall_set], make_config(prepared=["wall"]), rank, world)
 
 
 def test_every_window_has_its_turn_before_one_repeats(wall_set: PreparedSet) -> None:

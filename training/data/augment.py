@@ -6,7 +6,7 @@ Every function returns a new batch; what is drawn at random is drawn in ``draw_p
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +43,10 @@ class Plan:
     scale_b2: Floats
     offset_b2: Floats
     jitter_b4: Floats
+
+    def part(self, slots: slice) -> Plan:
+        """The plan of some of the windows."""
+        return Plan(**{f.name: getattr(self, f.name)[slots] for f in fields(self)})
 
 
 def draw_plan(config: DataConfig, size: int, rng: np.random.Generator) -> Plan:

@@ -45,8 +45,22 @@ class Batcher:
     share of the batches is zero is held out as a whole.
     """
 
-    def __init__(self, sets: Sequence[PreparedSet], config: TrainConfig) -> None:
+    def __init__(
+        self, sets: Sequence[PreparedSet], config: TrainConfig, rank: int = 0, world: int = 1
+    ) -> None:
+        """Check that the sets fit the recipe, and list their windows.
+
+        Args:
+            sets: in the order of ``data.prepared``.
+            rank, world: which of how many processes this is. Each makes its own part of every
+                batch; the parts of a step, put in a row, are the batch one process would make.
+
+        Raises:
+            ConfigError: a set has another size or no window, or the processes cannot share a
+                batch evenly.
+        """
         self._sets = list(sets)
+        self._shard = _shard(config, rank, world)
         self._config = config
         self._length = config.network.sequence_length
         for prepared in self._sets:
@@ -76,10 +90,10 @@ class Batcher:
         return self.training_count / self._config.optim.batch_size
 
     def training_windows(self, step: int) -> list[Window]:
-        """The windows of a step. Within a set none repeats before all have had their turn."""
-        size = self._config.optim.batch_size
+        """This process's windows of a step. None repeats before all of its set had their turn."""
+        begin = step * self._config.optim.batch_size
         windows = []
-        for slot in range(step * size, (step + 1) * size):
+        for slot in range(begin + self._shard.start, begin + self._shard.stop):
             cycle, place = divmod(slot, CYCLE)
             set_index = int(self._turns.set_of_place[place])
             position = cycle * int(self._turns.per_cycle[set_index]) + int(
@@ -93,8 +107,8 @@ class Batcher:
     def training_batch(self, step: int) -> Batch:
         """The augmented batch of a step; depends on the seed, the step and the data alone."""
         rng = np.random.default_rng([self._config.run.seed, 1, step])
-        batch = self.batch_of(self.training_windows(step))
-        return augment(batch, draw_plan(self._config.data, len(batch.rgb_bn3hw), rng))
+        plan = draw_plan(self._config.data, self._config.optim.batch_size, rng)
+        return augment(self.batch_of(self.training_windows(step)), plan.part(self._shard))
 
     def validation_windows(self, limit: int) -> list[Window]:
         """At most ``limit`` held-out windows, equally many of each set, evenly spread over it."""
@@ -207,6 +221,19 @@ def _shares(config: TrainConfig, counts: list[int]) -> npt.NDArray[np.float64]:
         if share > 0 and count == 0:
             raise ConfigError(f"the prepared set {name} holds no window to train on")
     return shares / shares.sum()
+
+
+def _shard(config: TrainConfig, rank: int, world: int) -> slice:
+    """The slots of a batch that are this process's."""
+    if not 0 <= rank < world:
+        raise ConfigError(f"process {rank} of {world}: expected 0 to {world - 1}")
+    size, rest = divmod(config.optim.batch_size, world)
+    if rest:
+        raise ConfigError(
+            f"'optim.batch_size' is {config.optim.batch_size}, which {world} processes cannot "
+            f"share evenly; choose a multiple of {world}"
+        )
+    return slice(rank * size, (rank + 1) * size)
 
 
 def _check_fits(prepared: PreparedSet, config: TrainConfig) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,10 +21,14 @@ class BatchStream:
 
     On a CPU the next batch is built when it is asked for: a thread would take cores from the
     training itself. Because a batch depends on its step alone, both ways give the same batches.
+
+    Attributes:
+        waited_s: seconds the training stood still for its batches so far.
     """
 
     def __init__(self, batcher: Batcher, first: int, last: int, device: torch.device) -> None:
         self._batcher, self._steps, self._device = batcher, range(first, last), device
+        self.waited_s = 0.0
         self._pool = None if device.type == "cpu" else ThreadPoolExecutor(AHEAD)
 
     def __enter__(self) -> BatchStream:
@@ -39,6 +44,16 @@ class BatchStream:
             self._pool.shutdown(cancel_futures=True)
 
     def __iter__(self) -> Iterator[Batch]:
+        batches = self._batches()
+        while True:
+            began = time.perf_counter()
+            batch = next(batches, None)
+            self.waited_s += time.perf_counter() - began
+            if batch is None:
+                return
+            yield batch
+
+    def _batches(self) -> Iterator[Batch]:
         if self._pool is None:
             yield from map(self._batcher.training_batch, self._steps)
             return
