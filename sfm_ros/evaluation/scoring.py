@@ -10,10 +10,10 @@ import numpy as np
 
 from sfm_ros.datatypes import DepthMap, FloatArray
 from sfm_ros.errors import TrajectoryError
+from sfm_ros.evaluation.alignment import align
 from sfm_ros.evaluation.bag_writer import Truth
 from sfm_ros.evaluation.depth_metrics import depth_errors, evaluate_depth
 from sfm_ros.evaluation.odometry_metrics import (
-    align,
     evaluate_odometry,
     path_length,
     snippet_ate,

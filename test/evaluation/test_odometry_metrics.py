@@ -10,16 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sfm_ros.errors import TrajectoryError
+from sfm_ros.evaluation.alignment import align, lay_over, umeyama
+from sfm_ros.evaluation.association import pair_by_index, pair_by_stamp
 from sfm_ros.evaluation.odometry_metrics import (
-    align,
     evaluate_odometry,
-    mean_motion,
+    evaluate_pairs,
+    floor_pairs,
     path_length,
-    segment_errors,
-    snippet_ate,
-    straight_line,
-    umeyama,
 )
+from sfm_ros.evaluation.segments import segment_errors
+from sfm_ros.evaluation.snippets import mean_motion, snippet_ate, snippet_re, straight_line
 from sfm_ros.geometry import make_transform, se3_exp, so3_exp
 from sfm_ros.trajectory import Trajectory, associate, read_kitti, read_tum
 
@@ -204,10 +204,18 @@ def test_alignment_removes_exactly_what_it_says(alignment, removes_scale):
     assert scale == pytest.approx(2.0 if removes_scale else 1.0)
 
 
-def test_degenerate_trajectories_give_numbers():
+def test_one_pose_and_two_are_no_figure_to_be_proud_of():
     one = _trajectory(np.eye(4)[None])
-    metrics = evaluate_odometry(one, one, "sim3")
-    assert metrics.rpe_trans_m is None and metrics.ate_rmse_m == 0
+    with pytest.raises(TrajectoryError, match="1 pose, expected at least 2"):
+        evaluate_odometry(one, one, "sim3")
+    two = _trajectory(_curve(2))
+    metrics = evaluate_odometry(two, two, "7dof")
+    assert metrics.ate_rmse_m is None  # a similarity lays any two points over any other two
+    assert metrics.snippet_ates == {} and metrics.t_err_percent is None
+    assert evaluate_odometry(two, two, "none").ate_rmse_m == 0
+
+
+def test_an_estimate_that_stands_still_is_wrong_by_the_whole_path():
     still = np.tile(np.eye(4), (150, 1, 1))
     lost = evaluate_odometry(_trajectory(still), _trajectory(straight_line(150)), "sim3")
     assert np.isfinite(lost.ate_rmse_m) and lost.t_err_percent == pytest.approx(101)

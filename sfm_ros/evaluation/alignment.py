@@ -1,0 +1,125 @@
+"""Ways to lay an estimated trajectory over the true one before they are compared.
+
+Two families of programs compare trajectories, and the same words mean different things in them.
+
+* The TUM RGB-D tools and their successor evo take both worlds as they are written in the files:
+  ``none``, ``scale``, ``se3`` and ``sim3`` are evo's none, ``-s``, ``-a`` and ``-as``.
+* The KITTI odometry tools first express each trajectory in its own first camera (the first pose
+  that both have becomes the identity): ``origin`` does only that; ``origin_scale``, ``6dof`` and
+  ``7dof`` go on from there. For ``6dof`` and ``7dof`` the change of world alone would cancel out;
+  what remains of it is the rounding of the rotations in the files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sfm_ros.datatypes import FloatArray
+from sfm_ros.errors import TrajectoryError
+from sfm_ros.geometry import make_transform
+
+ALIGNMENTS = ("none", "scale", "se3", "sim3", "origin", "origin_scale", "6dof", "7dof")
+"""Ways to lay an estimate over the truth, see `lay_over`."""
+_REBASED = ("origin", "origin_scale", "6dof", "7dof")
+FITTED = ("se3", "sim3", "6dof", "7dof")
+"""Those that move the estimate to where its positions fit best; they need three poses."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Overlay:
+    """An estimate laid over the truth.
+
+    Attributes:
+        poses: (N, 4, 4) aligned estimate.
+        truth: (N, 4, 4) truth in the world in which they are compared.
+        scale: factor the estimate's lengths were multiplied with.
+    """
+
+    poses: FloatArray
+    truth: FloatArray
+    scale: float
+
+
+def lay_over(poses: FloatArray, truth: FloatArray, alignment: str) -> Overlay:
+    """Lay estimated poses over the true ones of the same instants.
+
+    * ``none``: as they are.
+    * ``scale``: the factor of the best similarity (`umeyama`), and nothing else of it.
+    * ``se3``, ``sim3``: the best rigid motion, or similarity, of the positions: translations are
+      multiplied by the factor, then the rigid part is applied from the left.
+    * ``origin``: both in their own first camera.
+    * ``origin_scale``: that, then the factor sum(gt * estimate) / sum(estimate^2).
+    * ``6dof``, ``7dof``: ``origin``, then as ``se3`` and ``sim3``.
+
+    Args:
+        poses, truth: (N, 4, 4) T_world_camera.
+        alignment: one of `ALIGNMENTS`.
+
+    Raises:
+        TrajectoryError: unknown alignment.
+    """
+    if alignment in _REBASED:
+        # Not the transposed rotation: files round it, and the first must become the identity.
+        poses, truth = np.linalg.inv(poses[0]) @ poses, np.linalg.inv(truth[0]) @ truth
+    aligned, scale = align(poses, truth, alignment)
+    return Overlay(poses=aligned, truth=truth, scale=scale)
+
+
+def align(poses: FloatArray, truth: FloatArray, alignment: str) -> tuple[FloatArray, float]:
+    """The second half of `lay_over`, in the worlds as they are given.
+
+    Returns:
+        (N, 4, 4) aligned poses, and the factor.
+
+    Raises:
+        TrajectoryError: unknown alignment.
+    """
+    if alignment not in ALIGNMENTS:
+        raise TrajectoryError(
+            f"the alignment is '{alignment}', expected one of {', '.join(ALIGNMENTS)}"
+        )
+    if alignment in ("none", "origin"):
+        return poses, 1.0
+    result = np.array(poses)
+    if alignment == "origin_scale":
+        scale = least_squares_scale(poses[:, :3, 3], truth[:, :3, 3])
+        result[:, :3, 3] *= scale
+        return result, scale
+    with_scale = alignment in ("scale", "sim3", "7dof")
+    scale, R, t = umeyama(poses[:, :3, 3], truth[:, :3, 3], with_scale)
+    result[:, :3, 3] *= scale
+    return (result if alignment == "scale" else make_transform(R, t) @ result), scale
+
+
+def umeyama(
+    source: FloatArray, target: FloatArray, with_scale: bool
+) -> tuple[float, FloatArray, FloatArray]:
+    """Least-squares similarity ``target ~ s R source + t`` (Umeyama 1991, equations 34 to 42).
+
+    For points on one line the turn about that line is arbitrary; for points in one place the scale
+    is 1.
+
+    Args:
+        source, target: (N, 3) corresponding points.
+        with_scale: False keeps s = 1.
+
+    Returns:
+        s, R (3, 3), t (3,).
+    """
+    source_mean, target_mean = source.mean(axis=0), target.mean(axis=0)
+    source_centred, target_centred = source - source_mean, target - target_mean
+    covariance = target_centred.T @ source_centred / len(source)
+    U, singular, Vt = np.linalg.svd(covariance)
+    signs = np.array([1.0, 1.0, np.sign(np.linalg.det(U) * np.linalg.det(Vt))])
+    R = U @ np.diag(signs) @ Vt
+    variance = np.mean(np.sum(source_centred**2, axis=1))
+    scale = float(singular @ signs / variance) if with_scale and variance > 0 else 1.0
+    return scale, R, target_mean - scale * R @ source_mean
+
+
+def least_squares_scale(estimate: FloatArray, truth: FloatArray) -> float:
+    """The factor s that minimises |truth - s estimate|^2; 0 for an estimate of zeros."""
+    denominator = float(np.sum(estimate**2))
+    return float(np.sum(truth * estimate)) / denominator if denominator > 0 else 0.0
