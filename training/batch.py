@@ -77,3 +77,8 @@ class ModelOutput:
     mask_logits_bshw: list[Tensor]
     K_b33: Tensor | None = None
     source_depths_bs1hw: Tensor | None = None
+
+
+def camera_of(batch: Batch, output: ModelOutput) -> Tensor:
+    """Intrinsics (b, 3, 3) to warp with: the learned ones where the model learns them."""
+    return batch.K_b33 if output.K_b33 is None else output.K_b33

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from training.batch import Batch, ModelOutput, source_indices, target_index
+from training.batch import Batch, ModelOutput, camera_of, source_indices, target_index
 from training.data.batcher import Batcher, Window
 from training.geometry.warp import warp
 
@@ -156,7 +156,7 @@ def rebuilt_target(batch: Batch, output: ModelOutput) -> tuple[Tensor, Tensor, T
             sources[:, s],
             output.depths_b1hw[0].float(),
             output.T_source_target_bs44[:, s].float(),
-            batch.K_b33,
+            camera_of(batch, output).float(),
         )
         for s in range(length - 1)
     ]

@@ -15,10 +15,10 @@ from sfm_ros.errors import ConfigError  # noqa: E402
 from training.batch import Batch, ModelOutput  # noqa: E402
 from training.config import ObjectiveConfig  # noqa: E402
 from training.geometry.se3 import transform_from_pose_vector  # noqa: E402
-from training.losses.explainability import mask_regulariser, weigh_residual  # noqa: E402
+from training.losses.explainability import mask_regulariser  # noqa: E402
 from training.losses.objective import Objective  # noqa: E402
 from training.losses.photometric import (  # noqa: E402
-    local_moments,
+    LocalMoments,
     mean_over_sources,
     minimum_over_sources,
     photometric_error,
@@ -51,7 +51,7 @@ def ssim_by_opencv(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 def test_ssim_agrees_with_an_independent_one() -> None:
     x, y = torch.rand(2, 2, 3, 9, 13, dtype=torch.float64)
-    found = ssim(local_moments(x), local_moments(y))
+    found = ssim(LocalMoments(x), LocalMoments(y))
     for b in range(2):
         for c in range(3):
             expected = ssim_by_opencv(x[b, c].numpy(), y[b, c].numpy())
@@ -65,16 +65,16 @@ def test_ssim_of_a_picture_with_itself_is_one(kind: str) -> None:
         "flat": torch.full((1, 3, 12, 16), 0.7),
         "black": torch.zeros(1, 3, 12, 16),
     }[kind]
-    found = ssim(local_moments(image), local_moments(image))
+    found = ssim(LocalMoments(image), LocalMoments(image))
     torch.testing.assert_close(found, torch.ones_like(found), atol=1e-5, rtol=0)
 
 
 def test_photometric_error_weighs_its_two_terms() -> None:
     target, views = torch.rand(2, 1, 3, 8, 8), torch.rand(2, 2, 3, 8, 8)
-    moments = local_moments(target)
+    moments = LocalMoments(target)
     both = photometric_error(moments, views, l1_weight=0.15, ssim_weight=0.85)
     l1 = (target - views).abs().mean(dim=2)
-    similarity = ssim(moments, local_moments(views)).mean(dim=2)
+    similarity = ssim(moments, LocalMoments(views)).mean(dim=2)
     torch.testing.assert_close(both, 0.15 * l1 + 0.85 * (1 - similarity) / 2)
     only_l1 = photometric_error(moments, views, l1_weight=1.0, ssim_weight=0.0)
     torch.testing.assert_close(only_l1, l1)
@@ -122,11 +122,24 @@ def test_edge_aware_by_hand() -> None:
     )
 
 
-def test_mask_weighs_the_residual_and_is_drawn_to_one() -> None:
+def test_belief_weighs_the_residual_and_the_mask_is_drawn_to_one() -> None:
     logits = torch.tensor([-1.5, 0.0, 2.0]).view(1, 1, 1, 3)
     mask = 1 / (1 + (-logits).exp())
-    torch.testing.assert_close(weigh_residual(torch.full_like(logits, 3.0), logits), 3 * mask)
+    everywhere = torch.ones_like(logits, dtype=torch.bool)
+    believed = mean_over_sources(torch.full_like(logits, 3.0), everywhere, mask)
+    assert believed.item() == pytest.approx(3 * mask.mean().item())
     assert mask_regulariser(logits).item() == pytest.approx(-mask.log().mean().item())
+
+
+def test_belief_has_no_say_in_the_choice_of_the_source() -> None:
+    error = torch.tensor([[1.0, 6.0], [2.0, 3.0]]).view(1, 2, 1, 2)
+    belief = torch.tensor([[0.5, 0.01], [0.1, 0.25]]).view(1, 2, 1, 2)
+    valid = torch.ones_like(error, dtype=torch.bool)
+    found = minimum_over_sources(error, valid, None, belief)
+    assert found.item() == pytest.approx((1 * 0.5 + 3 * 0.25) / 2)
+    still = torch.tensor([[9.0, 2.5], [9.0, 9.0]]).view(1, 2, 1, 2)
+    found = minimum_over_sources(error, valid, still, belief)
+    assert found.item() == pytest.approx((1 * 0.5 + 2.5) / 2)
 
 
 # --- supervision ---------------------------------------------------------------------------------

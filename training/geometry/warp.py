@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -10,6 +12,49 @@ from training.geometry.camera import inverse_intrinsics, pixel_grid
 
 _MIN_RELATIVE_DEPTH = 1e-3
 """Source depth / target depth below which a point counts as behind the camera."""
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """Where the points of the target's pixels lie in the source camera.
+
+    Attributes:
+        u_bhw, v_bhw: pixels of the source grid.
+        ahead_bhw: bool, the point lies before the source camera.
+        inv_depth_bhw: 1 / depth of the point along the z axis of the source camera.
+    """
+
+    u_bhw: Tensor
+    v_bhw: Tensor
+    ahead_bhw: Tensor
+    inv_depth_bhw: Tensor
+
+    @torch.no_grad()
+    def valid(self) -> Tensor:
+        """(b, 1, h, w) bool: before the source camera and inside its image."""
+        height, width = self.u_bhw.shape[-2:]
+        inside_u = (self.u_bhw >= 0) & (self.u_bhw <= width - 1)
+        inside_v = (self.v_bhw >= 0) & (self.v_bhw <= height - 1)
+        return (inside_u & inside_v & self.ahead_bhw).unsqueeze(1)
+
+    def sample(self, image_source_bchw: Tensor) -> Tensor:
+        """Bilinear samples (b, c, h, w) of the source there, its border repeated outside."""
+        height, width = image_source_bchw.shape[-2:]
+        # grid_sample wants coordinates divided by the image size. On a canvas whose sides are
+        # powers of two this division is exact, so that whole pixels stay whole pixels.
+        canvas_height, canvas_width = _power_of_two(height), _power_of_two(width)
+        extra = (0, canvas_width - width, 0, canvas_height - height)
+        canvas = F.pad(image_source_bchw, extra, mode="replicate")
+        grid = torch.stack(
+            [
+                (2 * self.u_bhw + 1) * (1 / canvas_width) - 1,
+                (2 * self.v_bhw + 1) * (1 / canvas_height) - 1,
+            ],
+            dim=-1,
+        )
+        return F.grid_sample(
+            canvas, grid, mode="bilinear", padding_mode="border", align_corners=False
+        )
 
 
 def warp(
@@ -36,55 +81,43 @@ def warp(
     """
     with torch.autocast(device_type=image_source_bchw.device.type, enabled=False):
         dtype = torch.float64 if image_source_bchw.dtype == torch.float64 else torch.float32
-        image = image_source_bchw.to(dtype)
-        u, v, ahead = _source_pixels(
+        projection = project_target(
             depth_target_b1hw.to(dtype), T_source_target_b44.to(dtype), K_b33.to(dtype)
         )
-        height, width = image.shape[-2:]
-        with torch.no_grad():
-            inside = (u >= 0) & (u <= width - 1) & (v >= 0) & (v <= height - 1)
-            valid = (inside & ahead).unsqueeze(1)
-        return _sample(image, u, v), valid
+        return projection.sample(image_source_bchw.to(dtype)), projection.valid()
 
 
-def _source_pixels(
-    depth_b1hw: Tensor, T_b44: Tensor, K_b33: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Where each target pixel lies in the source image: u, v and "ahead", each (b, h, w).
+def project_target(depth_b1hw: Tensor, T_source_target_b44: Tensor, K_b33: Tensor) -> Projection:
+    """Every target pixel seen from the source camera; all arguments of one dtype.
 
     Written as a displacement of the homogeneous pixel, divided by its depth:
     ``p_s ~ p_t + K (R - I) K^-1 p_t + K t / D``. The two matrices are formed once per image, and
     no motion leaves the pixel where it was without a rounding error.
+
+    Args:
+        depth_b1hw: depth of the target along +z, > 0.
+        T_source_target_b44: maps target coordinates into the source camera.
+        K_b33: intrinsics of this grid, pixels, shared by the two images.
     """
     batch, _, height, width = depth_b1hw.shape
+    T = T_source_target_b44
     grid = pixel_grid(height, width, device=depth_b1hw.device, dtype=depth_b1hw.dtype)
-    identity = torch.eye(3, device=T_b44.device, dtype=T_b44.dtype)
-    rotation_b33 = K_b33 @ (T_b44[:, :3, :3] - identity) @ inverse_intrinsics(K_b33)
-    translation_b31 = K_b33 @ T_b44[:, :3, 3:]
+    identity = torch.eye(3, device=T.device, dtype=T.dtype)
+    rotation_b33 = K_b33 @ (T[:, :3, :3] - identity) @ inverse_intrinsics(K_b33)
+    translation_b31 = K_b33 @ T[:, :3, 3:]
 
-    moved = grid + (rotation_b33 @ grid + translation_b31 * depth_b1hw.flatten(2).reciprocal())
+    inv_depth = depth_b1hw.flatten(2).reciprocal()
+    moved = grid + (rotation_b33 @ grid + translation_b31 * inv_depth)
     x, y, z = moved.view(batch, 3, height, width).unbind(1)
     ahead = z.detach() > _MIN_RELATIVE_DEPTH
+    # z is the depth in the source camera over the depth in the target camera.
     inverse_z = z.clamp(min=_MIN_RELATIVE_DEPTH).reciprocal()
-    return x * inverse_z, y * inverse_z, ahead
-
-
-def _sample(image_bchw: Tensor, u_bhw: Tensor, v_bhw: Tensor) -> Tensor:
-    """Bilinear samples at pixels (u, v), the border repeated outside."""
-    height, width = image_bchw.shape[-2:]
-    # grid_sample wants coordinates divided by the image size. On a canvas whose sides are powers
-    # of two this division is exact, so that whole pixels stay whole pixels.
-    canvas_height, canvas_width = _power_of_two(height), _power_of_two(width)
-    extra = (0, canvas_width - width, 0, canvas_height - height)
-    canvas = F.pad(image_bchw, extra, mode="replicate")
-    grid = torch.stack(
-        [
-            (2 * u_bhw + 1) * (1 / canvas_width) - 1,
-            (2 * v_bhw + 1) * (1 / canvas_height) - 1,
-        ],
-        dim=-1,
+    return Projection(
+        u_bhw=x * inverse_z,
+        v_bhw=y * inverse_z,
+        ahead_bhw=ahead,
+        inv_depth_bhw=inverse_z * inv_depth.view(batch, height, width),
     )
-    return F.grid_sample(canvas, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
 def _power_of_two(size: int) -> int:

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-
-def weigh_residual(error_bshw: Tensor, mask_logits_bshw: Tensor) -> Tensor:
-    """The photometric error weighted by the mask, ``E_s(p) * error``."""
-    return error_bshw * torch.sigmoid(mask_logits_bshw)
 
 
 def mask_regulariser(mask_logits_bshw: Tensor) -> Tensor:

@@ -1,40 +1,48 @@
 """What training minimises, on one page.
 
-total = sum over scales k of [ view synthesis + smoothness / divisor^k + mask regulariser ]
-        + supervision where the truth is known
+total = sum over scales k of [ view synthesis + smoothness / divisor^k + mask regulariser
+        + geometry consistency ]
+        + supervision where the truth, or the way, is known
 """
 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from sfm_ros.errors import ConfigError
-from training.batch import Batch, ModelOutput, source_indices, target_index
+from training.batch import Batch, ModelOutput, camera_of
 from training.config import ObjectiveConfig
-from training.geometry.camera import scale_intrinsics
-from training.geometry.warp import warp
-from training.losses.explainability import mask_regulariser, weigh_residual
+from training.geometry.warp import project_target
+from training.losses.consistency import (
+    consistency_belief,
+    consistency_error,
+    depth_disagreement,
+)
+from training.losses.explainability import mask_regulariser
 from training.losses.photometric import (
     LocalMoments,
-    local_moments,
     mean_over_sources,
     minimum_over_sources,
     photometric_error,
 )
 from training.losses.smoothness import edge_aware, second_order
-from training.losses.supervision import log_depth_error, motion_error
+from training.losses.supervision import log_depth_error, motion_error, way_error
+from training.losses.views import View, Views, resized
 
 
 class Objective:
     """The loss of a batch (Zhou et al. eq. 4, with the later choices as options).
 
-    Every scale is compared at its own size with pictures reduced by area. Computed in float32
-    whatever precision the networks ran in.
+    Every scale is compared at its own size with pictures reduced by area, or, with
+    ``full_resolution``, enlarged to the size of the pictures. Computed in float32 whatever
+    precision the networks ran in.
 
     Args:
         config: weights; a term of weight zero is neither computed nor reported.
+
+    Raises:
+        ConfigError: a choice is unknown, or needs another one.
     """
 
     def __init__(self, config: ObjectiveConfig) -> None:
@@ -46,76 +54,91 @@ class Objective:
         if config.auto_mask and not config.minimum_reprojection:
             raise ConfigError("objective.auto_mask needs objective.minimum_reprojection")
         self.config = config
+        self._needs_source_depth = config.consistency_weight > 0 or config.consistency_mask
 
     def __call__(self, batch: Batch, output: ModelOutput) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss and its parts.
 
         Returns:
             The scalar to minimise; and, detached, ``total``, the weighted terms that add up to it
-            (``photometric``, ``smoothness``, ``mask``, ``depth_supervision``,
-            ``pose_supervision``) and the diagnostics ``disparity_spread`` (std / mean within an
-            image; below 0.1 the depth has collapsed), ``translation_norm`` and
+            (``photometric``, ``smoothness``, ``mask``, ``consistency``, ``depth_supervision``,
+            ``pose_supervision``, ``velocity``) and the diagnostics ``disparity_spread`` (std /
+            mean within an image; below 0.1 the depth has collapsed), ``translation_norm`` and
             ``translation_spread`` over the batch.
+
+        Raises:
+            ConfigError: a term needs the depth of the sources and the model gives none.
         """
+        if self._needs_source_depth and output.source_depths_bs1hw is None:
+            raise ConfigError(
+                "objective.consistency_weight and objective.consistency_mask compare the depths "
+                "of target and sources, but the model gave none of the sources: set both to 0 "
+                "and false, or let the model predict the depth of every frame"
+            )
         with torch.autocast(device_type=batch.K_b33.device.type, enabled=False):
-            terms = self._view_terms(batch, output) | self._truth_terms(batch, output)
+            terms = self._view_terms(batch, output) | self._known_terms(batch, output)
             total = torch.stack(list(terms.values())).sum()
             parts = {"total": total, **terms, **_diagnostics(output)}
         return total, {name: value.detach() for name, value in parts.items()}
 
     def _view_terms(self, batch: Batch, output: ModelOutput) -> dict[str, Tensor]:
         config = self.config
-        terms: dict[str, list[Tensor]] = {"photometric": [], "smoothness": [], "mask": []}
-        for scale, (depth, disparity) in enumerate(
-            zip(output.depths_b1hw, output.disparities_b1hw, strict=True)
-        ):
-            target, sources_bs3hw, K = _view_at(batch, depth.shape[-2], depth.shape[-1])
-            logits = output.mask_logits_bshw[scale] if output.mask_logits_bshw else None
-            T = output.T_source_target_bs44
-            terms["photometric"].append(
-                self._view_synthesis(target, sources_bs3hw, depth, T, K, logits)
-            )
+        views = Views(batch, camera_of(batch, output), self._error if config.auto_mask else None)
+        terms: dict[str, list[Tensor]] = {}
+        for scale in range(len(output.depths_b1hw)):
+            for name, value in self._synthesis_terms(views, output, scale).items():
+                terms.setdefault(name, []).append(value)
             if config.smoothness_weight:
                 weight = config.smoothness_weight / config.smoothness_scale_divisor**scale
-                rough = (
-                    second_order(disparity.float())
-                    if config.smoothness == "second_order"
-                    else edge_aware(disparity.float(), target)
+                terms.setdefault("smoothness", []).append(
+                    weight * self._roughness(views, output, scale)
                 )
-                terms["smoothness"].append(weight * rough)
-            if logits is not None and config.mask_weight:
-                terms["mask"].append(config.mask_weight * mask_regulariser(logits.float()))
-        return {name: torch.stack(values).sum() for name, values in terms.items() if values}
+            if output.mask_logits_bshw and config.mask_weight:
+                error = mask_regulariser(output.mask_logits_bshw[scale].float())
+                terms.setdefault("mask", []).append(config.mask_weight * error)
+        return {name: torch.stack(values).sum() for name, values in terms.items()}
 
-    def _view_synthesis(
-        self,
-        target_b3hw: Tensor,
-        sources_bs3hw: Tensor,
-        depth_b1hw: Tensor,
-        T_source_target_bs44: Tensor,
-        K_b33: Tensor,
-        mask_logits_bshw: Tensor | None,
-    ) -> Tensor:
+    def _synthesis_terms(self, views: Views, output: ModelOutput, scale: int) -> dict[str, Tensor]:
+        """What the pictures, and the depths, of the sources say of one scale of the target."""
         config = self.config
-        sources = sources_bs3hw.shape[1]
-        warped, valid = warp(
-            sources_bs3hw.flatten(0, 1),
-            depth_b1hw.float().repeat_interleave(sources, dim=0),
-            T_source_target_bs44.float().flatten(0, 1),
-            K_b33.repeat_interleave(sources, dim=0),
+        depth = output.depths_b1hw[scale].float()
+        size = views.full_size if config.full_resolution else _size(depth)
+        if size != _size(depth):
+            depth = resized(depth.reciprocal(), size).reciprocal()
+        view = views.at(size)
+        seen = view.sources_bs3hw
+        if self._needs_source_depth and output.source_depths_bs1hw is not None:
+            # One more channel of the same sampling.
+            inv_depth = resized(output.source_depths_bs1hw.float().reciprocal(), size)
+            seen = torch.cat([seen, inv_depth], dim=2)
+        warped, valid, moved = _from_the_target(
+            seen, depth, output.T_source_target_bs44.float(), view
         )
-        target = local_moments(target_b3hw.unsqueeze(1))
-        error = self._error(target, warped.view_as(sources_bs3hw))
-        valid_bshw = valid.view_as(error)
-        if mask_logits_bshw is not None:
-            error = weigh_residual(error, mask_logits_bshw.float())
-        if not config.minimum_reprojection:
-            return mean_over_sources(error, valid_bshw)
-        still = None
-        if config.auto_mask:
-            with torch.no_grad():
-                still = self._error(target, sources_bs3hw)
-        return minimum_over_sources(error, valid_bshw, still)
+        terms, belief = {}, None
+        if self._needs_source_depth:
+            disagreement = depth_disagreement(moved, warped[:, :, 3])
+            if config.consistency_weight:
+                error = consistency_error(disagreement, valid)
+                terms["consistency"] = config.consistency_weight * error
+            if config.consistency_mask:
+                belief = consistency_belief(disagreement)
+        if output.mask_logits_bshw:
+            mask = resized(output.mask_logits_bshw[scale].float(), size).sigmoid()
+            belief = mask if belief is None else belief * mask
+        error = self._error(view.target, warped[:, :, :3])
+        terms["photometric"] = (
+            minimum_over_sources(error, valid, view.still_error_bshw, belief)
+            if config.minimum_reprojection
+            else mean_over_sources(error, valid, belief)
+        )
+        return terms
+
+    def _roughness(self, views: Views, output: ModelOutput, scale: int) -> Tensor:
+        of_depth = self.config.smoothness_of == "depth"
+        chosen = (output.depths_b1hw if of_depth else output.disparities_b1hw)[scale].float()
+        if self.config.smoothness == "second_order":
+            return second_order(chosen)
+        return edge_aware(chosen, views.target(_size(chosen)))
 
     def _error(self, target: LocalMoments, views_bs3hw: Tensor) -> Tensor:
         return photometric_error(
@@ -125,34 +148,52 @@ class Objective:
             ssim_weight=self.config.ssim_weight,
         )
 
-    def _truth_terms(self, batch: Batch, output: ModelOutput) -> dict[str, Tensor]:
+    def _known_terms(self, batch: Batch, output: ModelOutput) -> dict[str, Tensor]:
         config = self.config
         has_truth = batch.has_truth_b
         if has_truth is None:
             has_truth = batch.K_b33.new_ones(batch.K_b33.shape[0])
+        T = output.T_source_target_bs44.float()
         terms = {}
         if config.depth_supervision_weight and batch.depth_target_b1hw is not None:
             depths = [depth.float() for depth in output.depths_b1hw]
             error = log_depth_error(depths, batch.depth_target_b1hw, has_truth)
             terms["depth_supervision"] = config.depth_supervision_weight * error
         if config.pose_supervision_weight and batch.T_source_target_bs44 is not None:
-            error = motion_error(
-                output.T_source_target_bs44.float(), batch.T_source_target_bs44, has_truth
-            )
+            error = motion_error(T, batch.T_source_target_bs44, has_truth)
             terms["pose_supervision"] = config.pose_supervision_weight * error
+        if config.velocity_weight and batch.distance_bs is not None:
+            error = way_error(T, batch.distance_bs.float())
+            terms["velocity"] = config.velocity_weight * error
         return terms
 
 
-def _view_at(batch: Batch, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Target (b, 3, h, w), sources (b, s, 3, h, w) and intrinsics of one scale."""
-    frames = batch.rgb_clean_bn3hw.float()
-    count, full_height, full_width = frames.shape[1], frames.shape[-2], frames.shape[-1]
-    K = batch.K_b33.float()
-    if (height, width) != (full_height, full_width):
-        small = F.interpolate(frames.flatten(0, 1), size=(height, width), mode="area")
-        frames = small.view(-1, count, 3, height, width)
-        K = scale_intrinsics(K, width / full_width, height / full_height)
-    return frames[:, target_index(count)], frames[:, source_indices(count)], K
+def _size(map_b1hw: Tensor) -> tuple[int, int]:
+    return map_b1hw.shape[-2], map_b1hw.shape[-1]
+
+
+def _from_the_target(
+    seen_bschw: Tensor, depth_b1hw: Tensor, T_source_target_bs44: Tensor, view: View
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What each source shows where the target's points lie in it.
+
+    Returns:
+        The sampled channels (b, s, c, h, w); their validity (b, s, h, w), bool; and the inverse
+        depth of the target's points in the source camera (b, s, h, w).
+    """
+    batch, sources = seen_bschw.shape[:2]
+    projection = project_target(
+        depth_b1hw.repeat_interleave(sources, dim=0),
+        T_source_target_bs44.flatten(0, 1),
+        view.K_b33.repeat_interleave(sources, dim=0),
+    )
+    warped = projection.sample(seen_bschw.flatten(0, 1))
+    shape = (batch, sources, *depth_b1hw.shape[-2:])
+    return (
+        warped.view_as(seen_bschw),
+        projection.valid().view(shape),
+        projection.inv_depth_bhw.view(shape),
+    )
 
 
 @torch.no_grad()

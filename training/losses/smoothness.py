@@ -1,4 +1,4 @@
-"""Smoothness priors on the disparity (b, 1, h, w)."""
+"""Smoothness priors on a disparity or depth (b, 1, h, w)."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ def _dy(image: Tensor) -> Tensor:
     return image[..., 1:, :] - image[..., :-1, :]
 
 
-def second_order(disparity_b1hw: Tensor) -> Tensor:
+def second_order(map_b1hw: Tensor) -> Tensor:
     """Mean absolute second differences (Zhou et al. section 3.3), the mixed ones counted twice.
 
-    The paper says "of the predicted depth maps", its published code and results use the disparity;
-    so do we: a plane has no second differences in disparity, and far pixels do not dominate.
+    The paper says "of the predicted depth maps"; its published code and results use the
+    disparity. A plane has no second differences in disparity, and far pixels do not dominate.
     """
-    dx, dy = _dx(disparity_b1hw), _dy(disparity_b1hw)
+    dx, dy = _dx(map_b1hw), _dy(map_b1hw)
     return _dx(dx).abs().mean() + 2 * _dy(dx).abs().mean() + _dy(dy).abs().mean()
 
 
-def edge_aware(disparity_b1hw: Tensor, image_b3hw: Tensor) -> Tensor:
-    """First differences of mean-normalised disparity, excused where the picture has an edge.
+def edge_aware(map_b1hw: Tensor, image_b3hw: Tensor) -> Tensor:
+    """First differences of a mean-normalised map, excused where the picture has an edge.
 
     ``|dx d*| exp(-|dx I|) + |dy d*| exp(-|dy I|)`` with ``d* = d / mean(d)``, so that the term
     cannot be lowered by shrinking all disparities.
     """
-    disparity = disparity_b1hw / disparity_b1hw.mean(dim=(2, 3), keepdim=True).clamp(min=1e-7)
+    normalised = map_b1hw / map_b1hw.mean(dim=(2, 3), keepdim=True).clamp(min=1e-7)
     weight_x = (-_dx(image_b3hw).abs().mean(dim=1, keepdim=True)).exp()
     weight_y = (-_dy(image_b3hw).abs().mean(dim=1, keepdim=True)).exp()
-    return (_dx(disparity).abs() * weight_x).mean() + (_dy(disparity).abs() * weight_y).mean()
+    return (_dx(normalised).abs() * weight_x).mean() + (_dy(normalised).abs() * weight_y).mean()

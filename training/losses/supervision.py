@@ -1,4 +1,4 @@
-"""Errors against the truth, for windows that have one (synthetic drives)."""
+"""Errors against what is known: true depth and motion (synthetic), the way that was driven."""
 
 from __future__ import annotations
 
@@ -48,6 +48,24 @@ def motion_error(T_bs44: Tensor, T_true_bs44: Tensor, has_truth_b: Tensor) -> Te
     error_bs = missed / (way + _TRANSLATION_FLOOR) + _ROTATION_WEIGHT * turned
     weight = (has_truth_b > 0).to(error_bs.dtype).unsqueeze(1).expand_as(error_bs)
     return (error_bs * weight).sum() / weight.sum().clamp(min=1)
+
+
+def way_error(T_bs44: Tensor, distance_bs: Tensor) -> Tensor:
+    """Mean ``| |t| - known way |`` over the windows whose way is known.
+
+    The velocity supervision of Guizilini et al. 2020 (3D Packing for Self-Supervised Monocular
+    Depth Estimation): a speedometer is enough to give depth and motion their metres.
+
+    Args:
+        T_bs44: predicted motion between the target and each source.
+        distance_bs: metres, NaN where unknown.
+
+    Returns:
+        Metres; 0 where nothing is known.
+    """
+    known = torch.isfinite(distance_bs)
+    missed = (_norm(T_bs44[..., :3, 3]) - torch.where(known, distance_bs, 0.0)).abs()
+    return torch.where(known, missed, 0.0).sum() / known.sum().clamp(min=1)
 
 
 def _norm(vector: Tensor, softness: float = 1e-6) -> Tensor:
