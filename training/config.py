@@ -18,9 +18,15 @@ class NetworkConfig:
     """Which networks, and how their outputs are read."""
 
     depth: str = "dispnet"
-    """``dispnet`` (SfMLearner's) or ``lite`` (EfficientNet-Lite0 encoder, separable decoder)."""
+    """``dispnet`` (SfMLearner's), ``vgg16`` or ``vgg12`` (DispNet rewritten, at its size and one
+    level shorter), ``resnet18``, ``resnet50``, or ``lite`` (EfficientNet-Lite0)."""
     pretrained: bool = True
     """Start the ``lite`` encoder from ImageNet weights."""
+    encoder_weights: str = ""
+    """ImageNet weights of a ResNet: a state-dict file in torchvision's format; empty: none."""
+    pose: str = "auto"
+    """``stacked`` (SfMLearner's: all frames at once), ``pair`` (each pair of neighbours, forwards
+    and backwards), or ``auto``: pair with ``lite``, else stacked."""
     scales: int = 4
     sequence_length: int = 3
     explainability_mask: bool = False
@@ -33,6 +39,11 @@ class NetworkConfig:
     """Length of one network unit; 10 makes the depth range of a street with metric supervision."""
     translation_factor: float = 0.1
     rotation_factor: float = 0.01
+    learned_intrinsics: str = "off"
+    """``off`` (believe the calibration), ``shared`` (learn one camera for the run) or
+    ``per_window`` (guess it from every window)."""
+    initial_focal: float = 0.65
+    """Focal length at the start of learned intrinsics over the width; 0.65 sees 75 degrees."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,10 +96,15 @@ class DataConfig:
     """Play a window backwards, so that the pose net sees a car that reverses."""
     scale_crop: float = 1.15
     colour_probability: float = 0.5
+    """How often the colours of a window are changed."""
+    colour_changes: tuple[str, ...] = ("brightness", "contrast", "gamma", "saturation")
+    """Which of their properties, each by up to 20 %."""
     grey_probability: float = 0.2
     """Train on grey pictures too: a gray camera costs an unprepared net 0.04 abs_rel."""
     validation_share: float = 0.1
     """The last part of each sequence, never trained on."""
+    resident: str = "auto"
+    """Copy the sets to the device once: ``auto`` on a GPU they fit into, ``never``, ``always``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +157,11 @@ class TrainConfig:
 
 
 CHOICES: dict[str, tuple[str, ...]] = {
-    "network.depth": ("dispnet", "lite"),
+    "data.colour_changes": ("brightness", "contrast", "gamma", "saturation"),
+    "data.resident": ("auto", "never", "always"),
+    "network.depth": ("dispnet", "vgg16", "vgg12", "resnet18", "resnet50", "lite"),
+    "network.pose": ("auto", "stacked", "pair"),
+    "network.learned_intrinsics": ("off", "shared", "per_window"),
     "objective.smoothness": ("second_order", "edge_aware"),
     "objective.smoothness_of": ("disparity", "depth"),
     "optim.schedule": ("step", "cosine"),
@@ -155,6 +175,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "network.scales": (1, 6),
     "network.sequence_length": (2, 9),
     "network.depth_unit": (1e-6, 1e6),
+    "network.initial_focal": (0.1, 10),
     "data.flip_probability": (0, 1),
     "data.reverse_probability": (0, 1),
     "data.scale_crop": (1, 4),
@@ -286,6 +307,8 @@ def _convert(value: Any, expected: Any, name: str) -> Any:
             raise ConfigError(f"'{name}' is {value!r}, expected a list such as [a, b]")
         kind = expected.__args__[0]
         return tuple(_convert(item, kind, f"{name}[{i}]") for i, item in enumerate(value))
+    if expected is str and value is False and "off" in CHOICES.get(name, ()):
+        value = "off"  # YAML 1.1 reads the word as a truth value.
     if expected is float:
         value = _to_float(value, name)
     elif not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
@@ -309,8 +332,9 @@ def _to_float(value: Any, name: str) -> float:
 
 
 def _check_value(value: Any, name: str) -> None:
-    if name in CHOICES and value not in CHOICES[name]:
-        raise ConfigError(f"'{name}' is '{value}', expected one of: {', '.join(CHOICES[name])}")
+    choices = CHOICES.get(name.partition("[")[0])
+    if choices is not None and value not in choices:
+        raise ConfigError(f"'{name}' is '{value}', expected one of: {', '.join(choices)}")
     if name in RANGES:
         low, high = RANGES[name]
         if not low <= value <= high:
@@ -332,6 +356,14 @@ def _check_together(config: TrainConfig) -> None:
         raise ConfigError(
             f"'optim.precision' bf16 needs a picture wider or higher than 64 pixels, not "
             f"{config.width}x{config.height}; use fp32"
+        )
+    if config.network.learned_intrinsics == "shared" and (
+        config.data.scale_crop > 1 or config.data.flip_probability > 0
+    ):
+        raise ConfigError(
+            "'network.learned_intrinsics' shared means one camera for all windows, and scaling, "
+            "cropping and flipping give each another; set 'data.scale_crop' to 1 and "
+            "'data.flip_probability' to 0, or use per_window"
         )
     if config.data.reverse_probability > 0 and config.network.sequence_length % 2 == 0:
         raise ConfigError(

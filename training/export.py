@@ -261,7 +261,7 @@ def measured(checkpoint: Path, step: int) -> dict[str, float]:
 
 def build_untrained(config: TrainConfig) -> SfmModel:
     """The model of a configuration, without ImageNet weights: they get overwritten anyway."""
-    network = dataclasses.replace(config.network, pretrained=False)
+    network = dataclasses.replace(config.network, pretrained=False, encoder_weights="")
     return build_model(network, config.width, config.height)
 
 

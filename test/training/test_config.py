@@ -23,6 +23,14 @@ def test_a_recipe_survives_the_way_through_plain_values() -> None:
     assert load_config(to_dict(config)) == config
 
 
+def test_off_is_a_word() -> None:
+    """YAML 1.1 reads it as false."""
+    config = load_config({"network": {"learned_intrinsics": "per_window"}})
+    assert config.network.learned_intrinsics == "per_window"
+    config = load_config({}, ["network.learned_intrinsics=off"])
+    assert config.network.learned_intrinsics == "off"
+
+
 def test_overrides_go_over_the_file(tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_text("width: 128\noptim:\n  steps: 5\n  batch_size: 2\n")
@@ -43,12 +51,14 @@ def test_overrides_go_over_the_file(tmp_path: Path) -> None:
         ({"optim": {"learning_rate": "fast"}}, ["optim.learning_rate", "number"]),
         ({"optim": {"learning_rate": float("nan")}}, ["optim.learning_rate", "finite"]),
         ({"optim": 3}, ["optim", "section"]),
-        ({"network": {"depth": "resnet"}}, ["network.depth", "dispnet, lite"]),
+        ({"network": {"depth": "resnet"}}, ["network.depth", "dispnet, vgg16"]),
         ({"network": {"pretrained": 1}}, ["network.pretrained", "bool"]),
         (
             {"width": 64, "height": 64, "optim": {"precision": "bf16"}},
             ["optim.precision", "64x64"],
         ),
+        ({"network": {"learned_intrinsics": True}}, ["network.learned_intrinsics", "str"]),
+        ({"network": {"learned_intrinsics": "shared"}}, ["shared", "data.scale_crop"]),
         ({"data": {"prepared": "folder"}}, ["data.prepared", "list"]),
         ({"data": {"prepared": ["a"], "repeat": [1, 2]}}, ["data.repeat", "2 shares for 1"]),
         (

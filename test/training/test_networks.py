@@ -258,7 +258,7 @@ def test_bfloat16_stays_close_and_returns_float32(name: str, models: dict[str, S
         ({"depth": "unet"}, (416, 128), "unet"),
         ({"scales": 5}, (416, 128), "scales"),
         ({"sequence_length": 1}, (416, 128), "sequence_length"),
-        ({"depth": "lite", "explainability_mask": True}, (416, 128), "dispnet"),
+        ({"depth": "lite", "explainability_mask": True}, (416, 128), "network.pose to stacked"),
         ({}, (410, 128), "410x128"),
         ({}, (416, 32), "416x32"),
     ],

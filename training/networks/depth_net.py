@@ -1,6 +1,8 @@
-"""DispNet as SfMLearner uses it: 14 encoder layers, 7 up-convolutions with skips, 4 scales."""
+"""Depth networks of plain convolutions and skips: DispNet as SfMLearner uses it, and VGG nets."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -36,29 +38,58 @@ def _up(inputs: int, outputs: int) -> nn.Sequential:
     )
 
 
+def _look_then_down(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
+    return nn.Sequential(
+        _conv_relu(inputs, outputs, kernel=kernel),
+        _conv_relu(outputs, outputs, kernel=kernel, stride=2),
+    )
+
+
+def _enlarge(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Upsample(scale_factor=2.0, mode="nearest"), _conv_relu(inputs, outputs)
+    )
+
+
 class DispNet(nn.Module):
     """Depth network of Zhou et al. (31.6 M parameters).
 
-    ``forward`` takes RGB (b, 3, h, w) in [0, 1] and returns disparities (b, 1, h / 2^k, w / 2^k),
-    finest first. Any size works: an up-convolution is cropped to the skip it meets.
+    14 encoder layers, 7 up-convolutions with skips, 4 scales. ``forward`` takes RGB (b, 3, h, w)
+    in [0, 1] and returns disparities (b, 1, h / 2^k, w / 2^k), finest first. Any size works: an
+    up-convolution is cropped to the skip it meets.
+
+    Args:
+        config: scales and range of the disparity.
+        levels: how often the encoder halves the picture, at most 7.
+        down: makes the two layers of an encoder level from its channels and kernel.
+        up: makes the layer that doubles the size, from its channels.
     """
 
-    def __init__(self, config: NetworkConfig) -> None:
+    def __init__(
+        self,
+        config: NetworkConfig,
+        *,
+        levels: int = len(_ENCODER_CHANNELS),
+        down: Callable[[int, int, int], nn.Module] = _down,
+        up: Callable[[int, int], nn.Module] = _up,
+    ) -> None:
         super().__init__()
         self.scales = config.scales
-        inputs = (3, *_ENCODER_CHANNELS[:-1])
+        encoder = _ENCODER_CHANNELS[:levels]
+        decoder = _DECODER_CHANNELS[-levels:]
         self.down = nn.ModuleList(
-            _down(i, o, k)
-            for i, o, k in zip(inputs, _ENCODER_CHANNELS, _ENCODER_KERNELS, strict=True)
+            down(i, o, k)
+            for i, o, k in zip((3, *encoder[:-1]), encoder, _ENCODER_KERNELS[:levels], strict=True)
         )
         # Level 0 is full resolution, which has no skip.
-        skips = (*reversed(_ENCODER_CHANNELS[:-1]), 0)
-        before = (_ENCODER_CHANNELS[-1], *_DECODER_CHANNELS[:-1])
-        self.up = nn.ModuleList(_up(i, o) for i, o in zip(before, _DECODER_CHANNELS, strict=True))
-        levels = range(len(_DECODER_CHANNELS) - 1, -1, -1)
+        skips = (*reversed(encoder[:-1]), 0)
+        before = (encoder[-1], *decoder[:-1])
+        self.up = nn.ModuleList(up(i, o) for i, o in zip(before, decoder, strict=True))
         self.merge = nn.ModuleList(
             _conv_relu(channels + skip + (1 if level < self.scales - 1 else 0), channels)
-            for channels, skip, level in zip(_DECODER_CHANNELS, skips, levels, strict=True)
+            for channels, skip, level in zip(
+                decoder, skips, range(levels - 1, -1, -1), strict=True
+            )
         )
         initialise_relu_layers(self)
         self.heads = nn.ModuleList(
@@ -69,7 +100,7 @@ class DispNet(nn.Module):
                 bias=config.disparity_bias,
                 padding_mode="zeros",
             )
-            for channels in _DECODER_CHANNELS[-self.scales :]
+            for channels in decoder[-self.scales :]
         )
 
     def forward(self, rgb_b3hw: Tensor) -> list[Tensor]:
@@ -97,3 +128,16 @@ class DispNet(nn.Module):
             if level < self.scales:
                 disparities.append(self.heads[self.scales - 1 - level](features))
         return disparities[::-1]
+
+
+class VggDepthNet(DispNet):
+    """DispNet rewritten the VGG way: look at a resolution first, then halve it.
+
+    The up-convolutions copy each pixel four times and convolve, which draws no checkerboard as
+    transposed convolutions do (the plain encoder of Godard et al. 2017 and GeoNet). With 7 levels
+    it has the 14 + 7 + 7 layers and the size of DispNet (31.6 M parameters), with 6 levels 12
+    encoder layers (19.8 M).
+    """
+
+    def __init__(self, config: NetworkConfig, *, levels: int) -> None:
+        super().__init__(config, levels=levels, down=_look_then_down, up=_enlarge)

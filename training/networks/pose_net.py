@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
@@ -13,6 +15,24 @@ _KERNELS = (7, 5, 3, 3, 3, 3, 3)
 _SHARED_LAYERS = 5
 _MASK_CHANNELS = (256, 128, 64, 32, 16)
 _MASK_KERNELS = (3, 3, 3, 5, 7)
+
+
+FEATURES = _CHANNELS[-1]
+"""Channels of the bottleneck."""
+
+
+class PoseOutput(NamedTuple):
+    """What the pose network says of stacked frames.
+
+    Attributes:
+        vectors_bm6: a pose vector a motion, translation first, float32.
+        mask_logits_bshw: a logit a source and pixel, finest first; empty without a decoder.
+        features_bc: the bottleneck, averaged over the picture.
+    """
+
+    vectors_bm6: Tensor
+    mask_logits_bshw: list[Tensor]
+    features_bc: Tensor
 
 
 class PoseNet(nn.Module):
@@ -49,16 +69,8 @@ class PoseNet(nn.Module):
         self.register_buffer("factors", torch.tensor(factors), persistent=False)
         self.masks = MaskDecoder(self.motions, mask_scales) if mask_scales else None
 
-    def forward(self, frames_bnchw: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Motions and masks of stacked frames.
-
-        Args:
-            frames_bnchw: RGB in [0, 1], (b, frames, 3, h, w), in order of time.
-
-        Returns:
-            Pose vectors (b, frames - 1, 6), translation first, float32; and mask logits
-            (b, frames - 1, h / 2^k, w / 2^k), finest first, empty without a decoder.
-        """
+    def forward(self, frames_bnchw: Tensor) -> PoseOutput:
+        """Motions and masks of stacked frames (b, frames, 3, h, w), RGB in [0, 1], by time."""
         picture = normalise(frames_bnchw.flatten(1, 2))
         height, width = picture.shape[-2:]
         features = picture
@@ -72,7 +84,7 @@ class PoseNet(nn.Module):
         mean = self.predict(features).float().mean(dim=(2, 3))
         vectors = mean.view(-1, self.motions, 6) * self.factors
         masks = self.masks(shared, sizes[:_SHARED_LAYERS]) if self.masks is not None else []
-        return vectors, masks
+        return PoseOutput(vectors, masks, features.float().mean(dim=(2, 3)))
 
 
 class MaskDecoder(nn.Module):

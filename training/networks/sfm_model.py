@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,24 +17,39 @@ from training.geometry.se3 import (
     transform_from_pose_vector,
     transform_from_symmetric_vector,
 )
-from training.networks.depth_net import DispNet
+from training.networks.depth_net import DispNet, VggDepthNet
+from training.networks.intrinsics import SharedIntrinsics, WindowIntrinsics
 from training.networks.lite_depth_net import LiteDepthNet
-from training.networks.pose_net import PoseNet
+from training.networks.pose_net import FEATURES, PoseNet
+from training.networks.resnet_depth_net import ResNetDepthNet
+from training.networks.skip_depth_net import SkipDepthNet
 
 _SIDE_MULTIPLE = 32
+_DEPTH_NETS: dict[str, Callable[[NetworkConfig], nn.Module]] = {
+    "dispnet": DispNet,
+    "lite": LiteDepthNet,
+    "vgg12": partial(VggDepthNet, levels=6),
+    "vgg16": partial(VggDepthNet, levels=7),
+    "resnet18": ResNetDepthNet,
+    "resnet50": ResNetDepthNet,
+}
 
 
 class SfmModel(nn.Module):
     """Depth of the target frame and the motion to the other frames of a window.
 
-    With ``dispnet`` the pose network sees all frames stacked in order of time (Zhou et al.). With
-    ``lite`` one pose network looks at each pair of neighbours, forwards and backwards, and the
-    motions are chained. Half the difference of the two looks is the motion, so that reversing a
-    pair inverts it and equal frames stand still. Without that, a network with little data
-    remembers which place turns left instead of seeing the turn.
+    The ``stacked`` pose network sees all frames at once, in order of time (Zhou et al.). The
+    ``pair`` network looks at each pair of neighbours, forwards and backwards, and the motions are
+    chained. Half the difference of the two looks is the motion, so that reversing a pair inverts
+    it and equal frames stand still. Without that, a network with little data remembers which place
+    turns left instead of seeing the turn.
 
     Lengths are in metres if the truth was, else in an unknown unit; the networks' own unit is
     ``config.depth_unit`` of them, for depth and translation alike.
+
+    Attributes:
+        wants_source_depths: whether ``forward`` works out the depth of the sources too, for a loss
+            that compares them with the target's.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
@@ -40,25 +57,33 @@ class SfmModel(nn.Module):
         self.config = config
         self.depth_unit = config.depth_unit
         self.sequence_length = config.sequence_length
-        self.pairwise = config.depth == "lite"
-        self.depth_net: DispNet | LiteDepthNet
-        self.depth_net = LiteDepthNet(config) if config.depth == "lite" else DispNet(config)
+        self.wants_source_depths = False
+        self.pairwise = sees_pairs(config)
+        self.depth_net = _DEPTH_NETS[config.depth](config)
         self.pose_net = PoseNet(
             2 if self.pairwise else config.sequence_length,
             translation_factor=config.translation_factor,
             rotation_factor=config.rotation_factor,
             mask_scales=config.scales if config.explainability_mask else 0,
         )
+        self.camera: SharedIntrinsics | WindowIntrinsics | None = None
+        if config.learned_intrinsics == "shared":
+            self.camera = SharedIntrinsics(config.initial_focal)
+        elif config.learned_intrinsics == "per_window":
+            self.camera = WindowIntrinsics(FEATURES, config.initial_focal)
 
     def forward(self, rgb_bn3hw: Tensor) -> ModelOutput:
         """Everything the loss needs of a window (b, n, 3, h, w), RGB in [0, 1]."""
-        disparities = self.depth_net(rgb_bn3hw[:, target_index(self.sequence_length)])
-        T_source_target, mask_logits = self._motion_and_masks(rgb_bn3hw)
+        disparities, source_depths = self._disparities(rgb_bn3hw)
+        T_source_target, mask_logits, features_bc = self._motion_and_masks(rgb_bn3hw)
+        height, width = rgb_bn3hw.shape[-2:]
         return ModelOutput(
             depths_b1hw=[self.depth_unit / disparity for disparity in disparities],
             disparities_b1hw=disparities,
             T_source_target_bs44=T_source_target,
             mask_logits_bshw=mask_logits,
+            K_b33=None if self.camera is None else self.camera(features_bc, width, height),
+            source_depths_bs1hw=source_depths,
         )
 
     def depth(self, rgb_b3hw: Tensor) -> Tensor:
@@ -74,7 +99,7 @@ class SfmModel(nn.Module):
     ) -> list[dict[str, Any]]:
         """Optimiser groups: a pretrained encoder may learn at its own rate."""
         encoder: list[nn.Parameter] = []
-        if isinstance(self.depth_net, LiteDepthNet):
+        if isinstance(self.depth_net, SkipDepthNet):
             encoder = list(self.depth_net.encoder.parameters())
         in_encoder = {id(parameter) for parameter in encoder}
         rest = [p for p in self.parameters() if id(p) not in in_encoder]
@@ -84,27 +109,43 @@ class SfmModel(nn.Module):
             groups.append({"params": encoder, "lr": rate, "name": "encoder"})
         return groups
 
-    def _motion_and_masks(self, rgb_bn3hw: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def _disparities(self, rgb_bn3hw: Tensor) -> tuple[list[Tensor], Tensor | None]:
+        """The target's at all scales, and the finest depth of the sources where it is wanted."""
+        target = target_index(self.sequence_length)
+        if not self.wants_source_depths:
+            return self.depth_net(rgb_bn3hw[:, target]), None
+        batch, frames = rgb_bn3hw.shape[:2]
+        # One pass, so that batch normalisation sees target and sources alike.
+        scales = [d.unflatten(0, (batch, frames)) for d in self.depth_net(rgb_bn3hw.flatten(0, 1))]
+        sources = scales[0][:, source_indices(self.sequence_length)]
+        return [disparity[:, target] for disparity in scales], self.depth_unit / sources
+
+    def _motion_and_masks(self, rgb_bn3hw: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
+        """``T_source_target``, mask logits, and the pose network's features of the window."""
         if rgb_bn3hw.shape[1] != self.sequence_length:
             raise ValueError(
                 f"found a window of {rgb_bn3hw.shape[1]} frames, "
                 f"expected {self.sequence_length} (network.sequence_length)"
             )
         if not self.pairwise:
-            vectors, masks = self.pose_net(rgb_bn3hw)
-            return transform_from_pose_vector(self._in_length_unit(vectors)), masks
-        vectors = self._in_length_unit(self._pair_vectors(rgb_bn3hw))
-        return chain_to_target(transform_from_symmetric_vector(vectors)), []
+            seen = self.pose_net(rgb_bn3hw)
+            T_source_target = transform_from_pose_vector(self._in_length_unit(seen.vectors_bm6))
+            return T_source_target, seen.mask_logits_bshw, seen.features_bc
+        vectors, features_bc = self._look_at_pairs(rgb_bn3hw)
+        T_older_newer = transform_from_symmetric_vector(self._in_length_unit(vectors))
+        return chain_to_target(T_older_newer), [], features_bc
 
-    def _pair_vectors(self, rgb_bn3hw: Tensor) -> Tensor:
-        """Symmetric vectors (b, n - 1, 6) of neighbours, older from newer."""
+    def _look_at_pairs(self, rgb_bn3hw: Tensor) -> tuple[Tensor, Tensor]:
+        """Symmetric vectors (b, n - 1, 6) of neighbours, older from newer, and mean features."""
         older, newer = rgb_bn3hw[:, :-1], rgb_bn3hw[:, 1:]
         both_ways = torch.cat(
             [torch.stack([older, newer], dim=2), torch.stack([newer, older], dim=2)], dim=1
         )
-        vectors, _ = self.pose_net(both_ways.flatten(0, 1))
-        forwards, backwards = vectors.view(-1, 2, self.sequence_length - 1, 6).unbind(1)
-        return 0.5 * (forwards - backwards)
+        looks = both_ways.shape[1]
+        seen = self.pose_net(both_ways.flatten(0, 1))
+        forwards, backwards = seen.vectors_bm6.view(-1, 2, looks // 2, 6).unbind(1)
+        features_bc = seen.features_bc.unflatten(0, (-1, looks)).mean(dim=1)
+        return 0.5 * (forwards - backwards), features_bc
 
     def _in_length_unit(self, vectors: Tensor) -> Tensor:
         return torch.cat([vectors[..., :3] * self.depth_unit, vectors[..., 3:]], dim=-1)
@@ -133,14 +174,21 @@ def chain_to_target(T_older_newer_bp44: Tensor) -> Tensor:
     return torch.stack(result, dim=1)
 
 
+def sees_pairs(config: NetworkConfig) -> bool:
+    """Whether the pose network looks at pairs; ``auto`` is what the light network was made for."""
+    return config.pose == "pair" or (config.pose == "auto" and config.depth == "lite")
+
+
 def build_model(config: NetworkConfig, width: int, height: int) -> SfmModel:
     """The model of a configuration, initialised, in channels-last layout, in training mode.
 
     Raises:
         ConfigError: an unknown network, a size it cannot take, or a window too short.
     """
-    if config.depth not in ("dispnet", "lite"):
-        raise ConfigError(f"network.depth is {config.depth!r}, expected dispnet or lite")
+    if config.depth not in _DEPTH_NETS:
+        raise ConfigError(
+            f"network.depth is {config.depth!r}, expected one of: {', '.join(_DEPTH_NETS)}"
+        )
     if not 1 <= config.scales <= 4:
         raise ConfigError(f"network.scales is {config.scales}, expected 1 to 4")
     if config.sequence_length < 2:
@@ -150,10 +198,15 @@ def build_model(config: NetworkConfig, width: int, height: int) -> SfmModel:
             f"the image size is {width}x{height}, "
             f"expected multiples of {_SIDE_MULTIPLE}, at least 64"
         )
-    if config.depth == "lite" and config.explainability_mask:
+    if sees_pairs(config) and config.explainability_mask:
         raise ConfigError(
             "network.explainability_mask needs the stacked pose network: "
-            "set network.depth to dispnet"
+            "set network.pose to stacked"
+        )
+    if config.encoder_weights and not config.depth.startswith("resnet"):
+        raise ConfigError(
+            f"network.encoder_weights is for the ResNet encoders, network.depth is "
+            f"{config.depth}; leave it empty"
         )
     # Channels last is what the convolutions of a CPU and of tensor cores are written for.
     return SfmModel(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from sfm_ros.errors import ConfigError
+from training.networks.disparity import normalise
 from training.networks.initialisation import initialise_relu_layers
 
 _STAGES = (
@@ -78,7 +79,7 @@ class _InvertedResidual(nn.Module):
 
 
 class EfficientNetLite0(nn.Module):
-    """Features of a normalised picture at strides 2, 4, 8, 16, 32 (see ``TAP_CHANNELS``).
+    """Features of RGB (b, 3, h, w) in [0, 1] at strides 2, 4, 8, 16, 32 (see ``TAP_CHANNELS``).
 
     Padding is symmetric where the original pads one side of its strided layers; fine-tuning
     absorbs the half pixel and the graph stays free of pad nodes.
@@ -99,8 +100,8 @@ class EfficientNetLite0(nn.Module):
         self.stages = nn.ModuleList(stages)
         initialise_relu_layers(self)
 
-    def forward(self, normalised_b3hw: Tensor) -> list[Tensor]:
-        features = self.stem(normalised_b3hw)
+    def forward(self, rgb_b3hw: Tensor) -> list[Tensor]:
+        features = self.stem(normalise(rgb_b3hw))
         taps = []
         for index, stage in enumerate(self.stages):
             features = stage(features)
