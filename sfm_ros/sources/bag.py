@@ -12,18 +12,18 @@ import numpy as np
 from sfm_ros.camera_info import intrinsics_from_info
 from sfm_ros.datatypes import OPTICAL_FRAME, CameraIntrinsics, FloatArray, Frame, RgbImage
 from sfm_ros.errors import CalibrationError, ImageError, SourceError
-from sfm_ros.geometry import body_to_optical, make_transform, matrix_from_quat_xyzw
+from sfm_ros.geometry import body_to_optical
 from sfm_ros.image_codec import decode_compressed, decode_raw
 from sfm_ros.sources._truth import poses_at
 from sfm_ros.sources.bag_file import BagFile, Record
 from sfm_ros.sources.base import SourceItem
 from sfm_ros.sources.folder import intrinsics_for
+from sfm_ros.sources.pose_messages import POSE_TYPES, pose_of, stamp_of
 from sfm_ros.trajectory import Trajectory
 
 RAW_TYPE = "sensor_msgs/msg/Image"
 COMPRESSED_TYPE = "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO_TYPE = "sensor_msgs/msg/CameraInfo"
-POSE_TYPES = ("nav_msgs/msg/Odometry", "geometry_msgs/msg/PoseStamped")
 
 _TRANSPORTS = ("/compressed", "/raw")
 _LOG = logging.getLogger(__name__)
@@ -95,7 +95,7 @@ class BagSource:
                 )
                 continue
             _check_size(rgb, self._intrinsics, self.image_topic)
-            stamp_ns = _stamp_ns(record)
+            stamp_ns = stamp_of(record)
             frame = Frame(
                 stamp_ns=stamp_ns,
                 rgb=rgb,
@@ -165,8 +165,7 @@ class BagSource:
         self._require(topic, POSE_TYPES)
         poses: dict[int, FloatArray] = {}
         for record in self._bag.records([topic]):
-            pose = record.message.pose
-            poses[_stamp_ns(record)] = body_to_optical(_matrix(getattr(pose, "pose", pose)))
+            poses[stamp_of(record)] = body_to_optical(pose_of(record))
         stamps = sorted(poses)
         return Trajectory(np.array(stamps), np.stack([poses[stamp] for stamp in stamps]))
 
@@ -176,12 +175,6 @@ def _base_topic(topic: str) -> str:
     for transport in _TRANSPORTS:
         topic = topic.removesuffix(transport)
     return topic
-
-
-def _stamp_ns(record: Record) -> int:
-    """The header's stamp, or the time of recording where a driver left it zero."""
-    stamp = record.message.header.stamp
-    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec) or record.log_ns
 
 
 def _decode(message: Any) -> RgbImage:
@@ -204,11 +197,3 @@ def _check_size(rgb: RgbImage, intrinsics: CameraIntrinsics, topic: str) -> None
             f"an image of {topic} is {width}x{height}, but the calibration is for "
             f"{intrinsics.width}x{intrinsics.height}; pass the calibration of this topic"
         )
-
-
-def _matrix(pose: Any) -> FloatArray:
-    q, t = pose.orientation, pose.position
-    quat_xyzw = [q.x, q.y, q.z, q.w]
-    if not np.any(quat_xyzw):
-        raise SourceError("a true pose has the quaternion 0 0 0 0, expected a rotation")
-    return make_transform(matrix_from_quat_xyzw(quat_xyzw), [t.x, t.y, t.z])
