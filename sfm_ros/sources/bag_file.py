@@ -69,13 +69,20 @@ class BagFile:
         Raises:
             SourceError: the bag is damaged, or a message is not of its type.
         """
-        decode = self._store.deserialize_ros1 if self.is_ros1 else self._store.deserialize_cdr
         for connection, log_ns, data in self.serialized(topics):
-            try:
-                message = decode(data, connection.msgtype)
-            except Exception as error:  # as in _open
-                raise self._damaged(error) from error
-            yield Record(connection.topic, log_ns, message)
+            yield Record(connection.topic, log_ns, self.decode(connection, data))
+
+    def decode(self, connection: Connection, data: bytes) -> Any:
+        """A message that `serialized` gave.
+
+        Raises:
+            SourceError: it is not of its type.
+        """
+        decode = self._store.deserialize_ros1 if self.is_ros1 else self._store.deserialize_cdr
+        try:
+            return decode(data, connection.msgtype)
+        except Exception as error:  # as in _open
+            raise self._damaged(error) from error
 
     def serialized(self, topics: Sequence[str]) -> Iterator[tuple[Connection, int, bytes]]:
         """The same without decoding: connection, time of recording, bytes.
