@@ -67,6 +67,9 @@ def plan_target_camera(camera: CameraIntrinsics, width: int, height: int) -> Cam
     )
 
 
+_FITS = {"crop": plan_target_camera, "stretch": CameraIntrinsics.resized}
+
+
 def undistort_map(
     source: CameraIntrinsics, target: CameraIntrinsics, undistort: bool
 ) -> PixelMaps:
@@ -115,10 +118,17 @@ class ImagePreparer:
 
     A picture that is to shrink by two or more is first averaged down by a whole factor, because a
     bilinear remap alone would skip pixels and make distant texture flicker.
+
+    Args:
+        width, height: size of the network's input.
+        input: whether pictures arrive rectified, as ``PreprocessConfig.input`` says it.
+        fit: ``crop`` keeps the aspect (`plan_target_camera`, what a robot runs); ``stretch`` keeps
+            the whole picture, squeezed to the network's aspect, as published evaluations do.
     """
 
-    def __init__(self, width: int, height: int, input: str = "auto") -> None:
+    def __init__(self, width: int, height: int, input: str = "auto", fit: str = "crop") -> None:
         self._width, self._height, self._input = width, height, input
+        self._fit = _FITS[fit]
         self._source: CameraIntrinsics | None = None
         self._key: tuple | None = None
         self._plan: _Plan | None = None
@@ -147,12 +157,12 @@ class ImagePreparer:
 
     def _make_plan(self, intrinsics: CameraIntrinsics) -> _Plan:
         camera = rectified_camera(intrinsics)
-        target = plan_target_camera(camera, self._width, self._height)
+        target = self._fit(camera, self._width, self._height)
         undistort = self._input == "raw" or (
             self._input == "auto" and needs_undistortion(intrinsics)
         )
         map_x, map_y = undistort_map(intrinsics, target, undistort)
-        shrink = max(1, int(camera.fx / target.fx))
+        shrink = max(1, int(min(camera.fx / target.fx, camera.fy / target.fy)))
         # Pixel centres are integers: pixel c of the picture is (c + 0.5) / s - 0.5 of the average.
         maps = cv2.convertMaps(
             (map_x + 0.5) / shrink - 0.5, (map_y + 0.5) / shrink - 0.5, cv2.CV_16SC2

@@ -16,6 +16,8 @@ from sfm_ros.errors import SfmRosError
 
 SCALINGS = ("none", "median", "global")
 """``median``: each picture by its own ratio of medians; ``global``: all by the median of these."""
+CROPS = ("garg", "eigen", "none")
+"""Parts of a KITTI picture that published tables compare, see `crop_mask`."""
 
 Mask = npt.NDArray[np.bool_]
 
@@ -60,13 +62,17 @@ class DepthSetMetrics:
     Attributes:
         mean: each figure averaged over pictures, not pixels.
         images: pictures that count, those with a truth and a prediction somewhere.
-        scale_median, scale_spread: median of the pictures' ratios of medians, and the standard
-            deviation of the ratios divided by it: how steady the scale is from picture to picture.
+        scale_median, scale_mean, scale_std: of the pictures' ratios of medians, truth over
+            prediction, whatever the scaling.
+        scale_spread: their standard deviation divided by their median: how steady the scale is
+            from picture to picture.
     """
 
     mean: DepthMetrics
     images: int
     scale_median: float
+    scale_mean: float
+    scale_std: float
     scale_spread: float
 
 
@@ -95,6 +101,27 @@ def garg_crop(height: int, width: int) -> Mask:
     columns = slice(int(0.03594771 * width), int(0.96405229 * width))
     mask[rows, columns] = True
     return mask
+
+
+def eigen_crop(height: int, width: int) -> Mask:
+    """The part of a KITTI picture that Eigen et al. (2014) compare."""
+    mask = np.zeros((height, width), dtype=bool)
+    rows = slice(int(0.3324324 * height), int(0.91351351 * height))
+    columns = slice(int(0.0359477 * width), int(0.96405229 * width))
+    mask[rows, columns] = True
+    return mask
+
+
+def crop_mask(name: str, height: int, width: int) -> Mask | None:
+    """The mask of one of `CROPS`; None for the whole picture.
+
+    Raises:
+        SfmRosError: an unknown name.
+    """
+    if name not in CROPS:
+        raise SfmRosError(f"the crop is '{name}', expected one of {', '.join(CROPS)}")
+    makers = {"garg": garg_crop, "eigen": eigen_crop}
+    return makers[name](height, width) if name in makers else None
 
 
 def depth_errors(
@@ -209,11 +236,24 @@ def evaluate_depth(
         for p, g in zip(predictions, truths, strict=True)
         if (found := depth_errors(p, g, how, *caps)) is not None
     ]
+    return summarise(errors, medians)
+
+
+def summarise(errors: Sequence[DepthMetrics], ratios: Sequence[float]) -> DepthSetMetrics:
+    """Means over the pictures of a set.
+
+    Args:
+        errors: of each picture that counts, at least one.
+        ratios: median of the truth over median of the prediction of each.
+    """
+    median, spread = float(np.median(ratios)), float(np.std(ratios))
     return DepthSetMetrics(
         mean=_mean(errors),
         images=len(errors),
         scale_median=median,
-        scale_spread=float(np.std(medians) / median),
+        scale_mean=float(np.mean(ratios)),
+        scale_std=spread,
+        scale_spread=spread / median,
     )
 
 

@@ -1,0 +1,56 @@
+"""``sfm_evaluate depth``: a model's depth against scans, depth pictures or rendered truth."""
+
+from __future__ import annotations
+
+import argparse
+
+from sfm_ros.config import ModelConfig
+from sfm_ros.engines.factory import create_engine
+from sfm_ros.evaluation.depth_command import (
+    add_data_options,
+    add_protocol_options,
+    judge,
+    open_data,
+)
+
+_EXAMPLES = """
+examples:
+  sfm_evaluate depth --kitti kitti_raw --split eigen --json depth.json --plot depth.png
+  sfm_evaluate depth --kitti kitti_raw --split eigen --annotated data_depth_annotated
+  sfm_evaluate depth --images rgb --truth depth --calib camera.yaml --units-per-metre 1000
+  sfm_evaluate depth --synthetic 9004 9005 --model runs/road/bundle
+"""
+
+
+def add_command(subparsers: argparse._SubParsersAction) -> None:
+    """Add the command ``depth`` to ``sfm_evaluate``."""
+    parser = subparsers.add_parser(
+        "depth",
+        help="depth of a model against true depth",
+        description="Judge a model's depth by the protocol of Eigen et al. (2014). Beside the "
+        "result stand the floors: a constant depth, and the median depth of each image row.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    default = ModelConfig()
+    parser.add_argument("--model", default=default.bundle, help="model bundle: folder or name")
+    parser.add_argument("--engine", default=default.engine, help="inference engine")
+    parser.add_argument("--threads", type=int, default=default.threads, help="CPU threads")
+    add_data_options(parser)
+    add_protocol_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Judge; returns the exit code.
+
+    Raises:
+        SfmRosError: the model or the data cannot be read, or nothing can be compared.
+    """
+    data = open_data(options)
+    config = ModelConfig(bundle=options.model, engine=options.engine, threads=options.threads)
+    engine = create_engine(config)
+    try:
+        return judge(engine, data, options)
+    finally:
+        engine.close()

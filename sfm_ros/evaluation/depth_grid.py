@@ -1,0 +1,85 @@
+"""Predicted depth on the grid of the picture it was predicted for.
+
+There is one way: the *inverse* depth is enlarged, bilinearly, as Zhou et al. (2017) and the
+programs since do with the network's disparity; at an edge a depth in between would float in the
+air. At the border the outermost values of the network's picture hold up to the edge of its pixels.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from sfm_ros.datatypes import CameraIntrinsics, DepthMap
+from sfm_ros.preprocess import calibration_key, needs_undistortion, rectified_camera
+
+Mask = npt.NDArray[np.bool_]
+_FISHEYE = ("equidistant", "fisheye")
+
+
+class PictureGrid:
+    """Where each pixel of a camera's picture lies in the network's picture of it.
+
+    Attributes:
+        seen: (H, W), True where the network's picture covers the pixel's centre.
+    """
+
+    def __init__(self, picture: CameraIntrinsics, network: CameraIntrinsics, input: str) -> None:
+        """Compute the maps.
+
+        Args:
+            picture: calibration of the picture as it came.
+            network: the pinhole camera of the network's input, see `ImagePreparer`.
+            input: whether pictures arrive rectified, as ``PreprocessConfig.input`` says it.
+        """
+        self.key = (calibration_key(picture), calibration_key(network))
+        undistort = input == "raw" or (input == "auto" and needs_undistortion(picture))
+        x, y = _rectified_rays(picture) if undistort else _pinhole_rays(picture)
+        self._x = (network.fx * x + network.cx).astype(np.float32)
+        self._y = (network.fy * y + network.cy).astype(np.float32)
+        # Up to the edge of the outermost pixels, with room for rounding.
+        edge = 0.5 + 1e-4
+        self.seen: Mask = (
+            (self._x >= -edge)
+            & (self._x <= network.width - 1 + edge)
+            & (self._y >= -edge)
+            & (self._y <= network.height - 1 + edge)
+        )
+
+    def fits(self, picture: CameraIntrinsics, network: CameraIntrinsics) -> bool:
+        """Whether the maps are for these two cameras."""
+        return self.key == (calibration_key(picture), calibration_key(network))
+
+    def enlarge(self, depth: DepthMap) -> DepthMap:
+        """Depth (h, w) of the network's grid on the picture's, NaN where it does not see."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            known = np.isfinite(depth) & (depth > 0)
+            inverse = np.where(known, 1.0 / depth, np.nan).astype(np.float32)
+        enlarged = cv2.remap(
+            inverse, self._x, self._y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
+        return np.where(self.seen, 1.0 / enlarged, np.float32(np.nan)).astype(np.float32)
+
+
+def _pinhole_rays(picture: CameraIntrinsics) -> tuple[npt.NDArray, npt.NDArray]:
+    camera = rectified_camera(picture)
+    x = (np.arange(camera.width) - camera.cx) / camera.fx
+    y = (np.arange(camera.height) - camera.cy) / camera.fy
+    columns, rows = np.meshgrid(x, y)
+    return columns, rows
+
+
+def _rectified_rays(picture: CameraIntrinsics) -> tuple[npt.NDArray, npt.NDArray]:
+    """x / z and y / z of the rays of a distorted picture's pixels, in the rectified frame."""
+    rows, columns = np.mgrid[: picture.height, : picture.width]
+    pixels = np.stack([columns.ravel(), rows.ravel()], axis=1).astype(np.float64)[:, None]
+    R = np.eye(3) if picture.R is None or not np.any(picture.R) else picture.R
+    D = np.asarray(picture.distortion, dtype=np.float64)
+    if picture.distortion_model in _FISHEYE:
+        D = np.zeros(4) if D.size == 0 else D[:4]
+        rays = cv2.fisheye.undistortPoints(pixels, picture.K, D, R=R)[:, 0]
+    else:
+        rays = cv2.undistortPoints(pixels, picture.K, D, R=R)[:, 0]
+    shape = (picture.height, picture.width)
+    return rays[:, 0].reshape(shape), rays[:, 1].reshape(shape)
