@@ -20,7 +20,7 @@ def _conv_elu(inputs: int, outputs: int) -> nn.Sequential:
 class ResNetDepthNet(SkipDepthNet):
     """Depth network of the GeoNet and Monodepth2 kind.
 
-    14.3 M parameters with ``resnet18``, 34.6 M with ``resnet50``; the decoder's channels are those
+    14.3 M parameters with ``resnet18``, 32.5 M with ``resnet50``; the decoder's channels are those
     of Godard et al. 2019. Starts from ``config.encoder_weights`` where that names a file.
     """
 
