@@ -24,8 +24,12 @@ from training.data.augment import (
     scale_crop,
     to_grey,
 )
-from training.data.batcher import CYCLE, Batcher
+from training.data.batcher import Batcher
+from training.data.prefetch import BatchStream
+from training.data.resample import crop_batched, crop_enlarged
+from training.data.sampling import CYCLE
 from training.data.sequence import PreparedFrame, PreparedSet
+from training.data.store import MappedFrames, open_store
 from training.data.writer import PreparedWriter
 from training.geometry.warp import warp
 
@@ -297,6 +301,69 @@ def test_truth_explains_the_pictures(batch: Batch) -> None:
     assert warp_error(still) > 0.02
 
 
+def assert_same_batch(a: Batch, b: Batch) -> None:
+    for field in fields(Batch):
+        first, second = getattr(a, field.name), getattr(b, field.name)
+        assert (first is None) == (second is None), field.name
+        if first is not None:
+            torch.testing.assert_close(first, second, atol=0, rtol=0, equal_nan=True)
+
+
+def test_frames_on_the_device_give_the_same_batches(
+    tmp_path: Path, wall_set: PreparedSet, wall_frames: Frames
+) -> None:
+    """Sets with and without truth, mapped from their files and copied to memory."""
+    writer = PreparedWriter(tmp_path, 64, 64)
+    writer.add("plain", wall_frames(9, truth=False), "")
+    sets = [wall_set, writer.finish()]
+    config = make_config(prepared=["wall", "plain"], repeat=[1, 1], reverse_probability=0.5)
+    mapped = Batcher(sets, config)
+    resident = Batcher(sets, replace(config, data=replace(config.data, resident="always")))
+    with BatchStream(resident, 3, 6, torch.device("cpu")) as batches:
+        copied = list(batches)
+    assert batches.waited_s > 0
+    for step, batch in enumerate(copied, start=3):
+        assert_same_batch(batch, mapped.training_batch(step))
+
+
+def test_sets_that_are_too_large_for_the_device_stay_in_files(
+    wall_set: PreparedSet, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gpu = torch.device("cuda")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (2_000_000, 9_000_000))
+    assert isinstance(open_store([wall_set], gpu, "auto"), MappedFrames)
+    assert "stay in the computer's memory" in capsys.readouterr().out
+    assert isinstance(open_store([wall_set], gpu, "never"), MappedFrames)
+    assert isinstance(open_store([wall_set], torch.device("cpu"), "auto"), MappedFrames)
+
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr("training.data.store.ResidentFrames", full)
+    with pytest.raises(ConfigError, match="data.resident"):
+        open_store([wall_set], gpu, "always")
+
+
+def test_known_ways_are_those_of_the_poses(
+    tmp_path: Path, wall_set: PreparedSet, wall_frames: Frames
+) -> None:
+    writer = PreparedWriter(tmp_path, 64, 64)
+    writer.add("plain", wall_frames(9, truth=False), "")
+    config = make_config(prepared=["wall", "plain"], repeat=[1, 1], reverse_probability=1.0)
+    batcher = Batcher([wall_set, writer.finish()], config)
+    poses = wall_set.sequences[0].poses
+    assert poses is not None
+    for window, way in zip(
+        batcher.training_windows(2), batcher.training_batch(2).distance_bs, strict=True
+    ):
+        if window.set_index == 1:
+            assert torch.isnan(way).all()
+            continue
+        x, y, z = (poses[(window.first + i) % 40, :3, 3] for i in range(3))
+        backwards = [np.linalg.norm(z - y), np.linalg.norm(x - y)]
+        torch.testing.assert_close(way, torch.tensor(backwards, dtype=torch.float32))
+
+
 # Augmentation
 
 
@@ -342,6 +409,18 @@ def test_scale_crop_puts_pixels_where_the_new_calibration_says(batch: Batch) -> 
     torch.testing.assert_close(shown, expected, atol=1e-3, rtol=0)
 
 
+@pytest.mark.parametrize("nearest", [False, True])
+def test_all_windows_at_once_are_cut_like_one_by_one(nearest: bool) -> None:
+    pictures = torch.rand(3, 2, 3, 20, 30, generator=torch.Generator().manual_seed(0))
+    sizes = np.array([[30, 20], [37, 20], [45, 29]])
+    corners = np.array([[0, 0], [7, 0], [4, 9]])
+    expected = crop_enlarged(pictures, sizes, corners, nearest)
+    at_once = crop_batched(pictures, sizes, corners, nearest)
+    torch.testing.assert_close(at_once, expected, atol=2e-6, rtol=0)
+    assert torch.equal(at_once[0], pictures[0])
+    assert not torch.equal(at_once[1], pictures[1])
+
+
 def test_reverse_keeps_the_geometry(batch: Batch) -> None:
     reversed_batch = reverse(batch, np.array([True] * 4))
     assert torch.equal(reversed_batch.rgb_bn3hw[:, 1], batch.rgb_bn3hw[:, 1])
@@ -374,6 +453,20 @@ def test_colour_changes_what_the_networks_see_alone(batch: Batch) -> None:
 def test_no_jitter_changes_nothing(batch: Batch) -> None:
     same = jitter_colour(batch.rgb_bn3hw, np.array([True] * 4), np.ones((4, 4)))
     torch.testing.assert_close(same, batch.rgb_bn3hw, atol=1e-6, rtol=0)
+
+
+def test_brightness_and_gamma_alone_keep_the_order_of_grey_values() -> None:
+    """The reports' augmentation: 65 % of the windows, and a * x^g of each channel by itself."""
+    config = DataConfig(colour_probability=0.65, colour_changes=("brightness", "gamma"))
+    plan = draw_plan(config, 10_000, np.random.default_rng(0))
+    assert plan.colour_b.mean() == pytest.approx(0.65, abs=0.02)
+    chosen = plan.jitter_b4[:, [0, 2]]
+    assert (plan.jitter_b4[:, [1, 3]] == 1.0).all()
+    assert chosen.min() < 0.81 and chosen.max() > 1.19 and chosen.std(axis=0).min() > 0.1
+    brightness, _, gamma, _ = plan.jitter_b4[0]
+    rgb = torch.rand(1, 3, 3, 4, 5, generator=torch.Generator().manual_seed(0))
+    changed = jitter_colour(rgb, np.array([True]), plan.jitter_b4[:1])
+    torch.testing.assert_close(changed, (rgb * brightness).clamp(max=1.0) ** gamma)
 
 
 def test_grey_has_three_equal_channels(batch: Batch) -> None:

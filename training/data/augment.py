@@ -6,19 +6,23 @@ Every function returns a new batch; what is drawn at random is drawn in ``draw_p
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from training.batch import Batch
 from training.config import DataConfig
+from training.data.resample import crop_enlarged
 
 JITTER = 0.2
-"""Brightness, contrast, gamma and saturation are drawn from 1 - JITTER to 1 + JITTER."""
+"""The factors of COLOURS are drawn from 1 - JITTER to 1 + JITTER."""
+COLOURS = ("brightness", "contrast", "gamma", "saturation")
 LUMA = (0.299, 0.587, 0.114)
 
 Flags = npt.NDArray[np.bool_]
@@ -33,7 +37,7 @@ class Plan:
         flip_b, reverse_b, grey_b, colour_b: whether.
         scale_b2: factors of width and height, >= 1.
         offset_b2: place of the crop, 0 (left, top) to 1 (right, bottom).
-        jitter_b4: brightness, contrast, gamma, saturation.
+        jitter_b4: factors of COLOURS, 1 for those that stay.
     """
 
     flip_b: Flags
@@ -51,6 +55,7 @@ class Plan:
 
 def draw_plan(config: DataConfig, size: int, rng: np.random.Generator) -> Plan:
     """Draw what happens to each of ``size`` windows."""
+    allowed = np.isin(COLOURS, config.colour_changes)
     return Plan(
         flip_b=rng.random(size) < config.flip_probability,
         reverse_b=rng.random(size) < config.reverse_probability,
@@ -58,7 +63,7 @@ def draw_plan(config: DataConfig, size: int, rng: np.random.Generator) -> Plan:
         colour_b=rng.random(size) < config.colour_probability,
         scale_b2=rng.uniform(1.0, config.scale_crop, (size, 2)),
         offset_b2=rng.random((size, 2)),
-        jitter_b4=rng.uniform(1.0 - JITTER, 1.0 + JITTER, (size, 4)),
+        jitter_b4=np.where(allowed, rng.uniform(1.0 - JITTER, 1.0 + JITTER, (size, 4)), 1.0),
     )
 
 
@@ -82,26 +87,25 @@ def flip(batch: Batch, flip_b: Flags) -> Batch:
     if not flip_b.any():
         return batch
     width = batch.rgb_bn3hw.shape[-1]
+    chosen = torch.from_numpy(flip_b).to(batch.K_b33.device)
     K = batch.K_b33.clone()
-    chosen = torch.from_numpy(flip_b)
-    K[chosen, 0, 2] = width - 1 - K[chosen, 0, 2]
+    K[:, 0, 2] = torch.where(chosen, width - 1 - K[:, 0, 2], K[:, 0, 2])
     T = batch.T_source_target_bs44
     if T is not None:
-        mirror = torch.tensor([-1.0, 1.0, 1.0, 1.0], dtype=T.dtype)
+        mirror = torch.tensor([-1.0, 1.0, 1.0, 1.0], dtype=T.dtype, device=T.device)
         T = torch.where(chosen[:, None, None, None], mirror[:, None] * T * mirror, T)
-    return _with_pictures(
-        batch,
-        lambda x, i: x.flip(-1) if flip_b[i] else x,
-        K_b33=K,
-        T_source_target_bs44=T,
-    )
+
+    def mirrored(pictures: Tensor) -> Tensor:
+        return _changed(pictures, flip_b, lambda chosen: chosen.flip(-1))
+
+    return _with_pictures(batch, mirrored, mirrored, K_b33=K, T_source_target_bs44=T)
 
 
 def reverse(batch: Batch, reverse_b: Flags) -> Batch:
     """Play the chosen windows backwards.
 
-    The target, being the middle frame, stays; the sources change places, and their transforms with
-    them. Needs an odd number of frames.
+    The target, being the middle frame, stays; the sources change places, and what is known of
+    their motion with them. Needs an odd number of frames.
     """
     if not reverse_b.any():
         return batch
@@ -110,12 +114,19 @@ def reverse(batch: Batch, reverse_b: Flags) -> Batch:
         raise ValueError(
             f"a window of {frames} frames has no middle; only odd ones can be reversed"
         )
-    chosen = torch.from_numpy(reverse_b)
-    T = batch.T_source_target_bs44
-    if T is not None:
-        T = torch.where(chosen[:, None, None, None], T.flip(1), T)
-    rgb, clean = _pair(batch, lambda x, i: x.flip(0) if reverse_b[i] else x)
-    return replace(batch, rgb_bn3hw=rgb, rgb_clean_bn3hw=clean, T_source_target_bs44=T)
+
+    def reversed_in_time(tensor: Tensor) -> Tensor:
+        return _changed(tensor, reverse_b, lambda chosen: chosen.flip(1))
+
+    rgb, clean = _pair(batch, reversed_in_time)
+    T, distance = batch.T_source_target_bs44, batch.distance_bs
+    return replace(
+        batch,
+        rgb_bn3hw=rgb,
+        rgb_clean_bn3hw=clean,
+        T_source_target_bs44=None if T is None else reversed_in_time(T),
+        distance_bs=None if distance is None else reversed_in_time(distance),
+    )
 
 
 def scale_crop(batch: Batch, scale_b2: Floats, offset_b2: Floats) -> Batch:
@@ -131,61 +142,67 @@ def scale_crop(batch: Batch, scale_b2: Floats, offset_b2: Floats) -> Batch:
         return batch
     K = batch.K_b33.clone()
     for axis, length in enumerate((width, height)):
-        factor = torch.from_numpy(sizes[:, axis] / length).to(K.dtype)
+        factor = torch.from_numpy(sizes[:, axis] / length).to(K)
         K[:, axis, 0:2] *= factor[:, None]
-        K[:, axis, 2] = (K[:, axis, 2] + 0.5) * factor - 0.5 - torch.from_numpy(corners[:, axis])
-
-    def cut(picture_c3hw: Tensor, i: int) -> Tensor:
-        w, h = sizes[i]
-        x, y = corners[i]
-        if picture_c3hw.shape[1] == 1:
-            large = interpolate(picture_c3hw, size=(h, w), mode="nearest-exact")
-        else:
-            large = interpolate(picture_c3hw, size=(h, w), mode="bilinear", align_corners=False)
-        return large[..., y : y + height, x : x + width]
-
-    return _with_pictures(batch, cut, K_b33=K)
+        corner = torch.from_numpy(corners[:, axis]).to(K.device)
+        K[:, axis, 2] = (K[:, axis, 2] + 0.5) * factor - 0.5 - corner
+    cut = partial(crop_enlarged, sizes_b2=sizes, corners_b2=corners)
+    return _with_pictures(batch, cut, partial(cut, nearest=True), K_b33=K)
 
 
 def to_grey(rgb_bn3hw: Tensor, grey_b: Flags) -> Tensor:
     """Replace the colours of the chosen windows by their luma (ITU-R BT.601)."""
     if not grey_b.any():
         return rgb_bn3hw
-    result = rgb_bn3hw.clone()
-    for i in np.flatnonzero(grey_b):
-        result[i] = _luma(result[i])
-    return result
+    return _changed(rgb_bn3hw, grey_b, lambda chosen: _luma(chosen).expand_as(chosen))
 
 
 def jitter_colour(rgb_bn3hw: Tensor, colour_b: Flags, jitter_b4: Floats) -> Tensor:
     """Brightness, contrast, saturation, gamma of the chosen windows, alike for all frames."""
-    result = rgb_bn3hw.clone()
-    for i in np.flatnonzero(colour_b):
-        brightness, contrast, gamma, saturation = (float(v) for v in jitter_b4[i])
-        grey = _luma(result[i])
-        picture = grey + saturation * (result[i] - grey)
-        picture = picture.sub_(grey.mean()).mul_(contrast).add_(grey.mean()).mul_(brightness)
-        result[i] = picture.clamp_(0.0, 1.0).pow_(gamma)
+    factors = torch.from_numpy(jitter_b4[colour_b]).to(rgb_bn3hw)[:, :, None, None, None, None]
+    brightness, contrast, gamma, saturation = factors.unbind(1)
+
+    def changed(chosen: Tensor) -> Tensor:
+        grey = _luma(chosen)
+        # One at a time: the order of summation then does not depend on what else was chosen.
+        mean = torch.stack([window.mean() for window in grey])[:, None, None, None, None]
+        picture = grey + saturation * (chosen - grey)
+        picture = picture.sub_(mean).mul_(contrast).add_(mean).mul_(brightness)
+        return picture.clamp_(0.0, 1.0).pow_(gamma)
+
+    return _changed(rgb_bn3hw, colour_b, changed)
+
+
+def _luma(rgb_bn3hw: Tensor) -> Tensor:
+    r, g, b = rgb_bn3hw.unbind(-3)
+    return (LUMA[0] * r + LUMA[1] * g + LUMA[2] * b).unsqueeze(-3)
+
+
+def _changed(tensor: Tensor, chosen_b: Flags, change: Callable[[Tensor], Tensor]) -> Tensor:
+    """A copy in which the chosen windows are changed, all of them at once."""
+    result = tensor.clone()
+    if chosen_b.any():
+        places = torch.from_numpy(np.flatnonzero(chosen_b)).to(tensor.device)
+        result[places] = change(tensor[places])
     return result
 
 
-def _luma(rgb_n3hw: Tensor) -> Tensor:
-    r, g, b = rgb_n3hw.unbind(1)
-    return (LUMA[0] * r + LUMA[1] * g + LUMA[2] * b).unsqueeze(1)
-
-
-def _with_pictures(batch: Batch, change, **others) -> Batch:  # type: ignore[no-untyped-def]
-    """The batch with ``change(picture, index)`` applied to frames and depth of every window."""
+def _with_pictures(
+    batch: Batch,
+    change: Callable[[Tensor], Tensor],
+    change_depth: Callable[[Tensor], Tensor],
+    **others: Any,
+) -> Batch:
     rgb, clean = _pair(batch, change)
     depth = batch.depth_target_b1hw
     if depth is not None:
-        depth = torch.stack([change(d[None], i)[0] for i, d in enumerate(depth)])
+        depth = change_depth(depth[:, None])[:, 0]
     return replace(batch, rgb_bn3hw=rgb, rgb_clean_bn3hw=clean, depth_target_b1hw=depth, **others)
 
 
-def _pair(batch: Batch, change) -> tuple[Tensor, Tensor]:  # type: ignore[no-untyped-def]
+def _pair(batch: Batch, change: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
     """Both pictures changed; worked out once where they are still the same tensor."""
-    clean = torch.stack([change(x, i) for i, x in enumerate(batch.rgb_clean_bn3hw)])
+    clean = change(batch.rgb_clean_bn3hw)
     if batch.rgb_bn3hw is batch.rgb_clean_bn3hw:
         return clean, clean
-    return torch.stack([change(x, i) for i, x in enumerate(batch.rgb_bn3hw)]), clean
+    return change(batch.rgb_bn3hw), clean

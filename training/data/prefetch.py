@@ -11,7 +11,7 @@ from types import TracebackType
 import torch
 
 from training.batch import Batch
-from training.data.batcher import Batcher
+from training.data.batcher import Batcher, RawBatch
 
 AHEAD = 4
 
@@ -19,17 +19,21 @@ AHEAD = 4
 class BatchStream:
     """The batches of the steps ``first`` to ``last - 1``, in order, on the device.
 
-    On a CPU the next batch is built when it is asked for: a thread would take cores from the
-    training itself. Because a batch depends on its step alone, both ways give the same batches.
+    Where the frames lie on the device itself, and on a CPU, a batch is built when it is asked for:
+    there it is gathered and augmented in no time, here a thread would take cores from the training
+    itself. Else threads gather the windows of the next steps and the device augments them. Because
+    a batch depends on its step alone, all ways give the same batches.
 
     Attributes:
         waited_s: seconds the training stood still for its batches so far.
     """
 
     def __init__(self, batcher: Batcher, first: int, last: int, device: torch.device) -> None:
-        self._batcher, self._steps, self._device = batcher, range(first, last), device
+        batcher.reside_on(device)
         self.waited_s = 0.0
-        self._pool = None if device.type == "cpu" else ThreadPoolExecutor(AHEAD)
+        self._batcher, self._steps, self._device = batcher, range(first, last), device
+        threads_help = device.type != "cpu" and batcher.device.type == "cpu"
+        self._pool = ThreadPoolExecutor(AHEAD) if threads_help else None
 
     def __enter__(self) -> BatchStream:
         return self
@@ -57,10 +61,17 @@ class BatchStream:
         if self._pool is None:
             yield from map(self._batcher.training_batch, self._steps)
             return
-        waiting: deque[Future[Batch]] = deque()
+        waiting: deque[tuple[int, Future[RawBatch]]] = deque()
         for step in self._steps:
-            waiting.append(self._pool.submit(self._batcher.training_batch, step))
+            waiting.append((step, self._pool.submit(self._gather, step)))
             if len(waiting) > AHEAD:
-                yield waiting.popleft().result().to(self._device)
+                yield self._finished(*waiting.popleft())
         while waiting:
-            yield waiting.popleft().result().to(self._device)
+            yield self._finished(*waiting.popleft())
+
+    def _gather(self, step: int) -> RawBatch:
+        raw = self._batcher.raw(self._batcher.training_windows(step))
+        return raw.pinned() if self._device.type == "cuda" else raw
+
+    def _finished(self, step: int, future: Future[RawBatch]) -> Batch:
+        return self._batcher.finish(future.result().to(self._device), step)
