@@ -35,7 +35,11 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={NAME: ["models/**/*"], f"{NAME}.ros": ["*.xml"]},
+    package_data={
+        NAME: ["models/**/*"],
+        f"{NAME}.evaluation": ["kitti_splits/*.yaml"],
+        f"{NAME}.ros": ["*.xml"],
+    },
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),

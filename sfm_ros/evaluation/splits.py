@@ -1,0 +1,106 @@
+"""Which frames of KITTI train, validate and test: published lists as tables of numbers.
+
+The tables in ``kitti_splits`` name a drive (raw) or a sequence (odometry) and ranges of frames:
+``0-63/3 70`` is 0, 3, ... 63 and 70.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sfm_ros.errors import ConfigError
+
+TABLES = Path(__file__).with_name("kitti_splits")
+
+# name -> (table, what is taken away from it)
+_SPLITS: dict[str, tuple[str, str | None]] = {
+    "eigen": ("eigen", None),
+    "eigen_26_28": ("eigen", None),
+    "eigen_improved": ("eigen_improved", None),
+    "static": ("static", None),
+    "zhou": ("zhou", None),
+    "zhou_train": ("zhou", "zhou_val"),
+    "zhou_val": ("zhou_val", None),
+    "odometry": ("odometry", None),
+    "odometry_train": ("odometry", "odometry_val"),
+    "odometry_val": ("odometry_val", None),
+    "odometry_test": ("odometry_test", None),
+}
+SPLITS = tuple(_SPLITS)
+"""Names of the splits.
+
+``eigen`` are the 697 frames of Eigen et al. 2014, ``eigen_26_28`` those of two dates,
+``eigen_improved`` the 652 with the ground truth of Uhrig et al. 2017; ``static`` the frames
+in which the car hardly moves and ``zhou`` (``_train``, ``_val``) what is left to learn depth from
+(Zhou et al. 2017); ``odometry`` (``_train``, ``_val``) sequences 00 to 08, ``odometry_test`` 09
+and 10.
+"""
+
+_DATES_26_28 = ("2011_09_26", "2011_09_28")
+
+RAW_DRIVE_OF_SEQUENCE = {
+    "00": "2011_10_03_drive_0027_sync",
+    "01": "2011_10_03_drive_0042_sync",
+    "02": "2011_10_03_drive_0034_sync",
+    "03": "2011_09_26_drive_0067_sync",
+    "04": "2011_09_30_drive_0016_sync",
+    "05": "2011_09_30_drive_0018_sync",
+    "06": "2011_09_30_drive_0020_sync",
+    "07": "2011_09_30_drive_0027_sync",
+    "08": "2011_09_30_drive_0028_sync",
+    "09": "2011_09_30_drive_0033_sync",
+    "10": "2011_09_30_drive_0034_sync",
+}
+"""The raw drives the odometry sequences were cut from (devkit of the odometry benchmark)."""
+
+
+def frames_of_split(name: str, camera: int | None = None) -> dict[str, list[int]]:
+    """Frames of each drive or sequence of a split, ascending.
+
+    Args:
+        name: one of `SPLITS`.
+        camera: 2 or 3, where the two colour cameras have different frames; None takes both.
+
+    Raises:
+        ConfigError: no such split.
+    """
+    if name not in _SPLITS:
+        raise ConfigError(f"there is no split '{name}', expected one of: {', '.join(SPLITS)}")
+    table, without = _SPLITS[name]
+    cameras = (2, 3) if camera is None else (camera,)
+    frames: dict[str, set[int]] = {}
+    for each in cameras:
+        taken_away = {} if without is None else _table(without, each)
+        for drive, numbers in _table(table, each).items():
+            frames.setdefault(drive, set()).update(numbers - taken_away.get(drive, set()))
+    if name == "eigen_26_28":
+        frames = {drive: frames[drive] for drive in frames if drive.startswith(_DATES_26_28)}
+    return {drive: sorted(numbers) for drive, numbers in frames.items() if numbers}
+
+
+def parse_ranges(text: str) -> set[int]:
+    """``0-63/3 70`` as numbers; ValueError where it is not of this form."""
+    numbers: set[int] = set()
+    for word in text.split():
+        ends, _, step = word.partition("/")
+        first, _, last = ends.partition("-")
+        numbers.update(range(int(first), int(last or first) + 1, int(step or 1)))
+    return numbers
+
+
+def _table(name: str, camera: int) -> dict[str, set[int]]:
+    table: dict[str, set[int]] = {}
+    for drive, text in _read(name).items():
+        by_camera = text.get(camera, "") if isinstance(text, dict) else text
+        table[drive] = parse_ranges(by_camera)
+    return table
+
+
+@cache
+def _read(name: str) -> Mapping[str, Any]:
+    return yaml.safe_load((TABLES / f"{name}.yaml").read_text(encoding="utf-8"))
