@@ -42,6 +42,12 @@ ONLY = {
                             "training.batch", "sfm_ros.errors"},
     "training.losses.*": {"training.losses.*", "training.geometry.*", "training.config",
                           "training.batch", "sfm_ros.errors"},
+    # A checkpoint is judged as an engine.
+    **dict.fromkeys(
+        ("training.torch_engine", "training.model_options"),
+        {"training.*", "sfm_ros.engines.base", "sfm_ros.window", "sfm_ros.model_spec",
+         "sfm_ros.datatypes", "sfm_ros.errors", "sfm_ros.evaluation.*"},
+    ),
     "training.*": {"training.*", "training", "sfm_ros.errors", "sfm_ros.datatypes",
                    "sfm_ros.geometry", "sfm_ros.image_codec", "sfm_ros.preprocess",
                    "sfm_ros.calibration_io", "sfm_ros.model_spec", "sfm_ros.trajectory",

@@ -91,25 +91,10 @@ def export_bundle(
     Raises:
         ModelError: the graphs differ from the model by more than ``TOLERANCE``.
     """
-    # Graphs are for channels-first runtimes; the layout in memory is a matter of training.
-    still = copy.deepcopy(model).cpu().float().eval()
-    still.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    if still.pairwise:
-        # It says the same of a pair in any window: the robot need not wait for a third frame, nor
-        # compute the older pair again.
-        still.sequence_length = 2
+    still = deployed(model)
     out_dir = Path(out_dir)
-    network = config.network
-    spec = ModelSpec(
-        name=name or out_dir.name,
-        width=config.width,
-        height=config.height,
-        sequence_length=still.sequence_length,
-        target_index=target_index(still.sequence_length),
-        training_fx=float(training_fx),
-        metric=is_metric(config),
-        min_depth=network.depth_unit / (network.disparity_alpha + network.disparity_beta),
-        max_depth=network.depth_unit / network.disparity_beta,
+    spec = dataclasses.replace(
+        spec_of(still, config, name or out_dir.name, training_fx),
         licence=licence,
         card=card,
         metrics=metrics or {},
@@ -130,6 +115,34 @@ def export_bundle(
             os.replace(out_dir, Path(scratch) / "replaced")
         shutil.move(bundle, out_dir)
     return out_dir
+
+
+def deployed(model: SfmModel) -> SfmModel:
+    """A copy of a model as a robot runs it, on the CPU in evaluation mode."""
+    still = copy.deepcopy(model).cpu().float().eval()
+    # Graphs are for channels-first runtimes; the layout in memory is a matter of training.
+    still.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    if still.pairwise:
+        # It says the same of a pair in any window: the robot need not wait for a third frame, nor
+        # compute the older pair again.
+        still.sequence_length = 2
+    return still
+
+
+def spec_of(model: SfmModel, config: TrainConfig, name: str, training_fx: float) -> ModelSpec:
+    """The contract of a deployed model; hashes come with the files."""
+    network = config.network
+    return ModelSpec(
+        name=name,
+        width=config.width,
+        height=config.height,
+        sequence_length=model.sequence_length,
+        target_index=target_index(model.sequence_length),
+        training_fx=float(training_fx),
+        metric=is_metric(config),
+        min_depth=network.depth_unit / (network.disparity_alpha + network.disparity_beta),
+        max_depth=network.depth_unit / network.disparity_beta,
+    )
 
 
 def is_metric(config: TrainConfig) -> bool:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from sfm_ros.config import ModelConfig
-from sfm_ros.engines.factory import create_engine
 from sfm_ros.evaluation.depth_command import (
     add_data_options,
     add_protocol_options,
     judge,
     open_data,
 )
+from sfm_ros.evaluation.engine_options import add_engine_options, open_engine
 
 _EXAMPLES = """
 examples:
@@ -32,10 +31,7 @@ def add_command(subparsers: argparse._SubParsersAction) -> None:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    default = ModelConfig()
-    parser.add_argument("--model", default=default.bundle, help="model bundle: folder or name")
-    parser.add_argument("--engine", default=default.engine, help="inference engine")
-    parser.add_argument("--threads", type=int, default=default.threads, help="CPU threads")
+    add_engine_options(parser)
     add_data_options(parser)
     add_protocol_options(parser)
     parser.set_defaults(run=run)
@@ -48,8 +44,7 @@ def run(options: argparse.Namespace) -> int:
         SfmRosError: the model or the data cannot be read, or nothing can be compared.
     """
     data = open_data(options)
-    config = ModelConfig(bundle=options.model, engine=options.engine, threads=options.threads)
-    engine = create_engine(config)
+    engine = open_engine(options)
     try:
         return judge(engine, data, options)
     finally:

@@ -28,6 +28,7 @@ from sfm_ros.evaluation.depth_sets import (
     synthetic_set,
 )
 from sfm_ros.evaluation.depth_truth import LIDAR_DEPTHS
+from sfm_ros.evaluation.splits import frames_of_split
 
 
 def add_data_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
@@ -100,10 +101,11 @@ def open_data(options: argparse.Namespace) -> DepthSet:
             + ", ".join(f"--{kind}" for kind in kinds)
         )
     if given == ["kitti"]:
+        camera = _camera(options.camera)
         return kitti_set(
             options.kitti,
-            frames=None if options.split is None else _frames_of(options.split),
-            camera=options.camera.lstrip("0").zfill(2),
+            frames=None if options.split is None else frames_of_split(options.split, int(camera)),
+            camera=camera,
             lidar_depth=options.lidar_depth,
             annotated=options.annotated,
             name=options.split and f"{options.kitti}, split {options.split}",
@@ -115,6 +117,12 @@ def open_data(options: argparse.Namespace) -> DepthSet:
     if options.frames < 1:
         raise SfmRosError(f"--frames is {options.frames}, expected at least 1")
     return synthetic_set(options.synthetic, options.frames)
+
+
+def _camera(text: str) -> str:
+    if text.lstrip("0") not in ("2", "3"):
+        raise SfmRosError(f"the camera is '{text}', expected 02 or 03, KITTI's colour cameras")
+    return text.lstrip("0").zfill(2)
 
 
 def judge(engine: Engine, data: DepthSet, options: argparse.Namespace) -> int:
@@ -149,9 +157,3 @@ def judge(engine: Engine, data: DepthSet, options: argparse.Namespace) -> int:
 
 def _progress(samples: Iterable[DepthSample], what: str) -> Iterable[DepthSample]:
     return tqdm(samples, desc=what, unit="picture", disable=None, file=sys.stderr)
-
-
-def _frames_of(split: str) -> dict[str, list[int]]:
-    from sfm_ros.evaluation.splits import frames_of_split
-
-    return frames_of_split(split)

@@ -127,7 +127,10 @@ def kitti_set(
                 )
     if not samples:
         what = "scan in velodyne_points/data" if truths is None else "annotated depth picture"
-        raise SourceError(f"no frame under {root} has a picture of camera {camera} and a {what}")
+        wanted_of = "" if frames is None else f", of the {absent} that are asked for"
+        raise SourceError(
+            f"no frame under {root} has a picture of camera {camera} and a {what}{wanted_of}"
+        )
     axis = "the camera" if lidar_depth == "camera" else "the scanner"
     return DepthSet(
         name=name or str(root),

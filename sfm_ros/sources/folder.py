@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,6 +74,23 @@ class FolderSource:
 
     def __len__(self) -> int:
         return len(self._files)
+
+    def between(self, first: int, last: int) -> FolderSource:
+        """The frames ``first`` to ``last``, both included, counted from 0; none is decoded.
+
+        Raises:
+            SourceError: there are no such frames.
+        """
+        if not 0 <= first <= last < len(self):
+            raise SourceError(
+                f"frames {first} to {last} are asked for, {self.name} has 0 to {len(self) - 1}"
+            )
+        part = copy.copy(self)
+        chosen = slice(first, last + 1)
+        part._files, part._stamps_ns = self._files[chosen], self._stamps_ns[chosen]
+        part._poses = self._poses[chosen]
+        part.name = f"{self.name}, frames {first} to {last}"
+        return part
 
     def __iter__(self) -> Iterator[SourceItem]:
         """The frames; a picture that cannot be decoded raises SourceError with its name."""

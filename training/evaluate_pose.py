@@ -1,0 +1,154 @@
+"""Motion of a checkpoint or a bundle on a KITTI drive: networks alone, and as the node refines it.
+
+python training/evaluate_pose.py --checkpoint runs/road/best.pt --kitti seq/03 --frames 300-400
+python training/evaluate_pose.py --model default --kitti seq/09 --json pose.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+if __package__ in (None, ""):
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tqdm import tqdm
+
+from sfm_ros.errors import SfmRosError
+from sfm_ros.evaluation.alignment import ALIGNMENTS
+from sfm_ros.evaluation.network_motion import MotionScore, run_motion, score_motion
+from sfm_ros.sources.folder import FolderSource
+from sfm_ros.sources.kitti import open_kitti
+from training.model_options import add_model_options, open_model
+
+_COLUMNS = (
+    "ATE 5 frames", "ATE 3 frames", "RE 5 frames", "RE 3 frames", "t_err %", "deg/100 m",
+    "ATE m", "yaw corr", "|t| corr",
+)  # fmt: skip
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_model_options(parser)
+    parser.add_argument(
+        "--kitti", type=Path, required=True, nargs="+", metavar="DIR",
+        help="folders of KITTI odometry sequences or raw drives with poses",
+    )  # fmt: skip
+    parser.add_argument("--frames", metavar="FIRST-LAST", help="both included, counted from 0")
+    parser.add_argument("--camera", help="camera of the drive (default: colour, left)")
+    parser.add_argument(
+        "--align", choices=ALIGNMENTS, default="7dof",
+        help="how a whole trajectory is laid over the truth (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
+    return parser.parse_args(arguments)
+
+
+def open_drive(path: Path, frames: str | None, camera: str | None) -> FolderSource:
+    """A KITTI drive, or some of its frames.
+
+    Args:
+        path: folder of the drive.
+        frames: such as ``300-400``, or None for all.
+        camera: number of the camera, or None.
+
+    Raises:
+        SfmRosError: the drive cannot be read, or has no such frames.
+    """
+    drive = open_kitti(path, camera)
+    if frames is None:
+        return drive
+    found = re.fullmatch(r"(\d+)-(\d+)", frames)
+    if found is None:
+        raise SfmRosError(f"the frames are '{frames}', expected FIRST-LAST such as 300-400")
+    return drive.between(int(found[1]), int(found[2]))
+
+
+def text_report(model: str, drive: str, align: str, scores: dict[str, MotionScore]) -> str:
+    """The table, with what the columns mean below."""
+    metrics = next(iter(scores.values())).metrics
+    width = max(len(name) for name in scores)
+    lines = [
+        f"motion of {model} on {drive}",
+        f"{metrics.pair_count} frames, {metrics.path_length_m:.1f} m",
+        "",
+        " " * width + "".join(f"{title:>17}" for title in _COLUMNS[:2])
+        + "".join(f"{title:>13}" for title in _COLUMNS[2:]),
+    ]  # fmt: skip
+    lines += [f"{name:<{width}}{_row(score)}" for name, score in scores.items()]
+    lines += [
+        "",
+        "ATE and RE of 5 and 3 frames: SfMLearner's, each snippet scaled by the truth, mean and "
+        "standard deviation over",
+        f"snippets (ATE in metres, not a root mean square; RE in radians). The rest: whole "
+        f"trajectory, alignment {align}.",
+        "A correlation near 0 means that the motion was not seen, however good the snippets.",
+    ]
+    held = sum(score.held for score in scores.values())
+    if held:
+        lines.append(f"At {held} frames the node held its pose: the motion was not believed.")
+    return "\n".join(lines)
+
+
+def _row(score: MotionScore) -> str:
+    metrics = score.metrics
+    ates = [str(metrics.snippet_ates[n]) if n in metrics.snippet_ates else "-" for n in (5, 3)]
+    res = [metrics.snippet_res[n].mean if n in metrics.snippet_res else None for n in (5, 3)]
+    rest = [
+        *((value, 5) for value in res),
+        (metrics.t_err_percent, 3),
+        (metrics.r_err_deg_per_100m, 3),
+        (metrics.ate_rmse_m, 3),
+        (score.yaw_correlation, 2),
+        (score.length_correlation, 2),
+    ]
+    return "".join(f"{text:>17}" for text in ates) + "".join(
+        f"{'-' if value is None else format(value, f'.{digits}f'):>13}" for value, digits in rest
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Judge; the exit status is 0, 1 with the reason on stderr, or 130 when interrupted."""
+    options = _parse(arguments)
+    try:
+        return _judge(options)
+    except (SfmRosError, OSError) as error:
+        print(f"evaluate_pose: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("evaluate_pose: interrupted, nothing was written", file=sys.stderr)
+        return 130
+
+
+def _judge(options: argparse.Namespace) -> int:
+    drives = [open_drive(path, options.frames, options.camera) for path in options.kitti]
+    engine = open_model(options)
+    results: list[dict[str, Any]] = []
+    for drive in drives:
+        frames = tqdm(drive, total=len(drive), desc="motion", unit="frame", disable=None)
+        scores = score_motion(run_motion(engine, frames), options.align)
+        print(text_report(engine.spec.name, drive.name, options.align, scores) + "\n")
+        results.append(
+            {
+                "model": engine.spec.name,
+                "drive": drive.name,
+                **{name.replace(" ", "_"): dataclasses.asdict(s) for name, s in scores.items()},
+            }
+        )
+    if options.json is not None:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+        print(f"figures: {options.json}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,31 @@
+"""The options of a command that judges a checkpoint of training or a model bundle."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from sfm_ros.engines.base import Engine
+from sfm_ros.evaluation.engine_options import add_engine_options, open_engine
+from training.torch_engine import TorchEngine
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--checkpoint`` and ``--device`` beside the options of a bundle."""
+    parser.add_argument("--checkpoint", type=Path, help="a .pt file of train.py, not a bundle")
+    parser.add_argument("--device", default="cpu", help="of the checkpoint (default: cpu)")
+    add_engine_options(parser)
+
+
+def open_model(options: argparse.Namespace) -> Engine:
+    """The checkpoint, or else the bundle, as an engine.
+
+    Raises:
+        SfmRosError: it cannot be read or run.
+    """
+    if options.checkpoint is None:
+        return open_engine(options)
+    torch.set_num_threads(options.threads)
+    return TorchEngine(options.checkpoint, options.device)
