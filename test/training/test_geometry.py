@@ -20,7 +20,7 @@ from training.geometry.se3 import (  # noqa: E402
     transform_from_pose_vector,
     transform_from_symmetric_vector,
 )
-from training.geometry.warp import warp  # noqa: E402
+from training.geometry.warp import project_target, warp  # noqa: E402
 
 
 def intrinsics(width: int, height: int) -> torch.Tensor:
@@ -175,11 +175,31 @@ def test_warp_has_the_right_gradient() -> None:
     depth = torch.rand(1, 1, height, width, dtype=torch.float64) + 2
     vector = torch.tensor([[0.11, -0.07, 0.2, 0.03, -0.02, 0.05]], dtype=torch.float64)
 
-    def warped(image: torch.Tensor, depth: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
+    def warped(
+        image: torch.Tensor, depth: torch.Tensor, vector: torch.Tensor, K: torch.Tensor
+    ) -> torch.Tensor:
         return warp(image, depth, transform_from_pose_vector(vector), K)[0]
 
-    inputs = [tensor.requires_grad_() for tensor in (image, depth, vector)]
+    inputs = [tensor.requires_grad_() for tensor in (image, depth, vector, K)]
     assert torch.autograd.gradcheck(warped, inputs, eps=1e-7, atol=1e-5)
+
+    def seen_from_the_source(depth: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
+        return project_target(depth, transform_from_pose_vector(vector), K).inv_depth_bhw
+
+    assert torch.autograd.gradcheck(seen_from_the_source, inputs[1:3])
+
+
+def test_moved_points_have_the_depth_of_the_source_camera() -> None:
+    K = intrinsics(7, 5)
+    depth = torch.rand(2, 1, 5, 7, dtype=torch.float64) + 2
+    T = transform_from_pose_vector(0.3 * torch.randn(2, 6, dtype=torch.float64))
+    points = back_project(depth, K.expand(2, 3, 3))
+    moved = T[:, :3, :3] @ points + T[:, :3, 3:]
+    found = project_target(depth, T, K.expand(2, 3, 3))
+    torch.testing.assert_close(1 / found.inv_depth_bhw.flatten(1), moved[:, 2])
+    u, v = project(moved, K.expand(2, 3, 3)).unbind(1)
+    torch.testing.assert_close(found.u_bhw.flatten(1), u)
+    torch.testing.assert_close(found.v_bhw.flatten(1), v)
 
 
 def test_only_the_warp_samples_grids(repository: Path) -> None:

@@ -92,8 +92,8 @@ def truth() -> tuple[Batch, ModelOutput]:
     forward = moved_camera()
     T_source_target = torch.stack([forward, rigid_inverse(forward)])
     target, depth = draw(torch.eye(4, dtype=torch.float64), K, HEIGHT, WIDTH)
-    sources = [draw(rigid_inverse(T), K, HEIGHT, WIDTH)[0] for T in T_source_target]
-    frames = torch.stack([sources[0], target, sources[1]], dim=1).float()
+    sources = [draw(rigid_inverse(T), K, HEIGHT, WIDTH) for T in T_source_target]
+    frames = torch.stack([sources[0][0], target, sources[1][0]], dim=1).float()
     batch = Batch(rgb_bn3hw=frames, rgb_clean_bn3hw=frames, K_b33=K.float())
     # Disparity is affine over a plane, so the mean of its 2x2 blocks is the coarse plane.
     disparities = [1 / depth.float()]
@@ -104,6 +104,7 @@ def truth() -> tuple[Batch, ModelOutput]:
         disparities_b1hw=disparities,
         T_source_target_bs44=T_source_target[None].float(),
         mask_logits_bshw=[],
+        source_depths_bs1hw=torch.stack([source[1] for source in sources], dim=1).float(),
     )
     return batch, output
 
@@ -141,6 +142,37 @@ def test_every_scale_sees_the_same_scene(name: str, truth: tuple[Batch, ModelOut
         )
         none = dataclasses.replace(one, T_source_target_bs44=torch.eye(4).expand_as(T))
         assert photometric(config, batch, one) < 0.3 * photometric(config, batch, none)
+
+
+def test_coarse_scales_explain_the_full_pictures(truth: tuple[Batch, ModelOutput]) -> None:
+    batch, output = truth
+    config = dataclasses.replace(OBJECTIVES["l1"], full_resolution=True)
+    T = output.T_source_target_bs44
+    none = dataclasses.replace(output, T_source_target_bs44=torch.eye(4).expand_as(T))
+    assert photometric(config, batch, output) < 0.25 * photometric(config, batch, none)
+
+
+def test_depths_of_one_plane_are_consistent(truth: tuple[Batch, ModelOutput]) -> None:
+    """Nothing is hidden here, so nothing remains; another scale of one frame shows at once."""
+    batch, output = truth
+    config = dataclasses.replace(OBJECTIVES["l1"], consistency_weight=1.0)
+    at_full = dataclasses.replace(
+        output,
+        depths_b1hw=output.depths_b1hw[:1],
+        disparities_b1hw=output.disparities_b1hw[:1],
+    )
+
+    def disagreement(scale: float) -> float:
+        sources = output.source_depths_bs1hw
+        assert sources is not None
+        sources = sources * torch.tensor([1.0, scale]).view(1, 2, 1, 1, 1)
+        told = dataclasses.replace(at_full, source_depths_bs1hw=sources)
+        return Objective(config)(batch, told)[1]["consistency"].item()
+
+    assert disagreement(1.0) < 1e-5
+    # |1 - k| / (1 + k) in one of the two sources, which see about the same share.
+    assert disagreement(1.1) == pytest.approx(0.5 * 0.1 / 2.1, rel=0.1)
+    assert disagreement(0.5) == pytest.approx(0.5 * 0.5 / 1.5, rel=0.1)
 
 
 def test_the_gradient_leads_to_the_true_motion(truth: tuple[Batch, ModelOutput]) -> None:
