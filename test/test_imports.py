@@ -41,7 +41,8 @@ ONLY = {
     "training.networks.*": {"training.networks.*", "training.geometry.*", "training.config",
                             "training.batch", "sfm_ros.errors"},
     "training.losses.*": {"training.losses.*", "training.geometry.*", "training.config",
-                          "training.batch", "sfm_ros.errors"},
+                          "training.batch", "training.distributed", "sfm_ros.errors"},
+    "training.distributed": set(),
     # A checkpoint is judged as an engine.
     **dict.fromkeys(
         ("training.torch_engine", "training.model_options"),

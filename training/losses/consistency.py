@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from training.distributed import shared_count
+
 
 def depth_disagreement(moved_bshw: Tensor, seen_bshw: Tensor) -> Tensor:
     """``D_diff = |D^a_b - D'_b| / (D^a_b + D'_b)`` of Bian et al. eq. 5, in [0, 1).
@@ -24,7 +26,7 @@ def depth_disagreement(moved_bshw: Tensor, seen_bshw: Tensor) -> Tensor:
 def consistency_error(disagreement_bshw: Tensor, valid_bshw: Tensor) -> Tensor:
     """Mean disagreement over what the sources see (Bian et al. eq. 6)."""
     weight = valid_bshw.to(disagreement_bshw.dtype)
-    return (disagreement_bshw * weight).sum() / weight.sum().clamp(min=1)
+    return (disagreement_bshw * weight).sum() / shared_count(weight.sum())
 
 
 def consistency_belief(disagreement_bshw: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor
 from sfm_ros.errors import ConfigError
 from training.batch import Batch, ModelOutput, camera_of
 from training.config import ObjectiveConfig
+from training.distributed import mean_over_processes
 from training.geometry.warp import project_target
 from training.losses.consistency import (
     consistency_belief,
@@ -200,8 +201,9 @@ def _from_the_target(
 def _diagnostics(output: ModelOutput) -> dict[str, Tensor]:
     disparity = output.disparities_b1hw[0].float().flatten(1)
     way = output.T_source_target_bs44[..., :3, 3].float().norm(dim=-1)
+    mean_way = mean_over_processes(way.mean())
     return {
         "disparity_spread": (disparity.std(dim=1) / disparity.mean(dim=1)).mean(),
-        "translation_norm": way.mean(),
-        "translation_spread": way.std(correction=0),
+        "translation_norm": mean_way,
+        "translation_spread": mean_over_processes((way - mean_way).square().mean()).sqrt(),
     }

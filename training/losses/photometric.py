@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from training.distributed import shared_count
+
 _C1 = 0.01**2
 _C2 = 0.03**2
 
@@ -113,7 +115,7 @@ def mean_over_sources(
     by (Zhou et al. eq. 3, Bian et al. eq. 8).
     """
     weight = valid_bshw.to(error_bshw.dtype)
-    count = weight.sum().clamp(min=1)
+    count = shared_count(weight.sum())
     if belief_bshw is not None:
         weight = weight * belief_bshw
     return (error_bshw * weight).sum() / count
@@ -144,4 +146,4 @@ def minimum_over_sources(
     if moving is not None:
         return torch.where(moving, best, still).mean()
     seen = valid_bshw.any(dim=1)
-    return torch.where(seen, best, 0.0).sum() / seen.sum().clamp(min=1)
+    return torch.where(seen, best, 0.0).sum() / shared_count(seen.sum())

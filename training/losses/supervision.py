@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from training.distributed import shared_count
+
 _ROTATION_WEIGHT = 20.0
 """One milliradian counts as much as 2 % of the way."""
 _TRANSLATION_FLOOR = 0.1
@@ -32,7 +34,7 @@ def log_depth_error(
         # The mean over the known part of each coarse pixel.
         wanted = F.interpolate(log_true * weight, size=size, mode="area") / share.clamp(min=1e-6)
         error = (depth.log() - wanted).abs() * share
-        total = total + error.sum() / share.sum().clamp(min=1e-6)
+        total = total + error.sum() / shared_count(share.sum())
     return total / len(depths_b1hw)
 
 
@@ -47,7 +49,7 @@ def motion_error(T_bs44: Tensor, T_true_bs44: Tensor, has_truth_b: Tensor) -> Te
     turned = _norm((T_bs44 - T_true_bs44)[..., :3, :3].flatten(-2)) * 0.5**0.5
     error_bs = missed / (way + _TRANSLATION_FLOOR) + _ROTATION_WEIGHT * turned
     weight = (has_truth_b > 0).to(error_bs.dtype).unsqueeze(1).expand_as(error_bs)
-    return (error_bs * weight).sum() / weight.sum().clamp(min=1)
+    return (error_bs * weight).sum() / shared_count(weight.sum())
 
 
 def way_error(T_bs44: Tensor, distance_bs: Tensor) -> Tensor:
@@ -65,7 +67,7 @@ def way_error(T_bs44: Tensor, distance_bs: Tensor) -> Tensor:
     """
     known = torch.isfinite(distance_bs)
     missed = (_norm(T_bs44[..., :3, 3]) - torch.where(known, distance_bs, 0.0)).abs()
-    return torch.where(known, missed, 0.0).sum() / known.sum().clamp(min=1)
+    return torch.where(known, missed, 0.0).sum() / shared_count(known.sum())
 
 
 def _norm(vector: Tensor, softness: float = 1e-6) -> Tensor:

@@ -1,0 +1,150 @@
+"""Several processes that train one model together, through torch.distributed.
+
+Each process makes its part of every batch (training/data/batcher.py) and gradients are averaged
+over the processes. A loss that divides by a count divides by the count of the whole batch
+(``shared_count``), and batch normalisation sees the whole batch, so that the processes follow the
+path that one process would take with the same batch. Without ``torchrun`` everything here does
+nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which of how many processes this is, as ``torchrun`` tells it.
+
+    Attributes:
+        rank: 0 is the first, which alone logs, validates and saves.
+        world: how many there are.
+        local: number on this machine, which is the number of its GPU.
+        launched: whether ``torchrun`` started this process.
+    """
+
+    rank: int = 0
+    world: int = 1
+    local: int = 0
+    launched: bool = False
+
+    @staticmethod
+    def of_this_process() -> Place:
+        """Read it from the environment."""
+        if "RANK" not in os.environ:
+            return Place()
+        rank, world, local = (int(os.environ[k]) for k in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
+        return Place(rank, world, local, launched=True)
+
+    @property
+    def first(self) -> bool:
+        """Whether this process speaks for all."""
+        return self.rank == 0
+
+
+@contextmanager
+def joined(place: Place, device: torch.device) -> Iterator[None]:
+    """While this lasts, the processes can reach each other: by NCCL between GPUs, else by Gloo."""
+    if place.world == 1:
+        yield
+        return
+    on_gpu = device.type == "cuda"
+    dist.init_process_group("nccl" if on_gpu else "gloo", device_id=device if on_gpu else None)
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def world_size() -> int:
+    """How many processes work together."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+@torch.no_grad()
+def mean_over_processes(value: Tensor) -> Tensor:
+    """Mean of a tensor over the processes, without a gradient; the same on all of them."""
+    world = world_size()
+    if world == 1:
+        return value.detach()
+    value = value.detach().clone()
+    dist.all_reduce(value)
+    return value / world
+
+
+def shared_count(count: Tensor) -> Tensor:
+    """What each process divides a sum by, for the mean over the whole batch.
+
+    With ``N`` the sum and ``D`` the count of a process, the mean over the processes of
+    ``N / mean(D)`` is ``sum(N) / sum(D)``. Where nothing is counted at all, it is not zero.
+    """
+    return mean_over_processes(count.float()).clamp(min=1 / world_size())
+
+
+def greatest(value: int, device: torch.device) -> int:
+    """The greatest of the values the processes have."""
+    if world_size() == 1:
+        return value
+    values = torch.tensor(value, device=device)
+    dist.all_reduce(values, op=dist.ReduceOp.MAX)
+    return int(values)
+
+
+def share_batch_norm(model: nn.Module, device: torch.device) -> nn.Module:
+    """Let every batch normalisation see the batch of all processes. The state keeps its names."""
+    if world_size() == 1:
+        return model
+    if device.type == "cuda":
+        return nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    for module in model.modules():
+        if type(module) is nn.BatchNorm2d:
+            module.__class__ = _SharedBatchNorm2d
+    return model
+
+
+class _MeanOverProcesses(torch.autograd.Function):
+    """``mean_over_processes`` with its gradient, which is the same mean."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:
+        return mean_over_processes(value)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        return mean_over_processes(gradient.contiguous())
+
+
+class _SharedBatchNorm2d(nn.BatchNorm2d):
+    """Batch normalisation over all processes, for CPUs: torch's own needs a GPU.
+
+    The processes have parts of equal size, so that means of means are means.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(input)
+        values = input.float()
+        mean_c = _MeanOverProcesses.apply(values.mean(dim=(0, 2, 3)))
+        centred = values - mean_c.view(1, -1, 1, 1)
+        variance_c = _MeanOverProcesses.apply(centred.square().mean(dim=(0, 2, 3)))
+        self._remember(mean_c, variance_c, values.numel() // len(mean_c) * world_size())
+        scale_c = self.weight * (variance_c + self.eps).rsqrt()
+        result = centred * scale_c.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)
+        return result.to(input.dtype)
+
+    @torch.no_grad()
+    def _remember(self, mean_c: Tensor, variance_c: Tensor, count: int) -> None:
+        """Running statistics as torch keeps them: the variance is the unbiased one."""
+        assert self.running_mean is not None and self.running_var is not None
+        assert self.momentum is not None and self.num_batches_tracked is not None
+        self.num_batches_tracked += 1
+        self.running_mean.lerp_(mean_c, self.momentum)
+        self.running_var.lerp_(variance_c * (count / (count - 1)), self.momentum)
