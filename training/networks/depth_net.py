@@ -124,7 +124,9 @@ class DispNet(nn.Module):
                     disparities[-1], size=(height, width), mode="bilinear", align_corners=False
                 )
                 parts.append(coarser.to(parts[0].dtype))
-            features = merge(torch.cat(parts, dim=1))
+            # Mixed layouts concatenate into the slow one, and weights and gradients follow it.
+            joined = torch.cat(parts, dim=1).contiguous(memory_format=torch.channels_last)
+            features = merge(joined)
             if level < self.scales:
                 disparities.append(self.heads[self.scales - 1 - level](features))
         return disparities[::-1]
