@@ -176,6 +176,15 @@ RANGES: dict[str, tuple[float, float]] = {
     "network.sequence_length": (2, 9),
     "network.depth_unit": (1e-6, 1e6),
     "network.initial_focal": (0.1, 10),
+    "objective.l1_weight": (0, math.inf),
+    "objective.ssim_weight": (0, math.inf),
+    "objective.smoothness_weight": (0, math.inf),
+    "objective.smoothness_scale_divisor": (1, math.inf),
+    "objective.mask_weight": (0, math.inf),
+    "objective.consistency_weight": (0, math.inf),
+    "objective.velocity_weight": (0, math.inf),
+    "objective.depth_supervision_weight": (0, math.inf),
+    "objective.pose_supervision_weight": (0, math.inf),
     "data.flip_probability": (0, 1),
     "data.reverse_probability": (0, 1),
     "data.scale_crop": (1, 4),
@@ -365,8 +374,31 @@ def _check_together(config: TrainConfig) -> None:
             "cropping and flipping give each another; set 'data.scale_crop' to 1 and "
             "'data.flip_probability' to 0, or use per_window"
         )
+    _check_objective(config.objective)
     if config.data.reverse_probability > 0 and config.network.sequence_length % 2 == 0:
         raise ConfigError(
             "'data.reverse_probability' needs an odd 'network.sequence_length' (the target of a "
             f"window of {config.network.sequence_length} is not its middle); set it to 0"
+        )
+
+
+def _check_objective(objective: ObjectiveConfig) -> None:
+    if objective.auto_mask and not objective.minimum_reprojection:
+        raise ConfigError(
+            "'objective.auto_mask' compares the better source with standing still; set "
+            "'objective.minimum_reprojection' to true"
+        )
+    teachers = (
+        "l1_weight",
+        "ssim_weight",
+        "consistency_weight",
+        "velocity_weight",
+        "depth_supervision_weight",
+        "pose_supervision_weight",
+    )
+    if not any(getattr(objective, name) for name in teachers):
+        raise ConfigError(
+            "the objective teaches nothing: give one of 'objective."
+            + "', 'objective.".join(teachers)
+            + "' a value above 0"
         )

@@ -73,7 +73,9 @@ def build(options: argparse.Namespace) -> Trainer:
     model = build_model(config.network, config.width, config.height)
     if options.init and not exists:
         load_networks(options.init, model, options.init_networks)
-    trainer = Trainer(config, model, Objective(config.objective), batcher, options.out, device)
+    objective = Objective(config.objective)
+    model.wants_source_depths = objective.needs_source_depths
+    trainer = Trainer(config, model, objective, batcher, options.out, device)
     if exists or options.resume == "always":
         trainer.resume()
     print(

@@ -139,19 +139,23 @@ def test_disparity_spread_shows_a_collapsed_depth() -> None:
     assert Objective(EVERYTHING)(batch, output)[1]["disparity_spread"].item() > 0.05
 
 
-def test_objectives_that_make_no_sense_are_refused() -> None:
+@pytest.mark.parametrize("option", [{"consistency_weight": 0.5}, {"consistency_mask": True}])
+def test_depths_of_the_sources_are_asked_for_where_they_are_missing(option: dict) -> None:
     batch, output = random_case()
-    alone = dataclasses.replace(output, source_depths_bs1hw=None)
-    for config in (
-        ObjectiveConfig(consistency_weight=0.5),
-        ObjectiveConfig(consistency_mask=True),
-    ):
-        with pytest.raises(ConfigError, match="depth of every frame"):
-            Objective(config)(batch, alone)
-    with pytest.raises(ConfigError, match="third_order"):
-        Objective(ObjectiveConfig(smoothness="third_order"))
-    with pytest.raises(ConfigError, match="minimum_reprojection"):
-        Objective(ObjectiveConfig(auto_mask=True))
+    objective = Objective(ObjectiveConfig(**option))
+    assert objective.needs_source_depths
+    assert not Objective(ROAD).needs_source_depths
+    with pytest.raises(ConfigError, match="depth of every frame"):
+        objective(batch, dataclasses.replace(output, source_depths_bs1hw=None))
+
+
+def test_truth_alone_can_teach() -> None:
+    batch, output = random_case()
+    config = ObjectiveConfig(
+        l1_weight=0.0, smoothness_weight=0.0, depth_supervision_weight=1.0, auto_mask=False
+    )
+    _, parts = Objective(config)(batch, output)
+    assert parts.keys() - DIAGNOSTICS == {"total", "depth_supervision"}
 
 
 # --- options -------------------------------------------------------------------------------------

@@ -42,20 +42,15 @@ class Objective:
     Args:
         config: weights; a term of weight zero is neither computed nor reported.
 
-    Raises:
-        ConfigError: a choice is unknown, or needs another one.
+    Attributes:
+        needs_source_depths: whether a term compares the depths of the sources with the target's,
+            so that the model must predict them.
     """
 
     def __init__(self, config: ObjectiveConfig) -> None:
-        if config.smoothness not in ("second_order", "edge_aware"):
-            raise ConfigError(
-                f"objective.smoothness is {config.smoothness!r}, "
-                "expected second_order or edge_aware"
-            )
-        if config.auto_mask and not config.minimum_reprojection:
-            raise ConfigError("objective.auto_mask needs objective.minimum_reprojection")
         self.config = config
-        self._needs_source_depth = config.consistency_weight > 0 or config.consistency_mask
+        self._compares_pictures = config.l1_weight > 0 or config.ssim_weight > 0
+        self.needs_source_depths = config.consistency_weight > 0 or config.consistency_mask
 
     def __call__(self, batch: Batch, output: ModelOutput) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss and its parts.
@@ -70,7 +65,7 @@ class Objective:
         Raises:
             ConfigError: a term needs the depth of the sources and the model gives none.
         """
-        if self._needs_source_depth and output.source_depths_bs1hw is None:
+        if self.needs_source_depths and output.source_depths_bs1hw is None:
             raise ConfigError(
                 "objective.consistency_weight and objective.consistency_mask compare the depths "
                 "of target and sources, but the model gave none of the sources: set both to 0 "
@@ -87,8 +82,9 @@ class Objective:
         views = Views(batch, camera_of(batch, output), self._error if config.auto_mask else None)
         terms: dict[str, list[Tensor]] = {}
         for scale in range(len(output.depths_b1hw)):
-            for name, value in self._synthesis_terms(views, output, scale).items():
-                terms.setdefault(name, []).append(value)
+            if self._compares_pictures or config.consistency_weight:
+                for name, value in self._synthesis_terms(views, output, scale).items():
+                    terms.setdefault(name, []).append(value)
             if config.smoothness_weight:
                 weight = config.smoothness_weight / config.smoothness_scale_divisor**scale
                 terms.setdefault("smoothness", []).append(
@@ -108,7 +104,7 @@ class Objective:
             depth = resized(depth.reciprocal(), size).reciprocal()
         view = views.at(size)
         seen = view.sources_bs3hw
-        if self._needs_source_depth and output.source_depths_bs1hw is not None:
+        if self.needs_source_depths and output.source_depths_bs1hw is not None:
             # One more channel of the same sampling.
             inv_depth = resized(output.source_depths_bs1hw.float().reciprocal(), size)
             seen = torch.cat([seen, inv_depth], dim=2)
@@ -116,13 +112,15 @@ class Objective:
             seen, depth, output.T_source_target_bs44.float(), view
         )
         terms, belief = {}, None
-        if self._needs_source_depth:
+        if self.needs_source_depths:
             disagreement = depth_disagreement(moved, warped[:, :, 3])
             if config.consistency_weight:
                 error = consistency_error(disagreement, valid)
                 terms["consistency"] = config.consistency_weight * error
             if config.consistency_mask:
                 belief = consistency_belief(disagreement)
+        if not self._compares_pictures:
+            return terms
         if output.mask_logits_bshw:
             mask = resized(output.mask_logits_bshw[scale].float(), size).sigmoid()
             belief = mask if belief is None else belief * mask
