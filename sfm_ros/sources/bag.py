@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,24 +86,33 @@ class BagSource:
 
     def __iter__(self) -> Iterator[SourceItem]:
         self.skipped = 0
-        for record in self._bag.records([self.image_topic]):
-            try:
-                rgb = _decode(record.message)
-            except ImageError as error:
+        for decode in self.deferred():
+            item = decode()
+            if item is None:
                 self.skipped += 1
-                _LOG.warning(
-                    "%s: an image of %s is skipped: %s", self.name, self.image_topic, error
-                )
-                continue
-            _check_size(rgb, self._intrinsics, self.image_topic)
-            stamp_ns = stamp_of(record)
-            frame = Frame(
-                stamp_ns=stamp_ns,
-                rgb=rgb,
-                intrinsics=self._intrinsics,
-                frame_id=record.message.header.frame_id or OPTICAL_FRAME,
-            )
-            yield SourceItem(frame=frame, T_world_camera=poses_at(self._truth, [stamp_ns])[0])
+            else:
+                yield item
+
+    def deferred(self) -> Iterator[Callable[[], SourceItem | None]]:
+        """See `sfm_ros.sources.base.deferred`."""
+        for record in self._bag.records([self.image_topic]):
+            yield partial(self._item, record)
+
+    def _item(self, record: Record) -> SourceItem | None:
+        try:
+            rgb = _decode(record.message)
+        except ImageError as error:
+            _LOG.warning("%s: an image of %s is skipped: %s", self.name, self.image_topic, error)
+            return None
+        _check_size(rgb, self._intrinsics, self.image_topic)
+        stamp_ns = stamp_of(record)
+        frame = Frame(
+            stamp_ns=stamp_ns,
+            rgb=rgb,
+            intrinsics=self._intrinsics,
+            frame_id=record.message.header.frame_id or OPTICAL_FRAME,
+        )
+        return SourceItem(frame=frame, T_world_camera=poses_at(self._truth, [stamp_ns])[0])
 
     def _choose_image_topic(self, wanted: str | None) -> str:
         if wanted is not None:

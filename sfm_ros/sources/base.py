@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
+from typing import Protocol, TypeAlias
 
 from sfm_ros.datatypes import DepthMap, FloatArray, Frame
 
@@ -35,3 +36,24 @@ class Source(Protocol):
 
     def __iter__(self) -> Iterator[SourceItem]:
         """The frames, in order of time, decoded one at a time."""
+
+
+Deferred: TypeAlias = "Callable[[], SourceItem | None]"
+"""Decodes one frame; None where its picture cannot be decoded and the source skips such."""
+
+
+def deferred(source: Source) -> Iterator[Deferred]:
+    """The frames as calls that decode them: in any thread, or never.
+
+    A source that can only decode in order (a video) has done so when it gives its call.
+    """
+    make = getattr(source, "deferred", None)
+    if make is not None:
+        yield from make()
+        return
+    for item in source:
+        yield partial(_given, item)
+
+
+def _given(item: SourceItem) -> SourceItem:
+    return item

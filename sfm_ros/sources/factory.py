@@ -72,7 +72,7 @@ _OPTIONS = {
     "images": ("poses", "fps", "times", "camera", "camera_height_m"),
     "video": ("fps",),
     "bag": ("image_topic", "camera_info_topic", "pose_topic"),
-    "kitti": ("camera",),
+    "kitti": ("camera", "frames"),
     "synthetic": ("width", "height", "frames", "fps", "fx", "camera_height_m", "kind"),
 }
 

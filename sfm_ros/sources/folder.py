@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
 from pathlib import Path
 
 from sfm_ros.calibration_io import read_calibration
-from sfm_ros.datatypes import CameraIntrinsics, Frame, RgbImage
+from sfm_ros.datatypes import CameraIntrinsics, FloatArray, Frame, RgbImage
 from sfm_ros.errors import CalibrationError, ImageError, SourceError
 from sfm_ros.image_codec import decode_compressed
 from sfm_ros.sources._times import find_times, regular_stamps, stamps_of
@@ -37,6 +38,7 @@ class FolderSource:
         times: str | Path | None = None,
         camera: str | int | None = None,
         camera_height_m: float | None = None,
+        frames: Collection[int] | None = None,
     ) -> None:
         """Look at the folder and its first picture; the others are decoded while iterating.
 
@@ -50,9 +52,11 @@ class FolderSource:
                 its parent, where there is one.
             camera: which camera of a KITTI calibration.
             camera_height_m: height of the camera over the road, where it is known.
+            frames: give only the pictures whose names are these numbers (``000123.png`` is 123).
 
         Raises:
-            SourceError: no folder or picture, an unreadable first picture, times that do not fit.
+            SourceError: no folder or picture, an unreadable first picture, times that do not fit,
+                none of the wanted frames.
             CalibrationError: see `read_calibration`; or it is for another size of picture.
             TrajectoryError: the poses cannot be read.
         """
@@ -71,6 +75,16 @@ class FolderSource:
         if poses is not None and not isinstance(poses, Trajectory):
             poses = read_trajectory(poses, self._stamps_ns)
         self._poses = poses_at(poses, self._stamps_ns)
+        if frames is not None:
+            self._keep(set(frames))
+
+    def _keep(self, frames: set[int]) -> None:
+        places = [i for i, file in enumerate(self._files) if frame_number(file) in frames]
+        if not places:
+            raise SourceError(f"{self.name} has none of the {len(frames)} frames asked for")
+        self._files = [self._files[i] for i in places]
+        self._stamps_ns = [self._stamps_ns[i] for i in places]
+        self._poses = [self._poses[i] for i in places]
 
     def __len__(self) -> int:
         return len(self._files)
@@ -94,13 +108,26 @@ class FolderSource:
 
     def __iter__(self) -> Iterator[SourceItem]:
         """The frames; a picture that cannot be decoded raises SourceError with its name."""
+        for decode in self.deferred():
+            yield decode()
+
+    def deferred(self) -> Iterator[Callable[[], SourceItem]]:
+        """See `sfm_ros.sources.base.deferred`."""
         for file, stamp_ns, pose in zip(self._files, self._stamps_ns, self._poses, strict=True):
-            rgb = read_picture(file)
-            try:
-                frame = Frame(stamp_ns=stamp_ns, rgb=rgb, intrinsics=self._intrinsics)
-            except CalibrationError as error:
-                raise CalibrationError(f"{file}: {error}") from None
-            yield SourceItem(frame=frame, T_world_camera=pose)
+            yield partial(self._decode, file, stamp_ns, pose)
+
+    def _decode(self, file: Path, stamp_ns: int, pose: FloatArray | None) -> SourceItem:
+        rgb = read_picture(file)
+        try:
+            frame = Frame(stamp_ns=stamp_ns, rgb=rgb, intrinsics=self._intrinsics)
+        except CalibrationError as error:
+            raise CalibrationError(f"{file}: {error}") from None
+        return SourceItem(frame=frame, T_world_camera=pose)
+
+
+def frame_number(file: Path) -> int | None:
+    """123 of ``000123.png``; None where the name is no number."""
+    return int(file.stem) if file.stem.isdecimal() else None
 
 
 def list_pictures(folder: Path) -> list[Path]:

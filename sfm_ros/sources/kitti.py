@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from sfm_ros.errors import SourceError
@@ -18,7 +19,9 @@ FPS = 10.0
 _CAMERA_ORDER = ("02", "2", "03", "3", "00", "0", "01", "1")
 
 
-def open_kitti(path: str | Path, camera: str | int | None = None) -> FolderSource:
+def open_kitti(
+    path: str | Path, camera: str | int | None = None, frames: Collection[int] | None = None
+) -> FolderSource:
     """Open a KITTI drive, raw or odometry.
 
     * **raw**: the drive's folder (``2011_09_26_drive_0095_sync``) with ``image_02/data``; the
@@ -29,23 +32,25 @@ def open_kitti(path: str | Path, camera: str | int | None = None) -> FolderSourc
     Args:
         path: folder of the drive or sequence.
         camera: 0 to 3; by default the left colour camera, or the first there is.
+        frames: numbers of the frames to give; by default all.
 
     Raises:
-        SourceError: the folder is in neither layout, or the camera is not there.
+        SourceError: the folder is in neither layout, the camera or all wanted frames are missing.
         CalibrationError: the calibration is missing or does not fit the pictures.
         TrajectoryError: the poses cannot be read.
     """
     folder = Path(path)
     if not folder.is_dir():
         raise SourceError(f"there is no KITTI folder {folder}")
-    images = _image_folder(folder, camera)
+    images = image_folder(folder, camera)
     name = images.name.removeprefix("image_")
     if (images / "data").is_dir():
-        return _open_raw(folder, images / "data", name)
-    return _open_odometry(folder, images, name)
+        return _open_raw(folder, images / "data", name, frames)
+    return _open_odometry(folder, images, name, frames)
 
 
-def _image_folder(folder: Path, camera: str | int | None) -> Path:
+def image_folder(folder: Path, camera: str | int | None = None) -> Path:
+    """The ``image_*`` folder of a camera of a drive; see `open_kitti`."""
     found = {child.name.removeprefix("image_"): child for child in folder.glob("image_*")}
     if not found:
         raise SourceError(
@@ -60,7 +65,9 @@ def _image_folder(folder: Path, camera: str | int | None) -> Path:
     raise SourceError(f"{folder} has no camera {camera}; it has {', '.join(sorted(found))}")
 
 
-def _open_raw(folder: Path, images: Path, camera: str) -> FolderSource:
+def _open_raw(
+    folder: Path, images: Path, camera: str, frames: Collection[int] | None
+) -> FolderSource:
     return FolderSource(
         images,
         folder.parent / "calib_cam_to_cam.txt",
@@ -68,6 +75,7 @@ def _open_raw(folder: Path, images: Path, camera: str) -> FolderSource:
         fps=FPS,
         camera=camera,
         camera_height_m=CAMERA_HEIGHT_M,
+        frames=frames,
     )
 
 
@@ -80,7 +88,9 @@ def _raw_truth(folder: Path, images: Path, camera: str) -> Trajectory | None:
     return read_oxts_trajectory(oxts, folder.parent, camera, stamps)
 
 
-def _open_odometry(folder: Path, images: Path, camera: str) -> FolderSource:
+def _open_odometry(
+    folder: Path, images: Path, camera: str, frames: Collection[int] | None
+) -> FolderSource:
     beside = folder / "poses.txt"
     published = folder.parent.parent / "poses" / f"{folder.name}.txt"
     return FolderSource(
@@ -90,4 +100,5 @@ def _open_odometry(folder: Path, images: Path, camera: str) -> FolderSource:
         fps=FPS,
         camera=camera,
         camera_height_m=CAMERA_HEIGHT_M,
+        frames=frames,
     )

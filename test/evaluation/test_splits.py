@@ -41,7 +41,7 @@ def test_eigens_test_frames(lists: Path) -> None:
         parts = line.split("/")
         expected[parts[1]].append(int(Path(parts[-1]).stem))
     expected = {drive: sorted(numbers) for drive, numbers in expected.items()}
-    found = frames_of_split("make3d")
+    found = frames_of_split("eigen")
     assert found == expected and sum(map(len, found.values())) == 697
     scenes = (lists / "test_scenes_eigen.txt").read_text().split()
     assert set(found) == {f"{scene}_sync" for scene in scenes}
