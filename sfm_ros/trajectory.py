@@ -25,6 +25,7 @@ from sfm_ros.geometry import (
 _NS = 1_000_000_000
 _ROTATION_TOLERANCE = 1e-2
 _MIN_QUATERNION_NORM = 1e-3
+_KITTI_COLUMNS = "the 12 of a KITTI pose, or 13 with the index of the frame in front"
 
 Stamps = npt.NDArray[np.int64]
 Indices = npt.NDArray[np.intp]
@@ -182,28 +183,48 @@ def read_kitti(
         TrajectoryError: missing file, wrong count of columns, NaN, no rotation (each with its
             line), unordered indices, fewer stamps than frames, or no pose.
     """
-    path = Path(path)
-    indices: list[int] = []
-    poses: list[FloatArray] = []
-    for where, words in _data_lines(path):
-        if len(words) not in (12, 13):
-            raise TrajectoryError(
-                f"{where}: {len(words)} columns, expected the 12 of a KITTI pose, or 13 with the "
-                "index of the frame in front"
-            )
-        values = _floats(words, where)
-        pose = np.vstack([values[-12:].reshape(3, 4), [0.0, 0.0, 0.0, 1.0]])
-        if not is_rotation(pose[:3, :3], tolerance=_ROTATION_TOLERANCE):
-            raise TrajectoryError(f"{where}: the left 3x3 of the pose is not a rotation")
-        indices.append(int(values[0]) if len(words) == 13 else len(indices))
-        poses.append(pose)
+    indices, poses, _ = _read_kitti_lines(Path(path))
     if stamps_ns is None:
-        return _assemble(path, [round(index * _NS / fps) for index in indices], poses)
+        return _assemble(Path(path), [round(index * _NS / fps) for index in indices], poses)
     if indices and (max(indices) >= len(stamps_ns) or min(indices) < 0):
         raise TrajectoryError(
             f"{path} has poses up to frame {max(indices)}, but there are {len(stamps_ns)} stamps"
         )
-    return _assemble(path, [int(stamps_ns[index]) for index in indices], poses)
+    return _assemble(Path(path), [int(stamps_ns[index]) for index in indices], poses)
+
+
+def read_kitti_frames(path: str | Path) -> tuple[Trajectory, Indices | None]:
+    """Read KITTI poses whose frames are counted and not timed.
+
+    Returns:
+        The poses, stamped with the index of their frame in whole seconds; and that index, or None
+        where the file has no column for it.
+
+    Raises:
+        TrajectoryError: as for `read_kitti`.
+    """
+    indices, poses, is_indexed = _read_kitti_lines(Path(path))
+    trajectory = _assemble(Path(path), [index * _NS for index in indices], poses)
+    return trajectory, np.array(indices, dtype=np.intp) if is_indexed else None
+
+
+def _read_kitti_lines(path: Path) -> tuple[list[int], list[FloatArray], bool]:
+    """Index and pose of each line, and whether the file has a column of indices."""
+    indices: list[int] = []
+    poses: list[FloatArray] = []
+    columns = 0
+    for where, words in _data_lines(path):
+        if len(words) not in (12, 13) or len(words) != (columns or len(words)):
+            expected = f"{columns} as in the lines before" if columns else _KITTI_COLUMNS
+            raise TrajectoryError(f"{where}: {len(words)} columns, expected {expected}")
+        columns = len(words)
+        values = _floats(words, where)
+        pose = np.vstack([values[-12:].reshape(3, 4), [0.0, 0.0, 0.0, 1.0]])
+        if not is_rotation(pose[:3, :3], tolerance=_ROTATION_TOLERANCE):
+            raise TrajectoryError(f"{where}: the left 3x3 of the pose is not a rotation")
+        indices.append(int(values[0]) if columns == 13 else len(indices))
+        poses.append(pose)
+    return indices, poses, columns == 13
 
 
 def write_kitti(path: str | Path, trajectory: Trajectory) -> None:
@@ -228,8 +249,22 @@ def read_trajectory(
     Raises:
         TrajectoryError: see `read_tum` and `read_kitti`.
     """
-    for _, words in _data_lines(Path(path)):
-        return read_tum(path) if len(words) == 8 else read_kitti(path, stamps_ns, fps)
+    return read_tum(path) if is_tum(path) else read_kitti(path, stamps_ns, fps)
+
+
+def is_tum(path: str | Path) -> bool:
+    """Whether a trajectory file is in the TUM format, by the columns of its first line.
+
+    Raises:
+        TrajectoryError: it cannot be read or holds no pose, or no format has so many columns.
+    """
+    for where, words in _data_lines(Path(path)):
+        if len(words) not in (8, 12, 13):
+            raise TrajectoryError(
+                f"{where}: {len(words)} columns, expected 8 (TUM: stamp tx ty tz qx qy qz qw), 12 "
+                "(KITTI) or 13 (KITTI with the index of the frame in front)"
+            )
+        return len(words) == 8
     raise TrajectoryError(f"{path} holds no pose")
 
 

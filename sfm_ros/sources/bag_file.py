@@ -21,7 +21,7 @@ from rosbags.typesys import Stores, get_typestore
 from sfm_ros.errors import SourceError
 from sfm_ros.sources.folder import natural_key
 
-_STORAGE_SUFFIXES = (".mcap", ".db3", ".bag")
+STORAGE_SUFFIXES = (".mcap", ".db3", ".bag")
 
 
 class Record(NamedTuple):
@@ -150,10 +150,10 @@ def _parts(path: Path) -> list[Path]:
     if path.is_dir():
         listed = (path / "metadata.yaml").is_file()
         return _listed_files(path) if listed else _storage_files(path)
-    if path.suffix not in _STORAGE_SUFFIXES:
+    if path.suffix not in STORAGE_SUFFIXES:
         raise SourceError(
             f"{path} is no bag: expected a folder, or a file ending in "
-            f"{', '.join(_STORAGE_SUFFIXES)}"
+            f"{', '.join(STORAGE_SUFFIXES)}"
         )
     return [path]
 
@@ -174,16 +174,16 @@ def _listed_files(folder: Path) -> list[Path]:
     except (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError):
         return [folder]  # rosbags says what is wrong with it
     files = [folder / name for name in names]
-    readable = all(file.suffix in _STORAGE_SUFFIXES and file.is_file() for file in files)
+    readable = all(file.suffix in STORAGE_SUFFIXES and file.is_file() for file in files)
     return files if files and readable and not is_compressed else [folder]
 
 
 def _storage_files(folder: Path) -> list[Path]:
-    for suffix in _STORAGE_SUFFIXES:
+    for suffix in STORAGE_SUFFIXES:
         files = sorted(folder.glob(f"*{suffix}"), key=natural_key)
         if files:
             return files
     raise SourceError(
         f"{folder} is no bag: it holds neither metadata.yaml nor a "
-        f"{', '.join(_STORAGE_SUFFIXES)} file"
+        f"{', '.join(STORAGE_SUFFIXES)} file"
     )

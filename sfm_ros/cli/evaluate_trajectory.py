@@ -1,0 +1,148 @@
+"""sfm_evaluate trajectory: how far one trajectory is from another that is taken for the truth."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from sfm_ros.evaluation.alignment import ALIGNMENTS
+from sfm_ros.evaluation.association import DEFAULT_MAX_DIFFERENCE_NS, Pairs
+from sfm_ros.evaluation.segments import SEGMENT_LENGTHS_M
+from sfm_ros.evaluation.snippets import FORWARD_OPTICAL
+from sfm_ros.evaluation.trajectory_inputs import (
+    ASSOCIATIONS,
+    TrajectoryInput,
+    open_trajectory,
+    pair_inputs,
+)
+from sfm_ros.evaluation.trajectory_score import TrajectoryScore, score_as_json, score_table
+from sfm_ros.evaluation.trajectory_score import score_trajectory as score_pairs
+
+_FORWARD_BODY = (1.0, 0.0, 0.0)
+_DETAILS = """\
+GT and EST: a TUM file, a KITTI file (12 numbers a line, or 13 with the index of the frame in
+front), or a topic of a bag as BAG:/topic. How the figures are defined: docs/evaluation.md."""
+
+
+def add_command(subparsers: Any) -> None:
+    """Add ``trajectory`` to the commands of sfm_evaluate."""
+    parser = subparsers.add_parser(
+        "trajectory",
+        help="t_err, r_err, ATE, RPE and snippet errors of a trajectory, beside two floors",
+        description=__doc__,
+        epilog=_DETAILS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("truth", metavar="GT", help="what is taken for the truth")
+    parser.add_argument("estimate", metavar="EST", help="what is scored")
+    parser.add_argument(
+        "--align",
+        choices=ALIGNMENTS,
+        default="7dof",
+        help="how EST is laid over GT first; none, scale, se3, sim3 take the worlds as they are "
+        "(TUM, evo), the others begin at the first common pose (KITTI); default: %(default)s",
+    )
+    parser.add_argument(
+        "--associate",
+        choices=ASSOCIATIONS,
+        default="auto",
+        help="which poses belong together; auto: by stamp where both have times, else by index",
+    )
+    parser.add_argument(
+        "--max-difference",
+        type=float,
+        default=DEFAULT_MAX_DIFFERENCE_NS * 1e-9,
+        metavar="S",
+        help="largest difference of stamps in seconds; default: %(default)s",
+    )
+    parser.add_argument("--times", type=Path, help="a time for each frame, for KITTI files")
+    parser.add_argument("--fps", type=float, help="in place of that: frames a second")
+    parser.add_argument(
+        "--keep-axes",
+        action="store_true",
+        help="leave a bag's poses in body axes (because the other ones are, too) instead of "
+        "turning them into optical ones",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw path, error and drift")
+    parser.set_defaults(run=run, refuse=parser.error)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Score, print, write what was asked for."""
+    _check(options)
+    how = (options.times, options.fps, options.keep_axes)
+    truth = open_trajectory(options.truth, *how)
+    estimate = open_trajectory(options.estimate, *how)
+    pairs = pair_inputs(truth, estimate, options.associate, round(options.max_difference * 1e9))
+    forward = _FORWARD_BODY if options.keep_axes else FORWARD_OPTICAL
+    score = score_pairs(pairs, options.align, forward)
+    print(_text(truth, estimate, pairs, score))
+    if options.json is not None:
+        figures = score_as_json(score) | _context(options, pairs)
+        text = json.dumps(figures, indent=2, ensure_ascii=False, allow_nan=False)
+        options.json.write_text(text + "\n", encoding="utf-8")
+        print(f"figures: {options.json}")
+    if options.plot is not None:
+        from sfm_ros.evaluation.trajectory_plot import draw_score
+
+        draw_score(
+            options.plot,
+            pairs,
+            score,
+            f"{Path(options.estimate).name}, aligned by {options.align}",
+        )
+        print(f"picture: {options.plot}")
+    return 0
+
+
+def _check(options: argparse.Namespace) -> None:
+    if not 0 <= options.max_difference < float("inf"):
+        options.refuse(f"--max-difference is {options.max_difference}, expected seconds from 0 up")
+    if options.fps is not None and not 0 < options.fps < float("inf"):
+        options.refuse(f"--fps is {options.fps}, expected a positive number")
+    if options.fps is not None and options.times is not None:
+        options.refuse("--fps and --times exclude each other")
+    if options.plot is not None and options.plot.suffix.lower() not in (".png", ".pdf", ".svg"):
+        options.refuse(f"--plot is {options.plot}, expected a .png, .pdf or .svg file")
+
+
+def _context(options: argparse.Namespace, pairs: Pairs) -> dict[str, Any]:
+    difference_ns = pairs.largest_difference_ns
+    return {
+        "truth": options.truth,
+        "estimate": options.estimate,
+        "truth_poses": len(pairs.whole_truth),
+        "estimate_poses": pairs.estimate_count,
+        "associated_by": "index" if difference_ns is None else "stamp",
+        "max_difference_s": None if difference_ns is None else options.max_difference,
+        "largest_difference_s": None if difference_ns is None else difference_ns * 1e-9,
+    }
+
+
+def _text(
+    truth: TrajectoryInput, estimate: TrajectoryInput, pairs: Pairs, score: TrajectoryScore
+) -> str:
+    difference_ns = pairs.largest_difference_ns
+    by = (
+        "by index of the frame"
+        if difference_ns is None
+        else f"by stamp, at most {difference_ns * 1e-6:.3f} ms apart"
+    )
+    metrics = score.estimate
+    lines = [
+        f"truth     {truth}",
+        f"estimate  {estimate}",
+        f"paired    {len(pairs)} poses {by}, {metrics.path_length_m:.1f} m of path",
+        f"aligned   {metrics.alignment}, scale {metrics.scale:.6g}",
+        "",
+        score_table(score),
+    ]
+    if metrics.t_err_percent is None:
+        lines.append(
+            f"\nt_err and r_err are not applicable: the path of {metrics.path_length_m:.1f} m has "
+            f"no segment of {SEGMENT_LENGTHS_M[0]} m"
+        )
+    return "\n".join(lines)
