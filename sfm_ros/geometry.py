@@ -7,12 +7,15 @@ twist is (translation part, rotation vector), six numbers.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
 from sfm_ros.datatypes import FloatArray
 
 _SMALL_ANGLE = 1e-7
+_IDENTITY = np.eye(3)
 
 R_BODY_OPTICAL: FloatArray = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
 """Optical axes (x right, y down, z forward) to body axes (x forward, y left, z up), REP 103."""
@@ -32,7 +35,7 @@ def inverse(T: FloatArray) -> FloatArray:
     R_transposed = np.swapaxes(T[..., :3, :3], -1, -2)
     result = np.zeros_like(T)
     result[..., :3, :3] = R_transposed
-    result[..., :3, 3] = -np.einsum("...ij,...j->...i", R_transposed, T[..., :3, 3])
+    result[..., :3, 3] = -(R_transposed @ T[..., :3, 3:])[..., 0]
     result[..., 3, 3] = 1.0
     return result
 
@@ -88,14 +91,15 @@ def se3_log(T: FloatArray) -> FloatArray:
 
 def rotation_angle(R: FloatArray) -> float:
     """Angle of a (3, 3) rotation in radians, in [0, pi]."""
-    return float(np.linalg.norm(so3_log(R)))
+    # R - R^T holds 2 sin(angle) of the axis, the trace 1 + 2 cos(angle).
+    sine = math.hypot(R[2, 1] - R[1, 2], R[0, 2] - R[2, 0], R[1, 0] - R[0, 1])
+    return math.atan2(sine, float(R[0, 0] + R[1, 1] + R[2, 2]) - 1.0)
 
 
 def is_rotation(R: FloatArray, tolerance: float = 1e-3) -> bool:
     """Whether a (3, 3) matrix is a proper rotation up to ``tolerance``."""
     return bool(
-        np.all(np.isfinite(R))
-        and np.allclose(R @ R.T, np.eye(3), atol=tolerance)
+        np.abs(R @ R.T - _IDENTITY).max() < tolerance  # False for NaN too
         and np.linalg.det(R) > 0
     )
 

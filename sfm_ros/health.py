@@ -39,9 +39,11 @@ def judge_motion(
 def judge_depth(depth: DepthMap, config: HealthConfig) -> tuple[Reason, ...]:
     """Why a depth map is not to be trusted; empty where it is."""
     sample = depth[::4, ::4]  # a sixteenth of the pixels tells a flat map as well
-    inv_depth = 1.0 / sample[np.isfinite(sample) & (sample > 0)].astype(np.float64)
+    inv_depth = 1.0 / sample[(sample > 0) & (sample < np.inf)].astype(np.float64)
     if 2 * inv_depth.size < sample.size:
         return (Reason.NON_FINITE_OUTPUT,)
-    if float(inv_depth.std() / inv_depth.mean()) < config.min_depth_spread:
+    mean = inv_depth.sum() / inv_depth.size
+    variance = inv_depth @ inv_depth / inv_depth.size - mean * mean
+    if variance < (config.min_depth_spread * mean) ** 2:
         return (Reason.FLAT_DEPTH,)
     return ()

@@ -1,7 +1,9 @@
 """Bytes of a raw or compressed image to an RGB picture, for the node and the bag reader alike.
 
 The encodings are those of `sensor_msgs/Image`. Nothing here knows a message type: callers pass
-the fields. Every result is a fresh array, so a message buffer may be reused by its owner.
+the fields. Where only the order of the bytes differs from RGB the result is a view of the
+message's own bytes, which must then stay as they are: a picture on its way to a network's small
+input is not worth copying whole.
 """
 
 from __future__ import annotations
@@ -56,9 +58,9 @@ def _yuv422(code: int) -> _Convert:
 # Encoding -> (bytes per pixel, conversion of (H, W) or (H, W, bytes) to RGB).
 # OpenCV names a Bayer pattern by its second row: ROS's RGGB is OpenCV's BayerBG.
 _ENCODINGS: dict[str, tuple[int, _Convert]] = {
-    "rgb8": (3, lambda pixels, _: pixels.copy()),
-    "bgr8": (3, _colour(cv2.COLOR_BGR2RGB)),
-    "8UC3": (3, _colour(cv2.COLOR_BGR2RGB)),
+    "rgb8": (3, lambda pixels, _: pixels),
+    "bgr8": (3, lambda pixels, _: pixels[:, :, ::-1]),
+    "8UC3": (3, lambda pixels, _: pixels[:, :, ::-1]),
     "rgba8": (4, _colour(cv2.COLOR_RGBA2RGB)),
     "bgra8": (4, _colour(cv2.COLOR_BGRA2RGB)),
     "mono8": (1, _colour(cv2.COLOR_GRAY2RGB)),
@@ -92,7 +94,7 @@ def decode_raw(
         is_bigendian: byte order of 16-bit grey; of these only the high byte is kept.
 
     Returns:
-        (height, width, 3) uint8 RGB, a new contiguous array.
+        (height, width, 3) uint8 RGB; a new array, or a view of ``data`` (``rgb8``, ``bgr8``).
 
     Raises:
         ImageError: unknown encoding, no pixels, or a size, step and data length that disagree.

@@ -84,6 +84,8 @@ class VisualOdometry:
         if window is None or rule is Reason.DUPLICATE_STAMP:
             return self._estimate(frame, TrackingStatus.INITIALIZING, _waiting_for(rule), clock)
 
+        if self._refiner is not None:
+            self._refiner.look_ahead(window)
         prediction = self._engine.infer(window)
         clock.lap("inference")
         bad_depth = judge_depth(prediction.depth, self.config.health)

@@ -142,8 +142,7 @@ class ImagePreparer:
             CalibrationError: the distortion model is unknown.
         """
         plan = self._plan_for(frame.intrinsics)
-        rgb = cv2.remap(_averaged_down(frame.rgb, plan.shrink), *plan.maps, cv2.INTER_LINEAR)
-        return Prepared(rgb=read_only(rgb), intrinsics=plan.target)
+        return Prepared(rgb=read_only(_resampled(frame.rgb, plan)), intrinsics=plan.target)
 
     def _plan_for(self, intrinsics: CameraIntrinsics) -> _Plan:
         if self._plan is not None and intrinsics is self._source:
@@ -168,6 +167,15 @@ class ImagePreparer:
             (map_x + 0.5) / shrink - 0.5, (map_y + 0.5) / shrink - 0.5, cv2.CV_16SC2
         )
         return _Plan(target=target, shrink=shrink, maps=maps)
+
+
+def _resampled(rgb: RgbImage, plan: _Plan) -> RgbImage:
+    if rgb.strides[2] < 0:
+        # A view of a BGR picture: OpenCV would copy it whole, the result is a tenth of it.
+        bgr = _resampled(rgb[:, :, ::-1], plan)
+        return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+    small = cv2.remap(_averaged_down(rgb, plan.shrink), *plan.maps, cv2.INTER_LINEAR)
+    return np.asarray(small, dtype=np.uint8)
 
 
 def _averaged_down(rgb: RgbImage, factor: int) -> RgbImage:

@@ -10,6 +10,8 @@ the rotation, the epipolar lines of near ones the direction, and all depths toge
 
 from __future__ import annotations
 
+import math
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import cv2
@@ -18,12 +20,14 @@ import numpy.typing as npt
 
 from sfm_ros.config import RefineConfig
 from sfm_ros.datatypes import CameraIntrinsics, DepthMap, FloatArray, Prediction, RgbImage
-from sfm_ros.geometry import make_transform, project, rotation_angle, se3_exp, skew
+from sfm_ros.geometry import make_transform, project, rotation_angle, so3_exp
 from sfm_ros.window import Window
 
 _ITERATIONS = 4
-_CONVERGED = 1e-4
-"""Radians and network units: a hundredth of a pixel and less."""
+_CONVERGED_RAD = 5e-4
+"""A tenth of a pixel; what is left after a step so small is far less."""
+_CONVERGED_SHARE = 5e-3
+"""Of the length of the translation."""
 _ROBUST_SIGMAS = 2.0
 """Residuals beyond so many standard deviations lose weight (Cauchy)."""
 _PRIOR_FLOOR = 0.02
@@ -83,19 +87,34 @@ class _Velocity:
 
 
 class MotionRefiner:
-    """Corrects predicted motions, knowing that a camera has inertia."""
+    """Corrects predicted motions, knowing that a camera has inertia.
+
+    What needs no prediction is done in a thread of its own while the networks run: call
+    ``look_ahead`` before them and ``correct`` after.
+    """
 
     def __init__(self, config: RefineConfig) -> None:
         self._config = config
         self._velocity: _Velocity | None = None
+        self._helper = ThreadPoolExecutor(1, thread_name_prefix="sfm_corners")
+        self._views: Future[_Views] | None = None
+
+    def look_ahead(self, window: Window) -> None:
+        """Begin to look for the corners of a window's newest frame."""
+        self._views = self._helper.submit(
+            _look, window.images[-2], window.images[-1], self._config.max_corners
+        )
 
     def correct(self, prediction: Prediction, window: Window) -> Prediction:
         """The prediction with its newest increment refined."""
+        if self._views is None:
+            self.look_ahead(window)
+        assert self._views is not None
+        views, self._views = self._views.result(), None
         before_ns, stamp_ns = window.stamps_ns[-2:]
         dt_s = (stamp_ns - before_ns) * 1e-9
-        refined = self.refine(
-            window.images[-2],
-            window.images[-1],
+        refined = self._refine(
+            views,
             prediction.depth,
             window.intrinsics,
             prediction.T_prev_curr,
@@ -123,17 +142,28 @@ class MotionRefiner:
         """Correct a predicted motion.
 
         Args:
-            rgb_prev, rgb_curr: (h, w, 3) uint8 of the two newest frames.
-            depth_curr: (h, w) predicted depth of the newest, network units.
+            rgb_prev, rgb_curr: (h, w, 3) uint8 of two frames.
+            depth_curr: (h, w) predicted depth of the newer, network units.
             intrinsics: camera of this grid.
             T_prev_curr: (4, 4) predicted motion, network units.
             inertia: what the motion before tells of this translation, or None.
         """
+        views = _look(rgb_prev, rgb_curr, self._config.max_corners)
+        return self._refine(views, depth_curr, intrinsics, T_prev_curr, inertia)
+
+    def _refine(
+        self,
+        views: _Views,
+        depth_curr: DepthMap,
+        intrinsics: CameraIntrinsics,
+        T_prev_curr: FloatArray,
+        inertia: TranslationPrior | None,
+    ) -> Refinement:
         prior = _prior_around(T_prev_curr[:3, 3], self._config.prior_share)
         if inertia is not None:
             prior = prior.fused(inertia)
         T_guess = make_transform(T_prev_curr[:3, :3], prior.mean)
-        tracks = _track(rgb_prev, rgb_curr, depth_curr, intrinsics, T_guess, self._config)
+        tracks = _track(views, depth_curr, intrinsics, T_guess)
         count = len(tracks.points)
         if count < self._config.min_inliers:
             return Refinement(T_prev_curr=T_prev_curr, inliers=0, tracked=count)
@@ -167,34 +197,40 @@ def _prior_around(translation: FloatArray, share: float) -> TranslationPrior:
     return TranslationPrior(mean=np.array(translation, dtype=np.float64), sigma=sigma)
 
 
-def _track(
-    rgb_prev: RgbImage,
-    rgb_curr: RgbImage,
-    depth_curr: DepthMap,
-    intrinsics: CameraIntrinsics,
-    T_prev_curr: FloatArray,
-    config: RefineConfig,
-) -> Tracks:
-    grey_prev = cv2.cvtColor(rgb_prev, cv2.COLOR_RGB2GRAY)
-    grey_curr = cv2.cvtColor(rgb_curr, cv2.COLOR_RGB2GRAY)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Views:
+    """Two grey pictures (h, w) and the (N, 2) corners of the newer one."""
+
+    prev: npt.NDArray
+    curr: npt.NDArray
+    corners: npt.NDArray[np.float32]
+
+
+def _look(rgb_prev: RgbImage, rgb_curr: RgbImage, max_corners: int) -> _Views:
+    prev = cv2.cvtColor(rgb_prev, cv2.COLOR_RGB2GRAY)
+    curr = cv2.cvtColor(rgb_curr, cv2.COLOR_RGB2GRAY)
     # Half the size tells a corner as well, in a third of the time.
-    half = cv2.resize(grey_curr, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-    corners = cv2.goodFeaturesToTrack(
-        half, config.max_corners, qualityLevel=0.01, minDistance=3, blockSize=3
+    half = cv2.resize(curr, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    found = cv2.goodFeaturesToTrack(
+        half, max_corners, qualityLevel=0.01, minDistance=3, blockSize=3
     )
-    if corners is None:
-        return Tracks(points=np.zeros((0, 3)), pixels_prev=np.zeros((0, 2)))
-    pixels = 2 * np.asarray(corners, dtype=np.float32).reshape(-1, 2) + 0.5
-    points = _lift(pixels, depth_curr, intrinsics.K)
+    corners = np.zeros((0, 2)) if found is None else 2 * np.asarray(found).reshape(-1, 2) + 0.5
+    return _Views(prev=prev, curr=curr, corners=corners.astype(np.float32))
+
+
+def _track(
+    views: _Views, depth_curr: DepthMap, intrinsics: CameraIntrinsics, T_prev_curr: FloatArray
+) -> Tracks:
+    points = _lift(views.corners, depth_curr, intrinsics.K)
     guess = project(points @ T_prev_curr[:3, :3].T + T_prev_curr[:3, 3], intrinsics.K)
     known = np.isfinite(guess).all(axis=1) & _inside(guess, intrinsics)
-    pixels, points, guess = pixels[known], points[known], guess[known]
-    if len(pixels) == 0:
-        return Tracks(points=np.zeros((0, 3)), pixels_prev=np.zeros((0, 2)))
+    corners, points, guess = views.corners[known], points[known], guess[known]
+    if len(corners) == 0:
+        return Tracks(points=points, pixels_prev=guess)
     found, status, _ = cv2.calcOpticalFlowPyrLK(
-        grey_curr,
-        grey_prev,
-        pixels,
+        views.curr,
+        views.prev,
+        corners,
         guess.astype(np.float32),
         winSize=(9, 9),
         maxLevel=2,
@@ -229,94 +265,93 @@ def solve(
 ) -> tuple[FloatArray, FloatArray]:
     """The motion that explains the tracks best, its translation near the prior.
 
-    Minimises, over left perturbations of T_prev_curr, the sum of Cauchy(r^T S^-1 r) with
-    S = sigma_px^2 I + sigma_depth^2 g g^T, g the derivative of the pixel by the logarithm of the
-    depth, plus the prior's |t - mean|^2 / sigma^2.
+    Minimises, over t + v and exp(w) R, the sum of Cauchy(r^T S^-1 r) with S = sigma_px^2 I +
+    sigma_depth^2 g g^T, g the derivative of the pixel by the logarithm of the depth, plus the
+    prior's |t - mean|^2 / sigma^2.
 
     Returns:
         T_prev_curr (4, 4), and the (N,) Mahalanobis distances of the residuals before its last,
         small correction.
     """
     T = np.array(T_guess, dtype=np.float64)
+    length = float(np.linalg.norm(prior.mean)) + _PRIOR_FLOOR
+    damping = np.full(6, 1e-9)  # never singular
+    damping[:3] += prior.sigma**-2
     for _ in range(_ITERATIONS):
         errors = _linearise(tracks, K, T, config)
         H, b = _normal_equations(errors)
-        # d(t + v + w x t) / d(v, w) = [I, -[t]x]
-        prior_J = np.hstack([np.eye(3), -skew(T[:3, 3])])
-        H += prior_J.T @ prior_J / prior.sigma**2
-        b += prior_J.T @ (T[:3, 3] - prior.mean) / prior.sigma**2
-        step = np.linalg.solve(H + 1e-9 * np.eye(6), b)
-        T = se3_exp(-step) @ T
-        if float(np.abs(step).max()) < _CONVERGED:
+        H.flat[::7] += damping
+        b[:3] += (T[:3, 3] - prior.mean) / prior.sigma**2
+        step: FloatArray = np.linalg.solve(H, b)
+        T[:3, 3] -= step[:3]
+        T[:3, :3] = so3_exp(-step[3:]) @ T[:3, :3]
+        if _norm(step[3:]) < _CONVERGED_RAD and _norm(step[:3]) < length * _CONVERGED_SHARE:
             break
-    return T, errors.distances
+    return T, np.sqrt(errors.squares)
+
+
+def _norm(v: FloatArray) -> float:
+    return math.hypot(*v.tolist())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class _Errors:
-    """The residuals of N tracks under a motion, and what they depend on.
+    """The residuals of N tracks under a motion, and what they depend on; rows u, then rows v.
 
     S^-1 = (I - share g g^T) / sigma_px^2 is never formed: every product with it is one with the
     residual and one with g.
 
     Attributes:
-        u, v: (N,) residuals in pixels.
-        J_u, J_v: (N, 6) their derivatives by a left perturbation (v, w), dX = v + w x X.
-        g_u, g_v: (N,) derivatives of the pixel by the logarithm of the depth.
+        r: (2, N) residuals in pixels.
+        J: (2, N, 6) their derivatives by (v, w), dX' = v + w x R X.
+        g: (2, N) derivatives of the pixel by the logarithm of the depth.
+        g_r: (N,) g^T r.
         share: (N,) weight of g g^T in S^-1.
-        distances: (N,) Mahalanobis distances.
+        squares: (N,) squared Mahalanobis distances.
         variance: sigma_px^2.
     """
 
-    u: FloatArray
-    v: FloatArray
-    J_u: FloatArray
-    J_v: FloatArray
-    g_u: FloatArray
-    g_v: FloatArray
+    r: FloatArray
+    J: FloatArray
+    g: FloatArray
+    g_r: FloatArray
     share: FloatArray
-    distances: FloatArray
+    squares: FloatArray
     variance: float
 
 
 def _linearise(tracks: Tracks, K: FloatArray, T: FloatArray, config: RefineConfig) -> _Errors:
-    fx, fy = K[0, 0], K[1, 1]
-    turned = tracks.points @ T[:3, :3].T
-    x, y, z = (turned + T[:3, 3]).T
-    z = np.maximum(z, 1e-3)
-    x, y, inv_z = x / z, y / z, 1 / z
-    u = fx * x + K[0, 2] - tracks.pixels_prev[:, 0]
-    v = fy * y + K[1, 2] - tracks.pixels_prev[:, 1]
-    zero = np.zeros_like(x)
-    J_u = fx * np.stack([inv_z, zero, -x * inv_z, -x * y, 1 + x * x, -y], axis=1)
-    J_v = fy * np.stack([zero, inv_z, -y * inv_z, -1 - y * y, x * y, x], axis=1)
-    g_u = fx * inv_z * (turned[:, 0] - x * turned[:, 2])
-    g_v = fy * inv_z * (turned[:, 1] - y * turned[:, 2])
+    focal = np.array([[K[0, 0]], [K[1, 1]]])
+    turned = T[:3, :3] @ tracks.points.T
+    points = turned + T[:3, 3:]
+    inv_z = 1 / np.maximum(points[2], 1e-3)
+    rays = points[:2] * inv_z
+    turned *= inv_z
+    r = focal * rays + K[:2, 2:] - tracks.pixels_prev.T
+    J = np.zeros((2, len(inv_z), 6))
+    J[0, :, 0] = J[1, :, 1] = inv_z
+    J[:, :, 2] = -rays * inv_z
+    J[:, :, 3] = -rays * turned[1]
+    J[:, :, 4] = rays * turned[0]
+    J[1, :, 3] -= turned[2]
+    J[0, :, 4] += turned[2]
+    J[0, :, 5], J[1, :, 5] = -turned[1], turned[0]
+    J *= focal[:, :, None]
+    g = focal * (turned[:2] - rays * turned[2])
     variance, depth_variance = config.sigma_px**2, config.sigma_depth**2
-    share = depth_variance / (variance + depth_variance * (g_u * g_u + g_v * g_v))
-    squares = (u * u + v * v - share * (g_u * u + g_v * v) ** 2) / variance
-    return _Errors(
-        u=u,
-        v=v,
-        J_u=J_u,
-        J_v=J_v,
-        g_u=g_u,
-        g_v=g_v,
-        share=share,
-        distances=np.sqrt(np.maximum(squares, 0.0)),
-        variance=variance,
-    )
+    share = depth_variance / (variance + depth_variance * (g * g).sum(axis=0))
+    g_r = (g * r).sum(axis=0)
+    squares = np.maximum((r * r).sum(axis=0) - share * g_r * g_r, 0.0) / variance
+    return _Errors(r=r, J=J, g=g, g_r=g_r, share=share, squares=squares, variance=variance)
 
 
 def _normal_equations(e: _Errors) -> tuple[FloatArray, FloatArray]:
     """J^T W J and J^T W r with the robust weights of the residuals, (6, 6) and (6,)."""
-    robust = 1.0 / (1.0 + e.distances**2 / _ROBUST_SIGMAS**2) / e.variance
-    along = e.g_u[:, None] * e.J_u + e.g_v[:, None] * e.J_v
-    along_weight = robust * e.share
-    H = (e.J_u.T * robust) @ e.J_u + (e.J_v.T * robust) @ e.J_v - (along.T * along_weight) @ along
-    b = (
-        e.J_u.T @ (robust * e.u)
-        + e.J_v.T @ (robust * e.v)
-        - along.T @ (along_weight * (e.g_u * e.u + e.g_v * e.v))
-    )
+    robust = 1.0 / (e.variance + e.squares * (e.variance / _ROBUST_SIGMAS**2))
+    along = e.g[0][:, None] * e.J[0] + e.g[1][:, None] * e.J[1]
+    weighted_along = along.T * (robust * e.share)
+    J = e.J.reshape(-1, 6)
+    weighted_J = J.T * np.concatenate([robust, robust])
+    H = weighted_J @ J - weighted_along @ along
+    b = weighted_J @ e.r.ravel() - weighted_along @ e.g_r
     return H, b

@@ -52,15 +52,22 @@ class Outputs:
         self._poses.clear()
 
     def publish(self, estimate: OdometryEstimate, mounting: Mounting) -> None:
-        """Send what there is of an estimate, the pose first."""
+        """Send what there is of an estimate, the pose first and the transform last.
+
+        This process listens to /tf too: what it sends there wakes its executor, which would take
+        turns with the rest of the publishing.
+        """
         if Reason.TIME_REVERSED in estimate.reasons:
             self.clear()
+        odometry = None
         if estimate.T_odom_camera is not None and estimate.T_prev_curr is not None:
-            self._publish_pose(estimate, mounting)
+            odometry = self._publish_odometry(estimate, mounting)
         if estimate.depth is not None and estimate.depth_intrinsics is not None:
             self._publish_depth(estimate)
+        if odometry is not None:
+            self._publish_transform_and_path(odometry)
 
-    def _publish_pose(self, estimate: OdometryEstimate, mounting: Mounting) -> None:
+    def _publish_odometry(self, estimate: OdometryEstimate, mounting: Mounting) -> Odometry:
         assert estimate.T_odom_camera is not None and estimate.T_prev_curr is not None
         B = mounting.T_body_camera
         T_odom_body = conversions.pose_in_body_axes(estimate.T_odom_camera, B)
@@ -75,11 +82,15 @@ class Outputs:
             estimate.dt_ns,
         )
         self._odometry.publish(message)
+        return message
+
+    def _publish_transform_and_path(self, odometry: Odometry) -> None:
+        odom, pose = odometry.header, odometry.pose.pose
         if self._broadcaster is not None:
             self._broadcaster.sendTransform(
-                conversions.transform_of_pose(message.pose.pose, odom, mounting.child)
+                conversions.transform_of_pose(pose, odom, odometry.child_frame_id)
             )
-        self._poses.append(PoseStamped(header=odom, pose=message.pose.pose))
+        self._poses.append(PoseStamped(header=odom, pose=pose))
         now = time.monotonic()
         if self._path.get_subscription_count() and now >= self._path_due_s:
             self._path.publish(Path(header=odom, poses=list(self._poses)))

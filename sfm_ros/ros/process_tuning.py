@@ -11,7 +11,7 @@ import cv2
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 _KEEP_BYTES = 64 * 1024 * 1024
-_SWITCH_S = 0.0005
+_SWITCH_S = 0.0002
 
 
 def tune_process() -> None:

