@@ -282,7 +282,7 @@ def solve(
         H, b = _normal_equations(errors)
         H.flat[::7] += damping
         b[:3] += (T[:3, 3] - prior.mean) / prior.sigma**2
-        step: FloatArray = np.linalg.solve(H, b)
+        step = np.linalg.solve(H, b)
         T[:3, 3] -= step[:3]
         T[:3, :3] = so3_exp(-step[3:]) @ T[:3, :3]
         if _norm(step[3:]) < _CONVERGED_RAD and _norm(step[:3]) < length * _CONVERGED_SHARE:
@@ -290,7 +290,7 @@ def solve(
     return T, np.sqrt(errors.squares)
 
 
-def _norm(v: FloatArray) -> float:
+def _norm(v: npt.NDArray[np.floating]) -> float:
     return math.hypot(*v.tolist())
 
 
