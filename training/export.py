@@ -36,6 +36,7 @@ from training.batch import target_index
 from training.checkpoint import load_checkpoint
 from training.config import TrainConfig, load_config
 from training.data.sequence import PreparedSet
+from training.networks.intrinsics import SharedIntrinsics
 from training.networks.sfm_model import SfmModel, build_model
 from training.run_log import HISTORY, read_history
 
@@ -151,6 +152,14 @@ def is_metric(config: TrainConfig) -> bool:
     return objective.depth_supervision_weight > 0 or objective.pose_supervision_weight > 0
 
 
+def learned_fx(model: SfmModel, config: TrainConfig) -> float | None:
+    """Focal length of the one camera a run has learned, pixels; None where it learned none."""
+    if not isinstance(model.camera, SharedIntrinsics):
+        return None
+    with torch.no_grad():
+        return float(model.camera(torch.zeros(1, 1), config.width, config.height)[0, 0, 0])
+
+
 def mean_training_fx(config: TrainConfig) -> float:
     """Mean focal length over the frames of the prepared sets, pixels at the network's size.
 
@@ -231,7 +240,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--licence", default="", help="licence of the weights")
     parser.add_argument("--card", type=Path, help="text file: the model card")
     parser.add_argument(
-        "--training-fx", type=float, help="focal length, px (default: mean of the prepared data)"
+        "--training-fx",
+        type=float,
+        help="focal length, px (default: the learned one, else the mean of the prepared data)",
     )
     return parser.parse_args(arguments)
 
@@ -248,7 +259,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             model,
             config,
             options.out,
-            training_fx=options.training_fx or mean_training_fx(config),
+            training_fx=options.training_fx
+            or learned_fx(model, config)
+            or mean_training_fx(config),
             name=options.name,
             licence=options.licence,
             card=options.card.read_text(encoding="utf-8") if options.card else "",

@@ -11,6 +11,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnxscript")
 onnx = pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
 
 from sfm_ros.datatypes import CameraIntrinsics  # noqa: E402
 from sfm_ros.engines.onnx_engine import OnnxEngine  # noqa: E402
@@ -96,6 +97,44 @@ def test_the_shipped_engine_agrees_with_torch(bundle: Path, model: SfmModel) -> 
     # The newest increment is T_centre_next.
     expected = rigid_inverse(T_next_centre).numpy()
     np.testing.assert_allclose(found.increments[-1], expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("depth", "pose", "frames", "exported"),
+    [
+        ("dispnet", "stacked", 3, 3),
+        ("vgg16", "stacked", 2, 2),
+        ("vgg12", "stacked", 5, 5),
+        ("resnet18", "pair", 3, 2),
+        ("resnet50", "stacked", 3, 3),
+    ],
+)
+def test_every_network_can_be_exported(
+    depth: str, pose: str, frames: int, exported: int, tmp_path: Path
+) -> None:
+    """``export_bundle`` itself refuses graphs that differ; this looks at one picture more."""
+    torch.manual_seed(0)
+    network = NetworkConfig(depth=depth, pose=pose, sequence_length=frames)
+    config = TrainConfig(width=96, height=64, network=network)
+    model = build_model(network, 96, 64)
+    out = export.export_bundle(model, config, tmp_path / "net", training_fx=60.0)
+    assert ModelSpec.load(out).sequence_length == exported
+    picture = pictures(seed=3)[:, 0]
+    session = onnxruntime.InferenceSession(out / "depth.onnx")
+    (found,) = session.run(None, {"rgb": picture.numpy()})
+    with torch.no_grad():
+        wanted = model.eval().depth(picture.permute(0, 3, 1, 2).float() / 255)[:, 0]
+    np.testing.assert_allclose(found, wanted.numpy(), rtol=1e-4)
+    window = torch.zeros(1, exported, 64, 96, 3, dtype=torch.uint8).numpy()
+    (motions,) = onnxruntime.InferenceSession(out / "pose.onnx").run(None, {"window": window})
+    assert motions.shape == (1, exported - 1, 4, 4)
+
+
+def test_a_learned_camera_is_what_the_bundle_was_trained_with() -> None:
+    network = dataclasses.replace(CONFIG.network, learned_intrinsics="shared", initial_focal=0.5)
+    learned = build_model(network, 96, 64)
+    assert export.learned_fx(learned, CONFIG) == pytest.approx(48.0)
+    assert export.learned_fx(build_model(CONFIG.network, 96, 64), CONFIG) is None
 
 
 def test_exporting_leaves_the_model_as_it_was(bundle: Path, model: SfmModel) -> None:

@@ -92,7 +92,7 @@ class ResNet(nn.Module):
 
     def __init__(self, name: str) -> None:
         super().__init__()
-        block, expansion, counts = _LAYOUTS[name]
+        make_block, expansion, counts = _LAYOUTS[name]
         self.name = name
         self.conv1 = _conv(3, 64, 7, stride=2)
         self.bn1 = nn.BatchNorm2d(64)
@@ -102,13 +102,20 @@ class ResNet(nn.Module):
             blocks = []
             for index in range(count):
                 stride = 2 if number > 1 and index == 0 else 1
-                blocks.append(block(inputs, channels, stride))
+                blocks.append(make_block(inputs, channels, stride))
                 inputs = channels * expansion
             self.add_module(f"layer{number}", nn.Sequential(*blocks))
         self.tap_channels = (64, *(channels * expansion for channels in _STAGE_CHANNELS))
         self.register_buffer("mean", torch.tensor(_IMAGENET_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(_IMAGENET_STD).view(3, 1, 1), persistent=False)
         initialise_relu_layers(self)
+        # Each block begins as its shortcut (Goyal et al. 2017, section 5.1), so that the signal
+        # does not grow from block to block.
+        for block in self.modules():
+            if isinstance(block, _BasicBlock):
+                nn.init.zeros_(block.bn2.weight)
+            elif isinstance(block, _Bottleneck):
+                nn.init.zeros_(block.bn3.weight)
 
     def forward(self, rgb_b3hw: Tensor) -> list[Tensor]:
         features = torch.relu(self.bn1(self.conv1((rgb_b3hw - self.mean) / self.std)))
