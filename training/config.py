@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, get_type_hints
-
-import yaml
+from typing import Any
 
 from sfm_ros.errors import ConfigError
+from training.config_values import Limits, build, plain, read_yaml, with_override
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,17 +220,17 @@ def load_config(
     Raises:
         ConfigError: a key is unknown, a value has the wrong type or lies out of its range.
     """
-    values = dict(source) if isinstance(source, Mapping) else _read_yaml(Path(source))
+    values = dict(source) if isinstance(source, Mapping) else read_yaml(Path(source))
     for text in overrides:
-        values = _with_override(values, text)
-    config = _build(TrainConfig, values, prefix="")
+        values = with_override(values, text)
+    config = build(TrainConfig, values, prefix="", limits=Limits(CHOICES, RANGES))
     _check_together(config)
     return config
 
 
 def to_dict(config: TrainConfig) -> dict[str, Any]:
     """Plain nested dictionaries, lists and scalars: what YAML and checkpoints hold."""
-    return _plain(asdict(config))
+    return plain(asdict(config))
 
 
 def flat_items(config: TrainConfig) -> dict[str, Any]:
@@ -243,111 +242,6 @@ def flat_items(config: TrainConfig) -> dict[str, Any]:
         else:
             items[key] = value
     return items
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read the recipe {path}: {error}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"the recipe {path} is not valid YAML: {error}") from error
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise ConfigError(
-            f"the recipe {path} holds a {type(values).__name__}, expected key: value"
-        )
-    return values
-
-
-def _with_override(values: Mapping[str, Any], text: str) -> dict[str, Any]:
-    name, separator, value_text = text.partition("=")
-    keys = name.strip().split(".")
-    if not separator or not all(keys):
-        raise ConfigError(f"'{text}' is not an override; write section.key=value")
-    try:
-        value = yaml.safe_load(value_text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"the value of '{text}' cannot be read as YAML: {error}") from error
-    result = dict(values)
-    level = result
-    for key in keys[:-1]:
-        inner = level.get(key) or {}
-        if not isinstance(inner, Mapping):
-            raise ConfigError(f"'{name}': '{key}' is a value, not a section")
-        level[key] = dict(inner)
-        level = level[key]
-    level[keys[-1]] = value
-    return result
-
-
-def _build(kind: Any, values: Any, prefix: str) -> Any:
-    if not isinstance(values, Mapping):
-        raise ConfigError(f"'{prefix[:-1]}' is {values!r}, expected a section with key: value")
-    hints = get_type_hints(kind)
-    known = [f.name for f in fields(kind)]
-    for key in values:
-        if key not in known:
-            raise ConfigError(
-                f"unknown key '{prefix}{key}'; known here: {', '.join(sorted(known))}"
-            )
-    arguments = {}
-    for name in values:
-        expected, dotted = hints[name], f"{prefix}{name}"
-        if is_dataclass(expected):
-            arguments[name] = _build(expected, values[name], f"{dotted}.")
-        else:
-            arguments[name] = _convert(values[name], expected, dotted)
-    return kind(**arguments)
-
-
-def _convert(value: Any, expected: Any, name: str) -> Any:
-    if expected == float | None:
-        return None if value is None else _convert(value, float, name)
-    if expected in (tuple[str, ...], tuple[float, ...]):
-        if not isinstance(value, (list, tuple)):
-            raise ConfigError(f"'{name}' is {value!r}, expected a list such as [a, b]")
-        kind = expected.__args__[0]
-        return tuple(_convert(item, kind, f"{name}[{i}]") for i, item in enumerate(value))
-    if expected is str and value is False and "off" in CHOICES.get(name, ()):
-        value = "off"  # YAML 1.1 reads the word as a truth value.
-    if expected is float:
-        value = _to_float(value, name)
-    elif not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
-        raise ConfigError(
-            f"'{name}' is {value!r} ({type(value).__name__}), expected {expected.__name__}"
-        )
-    _check_value(value, name)
-    return value
-
-
-def _to_float(value: Any, name: str) -> float:
-    # YAML 1.1 reads 2e-4 (no dot) as a text, so texts are tried too.
-    if not isinstance(value, bool) and isinstance(value, (int, float, str)):
-        try:
-            number = float(value)
-        except ValueError:
-            number = math.nan
-        if math.isfinite(number):
-            return number
-    raise ConfigError(f"'{name}' is {value!r}, expected a finite number")
-
-
-def _check_value(value: Any, name: str) -> None:
-    choices = CHOICES.get(name.partition("[")[0])
-    if choices is not None and value not in choices:
-        raise ConfigError(f"'{name}' is '{value}', expected one of: {', '.join(choices)}")
-    if name in RANGES:
-        low, high = RANGES[name]
-        if not low <= value <= high:
-            raise ConfigError(f"'{name}' is {value}, expected {low:g} to {high:g}")
 
 
 def _check_together(config: TrainConfig) -> None:
