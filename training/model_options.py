@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from sfm_ros.engines.base import Engine
-from sfm_ros.evaluation.engine_options import add_engine_options, open_engine
+from sfm_ros.evaluation.engine_options import add_engine_options, open_bundle, open_engine
 from training.torch_engine import TorchEngine
 
 
@@ -29,3 +29,14 @@ def open_model(options: argparse.Namespace) -> Engine:
         return open_engine(options)
     torch.set_num_threads(options.threads)
     return TorchEngine(options.checkpoint, options.device)
+
+
+def open_named_model(name: str, threads: int = 2) -> Engine:
+    """A checkpoint (``.pt``) or a bundle (its folder or name) as an engine.
+
+    Raises:
+        SfmRosError: it cannot be read or run.
+    """
+    if name.endswith(".pt"):
+        return TorchEngine(Path(name))
+    return open_bundle(name, threads)

@@ -1,6 +1,7 @@
-"""Loss curves of one or several runs as a picture.
+"""Loss curves of runs, and depth of several models side by side, as pictures.
 
-python training/plot.py runs/a runs/b --names loss/total validation/score --out curves.png
+python training/plot.py curves runs/vgg16 runs/resnet --names loss/total validation/score
+python training/plot.py depth a.png b.png --models runs/vgg16/best.pt runs/resnet/best.pt default
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -19,9 +21,22 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
+from matplotlib.axes import Axes
 
+from sfm_ros.datatypes import CameraIntrinsics, DepthMap, Frame, RgbImage
 from sfm_ros.errors import SfmRosError, SourceError
+from sfm_ros.evaluation.depth_protocol import FITS, DepthPredictor
+from sfm_ros.sources.folder import intrinsics_for, read_picture
+from training.model_options import open_named_model
 from training.run_log import HISTORY, read_history
+
+Curves = dict[str, tuple[np.ndarray, np.ndarray]]
+_SEEN_SHARE = 98.0
+"""Percent of the raw values that a panel makes room for: single peaks would flatten the rest."""
+_BRIGHTEST = 95.0
+"""Percentile of the disparity that is drawn brightest."""
+_PICTURE_WIDTH, _LABEL_HEIGHT, _GAP = 3.6, 0.28, 0.06
+"""Inches."""
 
 
 def smooth(values: npt.NDArray[np.float64], keep: float) -> npt.NDArray[np.float64]:
@@ -35,45 +50,231 @@ def smooth(values: npt.NDArray[np.float64], keep: float) -> npt.NDArray[np.float
     return result
 
 
-def plot(runs: Sequence[Path], names: Sequence[str], out: Path, keep: float) -> None:
-    """Draw one panel a name, one line a run; the raw curve shines through behind the smooth one.
+def read_run(folder: Path) -> Curves:
+    """Every figure of a run by name, ``(steps, values)``.
+
+    From its ``history.csv``, or, for runs of other programs, from TensorBoard's event files.
 
     Raises:
-        SourceError: a run has no history, or none of the names in it.
+        SourceError: the folder holds neither.
     """
-    histories = {run: read_history(run / HISTORY) for run in runs}
-    for run, history in histories.items():
-        if not any(name in history for name in names):
-            known = ", ".join(sorted(history)) or "nothing"
-            raise SourceError(f"{run / HISTORY} has none of {list(names)}; it holds {known}")
-    figure, axes = plt.subplots(len(names), 1, figsize=(8, 3 * len(names)), squeeze=False)
+    curves = read_history(folder / HISTORY)
+    if curves:
+        return curves
+    # Imported late: it is slow, and only foreign runs need it.
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = sorted({file.parent for file in folder.rglob("*tfevents*")})
+    for place in events:
+        board = EventAccumulator(str(place), size_guidance={"scalars": 0}).Reload()
+        for name in board.Tags()["scalars"]:
+            points = board.Scalars(name)
+            steps = np.array([point.step for point in points])
+            curves[name] = (steps, np.array([point.value for point in points]))
+    if not curves:
+        raise SourceError(
+            f"{folder} is no run: it holds neither {HISTORY} nor TensorBoard's event files"
+        )
+    return curves
+
+
+def draw_curves(
+    runs: Sequence[Path], labels: Sequence[str], names: Sequence[str], out: Path, keep: float
+) -> None:
+    """Draw one panel a name, one line a run; the raw curve shines through behind the smooth one.
+
+    Figures of validation are few and drawn as they are.
+
+    Args:
+        runs: folders.
+        labels: for the legend, one a run.
+        names: which figures.
+        out: picture to write.
+        keep: of `smooth`.
+
+    Raises:
+        SourceError: a run cannot be read, or has none of the names.
+    """
+    curves = {label: read_run(run) for label, run in zip(labels, runs, strict=True)}
+    for label, known in curves.items():
+        if not any(name in known for name in names):
+            raise SourceError(f"run {label} has none of {list(names)}; it has {', '.join(known)}")
+    figure, axes = plt.subplots(
+        len(names),
+        1,
+        figsize=(8, 3 * len(names)),
+        squeeze=False,
+        sharex=True,
+        layout="constrained",
+    )
     for axis, name in zip(axes[:, 0], names, strict=True):
-        for run, history in histories.items():
-            if name in history:
-                steps, values = history[name]
-                (line,) = axis.plot(steps, smooth(values, keep), label=run.name)
-                axis.plot(steps, values, color=line.get_color(), alpha=0.2)
-        axis.set(xlabel="step", ylabel=name)
-        axis.grid(alpha=0.3)
-        axis.legend()
-    figure.tight_layout()
+        _draw_panel(axis, name, curves, keep)
     out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(out, dpi=120)
     plt.close(figure)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit code."""
+def _draw_panel(axis: Axes, name: str, curves: dict[str, Curves], keep: float) -> None:
+    is_validation = name.startswith("validation/")
+    shown: list[npt.NDArray] = []
+    high = -np.inf
+    for colour, (label, known) in enumerate(curves.items()):
+        if name not in known:
+            continue
+        steps, values = known[name]
+        style: dict[str, Any] = dict(color=f"C{colour % 10}", ls="-" if colour < 10 else "--")
+        if is_validation:
+            axis.plot(steps, values, marker=".", label=label, **style)
+        else:
+            smoothed = smooth(values, keep)
+            axis.plot(steps, smoothed, label=label, **style)
+            axis.plot(steps, values, alpha=0.2, **style)
+            high = max(high, smoothed[np.isfinite(smoothed)].max(initial=-np.inf))
+        shown.append(values[np.isfinite(values)])
+    how = f" (smoothing {keep:g})" if keep and not is_validation else ""
+    axis.set(xlabel="step", title=f"{name}{how}")
+    axis.label_outer()
+    axis.grid(alpha=0.3)
+    values = np.concatenate(shown) if shown else np.zeros(0)
+    if values.size:
+        axis.legend()
+        low, high = values.min(), max(high, np.percentile(values, _SEEN_SHARE))
+        if not is_validation and high > low:
+            axis.set_ylim(low - 0.05 * (high - low), high + 0.1 * (high - low))
+    else:
+        axis.text(0.5, 0.5, "no run has this figure", ha="center", transform=axis.transAxes)
+
+
+def draw_depth(
+    pictures: Sequence[RgbImage],
+    columns: Sequence[tuple[str, Sequence[DepthMap]]],
+    out: Path,
+) -> None:
+    """Draw a row a picture: the original, then the disparity of each model.
+
+    Disparity is drawn from 0 (black, endlessly far) to near its largest value (bright), each
+    picture by its own: models that know no scale can be compared, and a blank map looks blank.
+
+    Args:
+        pictures: (H, W, 3) uint8, one a row.
+        columns: name of a model, and its depth of each picture.
+        out: picture to write.
+    """
+    heights = [_PICTURE_WIDTH * rgb.shape[0] / rgb.shape[1] for rgb in pictures]
+    count = len(columns) + 1
+    page = (
+        count * (_PICTURE_WIDTH + _GAP) - _GAP,
+        _LABEL_HEIGHT + sum(heights) + _GAP * (len(heights) - 1),
+    )
+    figure = plt.figure(figsize=page, dpi=120)
+    top = _LABEL_HEIGHT
+    for row, (rgb, height) in enumerate(zip(pictures, heights, strict=True)):
+        for column in range(count):
+            axis = figure.add_axes(
+                (
+                    column * (_PICTURE_WIDTH + _GAP) / page[0],
+                    1 - (top + height) / page[1],
+                    _PICTURE_WIDTH / page[0],
+                    height / page[1],
+                )
+            )
+            axis.set_axis_off()
+            if column == 0:
+                axis.imshow(rgb)
+            else:
+                disparity = 1.0 / columns[column - 1][1][row]
+                brightest = np.nanpercentile(disparity, _BRIGHTEST)
+                axis.imshow(disparity, cmap="magma", vmin=0.0, vmax=brightest)
+            if row == 0:
+                title = "picture" if column == 0 else columns[column - 1][0]
+                axis.set_title(title, fontsize=10, pad=4)
+        top += height + _GAP
+    out.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(out)
+    plt.close(figure)
+
+
+def predict(
+    model: str, pictures: Sequence[RgbImage], calib: Path | None, fit: str
+) -> tuple[str, list[DepthMap]]:
+    """Name and depth of pictures by a model.
+
+    Args:
+        model: a checkpoint (``.pt``), or a bundle by folder or name.
+        pictures: (H, W, 3) each.
+        calib: their calibration; None takes them as rectified, with the axis in the middle.
+        fit: see `DepthPredictor`.
+
+    Raises:
+        SfmRosError: the model or the calibration cannot be read.
+    """
+    engine = open_named_model(model)
+    predictor = DepthPredictor(engine, fit)
+    depths = []
+    for rgb in pictures:
+        height, width = rgb.shape[:2]
+        middle = CameraIntrinsics(
+            width=width, height=height, fx=width, fy=width, cx=(width - 1) / 2, cy=(height - 1) / 2
+        )
+        intrinsics = middle if calib is None else intrinsics_for(rgb, calib)
+        depths.append(predictor.depth(Frame(stamp_ns=0, rgb=rgb, intrinsics=intrinsics)))
+    engine.close()
+    return engine.spec.name, depths
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("runs", nargs="+", type=Path, help="folders of runs")
-    parser.add_argument("--names", nargs="+", default=["loss/total", "validation/score"])
-    parser.add_argument("--out", type=Path, default=Path("curves.png"))
-    parser.add_argument("--smoothing", type=float, default=0.9, help="0 (none) to below 1")
-    options = parser.parse_args(arguments)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    curves = commands.add_parser("curves", help="loss curves of runs")
+    curves.add_argument("runs", nargs="+", type=Path, help="folders of runs")
+    curves.add_argument("--names", nargs="+", default=["loss/total", "validation/score"])
+    curves.add_argument("--labels", nargs="+", help="for the legend (default: folders' names)")
+    curves.add_argument("--smoothing", type=float, default=0.9, help="0 (none) to below 1")
+    curves.add_argument("--out", type=Path, default=Path("curves.png"))
+    curves.set_defaults(run=_run_curves)
+    depth = commands.add_parser("depth", help="depth of several models side by side")
+    depth.add_argument("pictures", nargs="+", type=Path, help="files, one row each")
+    depth.add_argument("--models", nargs="+", required=True, help="checkpoints (.pt) or bundles")
+    depth.add_argument("--labels", nargs="+", help="titles of the columns (default: the names)")
+    depth.add_argument("--calib", type=Path, help="calibration; without: taken as rectified")
+    depth.add_argument("--fit", choices=FITS, default=FITS[0], help="default: %(default)s")
+    depth.add_argument("--out", type=Path, default=Path("depth.png"))
+    depth.set_defaults(run=_run_depth)
+    return parser.parse_args(arguments)
+
+
+def _run_curves(options: argparse.Namespace) -> None:
+    if not 0.0 <= options.smoothing < 1.0:
+        raise SfmRosError(f"--smoothing is {options.smoothing:g}, expected 0 to below 1")
+    names = _labels(options.labels, [run.resolve().name for run in options.runs])
+    if len(set(names)) < len(names):
+        names = _labels(options.labels, [str(run) for run in options.runs])
+    draw_curves(options.runs, names, options.names, options.out, options.smoothing)
+
+
+def _run_depth(options: argparse.Namespace) -> None:
+    rgbs = [read_picture(file) for file in options.pictures]
+    found = [predict(model, rgbs, options.calib, options.fit) for model in options.models]
+    titles = _labels(options.labels, [name for name, _ in found])
+    columns = [(title, depths) for title, (_, depths) in zip(titles, found, strict=True)]
+    draw_depth(rgbs, columns, options.out)
+
+
+def _labels(given: Sequence[str] | None, default: Sequence[str]) -> Sequence[str]:
+    if given is None:
+        return default
+    if len(given) != len(default):
+        raise SfmRosError(f"--labels has {len(given)} texts, expected {len(default)}")
+    return given
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    options = _parse(arguments)
     try:
-        plot(options.runs, options.names, options.out, options.smoothing)
+        options.run(options)
     except (SfmRosError, OSError) as error:
         print(f"plot: {error}", file=sys.stderr)
         return 1

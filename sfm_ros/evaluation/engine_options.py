@@ -29,6 +29,13 @@ def open_engine(options: argparse.Namespace) -> Engine:
     """
     if options.threads < 1:
         raise ConfigError(f"--threads is {options.threads}, expected at least 1")
-    return create_engine(
-        ModelConfig(bundle=options.model, engine=options.engine, threads=options.threads)
-    )
+    return open_bundle(options.model, options.threads, options.engine)
+
+
+def open_bundle(bundle: str, threads: int, engine: str = ModelConfig().engine) -> Engine:
+    """A model bundle, by its folder or name, as an engine.
+
+    Raises:
+        ModelError, EngineError: as for `open_engine`.
+    """
+    return create_engine(ModelConfig(bundle=bundle, engine=engine, threads=threads))
