@@ -22,6 +22,17 @@ OPTICAL_FRAME = "camera_optical"
 """Frame id of a camera whose messages or files name none."""
 
 
+def body_frame_name(optical_frame: str) -> str:
+    """Name of the body-axis frame at a camera whose mounting is unknown.
+
+    ``camera_optical`` gives ``camera_body``, ``camera`` gives ``camera_body``. It never equals a
+    frame a robot description defines for the camera, so that no frame gets two parents.
+    """
+    if "optical" in optical_frame:
+        return optical_frame.replace("optical", "body")
+    return f"{optical_frame}_body"
+
+
 def read_only(array: npt.NDArray) -> npt.NDArray:
     """A view of ``array`` that cannot be written through; the caller's own stays writable."""
     view = array.view()

@@ -57,17 +57,6 @@ def header(stamp_ns: int, frame_id: str) -> Header:
     return Header(stamp=stamp_from_ns(stamp_ns), frame_id=frame_id)
 
 
-def body_frame_name(optical_frame: str) -> str:
-    """Name of the body-axis frame at a camera whose mounting is unknown.
-
-    ``camera_optical`` gives ``camera_body``, ``camera`` gives ``camera_body``. It never equals a
-    frame a robot description defines for the camera, so that no frame gets two parents.
-    """
-    if "optical" in optical_frame:
-        return optical_frame.replace("optical", "body")
-    return f"{optical_frame}_body"
-
-
 def frame_from_image(message: Image | CompressedImage, intrinsics: CameraIntrinsics) -> Frame:
     """A raw or compressed image with its calibration as a Frame.
 

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sfm_ros.datatypes import FloatArray
+from sfm_ros.datatypes import FloatArray, body_frame_name
 from sfm_ros.ros.compat import Broadcaster, Lookup
-from sfm_ros.ros.conversions import T_BODY_OPTICAL, body_frame_name, transform_message
+from sfm_ros.ros.conversions import T_BODY_OPTICAL, transform_message
 
 _POLL_S = 0.01
 

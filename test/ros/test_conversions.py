@@ -14,7 +14,7 @@ from std_msgs.msg import Header
 
 from sfm_ros.camera_info import intrinsics_from_info
 from sfm_ros.config import NoiseConfig
-from sfm_ros.datatypes import CameraIntrinsics
+from sfm_ros.datatypes import CameraIntrinsics, body_frame_name
 from sfm_ros.errors import CalibrationError, ImageError
 from sfm_ros.geometry import (
     inverse,
@@ -291,7 +291,7 @@ def test_transform_message_round_trip() -> None:
     ],
 )
 def test_name_of_the_body_frame(optical: str, body: str) -> None:
-    assert conversions.body_frame_name(optical) == body
+    assert body_frame_name(optical) == body
 
 
 def tree_of(**parents: tuple[str, np.ndarray]) -> TransformTree:
