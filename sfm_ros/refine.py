@@ -97,20 +97,20 @@ class MotionRefiner:
         self._config = config
         self._velocity: _Velocity | None = None
         self._helper = ThreadPoolExecutor(1, thread_name_prefix="sfm_corners")
-        self._views: Future[_Views] | None = None
+        self._views: tuple[Window, Future[_Views]] | None = None
 
     def look_ahead(self, window: Window) -> None:
         """Begin to look for the corners of a window's newest frame."""
-        self._views = self._helper.submit(
-            _look, window.images[-2], window.images[-1], self._config.max_corners
-        )
+        prev, curr = window.images[-2:]
+        views = self._helper.submit(_look, prev, curr, self._config.max_corners)
+        self._views = window, views
 
     def correct(self, prediction: Prediction, window: Window) -> Prediction:
         """The prediction with its newest increment refined."""
-        if self._views is None:
+        if self._views is None or self._views[0] is not window:
             self.look_ahead(window)
         assert self._views is not None
-        views, self._views = self._views.result(), None
+        views = self._views[1].result()
         before_ns, stamp_ns = window.stamps_ns[-2:]
         dt_s = (stamp_ns - before_ns) * 1e-9
         refined = self._refine(

@@ -147,6 +147,27 @@ def test_inertia_holds_a_sudden_change_of_length_back() -> None:
     assert steady[2] < broken[2] - 0.15
 
 
+def test_corners_found_ahead_serve_their_own_window_only() -> None:
+    street = SyntheticStreet(SyntheticConfig(seed=5, fx=242.0, frames=20, kind="city"))
+    items = [street.render(index) for index in (10, 11, 12)]
+    poses = [item.T_world_camera for item in items]
+    assert poses[0] is not None and poses[1] is not None and items[1].depth_m is not None
+
+    def window(older: int, newer: int) -> Window:
+        return Window(
+            images=(items[older].frame.rgb, items[newer].frame.rgb),
+            stamps_ns=(1, 2),
+            intrinsics=street.intrinsics,
+        )
+
+    truth = inverse(poses[0]) @ poses[1]
+    prediction = Prediction(depth=items[1].depth_m, increments=truth[None])
+    plain, ahead = MotionRefiner(RefineConfig()), MotionRefiner(RefineConfig())
+    ahead.look_ahead(window(1, 2))  # its networks failed; the next window comes unannounced
+    expected = plain.correct(prediction, window(0, 1)).T_prev_curr
+    np.testing.assert_array_equal(ahead.correct(prediction, window(0, 1)).T_prev_curr, expected)
+
+
 def test_pictures_without_corners_keep_the_prediction() -> None:
     grey = np.full((128, 416, 3), 90, dtype=np.uint8)
     depth = np.full((128, 416), 10.0, dtype=np.float32)
