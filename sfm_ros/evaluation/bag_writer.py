@@ -13,22 +13,30 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rosbags.interfaces import (
+    Qos,
+    QosDurability,
+    QosHistory,
+    QosLiveliness,
+    QosReliability,
+    QosTime,
+)
 from rosbags.rosbag2 import StoragePlugin, Writer
-from rosbags.typesys import Stores, get_typestore
 
-from sfm_ros.datatypes import CameraIntrinsics, DepthMap, FloatArray, Frame
+from sfm_ros.datatypes import CameraIntrinsics, DepthMap, FloatArray
 from sfm_ros.errors import SourceError
-from sfm_ros.geometry import optical_to_body, quat_xyzw_from_matrix
+from sfm_ros.evaluation.bag_messages import (
+    STORE,
+    camera_info_message,
+    image_message,
+    truth_message,
+)
 from sfm_ros.sources.base import Source, SourceItem
 from sfm_ros.trajectory import Trajectory
 
 IMAGE_TOPIC = "/camera/image_raw"
 CAMERA_INFO_TOPIC = "/camera/camera_info"
 TRUTH_TOPIC = "/ground_truth/odometry"
-TRUTH_FRAME = "ground_truth"
-
-_STORE = get_typestore(Stores.ROS2_JAZZY)
-_TYPES = _STORE.types
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -80,9 +88,9 @@ def write_bag(
     poses: dict[int, FloatArray] = {}
     camera: CameraIntrinsics | None = None
     with Writer(bag, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
-        topics = _Topics(writer)
+        topics = BagTopics(writer)
         for item in islice(source, limit):
-            topics.write(item)
+            topics.frame(item)
             frames += 1
             camera = camera or item.frame.intrinsics
             if item.T_world_camera is not None:
@@ -106,89 +114,56 @@ def _trajectory(poses: dict[int, FloatArray]) -> Trajectory | None:
     return Trajectory(np.array(list(poses), dtype=np.int64), np.array(list(poses.values())))
 
 
-class _Topics:
+class BagTopics:
     """The connections of a bag, made when their first message comes."""
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
         self._connections: dict[str, Any] = {}
 
-    def write(self, item: SourceItem) -> None:
-        stamp = item.frame.stamp_ns
-        self._add(CAMERA_INFO_TOPIC, camera_info_message(item.frame), stamp)
-        self._add(IMAGE_TOPIC, image_message(item.frame), stamp)
+    def frame(self, item: SourceItem) -> None:
+        """Write a frame as camera_info and raw image, with its true pose where there is one."""
+        frame = item.frame
+        self.add(CAMERA_INFO_TOPIC, camera_info_message(frame), frame.stamp_ns)
+        self.add(IMAGE_TOPIC, image_message(frame), frame.stamp_ns)
         if item.T_world_camera is not None:
-            self._add(TRUTH_TOPIC, truth_message(item), stamp)
+            truth = truth_message(item.T_world_camera, frame.stamp_ns, frame.frame_id)
+            self.add(TRUTH_TOPIC, truth, frame.stamp_ns)
 
-    def _add(self, topic: str, message: Any, stamp_ns: int) -> None:
+    def add(self, topic: str, message: Any, stamp_ns: int, is_latched: bool = False) -> None:
+        """Write a message.
+
+        Args:
+            topic: where it is published.
+            message: of `bag_messages`.
+            stamp_ns: time of recording.
+            is_latched: late subscribers are to receive it too.
+        """
         kind = message.__msgtype__
         if topic not in self._connections:
-            self._connections[topic] = self._writer.add_connection(topic, kind, typestore=_STORE)
-        self._writer.write(self._connections[topic], stamp_ns, _STORE.serialize_cdr(message, kind))
+            self._connections[topic] = self._writer.add_connection(
+                topic,
+                kind,
+                typestore=STORE,
+                offered_qos_profiles=[_LATCHED if is_latched else _RELIABLE],
+            )
+        self._writer.write(self._connections[topic], stamp_ns, STORE.serialize_cdr(message, kind))
 
 
-def _header(stamp_ns: int, frame_id: str) -> Any:
-    sec, nanosec = divmod(stamp_ns, 1_000_000_000)
-    stamp = _TYPES["builtin_interfaces/msg/Time"](sec=sec, nanosec=nanosec)
-    return _TYPES["std_msgs/msg/Header"](stamp=stamp, frame_id=frame_id)
-
-
-def image_message(frame: Frame) -> Any:
-    """The picture as sensor_msgs/Image in the camera drivers' usual bgr8."""
-    height, width = frame.rgb.shape[:2]
-    return _TYPES["sensor_msgs/msg/Image"](
-        header=_header(frame.stamp_ns, frame.frame_id),
-        height=height,
-        width=width,
-        encoding="bgr8",
-        is_bigendian=0,
-        step=3 * width,
-        data=np.ascontiguousarray(frame.rgb[:, :, ::-1]).reshape(-1),
+def _qos(depth: int, durability: QosDurability) -> Qos:
+    forever = QosTime(sec=0, nsec=0)
+    return Qos(
+        history=QosHistory.KEEP_LAST,
+        depth=depth,
+        reliability=QosReliability.RELIABLE,
+        durability=durability,
+        deadline=forever,
+        lifespan=forever,
+        liveliness=QosLiveliness.AUTOMATIC,
+        liveliness_lease_duration=forever,
+        avoid_ros_namespace_conventions=False,
     )
 
 
-def camera_info_message(frame: Frame) -> Any:
-    """The calibration as sensor_msgs/CameraInfo; without P the picture keeps K when rectified."""
-    camera = frame.intrinsics
-    P = np.hstack([camera.K, np.zeros((3, 1))]) if camera.P is None else camera.P
-    R = np.eye(3) if camera.R is None else camera.R
-    roi = _TYPES["sensor_msgs/msg/RegionOfInterest"](
-        x_offset=0, y_offset=0, height=0, width=0, do_rectify=False
-    )
-    return _TYPES["sensor_msgs/msg/CameraInfo"](
-        header=_header(frame.stamp_ns, frame.frame_id),
-        height=camera.height,
-        width=camera.width,
-        distortion_model=camera.distortion_model,
-        d=np.array(camera.distortion, dtype=np.float64),
-        k=camera.K.reshape(-1),
-        r=np.asarray(R, dtype=np.float64).reshape(-1),
-        p=np.asarray(P, dtype=np.float64).reshape(-1),
-        binning_x=0,
-        binning_y=0,
-        roi=roi,
-    )
-
-
-def truth_message(item: SourceItem) -> Any:
-    """The true pose as nav_msgs/Odometry in body axes (REP 103), without covariance or twist."""
-    assert item.T_world_camera is not None
-    T = optical_to_body(item.T_world_camera)
-    point = _TYPES["geometry_msgs/msg/Point"]
-    vector = _TYPES["geometry_msgs/msg/Vector3"]
-    x, y, z = T[:3, 3].tolist()
-    qx, qy, qz, qw = quat_xyzw_from_matrix(T[:3, :3]).tolist()
-    pose = _TYPES["geometry_msgs/msg/Pose"](
-        position=point(x=x, y=y, z=z),
-        orientation=_TYPES["geometry_msgs/msg/Quaternion"](x=qx, y=qy, z=qz, w=qw),
-    )
-    still = _TYPES["geometry_msgs/msg/Twist"](
-        linear=vector(x=0.0, y=0.0, z=0.0), angular=vector(x=0.0, y=0.0, z=0.0)
-    )
-    unknown = np.zeros(36)
-    return _TYPES["nav_msgs/msg/Odometry"](
-        header=_header(item.frame.stamp_ns, TRUTH_FRAME),
-        child_frame_id=item.frame.frame_id,
-        pose=_TYPES["geometry_msgs/msg/PoseWithCovariance"](pose=pose, covariance=unknown),
-        twist=_TYPES["geometry_msgs/msg/TwistWithCovariance"](twist=still, covariance=unknown),
-    )
+_RELIABLE = _qos(10, QosDurability.VOLATILE)
+_LATCHED = _qos(1, QosDurability.TRANSIENT_LOCAL)

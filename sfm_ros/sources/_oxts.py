@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from sfm_ros.calibration_io import read_kitti_numbers
 from sfm_ros.datatypes import FloatArray
 from sfm_ros.errors import SourceError
 from sfm_ros.geometry import inverse, make_transform
+from sfm_ros.sources._kitti_rig import read_camera_from_scanner, read_rigid
 from sfm_ros.trajectory import Trajectory
 
 _EARTH_RADIUS_M = 6378137.0
@@ -40,7 +40,8 @@ def read_oxts_trajectory(
         raise SourceError(
             f"{folder} holds {len(files)} poses, but there are {len(stamps_ns)} pictures"
         )
-    T_imu_camera = inverse(_camera_from_imu(calibration_folder, camera))
+    T_velo_imu = read_rigid(calibration_folder / "calib_imu_to_velo.txt")
+    T_imu_camera = inverse(read_camera_from_scanner(calibration_folder, camera) @ T_velo_imu)
     records = [_read_record(file) for file in files]
     scale = np.cos(np.deg2rad(records[0][0]))
     poses = np.stack([_imu_pose(record, scale) @ T_imu_camera for record in records])
@@ -72,19 +73,3 @@ def _turn(angle: float, first: int, second: int) -> FloatArray:
     R[first, first] = R[second, second] = np.cos(angle)
     R[second, first], R[first, second] = np.sin(angle), -np.sin(angle)
     return R
-
-
-def _camera_from_imu(folder: Path, camera: str) -> FloatArray:
-    cameras = folder / "calib_cam_to_cam.txt"
-    R_rect = read_kitti_numbers(cameras, "R_rect_00", 9).reshape(3, 3)
-    P = read_kitti_numbers(cameras, f"P_rect_{camera}", 12).reshape(3, 4)
-    T_camera_rectified = make_transform(np.eye(3), np.linalg.solve(P[:, :3], P[:, 3]))
-    T_rectified_raw = make_transform(R_rect, np.zeros(3))
-    T_raw_velo = _rigid(folder / "calib_velo_to_cam.txt")
-    T_velo_imu = _rigid(folder / "calib_imu_to_velo.txt")
-    return T_camera_rectified @ T_rectified_raw @ T_raw_velo @ T_velo_imu
-
-
-def _rigid(file: Path) -> FloatArray:
-    R = read_kitti_numbers(file, "R", 9).reshape(3, 3)
-    return make_transform(R, read_kitti_numbers(file, "T", 3))

@@ -27,6 +27,10 @@ class FolderSource:
         name: the folder.
         fps: frames a second; where a file of times was read, their mean rate.
         camera_height_m: height of the camera over the road, where the data set tells it.
+        files: the picture of each frame.
+        stamps_ns: its time.
+        poses: its true pose T_world_camera, or None.
+        intrinsics: the camera of every frame.
     """
 
     def __init__(
@@ -63,31 +67,31 @@ class FolderSource:
         folder = Path(images_dir)
         self.name = str(images_dir)
         self.camera_height_m = camera_height_m
-        self._files = list_pictures(folder)
-        first = read_picture(self._files[0])
-        self._intrinsics = intrinsics_for(first, calib, camera)
+        self.files = list_pictures(folder)
+        first = read_picture(self.files[0])
+        self.intrinsics = intrinsics_for(first, calib, camera)
         times_file = Path(times) if times is not None else find_times(folder)
         if times_file is None:
-            self._stamps_ns, self.fps = regular_stamps(len(self._files), fps), fps
+            self.stamps_ns, self.fps = regular_stamps(len(self.files), fps), fps
         else:
-            self._stamps_ns = stamps_of(self._files, times_file)
-            self.fps = mean_rate(self._stamps_ns, fps)
+            self.stamps_ns = stamps_of(self.files, times_file)
+            self.fps = mean_rate(self.stamps_ns, fps)
         if poses is not None and not isinstance(poses, Trajectory):
-            poses = read_trajectory(poses, self._stamps_ns)
-        self._poses = poses_at(poses, self._stamps_ns)
+            poses = read_trajectory(poses, self.stamps_ns)
+        self.poses = poses_at(poses, self.stamps_ns)
         if frames is not None:
             self._keep(set(frames))
 
     def _keep(self, frames: set[int]) -> None:
-        places = [i for i, file in enumerate(self._files) if frame_number(file) in frames]
+        places = [i for i, file in enumerate(self.files) if frame_number(file) in frames]
         if not places:
             raise SourceError(f"{self.name} has none of the {len(frames)} frames asked for")
-        self._files = [self._files[i] for i in places]
-        self._stamps_ns = [self._stamps_ns[i] for i in places]
-        self._poses = [self._poses[i] for i in places]
+        self.files = [self.files[i] for i in places]
+        self.stamps_ns = [self.stamps_ns[i] for i in places]
+        self.poses = [self.poses[i] for i in places]
 
     def __len__(self) -> int:
-        return len(self._files)
+        return len(self.files)
 
     def between(self, first: int, last: int) -> FolderSource:
         """The frames ``first`` to ``last``, both included, counted from 0; none is decoded.
@@ -101,8 +105,8 @@ class FolderSource:
             )
         part = copy.copy(self)
         chosen = slice(first, last + 1)
-        part._files, part._stamps_ns = self._files[chosen], self._stamps_ns[chosen]
-        part._poses = self._poses[chosen]
+        part.files, part.stamps_ns = self.files[chosen], self.stamps_ns[chosen]
+        part.poses = self.poses[chosen]
         part.name = f"{self.name}, frames {first} to {last}"
         return part
 
@@ -113,13 +117,13 @@ class FolderSource:
 
     def deferred(self) -> Iterator[Callable[[], SourceItem]]:
         """See `sfm_ros.sources.base.deferred`."""
-        for file, stamp_ns, pose in zip(self._files, self._stamps_ns, self._poses, strict=True):
+        for file, stamp_ns, pose in zip(self.files, self.stamps_ns, self.poses, strict=True):
             yield partial(self._decode, file, stamp_ns, pose)
 
     def _decode(self, file: Path, stamp_ns: int, pose: FloatArray | None) -> SourceItem:
         rgb = read_picture(file)
         try:
-            frame = Frame(stamp_ns=stamp_ns, rgb=rgb, intrinsics=self._intrinsics)
+            frame = Frame(stamp_ns=stamp_ns, rgb=rgb, intrinsics=self.intrinsics)
         except CalibrationError as error:
             raise CalibrationError(f"{file}: {error}") from None
         return SourceItem(frame=frame, T_world_camera=pose)
