@@ -54,6 +54,8 @@ setup(
             "sfm_node = sfm_ros.ros.node:main",
             "sfm_bag_player = sfm_ros.ros.bag_player:main",
             "sfm_demo = sfm_ros.cli.demo:main",
+            "sfm_evaluate = sfm_ros.cli.evaluate:main",
+            "sfm_kitti_to_bag = sfm_ros.cli.kitti_to_bag:main",
         ]
     },
 )

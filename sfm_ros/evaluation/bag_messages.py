@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from rosbags.typesys import Stores, get_typestore
 
-from sfm_ros.datatypes import FloatArray, Frame, body_frame_name
+from sfm_ros.datatypes import CameraIntrinsics, FloatArray, Frame, body_frame_name
 from sfm_ros.errors import ImageError
 from sfm_ros.geometry import optical_to_body, quat_xyzw_from_matrix
 
@@ -76,16 +76,15 @@ def compressed_image_message(
     )
 
 
-def camera_info_message(frame: Frame) -> Any:
+def camera_info_message(camera: CameraIntrinsics, stamp_ns: int, frame_id: str) -> Any:
     """The calibration as sensor_msgs/CameraInfo; without P the picture keeps K when rectified."""
-    camera = frame.intrinsics
     P = np.hstack([camera.K, np.zeros((3, 1))]) if camera.P is None else camera.P
     R = np.eye(3) if camera.R is None else camera.R
     roi = _TYPES["sensor_msgs/msg/RegionOfInterest"](
         x_offset=0, y_offset=0, height=0, width=0, do_rectify=False
     )
     return _TYPES["sensor_msgs/msg/CameraInfo"](
-        header=header(frame.stamp_ns, frame.frame_id),
+        header=header(stamp_ns, frame_id),
         height=camera.height,
         width=camera.width,
         distortion_model=camera.distortion_model,

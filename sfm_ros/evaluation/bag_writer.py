@@ -124,7 +124,8 @@ class BagTopics:
     def frame(self, item: SourceItem) -> None:
         """Write a frame as camera_info and raw image, with its true pose where there is one."""
         frame = item.frame
-        self.add(CAMERA_INFO_TOPIC, camera_info_message(frame), frame.stamp_ns)
+        info = camera_info_message(frame.intrinsics, frame.stamp_ns, frame.frame_id)
+        self.add(CAMERA_INFO_TOPIC, info, frame.stamp_ns)
         self.add(IMAGE_TOPIC, image_message(frame), frame.stamp_ns)
         if item.T_world_camera is not None:
             truth = truth_message(item.T_world_camera, frame.stamp_ns, frame.frame_id)
