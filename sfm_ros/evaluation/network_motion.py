@@ -98,7 +98,9 @@ def run_motion(engine: Engine, items: Iterable[SourceItem]) -> MotionRun:
         raw = listener.heard.increments
         if not networks:
             networks = _chain(np.eye(4), raw)
-            refined = networks[:-1]
+            # A window that has just filled is integrated at once, or not at all.
+            is_held = estimate.T_prev_curr is None
+            refined = [np.eye(4)] * len(raw) if is_held else networks[:-1]
         else:
             networks.append(networks[-1] @ raw[-1])
         assert estimate.T_odom_camera is not None  # known since the first frame
