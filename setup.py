@@ -37,7 +37,7 @@ setup(
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
     package_data={
         NAME: ["models/**/*"],
-        f"{NAME}.evaluation": ["kitti_splits/*.yaml"],
+        f"{NAME}.evaluation": ["kitti_splits/*.yaml", "report.css"],
         f"{NAME}.ros": ["*.xml"],
     },
     data_files=[

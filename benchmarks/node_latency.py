@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from sfm_ros.config import ModelConfig, SfmConfig
 from sfm_ros.engines.factory import resolve_bundle
 from sfm_ros.errors import SfmRosError
 from sfm_ros.evaluation.bag_writer import CAMERA_INFO_TOPIC, IMAGE_TOPIC, write_bag
@@ -79,7 +80,7 @@ def main() -> int:
                 frames=options.frames,
                 frames_to_start=spec.sequence_length - 1,
                 rate=options.rate,
-                model=str(bundle),
+                config=SfmConfig(model=ModelConfig(bundle=str(bundle))),
                 keep_every=options.frames,
             )
             figures = run_over_middleware(plan, work).diagnostics

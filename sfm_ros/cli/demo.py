@@ -15,16 +15,19 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tqdm import tqdm
-
-from sfm_ros.cli.demo_inputs import BagInput, Input, SourceInput, add_input_options, choose_input
+from sfm_ros.cli.demo_inputs import BagInput, Input, add_input_options, choose_input, convert
+from sfm_ros.cli.progress import progress
+from sfm_ros.config import ModelConfig, SfmConfig
 from sfm_ros.engines.factory import resolve_bundle
 from sfm_ros.errors import SfmRosError
-from sfm_ros.evaluation.bag_writer import CAMERA_INFO_TOPIC, IMAGE_TOPIC, Truth, write_bag
+from sfm_ros.evaluation.bag_writer import Truth
+from sfm_ros.evaluation.pictures import draw_pictures
+from sfm_ros.evaluation.recorded import outcome_of
 from sfm_ros.evaluation.recording import Recording
 from sfm_ros.evaluation.report import text_table
 from sfm_ros.evaluation.results import RunContext, write_results
 from sfm_ros.evaluation.runner import RunPlan, run_over_middleware
+from sfm_ros.evaluation.truth import TruePath
 from sfm_ros.model_spec import ModelSpec
 
 _KEPT_FRAMES = 40
@@ -35,7 +38,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="demo", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    add_input_options(parser)
+    add_input_options(parser, "your own data (default: an unseen synthetic drive)")
     run = parser.add_argument_group("the run")
     run.add_argument("--out", type=Path, default=Path("out/demo"), help="folder of the results")
     run.add_argument("--model", default="default", help="model bundle: its folder or its name")
@@ -77,19 +80,20 @@ def run(options: argparse.Namespace, command: str, work: Path) -> int:
     plan, truth = _prepare(chosen, options, bundle, spec.sequence_length - 1, work)
     interrupted = _play(plan, work)
     recording = Recording.load(work / "recording")
+    # Of a run that was cut short only what the recorder heard is known to have been played.
+    played = len(recording.image_stamps_ns) if interrupted else plan.frames
+    outcome = outcome_of(recording, played, plan.frames_to_start, truth, interrupted)
     context = RunContext(
         title=f"sfm_ros: {chosen.name}",
         input_name=chosen.name,
         command=command,
-        model=spec.name,
-        metric=spec.metric,
-        frames=plan.frames,
-        frames_to_start=plan.frames_to_start,
+        spec=spec,
+        config=_config(Path(options.model)),
         rate=plan.rate,
-        interrupted=interrupted,
     )
-    summary = write_results(recording, truth, context, options.out)
-    print(f"\n{chosen.name}, model {spec.name}\n{text_table(summary)}")
+    results = write_results([outcome], _true_path(truth, chosen), context, options.out)
+    draw_pictures(results.runs[0], context.unit, options.out)
+    print(f"\n{chosen.name}, model {spec.name}\n{text_table(results.summary)}")
     beside = ", ".join(f.name for f in sorted(options.out.glob("*.*")) if f.suffix != ".html")
     print(f"\nresults: {options.out.resolve() / 'report.html'}\n         beside it: {beside}")
     return 130 if interrupted else 0
@@ -103,7 +107,7 @@ def _prepare(
         bag, truth = chosen, None
     else:
         folder = (options.out if options.keep_bag else work) / "bag"
-        bag, truth = _convert(chosen, folder, options.frames, work)
+        bag, truth = convert(chosen, folder, work / "truth", options.frames)
     frames = bag.frames if options.frames is None else min(bag.frames, options.frames)
     plan = RunPlan(
         bag=bag.path,
@@ -113,40 +117,25 @@ def _prepare(
         frames=frames,
         frames_to_start=min(frames_to_start, frames),
         rate=options.rate,
-        model=str(bundle),
+        config=_config(bundle),
         keep_every=max(frames // _KEPT_FRAMES, 1),
     )
     return plan, truth
 
 
-def _convert(
-    chosen: SourceInput, folder: Path, limit: int | None, work: Path
-) -> tuple[BagInput, Truth]:
-    source = chosen.source
-    total = len(source) if limit is None else min(len(source), limit)
-    shutil.rmtree(folder, ignore_errors=True)
-    with _progress(chosen.verb, total) as bar:
-        truth = write_bag(source, folder, work / "truth", limit, lambda: bar.update() and None)
-    bag = BagInput(
-        name=source.name,
-        path=folder,
-        image_topic=IMAGE_TOPIC,
-        camera_info_topic=CAMERA_INFO_TOPIC,
-        frames=truth.frames,
-    )
-    return bag, truth
+def _config(bundle: Path) -> SfmConfig:
+    return SfmConfig(model=ModelConfig(bundle=str(bundle)))
 
 
-def _progress(what: str, total: int) -> tqdm:
-    """A bar on a terminal, one line in a log."""
-    if not sys.stderr.isatty():
-        print(f"{what} {total} frames", file=sys.stderr, flush=True)
-    return tqdm(total=total, desc=what, unit="frame", disable=None)
+def _true_path(truth: Truth | None, chosen: Input) -> TruePath:
+    if truth is None or truth.trajectory is None:
+        return TruePath(trajectory=None, problem="no true poses were given")
+    return TruePath(trajectory=truth.trajectory, name=f"poses of {chosen.name}")
 
 
 def _play(plan: RunPlan, work: Path) -> bool:
     """Play the bag through the node; whether it was interrupted."""
-    with _progress("playing", plan.frames - plan.frames_to_start) as bar:
+    with progress("playing", plan.frames - plan.frames_to_start) as bar:
         try:
             run_over_middleware(plan, work, lambda count: bar.update(count - bar.n) and None)
         except KeyboardInterrupt:

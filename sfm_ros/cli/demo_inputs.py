@@ -1,17 +1,20 @@
-"""What the demo plays: from its command line to a source of frames or a bag."""
+"""What is played or scored: from a command line to a source of frames or a bag."""
 
 from __future__ import annotations
 
 import argparse
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from sfm_ros.cli.progress import progress
 from sfm_ros.errors import SourceError
-from sfm_ros.evaluation.drive import UnseenDrive
-from sfm_ros.sources.bag_file import BagFile
 from sfm_ros.sources.base import Source
 from sfm_ros.sources.factory import open_source
+
+if TYPE_CHECKING:
+    from sfm_ros.evaluation.bag_writer import Truth
 
 RAW_IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
@@ -61,9 +64,11 @@ class BagInput:
 Input = SourceInput | BagInput
 
 
-def add_input_options(parser: argparse.ArgumentParser) -> None:
-    """The options that say what to play."""
-    group = parser.add_argument_group("your own data (default: an unseen synthetic drive)")
+def add_input_options(
+    parser: argparse.ArgumentParser, title: str = "your own data"
+) -> argparse._ArgumentGroup:
+    """The options that say what to play; returns their group."""
+    group = parser.add_argument_group(title)
     group.add_argument(
         "data", nargs="?", type=Path, metavar="DIR", help="KITTI sequence or drive, bag or video"
     )
@@ -77,6 +82,7 @@ def add_input_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--pose-topic", help="of --bag: true poses, Odometry or PoseStamped")
     group.add_argument("--image-topic", help="of --bag; default: the only one")
     group.add_argument("--camera-info-topic", help="of --bag; default: beside the image topic")
+    return group
 
 
 def choose_input(options: argparse.Namespace) -> Input:
@@ -85,22 +91,59 @@ def choose_input(options: argparse.Namespace) -> Input:
     Raises:
         SourceError: more than one input, a missing calibration, or an input that cannot be read.
     """
-    kinds = ("data", "images", "kitti", "bag", "video")
-    given = {kind: path for kind in kinds if (path := getattr(options, kind)) is not None}
-    if len(given) > 1:
-        raise SourceError(f"{len(given)} inputs are named ({', '.join(given)}), expected one")
-    if not given:
+    given = given_kind(options)
+    if given is None:
+        from sfm_ros.evaluation.drive import UnseenDrive
+
         return SourceInput(source=UnseenDrive(), verb="rendering")
-    ((kind, path),) = given.items()
-    if not path.exists():
-        raise SourceError(f"there is no {path}")
-    if kind == "data":
-        kind = recognise(path)
+    kind, path = given
     if kind == "bag" and options.calib is None and options.pose_topic is None:
         return inspect_bag(path, options.image_topic, options.camera_info_topic)
     if kind == "kitti" and options.calib is not None:
         kind, path = "images", sorted(path.glob("image_*"))[0]
     return SourceInput(source=_open(kind, path, options), verb="converting")
+
+
+def given_kind(options: argparse.Namespace) -> tuple[str, Path] | None:
+    """The kind of the input that is named (see `recognise`) and where it is; None for none.
+
+    Raises:
+        SourceError: more than one is named, or it is not there.
+    """
+    kinds = ("data", "images", "kitti", "bag", "video")
+    given = {kind: path for kind in kinds if (path := getattr(options, kind)) is not None}
+    if len(given) > 1:
+        raise SourceError(f"{len(given)} inputs are named ({', '.join(given)}), expected one")
+    for kind, path in given.items():
+        if not path.exists():
+            raise SourceError(f"there is no {path}")
+        return (recognise(path) if kind == "data" else kind), path
+    return None
+
+
+def convert(
+    chosen: SourceInput, folder: Path, depth_folder: Path, limit: int | None
+) -> tuple[BagInput, Truth]:
+    """Write frames as a bag that can be played, with the truth about them beside it.
+
+    Raises:
+        SourceError: the source is empty or cannot be read.
+    """
+    from sfm_ros.evaluation.bag_writer import CAMERA_INFO_TOPIC, IMAGE_TOPIC, write_bag
+
+    source = chosen.source
+    total = len(source) if limit is None else min(len(source), limit)
+    shutil.rmtree(folder, ignore_errors=True)
+    with progress(chosen.verb, total) as bar:
+        truth = write_bag(source, folder, depth_folder, limit, lambda: bar.update() and None)
+    bag = BagInput(
+        name=source.name,
+        path=folder,
+        image_topic=IMAGE_TOPIC,
+        camera_info_topic=CAMERA_INFO_TOPIC,
+        frames=truth.frames,
+    )
+    return bag, truth
 
 
 def recognise(path: Path) -> str:
@@ -125,6 +168,8 @@ def inspect_bag(path: Path, image_topic: str | None, camera_info_topic: str | No
     Raises:
         SourceError: the bag cannot be read, has no such topic, or several to choose from.
     """
+    from sfm_ros.sources.bag_file import BagFile
+
     topics = BagFile(path).topics
     images = [name for name, (kind, _) in topics.items() if kind in (RAW_IMAGE, COMPRESSED_IMAGE)]
     if image_topic is None:  # of a picture that is there raw and compressed, take the raw one

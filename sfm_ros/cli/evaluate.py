@@ -16,12 +16,18 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     """The command line; ``run`` of the result is what was asked for."""
     parser = argparse.ArgumentParser(prog="sfm_evaluate", description=__doc__)
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
-    for name in _COMMANDS:
+    for name in _wanted(sys.argv[1:] if arguments is None else arguments):
         try:
             importlib.import_module(f"sfm_ros.cli.{name}").add_command(subparsers)
         except ModuleNotFoundError:
             continue
     return parser.parse_args(arguments)
+
+
+def _wanted(arguments: list[str]) -> tuple[str, ...]:
+    """The named command alone, for the others' libraries take a second to import; else all."""
+    named = f"evaluate_{arguments[0]}" if arguments else ""
+    return (named,) if named in _COMMANDS else _COMMANDS
 
 
 def main(arguments: list[str] | None = None) -> int:

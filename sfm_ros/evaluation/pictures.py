@@ -1,15 +1,17 @@
-"""The two pictures of a run: the path from above, and frames with their depth."""
+"""The pictures of a run as files: the path from above, and frames with their depth."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 
-from sfm_ros.datatypes import DepthMap, FloatArray, RgbImage
+from sfm_ros.datatypes import DepthMap, FloatArray
+from sfm_ros.evaluation.depth_tiles import choose, depth_limits, shown_depth
+from sfm_ros.evaluation.outcome import DepthSnapshot
+from sfm_ros.evaluation.report_page import ScoredRun
 
 matplotlib.use("Agg")
 from matplotlib import pyplot  # noqa: E402  (the backend must be chosen first)
@@ -20,24 +22,32 @@ _ESTIMATE_COLOUR = "#d1495b"
 _UNKNOWN_COLOUR = "#bbbbbb"
 _DEPTH_COLOURS = matplotlib.colormaps["magma"].with_extremes(bad=_UNKNOWN_COLOUR)
 _ERROR_COLOURS = matplotlib.colormaps["coolwarm"].with_extremes(bad=_UNKNOWN_COLOUR)
-_FAR_M = 80.0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class DepthSample:
-    """One frame of the depth picture; all images on the same grid.
+def draw_pictures(run: ScoredRun, unit: str, out: Path) -> None:
+    """Draw what there is to show: ``trajectory.png``, ``depth.png`` and ``overview.png``.
 
-    Attributes:
-        stamp_ns: stamp of the frame.
-        rgb: (H, W, 3) uint8 or None.
-        depth: (H, W) float32, scaled to the truth where there is one; NaN where invalid.
-        truth: (H, W) float32 metres, NaN where unknown; or None.
+    Args:
+        run: what to draw.
+        unit: what a length of the estimate counts.
+        out: folder of the pictures.
     """
-
-    stamp_ns: int
-    rgb: RgbImage | None
-    depth: DepthMap
-    truth: DepthMap | None
+    score = run.path
+    path_unit = unit if score.true_path is None else "m"
+    if len(score.path):
+        title = "Path seen from above"
+        if score.true_path is not None:
+            length, error = (run.figures[key] for key in ("path_length_m", "ate_m"))
+            title += f": {length:.0f} m, error {error:.2f} m after alignment"
+        draw_trajectory(out / "trajectory.png", score.path, score.true_path, path_unit, title)
+    shown = choose(run.outcome.snapshots)
+    depth_unit = "m" if any(s.truth is not None for s in shown) else unit
+    if shown:
+        draw_depth(out / "depth.png", shown, depth_unit)
+    if shown and len(score.path):
+        snapshot = shown[len(shown) // 2]
+        units = (depth_unit, path_unit)
+        draw_overview(out / "overview.png", snapshot, score.path, score.true_path, units)
 
 
 def draw_trajectory(
@@ -61,7 +71,7 @@ def draw_trajectory(
 
 def draw_overview(
     path: Path,
-    sample: DepthSample,
+    snapshot: DepthSnapshot,
     estimate: FloatArray,
     truth: FloatArray | None,
     units: tuple[str, str],
@@ -70,17 +80,17 @@ def draw_overview(
 
     Args:
         path: PNG to write.
-        sample: the frame to show.
+        snapshot: the frame to show.
         estimate, truth: as for `draw_trajectory`.
         units: of the depth and of the path.
     """
     figure = pyplot.figure(figsize=(11.0, 4.2), dpi=100, layout="constrained")
     grid = figure.add_gridspec(2, 2, width_ratios=(1.75, 1.0))
-    limits = _depth_limits([sample])
+    limits = depth_limits([snapshot])
     for row, kind in enumerate(("picture", "depth")):
         axes = figure.add_subplot(grid[row, 0])
         axes.set_axis_off()
-        _draw_kind(axes, kind, sample, sample.stamp_ns, limits, units[0])
+        _draw_kind(axes, kind, snapshot, snapshot.stamp_ns, limits, units[0])
         _label(
             axes,
             kind if kind == "picture" else f"depth, {limits[0]:.0f} to {limits[1]:.0f} {units[0]}",
@@ -117,64 +127,58 @@ def _square_view(axes: Axes, tracks: Sequence[FloatArray]) -> None:
     axes.set_aspect("equal")
 
 
-def draw_depth(path: Path, samples: Sequence[DepthSample], unit: str) -> None:
+def draw_depth(path: Path, snapshots: Sequence[DepthSnapshot], unit: str) -> None:
     """Frames in two columns; under each its depth, the true depth and the error, where known.
 
     Args:
         path: PNG to write.
-        samples: at least one.
+        snapshots: at least one.
         unit: of the depth, for the title.
     """
-    columns = min(2, len(samples))
-    blocks = [samples[i : i + columns] for i in range(0, len(samples), columns)]
-    has_truth = any(sample.truth is not None for sample in samples)
+    columns = min(2, len(snapshots))
+    blocks = [snapshots[i : i + columns] for i in range(0, len(snapshots), columns)]
+    has_truth = any(snapshot.truth is not None for snapshot in snapshots)
     kinds = ["picture", "depth", "truth", "error"] if has_truth else ["picture", "depth"]
-    height, width = samples[0].depth.shape
+    height, width = snapshots[0].depth.shape
     size = (5.2 * columns, (5.2 * height / width + 0.27) * len(kinds) * len(blocks))
     figure, grid = pyplot.subplots(
         len(kinds) * len(blocks), columns, figsize=size, dpi=110, squeeze=False,
         layout="constrained",
     )  # fmt: skip
-    near, far = _depth_limits(samples)
+    near, far = depth_limits(snapshots)
     for axes in grid.flat:
         axes.set_axis_off()
     for b, block in enumerate(blocks):
-        for column, sample in enumerate(block):
+        for column, snapshot in enumerate(block):
             for k, kind in enumerate(kinds):
                 axes = grid[b * len(kinds) + k][column]
-                _draw_kind(axes, kind, sample, samples[0].stamp_ns, (near, far), unit)
+                _draw_kind(axes, kind, snapshot, snapshots[0].stamp_ns, (near, far), unit)
     figure.savefig(path)
     pyplot.close(figure)
-
-
-def _depth_limits(samples: Sequence[DepthSample]) -> tuple[float, float]:
-    shown = [s.depth if s.truth is None else s.truth for s in samples]
-    values = np.concatenate([image[np.isfinite(image) & (image > 0)] for image in shown])
-    if not values.size:
-        return 1.0, _FAR_M
-    return float(np.percentile(values, 2)), float(np.percentile(values, 98))
 
 
 def _draw_kind(
     axes: Axes,
     kind: str,
-    sample: DepthSample,
+    snapshot: DepthSnapshot,
     start_ns: int,
     limits: tuple[float, float],
     unit: str,
 ) -> None:
     near, far = limits
-    if kind == "picture" and sample.rgb is not None:
-        axes.imshow(sample.rgb)
-        _label(axes, f"picture at {(sample.stamp_ns - start_ns) * 1e-9:.1f} s")
+    if kind == "picture" and snapshot.rgb is not None:
+        axes.imshow(snapshot.rgb)
+        _label(axes, f"picture at {(snapshot.stamp_ns - start_ns) * 1e-9:.1f} s")
     elif kind == "depth":
-        axes.imshow(_inverse(sample.depth), cmap=_DEPTH_COLOURS, vmin=1 / far, vmax=1 / near)
+        axes.imshow(
+            _inverse(shown_depth(snapshot)), cmap=_DEPTH_COLOURS, vmin=1 / far, vmax=1 / near
+        )
         _label(axes, f"depth, bright = near ({near:.0f} to {far:.0f} {unit})")
-    elif kind == "truth" and sample.truth is not None:
-        axes.imshow(_inverse(sample.truth), cmap=_DEPTH_COLOURS, vmin=1 / far, vmax=1 / near)
+    elif kind == "truth" and snapshot.truth is not None:
+        axes.imshow(_inverse(snapshot.truth), cmap=_DEPTH_COLOURS, vmin=1 / far, vmax=1 / near)
         _label(axes, "true depth")
-    elif kind == "error" and sample.truth is not None:
-        relative = 100.0 * (sample.depth - sample.truth) / sample.truth
+    elif kind == "error" and snapshot.truth is not None:
+        relative = 100.0 * (shown_depth(snapshot) - snapshot.truth) / snapshot.truth
         axes.imshow(relative, cmap=_ERROR_COLOURS, vmin=-50, vmax=50)
         _label(axes, "error, -50 % (blue, too near) to +50 % (red, too far), grey unknown")
 

@@ -1,23 +1,32 @@
-"""From a recording to the files a person looks at: summary, path, pictures, page."""
+"""From what came of a run to the files a person and a program look at.
+
+`RESULT_FILES` depend on nothing but input, model and configuration: two lockstep runs write the
+same bytes. Times, machine, versions and the command stand in the other files.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sfm_ros.datatypes import DepthMap
+from sfm_ros.config import SfmConfig, config_to_dict, iter_fields
 from sfm_ros.evaluation import scoring
-from sfm_ros.evaluation.bag_writer import Truth
+from sfm_ros.evaluation.depth_snapshots import png_of
 from sfm_ros.evaluation.machine import machine_facts, package_versions
-from sfm_ros.evaluation.pictures import DepthSample, draw_depth, draw_overview, draw_trajectory
-from sfm_ros.evaluation.recording import Recording
-from sfm_ros.evaluation.report import write_report, write_summary
-from sfm_ros.trajectory import Trajectory, write_tum
+from sfm_ros.evaluation.outcome import LOCKSTEP, MIDDLEWARE, DepthSnapshot, Outcome
+from sfm_ros.evaluation.report import SUMMARY_KEYS, write_json, write_summary
+from sfm_ros.evaluation.report_page import Page, ScoredRun, write_page
+from sfm_ros.evaluation.truth import TruePath
+from sfm_ros.model_spec import ModelSpec
+from sfm_ros.trajectory import write_kitti, write_tum
 
-_DEPTH_SAMPLES = 4
+RESULT_FILES = ("trajectory.tum", "trajectory_kitti.txt", "metrics.json", "health.json")
+DEPTH_FOLDER = "depth"
+_MIDDLEWARE_PREFIX = "middleware_"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,133 +37,200 @@ class RunContext:
         title: heading of the report.
         input_name: what was played.
         command: how to do it again.
-        model: name of the model.
-        metric: whether the model's units are metres.
-        frames: pictures that were to be played.
-        frames_to_start: pictures at the start that get no odometry.
-        rate: how fast it was played.
-        interrupted: the run was cut short.
+        spec: contract of the model.
+        config: of the odometry.
+        rate: how fast it was played over the middleware; None where nothing was.
+        depth_problem: why the true depth is not known, where it is not.
     """
 
     title: str
     input_name: str
     command: str
-    model: str
-    metric: bool
-    frames: int
-    frames_to_start: int
-    rate: float
-    interrupted: bool = False
+    spec: ModelSpec
+    config: SfmConfig
+    rate: float | None = None
+    depth_problem: str | None = None
 
     @property
     def unit(self) -> str:
         """What a length of the estimate counts."""
-        return "m" if self.metric else "network units"
+        source = self.config.scale.source
+        metric = source == "fixed" or (source == "model" and self.spec.metric)
+        return "m" if metric else "network units"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Results:
+    """What was written.
+
+    Attributes:
+        summary: as it stands in ``summary.json``.
+        runs: the runs with their scores, in the order in which they were given.
+    """
+
+    summary: dict[str, Any]
+    runs: tuple[ScoredRun, ...]
 
 
 def write_results(
-    recording: Recording, truth: Truth | None, context: RunContext, out: Path
-) -> dict[str, Any]:
-    """Score a recording and write everything into ``out``; returns the summary.
+    outcomes: Sequence[Outcome], truth: TruePath, context: RunContext, out: Path
+) -> Results:
+    """Score one run, or two over the same frames, and write everything into ``out``.
 
-    Writes ``summary.json`` and ``report.html``, and where there is something to show
-    ``trajectory.png``, ``trajectory.tum``, ``depth.png`` and ``overview.png``.
+    Of the first, whose figures are the summary's, `RESULT_FILES`; of a second the same with
+    ``middleware_`` in front. Of both ``summary.json`` and ``report.html``.
     """
-    estimate = scoring.trajectory_of(recording)
-    summary = summarize(recording, truth, estimate, context)
+    out.mkdir(parents=True, exist_ok=True)
+    runs = tuple(_scored(outcome, truth) for outcome in outcomes)
+    for index, run in enumerate(runs):
+        _write_result_files(run, truth, out, "" if index == 0 else _MIDDLEWARE_PREFIX)
+    agreement = None
+    if len(runs) > 1:
+        agreement = scoring.compare_runs(runs[0].outcome.estimate, runs[1].outcome.estimate)
+    summary = _summary(runs, agreement, truth, context)
     write_summary(out / "summary.json", summary)
-    if estimate is not None:
-        write_tum(out / "trajectory.tum", estimate)
-        _draw_path(out / "trajectory.png", estimate, truth, context, summary)
-    samples = _depth_samples(recording, truth)
-    depth_unit = "m" if _truth_is_shown(samples) else context.unit
-    if samples:
-        draw_depth(out / "depth.png", samples, depth_unit)
-    if samples and estimate is not None:
-        path = scoring.aligned_path(estimate, truth)
-        units = (depth_unit, context.unit if path.truth is None else "m")
-        shown = samples[len(samples) // 2]
-        draw_overview(out / "overview.png", shown, path.estimate, path.truth, units)
-    pictures = [
-        ("The path from above; the first camera looks up the page.", out / "trajectory.png"),
-        ("Pictures that went in, and the depth that came out.", out / "depth.png"),
-    ]
-    write_report(out / "report.html", summary, context.title, pictures)
-    return summary
+    write_page(out / "report.html", _page(runs, agreement, truth, context, summary), runs)
+    return Results(summary=summary, runs=runs)
 
 
-def summarize(
-    recording: Recording, truth: Truth | None, estimate: Trajectory | None, context: RunContext
+def write_depth(snapshots: Sequence[DepthSnapshot], out: Path) -> None:
+    """Write depth maps as ``depth/<stamp>.npy`` (float32) and ``.png`` (16 bit, 1/256 a step).
+
+    Those of an earlier run are removed.
+    """
+    folder = out / DEPTH_FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in (*folder.glob("*.npy"), *folder.glob("*.png")):
+        old.unlink()
+    for snapshot in snapshots:
+        np.save(folder / f"{snapshot.stamp_ns}.npy", snapshot.depth)
+        (folder / f"{snapshot.stamp_ns}.png").write_bytes(png_of(snapshot.depth))
+
+
+def _scored(outcome: Outcome, truth: TruePath) -> ScoredRun:
+    path = scoring.score_path(outcome.estimate, truth)
+    latency = outcome.latency
+    figures = {
+        **dict.fromkeys(SUMMARY_KEYS),
+        "frames": outcome.frames,
+        "frames_lost": outcome.frames_lost,
+        "frames_per_second": outcome.frames_per_second,
+        "latency_p50_ms": None if latency is None else latency.p50,
+        "latency_p99_ms": None if latency is None else latency.p99,
+        **scoring.path_figures(outcome.estimate, path),
+        **scoring.depth_figures(outcome.snapshots),
+    }
+    return ScoredRun(outcome=outcome, path=path, figures=figures)
+
+
+def _write_result_files(run: ScoredRun, truth: TruePath, out: Path, prefix: str) -> None:
+    tum, kitti, metrics, health = (out / f"{prefix}{name}" for name in RESULT_FILES)
+    outcome = run.outcome
+    if outcome.estimate is not None:
+        write_tum(tum, outcome.estimate)
+        write_kitti(kitti, outcome.estimate)
+    else:
+        tum.unlink(missing_ok=True)  # of an earlier run
+        kitti.unlink(missing_ok=True)
+    write_json(metrics, scoring.metrics_as_json(outcome, run.path, truth))
+    write_json(health, {"spells": [spell.as_json() for spell in outcome.spells]})
+
+
+def _summary(
+    runs: Sequence[ScoredRun],
+    agreement: scoring.Agreement | None,
+    truth: TruePath,
+    context: RunContext,
 ) -> dict[str, Any]:
-    """All figures of a run; None for what is unknown."""
-    diagnostics = recording.diagnostics
-    # Of a run that was cut short only what the recorder heard is known to have been played.
-    played = len(recording.image_stamps_ns) if context.interrupted else context.frames
-    return {
-        **scoring.empty_summary(),
-        **scoring.delivery_figures(recording, played, context.frames_to_start),
-        **scoring.odometry_figures(estimate, truth),
-        **scoring.depth_figures(recording, truth),
-        "estimated_path_length": scoring.estimated_path_length(estimate),
+    """The figures of the first run, and what they depend on."""
+    first = runs[0]
+    summary = {
+        **first.figures,
         "estimated_path_unit": context.unit,
+        "way": first.outcome.way,
         "input": context.input_name,
+        "truth": truth.name,
         "rate": context.rate,
-        "interrupted": context.interrupted,
-        "model": context.model,
-        "engine": diagnostics.get("engine"),
-        "engine_p50_ms": _number(diagnostics.get("latency_engine_p50_ms")),
-        "outside_engine_p50_ms": _number(diagnostics.get("latency_outside_engine_p50_ms")),
-        "frames_rejected": _number(diagnostics.get("rejected")),
-        "last_trouble": diagnostics.get("last_trouble") or None,
+        "interrupted": any(run.outcome.interrupted for run in runs),
+        "frames_rejected": first.outcome.rejected,
+        "last_trouble": first.outcome.trouble,
+        "model": context.spec.name,
+        "model_sha256": [context.spec.depth_sha256, context.spec.pose_sha256],
+        "engine": first.outcome.engine,
+        **_stage_figures(first.outcome),
+        "inference_s": first.outcome.inference_s,
+        "configuration": config_to_dict(context.config),
         "command": context.command,
         "machine": machine_facts(),
         "versions": package_versions(),
     }
+    for other in runs[1:]:
+        summary[other.outcome.way] = dict(other.figures)
+    if agreement is not None:
+        summary["agreement"] = {
+            "poses": agreement.poses,
+            "poses_of_only_one": agreement.only_one,
+            "largest_difference": agreement.position,
+            "largest_difference_deg": agreement.rotation_deg,
+        }
+    return summary
 
 
-def _number(text: str | None) -> float | None:
-    return None if text is None else float(text)
+def _stage_figures(outcome: Outcome) -> dict[str, float | None]:
+    """Medians of the engine and of all the rest of a step."""
+    stages = dict(outcome.stages)
+    engine = stages.pop("inference", None)
+    rest = sum(p.p50 for p in stages.values())
+    return {
+        "engine_p50_ms": None if engine is None else engine.p50,
+        "outside_engine_p50_ms": None if engine is None else rest,
+    }
 
 
-def _draw_path(
-    path: Path,
-    estimate: Trajectory,
-    truth: Truth | None,
+def _page(
+    runs: Sequence[ScoredRun],
+    agreement: scoring.Agreement | None,
+    truth: TruePath,
     context: RunContext,
     summary: dict[str, Any],
-) -> None:
-    aligned = scoring.aligned_path(estimate, truth)
-    if aligned.truth is None:
-        draw_trajectory(path, aligned.estimate, None, context.unit, "Path seen from above")
-        return
-    title = (
-        f"Path seen from above: {summary['path_length_m']:.0f} m, "
-        f"error {summary['ate_m']:.2f} m after alignment"
-    )
-    draw_trajectory(path, aligned.estimate, aligned.truth, "m", title)
+) -> Page:
+    ways = {
+        LOCKSTEP: "in lockstep, every frame in order",
+        MIDDLEWARE: "through two processes over the middleware",
+    }
+    how = " and ".join(ways[run.outcome.way] for run in runs)
+    depth_known = runs[0].figures.get("depth_abs_rel") is not None
+    problem = context.depth_problem or "no true depth is known"
+    defaults = {name: value for name, _, value in iter_fields()}
+    return Page(
+        title=context.title,
+        lead=f"{runs[0].outcome.frames} frames, {how}; model {context.spec.name}",
+        unit=context.unit,
+        truth=truth.name,
+        depth_truth=None if depth_known else problem,
+        agreement=agreement,
+        card=context.spec.card,
+        facts=_facts(summary),
+        configuration=[
+            (name, str(value).lower() if isinstance(value, bool) else str(value),
+             value != defaults[name])
+            for name, _, value in iter_fields(context.config)
+        ],
+    )  # fmt: skip
 
 
-def _depth_samples(recording: Recording, truth: Truth | None) -> list[DepthSample]:
-    """A few frames spread over the run."""
-    stamps = recording.depth_stamps_ns()
-    if not stamps:
-        return []
-    wanted = np.linspace(0, len(stamps) - 1, min(_DEPTH_SAMPLES, len(stamps))).round()
-    return [_depth_sample(recording, truth, stamps[int(index)]) for index in wanted]
+def _facts(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    names = "command input truth rate last_trouble model model_sha256 engine machine versions"
+    return [
+        (name.replace("_", " "), _fact(summary[name]))
+        for name in names.split()
+        if summary[name] is not None
+    ]
 
 
-def _depth_sample(recording: Recording, truth: Truth | None, stamp_ns: int) -> DepthSample:
-    record, rgb = recording.depth(stamp_ns), recording.picture(stamp_ns)
-    true = None if truth is None else truth.depth(stamp_ns)
-    if truth is None or true is None:
-        # Without the camera of the picture, the two are shown each on its own grid.
-        return DepthSample(stamp_ns=stamp_ns, rgb=rgb, depth=record.depth, truth=None)
-    depth = scoring.on_grid(record, truth.K, true.shape)
-    known = np.where(np.isfinite(true) & (true > 0), true, np.nan).astype(np.float32)
-    scaled: DepthMap = depth * scoring.scale_to_truth(depth, known)
-    return DepthSample(stamp_ns=stamp_ns, rgb=rgb, depth=scaled, truth=known)
-
-
-def _truth_is_shown(samples: list[DepthSample]) -> bool:
-    """Whether any of these frames has true depth, to which the others are scaled."""
-    return any(sample.truth is not None for sample in samples)
+def _fact(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_fact(entry)}" for key, entry in value.items())
+    if isinstance(value, (list, tuple)):
+        return "; ".join(_fact(entry) for entry in value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

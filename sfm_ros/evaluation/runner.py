@@ -10,9 +10,11 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from sfm_ros.config import SfmConfig, iter_fields
 from sfm_ros.evaluation.processes import ProcessError, ProcessGroup
 from sfm_ros.evaluation.recording import Recording, count_heard, is_open
 
@@ -34,7 +36,7 @@ class RunPlan:
         frames: images that will be played.
         frames_to_start: images at the start that get no odometry (window of the pose network).
         rate: 1 plays as fast as it was recorded, 0 as fast as it is taken.
-        model: bundle of the node.
+        config: of the odometry; what it says of the node is not used.
         keep_every: keep every so many-th picture and depth map.
     """
 
@@ -45,7 +47,7 @@ class RunPlan:
     frames: int
     frames_to_start: int
     rate: float = 1.0
-    model: str = "default"
+    config: SfmConfig = field(default_factory=SfmConfig)
     keep_every: int = 10
 
 
@@ -145,12 +147,26 @@ def _recorder_command(plan: RunPlan, recording: Path) -> list[str]:
 def _node_command(plan: RunPlan) -> list[str]:
     remaps = {"image": plan.image_topic, "camera_info": plan.camera_info_topic}
     parameters = {
-        "model.bundle": plan.model,
+        **_odometry_parameters(plan.config),
         "node.delivery": "every",
         "node.compressed": str(plan.compressed).lower(),
         "node.mounting_wait_s": "0.0",  # nobody publishes TF: it is the camera's own odometry
     }
     return _module("node", *_ros_arguments(remaps, parameters))
+
+
+def _odometry_parameters(config: SfmConfig) -> dict[str, str]:
+    """What differs from the defaults, but for the node's own."""
+    defaults = {name: value for name, _, value in iter_fields()}
+    return {
+        name: _as_yaml(value)
+        for name, _, value in iter_fields(config)
+        if value != defaults[name] and not name.startswith("node.")
+    }
+
+
+def _as_yaml(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _player_command(plan: RunPlan) -> list[str]:

@@ -1,0 +1,227 @@
+"""Score a bag, or anything else the demo plays, in lockstep: every frame, in order.
+
+The bag is read itself, without middleware, through the object that the node runs; nothing is
+dropped and nothing depends on time, so that a second run gives the same files. With --online the
+same frames are played through the node's own process over the middleware as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sfm_ros.cli.demo_inputs import (
+    BagInput,
+    add_input_options,
+    choose_input,
+    convert,
+    given_kind,
+    inspect_bag,
+)
+from sfm_ros.cli.progress import progress
+from sfm_ros.config import SfmConfig, load_config
+from sfm_ros.errors import ConfigError, SourceError
+
+if TYPE_CHECKING:
+    from sfm_ros.evaluation.bag_writer import Truth
+    from sfm_ros.evaluation.lockstep import LockstepRun
+    from sfm_ros.evaluation.outcome import Outcome
+    from sfm_ros.evaluation.sequence import Sequence
+
+_KEPT_FRAMES = 32
+
+
+def add_command(subparsers: Any) -> None:
+    """Add ``bag`` to the commands of sfm_evaluate."""
+    parser = subparsers.add_parser(
+        "bag",
+        help="run the odometry over a bag, pictures, a video or a KITTI drive, and score it",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    group = add_input_options(parser)
+    group.add_argument(
+        "--synthetic", action="store_true", help="render and score the demo's unseen drive"
+    )
+    truth = parser.add_argument_group("the truth in a bag (what is marked as such is found)")
+    truth.add_argument(
+        "--truth-frame", metavar="FRAME", help="frame of /tf in which the camera's path is true"
+    )
+    truth.add_argument(
+        "--depth-topic", metavar="TOPIC", help="true depth: Image 16UC1 or 32FC1, or PointCloud2"
+    )
+    run = parser.add_argument_group("the run")
+    run.add_argument("--out", type=Path, required=True, help="folder of the results")
+    run.add_argument("--config", type=Path, help="YAML as config/sfm.yaml")
+    run.add_argument("--model", help="model bundle: its folder or its name")
+    run.add_argument("--threads", type=int, help="CPU threads of one inference")
+    run.add_argument("--frames", type=int, help="score only the first so many frames")
+    run.add_argument(
+        "--online", action="store_true", help="also over the middleware, as fast as it is taken"
+    )
+    parser.set_defaults(run=evaluate)
+
+
+def evaluate(options: argparse.Namespace) -> int:
+    """Score what the options name; 0, or 130 where it was interrupted and is scored until then.
+
+    Raises:
+        SfmRosError: an input, the model or the configuration cannot be used.
+    """
+    from sfm_ros.engines.factory import create_engine
+    from sfm_ros.evaluation.lockstep import LockstepRun
+    from sfm_ros.evaluation.report import text_table
+    from sfm_ros.evaluation.results import RunContext, write_depth, write_results
+    from sfm_ros.odometry import VisualOdometry
+
+    config = _configuration(options)
+    if options.out.exists() and not options.out.is_dir():
+        raise SourceError(f"{options.out} is a file, expected a folder for the results")
+    engine = create_engine(config.model)
+    with _prepared(options) as (sequence, bag, kept_truth):
+        lockstep = LockstepRun(
+            VisualOdometry(engine, config), engine.name, engine.spec.sequence_length - 1
+        )
+        outcome = _in_lockstep(lockstep, sequence, options)
+        outcomes = [outcome]
+        if options.online and not outcome.interrupted:
+            outcomes.append(_online(bag, kept_truth, config, outcome))
+        truth = sequence.path_of(outcome.image_stamps_ns, lambda: lockstep.true_trajectory)
+    engine.close()
+    context = RunContext(
+        title=f"sfm_ros: {'/'.join(Path(sequence.name).parts[-2:])}",
+        input_name=sequence.name,
+        command=shlex.join(["sfm_evaluate", *sys.argv[1:]]),
+        spec=engine.spec,
+        config=config,
+        rate=0.0 if len(outcomes) > 1 else None,
+        depth_problem=sequence.depth_problem,
+    )
+    results = write_results(outcomes, truth, context, options.out)
+    write_depth(outcome.snapshots, options.out)
+    lockstep.timings.write(options.out / "timings.csv")
+    print(f"\n{sequence.name}, model {engine.spec.name}\n{text_table(results.summary)}")
+    if results.runs[0].path.problem:
+        print(f"  errors of the path: not available, {results.runs[0].path.problem}")
+    print(f"\nresults: {options.out.resolve() / 'report.html'}")
+    return 130 if any(o.interrupted for o in outcomes) else 0
+
+
+def _configuration(options: argparse.Namespace) -> SfmConfig:
+    config = SfmConfig() if options.config is None else load_config(options.config)
+    model = config.model
+    if options.model is not None:
+        model = replace(model, bundle=options.model)
+    if options.threads is not None:
+        if not 1 <= options.threads <= 64:
+            raise ConfigError(f"--threads is {options.threads}, expected 1 to 64")
+        model = replace(model, threads=options.threads)
+    if options.frames is not None and options.frames < 1:
+        raise ConfigError(f"--frames is {options.frames}, expected at least 1")
+    return replace(config, model=model)
+
+
+@contextmanager
+def _prepared(
+    options: argparse.Namespace,
+) -> Iterator[tuple[Sequence, BagInput | None, Truth | None]]:
+    """The frames with their truth; with --online also the bag to play, and its true depth."""
+    given = given_kind(options)
+    if (given is None) == (not options.synthetic):
+        raise SourceError("expected one input: a bag, pictures, a video, KITTI, or --synthetic")
+    is_bag = given is not None and given[0] == "bag"
+    named = [o for o in ("truth_frame", "depth_topic") if getattr(options, o) is not None]
+    if named and not is_bag:
+        raise SourceError(f"--{named[0].replace('_', '-')} is of a bag, and the input is none")
+    if given is not None and is_bag and not (options.online and options.calib is not None):
+        sequence = _open_bag(given[1], options)
+        topics = (options.image_topic, options.camera_info_topic)
+        yield sequence, inspect_bag(given[1], *topics) if options.online else None, None
+        return
+    chosen = choose_input(options)
+    if not options.online:
+        assert not isinstance(chosen, BagInput)
+        from sfm_ros.evaluation.sequence import source_sequence
+
+        yield source_sequence(chosen.source), None, None
+        return
+    assert not isinstance(chosen, BagInput)
+    from sfm_ros.evaluation.bag_sequence import converted_sequence
+
+    with _temporary_folder() as work:
+        bag, truth = convert(chosen, work / "bag", work / "truth", options.frames)
+        yield converted_sequence(bag.path, truth, chosen.name), bag, truth
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="sfm_evaluate_"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _open_bag(path: Path, options: argparse.Namespace) -> Sequence:
+    from sfm_ros.evaluation.bag_sequence import BagTopics, bag_sequence
+
+    topics = BagTopics(
+        image=options.image_topic,
+        camera_info=options.camera_info_topic,
+        poses=options.pose_topic,
+        fixed_frame=options.truth_frame,
+        depth=options.depth_topic,
+    )
+    return bag_sequence(path, topics, options.calib, options.poses)
+
+
+def _in_lockstep(
+    lockstep: LockstepRun, sequence: Sequence, options: argparse.Namespace
+) -> Outcome:
+    total = len(sequence.source)
+    if options.frames is not None:
+        total = min(total, options.frames)
+    with progress("scoring", total) as bar:
+        return lockstep.run(sequence.source, options.frames, sequence.depth_of, bar.update)
+
+
+def _online(
+    bag: BagInput | None,
+    truth: Truth | None,
+    config: SfmConfig,
+    lockstep: Outcome,
+) -> Outcome:
+    """The same frames through the two processes."""
+    from sfm_ros.evaluation.recorded import outcome_of
+    from sfm_ros.evaluation.recording import Recording
+    from sfm_ros.evaluation.runner import RunPlan, run_over_middleware
+
+    assert bag is not None
+    plan = RunPlan(
+        bag=bag.path,
+        image_topic=bag.image_topic,
+        camera_info_topic=bag.camera_info_topic,
+        compressed=bag.compressed,
+        frames=lockstep.frames,
+        frames_to_start=min(lockstep.frames_to_start, lockstep.frames),
+        rate=0.0,
+        config=config,
+        keep_every=max(lockstep.frames // _KEPT_FRAMES, 1),
+    )
+    with _temporary_folder() as work, progress("playing", plan.frames) as bar:
+        interrupted = False
+        try:
+            run_over_middleware(plan, work, lambda count: bar.update(count - bar.n) and None)
+        except KeyboardInterrupt:
+            interrupted = True
+        recording = Recording.load(work / "recording")
+        played = len(recording.image_stamps_ns) if interrupted else plan.frames
+        return outcome_of(recording, played, plan.frames_to_start, truth, interrupted)

@@ -1,0 +1,369 @@
+"""Everything about a run on one page: a single file that loads nothing from anywhere."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sfm_ros.evaluation import depth_tiles
+from sfm_ros.evaluation.card_page import card_as_html
+from sfm_ros.evaluation.outcome import LOCKSTEP, Outcome, Spell
+from sfm_ros.evaluation.report import ROWS, format_value
+from sfm_ros.evaluation.scoring import Agreement, PathScore
+from sfm_ros.evaluation.svg_charts import (
+    Bar,
+    Line,
+    Stretch,
+    bar_chart,
+    column_chart,
+    line_chart,
+    path_chart,
+    time_line,
+)
+
+_WAYS = {LOCKSTEP: "lockstep", "middleware": "two processes"}
+_STYLE_FILE = Path(__file__).with_name("report.css")
+_MAX_EVENTS = 40
+_STYLES = {
+    "tracking": "tracking",
+    "degraded": "degraded",
+    "lost": "lost",
+    "no odometry": "lost",
+    "rejected": "lost",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class ScoredRun:
+    """A run with its figures, as it goes into the report."""
+
+    outcome: Outcome
+    path: PathScore
+    figures: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Page:
+    """What the page says besides the runs.
+
+    Attributes:
+        title: heading.
+        lead: what was run, in a sentence.
+        unit: what a length of the estimate counts.
+        truth: where the true path comes from; None where it is not known.
+        depth_truth: why there is no depth error; None where there is one.
+        agreement: of the two runs, where there are two.
+        card: the model card as text.
+        facts: name and value of what a figure depends on: machine, versions, command.
+        configuration: option, value, and whether it is not the default.
+    """
+
+    title: str
+    lead: str
+    unit: str
+    truth: str | None
+    depth_truth: str | None
+    agreement: Agreement | None
+    card: str
+    facts: Sequence[tuple[str, str]]
+    configuration: Sequence[tuple[str, str, bool]]
+
+
+def write_page(path: Path, page: Page, runs: Sequence[ScoredRun]) -> None:
+    """Write the page of one run, or of two over the same frames; the first is drawn."""
+    first = runs[0]
+    sections = [
+        _summary(page, runs),
+        _two_columns(_trajectory(page, first), _errors(first)),
+        _two_columns(_drift(first), _latency(runs) + _health(runs)),
+        _depth(page, first),
+        _card(page),
+        _configuration(page),
+        _facts(page),
+    ]
+    title = html.escape(page.title)
+    body = "\n".join(section for section in sections if section)
+    path.write_text(
+        "<!DOCTYPE html>\n"
+        '<html lang="en"><head><meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{title}</title>\n"
+        f"<style>\n{_STYLE_FILE.read_text(encoding='utf-8')}</style></head>\n"
+        f"<body><header><h1>{title}</h1><p>{html.escape(page.lead)}</p></header>\n"
+        f"{body}\n</body></html>\n",
+        encoding="utf-8",
+    )
+
+
+def _section(title: str, body: str, extra: str = "") -> str:
+    return f"<section{extra}><h2>{html.escape(title)}</h2>\n{body}</section>"
+
+
+def _two_columns(*sections: str) -> str:
+    columns = "".join(f"<div>{section}</div>" for section in sections)
+    return f'<div class="columns">{columns}</div>'
+
+
+def _note(text: str) -> str:
+    return f'<p class="note">{html.escape(text)}</p>'
+
+
+def _summary(page: Page, runs: Sequence[ScoredRun]) -> str:
+    tables = {group: _figures(group, runs) for group in dict.fromkeys(row.group for row in ROWS)}
+    path = tables.pop("Path")
+    notes = [f"True path: {page.truth}."] if page.truth else []
+    if runs[0].path.problem:
+        notes.append(f"Errors of the path are not available: {runs[0].path.problem}.")
+    if page.depth_truth:
+        notes.append(f"Errors of the depth are not available: {page.depth_truth}.")
+    if page.agreement is not None:
+        found = page.agreement
+        notes.append(
+            f"Both runs have {found.poses} poses in common and {found.only_one} that only one "
+            f"has; the largest difference is {found.position:.2g} {page.unit} and "
+            f"{found.rotation_deg:.2g}°."
+        )
+    if any(run.outcome.interrupted for run in runs):
+        notes.append("The run was interrupted; the figures are of what was done until then.")
+    body = _two_columns("".join(tables.values()), path) + "".join(map(_note, notes))
+    return _section("Summary", body)
+
+
+def _figures(group: str, runs: Sequence[ScoredRun]) -> str:
+    """A table of one group of figures, a column for each run."""
+    names = [html.escape(_WAYS[run.outcome.way]) for run in runs] if len(runs) > 1 else [""]
+    head = "".join(f'<th scope="col">{name}</th>' for name in names)
+    rows = []
+    for row in ROWS:
+        if row.group == group:
+            values = [format_value(row.pattern, run.figures.get(row.key)) for run in runs]
+            cells = "".join(f"<td>{html.escape(value)}</td>" for value in values)
+            rows.append(
+                f'<tr><th scope="row">{html.escape(row.label)}'
+                f"<small>{html.escape(row.meaning)}</small></th>{cells}</tr>"
+            )
+    return (
+        f'<div class="scroll"><table class="figures"><thead><tr><th>{group}</th>{head}</tr>'
+        f"</thead><tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _legend(*entries: tuple[str, str]) -> str:
+    items = "".join(
+        f'<span><i class="key {style}"></i>{html.escape(label)}</span>' for style, label in entries
+    )
+    return f'<p class="legend">{items}</p>'
+
+
+def _figure(chart: str, legend: str, text: str) -> str:
+    return f"<figure>{legend}{chart}<figcaption>{html.escape(text)}</figcaption></figure>"
+
+
+def _trajectory(page: Page, run: ScoredRun) -> str:
+    score = run.path
+    if not len(score.path):
+        return _section("Path from above", _note("Not available: no odometry came back."))
+    lines, legend = [], [("estimate", "estimate")]
+    if score.true_path is not None:
+        lines = [_seen_from_above("truth", score.true_path)]
+        legend = [("truth", "truth"), *legend]
+    lines.append(_seen_from_above("estimate", score.path))
+    unit = page.unit if score.true_path is None else "m"
+    text = "The first camera looks up the page; the dot is the start."
+    if score.true_path is not None:
+        text += " The estimate is laid over the truth by a similarity."
+    return _section("Path from above", _figure(path_chart(lines, unit), _legend(*legend), text))
+
+
+def _seen_from_above(style: str, positions: np.ndarray) -> Line:
+    return Line(style=style, x=positions[:, 0], y=positions[:, 2], label=style)
+
+
+def _errors(run: ScoredRun) -> str:
+    score = run.path
+    title = "Error over the way"
+    if not len(score.distance_m):
+        return _section(title, _note(f"Not available: {score.problem}."))
+    charts = [
+        line_chart(
+            [Line(style="estimate", x=score.distance_m, y=values, label=label)],
+            "true way from the start [m]",
+            label,
+            height=190,
+        )
+        for label, values in (
+            ("position error [m]", score.errors_m),
+            ("rotation error [°]", score.errors_deg),
+        )
+    ]
+    text = "Distance and angle from the true pose, after alignment by a similarity."
+    return _section(title, _figure("".join(charts), "", text))
+
+
+def _drift(run: ScoredRun) -> str:
+    title = "Drift by length of segment"
+    score = run.path.score
+    if score is None:
+        return _section(title, _note(f"Not available: {run.path.problem}."))
+    segments = score.estimate.segments
+    if not segments:
+        length = score.estimate.path_length_m
+        return _section(title, _note(f"Not applicable: the path has {length:.0f} m, the shortest "
+                                     "segment 100 m."))  # fmt: skip
+    labels = [f"{length} m" for length in segments]
+    t_err = column_chart(labels, [("bar", [t for t, _ in segments.values()])], "position [%]")
+    r_err = column_chart(
+        labels, [("bar second", [r for _, r in segments.values()])], "rotation [°/100 m]"
+    )
+    text = "Mean error at the end of segments of so many metres, as KITTI measures it."
+    return _section(title, _figure(t_err + r_err, "", text))
+
+
+def _latency(runs: Sequence[ScoredRun]) -> str:
+    body = []
+    for run in runs:
+        stages = {name: p for name, p in run.outcome.stages.items()}
+        if not stages:
+            continue
+        bars = [
+            Bar(
+                label=name.replace("_", " "),
+                value=p.p50,
+                high=p.p99,
+                text=f"{p.p50:.1f} / {p.p99:.1f}",
+            )
+            for name, p in stages.items()
+        ]
+        heading = f"<h3>{_WAYS[run.outcome.way]}</h3>" if len(runs) > 1 else ""
+        body.append(heading + bar_chart(bars, "ms"))
+    if not body:
+        return _section("Time by stage", _note("Not available: no picture went all the way."))
+    legend = _legend(("bar", "median"), ("rest", "99th percentile"))
+    text = "Milliseconds a frame, median / 99th percentile."
+    return _section("Time by stage", _figure("".join(body), legend, text))
+
+
+def _depth(page: Page, run: ScoredRun) -> str:
+    chosen = depth_tiles.choose(run.outcome.snapshots)
+    if not chosen:
+        return _section("Depth", _note("Not available: no depth came back."))
+    tiles, (near, far) = depth_tiles.make_tiles(chosen)
+    start_ns = int(run.outcome.image_stamps_ns[0])
+    has_truth = any(tile.truth is not None for tile in tiles)
+    unit = "m" if has_truth else page.unit
+    legend = (
+        f'<p class="legend"><span>{near:.1f} {unit}<i class="ramp depth"></i>'
+        f'{far:.0f} {unit}</span><span><i class="key unknown"></i>unknown</span>'
+    )
+    if has_truth:
+        legend += '<span>50 % too near<i class="ramp error"></i>50 % too far</span></p>' + _note(
+            "Depth is scaled to the truth, frame by frame."
+        )
+    frames = "".join(_frame(tile, start_ns) for tile in tiles)
+    return _section("Depth", f'{legend}<div class="strip">{frames}</div>')
+
+
+def _frame(tile: depth_tiles.Tiles, start_ns: int) -> str:
+    seconds = (tile.stamp_ns - start_ns) * 1e-9
+    images = (
+        ("picture", tile.picture),
+        ("depth", tile.depth),
+        ("true depth", tile.truth),
+        ("error", tile.error),
+    )
+    shown = "".join(f'<img alt="{name}" src="{uri}">' for name, uri in images if uri is not None)
+    error = "" if tile.abs_rel is None else f", error {tile.abs_rel:.3f}"
+    return f"<figure>{shown}<figcaption>{seconds:.1f} s{error}</figcaption></figure>"
+
+
+def _health(runs: Sequence[ScoredRun]) -> str:
+    parts = []
+    for run in runs:
+        if len(runs) > 1:
+            parts.append(f"<h3>{_WAYS[run.outcome.way]}</h3>")
+        parts.append(_one_health(run.outcome))
+    return _section("Health", "".join(parts))
+
+
+def _one_health(outcome: Outcome) -> str:
+    spells = outcome.spells
+    if not spells:
+        return _note("Not available: no picture went in.")
+    start_ns = min(spell.start_ns for spell in spells)
+    end_ns = max(spell.end_ns for spell in spells)
+    stretches = []
+    for spell, following in zip(spells, [*spells[1:], None], strict=True):
+        until = spell.end_ns if following is None else following.start_ns
+        stretches.append(
+            Stretch(
+                start=(spell.start_ns - start_ns) * 1e-9,
+                end=max(until - start_ns, spell.start_ns - start_ns) * 1e-9,
+                style=_STYLES.get(spell.status, "waiting"),
+                title=_words(spell),
+            )
+        )
+    chart = time_line(stretches, (end_ns - start_ns) * 1e-9, "s")
+    names = {_STYLES.get(s.status, "waiting"): s.status for s in spells}
+    counts = {
+        style: sum(s.frames for s in spells if _STYLES.get(s.status, "waiting") == style)
+        for style in names
+    }
+    legend = _legend(*((style, f"{name} ({counts[style]})") for style, name in names.items()))
+    return f"<figure>{legend}{chart}</figure>{_events(spells, start_ns)}"
+
+
+def _events(spells: Sequence[Spell], start_ns: int) -> str:
+    told = [spell for spell in spells if spell.status != "tracking"]
+    if not told:
+        return _note("Nothing happened.")
+    rows = "".join(
+        f"<tr><td>{(s.start_ns - start_ns) * 1e-9:.2f}</td><td>{s.frames}</td>"
+        f"<td>{html.escape(_words(s))}</td></tr>"
+        for s in told[:_MAX_EVENTS]
+    )
+    more = len(told) - _MAX_EVENTS
+    rest = _note(f"… and {more} more, see health.json.") if more > 0 else ""
+    return (
+        '<div class="scroll"><table class="events"><thead><tr><th>s</th><th>frames</th>'
+        f"<th>what</th></tr></thead><tbody>{rows}</tbody></table></div>{rest}"
+    )
+
+
+def _words(spell: Spell) -> str:
+    reasons = ", ".join(reason.replace("_", " ") for reason in spell.reasons)
+    return f"{spell.status.replace('_', ' ')}{': ' if reasons else ''}{reasons}"
+
+
+def _card(page: Page) -> str:
+    if not page.card.strip():
+        return _section("Model card", _note("The model has no card."))
+    return _section("Model card", f'<div class="card">{card_as_html(page.card)}</div>')
+
+
+def _configuration(page: Page) -> str:
+    rows = [
+        f'<tr{" class=changed" if changed else ""}><th scope="row">{html.escape(name)}</th>'
+        f"<td>{html.escape(value)}</td></tr>"
+        for name, value, changed in page.configuration
+    ]
+    half = (len(rows) + 1) // 2
+    tables = (
+        f'<div class="scroll"><table class="options"><tbody>{"".join(part)}</tbody></table></div>'
+        for part in (rows[:half], rows[half:])
+    )
+    note = (
+        "Bold: not the default." if any(c for _, _, c in page.configuration) else "All defaults."
+    )
+    return _section("Configuration", _note(note) + _two_columns(*tables))
+
+
+def _facts(page: Page) -> str:
+    items = "".join(
+        f"<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>" for name, value in page.facts
+    )
+    return _section("About this run", f"<dl>{items}</dl>")
