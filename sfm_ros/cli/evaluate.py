@@ -17,10 +17,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="sfm_evaluate", description=__doc__)
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     for name in _wanted(sys.argv[1:] if arguments is None else arguments):
-        try:
-            importlib.import_module(f"sfm_ros.cli.{name}").add_command(subparsers)
-        except ModuleNotFoundError:
-            continue
+        importlib.import_module(f"sfm_ros.cli.{name}").add_command(subparsers)
     return parser.parse_args(arguments)
 
 

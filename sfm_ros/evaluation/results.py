@@ -24,7 +24,9 @@ from sfm_ros.evaluation.truth import TruePath
 from sfm_ros.model_spec import ModelSpec
 from sfm_ros.trajectory import write_kitti, write_tum
 
-RESULT_FILES = ("trajectory.tum", "trajectory_kitti.txt", "metrics.json", "health.json")
+TRAJECTORY_FILE = "trajectory.tum"
+RESULT_FILES = (TRAJECTORY_FILE, "trajectory_kitti.txt", "metrics.json", "health.json")
+TRUTH_FILE = "truth.tum"
 DEPTH_FOLDER = "depth"
 _MIDDLEWARE_PREFIX = "middleware_"
 
@@ -78,12 +80,16 @@ def write_results(
     """Score one run, or two over the same frames, and write everything into ``out``.
 
     Of the first, whose figures are the summary's, `RESULT_FILES`; of a second the same with
-    ``middleware_`` in front. Of both ``summary.json`` and ``report.html``.
+    ``middleware_`` in front. Of both ``summary.json``, ``report.html`` and, where the true path is
+    known, ``truth.tum``.
     """
     out.mkdir(parents=True, exist_ok=True)
     runs = tuple(_scored(outcome, truth) for outcome in outcomes)
     for index, run in enumerate(runs):
         _write_result_files(run, truth, out, "" if index == 0 else _MIDDLEWARE_PREFIX)
+    (out / TRUTH_FILE).unlink(missing_ok=True)  # of an earlier run
+    if truth.trajectory is not None:
+        write_tum(out / TRUTH_FILE, truth.trajectory)
     agreement = None
     if len(runs) > 1:
         agreement = scoring.compare_runs(runs[0].outcome.estimate, runs[1].outcome.estimate)

@@ -10,6 +10,7 @@ from typing import Any
 
 from sfm_ros.errors import SourceError
 from sfm_ros.evaluation.report import NOT_AVAILABLE, ROWS, format_value
+from sfm_ros.evaluation.results import TRAJECTORY_FILE, TRUTH_FILE
 from sfm_ros.trajectory import Trajectory, read_tum
 
 MARK = "≠"
@@ -50,8 +51,8 @@ def load_runs(folders: Sequence[Path]) -> list[Run]:
         Run(
             name=name,
             summary=_read_summary(folder / "summary.json"),
-            trajectory=_read_optional(folder / "trajectory.tum"),
-            truth=_read_optional(folder / "truth.tum"),
+            trajectory=_read_optional(folder / TRAJECTORY_FILE),
+            truth=_read_optional(folder / TRUTH_FILE),
         )
         for name, folder in zip(_names(folders), folders, strict=True)
     ]
