@@ -56,6 +56,7 @@ setup(
             "sfm_demo = sfm_ros.cli.demo:main",
             "sfm_evaluate = sfm_ros.cli.evaluate:main",
             "sfm_kitti_to_bag = sfm_ros.cli.kitti_to_bag:main",
+            "sfm_doctor = sfm_ros.ros.doctor:main",
         ]
     },
 )

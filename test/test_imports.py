@@ -24,11 +24,12 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ),
     tuple(
         f"sfm_ros.{name}"
-        for name in "camera_info image_codec preprocess window pose refine scale".split()
+        for name in "camera_info image_codec picture_health preprocess window pose refine scale".split()
     ),
     ("sfm_ros.engines", "sfm_ros.engines.*"),
     ("sfm_ros.odometry",),
     ("sfm_ros.sources", "sfm_ros.sources.*", "sfm_ros.evaluation", "sfm_ros.evaluation.*"),
+    ("sfm_ros.doctor", "sfm_ros.doctor.*"),
     ("sfm_ros.cli", "sfm_ros.cli.*"),
     ("sfm_ros.ros", "sfm_ros.ros.*"),
 )
@@ -68,7 +69,7 @@ EXTERNAL: dict[str, tuple[str, ...]] = {
     "cv2": ("sfm_ros*", "training*"),
     "rosbags": ("sfm_ros.sources.*", "sfm_ros.evaluation.*", "sfm_ros.cli.*", "sfm_ros.ros.*"),
     "matplotlib": ("sfm_ros.evaluation.*", "training.*"),
-    "tqdm": ("sfm_ros.evaluation.*", "sfm_ros.cli.*", "training.*"),
+    "tqdm": ("sfm_ros.evaluation.*", "sfm_ros.cli.*", "sfm_ros.ros.*", "training.*"),
     "onnxruntime": ("sfm_ros.engines.onnx_engine", "training.export"),
     "tensorrt": ("sfm_ros.engines.tensorrt_engine",),
     "cuda": ("sfm_ros.engines.tensorrt_engine",),

@@ -69,6 +69,11 @@ class Lookup(Protocol):
         """Whether somebody publishes a transform to ``frame``."""
 
 
+def transform_message_class() -> Any:
+    """tf2_msgs/TFMessage, or None where it is not installed."""
+    return None if _tf2_msgs is None else _tf2_msgs.TFMessage
+
+
 def make_broadcaster(node: Node) -> Broadcaster | None:
     """A broadcaster on /tf, or None where tf2_msgs is not installed."""
     if _tf2_ros is not None:

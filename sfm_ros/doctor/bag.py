@@ -1,0 +1,211 @@
+"""What a bag holds of cameras, transforms and quality of service."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sfm_ros.doctor.finding import Finding, fail, ok
+from sfm_ros.doctor.observed import (
+    CAMERA_INFO_TYPE,
+    IMAGE_TYPES,
+    TF_TYPES,
+    Camera,
+    Edge,
+    Endpoint,
+    Sample,
+    Stream,
+    info_topic_of,
+)
+from sfm_ros.geometry import make_transform, matrix_from_quat_xyzw
+from sfm_ros.sources.bag_file import BagFile
+
+_VERSIONS_KEPT = 4
+_DEPTH_WORDS = ("compressedDepth", "/depth", "disparity")
+
+
+@dataclass(kw_only=True, slots=True)
+class BagContent:
+    """What was found.
+
+    Attributes:
+        cameras: a topic of pictures each, with its calibration.
+        edges: transforms; of a moving one the newest value.
+        endpoints: what recorded topics were offered with, as publishers.
+        topics: topic -> (type, number of messages).
+    """
+
+    cameras: list[Camera]
+    edges: list[Edge]
+    endpoints: list[Endpoint]
+    topics: dict[str, tuple[str, int]]
+
+
+def read_bag(
+    path: Path,
+    image_topic: str | None = None,
+    on_message: Callable[[], object] = lambda: None,
+) -> BagContent:
+    """Go through a bag once.
+
+    Args:
+        path: any bag `BagFile` opens.
+        image_topic: look at this camera only; by default at every one.
+        on_message: called after each message.
+
+    Raises:
+        SourceError: it is no bag, or damaged from the beginning.
+    """
+    bag = BagFile(path)
+    reading = _Reading(bag, image_topic)
+    for connection, log_ns, data in bag.serialized(reading.wanted):
+        reading.take(connection, log_ns, data)
+        on_message()
+    return BagContent(
+        cameras=list(reading.cameras.values()),
+        edges=list(reading.edges.values()),
+        endpoints=[*_endpoints(bag)],
+        topics=dict(bag.all_topics),
+    )
+
+
+def count_messages(path: Path, image_topic: str | None = None) -> int:
+    """How many messages `read_bag` will go through."""
+    bag = BagFile(path)
+    return sum(bag.all_topics[topic][1] for topic in _Reading(bag, image_topic).wanted)
+
+
+class _Reading:
+    """Takes the messages of a bag one by one."""
+
+    def __init__(self, bag: BagFile, image_topic: str | None) -> None:
+        self._bag = bag
+        self.cameras: dict[str, Camera] = {}
+        self.edges: dict[tuple[str, str, bool], Edge] = {}
+        for topic, (kind, _) in sorted(bag.all_topics.items()):
+            wanted = topic == image_topic if image_topic else not _is_depth(topic)
+            if kind in IMAGE_TYPES and wanted:
+                images = Stream(topic=topic, type_name=kind)
+                self.cameras[topic] = Camera(images=images, info_topic=info_topic_of(topic))
+        self._infos: dict[str, list[Camera]] = {}
+        for camera in self.cameras.values():
+            kind = bag.all_topics.get(camera.info_topic, ("", 0))[0]
+            if kind == CAMERA_INFO_TYPE:
+                camera.infos = Stream(topic=camera.info_topic, type_name=kind)
+                self._infos.setdefault(camera.info_topic, []).append(camera)
+        transforms = [t for t, (kind, _) in bag.all_topics.items() if kind in TF_TYPES]
+        self.wanted = [*self.cameras, *self._infos, *transforms]
+
+    def take(self, connection: Any, log_ns: int, data: bytes) -> None:
+        if connection.topic in self.cameras:
+            self._take_image(self.cameras[connection.topic], connection, log_ns, data)
+        elif connection.topic in self._infos:
+            message = self._bag.decode(connection, data)
+            for camera in self._infos[connection.topic]:
+                take_info(camera, message, log_ns)
+        else:
+            is_static = connection.topic.endswith("tf_static")
+            for edge in edges_of(self._bag.decode(connection, data), is_static):
+                self.edges[edge.parent, edge.child, edge.is_static] = edge
+
+    def _take_image(self, camera: Camera, connection: Any, log_ns: int, data: bytes) -> None:
+        stamp_ns = stamp_of_serialized(data, self._bag.is_ros1)
+        camera.images.samples.append(Sample(stamp_ns=stamp_ns, arrived_ns=log_ns))
+        camera.images.payload = max(camera.images.payload, len(data))
+        if camera.picture is None:
+            camera.picture = self._bag.decode(connection, data)
+            camera.images.frame_ids.add(camera.picture.header.frame_id)
+
+
+def _is_depth(topic: str) -> bool:
+    return any(word in topic for word in _DEPTH_WORDS)
+
+
+def take_info(camera: Camera, message: Any, arrived_ns: int) -> None:
+    """A CameraInfo of this camera came, from a bag or the middleware."""
+    assert camera.infos is not None
+    stamp = message.header.stamp
+    stamp_ns = int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+    camera.infos.samples.append(Sample(stamp_ns=stamp_ns, arrived_ns=arrived_ns))
+    camera.infos.frame_ids.add(message.header.frame_id)
+    known = [_content(info) for info in camera.calibrations]
+    if _content(message) not in known and len(known) < _VERSIONS_KEPT:
+        camera.calibrations.append(message)
+
+
+def _content(info: Any) -> tuple[Any, ...]:
+    """What a calibration says, without its header, in ROS 1 or 2; NaN equals NaN in it."""
+    matrices = [getattr(info, n) if hasattr(info, n) else getattr(info, n.upper()) for n in "kdrp"]
+    numbers = [tuple(repr(float(value)) for value in matrix) for matrix in matrices]
+    roi = info.roi
+    region = (roi.x_offset, roi.y_offset, roi.width, roi.height, info.binning_x, info.binning_y)
+    return (info.width, info.height, info.distortion_model, region, *numbers)
+
+
+def edges_of(message: Any, is_static: bool) -> list[Edge]:
+    """The transforms of a TFMessage; one whose quaternion is no rotation comes as NaN."""
+    edges = []
+    for entry in message.transforms:
+        q, t = entry.transform.rotation, entry.transform.translation
+        quat_xyzw = np.array([q.x, q.y, q.z, q.w])
+        norm = float(np.linalg.norm(quat_xyzw))
+        usable = np.isfinite(norm) and norm > 1e-6
+        T = (
+            make_transform(matrix_from_quat_xyzw(quat_xyzw), [t.x, t.y, t.z])
+            if usable
+            else np.full((4, 4), np.nan)
+        )
+        edges.append(
+            Edge(
+                parent=entry.header.frame_id,
+                child=entry.child_frame_id,
+                is_static=is_static,
+                T_parent_child=T,
+            )
+        )
+    return edges
+
+
+def stamp_of_serialized(data: bytes, is_ros1: bool) -> int:
+    """The stamp of a message that begins with a header, without reading the rest.
+
+    ROS 1 begins with the sequence number, CDR with four bytes that say the byte order; then come
+    seconds and nanoseconds, four bytes each.
+    """
+    little = is_ros1 or bool(data[1] & 1)
+    sec, nanosec = struct.unpack_from("<iI" if little else ">iI", data, 4)
+    return sec * 1_000_000_000 + nanosec
+
+
+def _endpoints(bag: BagFile) -> list[Endpoint]:
+    found = []
+    for connection in bag.connections:
+        for qos in getattr(connection.ext, "offered_qos_profiles", None) or []:
+            found.append(
+                Endpoint(
+                    node="the recorded publisher",
+                    topic=connection.topic,
+                    type_name=connection.msgtype,
+                    is_publisher=True,
+                    reliability=qos.reliability.name.lower(),
+                    durability=qos.durability.name.lower(),
+                    depth=int(qos.depth),
+                )
+            )
+    return found
+
+
+def judge_content(content: BagContent) -> list[Finding]:
+    """Whether there is anything to look at."""
+    if not content.topics:
+        return [fail("bag", "it is empty", "record again; was the recorder stopped with Ctrl-C?")]
+    if not content.cameras:
+        kinds = ", ".join(f"{name} ({kind})" for name, (kind, _) in sorted(content.topics.items()))
+        return [fail("topics", f"no image topic; there are {kinds}", "record the camera's images")]
+    names = ", ".join(sorted(content.topics))
+    return [ok("topics", f"{len(content.topics)}: {names}")]

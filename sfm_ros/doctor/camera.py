@@ -1,0 +1,178 @@
+"""A camera's pictures and calibration: usable, of each other, and sane."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from sfm_ros.camera_info import intrinsics_from_info
+from sfm_ros.datatypes import CameraIntrinsics
+from sfm_ros.doctor.finding import Finding, fail, ok, warn
+from sfm_ros.doctor.observed import Camera
+from sfm_ros.errors import CalibrationError, ImageError
+from sfm_ros.image_codec import decode_compressed, decode_raw
+from sfm_ros.model_spec import ModelSpec
+from sfm_ros.preprocess import plan_target_camera, rectified_camera
+
+_NARROW_DEG, _WIDE_DEG = 20.0, 140.0
+_CENTRE_SHARE = 0.25
+_SQUARE = 0.05
+_FOCAL_RATIO = 1.6
+_SAME_ASPECT = 0.01
+
+
+def judge_picture(camera: Camera) -> tuple[list[Finding], tuple[int, int] | None]:
+    """Whether a picture can be decoded; its (width, height) where it can."""
+    check = f"image {camera.images.topic}"
+    if camera.picture is None:
+        return [], None
+    try:
+        rgb = _decode(camera.picture)
+    except ImageError as error:
+        advice = "use one of the encodings of docs/node.md, or fix what publishes the image"
+        return [fail(check, str(error), advice)], None
+    height, width = rgb.shape[:2]
+    kind = getattr(camera.picture, "encoding", None) or camera.picture.format
+    if rgb.std() < 1.0:
+        return [
+            warn(
+                check,
+                f"{width}x{height} {kind}, of one colour",
+                "look whether the lens is covered or the exposure wrong: there is nothing to see",
+            )
+        ], (width, height)
+    return [ok(check, f"{width}x{height} {kind}")], (width, height)
+
+
+def _decode(picture: Any) -> Any:
+    if hasattr(picture, "format"):
+        return decode_compressed(picture.data, picture.format)
+    layout = (picture.width, picture.height, picture.step, picture.encoding)
+    return decode_raw(picture.data, *layout, bool(picture.is_bigendian))
+
+
+def judge_calibration(
+    camera: Camera, size: tuple[int, int] | None, spec: ModelSpec | None
+) -> list[Finding]:
+    """Whether the calibration can be used and describes the pictures.
+
+    Args:
+        camera: what was seen.
+        size: (width, height) of its pictures, where one could be decoded.
+        spec: the model the pictures are for, where it is known.
+    """
+    check = f"camera_info {camera.info_topic}"
+    if not camera.calibrations:
+        return [
+            fail(
+                check,
+                "no calibration arrived",
+                "the node publishes nothing without: let the driver publish camera_info, or remap "
+                "camera_info to where it is",
+            )
+        ]
+    found: list[Finding] = []
+    if len(camera.calibrations) > 1:
+        found.append(
+            warn(
+                check,
+                f"its content changes ({len(camera.calibrations)} versions seen)",
+                "each change begins a new segment: look for two publishers or a zoom lens",
+            )
+        )
+    info = camera.calibrations[-1]
+    try:
+        intrinsics = intrinsics_from_info(info, camera.info_topic)
+    except CalibrationError as error:
+        advice = "calibrate the camera (camera_calibration) and let its driver load the result"
+        return [*found, fail(check, str(error), advice)]
+    found += _size(check, intrinsics, size)
+    found += _plausible(check, intrinsics, camera)
+    if spec is not None and not found:
+        found += _fits_model(check, intrinsics, spec)
+    if not found:
+        found.append(ok(check, _summary(intrinsics)))
+    return found
+
+
+def _size(
+    check: str, intrinsics: CameraIntrinsics, size: tuple[int, int] | None
+) -> Iterator[Finding]:
+    calibrated = (intrinsics.width, intrinsics.height)
+    if size is None or size == calibrated:
+        return
+    x, y = size[0] / calibrated[0], size[1] / calibrated[1]
+    how = (
+        f"a node scales the picture by {x:g} and leaves camera_info as it was; scale both "
+        "(image_proc's resize node does)"
+        if abs(x / y - 1) < _SAME_ASPECT
+        else "a node crops the picture and leaves camera_info as it was, or it is of another mode "
+        "of the camera; calibrate in the mode in use"
+    )
+    yield fail(
+        check,
+        f"of {calibrated[0]}x{calibrated[1]} pixels (region of interest and binning applied), "
+        f"the pictures have {size[0]}x{size[1]}",
+        how,
+    )
+
+
+def _plausible(check: str, camera: CameraIntrinsics, seen: Camera) -> Iterator[Finding]:
+    if abs(camera.fx / camera.fy - 1) > _SQUARE:
+        yield warn(
+            check,
+            f"fx {camera.fx:.1f} and fy {camera.fy:.1f} differ by "
+            f"{100 * abs(camera.fx / camera.fy - 1):.0f} %",
+            "pixels are square in almost every camera: was the picture scaled in one direction?",
+        )
+    off_x = (camera.cx + 0.5) / camera.width - 0.5
+    off_y = (camera.cy + 0.5) / camera.height - 0.5
+    if max(abs(off_x), abs(off_y)) > _CENTRE_SHARE:
+        yield warn(
+            check,
+            f"the principal point ({camera.cx:.0f}, {camera.cy:.0f}) is far from the centre of "
+            f"{camera.width}x{camera.height}",
+            "the calibration is of another size or of a crop: calibrate in the mode in use",
+        )
+    angle = field_of_view_deg(camera)
+    if not _NARROW_DEG <= angle <= _WIDE_DEG:
+        yield warn(
+            check,
+            f"the field of view is {angle:.0f} degrees wide",
+            "a focal length of another picture size shows like this; else the network has never "
+            "seen such a lens",
+        )
+    if camera.is_distorted and "rect" in seen.images.topic.rpartition("/")[2]:
+        yield warn(
+            check,
+            f"{seen.images.topic} sounds rectified, but the calibration has distortion",
+            "set preprocess.input to 'rectified', so that P is used and nothing is undistorted "
+            "twice",
+        )
+
+
+def _fits_model(check: str, camera: CameraIntrinsics, spec: ModelSpec) -> Iterator[Finding]:
+    seen = plan_target_camera(rectified_camera(camera), spec.width, spec.height)
+    ratio = seen.fx / spec.training_fx
+    if not 1 / _FOCAL_RATIO < ratio < _FOCAL_RATIO:
+        yield warn(
+            check,
+            f"{_summary(camera)}; on the network's grid the focal length is {seen.fx:.0f} px, "
+            f"the model was trained with {spec.training_fx:.0f}",
+            "depth will be off by about that factor: take a model trained for such a lens, or "
+            "train one on your own video",
+        )
+
+
+def field_of_view_deg(camera: CameraIntrinsics) -> float:
+    """Horizontal angle of view of a pinhole camera with this fx (a fisheye sees less or more)."""
+    return math.degrees(2 * math.atan(camera.width / (2 * camera.fx)))
+
+
+def _summary(camera: CameraIntrinsics) -> str:
+    distortion = camera.distortion_model if camera.is_distorted else "no distortion"
+    return (
+        f"{camera.width}x{camera.height}, fx {camera.fx:.1f}, "
+        f"{field_of_view_deg(camera):.0f} degrees wide, {distortion}"
+    )

@@ -1,0 +1,170 @@
+"""The tree of transforms: one parent each, no circle, and the camera's place on the robot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from sfm_ros.datatypes import OPTICAL_FRAME, FloatArray
+from sfm_ros.doctor.finding import Finding, fail, ok, warn
+from sfm_ros.doctor.observed import Edge
+from sfm_ros.geometry import inverse, is_rotation
+
+_DOWN_OR_UP = 0.9
+
+
+def judge_tree(edges: Sequence[Edge]) -> list[Finding]:
+    """What is wrong with the transforms as such."""
+    if not edges:
+        return [
+            warn(
+                "tf",
+                "no transform was heard",
+                "without the camera's place on the robot the odometry is that of the camera "
+                "itself: start robot_state_publisher, or sfm_static_transform",
+            )
+        ]
+    found = [
+        *_two_parents(edges),
+        *_circles(edges),
+        *_bad_values(edges),
+        *_slashes(edges),
+        *_both_kinds(edges),
+    ]
+    frames = sorted({name for e in edges for name in _names(e)})
+    return found or [ok("tf", f"{len(frames)} frames: {', '.join(frames)}")]
+
+
+def _names(edge: Edge) -> tuple[str, str]:
+    return edge.parent.lstrip("/"), edge.child.lstrip("/")
+
+
+def _parents(edges: Sequence[Edge]) -> dict[str, set[str]]:
+    parents: dict[str, set[str]] = {}
+    for edge in edges:
+        parent, child = _names(edge)
+        parents.setdefault(child, set()).add(parent)
+    return parents
+
+
+def _two_parents(edges: Sequence[Edge]) -> Iterator[Finding]:
+    for child, parents in sorted(_parents(edges).items()):
+        if len(parents) > 1:
+            yield fail(
+                "tf",
+                f"'{child}' has {len(parents)} parents: {', '.join(sorted(parents))}",
+                "a frame has one parent: stop one of the publishers (of two odometries, set "
+                "node.publish_tf to false on one)",
+            )
+
+
+def _circles(edges: Sequence[Edge]) -> Iterator[Finding]:
+    parents = {child: min(names) for child, names in _parents(edges).items()}
+    for start in sorted(parents):
+        chain, frame = [start], start
+        while frame in parents and parents[frame] not in chain:
+            frame = parents[frame]
+            chain.append(frame)
+        if parents.get(frame) == start and start == min(chain):
+            yield fail("tf", f"a circle: {' -> '.join([*chain, start])}", "stop one publisher")
+
+
+def _bad_values(edges: Sequence[Edge]) -> Iterator[Finding]:
+    for edge in edges:
+        T = edge.T_parent_child
+        if not (np.all(np.isfinite(T)) and is_rotation(T[:3, :3], tolerance=1e-3)):
+            yield fail(
+                "tf",
+                f"the transform {edge.parent} -> {edge.child} holds no rotation",
+                "its quaternion is zero or not finite: fix what publishes it",
+            )
+            return
+
+
+def _slashes(edges: Sequence[Edge]) -> Iterator[Finding]:
+    names = sorted({n for e in edges for n in (e.parent, e.child) if n.startswith("/")})
+    if names:
+        yield warn("tf", f"'{names[0]}' begins with a slash", "tf2 knows no such names: leave it")
+
+
+def _both_kinds(edges: Sequence[Edge]) -> Iterator[Finding]:
+    static = {_names(edge)[1] for edge in edges if edge.is_static}
+    moving = {_names(edge)[1] for edge in edges if not edge.is_static}
+    for child in sorted(static & moving):
+        yield fail(
+            "tf",
+            f"'{child}' is both on /tf and on /tf_static",
+            "stop one of the two publishers",
+        )
+
+
+def judge_mounting(edges: Sequence[Edge], base: str, optical: str) -> list[Finding]:
+    """Whether TF leads from the robot's frame to the camera's optical frame, and turns its axes.
+
+    Args:
+        edges: every transform seen.
+        base: ``node.base_frame``; empty for none.
+        optical: frame id of the pictures.
+    """
+    check = f"mounting of '{optical}'"
+    if not optical:
+        return [
+            warn(
+                "frame id of the pictures",
+                f"it is empty; the node calls it '{OPTICAL_FRAME}'",
+                "set frame_id in the camera's driver: TF cannot place the camera without",
+            )
+        ]
+    if not base or base == optical.lstrip("/"):
+        return []
+    T_base_optical = find_transform(edges, base, optical.lstrip("/"))
+    if T_base_optical is None:
+        return [
+            warn(
+                check,
+                f"TF does not connect '{base}' with it",
+                "the odometry will be that of the camera itself; to get the robot's, publish the "
+                f"mounting: sfm_static_transform --parent {base} --child {optical} --xyz X Y Z "
+                "--rpy ROLL PITCH YAW --optical",
+            )
+        ]
+    return _axes(check, base, T_base_optical)
+
+
+def _axes(check: str, base: str, T_base_optical: FloatArray) -> list[Finding]:
+    """Optical axes look along z: a camera that then looks up has body axes under its name."""
+    R = T_base_optical[:3, :3]
+    view, x, y, z = R[:, 2], *T_base_optical[:3, 3]
+    where = f"at ({x:.2f}, {y:.2f}, {z:.2f}) m in '{base}'"
+    if abs(view[2]) > _DOWN_OR_UP:
+        return [
+            fail(
+                check,
+                f"{where}, and its z axis points {'up' if view[2] > 0 else 'down'}",
+                "pictures have optical axes (x right, y down, z forward: REP 103). If the camera "
+                "looks ahead, the rotation to the optical frame is missing: quaternion xyzw "
+                "-0.5 0.5 -0.5 0.5 below the camera's body frame",
+            )
+        ]
+    heading = float(np.degrees(np.arctan2(view[1], view[0])))
+    return [ok(check, f"{where}, looks {heading:.0f} degrees left of ahead")]
+
+
+def find_transform(edges: Sequence[Edge], to: str, from_: str) -> FloatArray | None:
+    """(4, 4) T_to_from over the newest transforms seen, or None where they do not connect."""
+    newest = {_names(edge)[1]: (_names(edge)[0], edge.T_parent_child) for edge in edges}
+    mine, its = _ancestors(newest, from_), _ancestors(newest, to)
+    for ancestor, T_ancestor_from in mine.items():
+        if ancestor in its:
+            return inverse(its[ancestor]) @ T_ancestor_from
+    return None
+
+
+def _ancestors(parents: dict[str, tuple[str, FloatArray]], frame: str) -> dict[str, FloatArray]:
+    found = {frame: np.eye(4)}
+    while frame in parents and parents[frame][0] not in found:
+        parent, T_parent_frame = parents[frame]
+        found[parent] = T_parent_frame @ found[frame]
+        frame = parent
+    return found

@@ -1,0 +1,99 @@
+"""The model bundle and what it runs on."""
+
+from __future__ import annotations
+
+import time
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+from sfm_ros.config import ModelConfig
+from sfm_ros.datatypes import CameraIntrinsics
+from sfm_ros.doctor.finding import Finding, fail, ok, warn
+from sfm_ros.engines.base import Engine
+from sfm_ros.engines.factory import create_engine, resolve_bundle
+from sfm_ros.errors import SfmRosError
+from sfm_ros.model_spec import ModelSpec
+from sfm_ros.window import Window
+
+_LIBRARIES = ("onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt")
+_GPU_FILE = Path("/proc/driver/nvidia/version")
+_RUNS = 3
+
+
+def judge_model(config: ModelConfig) -> tuple[list[Finding], ModelSpec | None]:
+    """Whether the bundle is whole; what it says of itself, where it is."""
+    try:
+        bundle = resolve_bundle(config.bundle)
+        spec = ModelSpec.load(bundle)
+    except SfmRosError as error:
+        return [fail("model", str(error), "name a bundle in model.bundle")], None
+    units = "metres" if spec.metric else "network units without a scale"
+    about = (
+        f"{spec.name}, input {spec.width}x{spec.height}, {units}, sha256 "
+        f"{spec.depth_sha256[:12]} {spec.pose_sha256[:12]}, {bundle}"
+    )
+    return [ok("model", about)], spec
+
+
+def judge_engine(config: ModelConfig) -> list[Finding]:
+    """Load the engine that would be used and let it see a picture."""
+    libraries = ", ".join(f"{n} {v}" for n, v in library_versions().items()) or "no library"
+    try:
+        engine = create_engine(config)
+    except SfmRosError as error:
+        return [fail("engine", f"{error} (installed: {libraries})", "pip install onnxruntime")]
+    try:
+        taken_ms = _time_of_inference(engine)
+    except SfmRosError as error:
+        return [fail("engine", str(error), "try model.engine onnx")]
+    finally:
+        engine.close()
+    found = [
+        ok("engine", f"{engine.name}, {taken_ms:.0f} ms a picture on this machine, {libraries}")
+    ]
+    if _GPU_FILE.exists() and engine.name == "onnx":
+        found.append(
+            warn(
+                "gpu",
+                "there is an NVIDIA GPU, and the networks run on the CPU",
+                "install the library of a GPU engine, and see model.engine in docs/node.md",
+            )
+        )
+    return found
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of the inference libraries that are installed."""
+    found = {}
+    for name in _LIBRARIES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _time_of_inference(engine: Engine) -> float:
+    """Milliseconds of one picture, the best of a few."""
+    spec = engine.spec
+    grey = np.full((spec.height, spec.width, 3), 128, dtype=np.uint8)
+    window = Window(
+        images=(grey,) * spec.sequence_length,
+        stamps_ns=tuple(range(spec.sequence_length)),
+        intrinsics=CameraIntrinsics(
+            width=spec.width,
+            height=spec.height,
+            fx=spec.training_fx,
+            fy=spec.training_fx,
+            cx=spec.width / 2,
+            cy=spec.height / 2,
+        ),
+    )
+    times = []
+    for _ in range(_RUNS):
+        begin = time.perf_counter()
+        engine.infer(window)
+        times.append(time.perf_counter() - begin)
+    return 1000 * min(times)

@@ -1,0 +1,107 @@
+"""Pairs of publisher and subscription that never connect, and topics with no or two publishers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from sfm_ros.doctor.finding import Finding, fail, ok
+from sfm_ros.doctor.observed import Endpoint
+
+
+def judge_pairs(endpoints: Sequence[Endpoint], topics: Iterable[str]) -> list[Finding]:
+    """Whether the endpoints of some topics can talk to each other.
+
+    Args:
+        endpoints: every publisher and subscription known.
+        topics: names to look at.
+    """
+    return [finding for topic in topics for finding in _topic(endpoints, topic)]
+
+
+def _topic(endpoints: Sequence[Endpoint], topic: str) -> Iterator[Finding]:
+    here = [endpoint for endpoint in endpoints if endpoint.topic == topic]
+    publishers = [endpoint for endpoint in here if endpoint.is_publisher]
+    subscriptions = [endpoint for endpoint in here if not endpoint.is_publisher]
+    check = f"qos {topic}"
+    kinds = sorted({endpoint.type_name for endpoint in here})
+    if len(kinds) > 1:
+        yield fail(
+            check,
+            f"it has {len(kinds)} types: {', '.join(kinds)}",
+            "publisher and subscriber must agree: remap one, or set node.compressed",
+        )
+        return
+    broken = [
+        (publisher, subscription, why)
+        for publisher in publishers
+        for subscription in subscriptions
+        for why in _mismatch(publisher, subscription)
+    ]
+    for publisher, subscription, (what, advice) in broken:
+        yield fail(check, f"{publisher.node} -> {subscription.node} never connect: {what}", advice)
+    if publishers and subscriptions and not broken:
+        yield ok(check, f"{_sides(publishers)} -> {_sides(subscriptions)}")
+
+
+def _mismatch(publisher: Endpoint, subscription: Endpoint) -> Iterator[tuple[str, str]]:
+    if (publisher.reliability, subscription.reliability) == ("best_effort", "reliable"):
+        yield (
+            "the publisher is best effort, the subscriber asks for reliable",
+            "make the subscriber best effort (this node: node.delivery newest, or "
+            f"qos_overrides.{subscription.topic}.subscription.reliability: best_effort; RViz: "
+            "Reliability Policy) or the publisher reliable",
+        )
+    if (publisher.durability, subscription.durability) == ("volatile", "transient_local"):
+        yield (
+            "the publisher is volatile, the subscriber asks for transient local",
+            "make the publisher transient local (as /tf_static must be) or the subscriber "
+            "volatile",
+        )
+
+
+def _sides(endpoints: Sequence[Endpoint]) -> str:
+    return ", ".join(sorted({f"{e.node} ({e.reliability or 'unknown'})" for e in endpoints}))
+
+
+def judge_image_publishers(endpoints: Sequence[Endpoint], topic: str) -> list[Finding]:
+    """Whether exactly one node publishes a topic of pictures or calibrations."""
+    names = [e.node for e in endpoints if e.topic == topic and e.is_publisher]
+    if len(names) < 2:
+        return []
+    return [
+        fail(
+            f"publishers {topic}",
+            f"{len(names)} of them: {', '.join(sorted(names))}",
+            "two cameras on one topic give stamps that go back and forth: give each its namespace",
+        )
+    ]
+
+
+def judge_names(nodes: Sequence[str]) -> list[Finding]:
+    """Whether two nodes bear the same full name."""
+    twice = sorted({name for name in nodes if nodes.count(name) > 1})
+    return [
+        fail(
+            "nodes",
+            f"{nodes.count(name)} nodes are called {name}",
+            "parameters and services reach only one of them: stop one, or start it with another "
+            "name or namespace (--ros-args -r __node:=NAME, -r __ns:=/NAME)",
+        )
+        for name in twice
+    ]
+
+
+def judge_static(endpoints: Sequence[Endpoint]) -> list[Finding]:
+    """Whether static transforms are kept for whoever starts later."""
+    return [
+        fail(
+            f"qos {endpoint.topic}",
+            f"{endpoint.node} publishes it as volatile",
+            "whoever starts later never hears it: publish it transient local (a bag: play it with "
+            "sfm_bag_player --latch /tf_static)",
+        )
+        for endpoint in endpoints
+        if endpoint.topic.endswith("/tf_static")
+        and endpoint.is_publisher
+        and endpoint.durability == "volatile"
+    ]

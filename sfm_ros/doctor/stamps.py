@@ -1,0 +1,184 @@
+"""Rates and stamps of a stream: zero, backwards, twice, missing, uneven, old."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from sfm_ros.doctor.finding import Finding, fail, ok, warn
+from sfm_ros.doctor.observed import Stream
+
+_SLOW_HZ = 5.0
+_MISSING_PERIODS = 1.5
+_MISSING_SHARE = 0.02
+_JITTER_SHARE = 0.25
+_OLD_S = 1.0
+_FUTURE_S = 0.05
+_OTHER_CLOCK_S = 60.0
+
+_Stamps = npt.NDArray[np.int64]
+
+
+def judge_stamps(stream: Stream, max_gap_s: float) -> list[Finding]:
+    """Order and evenness of the stamps of a stream.
+
+    Args:
+        stream: its messages.
+        max_gap_s: ``window.max_gap_s`` of the node: what it takes for a gap.
+    """
+    check = f"stamps {stream.topic}"
+    stamps = np.array([sample.stamp_ns for sample in stream.samples], dtype=np.int64)
+    if len(stamps) < 2:
+        return []  # that next to nothing came is said elsewhere
+    # A recording may count its time from zero.
+    zeros = int(np.count_nonzero(stamps[1:] == 0))
+    if zeros:
+        return [
+            fail(
+                check,
+                f"{zeros} of {len(stamps)} stamps are zero",
+                "set header.stamp to the time of exposure in the driver; the node cannot order "
+                "pictures without it",
+            )
+        ]
+    found = [*_order(check, stamps), *_evenness(check, stamps, max_gap_s)]
+    return found or [ok(check, f"{len(stamps)} in order, {_rate_text(stamps)}")]
+
+
+def _order(check: str, stamps: _Stamps) -> Iterator[Finding]:
+    steps = np.diff(stamps)
+    backwards = steps[steps < 0]
+    if len(backwards):
+        yield fail(
+            check,
+            f"the stamps go back {len(backwards)} times, by up to {-backwards.min() * 1e-9:.3f} s",
+            "the odometry begins anew each time: look for two publishers on the topic, a bag that "
+            "loops, or a driver that mixes two clocks",
+        )
+    twice = int(np.count_nonzero(steps == 0))
+    if twice:
+        yield warn(
+            check,
+            f"{twice} of {len(stamps)} stamps repeat the one before",
+            "a duplicate is ignored: look for a relay that sends each picture twice",
+        )
+
+
+def _evenness(check: str, stamps: _Stamps, max_gap_s: float) -> Iterator[Finding]:
+    steps = np.diff(stamps)
+    steps = steps[steps > 0] * 1e-9
+    if len(steps) < 2:
+        return
+    period = float(np.median(steps))
+    gaps = steps[steps > max_gap_s]
+    if period > 1 / _SLOW_HZ:
+        yield warn(
+            check,
+            f"{1 / period:.1f} pictures a second",
+            f"at least {_SLOW_HZ:g} are needed to see the motion between two of them, 10 or more "
+            "are better",
+        )
+    elif len(gaps):
+        yield warn(
+            check,
+            f"{len(gaps)} gaps of more than {max_gap_s:g} s, the longest {gaps.max():.2f} s",
+            "the pose is held across a gap: look for a driver that stalls, a full disk while the "
+            "bag was recorded, or messages lost on the way (see 'messages are lost' in "
+            "docs/troubleshooting.md)",
+        )
+    missing = np.maximum(np.rint(steps / period) - 1, 0)[steps > _MISSING_PERIODS * period].sum()
+    share = missing / (missing + len(steps))
+    if share > _MISSING_SHARE and not len(gaps):
+        yield warn(
+            check,
+            f"{100 * share:.0f} % of the frames are missing",
+            "they were lost on the way or the camera left them out (long exposure): see 'messages "
+            "are lost' in docs/troubleshooting.md",
+        )
+    jitter = float(np.percentile(np.abs(steps - period), 90)) / period
+    if jitter > _JITTER_SHARE and share <= _MISSING_SHARE:
+        yield warn(
+            check,
+            f"uneven: one step in ten is {100 * jitter:.0f} % off the period of "
+            f"{1000 * period:.0f} ms",
+            "stamp the exposure in the driver, not the arrival; speeds are wrong by as much",
+        )
+
+
+def _rate_text(stamps: _Stamps) -> str:
+    period = float(np.median(np.diff(stamps))) * 1e-9
+    return f"{1 / period:.1f} Hz"
+
+
+def judge_age(stream: Stream, clock: str) -> list[Finding]:
+    """How far the stamps are from the clock they are compared with.
+
+    Args:
+        stream: its messages.
+        clock: name of the clock of ``arrived_ns``: ``the system's clock``, ``/clock`` or ``the
+            bag``.
+    """
+    check = f"age {stream.topic}"
+    ages = [s.arrived_ns - s.stamp_ns for s in stream.samples if s.stamp_ns]
+    if not ages:
+        return []
+    age_s = float(np.median(ages)) * 1e-9
+    if abs(age_s) > _OTHER_CLOCK_S:
+        return [
+            warn(
+                check,
+                f"stamps are {abs(age_s):.0f} s {'behind' if age_s > 0 else 'ahead of'} {clock}",
+                "two clocks: play bags with --clock and set use_sim_time on every node, or make "
+                "the camera's driver stamp in the system's time",
+            )
+        ]
+    if age_s < -_FUTURE_S:
+        return [
+            warn(
+                check,
+                f"stamps are {-age_s:.3f} s ahead of {clock}",
+                "TF refuses times in the future: synchronise the clocks (chrony, PTP)",
+            )
+        ]
+    if age_s > _OLD_S:
+        return [
+            warn(
+                check,
+                f"pictures arrive {age_s:.2f} s after their stamp",
+                "look for a queue in the driver, a slow network, or clocks that are not "
+                "synchronised",
+            )
+        ]
+    return [ok(check, f"{1000 * age_s:.1f} ms behind {clock}")]
+
+
+def judge_pairing(images: Stream, infos: Stream) -> list[Finding]:
+    """Whether pictures and calibrations belong together by stamp and frame."""
+    check = f"pair {images.topic}"
+    found = []
+    if images.frame_ids and infos.frame_ids and images.frame_ids != infos.frame_ids:
+        found.append(
+            warn(
+                check,
+                f"images are of frame {_names(images)}, camera_info of {_names(infos)}",
+                "publish both with the camera's optical frame",
+            )
+        )
+    pictures = {sample.stamp_ns for sample in images.samples}
+    calibrated = {sample.stamp_ns for sample in infos.samples}
+    if len(pictures) > 2 and len(calibrated) > 2 and not pictures & calibrated:
+        found.append(
+            warn(
+                check,
+                f"no camera_info of {infos.topic} bears the stamp of an image",
+                "this node takes the newest one, but image_pipeline needs equal stamps: copy the "
+                "image's header",
+            )
+        )
+    return found or [ok(check, f"calibration of {_names(infos)} on {infos.topic}")]
+
+
+def _names(stream: Stream) -> str:
+    return " and ".join(f"'{name}'" for name in sorted(stream.frame_ids)) or "no name"
