@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,10 +19,12 @@ import pytest
 from sfm_ros.datatypes import CameraIntrinsics, Frame
 from sfm_ros.sources.base import SourceItem
 from training import prepare
+from training.data.preflight import examine
+from training.data.prepare_rides import prepared_frames
 from training.data.sequence import PreparedFrame, PreparedSet
 
 Frames = Callable[..., Iterator[PreparedFrame]]
-SMALL = ("--width", "64", "--height", "64")
+SMALL = ("--width", "64", "--height", "64", "--no-report")
 
 
 @pytest.fixture(autouse=True)
@@ -90,32 +93,55 @@ def assert_same_bytes(a: Path, b: Path) -> None:
         assert path.read_bytes() == (b / path.name).read_bytes(), path.name
 
 
-def test_a_killed_preparation_resumes_to_the_same_bytes(repository: Path, tmp_path: Path) -> None:
-    command = ("synthetic", "--seeds", "0-2", "--frames", "3", *SMALL)
-    killed, whole = tmp_path / "killed", tmp_path / "whole"
+STREETS = ("synthetic", "--seeds", "0-2", "--frames", "2", *SMALL)
+
+
+@pytest.fixture(scope="module")
+def whole_streets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The streets, prepared without a disturbance."""
+    path = tmp_path_factory.mktemp("streets")
+    assert prepare.main([*STREETS, str(path)]) == 0
+    return path
+
+
+def kill_when(repository: Path, out: Path, appears: str, *more: str) -> None:
+    """Begin to prepare the streets and kill -9 as soon as a file is there."""
     process = subprocess.Popen(
-        [sys.executable, str(repository / "training" / "prepare.py"), *command, str(killed)],
+        [sys.executable, str(repository / "training" / "prepare.py"), *STREETS, *more, str(out)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     deadline = time.monotonic() + 120
-    while not (killed / "index.partial.json").exists():
+    while not list(out.glob(appears)):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline, "the first street takes too long"
         time.sleep(0.005)
     process.kill()
-    process.communicate()
-    assert not (killed / "index.json").exists()
-    done = json.loads((killed / "index.partial.json").read_text())["sequences"]
-    assert 1 <= len(done) < 3
+    process.communicate()  # other processes hold the pipe: it closes when they have ended, too
 
-    assert prepare.main([*command, str(killed)]) == 0
-    assert prepare.main([*command, str(whole)]) == 0
-    assert_same_bytes(killed, whole)
-    prepared = PreparedSet.open(whole)
-    assert [s.count for s in prepared.sequences] == [3] * 3
+
+def test_a_killed_preparation_resumes_to_the_same_bytes(
+    repository: Path, tmp_path: Path, whole_streets: Path
+) -> None:
+    kill_when(repository, tmp_path, "index.partial.json")
+    assert not (tmp_path / "index.json").exists()
+    done = json.loads((tmp_path / "index.partial.json").read_text())["sequences"]
+    assert 1 <= len(done) < 3
+    assert prepare.main([*STREETS, str(tmp_path)]) == 0
+    assert_same_bytes(tmp_path, whole_streets)
+    prepared = PreparedSet.open(tmp_path)
+    assert [s.count for s in prepared.sequences] == [2] * 3
     assert all(s.has_depth and s.poses is not None for s in prepared.sequences)
+
+
+def test_killed_processes_leave_what_they_have_finished(
+    repository: Path, tmp_path: Path, whole_streets: Path
+) -> None:
+    kill_when(repository, tmp_path, "parts/*/index.json", "--jobs", "2")
+    assert not (tmp_path / "index.json").exists()
+    assert prepare.main([*STREETS, "--jobs", "2", str(tmp_path)]) == 0
+    assert_same_bytes(tmp_path, whole_streets)
 
 
 def test_several_processes_give_the_same_bytes(
@@ -125,6 +151,50 @@ def test_several_processes_give_the_same_bytes(
     assert prepare.main(folder_arguments(tmp_path / "one", pictures, *rides)) == 0
     assert prepare.main(folder_arguments(tmp_path / "two", pictures, *rides, "--jobs", "2")) == 0
     assert_same_bytes(tmp_path / "one", tmp_path / "two")
+
+
+def test_several_threads_give_the_same_bytes(tmp_path: Path, pictures: tuple[Path, Path]) -> None:
+    static = ("--min-change", "20")
+    assert prepare.main(folder_arguments(tmp_path / "one", pictures, *static)) == 0
+    assert prepare.main(folder_arguments(tmp_path / "many", pictures, *static, "--jobs", "3")) == 0
+    assert_same_bytes(tmp_path / "one", tmp_path / "many")
+    assert len(PreparedSet.open(tmp_path / "one").frames) < 12
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_source_that_cannot_be_used_does_not_cost_the_others(
+    tmp_path: Path, pictures: tuple[Path, Path], capsys: pytest.CaptureFixture[str], jobs: str
+) -> None:
+    folder, calibration = pictures
+    folders = [tmp_path / name for name in ("first", "broken", "absent", "last")]
+    for other in (folders[0], folders[1], folders[3]):
+        shutil.copytree(folder, other)
+    (folders[1] / "7.png").write_bytes(b"no picture")
+    out = tmp_path / "set"
+    images = [word for path in folders for word in ("--images", str(path))]
+    images += ["--calib", str(calibration)]
+    command = ["folder", str(out), *SMALL, *images, "--jobs", jobs]
+    assert prepare.main(command) == 1
+    error = capsys.readouterr().err
+    assert "2 sources are left out" in error and "Traceback" not in error
+    assert "7.png" in error and "absent" in error
+    names = [record.name for record in PreparedSet.open(out).sequences]
+    assert [name.split("/")[-1] for name in names] == ["first", "last"]
+
+    shutil.copy(folder / "7.png", folders[1])
+    shutil.copytree(folder, folders[2])
+    assert prepare.main(command) == 0
+    assert [record.count for record in PreparedSet.open(out).sequences] == [12] * 4
+
+
+def test_two_sources_of_one_name_are_refused(
+    tmp_path: Path, pictures: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = str(pictures[0])
+    command = folder_arguments(tmp_path / "set", pictures)
+    command += ["--images", images]
+    assert prepare.main(command) == 1
+    assert "two sources" in capsys.readouterr().err
 
 
 def test_pictures_fit_the_calibration_they_are_given(
@@ -146,7 +216,7 @@ def test_pictures_fit_the_calibration_they_are_given(
 def test_depth_and_poses_come_along(wall_frames: Frames) -> None:
     options = prepare.parse(["synthetic", "unused", *SMALL])
     source = WallSource(list(wall_frames(2, 128, 96)))
-    frames = list(prepare.prepared_frames(source, options))
+    frames = list(prepared_frames(source, options))
     for frame, expected in zip(frames, wall_frames(2, 64, 64, K=frames[0].K), strict=True):
         assert frame.depth_m is not None and expected.depth_m is not None
         assert frame.T_world_camera is not None and expected.T_world_camera is not None
@@ -172,20 +242,21 @@ def test_a_camera_that_stands_still_is_left_out(wall_frames: Frames) -> None:
     moving = list(wall_frames(3))
     still = [moving[0], moving[0], moving[1], moving[1], moving[2]]
     options = prepare.parse(["synthetic", "unused", *SMALL, "--min-change", "1"])
-    assert len(list(prepare.prepared_frames(WallSource(still), options))) == 3
+    assert len(list(prepared_frames(WallSource(still), options))) == 3
     options = prepare.parse(["synthetic", "unused", *SMALL])
-    assert len(list(prepare.prepared_frames(WallSource(still), options))) == 5
+    assert len(list(prepared_frames(WallSource(still), options))) == 5
 
 
-def test_the_last_line_says_what_is_there(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], wall_set: PreparedSet
-) -> None:
-    line = prepare.describe(wall_set)
+def test_a_line_says_what_is_there(wall_set: PreparedSet) -> None:
+    line = examine(wall_set).headline()
     (first, second) = wall_set.sequences
     assert first.poses is not None and second.poses is not None
     motion = np.linalg.norm(np.diff(first.poses[:, :3, 3], axis=0), axis=1).mean()
     assert str(wall_set.path) in line and "80 frames 64x64 in 2 sequences" in line
-    assert f"{motion:.2f} m a frame" in line and "0% static" in line and "80 with depth" in line
+    grey = wall_set.frames.astype(float) @ [0.299, 0.587, 0.114]
+    changes = [np.abs(np.diff(grey[i : i + 40], axis=0)).mean((1, 2)) for i in (0, 40)]
+    assert f" {(np.concatenate(changes) < 2.0).mean():.0%} static" in line
+    assert f"{motion:.2f} m a frame" in line and "80 with depth" in line
 
 
 @pytest.mark.parametrize(
@@ -233,7 +304,9 @@ def test_a_wrong_range_of_seeds_is_refused(text: str) -> None:
 
 def test_a_kitti_drive_keeps_calibration_and_poses(shared_data: Path, tmp_path: Path) -> None:
     root = str(shared_data / "kitti_odom03_head")
-    assert prepare.main(["kitti", str(tmp_path), "--root", root, "--limit", "5"]) == 0
+    assert (
+        prepare.main(["kitti", str(tmp_path), "--root", root, "--limit", "5", "--no-report"]) == 0
+    )
     (record,) = PreparedSet.open(tmp_path).sequences
     scale = 128 / 375
     x = 609.5593 + 0.5 - 416 / scale / 2
@@ -248,7 +321,7 @@ def test_a_kitti_drive_keeps_calibration_and_poses(shared_data: Path, tmp_path: 
 def test_a_distorted_camera_is_rectified(shared_data: Path, tmp_path: Path) -> None:
     folder = shared_data / "udacity_highway"
     command = ["folder", str(tmp_path / "raw"), "--images", str(folder / "image_raw")]
-    command += ["--calib", str(folder / "camera_info.yaml"), "--limit", "2"]
+    command += ["--calib", str(folder / "camera_info.yaml"), "--limit", "2", "--no-report"]
     assert prepare.main(command) == 0
     command[1] = str(tmp_path / "as_is")
     assert prepare.main([*command, "--input", "rectified"]) == 0

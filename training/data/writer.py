@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -26,6 +28,8 @@ from training.data.sequence import (
 
 MAX_DEPTH_M = 65_000.0
 """Just below what a float16 can hold."""
+COPIED_AT_ONCE = 64
+"""Frames held in memory while a part is taken over."""
 
 
 class PreparedWriter:
@@ -68,26 +72,36 @@ class PreparedWriter:
         """
         if self.has(source):
             raise SourceError(f"'{source}' is already in {self.path}; give it another name")
-        if (self.path / INDEX).is_file():
-            os.replace(self.path / INDEX, self.path / PARTIAL)
+        self._open_again()
         cutter = _Cutter(source, provenance, self.frame_count, max_gap_ns)
-        with (
-            _open_at(self.path / FRAMES, self.frame_count * self._frame_size(3)) as rgb_file,
-            _open_at(self.path / DEPTH, self.frame_count * self._frame_size(2)) as depth_file,
-        ):
+        with self._appending() as (rgb_file, depth_file):
             for frame in frames:
                 self._check_size(frame)
                 rgb_file.write(np.ascontiguousarray(frame.rgb).tobytes())
                 depth_file.write(self._depth_bytes(frame.depth_m))
                 cutter.take(frame)
-            for stream in (rgb_file, depth_file):
-                stream.flush()
-                os.fsync(stream.fileno())
         if not cutter.frame_count:
             raise SourceError(f"'{source}' holds no frames")
-        self._records.extend(cutter.records())
-        _write_json(self.path / PARTIAL, self._index())
+        self._record(cutter.records())
         return cutter.frame_count
+
+    def adopt(self, part: PreparedSet) -> int:
+        """Take over all sequences of another set of the same size; returns the frames."""
+        for source in {record.source for record in part.sequences}:
+            if self.has(source):
+                raise SourceError(f"'{source}' is already in {self.path}; give it another name")
+        self._open_again()
+        with self._appending() as (rgb_file, depth_file):
+            for begin in range(0, len(part.frames), COPIED_AT_ONCE):
+                frames = part.frames[begin : begin + COPIED_AT_ONCE]
+                rgb_file.write(frames.tobytes())
+                if part.depth_m is not None:
+                    depth_file.write(part.depth_m[begin : begin + COPIED_AT_ONCE].tobytes())
+                else:
+                    depth_file.write(bytes(len(frames) * self._frame_size(2)))
+        start = self.frame_count
+        self._record([replace(r, start=r.start + start) for r in part.sequences])
+        return len(part.frames)
 
     def finish(self) -> PreparedSet:
         """Declare the set complete and open it."""
@@ -101,6 +115,28 @@ class PreparedWriter:
         _write_json(self.path / INDEX, self._index())
         (self.path / PARTIAL).unlink(missing_ok=True)
         return PreparedSet.open(self.path)
+
+    def _open_again(self) -> None:
+        """A finished set becomes an unfinished one before anything is added to it."""
+        if (self.path / INDEX).is_file():
+            os.replace(self.path / INDEX, self.path / PARTIAL)
+
+    @contextmanager
+    def _appending(self) -> Iterator[tuple[BinaryIO, BinaryIO]]:
+        """The two files, behind what is complete; on disk before the block is left."""
+        count = self.frame_count
+        with (
+            _open_at(self.path / FRAMES, count * self._frame_size(3)) as rgb_file,
+            _open_at(self.path / DEPTH, count * self._frame_size(2)) as depth_file,
+        ):
+            yield rgb_file, depth_file
+            for stream in (rgb_file, depth_file):
+                stream.flush()
+                os.fsync(stream.fileno())
+
+    def _record(self, records: Iterable[SequenceRecord]) -> None:
+        self._records.extend(records)
+        _write_json(self.path / PARTIAL, self._index())
 
     def _frame_size(self, bytes_per_pixel: int) -> int:
         return self._width * self._height * bytes_per_pixel
