@@ -76,6 +76,9 @@ class ObjectiveConfig:
     """| predicted way - known way | where a speed or a pose is known (Guizilini et al. 2020)."""
     depth_supervision_weight: float = 0.0
     """Scale-aware log-depth error where the truth is known (synthetic data)."""
+    sky_depth: float = 0.0
+    """Metres: with depth supervision, pixels of a true depth map that have none are sky, and must
+    be farther than this (rendered streets); 0: they are unknown (laser scans)."""
     pose_supervision_weight: float = 0.0
     """Motion error where the truth is known (synthetic data)."""
 
@@ -125,7 +128,8 @@ class OptimConfig:
     weight_average: float = 0.0
     """Decay of a moving average of the weights, used for validation and export; 0: off."""
     precision: str = "fp32"
-    """``fp32`` or ``bf16`` autocast of the networks."""
+    """Autocast of the networks: ``fp32``, ``bf16``, or ``fp16`` with its gradients scaled, for
+    GPUs that have no bf16."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +140,8 @@ class RunConfig:
     device: str = "auto"
     threads: int = 0
     """CPU threads; 0 leaves torch's own choice."""
+    compile: bool = False
+    """torch.compile of the networks: a minute before the first step; pays in a long run."""
     checkpoint_every: int = 500
     validate_every: int = 500
     scalars_every: int = 20
@@ -164,7 +170,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "objective.smoothness": ("second_order", "edge_aware"),
     "objective.smoothness_of": ("disparity", "depth"),
     "optim.schedule": ("step", "cosine"),
-    "optim.precision": ("fp32", "bf16"),
+    "optim.precision": ("fp32", "bf16", "fp16"),
 }
 """Values a text may take, by dotted name."""
 
@@ -183,6 +189,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "objective.consistency_weight": (0, math.inf),
     "objective.velocity_weight": (0, math.inf),
     "objective.depth_supervision_weight": (0, math.inf),
+    "objective.sky_depth": (0, math.inf),
     "objective.pose_supervision_weight": (0, math.inf),
     "data.flip_probability": (0, 1),
     "data.reverse_probability": (0, 1),
@@ -253,12 +260,12 @@ def _check_together(config: TrainConfig) -> None:
         )
     if shares and (min(shares) < 0 or sum(shares) <= 0):
         raise ConfigError(f"'data.repeat' is {list(shares)}, expected shares >= 0, not all zero")
-    if config.optim.precision == "bf16" and max(config.width, config.height) <= 64:
-        # torch's CPU kernel leaves the weight gradient of a bfloat16 convolution over one pixel
+    if config.optim.precision != "fp32" and max(config.width, config.height) <= 64:
+        # torch's CPU kernel leaves the weight gradient of a 16-bit convolution over one pixel
         # uninitialised, and the pose network comes down to one pixel.
         raise ConfigError(
-            f"'optim.precision' bf16 needs a picture wider or higher than 64 pixels, not "
-            f"{config.width}x{config.height}; use fp32"
+            f"'optim.precision' {config.optim.precision} needs a picture wider or higher than 64 "
+            f"pixels, not {config.width}x{config.height}; use fp32"
         )
     if config.network.learned_intrinsics == "shared" and (
         config.data.scale_crop > 1 or config.data.flip_probability > 0

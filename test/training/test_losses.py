@@ -193,6 +193,18 @@ def test_windows_without_truth_do_not_count() -> None:
     assert motion_error(T, T_true, has_truth).item() == pytest.approx(0, abs=1e-6)
 
 
+def test_a_sky_that_is_too_near_is_an_error_and_one_that_is_far_is_not() -> None:
+    truth = torch.full((1, 1, 8, 8), 10.0)
+    truth[..., :4, :] = 0  # the upper half is sky
+    for sky, error in ((10.0, math.log(10) / 2), (100.0, 0.0), (500.0, 0.0)):
+        depth = torch.where(truth > 0, truth, sky)
+        scales = [depth, depth[..., ::2, ::2]]
+        found = log_depth_error(scales, truth, torch.ones(1), sky_depth=100.0).item()
+        assert found == pytest.approx(error, abs=1e-5)
+    near = torch.full((1, 1, 8, 8), 10.0)
+    assert log_depth_error([near], truth, torch.zeros(1), sky_depth=100.0).item() == 0
+
+
 def test_motion_error_by_hand() -> None:
     T_true = torch.eye(4).expand(1, 1, 4, 4).clone()
     T_true[..., 2, 3] = -0.9

@@ -156,7 +156,7 @@ class Objective:
         terms = {}
         if config.depth_supervision_weight and batch.depth_target_b1hw is not None:
             depths = [depth.float() for depth in output.depths_b1hw]
-            error = log_depth_error(depths, batch.depth_target_b1hw, has_truth)
+            error = log_depth_error(depths, batch.depth_target_b1hw, has_truth, config.sky_depth)
             terms["depth_supervision"] = config.depth_supervision_weight * error
         if config.pose_supervision_weight and batch.T_source_target_bs44 is not None:
             error = motion_error(T, batch.T_source_target_bs44, has_truth)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -15,7 +17,10 @@ _TRANSLATION_FLOOR = 0.1
 
 
 def log_depth_error(
-    depths_b1hw: list[Tensor], depth_true_b1hw: Tensor, has_truth_b: Tensor
+    depths_b1hw: list[Tensor],
+    depth_true_b1hw: Tensor,
+    has_truth_b: Tensor,
+    sky_depth: float = 0.0,
 ) -> Tensor:
     """Mean ``|log d - log d*|`` over the known pixels, averaged over the scales.
 
@@ -23,18 +28,26 @@ def log_depth_error(
         depths_b1hw: predictions, any sizes that are not larger than the truth.
         depth_true_b1hw: metres, 0 where unknown.
         has_truth_b: 0 leaves a window out.
+        sky_depth: metres; where above 0, the unknown pixels of a window with truth are sky, and
+            predictions nearer than this are errors there too. No view synthesis teaches the sky:
+            without this, an even sky comes out wherever the network likes.
     """
-    known = (depth_true_b1hw > 0) & (has_truth_b.view(-1, 1, 1, 1) > 0)
-    weight = known.to(depth_true_b1hw.dtype)
+    in_truth = has_truth_b.view(-1, 1, 1, 1) > 0
+    known = (depth_true_b1hw > 0) & in_truth
+    sky = (depth_true_b1hw <= 0) & in_truth & (sky_depth > 0)
     log_true = torch.where(known, depth_true_b1hw, 1.0).log()
+    log_sky = math.log(sky_depth) if sky_depth > 0 else 0.0
+    weights = torch.cat([known, sky], dim=1).to(depth_true_b1hw.dtype)
+    maps = torch.cat([weights, weights[:, :1] * log_true], dim=1)
     total = depth_true_b1hw.new_zeros(())
     for depth in depths_b1hw:
         size = (depth.shape[-2], depth.shape[-1])
-        share = F.interpolate(weight, size=size, mode="area")
+        share, sky_share, wanted = F.interpolate(maps, size=size, mode="area").split(1, dim=1)
+        log_depth = depth.log()
         # The mean over the known part of each coarse pixel.
-        wanted = F.interpolate(log_true * weight, size=size, mode="area") / share.clamp(min=1e-6)
-        error = (depth.log() - wanted).abs() * share
-        total = total + error.sum() / shared_count(share.sum())
+        error = (log_depth - wanted / share.clamp(min=1e-6)).abs() * share
+        error = error + (log_sky - log_depth).clamp(min=0) * sky_share
+        total = total + error.sum() / shared_count((share + sky_share).sum())
     return total / len(depths_b1hw)
 
 
