@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pytest
 
 from sfm_ros.engines.fake_engine import fake_spec
 from sfm_ros.model_spec import ModelSpec
+
+sys.path.insert(0, str(Path(__file__).parent))  # for the bags the tests share
 
 WIDTH, HEIGHT = 64, 32
 MakeBundle = Callable[[npt.NDArray[np.float32], npt.NDArray[np.float64]], Path]

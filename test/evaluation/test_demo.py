@@ -15,6 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from small_bags import picture
 
 from sfm_ros.cli.demo import main
 from sfm_ros.engines.factory import MODELS
@@ -42,11 +43,8 @@ def drive(tmp_path: Path) -> Path:
     """A folder of pictures with a calibration and poses: straight ahead, 1.4 m a frame."""
     folder = tmp_path / "drive"
     (folder / "images").mkdir(parents=True)
-    rng = np.random.default_rng(1)
     for index in range(FRAMES):
-        cv2.imwrite(
-            str(folder / f"images/{index}.png"), rng.integers(0, 256, (32, 64, 3), np.uint8)
-        )
+        cv2.imwrite(str(folder / f"images/{index}.png"), picture(index))
     (folder / "calib.txt").write_text("P0: 40 0 31.5 0 0 40 15.5 0 0 0 1 0\n")
     rows = [f"1 0 0 0 0 1 0 0 0 0 1 {STEP_M * index}\n" for index in range(FRAMES)]
     (folder / "poses.txt").write_text("".join(rows))
