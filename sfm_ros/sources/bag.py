@@ -20,6 +20,7 @@ from sfm_ros.sources.bag_file import BagFile, Record
 from sfm_ros.sources.base import SourceItem
 from sfm_ros.sources.folder import intrinsics_for
 from sfm_ros.sources.pose_messages import POSE_TYPES, pose_of, stamp_of
+from sfm_ros.sources.speed_messages import SPEED_TYPES, read_speeds
 from sfm_ros.trajectory import Trajectory
 
 RAW_TYPE = "sensor_msgs/msg/Image"
@@ -53,6 +54,7 @@ class BagSource:
         camera_info_topic: str | None = None,
         pose_topic: str | None = None,
         calib: str | Path | CameraIntrinsics | None = None,
+        speed_topic: str | None = None,
     ) -> None:
         """Open the bag, choose the topics, read the calibration and the true poses.
 
@@ -63,6 +65,7 @@ class BagSource:
             pose_topic: true poses of the camera as Odometry or PoseStamped, in body axes (x
                 forward, y left, z up: REP 103) at the camera; the frame takes the nearest in time.
             calib: calibration or file of it, in place of the bag's.
+            speed_topic: velocities as Odometry or a stamped Twist, such as those of the wheels.
 
         Raises:
             SourceError: no bag, damaged, empty, or no such topic (its topics are listed).
@@ -80,6 +83,10 @@ class BagSource:
             self._intrinsics = self._read_camera_info(camera_info_topic)
         _check_size(rgb, self._intrinsics, self.image_topic)
         self._truth = None if pose_topic is None else self._read_poses(pose_topic)
+        self._speeds = None
+        if speed_topic is not None:
+            self._require(speed_topic, SPEED_TYPES)
+            self._speeds = read_speeds(self._bag.records([speed_topic]))
 
     def __len__(self) -> int:
         return self._bag.topics[self.image_topic][1]
@@ -112,7 +119,11 @@ class BagSource:
             intrinsics=self._intrinsics,
             frame_id=record.message.header.frame_id or OPTICAL_FRAME,
         )
-        return SourceItem(frame=frame, T_world_camera=poses_at(self._truth, [stamp_ns])[0])
+        return SourceItem(
+            frame=frame,
+            T_world_camera=poses_at(self._truth, [stamp_ns])[0],
+            speed_m_s=None if self._speeds is None else self._speeds.at(stamp_ns),
+        )
 
     def _choose_image_topic(self, wanted: str | None) -> str:
         if wanted is not None:

@@ -19,11 +19,13 @@ class SourceItem:
         T_world_camera: (4, 4) pose of the optical camera frame in a fixed frame, metres; or None.
         depth_m: (H, W) float32 metres along +z on the grid of the picture, 0 or NaN where unknown;
             or None.
+        speed_m_s: speed of the camera at that moment, metres a second; or None.
     """
 
     frame: Frame
     T_world_camera: FloatArray | None = None
     depth_m: DepthMap | None = None
+    speed_m_s: float | None = None
 
 
 class Source(Protocol):

@@ -71,7 +71,7 @@ def open_source(
 _OPTIONS = {
     "images": ("poses", "fps", "times", "camera", "camera_height_m"),
     "video": ("fps",),
-    "bag": ("image_topic", "camera_info_topic", "pose_topic"),
+    "bag": ("image_topic", "camera_info_topic", "pose_topic", "speed_topic"),
     "kitti": ("camera", "frames"),
     "synthetic": ("width", "height", "frames", "fps", "fx", "camera_height_m", "kind"),
 }

@@ -82,7 +82,7 @@ class Batcher:
         self._store_for: torch.device | None = None
         records = [record for prepared in self._sets for record in prepared.sequences]
         self._has_truth = any(r.has_depth and r.poses is not None for r in records)
-        self._has_distance = any(r.poses is not None for r in records)
+        self._has_distance = any(r.poses is not None or r.speeds_m_s is not None for r in records)
 
     @property
     def training_count(self) -> int:
@@ -172,10 +172,19 @@ class Batcher:
         return np.tile(np.eye(4), (self._length - 1, 1, 1)) if truth is None else truth
 
     def _distance(self, window: Window) -> npt.NDArray[np.float64]:
+        """Metres to each source, by the poses, else by the speed; NaN where there is neither."""
         truth = self.true_motion(window)
-        if truth is None:
+        if truth is not None:
+            return np.linalg.norm(truth[:, :3, 3], axis=1)
+        record = self._record(window)
+        if record.speeds_m_s is None:
             return np.full(self._length - 1, np.nan)
-        return np.linalg.norm(truth[:, :3, 3], axis=1)
+        frames = slice(window.first - record.start, window.first - record.start + self._length)
+        speeds = np.array(record.speeds_m_s[frames])
+        # Trapezoids; the way is straight at this scale.
+        steps = (speeds[1:] + speeds[:-1]) / 2 * np.diff(record.stamps_ns[frames]) * 1e-9
+        way = np.concatenate([[0.0], np.cumsum(steps)])
+        return np.abs(way[source_indices(self._length)] - way[target_index(self._length)])
 
 
 def _as_colours(raw: RawBatch) -> Batch:

@@ -108,6 +108,7 @@ def _prepared_frame(preparer: ImagePreparer, item: SourceItem, input: str) -> Pr
         stamp_ns=item.frame.stamp_ns,
         T_world_camera=item.T_world_camera,
         depth_m=depth,
+        speed_m_s=item.speed_m_s,
     )
 
 

@@ -61,6 +61,7 @@ def add_commands(commands: argparse._SubParsersAction, common: argparse.Argument
     bag.add_argument("--topic", help="images, raw or compressed; by default the only ones")
     bag.add_argument("--camera-info-topic")
     bag.add_argument("--pose-topic", help="true poses of the camera")
+    bag.add_argument("--speed-topic", help="measured velocity, Odometry or a stamped Twist")
     bag.add_argument("--calib", type=Path, help="calibration file, in place of the bag's own")
     bag.set_defaults(jobs_of=_bag_jobs)
 
@@ -118,6 +119,7 @@ def _bag_jobs(options: argparse.Namespace) -> list[Job]:
         "image_topic": options.topic,
         "camera_info_topic": options.camera_info_topic,
         "pose_topic": options.pose_topic,
+        "speed_topic": options.speed_topic,
         "calib": options.calib,
     }
     topic = "" if options.topic is None else f" {options.topic}"

@@ -1,10 +1,27 @@
 """The prepared format: a folder of frames of one size, ready to be cut into training windows.
 
-``frames.u8``   (N, H, W, 3) uint8 RGB, raw bytes, read by memory mapping.
+``frames.u8``   (N, H, W, 3) uint8 RGB, raw bytes in C order, read by memory mapping.
 ``depth.f16``   (N, H, W) float16 metres along +z, 0 unknown; absent where no sequence has any.
-``index.json``  sizes, and for each sequence its place, calibration, stamps, poses and provenance.
+``index.json``  what the frames are (below).
+``report.txt``, ``report.png``  what a person should know before training; nothing reads them.
 
-A folder without ``index.json`` is unfinished; ``index.partial.json`` then lists what is complete.
+The frames are rectified: a pinhole camera without distortion, pixel centres at integers, x right,
+y down, z ahead. The index is one object::
+
+    {"format": "sfm_ros.prepared/1", "width": W, "height": H, "sequences": [
+      {"name": "ride",            # unique in the set
+       "source": "ride",          # what it was prepared from; one source may be several sequences
+       "start": 0, "count": 2,    # frames start to start + count - 1 of the files, without gaps
+       "K": [fx, fy, cx, cy],     # px of the stored size
+       "stamps_ns": [0, 100000000],
+       "has_depth": false,        # whether depth.f16 holds any for these frames
+       "poses": null,             # or T_world_camera, metres: rows of 12 numbers (upper 3 x 4)
+       "speeds_m_s": [8.1, 8.2],  # absent where not measured
+       "provenance": "..."}]}     # where it comes from, its licence, the settings of prepare.py
+
+A sequence is one camera and one uninterrupted ride: where calibration or time jumps, another one
+begins. A folder without ``index.json`` is unfinished; ``index.partial.json`` then lists what is
+complete, and ``parts`` holds sets of single rides that other processes make.
 """
 
 from __future__ import annotations
@@ -34,6 +51,7 @@ class PreparedFrame:
         stamp_ns: time of exposure.
         T_world_camera: (4, 4) true pose, metres, or None.
         depth_m: (H, W) true depth, metres, 0 or not finite where unknown, or None.
+        speed_m_s: measured speed of the camera, or None.
     """
 
     rgb: RgbImage
@@ -41,6 +59,7 @@ class PreparedFrame:
     stamp_ns: int
     T_world_camera: FloatArray | None = None
     depth_m: DepthMap | None = None
+    speed_m_s: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -50,6 +69,7 @@ class SequenceRecord:
     Attributes:
         source: what it was prepared from; a source may have been cut into several sequences.
         poses: (count, 4, 4) float64 ``T_world_camera``, metres, or None.
+        speeds_m_s: measured speed at each frame, or None.
     """
 
     name: str
@@ -61,11 +81,12 @@ class SequenceRecord:
     has_depth: bool
     poses: FloatArray | None
     provenance: str
+    speeds_m_s: tuple[float, ...] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; a pose is its upper three rows."""
         poses = self.poses
-        return {
+        values = {
             "name": self.name,
             "source": self.source,
             "start": self.start,
@@ -76,6 +97,9 @@ class SequenceRecord:
             "poses": None if poses is None else poses[:, :3].reshape(-1, 12).tolist(),
             "provenance": self.provenance,
         }
+        if self.speeds_m_s is not None:
+            values["speeds_m_s"] = list(self.speeds_m_s)
+        return values
 
     @staticmethod
     def from_json(values: dict[str, Any]) -> SequenceRecord:
@@ -87,8 +111,9 @@ class SequenceRecord:
             poses[:, :3] = np.asarray(values["poses"], dtype=np.float64).reshape(count, 3, 4)
         fx, fy, cx, cy = (float(v) for v in values["K"])
         stamps_ns = tuple(int(v) for v in values["stamps_ns"])
-        if len(stamps_ns) != count:
-            raise ValueError(f"{len(stamps_ns)} stamps for {count} frames")
+        speeds = values.get("speeds_m_s")
+        if len(stamps_ns) != count or (speeds is not None and len(speeds) != count):
+            raise ValueError(f"{len(stamps_ns)} stamps or speeds for {count} frames")
         return SequenceRecord(
             name=str(values["name"]),
             source=str(values["source"]),
@@ -99,6 +124,7 @@ class SequenceRecord:
             has_depth=bool(values["has_depth"]),
             poses=poses,
             provenance=str(values["provenance"]),
+            speeds_m_s=None if speeds is None else tuple(float(v) for v in speeds),
         )
 
 

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from sfm_ros.datatypes import DepthMap, FloatArray
+from sfm_ros.datatypes import DepthMap
 from sfm_ros.errors import SourceError
 from training.data.sequence import (
     DEPTH,
@@ -30,6 +30,8 @@ MAX_DEPTH_M = 65_000.0
 """Just below what a float16 can hold."""
 COPIED_AT_ONCE = 64
 """Frames held in memory while a part is taken over."""
+
+_NO_PICTURE = np.zeros((0, 0, 3), dtype=np.uint8)
 
 
 class PreparedWriter:
@@ -184,41 +186,50 @@ class _Cutter:
     def __init__(self, source: str, provenance: str, start: int, max_gap_ns: int) -> None:
         self._source, self._provenance, self._max_gap_ns = source, provenance, max_gap_ns
         self._start = start
-        self._runs: list[list[tuple[tuple, int, FloatArray | None]]] = []
+        self._runs: list[list[tuple[tuple, PreparedFrame]]] = []
         self.frame_count = 0
 
     def take(self, frame: PreparedFrame) -> None:
         """Append a frame to the current run, or begin another one."""
-        camera = (frame.K, frame.depth_m is not None, frame.T_world_camera is not None)
-        if not self._runs or not self._continues(camera, frame.stamp_ns):
+        what = (
+            frame.K,
+            frame.depth_m is not None,
+            frame.T_world_camera is not None,
+            frame.speed_m_s is not None,
+        )
+        if not self._runs or not self._continues(what, frame.stamp_ns):
             self._runs.append([])
-        self._runs[-1].append((camera, frame.stamp_ns, frame.T_world_camera))
+        # The pictures are on disk: only what the index holds stays in memory.
+        self._runs[-1].append((what, replace(frame, rgb=_NO_PICTURE, depth_m=None)))
         self.frame_count += 1
 
-    def _continues(self, camera: tuple, stamp_ns: int) -> bool:
-        previous_camera, previous_ns, _ = self._runs[-1][-1]
-        return camera == previous_camera and 0 < stamp_ns - previous_ns <= self._max_gap_ns
+    def _continues(self, what: tuple, stamp_ns: int) -> bool:
+        previous, frame = self._runs[-1][-1]
+        return what == previous and 0 < stamp_ns - frame.stamp_ns <= self._max_gap_ns
 
     def records(self) -> list[SequenceRecord]:
         """One record a run."""
         result, start = [], self._start
         for number, run in enumerate(self._runs):
-            K, has_depth, has_pose = run[0][0]
-            poses = np.array([pose for _, _, pose in run], dtype=np.float64) if has_pose else None
+            (K, has_depth, has_pose, has_speed), _ = run[0]
+            frames = [frame for _, frame in run]
+            poses = np.array([f.T_world_camera for f in frames], dtype=np.float64)
+            speeds = tuple(f.speed_m_s for f in frames if f.speed_m_s is not None)
             result.append(
                 SequenceRecord(
                     name=self._source if len(self._runs) == 1 else f"{self._source}#{number}",
                     source=self._source,
                     start=start,
-                    count=len(run),
+                    count=len(frames),
                     K=K,
-                    stamps_ns=tuple(stamp_ns for _, stamp_ns, _ in run),
+                    stamps_ns=tuple(f.stamp_ns for f in frames),
                     has_depth=has_depth,
-                    poses=poses,
+                    poses=poses if has_pose else None,
                     provenance=self._provenance,
+                    speeds_m_s=speeds if has_speed else None,
                 )
             )
-            start += len(run)
+            start += len(frames)
         return result
 
 
