@@ -1,0 +1,121 @@
+"""Every recipe trains, put together as train.py does it, and its header can be followed."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import numpy as np  # noqa: E402
+
+from training import prepare, train  # noqa: E402
+from training.config import TrainConfig, load_config  # noqa: E402
+from training.data.batcher import Batcher  # noqa: E402
+from training.data.sequence import PreparedFrame, PreparedSet  # noqa: E402
+from training.data.writer import PreparedWriter  # noqa: E402
+from training.schedule import rate_factor  # noqa: E402
+
+RECIPES = sorted((Path(__file__).parents[2] / "training" / "recipes").glob("*.yaml"))
+STEPS = 20
+WIDTH, HEIGHT = 96, 64
+
+
+@pytest.fixture(scope="module")
+def ride(
+    tmp_path_factory: pytest.TempPathFactory, wall_frames: Callable[..., Iterator[PreparedFrame]]
+) -> Path:
+    """A prepared set of eight frames along the wall of conftest.py, with depth and poses.
+
+    Every third frame: at the wall's own pace the picture moves by less than a pixel.
+    """
+    path: Path = tmp_path_factory.mktemp("ride")
+    writer = PreparedWriter(path, WIDTH, HEIGHT)
+    writer.add("ride", islice(wall_frames(24, WIDTH, HEIGHT), 0, None, 3), "closed form")
+    writer.finish()
+    return path
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_learns_in_20_steps(recipe: Path, ride: Path, tmp_path: Path) -> None:
+    """The loss of twenty steps over the same two batches is finite and falls.
+
+    Overridden for the cost alone: the size (96x64), the batch (1), the prepared data (one small
+    set in place of the recipe's) and the ImageNet start of the light encoder (random weights).
+    Networks, losses, rates and augmentation are the recipe's.
+    """
+    changes = [
+        f"width={WIDTH}",
+        f"height={HEIGHT}",
+        f"data.prepared=[{ride}]",
+        "data.repeat=[]",
+        "network.pretrained=false",
+        "optim.batch_size=1",
+        "run.device=cpu",
+        "run.seed=1",
+    ]
+    config = load_config(recipe, changes)
+    arguments = ["--config", str(recipe), "--out", str(tmp_path / "run")]
+    trainer = train.build(
+        train.parse(arguments + [word for text in changes for word in ("--set", text)])
+    )
+    batcher = Batcher([PreparedSet.open(ride)], config)
+    batches = [batcher.training_batch(step) for step in (0, 1)]
+    trainer.model.train()
+
+    parts = [trainer.step(batches[step % 2]) for step in range(STEPS)]
+
+    losses = np.array([float(part["total"]) for part in parts])
+    assert np.isfinite(losses).all()
+    assert losses[-6:].mean() < 0.75 * losses[:2].mean(), losses
+    for name, weight in expected_terms(config).items():
+        assert (name in parts[0]) == (weight > 0), name
+
+
+def expected_terms(config: TrainConfig) -> dict[str, float]:
+    """Parts of the loss that a recipe asks for, by the name they are reported under."""
+    objective = config.objective
+    return {
+        "photometric": objective.l1_weight + objective.ssim_weight,
+        "smoothness": objective.smoothness_weight,
+        "mask": objective.mask_weight,
+        "consistency": objective.consistency_weight,
+        "velocity": objective.velocity_weight,
+        "depth_supervision": objective.depth_supervision_weight,
+        "pose_supervision": objective.pose_supervision_weight,
+    }
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_the_header_says_how_to_prepare_what_the_recipe_reads(recipe: Path) -> None:
+    header = [
+        line.removeprefix("#") for line in recipe.read_text().splitlines() if line[:1] == "#"
+    ]
+    text = "\n".join(header).replace("\\\n", " ")
+    commands = [
+        line.split("prepare.py", 1)[1] for line in text.splitlines() if "prepare.py " in line
+    ]
+    commands = [command for command in commands if command.startswith(" ") and "--" in command]
+    parsed = [prepare.parse(shlex.split(command)) for command in commands]
+    config = load_config(recipe)
+    assert {str(options.out) for options in parsed} == set(config.data.prepared)
+    for options in parsed:
+        assert (options.width, options.height) == (config.width, config.height)
+
+
+def test_the_variable_rate_of_the_second_report() -> None:
+    """35 % less every 25,000 of 200,000 steps, from 2e-4; its default keeps the rate."""
+    folder = RECIPES[0].parent
+    variable = load_config(folder / "resnet.yaml").optim
+    rates = [
+        variable.learning_rate * rate_factor(variable, step) for step in range(0, 200000, 25000)
+    ]
+    printed = [2.00e-4, 1.30e-4, 8.45e-5, 5.49e-5, 3.57e-5, 2.32e-5, 1.51e-5, 9.80e-6]
+    assert rates == pytest.approx(printed, rel=2e-3)
+    for name in ("default", "ssim"):
+        fixed = load_config(folder / f"{name}.yaml").optim
+        assert fixed.learning_rate * rate_factor(fixed, 199_999) == pytest.approx(2e-4)
