@@ -149,7 +149,11 @@ def spec_of(model: SfmModel, config: TrainConfig, name: str, training_fx: float)
 def is_metric(config: TrainConfig) -> bool:
     """Whether the training saw lengths in metres."""
     objective = config.objective
-    return objective.depth_supervision_weight > 0 or objective.pose_supervision_weight > 0
+    return (
+        objective.depth_supervision_weight > 0
+        or objective.pose_supervision_weight > 0
+        or objective.velocity_weight > 0
+    )
 
 
 def learned_fx(model: SfmModel, config: TrainConfig) -> float | None:

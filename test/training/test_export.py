@@ -223,3 +223,5 @@ def test_command_says_what_is_missing(
 
 def test_unsupervised_models_do_not_claim_metres() -> None:
     assert not export.is_metric(dataclasses.replace(CONFIG, objective=ObjectiveConfig()))
+    known_speed = ObjectiveConfig(velocity_weight=0.05)
+    assert export.is_metric(dataclasses.replace(CONFIG, objective=known_speed))
