@@ -89,6 +89,32 @@ class HealthConfig:
     max_rotation_deg_per_s: float = _option(
         200.0, "Fastest believable rotation; 0 switches the check off.", minimum=0.0
     )
+    min_contrast: float = _option(
+        3.0,
+        "Standard deviation, in grey levels, of the averages of 8x8 pixels below which a picture "
+        "shows nothing (covered lens, glare); 0 switches the check off.",
+        minimum=0.0,
+        maximum=128.0,
+    )
+    min_structure: float = _option(
+        0.25,
+        "Share of a picture's contrast that averages of 8x8 pixels must keep: noise keeps 0.12, "
+        "a scene 0.8; 0 switches the check off.",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    max_exposure_jump: float = _option(
+        40.0,
+        "A greater change of the mean brightness from a picture to the next, in grey levels, "
+        "starts a new segment; 0 switches the check off.",
+        minimum=0.0,
+        maximum=255.0,
+    )
+    reject_frozen: bool = _option(
+        True,
+        "A picture identical to the one before comes from a camera that hangs and says nothing "
+        "of motion. Switch off for simulated cameras without noise, which may stand still.",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -201,8 +201,12 @@ class RigidTransform:
 
 
 class TrackingStatus(enum.Enum):
-    """Where the odometry stands; the reasons beside it say why."""
+    """Where the odometry stands; the reasons beside it say why.
 
+    ``IDLE`` is said of a run that was told not to look at pictures, never of a picture.
+    """
+
+    IDLE = "idle"
     WAITING_FOR_CALIBRATION = "waiting_for_calibration"
     INITIALIZING = "initializing"
     TRACKING = "tracking"
@@ -213,12 +217,23 @@ class TrackingStatus(enum.Enum):
 class Reason(enum.Enum):
     """Why the status is not simply TRACKING."""
 
+    PAUSED = "paused"
+    NO_SUBSCRIBERS = "no_subscribers"
+    NO_IMAGES = "no_images"
+    BAD_IMAGE = "bad_image"
     NO_CALIBRATION = "no_calibration"
+    CALIBRATION_MISMATCH = "calibration_mismatch"
+    CALIBRATION_CHANGED = "calibration_changed"
     WINDOW_NOT_FULL = "window_not_full"
+    NO_STAMP = "no_stamp"
     DUPLICATE_STAMP = "duplicate_stamp"
+    OUT_OF_ORDER = "out_of_order"
     TIME_REVERSED = "time_reversed"
     GAP = "gap"
-    CALIBRATION_CHANGED = "calibration_changed"
+    NO_TEXTURE = "no_texture"
+    IMAGE_NOISE = "image_noise"
+    FROZEN_IMAGE = "frozen_image"
+    EXPOSURE_JUMP = "exposure_jump"
     NON_FINITE_OUTPUT = "non_finite_output"
     IMPROPER_ROTATION = "improper_rotation"
     FLAT_DEPTH = "flat_depth"

@@ -20,17 +20,26 @@ from sfm_ros.datatypes import (
     OdometryEstimate,
     Prediction,
     Reason,
-    RgbImage,
     ScaleState,
     TrackingStatus,
 )
 from sfm_ros.engines.base import Engine
 from sfm_ros.health import judge_depth, judge_motion
+from sfm_ros.picture_health import Look, is_exposure_jump, is_repeated, judge_picture, look_at
 from sfm_ros.pose import PoseIntegrator
-from sfm_ros.preprocess import ImagePreparer
+from sfm_ros.preprocess import ImagePreparer, Prepared
 from sfm_ros.refine import MotionRefiner
 from sfm_ros.scale import create_scale
-from sfm_ros.window import FrameWindow, Window
+from sfm_ros.window import IGNORED, FrameWindow, Window
+
+_REFUSED = {
+    **dict.fromkeys(IGNORED, TrackingStatus.DEGRADED),
+    Reason.NO_STAMP: TrackingStatus.LOST,
+    Reason.NO_TEXTURE: TrackingStatus.LOST,
+    Reason.IMAGE_NOISE: TrackingStatus.LOST,
+    Reason.FROZEN_IMAGE: TrackingStatus.LOST,
+}
+"""Why a frame is not taken into the window, and where that leaves the odometry."""
 
 
 class VisualOdometry:
@@ -39,7 +48,8 @@ class VisualOdometry:
     The pose starts at the identity with the first frame. It never jumps: where no motion can be
     had (a gap, a window that fills, an implausible output) it is held and its covariance grows.
     A window that has just filled gives all its increments at once, so that only the motion across
-    a gap is lost.
+    a gap is lost. A picture that shows nothing is passed over as if it had not come: the time to
+    the next good one decides whether the window goes on or a new segment begins.
 
     Args:
         engine: the networks.
@@ -59,6 +69,10 @@ class VisualOdometry:
     def reset(self) -> None:
         """Forget everything; the next frame stands at the origin."""
         self._window.clear()
+        self._look: Look | None = None
+        self._begin_at_the_origin()
+
+    def _begin_at_the_origin(self) -> None:
         self._scale.reset()
         self._pose = PoseIntegrator(self.config.noise)
         self._segment_is_new = True
@@ -79,9 +93,11 @@ class VisualOdometry:
         clock = _StageClock()
         prepared = self._preparer.prepare(frame)
         clock.lap("preprocess")
-        rule = self._admit(frame.stamp_ns, prepared.rgb, prepared.intrinsics)
+        rule = self._admit(frame.stamp_ns, prepared)
+        if rule in _REFUSED:
+            return self._estimate(frame, _REFUSED[rule], (rule,), clock)
         window = self._window.window()
-        if window is None or rule is Reason.DUPLICATE_STAMP:
+        if window is None:
             return self._estimate(frame, TrackingStatus.INITIALIZING, _waiting_for(rule), clock)
 
         if self._refiner is not None:
@@ -111,15 +127,38 @@ class VisualOdometry:
             scale=scale,
         )
 
-    def _admit(self, stamp_ns: int, rgb: RgbImage, intrinsics: CameraIntrinsics) -> Reason | None:
-        rule = self._window.push(stamp_ns, rgb, intrinsics)
+    def _admit(self, stamp_ns: int, prepared: Prepared) -> Reason | None:
+        """Take a frame into the window; what there is to say of that, see ``_REFUSED``."""
+        rule, look = self._judge_picture(stamp_ns, prepared)
+        if rule in _REFUSED:
+            return rule
+        if rule is not None:
+            self._window.clear()
+        rule = self._window.push(stamp_ns, prepared.rgb, prepared.intrinsics) or rule
+        if rule in IGNORED:
+            return rule
+        self._look = look
         if rule is Reason.TIME_REVERSED:
-            self.reset()
-            self._window.push(stamp_ns, rgb, intrinsics)
-        elif rule in (Reason.GAP, Reason.CALIBRATION_CHANGED):
+            self._begin_at_the_origin()
+        elif rule is not None:
             self._pose.hold()
             self._segment_is_new = True
         return rule
+
+    def _judge_picture(self, stamp_ns: int, prepared: Prepared) -> tuple[Reason | None, Look]:
+        """What is wrong with a picture, alone or beside the one before it."""
+        look, before, health = look_at(prepared.rgb), self._look, self.config.health
+        rule = judge_picture(look, health)
+        newest_ns = self._window.newest_stamp_ns
+        if rule is None and before is not None and newest_ns is not None:
+            is_later = stamp_ns > newest_ns
+            if is_later and health.reject_frozen and is_repeated(look, before):
+                rule = Reason.FROZEN_IMAGE
+            elif self._window.follows(stamp_ns, prepared.intrinsics) and is_exposure_jump(
+                look, before, health
+            ):
+                rule = Reason.EXPOSURE_JUMP
+        return rule, look
 
     def _judge_increments(
         self, prediction: Prediction, window: Window, scale: ScaleState, count: int
@@ -186,8 +225,6 @@ class _StageClock:
 
 
 def _waiting_for(rule: Reason | None) -> tuple[Reason, ...]:
-    if rule is Reason.DUPLICATE_STAMP:
-        return (rule,)
     return (Reason.WINDOW_NOT_FULL,) if rule is None else (rule, Reason.WINDOW_NOT_FULL)
 
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from sfm_ros.datatypes import CameraIntrinsics, Reason, RgbImage
 
+IGNORED = (Reason.NO_STAMP, Reason.DUPLICATE_STAMP, Reason.OUT_OF_ORDER)
+"""Rules by which a frame is not taken in at all."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Window:
@@ -23,64 +26,112 @@ class Window:
     intrinsics: CameraIntrinsics
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Entry:
+    stamp_ns: int
+    image: RgbImage
+    intrinsics: CameraIntrinsics
+
+
 class FrameWindow:
     """Ordered ring buffer of prepared frames.
 
     * same stamp as the newest: ignored (``DUPLICATE_STAMP``);
-    * older than the newest: everything is forgotten, the frame begins anew (``TIME_REVERSED``);
-    * later than the newest by more than ``max_gap_s``: begins anew (``GAP``);
+    * stamp 0 after any other frame: ignored (``NO_STAMP``), a driver that sets none;
+    * older than the newest: ignored (``OUT_OF_ORDER``), until a second frame follows it at that
+      time, more than ``max_gap_s`` back: then the two begin anew (``TIME_REVERSED``);
+    * later than the newest by more than ``max_gap_s``: begins anew (``GAP``), and so does the
+      frame after a single one whose stamp was too late;
     * through another camera: begins anew (``CALIBRATION_CHANGED``).
     """
 
     def __init__(self, length: int, max_gap_s: float) -> None:
         self._length = length
-        self._max_gap_ns = round(max_gap_s * 1e9)
-        self._entries: deque[tuple[int, RgbImage]] = deque(maxlen=length)
-        self._intrinsics: CameraIntrinsics | None = None
+        self.max_gap_s = max_gap_s
+        self._entries: deque[_Entry] = deque(maxlen=length)
+        self._stray: _Entry | None = None
+        self._before_gap_ns: int | None = None
 
     def __len__(self) -> int:
         return len(self._entries)
 
     @property
+    def max_gap_s(self) -> float:
+        """Longest time between two frames of a window."""
+        return self._max_gap_ns * 1e-9
+
+    @max_gap_s.setter
+    def max_gap_s(self, value: float) -> None:
+        self._max_gap_ns = round(value * 1e9)
+
+    @property
     def newest_stamp_ns(self) -> int | None:
         """Stamp of the newest frame, or None."""
-        return self._entries[-1][0] if self._entries else None
+        return self._entries[-1].stamp_ns if self._entries else None
 
     def clear(self) -> None:
         """Forget every frame."""
         self._entries.clear()
+        self._stray = self._before_gap_ns = None
+
+    def follows(self, stamp_ns: int, intrinsics: CameraIntrinsics) -> bool:
+        """Whether a frame would simply continue the window."""
+        return bool(self._entries) and self._judge(stamp_ns, intrinsics) is None
 
     def push(self, stamp_ns: int, image: RgbImage, intrinsics: CameraIntrinsics) -> Reason | None:
         """Take a frame in; returns the rule that applied, or None where it simply follows."""
-        reason = self._judge(stamp_ns, intrinsics)
-        if reason is Reason.DUPLICATE_STAMP:
+        entry = _Entry(stamp_ns=stamp_ns, image=image, intrinsics=intrinsics)
+        reason, stray = self._judge(stamp_ns, intrinsics), self._stray
+        if reason is Reason.OUT_OF_ORDER and stray is not None and self._goes_on(stray, entry):
+            reason = Reason.TIME_REVERSED
+        self._stray = entry if reason is Reason.OUT_OF_ORDER else None
+        if reason in IGNORED:
             return reason
+        before_ns = self.newest_stamp_ns
         if reason is not None:
-            self.clear()
-        self._entries.append((stamp_ns, image))
-        self._intrinsics = intrinsics
+            self._entries.clear()
+        if reason is Reason.TIME_REVERSED and stray is not None:
+            self._entries.append(stray)
+        self._before_gap_ns = before_ns if reason is Reason.GAP else None
+        self._entries.append(entry)
         return reason
 
     def _judge(self, stamp_ns: int, intrinsics: CameraIntrinsics) -> Reason | None:
+        """The rule for one frame by itself."""
         newest = self.newest_stamp_ns
         if newest is None:
             return None
+        if stamp_ns <= newest:
+            return self._judge_late(stamp_ns, newest)
+        if intrinsics is not self._entries[-1].intrinsics:
+            return Reason.CALIBRATION_CHANGED
+        return Reason.GAP if stamp_ns - newest > self._max_gap_ns else None
+
+    def _judge_late(self, stamp_ns: int, newest: int) -> Reason:
+        if stamp_ns == 0:
+            return Reason.NO_STAMP
         if stamp_ns == newest:
             return Reason.DUPLICATE_STAMP
-        if stamp_ns < newest:
-            return Reason.TIME_REVERSED
-        if intrinsics is not self._intrinsics:
-            return Reason.CALIBRATION_CHANGED
-        if stamp_ns - newest > self._max_gap_ns:
+        if self._before_gap_ns is not None and stamp_ns > self._before_gap_ns:
             return Reason.GAP
-        return None
+        return Reason.OUT_OF_ORDER
+
+    def _goes_on(self, stray: _Entry, entry: _Entry) -> bool:
+        """Whether a second old frame follows the first: the time itself was set back."""
+        newest = self.newest_stamp_ns
+        return (
+            newest is not None
+            and newest - entry.stamp_ns > self._max_gap_ns
+            and 0 < entry.stamp_ns - stray.stamp_ns <= self._max_gap_ns
+            and entry.intrinsics is stray.intrinsics
+        )
 
     def window(self) -> Window | None:
         """The full window, or None while frames are missing."""
-        if len(self._entries) < self._length or self._intrinsics is None:
+        if len(self._entries) < self._length:
             return None
         return Window(
-            images=tuple(image for _, image in self._entries),
-            stamps_ns=tuple(stamp for stamp, _ in self._entries),
-            intrinsics=self._intrinsics,
+            images=tuple(entry.image for entry in self._entries),
+            stamps_ns=tuple(entry.stamp_ns for entry in self._entries),
+            intrinsics=self._entries[-1].intrinsics,
         )

@@ -24,7 +24,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ),
     tuple(
         f"sfm_ros.{name}"
-        for name in "camera_info image_codec picture_health preprocess window pose refine scale".split()
+        for name in (
+            "camera_info image_codec picture_health preprocess window pose refine scale"
+        ).split()
     ),
     ("sfm_ros.engines", "sfm_ros.engines.*"),
     ("sfm_ros.odometry",),

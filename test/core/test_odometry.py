@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -25,9 +27,19 @@ STEP = 100_000_000
 AHEAD = make_transform(np.eye(3), [0.0, 0.0, 1.0])
 
 
-def _frame(index: float, camera: CameraIntrinsics = CAMERA) -> Frame:
-    rgb = np.zeros((camera.height, camera.width, 3), dtype=np.uint8)
-    return Frame(stamp_ns=round(index * STEP), rgb=rgb, intrinsics=camera)
+def _picture(camera: CameraIntrinsics, seed: int, brightness: int = 120) -> np.ndarray:
+    """Something with shapes and a sensor's noise, (h, w, 3) uint8."""
+    ramp = np.linspace(-50, 50, camera.width) + brightness
+    noise = np.random.default_rng(seed).integers(-3, 4, (camera.height, camera.width, 3))
+    return np.clip(ramp[None, :, None] + noise, 0, 255).astype(np.uint8)
+
+
+def _frame(
+    index: float, camera: CameraIntrinsics = CAMERA, rgb: np.ndarray | None = None
+) -> Frame:
+    stamp_ns = round(index * STEP)
+    picture = _picture(camera, stamp_ns) if rgb is None else rgb
+    return Frame(stamp_ns=stamp_ns, rgb=picture, intrinsics=camera)
 
 
 def _run(odometry: VisualOdometry, *indices: float) -> list[OdometryEstimate]:
@@ -69,18 +81,108 @@ def test_a_gap_is_held_and_tracking_goes_on_from_there() -> None:
 
 def test_time_running_backwards_starts_at_the_origin_again() -> None:
     odometry = VisualOdometry(FakeEngine(SPEC, motion=AHEAD))
-    _run(odometry, 10, 11, 12, 13)
-    again = _run(odometry, 0, 1, 2)
-    assert Reason.TIME_REVERSED in again[0].reasons
-    np.testing.assert_allclose(_position(again[0]), 0)
+    before = _run(odometry, 20, 21, 22, 23)[-1]
+    again = _run(odometry, 1, 2, 3)
+    assert again[0].reasons == (Reason.OUT_OF_ORDER,)
+    np.testing.assert_allclose(_position(again[0]), _position(before))
+    assert Reason.TIME_REVERSED in again[1].reasons
+    np.testing.assert_allclose(_position(again[1]), 0)
     np.testing.assert_allclose(_position(again[2]), [0, 0, 2])
 
 
-def test_a_duplicate_moves_nothing() -> None:
+@pytest.mark.parametrize(
+    ("stamps", "reason"),
+    [
+        ((1, 2, 3, 3, 4), Reason.DUPLICATE_STAMP),
+        ((1, 2, 3, 2.5, 4), Reason.OUT_OF_ORDER),
+        ((101, 102, 103, 4, 104), Reason.OUT_OF_ORDER),
+        ((1, 2, 3, 0, 4), Reason.NO_STAMP),
+    ],
+)
+def test_a_frame_of_another_time_moves_nothing(stamps: tuple, reason: Reason) -> None:
     odometry = VisualOdometry(FakeEngine(SPEC, motion=AHEAD))
-    estimates = _run(odometry, 0, 1, 2, 2, 3)
-    assert estimates[3].reasons == (Reason.DUPLICATE_STAMP,)
+    estimates = _run(odometry, *stamps)
+    assert estimates[3].reasons == (reason,) and estimates[3].T_prev_curr is None
+    assert estimates[4].status is TrackingStatus.TRACKING
     np.testing.assert_allclose(_position(estimates[4]), [0, 0, 3])
+
+
+def test_a_single_stamp_from_the_future_costs_a_segment_and_not_the_pose() -> None:
+    odometry = VisualOdometry(FakeEngine(SPEC, motion=AHEAD))
+    before = _run(odometry, 1, 2, 3)[-1]
+    future, *after = _run(odometry, 10_000, 4, 5, 6)
+    assert Reason.GAP in future.reasons and Reason.GAP in after[0].reasons
+    np.testing.assert_allclose(_position(after[0]), _position(before))
+    assert after[2].status is TrackingStatus.TRACKING
+    np.testing.assert_allclose(_position(after[2]), [0, 0, 4])
+
+
+def test_stamps_that_are_never_set_give_no_pose() -> None:
+    estimates = _run(VisualOdometry(FakeEngine(SPEC, motion=AHEAD)), 0, 0, 0, 0)
+    assert all(e.reasons == (Reason.NO_STAMP,) for e in estimates[1:])
+    assert all(e.T_prev_curr is None for e in estimates)
+
+
+def _black(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 4, (32, 64, 3), dtype=np.uint8)
+
+
+def _white(seed: int) -> np.ndarray:
+    return 255 - _black(seed)
+
+
+def _noise(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (32, 64, 3), dtype=np.uint8)
+
+
+def _frozen(_: int) -> np.ndarray:
+    return _picture(CAMERA, round(4 * STEP))
+
+
+@pytest.mark.parametrize(
+    ("draw", "reason"),
+    [
+        (_black, Reason.NO_TEXTURE),
+        (_white, Reason.NO_TEXTURE),
+        (_noise, Reason.IMAGE_NOISE),
+        (_frozen, Reason.FROZEN_IMAGE),
+    ],
+)
+@pytest.mark.parametrize("bad_frames", [2, 10])
+def test_a_picture_that_shows_nothing_is_named_and_passed_over(
+    draw: Callable[[int], np.ndarray], reason: Reason, bad_frames: int
+) -> None:
+    odometry = VisualOdometry(FakeEngine(SPEC, motion=AHEAD))
+    before = _run(odometry, *range(5))[-1]
+    bad = [odometry.step(_frame(5 + i, rgb=draw(i))) for i in range(bad_frames)]
+    assert all(e.status is TrackingStatus.LOST and e.reasons == (reason,) for e in bad)
+    assert all(e.T_prev_curr is None and e.depth is None for e in bad)
+    np.testing.assert_allclose(_position(bad[-1]), _position(before))
+    first, _, last = _run(odometry, *range(5 + bad_frames, 8 + bad_frames))
+    assert (Reason.GAP in first.reasons) == (bad_frames > 5)
+    assert last.status is TrackingStatus.TRACKING
+    # A short while is bridged (one motion more); across a long one the pose is held.
+    np.testing.assert_allclose(_position(last), [0, 0, 7 if bad_frames == 2 else 6])
+
+
+def test_a_simulated_camera_may_stand_still() -> None:
+    config = config_from_dict({"health": {"reject_frozen": False}})
+    odometry = VisualOdometry(FakeEngine(SPEC, motion=AHEAD), config)
+    still = _picture(CAMERA, 7)
+    estimates = [odometry.step(_frame(i, rgb=still)) for i in range(4)]
+    assert estimates[-1].status is TrackingStatus.TRACKING
+
+
+def test_a_jump_of_exposure_begins_a_segment_without_a_jump_of_the_pose() -> None:
+    odometry = VisualOdometry(FakeEngine(SPEC, motion=AHEAD))
+    before = _run(odometry, *range(4))[-1]
+    brighter = [_frame(4 + i, rgb=_picture(CAMERA, i, brightness=170)) for i in range(3)]
+    jumped, _, after = [odometry.step(frame) for frame in brighter]
+    assert jumped.status is TrackingStatus.INITIALIZING
+    assert Reason.EXPOSURE_JUMP in jumped.reasons
+    np.testing.assert_allclose(_position(jumped), _position(before))
+    assert jumped.covariance[0, 0] > before.covariance[0, 0]
+    assert after.status is TrackingStatus.TRACKING
 
 
 def test_a_changed_calibration_begins_a_segment_without_a_jump() -> None:

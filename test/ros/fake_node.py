@@ -1,8 +1,8 @@
 """The real node with networks that say what they are shown: ``fake_node.py '{}' --ros-args ...``.
 
-The brightness of a picture tells the motion that led to it, see ``MOTIONS``, in body axes: metres
-and radians, translation then rotation vector. The first argument is JSON; with ``fail_after`` the
-engine raises after so many inferences.
+The mean brightness of a picture tells the motion that led to it, see ``MOTIONS``, in body axes:
+metres and radians, translation then rotation vector. The first argument is JSON; with
+``fail_after`` the engine raises after so many inferences.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sfm_ros.geometry import body_to_optical, make_transform, so3_exp
 from sfm_ros.ros.node import main
 from sfm_ros.window import Window
 
-STAND, FORWARD, TURN_LEFT, BROKEN = 40, 100, 160, 220
+STAND, FORWARD, TURN_LEFT, BROKEN = 100, 110, 120, 130
 MOTIONS = {
     STAND: (0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
     FORWARD: (0.5, 0.0, 0.0, 0.0, 0.0, 0.0),
