@@ -186,9 +186,9 @@ def read_kitti(
     indices, poses, _ = _read_kitti_lines(Path(path))
     if stamps_ns is None:
         return _assemble(Path(path), [round(index * _NS / fps) for index in indices], poses)
-    if indices and (max(indices) >= len(stamps_ns) or min(indices) < 0):
+    if indices and indices[-1] >= len(stamps_ns):
         raise TrajectoryError(
-            f"{path} has poses up to frame {max(indices)}, but there are {len(stamps_ns)} stamps"
+            f"{path} has poses up to frame {indices[-1]}, but there are {len(stamps_ns)} stamps"
         )
     return _assemble(Path(path), [int(stamps_ns[index]) for index in indices], poses)
 
@@ -222,7 +222,15 @@ def _read_kitti_lines(path: Path) -> tuple[list[int], list[FloatArray], bool]:
         pose = np.vstack([values[-12:].reshape(3, 4), [0.0, 0.0, 0.0, 1.0]])
         if not is_rotation(pose[:3, :3], tolerance=_ROTATION_TOLERANCE):
             raise TrajectoryError(f"{where}: the left 3x3 of the pose is not a rotation")
-        indices.append(int(values[0]) if columns == 13 else len(indices))
+        index = int(values[0]) if columns == 13 else len(indices)
+        if columns == 13 and (index != values[0] or index < 0):
+            raise TrajectoryError(f"{where}: the index is {words[0]}, expected a whole number")
+        if indices and index <= indices[-1]:
+            raise TrajectoryError(
+                f"{where}: frame {index} is not later than the one before, {indices[-1]}; sort "
+                "the poses by frame"
+            )
+        indices.append(index)
         poses.append(pose)
     return indices, poses, columns == 13
 

@@ -15,9 +15,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from sfm_ros.errors import ConfigError, SfmRosError
+from sfm_ros.errors import SfmRosError
 from sfm_ros.evaluation.kitti_bag import COMPRESSIONS, KittiBagConfig, KittiBagWriter
 from sfm_ros.sources.kitti import open_kitti
+from sfm_ros.trajectory import parse_stamp
 
 _DEFAULTS = KittiBagConfig()
 
@@ -61,8 +62,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--start-time",
-        type=float,
-        default=0.0,
+        default="0",
         metavar="S",
         help="seconds added to every stamp (odometry sequences begin at 0); default: %(default)s",
     )
@@ -74,9 +74,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
             scans=not options.no_scans,
             frames=options.frames,
             frames_per_part=options.part_frames,
-            start_ns=round(options.start_time * 1e9),
+            start_ns=parse_stamp(options.start_time),
         )
-    except (ConfigError, ValueError, OverflowError) as error:
+    except SfmRosError as error:
         parser.error(str(error))
     return options
 

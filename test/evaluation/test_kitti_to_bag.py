@@ -202,11 +202,18 @@ def test_raw_drive_with_the_scans_own_times(tmp_path, shared_data):
 
 def test_start_time_and_number_of_frames(tmp_path):
     drive = _sequence(tmp_path, scans=False)
-    arguments = [str(drive), str(tmp_path / "bag"), "--frames", "4", "--start-time", "1.5e9"]
+    arguments = [
+        str(drive),
+        str(tmp_path / "bag"),
+        "--frames",
+        "4",
+        "--start-time",
+        "1500000000.000000001",
+    ]
     assert main(arguments) == 0
     images = _read(tmp_path / "bag")["/camera/image_raw"]
     assert [log_ns for log_ns, _ in images] == [
-        1_500_000_000 * 10**9 + i * 103_000_000 for i in range(4)
+        1_500_000_000_000_000_001 + i * 103_000_000 for i in range(4)
     ]
 
 
@@ -300,7 +307,7 @@ def test_what_was_begun_otherwise_is_not_gone_on_with(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [(["--frames", "0"], "at least 1"), (["--quality", "0"], "1 to 100"),
-     (["--start-time", "-1"], "from 0 up"), (["--start-time", "nan"], "NaN")],
+     (["--start-time", "-1"], "from 0 up"), (["--start-time", "nan"], "a number of seconds")],
 )  # fmt: skip
 def test_impossible_options_are_refused(tmp_path, capsys, arguments, message):
     with pytest.raises(SystemExit, match="2"):
