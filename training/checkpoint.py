@@ -3,7 +3,8 @@
 A checkpoint is a dictionary that ``torch.load(weights_only=True)`` can read:
 ``config`` plain values, ``model`` state, ``average`` state of the moving average or None,
 ``optimizer`` state or None, ``step`` done so far, ``best`` validation score so far or None,
-``torch_rng`` state.
+``torch_rng`` state; and, in newer ones, ``scaler`` state of fp16 training or None, ``watch`` state
+of the alarms.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ MAY_CHANGE = {
     "optim.steps",
     "run.device",
     "run.threads",
+    "run.compile",
     "run.checkpoint_every",
     "run.validate_every",
     "run.scalars_every",
@@ -59,8 +61,8 @@ def save_checkpoint(path: Path, contents: dict[str, Any]) -> None:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
         kept = "the one before it is kept" if path.exists() else "there is none before it"
-        full = "; the disk is full, make room" if _is_full(error) else ""
-        raise CheckpointError(f"cannot write {path}: {error}{full} ({kept})") from error
+        reason = "the disk is full, make room" if _is_full(error) else error
+        raise CheckpointError(f"cannot write {path}: {reason} ({kept})") from error
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

@@ -51,13 +51,12 @@ class Place:
 
 
 @contextmanager
-def joined(place: Place, device: torch.device) -> Iterator[None]:
+def joined(place: Place) -> Iterator[None]:
     """While this lasts, the processes can reach each other: by NCCL between GPUs, else by Gloo."""
     if place.world == 1:
         yield
         return
-    on_gpu = device.type == "cuda"
-    dist.init_process_group("nccl" if on_gpu else "gloo", device_id=device if on_gpu else None)
+    dist.init_process_group()
     try:
         yield
     finally:
@@ -98,16 +97,16 @@ def greatest(value: int, device: torch.device) -> int:
     return int(values)
 
 
-def share_batch_norm(model: nn.Module, device: torch.device) -> nn.Module:
+def share_batch_norm(model: nn.Module, device: torch.device) -> None:
     """Let every batch normalisation see the batch of all processes. The state keeps its names."""
     if world_size() == 1:
-        return model
+        return
     if device.type == "cuda":
-        return nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        return
     for module in model.modules():
         if type(module) is nn.BatchNorm2d:
             module.__class__ = _SharedBatchNorm2d
-    return model
 
 
 class _MeanOverProcesses(torch.autograd.Function):

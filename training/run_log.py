@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 from tqdm import tqdm
 
@@ -48,10 +47,11 @@ class RunLog:
         except OSError as error:
             self._complain(error)
 
-    def speed(self, step: int, windows_per_second: float) -> None:
-        """Record the speed; not in the history, which is equal for equal runs."""
+    def speed(self, step: int, windows_per_second: float, waiting: float) -> None:
+        """Record speed and share of waiting; not in the history, which is equal for equal runs."""
         try:
             self._board.add_scalar("speed/windows_per_second", windows_per_second, step)
+            self._board.add_scalar("speed/waiting_for_data", waiting, step)
         except OSError as error:
             self._complain(error)
 
@@ -87,20 +87,6 @@ def read_history(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         steps.append(step)
         values.append(value)
     return {name: (np.array(s), np.array(v)) for name, (s, v) in columns.items()}
-
-
-def panel(pictures: list[Tensor]) -> Tensor:
-    """Pictures (1 or 3, h, w) in [0, 1] below each other, as one (3, sum of h, w)."""
-    return torch.cat([p.expand(3, -1, -1) for p in pictures], dim=1)
-
-
-def colour_depth(depth_1hw: Tensor) -> Tensor:
-    """Depth as a picture (3, h, w): near is bright; inverse depth between its quantiles."""
-    inv_depth = 1.0 / depth_1hw.float().clamp_min(1e-6)
-    low, high = (torch.quantile(inv_depth, q) for q in (0.02, 0.98))
-    x = ((inv_depth - low) / (high - low).clamp_min(1e-12)).clamp(0, 1)
-    # A dark-blue to yellow ramp without a plotting library.
-    return torch.cat([x.pow(0.7), x.pow(1.3) * 0.9, 0.35 + 0.3 * x - 0.6 * x * x], dim=0)
 
 
 def _rows(path: Path) -> list[tuple[int, str, float]]:

@@ -5,6 +5,10 @@
 ``--set optim.steps=100`` changes single values of the recipe; ``--resume`` goes on with a run that
 was stopped or killed; ``--init`` begins with the networks of another run (to learn from your own
 video what the shipped recipe cannot know); Ctrl-C finishes the step, saves and stops.
+
+Several GPUs, or processes, share every batch; the recipe's batch size is that of all together:
+
+    torchrun --nproc-per-node 2 training/train.py --config ... --out ...
 """
 
 from __future__ import annotations
@@ -26,6 +30,7 @@ from training.checkpoint import LAST, CheckpointError, load_networks
 from training.config import TrainConfig, load_config
 from training.data.batcher import Batcher
 from training.data.sequence import PreparedSet
+from training.distributed import Place, joined
 from training.loop import Trainer
 from training.losses.objective import Objective
 from training.networks.sfm_model import build_model
@@ -35,22 +40,21 @@ INTERRUPTED = 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code: 0 done, 130 stopped and saved, 1 failed."""
-    options = parse(arguments)
+    options, place = parse(arguments), Place.of_this_process()
     try:
-        trainer = build(options)
-        _stop_on_signals(trainer)
-        done = trainer.run()
+        with joined(place):
+            trainer = build(options)
+            _stop_on_signals(trainer)
+            done = trainer.run()
     except SfmRosError as error:
-        print(f"train: {error}", file=sys.stderr)
+        if place.first:
+            print(f"train: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("stopped before the first step; nothing was saved", file=sys.stderr)
         return INTERRUPTED
-    print(
-        f"{'finished' if done else 'stopped'} at step {trainer.step_count}: {options.out / LAST}"
-    )
-    if not done:
-        print(f"go on with: python training/train.py {_resume_arguments(options)}")
+    if place.first:
+        _tell_the_end(trainer, options, done)
     return 0 if done else INTERRUPTED
 
 
@@ -65,24 +69,24 @@ def build(options: argparse.Namespace) -> Trainer:
         )
     if not config.data.prepared:
         raise ConfigError("'data.prepared' is empty; name a folder that prepare.py has written")
-    device = _device(config)
+    place = Place.of_this_process()
+    device = _device(config, place)
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
     torch.manual_seed(config.run.seed)
-    batcher = Batcher([PreparedSet.open(path) for path in config.data.prepared], config)
+    sets = [PreparedSet.open(path) for path in config.data.prepared]
+    batcher = Batcher(sets, config, place.rank, place.world)
     model = build_model(config.network, config.width, config.height)
     if options.init and not exists:
         load_networks(options.init, model, options.init_networks)
     objective = Objective(config.objective)
     model.wants_source_depths = objective.needs_source_depths
-    trainer = Trainer(config, model, objective, batcher, options.out, device)
+    fresh = options.init is None
+    trainer = Trainer(config, model, objective, batcher, options.out, device, place, fresh)
     if exists or options.resume == "always":
         trainer.resume()
-    print(
-        f"{batcher.training_count} windows to train on, {batcher.validation_count} held out, "
-        f"{batcher.steps_per_epoch:.0f} steps an epoch; steps {trainer.step_count} to "
-        f"{config.optim.steps} on {device}"
-    )
+    if place.first:
+        _tell_the_beginning(trainer, batcher)
     return trainer
 
 
@@ -114,24 +118,59 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _device(config: TrainConfig) -> torch.device:
+def _device(config: TrainConfig, place: Place) -> torch.device:
     name = config.run.device
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and place.launched:
+        name = f"cuda:{place.local}"
     try:
         torch.empty(1, device=name)
-        return torch.device(name)
+        device = torch.device(name)
     except (RuntimeError, AssertionError) as error:
         raise ConfigError(f"'run.device' is '{name}', which torch cannot use: {error}") from error
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+        # Convolutions may be tried out and rounded to TF32. Matrix products stay exact: the warp
+        # multiplies pixel coordinates.
+        torch.backends.cudnn.benchmark = True
+        torch.backends.cudnn.allow_tf32 = True
+    return device
+
+
+def _tell_the_beginning(trainer: Trainer, batcher: Batcher) -> None:
+    optim, world = trainer.config.optim, trainer.place.world
+    shared = f" in {world} processes" if world > 1 else ""
+    print(
+        f"{batcher.training_count} windows to train on, {batcher.validation_count} held out, "
+        f"{batcher.steps_per_epoch:.0f} steps an epoch; steps {trainer.step_count} to "
+        f"{optim.steps} on {trainer.device}{shared}"
+    )
+
+
+def _tell_the_end(trainer: Trainer, options: argparse.Namespace, done: bool) -> None:
+    word = "finished" if done else "stopped"
+    print(f"{word} at step {trainer.step_count}: {options.out / LAST}")
+    if not done:
+        program = "python"
+        if trainer.place.launched:
+            program = f"torchrun --nproc-per-node {trainer.place.world}"
+        print(f"go on with: {program} training/train.py {_resume_arguments(options)}")
 
 
 def _stop_on_signals(trainer: Trainer) -> None:
-    """The first signal ends after the step in progress; a second one kills as usual."""
+    """The first signal ends after the step in progress; a second one kills as usual.
+
+    Under torchrun it does not: one Ctrl-C may reach a process twice there, and torchrun itself
+    kills whoever does not end within half a minute.
+    """
+    place = trainer.place
 
     def stop(number: int, _: FrameType | None) -> None:
-        print("stopping after this step; the run will be saved", file=sys.stderr)
+        if place.first:
+            print("stopping after this step; the run will be saved", file=sys.stderr)
         trainer.request_stop()
-        signal.signal(number, signal.SIG_DFL)
+        signal.signal(number, signal.SIG_IGN if place.launched else signal.SIG_DFL)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)

@@ -13,12 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from training.alarm import FLAT_SPREAD
 from training.batch import Batch, ModelOutput, camera_of, source_indices, target_index
 from training.data.batcher import Batcher, Window
 from training.geometry.warp import warp
 
-FLAT_SPREAD = 0.1
-"""Spread of disparity over an image, divided by its mean, below which it is called flat."""
 DEAD_SPREAD = 1e-3
 """Relative spread of the predicted motions below which the pose network is called dead."""
 MAX_DEPTH_M = 80.0
@@ -79,25 +78,28 @@ class Validation:
             parts.append(f"yaw corr {self.yaw_correlation:.2f}")
         return ", ".join(parts)
 
-    def alarms(self) -> list[str]:
-        """What looks wrong, and what to change."""
-        found = []
+    def alarms(self) -> dict[str, str]:
+        """What looks wrong, and what to change: texts by cause, named as in training/alarm.py."""
+        found = {}
         if self.flatness < FLAT_SPREAD:
-            found.append(
-                f"the depth is flat (spread of disparity / mean = {self.flatness:.3f}, expected "
-                f"above {FLAT_SPREAD}): lower optim.learning_rate or objective.smoothness_weight, "
-                "or move network.disparity_bias away from saturation (about -1.5)"
+            found["flat depth"] = (
+                f"the depth of the held-out windows is flat (spread of disparity / mean = "
+                f"{self.flatness:.3f}, expected above {FLAT_SPREAD}): lower optim.learning_rate "
+                "or objective.smoothness_weight, or move network.disparity_bias away from "
+                "saturation (about -1.5)"
             )
         if self.score > 0.98:
-            found.append(
+            found["nothing explained"] = (
                 f"the warped pictures explain the target no better than standing still "
-                f"(ratio {self.score:.3f}): depth or motion has not been learned"
+                f"(ratio {self.score:.3f}): depth or motion has not been learned yet; if that "
+                "stays so, try another optim.learning_rate or a higher network.translation_factor"
             )
         relative = self.translation_spread / max(self.translation, 1e-12)
         if relative < DEAD_SPREAD and self.yaw_spread_deg < 1e-3:
-            found.append(
-                "the pose network says the same motion for every window: the signal dies on its "
-                "way through (initialisation), or network.translation_factor is far too small"
+            found["dead motion"] = (
+                "the pose network says the same motion for every held-out window: the signal dies "
+                "on its way through (initialisation), or network.translation_factor is far too "
+                "small"
             )
         return found
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+from runs import RECIPE
 
 from training.data.sequence import PreparedFrame, PreparedSet
 from training.data.writer import PreparedWriter
@@ -86,3 +92,22 @@ def wall_set(
     for ride in range(2):
         writer.add(f"ride{ride}", wall_frames(40), "closed form")
     return writer.finish()
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, wall_set: PreparedSet, keep_process_state: None) -> Path:
+    """A small recipe over the wall, as a file."""
+    path = tmp_path / "recipe.yaml"
+    path.write_text(RECIPE.format(prepared=wall_set.path))
+    return path
+
+
+@pytest.fixture
+def keep_process_state() -> Iterator[None]:
+    """train.main sets signal handlers and the number of threads of the process."""
+    handlers = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)

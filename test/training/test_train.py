@@ -1,15 +1,9 @@
-"""Training as a user runs it: to the end, stopped, killed, resumed, out of disk, diverging."""
+"""Training as a user runs it, its checkpoints, and its parts."""
 
 from __future__ import annotations
 
-import csv
-import errno
 import math
-import os
-import signal
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,9 +14,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+sys.path.insert(0, str(Path(__file__).parent))
+from runs import arguments, contents, losses
+
 from training import plot, train
 from training.average import WeightAverage
-from training.batch import Batch, ModelOutput
+from training.batch import ModelOutput
 from training.checkpoint import (
     CheckpointError,
     check_same_run,
@@ -30,148 +27,17 @@ from training.checkpoint import (
     save_checkpoint,
     weights_of,
 )
-from training.config import OptimConfig, load_config, to_dict
+from training.config import OptimConfig, load_config
 from training.data.batcher import Batcher
 from training.data.prefetch import BatchStream
 from training.data.sequence import PreparedFrame, PreparedSet
 from training.data.writer import PreparedWriter
-from training.losses.objective import Objective
-from training.run_log import HISTORY, RunLog, colour_depth, read_history
+from training.panel import colour_depth
+from training.run_log import HISTORY, RunLog, read_history
 from training.schedule import rate_factor
 from training.validation import validate
 
-RECIPE = """
-width: 64
-height: 64
-network: {{depth: lite, pretrained: false, scales: 1, depth_unit: 10.0}}
-objective: {{minimum_reprojection: true, auto_mask: true, depth_supervision_weight: 0.1}}
-data: {{prepared: ["{prepared}"], validation_share: 0.2}}
-optim: {{steps: 6, batch_size: 2, learning_rate: 1.0e-4, weight_average: 0.9}}
-run: {{device: cpu, threads: 1, scalars_every: 1, checkpoint_every: 2, validate_every: 4}}
-"""
-
-
-@pytest.fixture
-def recipe(tmp_path: Path, wall_set: PreparedSet) -> Path:
-    path = tmp_path / "recipe.yaml"
-    path.write_text(RECIPE.format(prepared=wall_set.path))
-    return path
-
-
-@pytest.fixture(autouse=True)
-def keep_process_state() -> Iterator[None]:
-    """train.main sets signal handlers and the number of threads of the process."""
-    handlers = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
-
-
-def arguments(recipe: Path, out: Path, *more: str) -> list[str]:
-    return ["--config", str(recipe), "--out", str(out), *more]
-
-
-def start(repository: Path, *args: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, str(repository / "training" / "train.py"), *args],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-
-
-def wait_for_step(process: subprocess.Popen[str], out: Path, step: int) -> None:
-    """Until the history tells of this step; fails if the process ends before."""
-    deadline = time.monotonic() + 120
-    while not any(int(s) >= step for s in history_steps(out / HISTORY)):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline, "the run takes too long"
-        time.sleep(0.02)
-
-
-def history_steps(path: Path) -> list[str]:
-    if not path.exists():
-        return []
-    with path.open(newline="") as stream:
-        return [row[0] for row in csv.reader(stream) if len(row) == 3 and row[0].isdigit()]
-
-
-def losses(out: Path) -> dict[int, float]:
-    steps, values = read_history(out / HISTORY)["loss/total"]
-    return dict(zip(steps.tolist(), values.tolist(), strict=True))
-
-
-def assert_same(a: Any, b: Any, where: str = "") -> None:
-    """Equal to the bit, all the way down."""
-    if isinstance(a, dict):
-        assert a.keys() == b.keys(), where
-        for key in a:
-            assert_same(a[key], b[key], f"{where}/{key}")
-    elif isinstance(a, list):
-        assert len(a) == len(b), where
-        for i, (x, y) in enumerate(zip(a, b, strict=True)):
-            assert_same(x, y, f"{where}/{i}")
-    elif isinstance(a, Tensor):
-        assert torch.equal(a, b), where
-    else:
-        assert a == b, where
-
-
 # Whole runs
-
-
-def test_a_killed_run_resumes_bit_equal(repository: Path, recipe: Path, tmp_path: Path) -> None:
-    steps = ("--set", "optim.steps=8")
-    killed, whole = tmp_path / "killed", tmp_path / "whole"
-    process = start(repository, *arguments(recipe, killed, *steps))
-    wait_for_step(process, killed, 3)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
-    assert 2 <= load_checkpoint(killed / "last.pt")["step"] < 8
-
-    assert train.main(arguments(recipe, killed, *steps, "--resume")) == 0
-    assert train.main(arguments(recipe, whole, *steps)) == 0
-    assert sorted(losses(whole)) == list(range(1, 9))
-    assert losses(killed) == losses(whole)
-    first, second = (load_checkpoint(out / "last.pt") for out in (killed, whole))
-    assert_same(first, second)
-    assert len(set(losses(whole).values())) > 1
-
-
-def test_ctrl_c_saves_and_says_how_to_go_on(
-    repository: Path, recipe: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / "run"
-    process = start(repository, *arguments(recipe, out, "--set", "optim.steps=100000"))
-    wait_for_step(process, out, 1)
-    process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130, stderr
-    assert "--resume" in stdout and str(out / "last.pt") in stdout
-    assert "Traceback" not in stderr
-    step = load_checkpoint(out / "last.pt")["step"]
-    assert 1 <= step < 100000 and f"step {step}" in stdout
-
-
-def test_terminate_does_the_same(
-    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Terminated(Objective):
-        calls = 0
-
-        def __call__(self, batch: Batch, output: ModelOutput) -> tuple[Tensor, dict[str, Tensor]]:
-            self.calls += 1
-            if self.calls == 3:
-                signal.raise_signal(signal.SIGTERM)
-            return super().__call__(batch, output)
-
-    monkeypatch.setattr(train, "Objective", Terminated)
-    assert train.main(arguments(recipe, tmp_path / "run")) == 130
-    assert load_checkpoint(tmp_path / "run" / "last.pt")["step"] == 3
 
 
 def test_a_run_leaves_what_there_is_to_look_at(recipe: Path, tmp_path: Path) -> None:
@@ -184,7 +50,7 @@ def test_a_run_leaves_what_there_is_to_look_at(recipe: Path, tmp_path: Path) -> 
     assert {"loss/photometric", "loss/gradient_norm", "rate/learning_rate"} <= history.keys()
     assert list((out / "tensorboard").glob("events.*"))
     picture = tmp_path / "curve.png"
-    assert plot.main([str(out), "--out", str(picture)]) == 0
+    assert plot.main(["curves", str(out), "--out", str(picture)]) == 0
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
@@ -262,87 +128,7 @@ def test_a_mistake_is_one_line(
     assert message in error and "Traceback" not in error
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(
-    recipe: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    class Diverging(Objective):
-        calls = 0
-
-        def __call__(self, batch: Batch, output: ModelOutput) -> tuple[Tensor, dict[str, Tensor]]:
-            self.calls += 1
-            total, parts = super().__call__(batch, output)
-            return total * (math.nan if self.calls == 4 else 1.0), parts
-
-    monkeypatch.setattr(train, "Objective", Diverging)
-    out = tmp_path / "run"
-    assert train.main(arguments(recipe, out)) == 1
-    error = capsys.readouterr().err
-    assert "not finite at step 3" in error and str(out / "last.pt") in error
-    saved = load_checkpoint(out / "last.pt")
-    assert saved["step"] == 2
-    assert all(v.isfinite().all() for v in saved["model"].values())
-
-
 # Checkpoints
-
-
-def contents(step: int) -> dict[str, Any]:
-    return {
-        "config": to_dict(load_config({})),
-        "model": {"weight": torch.full((1000,), float(step))},
-        "average": None,
-        "optimizer": None,
-        "step": step,
-        "best": None,
-        "torch_rng": torch.get_rng_state(),
-    }
-
-
-def full_disk(*_: object, **__: object) -> None:
-    raise OSError(errno.ENOSPC, "No space left on device")
-
-
-@pytest.mark.parametrize("place", ["torch.save", "os.fsync", "os.replace"])
-def test_a_full_disk_leaves_the_last_checkpoint(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
-) -> None:
-    path = tmp_path / "last.pt"
-    save_checkpoint(path, contents(1))
-    with monkeypatch.context() as patch:
-        patch.setattr(place, full_disk)
-        with pytest.raises(CheckpointError, match="disk is full.*kept"):
-            save_checkpoint(path, contents(2))
-    assert load_checkpoint(path)["step"] == 1
-    assert [p.name for p in tmp_path.iterdir()] == ["last.pt"]
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-def test_a_truly_full_device_is_reported(tmp_path: Path) -> None:
-    """Through torch's own archive writer, which hides the cause."""
-    (tmp_path / "last.pt.tmp").symlink_to("/dev/full")
-    with pytest.raises(CheckpointError, match="cannot write"):
-        save_checkpoint(tmp_path / "last.pt", contents(1))
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_full_disk_on_the_way_does_not_end_the_run(
-    recipe: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    original, calls = os.replace, iter(range(100))
-
-    def full_at_first(*args: Any) -> None:
-        full_disk() if next(calls) == 0 else original(*args)
-
-    monkeypatch.setattr("os.replace", full_at_first)
-    assert train.main(arguments(recipe, tmp_path / "run")) == 0
-    assert "disk is full" in capsys.readouterr().err
-    assert load_checkpoint(tmp_path / "run" / "last.pt")["step"] == 6
 
 
 @pytest.mark.parametrize("damage", [b"", b"not a checkpoint", None])
@@ -482,8 +268,8 @@ def test_a_collapsed_model_raises_the_alarms(wall_set: PreparedSet) -> None:
             T_source_target_bs44=torch.eye(4).expand(len(output.depths_b1hw[0]), 2, 4, 4),
         ),
     )
-    alarms = "\n".join(result.alarms())
-    assert "the depth is flat" in alarms and "disparity_bias" in alarms
+    alarms = "\n".join(result.alarms().values())
+    assert "is flat" in alarms and "disparity_bias" in alarms
     assert "the same motion" in alarms and "translation_factor" in alarms
     assert "standing still" in alarms
     assert math.isnan(result.yaw_correlation)
@@ -503,16 +289,6 @@ def test_the_history_forgets_what_is_done_again(tmp_path: Path) -> None:
     np.testing.assert_array_equal(values, [1 / 3, 2 / 3, 1.0])
 
 
-def test_a_full_disk_costs_the_log_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    log = RunLog(tmp_path)
-    monkeypatch.setattr(Path, "open", full_disk)
-    log.scalars(1, {"a": 1.0})
-    log.scalars(2, {"a": 1.0})
-    assert capsys.readouterr().err.count("cannot be written") == 1
-
-
 def test_near_is_bright() -> None:
     picture = colour_depth(torch.linspace(1, 50, 100).view(1, 10, 10))
     assert picture.shape == (3, 10, 10)
@@ -521,6 +297,6 @@ def test_near_is_bright() -> None:
 
 
 def test_a_curve_of_nothing_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert plot.main([str(tmp_path), "--out", str(tmp_path / "a.png")]) == 1
-    assert "loss/total" in capsys.readouterr().err
+    assert plot.main(["curves", str(tmp_path), "--out", str(tmp_path / "a.png")]) == 1
+    assert "is no run" in capsys.readouterr().err
     np.testing.assert_allclose(plot.smooth(np.full(5, 3.0), 0.9), 3.0)
