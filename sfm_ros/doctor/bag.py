@@ -202,7 +202,7 @@ def _endpoints(bag: BagFile) -> list[Endpoint]:
 
 def judge_content(content: BagContent) -> list[Finding]:
     """Whether there is anything to look at."""
-    if not content.topics:
+    if not any(count for _, count in content.topics.values()):
         return [fail("bag", "it is empty", "record again; was the recorder stopped with Ctrl-C?")]
     if not content.cameras:
         kinds = ", ".join(f"{name} ({kind})" for name, (kind, _) in sorted(content.topics.items()))

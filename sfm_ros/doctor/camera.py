@@ -87,8 +87,8 @@ def judge_calibration(
     except CalibrationError as error:
         advice = "calibrate the camera (camera_calibration) and let its driver load the result"
         return [*found, fail(check, str(error), advice)]
-    found += _size(check, intrinsics, size)
-    found += _plausible(check, intrinsics, camera)
+    wrong_size = list(_size(check, intrinsics, size))
+    found += wrong_size or _plausible(check, intrinsics, camera)
     if spec is not None and not found:
         found += _fits_model(check, intrinsics, spec)
     if not found:

@@ -133,7 +133,7 @@ def _examine_system(
     node = rclpy.create_node("sfm_doctor")
     try:
         watch = doctor_live.SystemWatch(node)
-        watch.spin(doctor_live.DISCOVERY_S)
+        watch.discover()
         return _examine_graph(options, config, watch, rclpy.get_rmw_implementation_identifier())
     finally:
         node.destroy_node()

@@ -29,14 +29,11 @@ from sfm_ros.doctor.observed import (
 from sfm_ros.ros import compat
 from sfm_ros.ros.conversions import stamp_to_ns
 
-DISCOVERY_S = 2.0
+_QUIET_S, _PATIENCE_S = 1.5, 8.0
 _ANSWER_S = 2.0
 _ANYTHING = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
-_STATIC = QoSProfile(
-    depth=100,
-    reliability=ReliabilityPolicy.BEST_EFFORT,
-    durability=DurabilityPolicy.TRANSIENT_LOCAL,
-)
+# Only a reliable listener is sent what was published before it came.
+_STATIC = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _OWN_PICTURES = ("/depth",)
 _VALUE_FIELDS = {1: "bool_value", 2: "integer_value", 3: "double_value", 4: "string_value"}
 
@@ -66,6 +63,18 @@ class SystemWatch:
         deadline = time.monotonic() + seconds
         while self._node.context.ok() and time.monotonic() < deadline:
             rclpy.spin_once(self._node, timeout_sec=0.05)
+
+    def discover(self) -> None:
+        """Wait until nothing new has been found for a while: on a busy machine that takes long."""
+        began = changed = time.monotonic()
+        known = -1
+        while time.monotonic() - began < _PATIENCE_S:
+            self.spin(0.2)
+            found = len(self.endpoints())
+            if found != known:
+                known, changed = found, time.monotonic()
+            if time.monotonic() - changed > _QUIET_S:
+                return
 
     # ---- the graph ----------------------------------------------------------------------------
 

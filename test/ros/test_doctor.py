@@ -1,0 +1,166 @@
+"""sfm_doctor beside a running system: faults are named, a sound system passes."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from conftest import FAKE_NODE, TIMEOUT_S, Probe, Program, ros_arguments
+
+pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
+
+from camera import FRAME, HEIGHT, WIDTH, info_message
+from fake_node import STAND
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, Image
+
+from sfm_ros.geometry import R_BODY_OPTICAL, make_transform
+from sfm_ros.ros import compat
+from sfm_ros.ros.conversions import stamp_from_ns, transform_message
+
+DOCTOR = [sys.executable, "-m", "sfm_ros.ros.doctor", "--no-engine", "--seconds", "1.5"]
+BEST_EFFORT = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+
+
+class Driver:
+    """Publishes pictures and calibrations at 20 Hz on a thread of its own, until it is closed."""
+
+    def __init__(
+        self, probe: Probe, space: str, info: CameraInfo, stamp: Callable[[], int]
+    ) -> None:
+        self._node = probe.node
+        self._images = probe.node.create_publisher(Image, f"{space}/image", BEST_EFFORT)
+        self._infos = probe.node.create_publisher(CameraInfo, f"{space}/camera_info", BEST_EFFORT)
+        self._info, self._stamp = info, stamp
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        x, y = np.meshgrid(np.arange(WIDTH), np.arange(HEIGHT))
+        picture = STAND + 30 * np.sin(x / 9) * np.cos(y / 7)
+        message = Image(width=WIDTH, height=HEIGHT, encoding="rgb8", step=3 * WIDTH)
+        message.header.frame_id = self._info.header.frame_id = FRAME
+        while not self._ended.wait(0.05):
+            picture = np.roll(picture, 1, axis=1)
+            message.data = np.repeat(picture.astype(np.uint8), 3).tobytes()
+            message.header.stamp = self._info.header.stamp = stamp_from_ns(self._stamp())
+            self._infos.publish(self._info)
+            self._images.publish(message)
+
+    def close(self) -> None:
+        self._ended.set()
+        self._thread.join(TIMEOUT_S)
+        for publisher in (self._images, self._infos):
+            self._node.destroy_publisher(publisher)
+
+
+@pytest.fixture
+def drive(probe: Probe) -> Iterator[Callable[..., Driver]]:
+    """Starts drivers that end with the test."""
+    drivers: list[Driver] = []
+
+    def run(space: str, info: CameraInfo, stamp: Callable[[], int] = time.time_ns) -> Driver:
+        drivers.append(Driver(probe, space, info, stamp))
+        return drivers[-1]
+
+    yield run
+    for driver in drivers:
+        driver.close()
+
+
+def examine(program: Program) -> tuple[int, dict[str, list[dict[str, Any]]]]:
+    """Exit code, and the checks by level."""
+    code = program.end()
+    rows = json.loads(program.said[program.said.index("{") :])["checks"]
+    return code, {
+        level: [r for r in rows if r["level"] == level] for level in ("OK", "WARN", "FAIL")
+    }
+
+
+def said(rows: list[dict[str, Any]]) -> str:
+    return "\n".join(f"{row['check']}: {row['found']} -> {row['advice']}" for row in rows)
+
+
+def test_a_sound_system_passes(
+    probe: Probe, start: Callable[[list[str]], Program], drive: Callable[..., Driver]
+) -> None:
+    node = start([*FAKE_NODE, "{}", *ros_arguments(node__mounting_wait_s=5.0)])
+    tf = compat.make_static_broadcaster(probe.node)
+    if tf is not None:
+        mounting = make_transform(R_BODY_OPTICAL, np.array([0.3, 0.0, 1.2]))
+        tf.sendTransform(transform_message(mounting, 0, "base_link", FRAME))
+    drive("", info_message())
+    node.wait_for("odometry of")
+    code, rows = examine(start([*DOCTOR, "--json"]))
+    assert code == 0, said(rows["FAIL"])
+    fine = said(rows["OK"])
+    assert "qos /image: /probe (best_effort) -> /sfm_node (best_effort)" in fine
+    assert "image /image: 128x64 rgb8" in fine
+    assert "stamps /image" in said(rows["OK"] + rows["WARN"])
+    assert "of 'camera_optical': at (0.30, 0.00, 1.20) m in 'base_link'" in fine or tf is None
+    assert "middleware: rmw_" in fine
+
+
+def test_the_faults_of_a_system_are_named(
+    probe: Probe, start: Callable[[list[str]], Program], drive: Callable[..., Driver]
+) -> None:
+    """A picture of another size than its calibration, no stamps, a listener nobody reaches."""
+    drive("/eye", info_message(width=640, height=320), stamp=lambda: 0)
+    reliable = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
+    latched = QoSProfile(depth=5, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    deaf = [
+        probe.node.create_subscription(Image, "/eye/image", print, reliable),
+        probe.node.create_subscription(CameraInfo, "/eye/camera_info", print, latched),
+    ]
+    second = probe.node.create_publisher(Image, "/eye/image", BEST_EFFORT)
+    moving = compat.make_broadcaster(probe.node)
+    doctor = start([*DOCTOR, "--json", "--image-topic", "/eye/image"])
+    while doctor.process.poll() is None and moving is not None:
+        for parent in ("mast", "boom"):
+            moving.sendTransform(transform_message(np.eye(4), 1, parent, "eye_link"))
+        time.sleep(0.05)
+    for subscription in deaf:
+        probe.node.destroy_subscription(subscription)
+    probe.node.destroy_publisher(second)
+    code, rows = examine(doctor)
+    failed = said(rows["FAIL"])
+    assert code == 1
+    assert "stamps are zero" in failed
+    assert "of 640x320 pixels" in failed and "the pictures have 128x64" in failed
+    assert "qos /eye/image: /probe -> /probe never connect: the publisher is best eff" in failed
+    assert "qos /eye/camera_info: /probe -> /probe never connect: the publisher is vol" in failed
+    assert "publishers /eye/image: 2 of them" in failed
+    assert moving is None or "'eye_link' has 2 parents: boom, mast" in failed
+
+
+def test_a_topic_nobody_publishes_is_named_with_the_ones_there_are(
+    start: Callable[[list[str]], Program], drive: Callable[..., Driver]
+) -> None:
+    drive("/left", info_message())
+    code, rows = examine(start([*DOCTOR, "--json", "--image-topic", "/right/image"]))
+    assert code == 1
+    assert "nobody publishes it; images are on /left/image" in said(rows["FAIL"])
+    assert "nothing arrived" in said(rows["FAIL"])
+
+
+def test_it_says_that_time_comes_from_two_places(
+    probe: Probe, start: Callable[[list[str]], Program], drive: Callable[..., Driver]
+) -> None:
+    node = start(
+        [*FAKE_NODE, "{}", *ros_arguments(use_sim_time="true", node__mounting_wait_s=0.0)]
+    )
+    drive("", info_message())
+    node.wait_for("odometry of")
+    code, rows = examine(start([*DOCTOR, "--json"]))
+    assert code == 1
+    assert "use_sim_time is set, but nobody publishes /clock" in said(rows["FAIL"])
