@@ -8,18 +8,16 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from sfm_ros.datatypes import DepthMap, RgbImage
+from sfm_ros.depth_colours import UNKNOWN_GREY, depth_colours, limits_of
 from sfm_ros.evaluation.outcome import DepthSnapshot
 
 SHOWN = 4
-_UNKNOWN = 187
 _FULL_ERROR = 0.5
 """Relative error that gets the strongest colour."""
 _SPARSE = 0.25
 """Share of known pixels below which points are drawn larger than they are."""
-_DEFAULT_LIMITS = (1.0, 80.0)
 _QUALITY = 82
 
 
@@ -83,22 +81,7 @@ def depth_limits(snapshots: Sequence[DepthSnapshot]) -> tuple[float, float]:
     """The nearest and the farthest depth that get colours of their own."""
     shown = [shown_depth(s) if s.truth is None else s.truth for s in snapshots]
     none = np.zeros(0, dtype=np.float32)
-    values = np.concatenate([none, *(d[np.isfinite(d) & (d > 0)] for d in shown)])
-    if not values.size:
-        return _DEFAULT_LIMITS
-    near, far = (float(v) for v in np.percentile(values, (2, 98)))
-    return (near, far) if near < far else (near * 0.99, near * 1.01)
-
-
-def depth_colours(depth: DepthMap, limits: tuple[float, float]) -> RgbImage:
-    """(H, W, 3) colours of inverse depth, bright = near, grey where unknown."""
-    near, far = limits
-    known = np.isfinite(depth) & (depth > 0)
-    inverse = 1.0 / np.where(known, depth, far)
-    level = (inverse - 1 / far) / (1 / near - 1 / far)
-    levels = np.rint(255 * np.clip(level, 0, 1)).astype(np.uint8)
-    bgr = cv2.applyColorMap(levels, cv2.COLORMAP_MAGMA)
-    return _with_unknown(np.ascontiguousarray(bgr[:, :, ::-1]), known)
+    return limits_of(np.concatenate([none, *(d[np.isfinite(d) & (d > 0)] for d in shown)]))
 
 
 def error_colours(depth: DepthMap, truth: DepthMap) -> RgbImage:
@@ -109,11 +92,8 @@ def error_colours(depth: DepthMap, truth: DepthMap) -> RgbImage:
     level = np.clip(np.where(known, relative, 0.0) / _FULL_ERROR, -1.0, 1.0)[..., None]
     near, right, far = np.array([[40, 84, 196], [246, 246, 246], [196, 42, 58]], np.float32)
     colours = right + np.abs(level) * (np.where(level < 0, near, far) - right)
-    return _with_unknown(np.rint(colours).astype(np.uint8), known)
-
-
-def _with_unknown(rgb: RgbImage, known: npt.NDArray[np.bool_]) -> RgbImage:
-    rgb[~known] = _UNKNOWN
+    rgb = np.rint(colours).astype(np.uint8)
+    rgb[~known] = UNKNOWN_GREY
     return rgb
 
 
