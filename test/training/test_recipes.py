@@ -119,3 +119,27 @@ def test_the_variable_rate_of_the_second_report() -> None:
     for name in ("default", "ssim"):
         fixed = load_config(folder / f"{name}.yaml").optim
         assert fixed.learning_rate * rate_factor(fixed, 199_999) == pytest.approx(2e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "l1", "ssim"),
+    [
+        ("dispnet_mask", 1.0, 0.0),
+        ("default", 1.0, 0.0),
+        ("default_vl", 1.0, 0.0),
+        ("ssim", 0.15, 0.85),
+        ("resnet", 0.15, 0.85),
+        ("resnet_aug", 0.15, 0.85),
+        ("vgg12", 0.15, 0.85),
+        ("vgg16", 0.15, 0.85),
+        ("reproduced", 1.0, 0.0),
+        ("improved", 0.15, 0.85),
+        ("ssim_b", 0.85, 0.15),
+    ],
+)
+def test_photometric_weights_of_the_reports(name: str, l1: float, ssim: float) -> None:
+    """Their programs add up two sources where ours takes the mean, and see pictures in [-1, 1]."""
+    objective = load_config(RECIPES[0].parent / f"{name}.yaml").objective
+    sources, span = 2, 2
+    assert objective.l1_weight == pytest.approx(sources * span * l1)
+    assert objective.ssim_weight == pytest.approx(sources * ssim)
