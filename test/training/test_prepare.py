@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from sfm_ros.datatypes import CameraIntrinsics, Frame
+from sfm_ros.sources import folder
 from sfm_ros.sources.base import SourceItem
 from training import prepare
 from training.data.preflight import examine
@@ -62,15 +63,15 @@ class WallSource:
 @pytest.fixture
 def pictures(tmp_path: Path, wall_frames: Frames) -> tuple[Path, Path]:
     """A folder of 12 pictures 96x64 of the wall, and the file of their K."""
-    folder = tmp_path / "pictures"
-    folder.mkdir()
+    made = tmp_path / "pictures"
+    made.mkdir()
     frames = list(wall_frames(12, 96, 64))
     for index, frame in enumerate(frames):
-        cv2.imwrite(str(folder / f"{index}.png"), cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2BGR))
+        cv2.imwrite(str(made / f"{index}.png"), cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2BGR))
     fx, fy, cx, cy = frames[0].K
     calibration = tmp_path / "K.txt"
     calibration.write_text(f"{fx} 0 {cx} 0 {fy} {cy} 0 0 1\n")
-    return folder, calibration
+    return made, calibration
 
 
 def folder_arguments(out: Path, pictures: tuple[Path, Path], *more: str) -> list[str]:
@@ -154,21 +155,51 @@ def test_several_processes_give_the_same_bytes(
 
 
 def test_several_threads_give_the_same_bytes(tmp_path: Path, pictures: tuple[Path, Path]) -> None:
-    static = ("--min-change", "20")
+    static = ("--min-change", "3")
     assert prepare.main(folder_arguments(tmp_path / "one", pictures, *static)) == 0
     assert prepare.main(folder_arguments(tmp_path / "many", pictures, *static, "--jobs", "3")) == 0
     assert_same_bytes(tmp_path / "one", tmp_path / "many")
     assert len(PreparedSet.open(tmp_path / "one").frames) < 12
 
 
+@pytest.mark.parametrize("more", [(), ("--min-change", "3"), ("--every", "2"), ("--limit", "9")])
+def test_a_source_that_was_broken_off_goes_on_where_it_was(
+    tmp_path: Path,
+    pictures: tuple[Path, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    more: tuple[str, ...],
+) -> None:
+    """What is in the set is not decoded again; the last picture before the kill is."""
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert prepare.main(folder_arguments(whole, pictures, *more)) == 0
+    monkeypatch.setattr("training.data.writer.SAVE_EVERY", 2)
+    decoded: list[str] = []
+    read = folder.read_picture
+
+    def counting(file: Path) -> np.ndarray:
+        decoded.append(file.stem)
+        if len(decoded) == 8:
+            raise KeyboardInterrupt
+        return read(file)
+
+    monkeypatch.setattr(folder, "read_picture", counting)
+    assert prepare.main(folder_arguments(cut, pictures, *more)) == 130
+    assert (cut / "index.open.json").exists() and not (cut / "index.json").exists()
+    before = set(decoded[2:])  # the two openings look at the first picture
+    decoded[:] = ["many"] * 8
+    assert prepare.main(folder_arguments(cut, pictures, *more)) == 0
+    assert_same_bytes(cut, whole)
+    assert len(before & set(decoded[10:])) <= 4
+
+
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_a_source_that_cannot_be_used_does_not_cost_the_others(
     tmp_path: Path, pictures: tuple[Path, Path], capsys: pytest.CaptureFixture[str], jobs: str
 ) -> None:
-    folder, calibration = pictures
+    images_folder, calibration = pictures
     folders = [tmp_path / name for name in ("first", "broken", "absent", "last")]
     for other in (folders[0], folders[1], folders[3]):
-        shutil.copytree(folder, other)
+        shutil.copytree(images_folder, other)
     (folders[1] / "7.png").write_bytes(b"no picture")
     out = tmp_path / "set"
     images = [word for path in folders for word in ("--images", str(path))]
@@ -181,8 +212,8 @@ def test_a_source_that_cannot_be_used_does_not_cost_the_others(
     names = [record.name for record in PreparedSet.open(out).sequences]
     assert [name.split("/")[-1] for name in names] == ["first", "last"]
 
-    shutil.copy(folder / "7.png", folders[1])
-    shutil.copytree(folder, folders[2])
+    shutil.copy(images_folder / "7.png", folders[1])
+    shutil.copytree(images_folder, folders[2])
     assert prepare.main(command) == 0
     assert [record.count for record in PreparedSet.open(out).sequences] == [12] * 4
 
@@ -277,8 +308,8 @@ def test_a_mistake_is_one_line(
     more: list[str],
     message: str,
 ) -> None:
-    folder, calibration = pictures
-    filled = [text.format(pictures=folder, calibration=calibration) for text in more]
+    images_folder, calibration = pictures
+    filled = [text.format(pictures=images_folder, calibration=calibration) for text in more]
     assert prepare.main([*filled, str(tmp_path / "set"), *SMALL]) == 1
     error = capsys.readouterr().err
     assert message in error and "Traceback" not in error
@@ -319,9 +350,9 @@ def test_a_kitti_drive_keeps_calibration_and_poses(shared_data: Path, tmp_path: 
 
 
 def test_a_distorted_camera_is_rectified(shared_data: Path, tmp_path: Path) -> None:
-    folder = shared_data / "udacity_highway"
-    command = ["folder", str(tmp_path / "raw"), "--images", str(folder / "image_raw")]
-    command += ["--calib", str(folder / "camera_info.yaml"), "--limit", "2", "--no-report"]
+    highway = shared_data / "udacity_highway"
+    command = ["folder", str(tmp_path / "raw"), "--images", str(highway / "image_raw")]
+    command += ["--calib", str(highway / "camera_info.yaml"), "--limit", "2", "--no-report"]
     assert prepare.main(command) == 0
     command[1] = str(tmp_path / "as_is")
     assert prepare.main([*command, "--input", "rectified"]) == 0

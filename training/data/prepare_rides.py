@@ -15,11 +15,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from sfm_ros.datatypes import RgbImage
 from sfm_ros.preprocess import ImagePreparer, needs_undistortion, undistort_map
 from sfm_ros.sources.base import Deferred, Source, SourceItem, deferred
 from training.data.prepare_sources import Job
 from training.data.sequence import INDEX, PreparedFrame, PreparedSet
-from training.data.writer import PreparedWriter
+from training.data.writer import Begun, PreparedWriter
 
 PARTS = "parts"
 """Folder inside an unfinished set: rides that other processes have made or are making."""
@@ -47,30 +48,46 @@ def expected_frames(source: Source, options: argparse.Namespace, phase: int) -> 
 
 
 def prepared_frames(
-    source: Source, options: argparse.Namespace, phase: int = 0, threads: int = 1
+    source: Source,
+    options: argparse.Namespace,
+    phase: int = 0,
+    threads: int = 1,
+    begun: Begun | None = None,
 ) -> Iterator[PreparedFrame]:
-    """The frames of a source on the grid of the set, thinned out as the options say."""
+    """The frames of a source on the grid of the set, thinned out as the options say.
+
+    Args:
+        phase: the first frame to take.
+        threads: how many decode and resample.
+        begun: what is in the set already; it is not decoded again.
+    """
     preparer = ImagePreparer(options.width, options.height, options.input, options.fit)
-    kept_grey: npt.NDArray[np.float32] | None = None
+    kept_grey = None if begun is None else _grey(begun.last_rgb)
     chosen = islice(deferred(source), phase, None, options.every)
-    calls = islice(chosen, options.limit or None)
-    for frame in _in_order(preparer, calls, options.input, threads):
+    calls = enumerate(islice(chosen, options.limit or None))
+    left = islice(calls, 0 if begun is None else begun.next_place, None)
+    for frame in _in_order(preparer, left, options.input, threads):
         if options.min_change > 0:
-            grey = np.asarray(cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2GRAY), dtype=np.float32)
+            grey = _grey(frame.rgb)
             if kept_grey is not None and np.abs(grey - kept_grey).mean() < options.min_change:
                 continue
             kept_grey = grey
         yield frame
 
 
+def _grey(rgb: RgbImage) -> npt.NDArray[np.float32]:
+    return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), dtype=np.float32)
+
+
 def _in_order(
-    preparer: ImagePreparer, calls: Iterable[Deferred], input: str, threads: int
+    preparer: ImagePreparer, calls: Iterable[tuple[int, Deferred]], input: str, threads: int
 ) -> Iterator[PreparedFrame]:
     """Decoded and resampled by several threads (OpenCV lets them run), given in order."""
 
-    def make(decode: Deferred) -> PreparedFrame | None:
+    def make(call: tuple[int, Deferred]) -> PreparedFrame | None:
+        place, decode = call
         item = decode()
-        return None if item is None else _prepared_frame(preparer, item, input)
+        return None if item is None else _prepared_frame(preparer, item, input, place)
 
     if threads == 1:
         yield from (frame for frame in map(make, calls) if frame is not None)
@@ -92,7 +109,9 @@ def _in_order(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _prepared_frame(preparer: ImagePreparer, item: SourceItem, input: str) -> PreparedFrame:
+def _prepared_frame(
+    preparer: ImagePreparer, item: SourceItem, input: str, place: int
+) -> PreparedFrame:
     result = preparer.prepare(item.frame)
     camera, raw = result.intrinsics, item.frame.intrinsics
     depth = item.depth_m
@@ -109,6 +128,7 @@ def _prepared_frame(preparer: ImagePreparer, item: SourceItem, input: str) -> Pr
         T_world_camera=item.T_world_camera,
         depth_m=depth,
         speed_m_s=item.speed_m_s,
+        place=place,
     )
 
 
@@ -128,8 +148,9 @@ def make_part(ride: Ride, options: argparse.Namespace, threads: int) -> None:
     if (folder / INDEX).is_file():
         return
     writer = PreparedWriter(folder, options.width, options.height)
-    frames = prepared_frames(ride.job.open(), options, ride.phase, threads)
-    writer.add(ride.name, frames, ride.provenance, max_gap_ns(options))
+    begun = writer.begun(ride.name, ride.provenance)
+    frames = prepared_frames(ride.job.open(), options, ride.phase, threads, begun)
+    writer.add(ride.name, frames, ride.provenance, max_gap_ns(options), begun)
     writer.finish()
 
 

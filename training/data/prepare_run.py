@@ -125,9 +125,13 @@ def _add_in_turn(
         progress.set_description(ride.name)
         began = progress.n
         try:
-            frames = prepared_frames(ride.job.open(), options, ride.phase, options.jobs)
+            begun = writer.begun(ride.name, ride.provenance)
+            frames = prepared_frames(ride.job.open(), options, ride.phase, options.jobs, begun)
+            if begun is not None:
+                progress.update(begun.next_place)
             counted = _counted(frames, progress)
-            count = writer.add(ride.name, counted, ride.provenance, max_gap_ns(options))
+            gap_ns = max_gap_ns(options)
+            count = writer.add(ride.name, counted, ride.provenance, gap_ns, begun)
             tqdm.write(f"{ride.name}: {count} frames")
         except SfmRosError as error:
             _note(failures, ride, error)

@@ -21,7 +21,8 @@ y down, z ahead. The index is one object::
 
 A sequence is one camera and one uninterrupted ride: where calibration or time jumps, another one
 begins. A folder without ``index.json`` is unfinished; ``index.partial.json`` then lists what is
-complete, and ``parts`` holds sets of single rides that other processes make.
+complete, ``index.open.json`` what there is of the source in progress, and ``parts`` holds sets of
+single rides that other processes make.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ from sfm_ros.datatypes import DepthMap, FloatArray, RgbImage
 from sfm_ros.errors import SourceError
 
 FORMAT = "sfm_ros.prepared/1"
-INDEX, PARTIAL, FRAMES, DEPTH = "index.json", "index.partial.json", "frames.u8", "depth.f16"
+INDEX, PARTIAL, OPEN = "index.json", "index.partial.json", "index.open.json"
+FRAMES, DEPTH = "frames.u8", "depth.f16"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -52,6 +54,7 @@ class PreparedFrame:
         T_world_camera: (4, 4) true pose, metres, or None.
         depth_m: (H, W) true depth, metres, 0 or not finite where unknown, or None.
         speed_m_s: measured speed of the camera, or None.
+        place: its place in the source, counting also those that are left out.
     """
 
     rgb: RgbImage
@@ -60,6 +63,7 @@ class PreparedFrame:
     T_world_camera: FloatArray | None = None
     depth_m: DepthMap | None = None
     speed_m_s: float | None = None
+    place: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

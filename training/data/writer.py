@@ -1,4 +1,4 @@
-"""Writes prepared sets (see training/data/sequence.py); a kill costs the source in progress."""
+"""Writes prepared sets (see training/data/sequence.py); a kill costs some seconds of work."""
 
 from __future__ import annotations
 
@@ -6,19 +6,21 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from sfm_ros.datatypes import DepthMap
+from sfm_ros.datatypes import DepthMap, RgbImage
 from sfm_ros.errors import SourceError
+from training.data.cutter import Cutter
 from training.data.sequence import (
     DEPTH,
     FORMAT,
     FRAMES,
     INDEX,
+    OPEN,
     PARTIAL,
     PreparedFrame,
     PreparedSet,
@@ -31,7 +33,23 @@ MAX_DEPTH_M = 65_000.0
 COPIED_AT_ONCE = 64
 """Frames held in memory while a part is taken over."""
 
-_NO_PICTURE = np.zeros((0, 0, 3), dtype=np.uint8)
+SAVE_EVERY = 500
+"""Frames between two notes of how far the source in progress has come."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Begun:
+    """A source that an earlier call has written in part.
+
+    Attributes:
+        next_place: the first place of the source that is not in the set (see `PreparedFrame`).
+        last_rgb: the last picture that is.
+        records: its sequences so far.
+    """
+
+    next_place: int
+    last_rgb: RgbImage
+    records: tuple[SequenceRecord, ...]
 
 
 class PreparedWriter:
@@ -60,14 +78,42 @@ class PreparedWriter:
         found = (record.provenance for record in self._records if record.source == source)
         return next(found, None)
 
+    def begun(self, source: str, provenance: str) -> Begun | None:
+        """What is there of a source that was broken off, if it was made in the same way."""
+        try:
+            values = json.loads((self.path / OPEN).read_text(encoding="utf-8"))
+            records = tuple(SequenceRecord.from_json(entry) for entry in values["sequences"])
+            place = int(values["next_place"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        first = records[0] if records else None
+        if (
+            first is None
+            or (first.source, first.provenance) != (source, provenance)
+            or first.start != self.frame_count
+        ):
+            return None
+        size = self._frame_size(3)
+        with (self.path / FRAMES).open("rb") as stream:
+            stream.seek((first.start + sum(r.count for r in records) - 1) * size)
+            data = stream.read(size)
+        if len(data) < size:
+            return None
+        rgb = np.frombuffer(data, dtype=np.uint8).reshape(self._height, self._width, 3)
+        return Begun(place, rgb, records)
+
     def add(
         self,
         source: str,
         frames: Iterable[PreparedFrame],
         provenance: str,
         max_gap_ns: int = 1_000_000_000,
+        begun: Begun | None = None,
     ) -> int:
         """Write all frames of a source, cut where camera or time jumps; returns their number.
+
+        Args:
+            begun: what an earlier call has written; ``frames`` then go on behind it.
 
         Raises:
             SourceError: the source is empty, already here, or a frame has another size.
@@ -75,13 +121,23 @@ class PreparedWriter:
         if self.has(source):
             raise SourceError(f"'{source}' is already in {self.path}; give it another name")
         self._open_again()
-        cutter = _Cutter(source, provenance, self.frame_count, max_gap_ns)
-        with self._appending() as (rgb_file, depth_file):
+        cutter = Cutter(source, provenance, self.frame_count, max_gap_ns)
+        if begun is None:
+            # What another source has left is about to be overwritten.
+            (self.path / OPEN).unlink(missing_ok=True)
+        else:
+            cutter.restore(begun.records)
+        with self._appending(cutter.frame_count) as (rgb_file, depth_file):
             for frame in frames:
                 self._check_size(frame)
                 rgb_file.write(np.ascontiguousarray(frame.rgb).tobytes())
-                depth_file.write(self._depth_bytes(frame.depth_m))
+                self._write_depth(depth_file, frame.depth_m)
                 cutter.take(frame)
+                if cutter.frame_count % SAVE_EVERY == 0:
+                    _to_disk(rgb_file, depth_file)
+                    sequences = [record.to_json() for record in cutter.records()]
+                    note = {"next_place": frame.place + 1, "sequences": sequences}
+                    _write_json(self.path / OPEN, note)
         if not cutter.frame_count:
             raise SourceError(f"'{source}' holds no frames")
         self._record(cutter.records())
@@ -100,7 +156,7 @@ class PreparedWriter:
                 if part.depth_m is not None:
                     depth_file.write(part.depth_m[begin : begin + COPIED_AT_ONCE].tobytes())
                 else:
-                    depth_file.write(bytes(len(frames) * self._frame_size(2)))
+                    depth_file.seek(len(frames) * self._frame_size(2), os.SEEK_CUR)
         start = self.frame_count
         self._record([replace(r, start=r.start + start) for r in part.sequences])
         return len(part.frames)
@@ -115,7 +171,8 @@ class PreparedWriter:
         if not any(record.has_depth for record in self._records):
             (self.path / DEPTH).unlink(missing_ok=True)
         _write_json(self.path / INDEX, self._index())
-        (self.path / PARTIAL).unlink(missing_ok=True)
+        for name in (PARTIAL, OPEN):
+            (self.path / name).unlink(missing_ok=True)
         return PreparedSet.open(self.path)
 
     def _open_again(self) -> None:
@@ -124,21 +181,20 @@ class PreparedWriter:
             os.replace(self.path / INDEX, self.path / PARTIAL)
 
     @contextmanager
-    def _appending(self) -> Iterator[tuple[BinaryIO, BinaryIO]]:
-        """The two files, behind what is complete; on disk before the block is left."""
-        count = self.frame_count
+    def _appending(self, more: int = 0) -> Iterator[tuple[BinaryIO, BinaryIO]]:
+        """The files behind what is complete and ``more`` frames; on disk when the block ends."""
+        count = self.frame_count + more
         with (
             _open_at(self.path / FRAMES, count * self._frame_size(3)) as rgb_file,
             _open_at(self.path / DEPTH, count * self._frame_size(2)) as depth_file,
         ):
             yield rgb_file, depth_file
-            for stream in (rgb_file, depth_file):
-                stream.flush()
-                os.fsync(stream.fileno())
+            _to_disk(rgb_file, depth_file)
 
     def _record(self, records: Iterable[SequenceRecord]) -> None:
         self._records.extend(records)
         _write_json(self.path / PARTIAL, self._index())
+        (self.path / OPEN).unlink(missing_ok=True)
 
     def _frame_size(self, bytes_per_pixel: int) -> int:
         return self._width * self._height * bytes_per_pixel
@@ -164,12 +220,14 @@ class PreparedWriter:
         if frame.depth_m is not None and frame.depth_m.shape != expected[:2]:
             raise SourceError(f"a depth map has shape {frame.depth_m.shape}, not {expected[:2]}")
 
-    def _depth_bytes(self, depth_m: DepthMap | None) -> bytes:
+    def _write_depth(self, stream: BinaryIO, depth_m: DepthMap | None) -> None:
         if depth_m is None:
-            return bytes(self._frame_size(2))
+            # A hole in the file: zeros that take no room.
+            stream.seek(self._frame_size(2), os.SEEK_CUR)
+            return
         known = np.isfinite(depth_m) & (depth_m > 0)
         clipped = np.minimum(np.where(known, depth_m, 0.0), MAX_DEPTH_M)
-        return clipped.astype(np.float16).tobytes()
+        stream.write(clipped.astype(np.float16).tobytes())
 
     def _index(self) -> dict[str, Any]:
         return {
@@ -180,64 +238,20 @@ class PreparedWriter:
         }
 
 
-class _Cutter:
-    """Groups the frames of one source into sequences without jumps."""
-
-    def __init__(self, source: str, provenance: str, start: int, max_gap_ns: int) -> None:
-        self._source, self._provenance, self._max_gap_ns = source, provenance, max_gap_ns
-        self._start = start
-        self._runs: list[list[tuple[tuple, PreparedFrame]]] = []
-        self.frame_count = 0
-
-    def take(self, frame: PreparedFrame) -> None:
-        """Append a frame to the current run, or begin another one."""
-        what = (
-            frame.K,
-            frame.depth_m is not None,
-            frame.T_world_camera is not None,
-            frame.speed_m_s is not None,
-        )
-        if not self._runs or not self._continues(what, frame.stamp_ns):
-            self._runs.append([])
-        # The pictures are on disk: only what the index holds stays in memory.
-        self._runs[-1].append((what, replace(frame, rgb=_NO_PICTURE, depth_m=None)))
-        self.frame_count += 1
-
-    def _continues(self, what: tuple, stamp_ns: int) -> bool:
-        previous, frame = self._runs[-1][-1]
-        return what == previous and 0 < stamp_ns - frame.stamp_ns <= self._max_gap_ns
-
-    def records(self) -> list[SequenceRecord]:
-        """One record a run."""
-        result, start = [], self._start
-        for number, run in enumerate(self._runs):
-            (K, has_depth, has_pose, has_speed), _ = run[0]
-            frames = [frame for _, frame in run]
-            poses = np.array([f.T_world_camera for f in frames], dtype=np.float64)
-            speeds = tuple(f.speed_m_s for f in frames if f.speed_m_s is not None)
-            result.append(
-                SequenceRecord(
-                    name=self._source if len(self._runs) == 1 else f"{self._source}#{number}",
-                    source=self._source,
-                    start=start,
-                    count=len(frames),
-                    K=K,
-                    stamps_ns=tuple(f.stamp_ns for f in frames),
-                    has_depth=has_depth,
-                    poses=poses if has_pose else None,
-                    provenance=self._provenance,
-                    speeds_m_s=speeds if has_speed else None,
-                )
-            )
-            start += len(frames)
-        return result
-
-
 def _open_at(path: Path, size: int) -> BinaryIO:
-    """The file, cut to what is complete (or filled with holes up to it), ready to append."""
+    """The file, cut to what is complete (or filled with holes up to it), ready to go on."""
     path.touch()
     os.truncate(path, size)
-    return path.open("ab")
+    stream = path.open("r+b")
+    stream.seek(size)
+    return stream
+
+
+def _to_disk(*streams: BinaryIO) -> None:
+    for stream in streams:
+        stream.truncate()  # up to here, where the last thing was a hole
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def _write_json(path: Path, values: dict[str, Any]) -> None:
