@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -14,7 +15,7 @@ torch = pytest.importorskip("torch")
 import numpy as np  # noqa: E402
 
 from training import prepare, train  # noqa: E402
-from training.config import TrainConfig, load_config  # noqa: E402
+from training.config import TrainConfig, flat_items, load_config  # noqa: E402
 from training.data.batcher import Batcher  # noqa: E402
 from training.data.sequence import PreparedFrame, PreparedSet  # noqa: E402
 from training.data.writer import PreparedWriter  # noqa: E402
@@ -143,3 +144,29 @@ def test_photometric_weights_of_the_reports(name: str, l1: float, ssim: float) -
     sources, span = 2, 2
     assert objective.l1_weight == pytest.approx(sources * span * l1)
     assert objective.ssim_weight == pytest.approx(sources * ssim)
+
+
+@pytest.mark.parametrize("name", ["reproduced", "improved", "ssim_b"])
+def test_the_settings_of_the_third_report(name: str) -> None:
+    config = load_config(RECIPES[0].parent / f"{name}.yaml")
+    assert (config.optim.batch_size, config.network.sequence_length) == (4, 3)
+    assert (config.objective.mask_weight, config.objective.smoothness_weight) == (0.2, 0.1)
+    assert config.network.explainability_mask
+    assert config.run.validate_every == 3000
+
+
+def test_the_guide_names_recipes_options_and_tests_that_exist(repository: Path) -> None:
+    guide = (repository / "docs" / "experiments.md").read_text(encoding="utf-8")
+    for recipe in RECIPES:
+        assert f"`{recipe.stem}`" in guide, recipe.stem
+    options = flat_items(TrainConfig())
+    for section, key in re.findall(r"\b(network|objective|data|optim|run)\.([a-z0-9_]+)", guide):
+        assert f"{section}.{key}" in options
+    file = None
+    for name, test in re.findall(
+        r"`((?:test/evaluation/)?test_\w+\.py)?(?:::(test_\w+))?`", guide
+    ):
+        file = (name if "/" in name else f"test/training/{name}") if name else file
+        if not (name or test):
+            continue
+        assert f"def {test}(" in (repository / file).read_text(encoding="utf-8") or not test, test
