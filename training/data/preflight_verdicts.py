@@ -63,7 +63,8 @@ def judge(found: Examination) -> list[Verdict]:
 
 def _amount(found: Examination) -> Verdict:
     frames, short = len(found.prepared.frames), found.short_frames
-    text = f"{frames} frames, {found.hours:.2f} hours"
+    length = f"{found.hours:.1f} hours" if found.hours >= 1 else f"{60 * found.hours:.1f} minutes"
+    text = f"{frames} frames, {length}"
     if short > 0.1 * frames:
         return Verdict(
             "amount",

@@ -60,18 +60,18 @@ def kitti_jobs(options: argparse.Namespace) -> list[Job]:
     if options.split is not None:
         listed = set(frames_of_split(options.split))
         drives = {name: drive for name, drive in drives.items() if name in listed}
-        reason = f"is in the split {options.split}"
+        problem = f"is in the split {options.split}"
     else:
         left_out = _held_out(options.hold_out) & set(drives)
         drives = {name: drive for name, drive in drives.items() if name not in left_out}
-        reason = f"is left by --hold-out {options.hold_out}"
+        problem = f"is left by --hold-out {options.hold_out}; to take all, say --hold-out none"
         if left_out:
             tqdm.write(
                 f"{len(left_out)} drives are left out, to be measured on: "
                 f"{', '.join(sorted(left_out))} (--hold-out none takes them too)"
             )
     if not drives:
-        raise SourceError(f"no KITTI drive in {options.root} {reason}")
+        raise SourceError(f"no KITTI drive in {options.root} {problem}")
     return [
         _job(name, drive, camera, options)
         for name, drive in drives.items()
