@@ -326,6 +326,18 @@ def test_frames_on_the_device_give_the_same_batches(
         assert_same_batch(batch, mapped.training_batch(step))
 
 
+def test_nothing_of_a_batch_is_left_behind_on_the_host(wall_set: PreparedSet) -> None:
+    """On torch's device without data: it refuses to mix with another one."""
+    meta = torch.device("meta")
+    for resident in ("always", "never"):
+        config = make_config(prepared=["wall"], reverse_probability=0.5, resident=resident)
+        batcher = Batcher([wall_set], config)
+        with BatchStream(batcher, 0, 3, meta) as batches:
+            for batch in batches:
+                assert {getattr(batch, f.name).device for f in fields(Batch)} == {meta}
+        assert batcher.device.type == ("meta" if resident == "always" else "cpu")
+
+
 def test_sets_that_are_too_large_for_the_device_stay_in_files(
     wall_set: PreparedSet, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -463,6 +475,8 @@ def test_brightness_and_gamma_alone_keep_the_order_of_grey_values() -> None:
     chosen = plan.jitter_b4[:, [0, 2]]
     assert (plan.jitter_b4[:, [1, 3]] == 1.0).all()
     assert chosen.min() < 0.81 and chosen.max() > 1.19 and chosen.std(axis=0).min() > 0.1
+    with pytest.raises(ConfigError, match="hue"):
+        make_config(colour_changes=["brightness", "hue"])
     brightness, _, gamma, _ = plan.jitter_b4[0]
     rgb = torch.rand(1, 3, 3, 4, 5, generator=torch.Generator().manual_seed(0))
     changed = jitter_colour(rgb, np.array([True]), plan.jitter_b4[:1])
