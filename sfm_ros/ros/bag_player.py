@@ -1,4 +1,6 @@
-"""Play a ROS 1 or ROS 2 bag, without rosbag1 or rosbag2: every topic whose type is installed.
+"""Play a ROS 1 or ROS 2 bag without rosbag1 or rosbag2, or a KITTI drive as it lies on disk.
+
+Of a bag, every topic is played whose type is installed.
 
 Topics are renamed as for any node: sfm_bag_player drive.bag --ros-args -r /cam/image:=/image
 """
@@ -9,7 +11,7 @@ import argparse
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +23,11 @@ from rclpy.utilities import remove_ros_args
 from rosgraph_msgs.msg import Clock
 
 from sfm_ros.errors import SfmRosError, SourceError
-from sfm_ros.ros.bag_tracks import PlayableBag
+from sfm_ros.ros.bag_tracks import Playable, PlayableBag
 from sfm_ros.ros.conversions import stamp_from_ns
 from sfm_ros.ros.dds_profile import use_large_image_profile
+from sfm_ros.ros.drive_tracks import PlayableDrive
+from sfm_ros.sources.kitti import is_kitti
 
 _TICK_S = 0.01
 """Longest sleep: how soon a signal is heard, and the step of /clock."""
@@ -44,7 +48,7 @@ class BagPlayer:
     def __init__(
         self,
         node: Node,
-        bag: PlayableBag,
+        bag: Playable,
         rate: float = 1.0,
         clock: bool = False,
         best_effort: bool = False,
@@ -158,7 +162,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("bag", type=Path, help="a .bag file or a ROS 2 bag folder")
+    parser.add_argument("bag", type=Path, help="a .bag or .mcap file, a ROS 2 bag, a KITTI drive")
     parser.add_argument("--topics", nargs="+", default=[], metavar="TOPIC", help="only these")
     parser.add_argument(
         "--rate", type=float, default=1.0, help="2: twice as fast; 0: as fast as it is taken"
@@ -191,7 +195,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
 
 def _run(options: argparse.Namespace, node: Node) -> None:
     logger = node.get_logger()
-    bag = PlayableBag(options.bag, options.topics, logger.info)
+    bag = _open(options.bag, options.topics, logger.info)
     player = BagPlayer(node, bag, options.rate, options.clock, options.best_effort)
     player.wait_for_subscribers(
         options.wait_for_subscribers, options.wait_timeout, options.image_subscribers
@@ -204,6 +208,12 @@ def _run(options: argparse.Namespace, node: Node) -> None:
     while options.loop and node.context.ok():
         player.play(options.max_images)
     logger.info(f"played {player.published} messages in {time.monotonic() - started:.2f} s")
+
+
+def _open(path: Path, topics: list[str], say: Callable[[str], object]) -> Playable:
+    if path.is_dir() and is_kitti(path):
+        return PlayableDrive(path, topics)
+    return PlayableBag(path, topics, say)
 
 
 def _sleep(node: Node, seconds: float) -> None:

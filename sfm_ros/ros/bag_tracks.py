@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rosbags.typesys import Stores, get_typestore
@@ -58,6 +58,15 @@ class Track:
         return QoSProfile(depth=_LOCKSTEP_DEPTH if lockstep else _DEPTH, reliability=policy)
 
 
+class Playable(Protocol):
+    """What a player plays."""
+
+    tracks: list[Track]
+
+    def messages(self) -> Iterator[tuple[str, int, bytes]]:
+        """(topic, time of recording in ns, message in CDR) in order of time."""
+
+
 class PlayableBag:
     """The part of a bag that can be published here.
 
@@ -96,7 +105,7 @@ class PlayableBag:
         for topic, (kind, count) in sorted(self._file.topics.items()):
             if topics and topic not in topics:
                 continue
-            message_class = _message_class(kind)
+            message_class = message_class_of(kind)
             if message_class is None:
                 say(f"skipping {topic}: the type {kind} is not installed")
                 continue
@@ -104,7 +113,8 @@ class PlayableBag:
                 topic=topic,
                 type_name=kind,
                 message_class=message_class,
-                is_latched=topic in latched,
+                # A listener that comes later needs these, however they were recorded.
+                is_latched=topic in latched or topic.endswith("/tf_static"),
                 count=count,
             )
 
@@ -121,7 +131,7 @@ class PlayableBag:
             yield connection.topic, time_ns, bytes(cdr)
 
 
-def _message_class(type_name: str) -> type | None:
+def message_class_of(type_name: str) -> type | None:
     """The class of ``package/msg/Name``, or None where it is not installed."""
     package, _, name = type_name.partition("/msg/")
     try:

@@ -19,6 +19,11 @@ FPS = 10.0
 _CAMERA_ORDER = ("02", "2", "03", "3", "00", "0", "01", "1")
 
 
+def is_kitti(folder: Path) -> bool:
+    """Whether a folder looks like a KITTI drive, raw or odometry."""
+    return any(child.is_dir() for child in folder.glob("image_[0-9]*"))
+
+
 def open_kitti(
     path: str | Path, camera: str | int | None = None, frames: Collection[int] | None = None
 ) -> FolderSource:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 LAUNCH_FOLDER = Path(__file__).resolve().parents[2] / "launch"
+OURS = ("sfm_ros.ros.launch_arguments", "sfm_ros.ros.launch_playback")
 
 
 @dataclass
@@ -29,6 +30,10 @@ class Node:
     arguments: list = field(default_factory=list)
 
 
+class LifecycleNode(Node):
+    """launch_ros.actions.LifecycleNode."""
+
+
 @dataclass
 class DeclareLaunchArgument:
     """launch.actions.DeclareLaunchArgument."""
@@ -36,6 +41,7 @@ class DeclareLaunchArgument:
     name: str
     default_value: str | None = None
     description: str = ""
+    choices: list[str] | None = None
 
 
 @dataclass
@@ -51,6 +57,76 @@ class OpaqueFunction:
     """launch.actions.OpaqueFunction."""
 
     function: Callable[[dict], list]
+
+
+@dataclass
+class ExecuteProcess:
+    """launch.actions.ExecuteProcess."""
+
+    cmd: list[str]
+    output: str = ""
+
+
+@dataclass
+class EmitEvent:
+    """launch.actions.EmitEvent."""
+
+    event: Any
+
+
+@dataclass
+class TimerAction:
+    """launch.actions.TimerAction."""
+
+    period: float
+    actions: list
+
+
+@dataclass
+class RegisterEventHandler:
+    """launch.actions.RegisterEventHandler."""
+
+    handler: Any
+
+
+@dataclass
+class OnProcessExit:
+    """launch.event_handlers.OnProcessExit."""
+
+    target_action: Any
+    on_exit: list
+
+
+@dataclass
+class Shutdown:
+    """launch.events.Shutdown."""
+
+    reason: str = ""
+
+
+@dataclass
+class OnStateTransition:
+    """launch_ros.event_handlers.OnStateTransition."""
+
+    target_lifecycle_node: Any
+    start_state: str
+    goal_state: str
+    entities: list
+
+
+@dataclass
+class ChangeState:
+    """launch_ros.events.lifecycle.ChangeState."""
+
+    lifecycle_node_matcher: Any
+    transition_id: int
+
+
+class Transition:
+    """lifecycle_msgs.msg.Transition."""
+
+    TRANSITION_CONFIGURE = 1
+    TRANSITION_ACTIVATE = 3
 
 
 @dataclass
@@ -81,7 +157,32 @@ class Launched:
 
     arguments: dict[str, DeclareLaunchArgument]
     environment: dict[str, str]
-    nodes: list[Node]
+    actions: list
+
+    @property
+    def nodes(self) -> list[Node]:
+        """The nodes among the actions."""
+        return [action for action in self.actions if isinstance(action, Node)]
+
+    def executables(self) -> list[str]:
+        """What is run, in order."""
+        return [node.executable for node in self.nodes]
+
+    def node(self, executable: str) -> Node:
+        """The one node that runs a program."""
+        (found,) = (node for node in self.nodes if node.executable == executable)
+        return found
+
+    def then(self, process: Any) -> list:
+        """What follows when a process has ended."""
+        return [
+            action
+            for entry in self.actions
+            if isinstance(entry, RegisterEventHandler)
+            and isinstance(entry.handler, OnProcessExit)
+            and entry.handler.target_action is process
+            for action in entry.handler.on_exit
+        ]
 
 
 @pytest.fixture
@@ -91,7 +192,9 @@ def installed() -> dict[str, str]:
 
 
 @pytest.fixture
-def launch(monkeypatch: pytest.MonkeyPatch, installed: dict[str, str]) -> Callable[..., Launched]:
+def launch(
+    monkeypatch: pytest.MonkeyPatch, installed: dict[str, str]
+) -> Iterator[Callable[..., Launched]]:
     """Runs a launch file with some arguments."""
 
     def share(package: str) -> str:
@@ -99,26 +202,33 @@ def launch(monkeypatch: pytest.MonkeyPatch, installed: dict[str, str]) -> Callab
             raise PackageNotFoundError(package)
         return installed[package]
 
-    contents: dict[str, dict[str, Any]] = {
-        "launch": {"LaunchDescription": LaunchDescription},
-        "launch.actions": {
-            "DeclareLaunchArgument": DeclareLaunchArgument,
-            "OpaqueFunction": OpaqueFunction,
-            "SetEnvironmentVariable": SetEnvironmentVariable,
-        },
-        "launch.substitutions": {"LaunchConfiguration": LaunchConfiguration},
-        "launch_ros": {},
-        "launch_ros.actions": {"Node": Node},
-        "ament_index_python": {},
-        "ament_index_python.packages": {
-            "get_package_share_directory": share,
-            "PackageNotFoundError": PackageNotFoundError,
-        },
-    }
+    contents: dict[str, tuple[Any, ...]] = {
+        "launch": (LaunchDescription,),
+        "launch.actions": (
+            DeclareLaunchArgument, EmitEvent, ExecuteProcess, OpaqueFunction,
+            RegisterEventHandler, SetEnvironmentVariable, TimerAction,
+        ),
+        "launch.event_handlers": (OnProcessExit,),
+        "launch.events": (Shutdown,),
+        "launch.substitutions": (LaunchConfiguration,),
+        "launch_ros": (),
+        "launch_ros.actions": (LifecycleNode, Node),
+        "launch_ros.event_handlers": (OnStateTransition,),
+        "launch_ros.events": (),
+        "launch_ros.events.lifecycle": (ChangeState,),
+        "lifecycle_msgs": (),
+        "lifecycle_msgs.msg": (Transition,),
+        "ament_index_python": (),
+        "ament_index_python.packages": (PackageNotFoundError,),
+    }  # fmt: skip
+    for module_name in OURS:  # imported anew, on top of the stand-ins
+        monkeypatch.delitem(sys.modules, module_name, raising=False)
     for name, names in contents.items():
         module = types.ModuleType(name)
-        module.__dict__.update(names)
+        module.__dict__.update({item.__name__: item for item in names})
         monkeypatch.setitem(sys.modules, name, module)
+    sys.modules["ament_index_python.packages"].__dict__["get_package_share_directory"] = share
+    sys.modules["launch.events"].__dict__["matches_action"] = lambda action: action
 
     def run(file: str, **given: str) -> Launched:
         spec = importlib.util.spec_from_file_location("launch_file", LAUNCH_FOLDER / file)
@@ -130,13 +240,17 @@ def launch(monkeypatch: pytest.MonkeyPatch, installed: dict[str, str]) -> Callab
         values = {name: a.default_value for name, a in arguments.items()} | given
         assert set(given) <= set(arguments), "an argument that is not declared"
         assert None not in values.values(), "an argument without default was not given"
-        nodes = [
-            node
+        for name, value in given.items():
+            assert arguments[name].choices is None or value in arguments[name].choices
+        actions = [
+            action
             for entity in entities
             if isinstance(entity, OpaqueFunction)
-            for node in entity.function(values)
+            for action in entity.function(values)
         ]
         environment = {e.name: e.value for e in entities if isinstance(e, SetEnvironmentVariable)}
-        return Launched(arguments, environment, nodes)
+        return Launched(arguments, environment, actions)
 
-    return run
+    yield run
+    for module_name in OURS:
+        sys.modules.pop(module_name, None)
