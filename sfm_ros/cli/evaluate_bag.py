@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from sfm_ros.evaluation.lockstep import LockstepRun
     from sfm_ros.evaluation.outcome import Outcome
     from sfm_ros.evaluation.sequence import Sequence
+    from sfm_ros.evaluation.truth import TruePath
+    from sfm_ros.model_spec import ModelSpec
 
 _KEPT_FRAMES = 32
 
@@ -76,43 +78,58 @@ def evaluate(options: argparse.Namespace) -> int:
     Raises:
         SfmRosError: an input, the model or the configuration cannot be used.
     """
+    from concurrent.futures import ThreadPoolExecutor
+
     from sfm_ros.engines.factory import create_engine
     from sfm_ros.evaluation.lockstep import LockstepRun
-    from sfm_ros.evaluation.report import text_table
-    from sfm_ros.evaluation.results import RunContext, write_depth, write_results
     from sfm_ros.odometry import VisualOdometry
 
     config = _configuration(options)
     if options.out.exists() and not options.out.is_dir():
         raise SourceError(f"{options.out} is a file, expected a folder for the results")
-    engine = create_engine(config.model)
-    with _prepared(options) as (sequence, bag, kept_truth):
-        lockstep = LockstepRun(
-            VisualOdometry(engine, config), engine.name, engine.spec.sequence_length - 1
-        )
-        outcome = _in_lockstep(lockstep, sequence, options)
-        outcomes = [outcome]
-        if options.online and not outcome.interrupted:
-            outcomes.append(_online(bag, kept_truth, config, outcome))
-        truth = sequence.path_of(outcome.image_stamps_ns, lambda: lockstep.true_trajectory)
+    with ThreadPoolExecutor(1) as loader:  # the model is loaded while the input is opened
+        loading = loader.submit(create_engine, config.model)
+        with _prepared(options) as (sequence, bag, kept_truth):
+            engine = loading.result()
+            odometry = VisualOdometry(engine, config)
+            run = LockstepRun(odometry, engine.name, engine.spec.sequence_length - 1)
+            outcomes = [_in_lockstep(run, sequence, options)]
+            if options.online and not outcomes[0].interrupted:
+                outcomes.append(_online(bag, kept_truth, config, outcomes[0]))
+            truth = sequence.path_of(outcomes[0].image_stamps_ns, lambda: run.true_trajectory)
     engine.close()
+    _write(outcomes, truth, sequence, engine.spec, config, options.out)
+    run.timings.write(options.out / "timings.csv")
+    return 130 if any(outcome.interrupted for outcome in outcomes) else 0
+
+
+def _write(
+    outcomes: list[Outcome],
+    truth: TruePath,
+    sequence: Sequence,
+    spec: ModelSpec,
+    config: SfmConfig,
+    out: Path,
+) -> None:
+    """Score the runs, write the results and say where they are."""
+    from sfm_ros.evaluation.report import text_table
+    from sfm_ros.evaluation.results import RunContext, write_depth, write_results
+
     context = RunContext(
         title=f"sfm_ros: {'/'.join(Path(sequence.name).parts[-2:])}",
         input_name=sequence.name,
         command=shlex.join(["sfm_evaluate", *sys.argv[1:]]),
-        spec=engine.spec,
+        spec=spec,
         config=config,
         rate=0.0 if len(outcomes) > 1 else None,
         depth_problem=sequence.depth_problem,
     )
-    results = write_results(outcomes, truth, context, options.out)
-    write_depth(outcome.snapshots, options.out)
-    lockstep.timings.write(options.out / "timings.csv")
-    print(f"\n{sequence.name}, model {engine.spec.name}\n{text_table(results.summary)}")
+    results = write_results(outcomes, truth, context, out)
+    write_depth(outcomes[0].snapshots, out)
+    print(f"\n{sequence.name}, model {spec.name}\n{text_table(results.summary)}")
     if results.runs[0].path.problem:
         print(f"  errors of the path: not available, {results.runs[0].path.problem}")
-    print(f"\nresults: {options.out.resolve() / 'report.html'}")
-    return 130 if any(o.interrupted for o in outcomes) else 0
+    print(f"\nresults: {out.resolve() / 'report.html'}")
 
 
 def _configuration(options: argparse.Namespace) -> SfmConfig:
@@ -154,7 +171,7 @@ def _prepared(
         yield source_sequence(chosen.source), None, None
         return
     assert not isinstance(chosen, BagInput)
-    from sfm_ros.evaluation.bag_sequence import converted_sequence
+    from sfm_ros.evaluation.converted_sequence import converted_sequence
 
     with _temporary_folder() as work:
         bag, truth = convert(chosen, work / "bag", work / "truth", options.frames)

@@ -1,22 +1,19 @@
-"""The images of a bag, and the truth about them that it holds or that was kept beside it."""
+"""The images of a bag, and the truth about them that it holds."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from sfm_ros.datatypes import OPTICAL_FRAME, CameraIntrinsics
 from sfm_ros.errors import SfmRosError
 from sfm_ros.evaluation.bag_depth import BagDepth, find_scanner
 from sfm_ros.evaluation.bag_poses import read_true_path
-from sfm_ros.evaluation.bag_writer import CAMERA_INFO_TOPIC, IMAGE_TOPIC, Truth
-from sfm_ros.evaluation.lockstep import depth_of_item
 from sfm_ros.evaluation.sequence import Loader, Sequence
 from sfm_ros.evaluation.tf_tree import TransformTree
-from sfm_ros.evaluation.truth import TrueDepth, TruePath
+from sfm_ros.evaluation.truth import TruePath
 from sfm_ros.sources.bag import BagSource
 from sfm_ros.sources.bag_file import BagFile
-from sfm_ros.sources.base import SourceItem
 from sfm_ros.trajectory import Stamps, read_trajectory
 
 
@@ -99,25 +96,3 @@ def _bag_depth(
         "the bag holds no laser scanner that /tf_static connects with the camera, and no topic "
         "of true depth was named (--depth-topic)"
     )
-
-
-def converted_sequence(bag: Path, truth: Truth, name: str) -> Sequence:
-    """A bag that was written from a source, with the truth that was kept beside it.
-
-    Args:
-        bag: folder of the bag, see `write_bag`.
-        truth: what `write_bag` returned.
-        name: of the source.
-    """
-    source = BagSource(bag, IMAGE_TOPIC, CAMERA_INFO_TOPIC)
-
-    def path_of(_: Stamps, __: Loader) -> TruePath:
-        if truth.trajectory is None:
-            return TruePath(trajectory=None, problem="no true poses were given")
-        return TruePath(trajectory=truth.trajectory, name="poses of the frames")
-
-    def depth_of(item: SourceItem) -> TrueDepth | None:
-        depth = truth.depth(item.frame.stamp_ns)
-        return depth_of_item(replace(item, depth_m=depth))
-
-    return Sequence(name=name, source=source, path_of=path_of, depth_of=depth_of)

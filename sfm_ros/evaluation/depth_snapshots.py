@@ -100,6 +100,6 @@ def sixteen_bit(depth: DepthMap) -> npt.NDArray[np.uint16]:
 
 
 def png_of(depth: DepthMap) -> bytes:
-    """A 16-bit PNG of depth, quickly rather than tightly packed."""
-    _, data = cv2.imencode(".png", sixteen_bit(depth), [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    """A 16-bit PNG of depth, not compressed: that takes longer than all else about it."""
+    _, data = cv2.imencode(".png", sixteen_bit(depth), [cv2.IMWRITE_PNG_COMPRESSION, 0])
     return data.tobytes()

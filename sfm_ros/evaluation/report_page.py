@@ -12,30 +12,30 @@ import numpy as np
 
 from sfm_ros.evaluation import depth_tiles
 from sfm_ros.evaluation.card_page import card_as_html
-from sfm_ros.evaluation.outcome import LOCKSTEP, Outcome, Spell
+from sfm_ros.evaluation.health_page import health_of
+from sfm_ros.evaluation.outcome import LOCKSTEP, MIDDLEWARE, Outcome
+from sfm_ros.evaluation.page_parts import (
+    columns,
+    figure,
+    legend,
+    note,
+    option_rows,
+    section,
+    table,
+)
 from sfm_ros.evaluation.report import ROWS, format_value
 from sfm_ros.evaluation.scoring import Agreement, PathScore
 from sfm_ros.evaluation.svg_charts import (
     Bar,
     Line,
-    Stretch,
     bar_chart,
     column_chart,
     line_chart,
     path_chart,
-    time_line,
 )
 
-_WAYS = {LOCKSTEP: "lockstep", "middleware": "two processes"}
+_WAYS = {LOCKSTEP: "lockstep", MIDDLEWARE: "two processes"}
 _STYLE_FILE = Path(__file__).with_name("report.css")
-_MAX_EVENTS = 40
-_STYLES = {
-    "tracking": "tracking",
-    "degraded": "degraded",
-    "lost": "lost",
-    "no odometry": "lost",
-    "rejected": "lost",
-}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -59,6 +59,7 @@ class Page:
         depth_truth: why there is no depth error; None where there is one.
         agreement: of the two runs, where there are two.
         card: the model card as text.
+        metrics: figures the model was given when it was trained, by name.
         facts: name and value of what a figure depends on: machine, versions, command.
         configuration: option, value, and whether it is not the default.
     """
@@ -70,6 +71,7 @@ class Page:
     depth_truth: str | None
     agreement: Agreement | None
     card: str
+    metrics: Mapping[str, float]
     facts: Sequence[tuple[str, str]]
     configuration: Sequence[tuple[str, str, bool]]
 
@@ -79,15 +81,15 @@ def write_page(path: Path, page: Page, runs: Sequence[ScoredRun]) -> None:
     first = runs[0]
     sections = [
         _summary(page, runs),
-        _two_columns(_trajectory(page, first), _errors(first)),
-        _two_columns(_drift(first), _latency(runs) + _health(runs)),
+        columns(_trajectory(page, first), _errors(first)),
+        columns(_drift(first), _latency(runs) + _health(runs)),
         _depth(page, first),
         _card(page),
         _configuration(page),
         _facts(page),
     ]
     title = html.escape(page.title)
-    body = "\n".join(section for section in sections if section)
+    body = "\n".join(sections)
     path.write_text(
         "<!DOCTYPE html>\n"
         '<html lang="en"><head><meta charset="utf-8">\n'
@@ -98,19 +100,6 @@ def write_page(path: Path, page: Page, runs: Sequence[ScoredRun]) -> None:
         f"{body}\n</body></html>\n",
         encoding="utf-8",
     )
-
-
-def _section(title: str, body: str, extra: str = "") -> str:
-    return f"<section{extra}><h2>{html.escape(title)}</h2>\n{body}</section>"
-
-
-def _two_columns(*sections: str) -> str:
-    columns = "".join(f"<div>{section}</div>" for section in sections)
-    return f'<div class="columns">{columns}</div>'
-
-
-def _note(text: str) -> str:
-    return f'<p class="note">{html.escape(text)}</p>'
 
 
 def _summary(page: Page, runs: Sequence[ScoredRun]) -> str:
@@ -130,8 +119,8 @@ def _summary(page: Page, runs: Sequence[ScoredRun]) -> str:
         )
     if any(run.outcome.interrupted for run in runs):
         notes.append("The run was interrupted; the figures are of what was done until then.")
-    body = _two_columns("".join(tables.values()), path) + "".join(map(_note, notes))
-    return _section("Summary", body)
+    body = columns("".join(tables.values()), path) + "".join(map(note, notes))
+    return section("Summary", body)
 
 
 def _figures(group: str, runs: Sequence[ScoredRun]) -> str:
@@ -147,37 +136,22 @@ def _figures(group: str, runs: Sequence[ScoredRun]) -> str:
                 f'<tr><th scope="row">{html.escape(row.label)}'
                 f"<small>{html.escape(row.meaning)}</small></th>{cells}</tr>"
             )
-    return (
-        f'<div class="scroll"><table class="figures"><thead><tr><th>{group}</th>{head}</tr>'
-        f"</thead><tbody>{''.join(rows)}</tbody></table></div>"
-    )
-
-
-def _legend(*entries: tuple[str, str]) -> str:
-    items = "".join(
-        f'<span><i class="key {style}"></i>{html.escape(label)}</span>' for style, label in entries
-    )
-    return f'<p class="legend">{items}</p>'
-
-
-def _figure(chart: str, legend: str, text: str) -> str:
-    return f"<figure>{legend}{chart}<figcaption>{html.escape(text)}</figcaption></figure>"
+    return table("figures", "".join(rows), f"<tr><th>{group}</th>{head}</tr>")
 
 
 def _trajectory(page: Page, run: ScoredRun) -> str:
     score = run.path
     if not len(score.path):
-        return _section("Path from above", _note("Not available: no odometry came back."))
-    lines, legend = [], [("estimate", "estimate")]
+        return section("Path from above", note("Not available: no odometry came back."))
+    lines = [_seen_from_above("estimate", score.path)]
     if score.true_path is not None:
-        lines = [_seen_from_above("truth", score.true_path)]
-        legend = [("truth", "truth"), *legend]
-    lines.append(_seen_from_above("estimate", score.path))
+        lines.insert(0, _seen_from_above("truth", score.true_path))
     unit = page.unit if score.true_path is None else "m"
     text = "The first camera looks up the page; the dot is the start."
     if score.true_path is not None:
         text += " The estimate is laid over the truth by a similarity."
-    return _section("Path from above", _figure(path_chart(lines, unit), _legend(*legend), text))
+    colours = legend(*((line.style, line.label) for line in lines))
+    return section("Path from above", figure(path_chart(lines, unit), colours, text))
 
 
 def _seen_from_above(style: str, positions: np.ndarray) -> Line:
@@ -188,7 +162,7 @@ def _errors(run: ScoredRun) -> str:
     score = run.path
     title = "Error over the way"
     if not len(score.distance_m):
-        return _section(title, _note(f"Not available: {score.problem}."))
+        return section(title, note(f"Not available: {score.problem}."))
     charts = [
         line_chart(
             [Line(style="estimate", x=score.distance_m, y=values, label=label)],
@@ -202,18 +176,18 @@ def _errors(run: ScoredRun) -> str:
         )
     ]
     text = "Distance and angle from the true pose, after alignment by a similarity."
-    return _section(title, _figure("".join(charts), "", text))
+    return section(title, figure("".join(charts), "", text))
 
 
 def _drift(run: ScoredRun) -> str:
     title = "Drift by length of segment"
     score = run.path.score
     if score is None:
-        return _section(title, _note(f"Not available: {run.path.problem}."))
+        return section(title, note(f"Not available: {run.path.problem}."))
     segments = score.estimate.segments
     if not segments:
         length = score.estimate.path_length_m
-        return _section(title, _note(f"Not applicable: the path has {length:.0f} m, the shortest "
+        return section(title, note(f"Not applicable: the path has {length:.0f} m, the shortest "
                                      "segment 100 m."))  # fmt: skip
     labels = [f"{length} m" for length in segments]
     t_err = column_chart(labels, [("bar", [t for t, _ in segments.values()])], "position [%]")
@@ -221,14 +195,13 @@ def _drift(run: ScoredRun) -> str:
         labels, [("bar second", [r for _, r in segments.values()])], "rotation [°/100 m]"
     )
     text = "Mean error at the end of segments of so many metres, as KITTI measures it."
-    return _section(title, _figure(t_err + r_err, "", text))
+    return section(title, figure(t_err + r_err, "", text))
 
 
 def _latency(runs: Sequence[ScoredRun]) -> str:
     body = []
     for run in runs:
-        stages = {name: p for name, p in run.outcome.stages.items()}
-        if not stages:
+        if not run.outcome.stages:
             continue
         bars = [
             Bar(
@@ -237,35 +210,39 @@ def _latency(runs: Sequence[ScoredRun]) -> str:
                 high=p.p99,
                 text=f"{p.p50:.1f} / {p.p99:.1f}",
             )
-            for name, p in stages.items()
+            for name, p in run.outcome.stages.items()
         ]
         heading = f"<h3>{_WAYS[run.outcome.way]}</h3>" if len(runs) > 1 else ""
         body.append(heading + bar_chart(bars, "ms"))
     if not body:
-        return _section("Time by stage", _note("Not available: no picture went all the way."))
-    legend = _legend(("bar", "median"), ("rest", "99th percentile"))
+        return section("Time by stage", note("Not available: no picture went all the way."))
+    colours = legend(("bar", "median"), ("rest", "99th percentile"))
     text = "Milliseconds a frame, median / 99th percentile."
-    return _section("Time by stage", _figure("".join(body), legend, text))
+    return section("Time by stage", figure("".join(body), colours, text))
 
 
 def _depth(page: Page, run: ScoredRun) -> str:
     chosen = depth_tiles.choose(run.outcome.snapshots)
     if not chosen:
-        return _section("Depth", _note("Not available: no depth came back."))
+        return section("Depth", note("Not available: no depth came back."))
     tiles, (near, far) = depth_tiles.make_tiles(chosen)
     start_ns = int(run.outcome.image_stamps_ns[0])
     has_truth = any(tile.truth is not None for tile in tiles)
     unit = "m" if has_truth else page.unit
-    legend = (
-        f'<p class="legend"><span>{near:.1f} {unit}<i class="ramp depth"></i>'
-        f'{far:.0f} {unit}</span><span><i class="key unknown"></i>unknown</span>'
+    ramps = (
+        f'<span>{near:.1f} {unit}<i class="ramp depth"></i>{far:.0f} {unit}</span>'
+        '<span><i class="key unknown"></i>unknown</span>'
     )
+    order = "From above: the picture and its depth."
     if has_truth:
-        legend += '<span>50 % too near<i class="ramp error"></i>50 % too far</span></p>' + _note(
-            "Depth is scaled to the truth, frame by frame."
+        ramps += '<span>50 % too near<i class="ramp error"></i>50 % too far</span>'
+        order = (
+            "From above: the picture, its depth scaled to the truth, the true depth, and how far "
+            "the one is from the other; below the mean of |depth - truth| / truth."
         )
     frames = "".join(_frame(tile, start_ns) for tile in tiles)
-    return _section("Depth", f'{legend}<div class="strip">{frames}</div>')
+    strip = f'<p class="legend">{ramps}</p><div class="strip">{frames}</div>'
+    return section("Depth", strip + note(order))
 
 
 def _frame(tile: depth_tiles.Tiles, start_ns: int) -> str:
@@ -286,84 +263,36 @@ def _health(runs: Sequence[ScoredRun]) -> str:
     for run in runs:
         if len(runs) > 1:
             parts.append(f"<h3>{_WAYS[run.outcome.way]}</h3>")
-        parts.append(_one_health(run.outcome))
-    return _section("Health", "".join(parts))
-
-
-def _one_health(outcome: Outcome) -> str:
-    spells = outcome.spells
-    if not spells:
-        return _note("Not available: no picture went in.")
-    start_ns = min(spell.start_ns for spell in spells)
-    end_ns = max(spell.end_ns for spell in spells)
-    stretches = []
-    for spell, following in zip(spells, [*spells[1:], None], strict=True):
-        until = spell.end_ns if following is None else following.start_ns
-        stretches.append(
-            Stretch(
-                start=(spell.start_ns - start_ns) * 1e-9,
-                end=max(until - start_ns, spell.start_ns - start_ns) * 1e-9,
-                style=_STYLES.get(spell.status, "waiting"),
-                title=_words(spell),
-            )
-        )
-    chart = time_line(stretches, (end_ns - start_ns) * 1e-9, "s")
-    names = {_STYLES.get(s.status, "waiting"): s.status for s in spells}
-    counts = {
-        style: sum(s.frames for s in spells if _STYLES.get(s.status, "waiting") == style)
-        for style in names
-    }
-    legend = _legend(*((style, f"{name} ({counts[style]})") for style, name in names.items()))
-    return f"<figure>{legend}{chart}</figure>{_events(spells, start_ns)}"
-
-
-def _events(spells: Sequence[Spell], start_ns: int) -> str:
-    told = [spell for spell in spells if spell.status != "tracking"]
-    if not told:
-        return _note("Nothing happened.")
-    rows = "".join(
-        f"<tr><td>{(s.start_ns - start_ns) * 1e-9:.2f}</td><td>{s.frames}</td>"
-        f"<td>{html.escape(_words(s))}</td></tr>"
-        for s in told[:_MAX_EVENTS]
-    )
-    more = len(told) - _MAX_EVENTS
-    rest = _note(f"… and {more} more, see health.json.") if more > 0 else ""
-    return (
-        '<div class="scroll"><table class="events"><thead><tr><th>s</th><th>frames</th>'
-        f"<th>what</th></tr></thead><tbody>{rows}</tbody></table></div>{rest}"
-    )
-
-
-def _words(spell: Spell) -> str:
-    reasons = ", ".join(reason.replace("_", " ") for reason in spell.reasons)
-    return f"{spell.status.replace('_', ' ')}{': ' if reasons else ''}{reasons}"
+        parts.append(health_of(run.outcome))
+    return section("Health", "".join(parts))
 
 
 def _card(page: Page) -> str:
-    if not page.card.strip():
-        return _section("Model card", _note("The model has no card."))
-    return _section("Model card", f'<div class="card">{card_as_html(page.card)}</div>')
+    card = note("The model has no card.")
+    if page.card.strip():
+        card = f'<div class="card">{card_as_html(page.card)}</div>'
+    rows = option_rows([(name, f"{value:.4g}", False) for name, value in page.metrics.items()])
+    measured = ""
+    if rows:
+        measured = note("Measured when it was trained:") + _in_halves(rows)
+    return section("Model card", card + measured)
 
 
 def _configuration(page: Page) -> str:
-    rows = [
-        f'<tr{" class=changed" if changed else ""}><th scope="row">{html.escape(name)}</th>'
-        f"<td>{html.escape(value)}</td></tr>"
-        for name, value, changed in page.configuration
-    ]
+    changed = any(is_changed for _, _, is_changed in page.configuration)
+    remark = "Bold: not the default." if changed else "All defaults."
+    return section(
+        "Configuration", note(remark) + _in_halves(option_rows(list(page.configuration)))
+    )
+
+
+def _in_halves(rows: list[str]) -> str:
     half = (len(rows) + 1) // 2
-    tables = (
-        f'<div class="scroll"><table class="options"><tbody>{"".join(part)}</tbody></table></div>'
-        for part in (rows[:half], rows[half:])
-    )
-    note = (
-        "Bold: not the default." if any(c for _, _, c in page.configuration) else "All defaults."
-    )
-    return _section("Configuration", _note(note) + _two_columns(*tables))
+    return columns(*(table("options", "".join(part)) for part in (rows[:half], rows[half:])))
 
 
 def _facts(page: Page) -> str:
     items = "".join(
         f"<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>" for name, value in page.facts
     )
-    return _section("About this run", f"<dl>{items}</dl>")
+    return section("About this run", f"<dl>{items}</dl>")

@@ -216,6 +216,7 @@ def _page(
         depth_truth=None if depth_known else problem,
         agreement=agreement,
         card=context.spec.card,
+        metrics=context.spec.metrics,
         facts=_facts(summary),
         configuration=[
             (name, str(value).lower() if isinstance(value, bool) else str(value),

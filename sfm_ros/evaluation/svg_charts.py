@@ -16,7 +16,7 @@ import numpy as np
 from sfm_ros.datatypes import FloatArray
 
 WIDTH = 420.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 48.0, 10.0, 8.0, 38.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 60.0, 10.0, 8.0, 38.0
 _MAX_POINTS = 800
 _CHARACTER = 7.0
 """About the width of a character."""

@@ -120,12 +120,13 @@ def context(**changes: Any) -> RunContext:
         "title": "Run of <b>",
         "input_name": "a & b",
         "command": "sfm_evaluate bag 'x'",
-        "spec": replace(fake_spec(), card="# Card\n\nKnows <nothing>.\n\n* one\n  entry\n* two\n"),
+        "spec": replace(fake_spec(), card=CARD, metrics={"training_steps": 7.0}),
         "config": SfmConfig(model=ModelConfig(threads=3)),
     }
     return RunContext(**{**values, **changes})
 
 
+CARD = "# Card\n\nKnows <nothing>.\n\n* one\n  entry\n* two\n"
 TRUTH = TruePath(trajectory=drive(120, 2.0), name="poses of a friend")
 UNKNOWN = TruePath(trajectory=None, problem="nobody looked")
 
@@ -165,22 +166,33 @@ class Outline(HTMLParser):
             self.headings.append(data)
 
 
+def is_well_formed(page: str) -> bool:
+    outline = Outline()
+    outline.feed(page)
+    return outline.open == [] and outline.wrong == []
+
+
+def headings(page: str) -> list[str]:
+    outline = Outline()
+    outline.feed(page)
+    return outline.headings
+
+
 def test_the_page_is_one_file_that_loads_nothing_and_says_everything(tmp_path: Path) -> None:
     write_results([outcome()], TRUTH, context(), tmp_path)
     page = page_in(tmp_path)
     assert "http:" not in page and "https:" not in page and "//" not in without_data(page)
     assert re.findall(r'<(?:img|script|link)[^>]* (?:src|href)="(?!data:)', page) == []
     assert "@import" not in page and "url(" not in page
-    outline = Outline()
-    outline.feed(page)
-    assert outline.open == [] and outline.wrong == []
-    assert outline.headings == [
+    assert is_well_formed(page)
+    assert headings(page) == [
         "Summary", "Path from above", "Error over the way", "Drift by length of segment",
         "Time by stage", "Health", "Depth", "Model card", "Configuration", "About this run",
     ]  # fmt: skip
     assert 'name="viewport"' in page and "@media print" in page
     assert "Run of &lt;b&gt;" in page and "a &amp; b" in page
     assert "Knows &lt;nothing&gt;." in page and "<li>one entry</li>" in page
+    assert "training_steps" in page
     assert "lost: implausible motion" in page and "poses of a friend" in page
     # Four frames, the pictures of which are there, their depth, truth and error.
     assert page.count("data:image/jpeg;base64,") in (15, 16)
@@ -217,6 +229,7 @@ def test_without_a_truth_it_says_why_and_gives_no_number(tmp_path: Path) -> None
     results = write_results([outcome(with_truth=False)], UNKNOWN, context(), tmp_path)
     assert all(results.summary[key] is None for key in ("ate_m", "path_length_m", "depth_abs_rel"))
     page = page_in(tmp_path)
+    assert is_well_formed(page)
     assert page.count("nobody looked") == 3
     assert "Errors of the depth are not available: no true depth is known" in page
     metrics = json.loads((tmp_path / "metrics.json").read_text())
@@ -237,7 +250,7 @@ def test_an_empty_run_is_reported_as_such(tmp_path: Path) -> None:
     )  # fmt: skip
     results = write_results([nothing], TRUTH, context(), tmp_path)
     assert results.summary["frames_lost"] == 0 and results.summary["ate_m"] is None
-    assert "no odometry came back" in page_in(tmp_path)
+    assert "no odometry came back" in page_in(tmp_path) and is_well_formed(page_in(tmp_path))
     assert not (tmp_path / "trajectory.tum").exists()
 
 
