@@ -52,8 +52,11 @@ class Place:
 
 @contextmanager
 def joined(place: Place) -> Iterator[None]:
-    """While this lasts, the processes can reach each other: by NCCL between GPUs, else by Gloo."""
-    if place.world == 1:
+    """While this lasts, the processes can reach each other: by NCCL between GPUs, else by Gloo.
+
+    Within another one it changes nothing.
+    """
+    if place.world == 1 or dist.is_initialized():
         yield
         return
     dist.init_process_group()

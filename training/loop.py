@@ -201,8 +201,6 @@ class Trainer:
             forward = DistributedDataParallel(
                 self.model,
                 device_ids=[self.device] if self.device.type == "cuda" else None,
-                # Running statistics are the same everywhere: they come of the whole batch.
-                broadcast_buffers=False,
                 gradient_as_bucket_view=True,
             )
         return torch.compile(forward) if self.config.run.compile else forward
