@@ -97,8 +97,8 @@ def judge_static(endpoints: Sequence[Endpoint]) -> list[Finding]:
         fail(
             f"qos {endpoint.topic}",
             f"{endpoint.node} publishes it as volatile",
-            "whoever starts later never hears it: publish it transient local (a bag: play it with "
-            "sfm_bag_player --latch /tf_static)",
+            "whoever starts later never hears it: publish it transient local (of a bag, "
+            "sfm_bag_player does)",
         )
         for endpoint in endpoints
         if endpoint.topic.endswith("/tf_static")

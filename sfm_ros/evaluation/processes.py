@@ -54,6 +54,10 @@ class ProcessGroup:
                 start_new_session=True,
             )
 
+    def pid(self, name: str) -> int:
+        """Process id of a child."""
+        return self._children[name].pid
+
     def running(self, name: str) -> bool:
         """Whether a child is still there."""
         return self._children[name].poll() is None

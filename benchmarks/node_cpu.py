@@ -1,0 +1,184 @@
+"""Processor time of the node: without images, and at 10 Hz beside what its networks take.
+
+    python benchmarks/node_cpu.py [--model DIR] [--size 1242x375] [--seconds 20]
+
+Reads /proc/PID/stat of the node's process. What the networks take is measured on the same machine
+right after, by the processor time of as many inferences in a process of their own, and taken off.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from node_latency import StreetOfPictures
+
+from sfm_ros.config import ModelConfig
+from sfm_ros.engines.factory import create_engine, resolve_bundle
+from sfm_ros.errors import SfmRosError
+from sfm_ros.evaluation.bag_writer import CAMERA_INFO_TOPIC, IMAGE_TOPIC, write_bag
+from sfm_ros.evaluation.machine import machine_facts, package_versions
+from sfm_ros.evaluation.processes import ProcessGroup
+from sfm_ros.evaluation.runner import private_middleware
+from sfm_ros.model_spec import ModelSpec
+from sfm_ros.preprocess import ImagePreparer
+from sfm_ros.window import Window
+
+_WARM_UP_S = 4.0
+_RATE_HZ = 10.0
+_INFERENCES = 50
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", default="default", help="model bundle: folder or name")
+    parser.add_argument("--size", default="1242x375", help="size of the images")
+    parser.add_argument("--seconds", type=float, default=20.0, help="of each measurement")
+    parser.add_argument("--inference", metavar="SIZE", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    try:
+        if options.inference:
+            print(inference_cpu_s(options.model, options.inference))
+            return 0
+        measure(options)
+    except SfmRosError as error:
+        print(f"ERROR: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Run the node idle and busy, then the networks alone; print the shares of a core."""
+    bundle = resolve_bundle(options.model).resolve()
+    with tempfile.TemporaryDirectory(prefix="sfm_benchmark_") as folder:
+        work = Path(folder)
+        write_bag(_street(options, _RATE_HZ * 4), work / "bag", work / "truth")
+        os.environ.update(private_middleware())
+        with ProcessGroup(work / "logs") as children:
+            children.start("node", _node(bundle))
+            counter = OdometryCounter()
+            counter.wait_for_node()
+            counter.spin(_WARM_UP_S)
+            pid = children.pid("node")
+            idle = _share(pid, options.seconds, counter)[0]
+            player = [sys.executable, "-m", "sfm_ros.ros.bag_player", str(work / "bag")]
+            children.start("player", [*player, "--loop", "--best-effort", "--rate", "1"])
+            counter.wait_for_odometry()
+            counter.spin(_WARM_UP_S)
+            busy, rate = _share(pid, options.seconds, counter)
+            children.check("node")
+            counter.close()
+    word = [sys.executable, __file__, "--model", str(bundle), "--inference", options.size]
+    cpu_s = float(subprocess.run(word, check=True, capture_output=True, text=True).stdout)
+    print(", ".join(f"{key} {value}" for key, value in machine_facts().items()))
+    print(", ".join(f"{key} {value}" for key, value in package_versions().items()))
+    print(f"{options.size} bgr8 at {_RATE_HZ:g} Hz, model {ModelSpec.load(bundle).name}")
+    print(f"{'without images':32}{100 * idle:8.1f} % of a core")
+    print(f"{f'at {rate:.1f} Hz of odometry':32}{100 * busy:8.1f} % of a core")
+    print(f"{'of it the networks':32}{100 * cpu_s * rate:8.1f} % ({1000 * cpu_s:.1f} ms each)")
+    print(f"{'of it all the rest':32}{100 * (busy - cpu_s * rate):8.1f} %")
+
+
+def _street(options: argparse.Namespace, frames: float) -> StreetOfPictures:
+    width, height = (int(number) for number in options.size.split("x"))
+    return StreetOfPictures(width, height, int(frames))
+
+
+def _node(bundle: Path) -> list[str]:
+    remaps = {"image": IMAGE_TOPIC, "camera_info": CAMERA_INFO_TOPIC}
+    words = [sys.executable, "-m", "sfm_ros.ros.node", "--ros-args"]
+    for name, target in remaps.items():
+        words += ["-r", f"{name}:={target}"]
+    return [*words, "-p", f"model.bundle:={bundle}", "-p", "node.mounting_wait_s:=0.0"]
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time a process has used so far, in user and kernel mode, of all its threads."""
+    # The name, in parentheses, may hold blanks; the fields after it do not.
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _share(pid: int, seconds: float, counter: OdometryCounter) -> tuple[float, float]:
+    """Share of a core that a process takes over some time, and the odometry messages a second."""
+    cpu_s, heard, begin = cpu_seconds(pid), counter.heard, time.monotonic()
+    counter.spin(seconds)
+    elapsed = time.monotonic() - begin
+    return (cpu_seconds(pid) - cpu_s) / elapsed, (counter.heard - heard) / elapsed
+
+
+def inference_cpu_s(model: str, size: str) -> float:
+    """Processor time of one inference, in a process that does nothing else."""
+    engine = create_engine(ModelConfig(bundle=model))
+    width, height = (int(number) for number in size.split("x"))
+    spec = engine.spec
+    preparer = ImagePreparer(spec.width, spec.height)
+    frames = [item.frame for item in StreetOfPictures(width, height, spec.sequence_length)]
+    prepared = [preparer.prepare(frame) for frame in frames]
+    window = Window(
+        images=tuple(entry.rgb for entry in prepared),
+        stamps_ns=tuple(frame.stamp_ns for frame in frames),
+        intrinsics=prepared[-1].intrinsics,
+    )
+    for _ in range(5):
+        engine.infer(window)
+    begin = time.process_time()
+    for _ in range(_INFERENCES):
+        engine.infer(window)
+        time.sleep(0.01)  # as between two pictures
+    return (time.process_time() - begin) / _INFERENCES
+
+
+class OdometryCounter:
+    """Hears the node's odometry."""
+
+    def __init__(self) -> None:
+        import rclpy
+        from nav_msgs.msg import Odometry
+
+        self._rclpy = rclpy
+        rclpy.init()
+        self._node = rclpy.create_node("odometry_counter")
+        self._node.create_subscription(Odometry, "/sfm_node/odometry", self._on_odometry, 10)
+        self.heard = 0
+
+    def _on_odometry(self, _: object) -> None:
+        self.heard += 1
+
+    def spin(self, seconds: float) -> None:
+        """Listen for so long."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            self._rclpy.spin_once(self._node, timeout_sec=0.1)
+
+    def wait_for_node(self) -> None:
+        """Until the node publishes odometry."""
+        self._wait(lambda: self._node.count_publishers("/sfm_node/odometry"), "the node")
+
+    def wait_for_odometry(self) -> None:
+        """Until the first odometry has come."""
+        self._wait(lambda: self.heard, "odometry")
+
+    def _wait(self, condition: object, what: str) -> None:
+        deadline = time.monotonic() + 60
+        while not condition():
+            if time.monotonic() > deadline:
+                raise SystemExit(f"waited in vain for {what}")
+            self.spin(0.1)
+
+    def close(self) -> None:
+        """Leave the middleware."""
+        self._node.destroy_node()
+        self._rclpy.try_shutdown()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
