@@ -28,7 +28,7 @@ from sfm_ros.cli.demo_inputs import (
 )
 from sfm_ros.cli.progress import progress
 from sfm_ros.config import SfmConfig, load_config
-from sfm_ros.errors import ConfigError, SourceError
+from sfm_ros.errors import ConfigError, SfmRosError, SourceError
 
 if TYPE_CHECKING:
     from sfm_ros.evaluation.bag_writer import Truth
@@ -76,7 +76,8 @@ def evaluate(options: argparse.Namespace) -> int:
     """Score what the options name; 0, or 130 where it was interrupted and is scored until then.
 
     Raises:
-        SfmRosError: an input, the model or the configuration cannot be used.
+        SfmRosError: an input, the model or the configuration cannot be used; or the run over the
+            middleware failed, and the results are those in lockstep.
     """
     from concurrent.futures import ThreadPoolExecutor
 
@@ -94,12 +95,18 @@ def evaluate(options: argparse.Namespace) -> int:
             odometry = VisualOdometry(engine, config)
             run = LockstepRun(odometry, engine.name, engine.spec.sequence_length - 1)
             outcomes = [_in_lockstep(run, sequence, options)]
+            failure: SfmRosError | None = None
             if options.online and not outcomes[0].interrupted:
-                outcomes.append(_online(bag, kept_truth, config, outcomes[0]))
+                try:
+                    outcomes.append(_online(bag, kept_truth, config, outcomes[0]))
+                except SfmRosError as error:  # what was done in lockstep is kept all the same
+                    failure = error
             truth = sequence.path_of(outcomes[0].image_stamps_ns, lambda: run.true_trajectory)
     engine.close()
     _write(outcomes, truth, sequence, engine.spec, config, options.out)
     run.timings.write(options.out / "timings.csv")
+    if failure is not None:
+        raise failure
     return 130 if any(outcome.interrupted for outcome in outcomes) else 0
 
 

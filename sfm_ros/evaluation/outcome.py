@@ -22,7 +22,7 @@ class Spell:
     Attributes:
         start_ns, end_ns: stamps of the first and the last of them.
         frames: how many.
-        status, reasons: as words; over the middleware only ``odometry`` or ``no odometry``.
+        status, reasons: as words.
     """
 
     start_ns: int

@@ -73,11 +73,12 @@ def trajectory_of(recording: Recording) -> Trajectory | None:
 
 
 def _spells(recording: Recording) -> tuple[Spell, ...]:
-    """Of each picture that went in, whether odometry came back."""
+    """Of each picture that went in, whether odometry came back; the node says no more of each."""
     answered = set(recording.stamps_ns.tolist())
-    log = SpellLog()
+    log, silence = SpellLog(), "initializing"
     for stamp_ns in recording.image_stamps_ns.tolist():
-        log.add(stamp_ns, "tracking" if stamp_ns in answered else "no odometry")
+        log.add(stamp_ns, "tracking" if stamp_ns in answered else silence)
+        silence = "no odometry" if stamp_ns in answered else silence
     return log.spells
 
 

@@ -175,7 +175,10 @@ def _errors(run: ScoredRun) -> str:
             ("rotation error [°]", score.errors_deg),
         )
     ]
-    text = "Distance and angle from the true pose, after alignment by a similarity."
+    text = (
+        "Distance from the true position after alignment by a similarity, and angle from the true "
+        "turn since the start."
+    )
     return section(title, figure("".join(charts), "", text))
 
 

@@ -46,7 +46,9 @@ class PathScore:
         path: (N, 3) estimated positions: laid over the truth where it is known, else as estimated.
         true_path: (N, 3) true positions of the same instants, first camera at the origin; or None.
         distance_m: (N,) true way from the start to each of them; empty without a truth.
-        errors_m, errors_deg: (N,) distance and angle from the true pose; empty without a truth.
+        errors_m: (N,) distance from the true position after alignment; empty without a truth.
+        errors_deg: (N,) angle from the true turn since the first pose; empty without a truth. Not
+            after alignment: that of a straight path leaves the turn about it open.
     """
 
     score: TrajectoryScore | None
@@ -74,7 +76,7 @@ def score_path(estimate: Trajectory | None, truth: TruePath) -> PathScore:
             errors_m=nothing,
             errors_deg=nothing,
         )
-    laid = lay_over(pairs.estimate, pairs.truth, ALIGNMENT)
+    laid, from_start = (lay_over(pairs.estimate, pairs.truth, a) for a in (ALIGNMENT, "origin"))
     steps = np.linalg.norm(np.diff(laid.truth[:, :3, 3], axis=0), axis=1)
     return PathScore(
         score=score_trajectory(pairs, ALIGNMENT),
@@ -84,7 +86,7 @@ def score_path(estimate: Trajectory | None, truth: TruePath) -> PathScore:
         true_path=laid.truth[:, :3, 3],
         distance_m=np.concatenate([[0.0], np.cumsum(steps)]),
         errors_m=position_errors(laid.poses, laid.truth),
-        errors_deg=_angles(laid.poses, laid.truth),
+        errors_deg=_angles(from_start.poses, from_start.truth),
     )
 
 
