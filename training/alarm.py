@@ -97,13 +97,15 @@ class Watch:
         self._count = 0
         self._mean: Tensor | None = None
         self._first: Tensor | None = None
-        self._lowest: float | None = None
+        self._lowest: Tensor | None = None
 
     def add(self, loss: Tensor) -> None:
         """Take note of the loss of a step; nothing waits for the device."""
         self._count += 1
         if self._mean is None:
             self._mean = loss.detach().float().clone()
+            # One batch may be an easy one.
+            self._lowest = 2 * self._mean
         self._mean.lerp_(loss.detach().float(), 1 / min(self._count, LOSS_STEPS))
         if self._count == LOSS_STEPS:
             self._first = self._mean.clone()
@@ -137,31 +139,34 @@ class Watch:
             "count": self._count,
             "mean": None if self._mean is None else float(self._mean),
             "first": None if self._first is None else float(self._first),
-            "lowest": self._lowest,
+            "lowest": None if self._lowest is None else float(self._lowest),
         }
 
     def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
         """Inverse of ``state_dict``."""
         self._fresh, self._said = state["fresh"], set(state["said"])
         self._looks = deque(state["looks"], maxlen=LOOKS)
-        self._count, self._lowest = state["count"], state["lowest"]
-        self._mean, self._first = (
+        self._count = state["count"]
+        self._mean, self._first, self._lowest = (
             None if state[name] is None else torch.tensor(state[name], device=device)
-            for name in ("mean", "first")
+            for name in ("mean", "first", "lowest")
         )
 
     def _about_the_loss(self, step: int) -> dict[str, str]:
-        if self._mean is None or self._first is None:
+        if self._mean is None or self._lowest is None:
             return {}
-        mean, first = float(self._mean), float(self._first)
-        self._lowest = mean if self._lowest is None else min(mean, self._lowest)
-        found = {}
-        if mean > EXPLODED * self._lowest:
+        if self._count >= LOSS_STEPS:
+            self._lowest = torch.minimum(self._lowest, self._mean)
+        mean, lowest, found = float(self._mean), float(self._lowest), {}
+        if mean > EXPLODED * lowest:
             found["exploding loss"] = (
-                f"the loss explodes: {mean:.4g} on average, {self._lowest:.4g} before (gradient "
+                f"the loss explodes: {mean:.4g} on average, {lowest:.4g} before (gradient "
                 f"{self._looks[-1]['gradient_norm']:.3g}); lower optim.learning_rate or set "
-                "optim.gradient_clip, and go on from an earlier checkpoint"
+                "optim.gradient_clip, and begin again"
             )
+        if self._first is None:
+            return found
+        first = float(self._first)
         judged_from = min(self._steps, max(FALL_JUDGED_FROM, self._steps // 10))
         fall = 1 - mean / first
         if self._fresh and step >= judged_from:
