@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -23,15 +24,23 @@ def _option(
     minimum: float | None = None,
     maximum: float | None = None,
     choices: tuple[str, ...] = (),
+    live: bool = False,
 ) -> Any:
-    """A field with what a person and a parameter server need to know about it."""
+    """A field with what a person and a parameter server need to know about it.
+
+    ``live`` options may change while the odometry runs; the others are fixed at the start.
+    """
     metadata = {
         "description": description,
         "minimum": minimum,
         "maximum": maximum,
         "choices": choices,
+        "live": live,
     }
     return field(default=default, metadata=metadata)
+
+
+_live = partial(_option, live=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +74,7 @@ class PreprocessConfig:
 class WindowConfig:
     """Which frames may stand together in one window."""
 
-    max_gap_s: float = _option(
+    max_gap_s: float = _live(
         0.5,
         "A longer time between two frames starts a new segment: the pose is held, never guessed.",
         minimum=0.0,
@@ -76,41 +85,41 @@ class WindowConfig:
 class HealthConfig:
     """What counts as an implausible output. A motion that fails is not integrated."""
 
-    min_depth_spread: float = _option(
+    min_depth_spread: float = _live(
         0.05,
         "Standard deviation over mean of the inverse depth below which the depth counts as flat.",
         minimum=0.0,
     )
-    max_speed: float = _option(
+    max_speed: float = _live(
         70.0,
         "Fastest believable motion in published units a second; 0 switches the check off.",
         minimum=0.0,
     )
-    max_rotation_deg_per_s: float = _option(
+    max_rotation_deg_per_s: float = _live(
         200.0, "Fastest believable rotation; 0 switches the check off.", minimum=0.0
     )
-    min_contrast: float = _option(
+    min_contrast: float = _live(
         3.0,
         "Standard deviation, in grey levels, of the averages of 8x8 pixels below which a picture "
         "shows nothing (covered lens, glare); 0 switches the check off.",
         minimum=0.0,
         maximum=128.0,
     )
-    min_structure: float = _option(
+    min_structure: float = _live(
         0.25,
         "Share of a picture's contrast that averages of 8x8 pixels must keep: noise keeps 0.12, "
         "a scene 0.8; 0 switches the check off.",
         minimum=0.0,
         maximum=1.0,
     )
-    max_exposure_jump: float = _option(
+    max_exposure_jump: float = _live(
         40.0,
         "A greater change of the mean brightness from a picture to the next, in grey levels, "
         "starts a new segment; 0 switches the check off.",
         minimum=0.0,
         maximum=255.0,
     )
-    reject_frozen: bool = _option(
+    reject_frozen: bool = _live(
         True,
         "A picture identical to the one before comes from a camera that hangs and says nothing "
         "of motion. Switch off for simulated cameras without noise, which may stand still.",
@@ -121,30 +130,30 @@ class HealthConfig:
 class RefineConfig:
     """Geometric correction of the predicted motion by tracked corners and predicted depth."""
 
-    enabled: bool = _option(True, "Correct the pose network's motion by tracked corners.")
-    max_corners: int = _option(
+    enabled: bool = _live(True, "Correct the pose network's motion by tracked corners.")
+    max_corners: int = _live(
         100, "Corners tracked from a frame to the one before.", minimum=10, maximum=2000
     )
-    min_inliers: int = _option(
+    min_inliers: int = _live(
         25, "With fewer corners that agree, the network's motion is kept.", minimum=6, maximum=2000
     )
-    sigma_px: float = _option(
+    sigma_px: float = _live(
         0.3, "Standard deviation of a tracked corner, pixels of the network input.", minimum=0.01
     )
-    sigma_depth: float = _option(
+    sigma_depth: float = _live(
         0.3, "Standard deviation of the predicted depth, as a share of it.", minimum=0.0
     )
-    prior_share: float = _option(
+    prior_share: float = _live(
         1.0,
         "Standard deviation of the network's translation, as a share of its length.",
         minimum=0.001,
     )
-    velocity_share: float = _option(
+    velocity_share: float = _live(
         0.05,
         "Standard deviation of the change of translation from a frame to the next, as a share.",
         minimum=0.001,
     )
-    max_correction_deg: float = _option(
+    max_correction_deg: float = _live(
         10.0, "A correction that turns by more is not believed.", minimum=0.0, maximum=180.0
     )
 
@@ -166,13 +175,13 @@ class ScaleConfig:
 class NoiseConfig:
     """Covariance of the published odometry: a random walk in the distance travelled."""
 
-    translation_per_m: float = _option(
+    translation_per_m: float = _live(
         0.1, "Standard deviation of position after one published unit of travel.", minimum=0.0
     )
-    rotation_deg_per_m: float = _option(
+    rotation_deg_per_m: float = _live(
         0.5, "Standard deviation of heading after one published unit of travel.", minimum=0.0
     )
-    unseen_m: float = _option(
+    unseen_m: float = _live(
         20.0,
         "Travel, in published units, whose noise is added where motion went unseen (a gap, a "
         "rejected output).",
@@ -195,10 +204,32 @@ class NodeConfig:
         minimum=0.0,
         maximum=60.0,
     )
-    publish_tf: bool = _option(True, "Broadcast odom -> child on /tf.")
-    publish_depth: bool = _option(True, "Publish ~/depth and ~/depth/camera_info.")
+    publish_odometry: bool = _live(True, "Publish ~/odometry.")
+    publish_tf: bool = _live(True, "Broadcast the odometry on /tf.")
+    invert_tf: bool = _option(
+        False,
+        "Broadcast child -> odom instead of odom -> child, for a tree in which the child has "
+        "another parent already (two localisation sources).",
+    )
+    publish_path: bool = _live(True, "Publish ~/path while somebody subscribes.")
+    publish_depth: bool = _live(
+        True, "Publish ~/depth and ~/depth/camera_info while somebody subscribes."
+    )
+    publish_depth_color: bool = _live(
+        True, "Publish ~/depth/color, a picture of the depth, while somebody subscribes."
+    )
+    publish_points: bool = _live(True, "Publish ~/points while somebody subscribes.")
+    publish_status: bool = _live(
+        True, "Publish ~/status at every change and once a second while somebody subscribes."
+    )
     path_length: int = _option(
         2000, "Poses kept in ~/path; 0 switches the path off.", minimum=0, maximum=1000000
+    )
+    trajectory_length: int = _option(
+        36000, "Poses kept for ~/save_trajectory.", minimum=1, maximum=10000000
+    )
+    trajectory_file: str = _live(
+        "sfm_trajectory.tum", "File that ~/save_trajectory writes, in the TUM format."
     )
     compressed: bool = _option(False, "Subscribe to image/compressed instead of image.")
     delivery: str = _option(
@@ -206,6 +237,17 @@ class NodeConfig:
         "newest: the latest frame replaces one that waits (live); every: all frames in order, "
         "reliable (evaluation).",
         choices=("newest", "every"),
+    )
+    max_rate_hz: float = _live(
+        0.0,
+        "At most so many pictures a second are processed, with delivery newest; 0 sets no limit.",
+        minimum=0.0,
+        maximum=1000.0,
+    )
+    idle_without_subscribers: bool = _live(
+        False,
+        "Leave pictures unprocessed while nobody else subscribes to an output; the odometry does "
+        "not move meanwhile.",
     )
 
 

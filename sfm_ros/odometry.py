@@ -66,6 +66,23 @@ class VisualOdometry:
         self._scale = create_scale(self.config.scale, spec)
         self.reset()
 
+    @property
+    def engine_name(self) -> str:
+        """Which engine runs the networks."""
+        return self._engine.name
+
+    def configure(self, config: SfmConfig) -> None:
+        """Take other live options into use, from the next frame on; the rest stays as it is."""
+        self.config = config
+        self._window.max_gap_s = config.window.max_gap_s
+        self._pose.noise = config.noise
+        if not config.refine.enabled:
+            self._refiner = None
+        elif self._refiner is None:
+            self._refiner = MotionRefiner(config.refine)
+        else:
+            self._refiner.config = config.refine
+
     def reset(self) -> None:
         """Forget everything; the next frame stands at the origin."""
         self._window.clear()

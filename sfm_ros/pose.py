@@ -20,7 +20,7 @@ class PoseIntegrator:
     """
 
     def __init__(self, noise: NoiseConfig) -> None:
-        self._noise = noise
+        self.noise = noise
         self._T = np.eye(4)
         self._covariance = np.zeros((6, 6))
 
@@ -47,10 +47,10 @@ class PoseIntegrator:
 
     def hold(self) -> None:
         """Motion of unknown size went unseen: keep the pose, trust it less."""
-        self._add_noise(self._noise.unseen_m)
+        self._add_noise(self.noise.unseen_m)
 
     def _add_noise(self, distance: float) -> None:
-        self._covariance = self._covariance + motion_covariance(self._noise, distance)
+        self._covariance = self._covariance + motion_covariance(self.noise, distance)
 
 
 def motion_covariance(noise: NoiseConfig, distance: float) -> FloatArray:

@@ -94,7 +94,7 @@ class MotionRefiner:
     """
 
     def __init__(self, config: RefineConfig) -> None:
-        self._config = config
+        self.config = config
         self._velocity: _Velocity | None = None
         self._helper = ThreadPoolExecutor(1, thread_name_prefix="sfm_corners")
         self._views: tuple[Window, Future[_Views]] | None = None
@@ -102,7 +102,7 @@ class MotionRefiner:
     def look_ahead(self, window: Window) -> None:
         """Begin to look for the corners of a window's newest frame."""
         prev, curr = window.images[-2:]
-        views = self._helper.submit(_look, prev, curr, self._config.max_corners)
+        views = self._helper.submit(_look, prev, curr, self.config.max_corners)
         self._views = window, views
 
     def correct(self, prediction: Prediction, window: Window) -> Prediction:
@@ -148,7 +148,7 @@ class MotionRefiner:
             T_prev_curr: (4, 4) predicted motion, network units.
             inertia: what the motion before tells of this translation, or None.
         """
-        views = _look(rgb_prev, rgb_curr, self._config.max_corners)
+        views = _look(rgb_prev, rgb_curr, self.config.max_corners)
         return self._refine(views, depth_curr, intrinsics, T_prev_curr, inertia)
 
     def _refine(
@@ -159,15 +159,15 @@ class MotionRefiner:
         T_prev_curr: FloatArray,
         inertia: TranslationPrior | None,
     ) -> Refinement:
-        prior = _prior_around(T_prev_curr[:3, 3], self._config.prior_share)
+        prior = _prior_around(T_prev_curr[:3, 3], self.config.prior_share)
         if inertia is not None:
             prior = prior.fused(inertia)
         T_guess = make_transform(T_prev_curr[:3, :3], prior.mean)
         tracks = _track(views, depth_curr, intrinsics, T_guess)
         count = len(tracks.points)
-        if count < self._config.min_inliers:
+        if count < self.config.min_inliers:
             return Refinement(T_prev_curr=T_prev_curr, inliers=0, tracked=count)
-        T, distances = solve(tracks, intrinsics.K, T_guess, prior, self._config)
+        T, distances = solve(tracks, intrinsics.K, T_guess, prior, self.config)
         inliers = int(np.count_nonzero(distances < _FAR_SIGMAS))
         if not self._is_believable(T, T_prev_curr, inliers, count):
             return Refinement(T_prev_curr=T_prev_curr, inliers=0, tracked=count)
@@ -178,7 +178,7 @@ class MotionRefiner:
         last = self._velocity
         if last is None or last.stamp_ns != before_ns:
             return None
-        return _prior_around(last.per_s * dt_s, self._config.velocity_share)
+        return _prior_around(last.per_s * dt_s, self.config.velocity_share)
 
     def _is_believable(
         self, T: FloatArray, T_predicted: FloatArray, inliers: int, tracked: int
@@ -187,8 +187,8 @@ class MotionRefiner:
         turned = np.degrees(rotation_angle(T_predicted[:3, :3].T @ T[:3, :3]))
         return bool(
             np.all(np.isfinite(T))
-            and inliers >= max(self._config.min_inliers, tracked // 3)
-            and turned <= self._config.max_correction_deg
+            and inliers >= max(self.config.min_inliers, tracked // 3)
+            and turned <= self.config.max_correction_deg
         )
 
 

@@ -14,10 +14,11 @@ BEGIN, END = "<!-- parameters: begin -->", "<!-- parameters: end -->"
 
 
 def parameter_table() -> str:
-    rows = ["| parameter | default | |", "| --- | --- | --- |"]
+    rows = ["| parameter | default | live | |", "| --- | --- | --- | --- |"]
     for name, option, default in iter_fields():
         shown = str(default).lower() if isinstance(default, bool) else f"{default}"
-        rows.append(f"| `{name}` | `{shown}` | {option.metadata['description']} |")
+        live = "yes" if option.metadata["live"] else ""
+        rows.append(f"| `{name}` | `{shown}` | {live} | {option.metadata['description']} |")
     return "\n".join(rows)
 
 

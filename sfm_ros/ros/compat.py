@@ -68,10 +68,18 @@ class Lookup(Protocol):
     def has_parent(self, frame: str) -> bool:
         """Whether somebody publishes a transform to ``frame``."""
 
+    def close(self) -> None:
+        """Listen no longer."""
+
 
 def transform_message_class() -> Any:
     """tf2_msgs/TFMessage, or None where it is not installed."""
     return None if _tf2_msgs is None else _tf2_msgs.TFMessage
+
+
+def has_tf() -> bool:
+    """Whether transforms can be heard and sent."""
+    return _tf2_msgs is not None
 
 
 def make_broadcaster(node: Node) -> Broadcaster | None:
@@ -89,9 +97,10 @@ def make_static_broadcaster(node: Node) -> Broadcaster | None:
 
 
 def make_lookup(node: Node, callback_group: Any = None) -> Lookup | None:
-    """Starts to listen to TF; None where tf2_msgs is not installed."""
-    if _tf2_ros is not None:
-        return Tf2Lookup(node)
+    """Starts to listen to TF; None where tf2_msgs is not installed.
+
+    tf2_ros, where it is there, is not used: it could not be closed while an executor waits.
+    """
     return None if _tf2_msgs is None else TransformTree(node, callback_group)
 
 
@@ -112,42 +121,26 @@ class TransformPublisher:
         self._publisher.publish(_tf2_msgs.TFMessage(transforms=transforms))
 
 
-class Tf2Lookup:
-    """Lookup over tf2_ros."""
-
-    def __init__(self, node: Node) -> None:
-        self._buffer = _tf2_ros.Buffer()
-        self._listener = _tf2_ros.TransformListener(self._buffer, node)
-
-    def find(self, target: str, source: str) -> FloatArray | None:
-        """See :class:`Lookup`."""
-        newest = importlib.import_module("rclpy.time").Time()
-        if not self._buffer.can_transform(target, source, newest):
-            return None
-        found = self._buffer.lookup_transform(target, source, newest)
-        return matrix_from_message(found.transform)
-
-    def has_parent(self, frame: str) -> bool:
-        """See :class:`Lookup`."""
-        return any(
-            line.rstrip().rstrip(":") == frame
-            for line in self._buffer.all_frames_as_yaml().splitlines()
-            if not line.startswith(" ")
-        )
-
-
 class TransformTree:
     """Lookup over /tf and /tf_static: the newest transform to each frame, chained."""
 
     def __init__(self, node: Node | None = None, callback_group: Any = None) -> None:
         """An empty tree; with a node it listens to the two topics."""
         self._parents: dict[str, tuple[str, FloatArray]] = {}
+        self._node = node
+        self._subscriptions: list[Any] = []
         if node is None:
             return
         topics = (("/tf", TF_QOS), ("/tf_static", STATIC_TF_LISTENER_QOS))
         self._subscriptions = [
             node.create_subscription(
-                _tf2_msgs.TFMessage, topic, self._take, qos, callback_group=callback_group
+                _tf2_msgs.TFMessage,
+                topic,
+                self._take,
+                qos,
+                callback_group=callback_group,
+                # rclpy's executors trip over events of a subscription that is destroyed.
+                event_callbacks=_events().SubscriptionEventCallbacks(use_default_callbacks=False),
             )
             for topic, qos in topics
         ]
@@ -165,6 +158,13 @@ class TransformTree:
     def has_parent(self, frame: str) -> bool:
         """See :class:`Lookup`."""
         return frame in self._parents
+
+    def close(self) -> None:
+        """See :class:`Lookup`."""
+        for subscription in self._subscriptions:
+            if self._node is not None:
+                self._node.destroy_subscription(subscription)
+        self._subscriptions = []
 
     def find(self, target: str, source: str) -> FloatArray | None:
         """See :class:`Lookup`."""
@@ -252,7 +252,11 @@ def decode_with_cv_bridge(message: Image) -> RgbImage | None:
 
 def lost_message_events(callback: Callable[[int], None]) -> Any:
     """Subscription events that report how many messages the middleware lost in all."""
-    events = _optional("rclpy.event_handler") or _optional("rclpy.qos_event")
-    return events.SubscriptionEventCallbacks(
+    return _events().SubscriptionEventCallbacks(
         message_lost=lambda status: callback(status.total_count)
     )
+
+
+def _events() -> Any:
+    """The module of event callbacks, by its newer or its older name."""
+    return _optional("rclpy.event_handler") or _optional("rclpy.qos_event")

@@ -19,6 +19,7 @@ from sfm_ros.datatypes import (
     DepthMap,
     FloatArray,
     Frame,
+    RgbImage,
 )
 from sfm_ros.errors import ImageError
 from sfm_ros.geometry import (
@@ -98,6 +99,19 @@ def depth_to_image(depth: DepthMap, image_header: Header) -> Image:
         is_bigendian=0,
         step=4 * width,
         data=byte_array(np.asarray(depth, dtype="<f4")),
+    )
+
+
+def rgb_to_image(rgb: RgbImage, image_header: Header) -> Image:
+    """A picture of (h, w, 3) uint8 as rgb8."""
+    height, width = rgb.shape[:2]
+    return Image(
+        header=image_header,
+        height=height,
+        width=width,
+        encoding="rgb8",
+        step=3 * width,
+        data=byte_array(rgb),
     )
 
 

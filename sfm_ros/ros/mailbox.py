@@ -79,6 +79,12 @@ class Mailbox(Generic[T]):
         self._waited += 1
         self._changed.wait_for(lambda: self._closed or len(self._items) < self._capacity)
 
+    def wait(self) -> bool:
+        """Wait until there is an item; False once the mailbox is closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._items or self._closed)
+            return not self._closed
+
     def get(self, timeout_s: float | None = None) -> T | None:
         """The oldest item; None when none came in time or the mailbox is closed and empty."""
         deadline = None if timeout_s is None else time.monotonic() + timeout_s

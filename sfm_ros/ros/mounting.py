@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sfm_ros.datatypes import FloatArray, body_frame_name
-from sfm_ros.ros.compat import Broadcaster, Lookup
-from sfm_ros.ros.conversions import T_BODY_OPTICAL, transform_message
+from sfm_ros.ros.compat import Lookup
+from sfm_ros.ros.conversions import T_BODY_OPTICAL
 
 _POLL_S = 0.01
 
@@ -20,13 +20,18 @@ class Mounting:
 
     Attributes:
         child: name of the body's frame, the child of odom.
+        optical_frame: name of the camera's optical frame.
         T_body_camera: (4, 4) points of the camera's optical frame into the body frame.
         is_known: whether TF gave it; else the body is the camera itself, in body axes.
+        is_ours_to_tell: whether nobody else places the optical frame, so that this node hangs it
+            below the body.
     """
 
     child: str
+    optical_frame: str
     T_body_camera: FloatArray
     is_known: bool
+    is_ours_to_tell: bool = False
 
 
 class MountingFinder:
@@ -34,28 +39,28 @@ class MountingFinder:
 
     Where TF connects the base frame with the camera's optical frame, the body is the robot. Where
     it does not, nothing is invented: the body is the camera itself with body axes, under a name of
-    its own, and the optical frame is hung below it where nobody else places it.
+    its own.
+
+    Until then it listens to TF, and not a moment longer: a robot's TF is busy.
     """
 
     def __init__(
         self,
-        lookup: Lookup | None,
-        static_broadcaster: Broadcaster | None,
+        make_lookup: Callable[[], Lookup | None],
         base_frame: str,
         wait_s: float,
         say: Callable[[str], object],
     ) -> None:
-        """Prepare the search.
+        """Begin to listen.
 
         Args:
-            lookup: what TF says, or None without TF.
-            static_broadcaster: where the frame of a camera without mounting is announced, or None.
+            make_lookup: starts to listen to TF; None without TF.
             base_frame: the robot's frame; empty for none.
             wait_s: how long the first picture of a camera waits for TF.
             say: logs one line.
         """
-        self._lookup = lookup
-        self._static_broadcaster = static_broadcaster
+        self._make_lookup = make_lookup
+        self._lookup = make_lookup()
         self._base_frame = base_frame
         self._wait_s = wait_s
         self._say = say
@@ -66,42 +71,52 @@ class MountingFinder:
         """End a wait that is under way."""
         self._stopping.set()
 
+    def resume(self) -> None:
+        """After :meth:`stop`: mountings may be looked up again."""
+        self._stopping.clear()
+
     def of(self, optical_frame: str) -> Mounting:
         """The mounting of a camera, decided at the first call."""
         if optical_frame not in self._found:
-            self._found[optical_frame] = self._decide(optical_frame)
+            self._lookup = self._lookup or self._make_lookup()
+            self._found[optical_frame] = self._decide(optical_frame, self._lookup)
+            if self._lookup is not None:
+                self._lookup.close()
+                self._lookup = None
         return self._found[optical_frame]
 
-    def _decide(self, optical_frame: str) -> Mounting:
-        T_base_camera = self._wait_for_tf(optical_frame)
+    def _decide(self, optical_frame: str, lookup: Lookup | None) -> Mounting:
+        T_base_camera = self._wait_for_tf(optical_frame, lookup)
         if T_base_camera is not None:
             self._say(f"odometry of '{self._base_frame}': TF knows '{optical_frame}' on it")
-            return Mounting(child=self._base_frame, T_body_camera=T_base_camera, is_known=True)
+            return Mounting(
+                child=self._base_frame,
+                optical_frame=optical_frame,
+                T_body_camera=T_base_camera,
+                is_known=True,
+            )
         child = body_frame_name(optical_frame)
         self._say(
             f"odometry of '{child}', the camera in body axes: TF does not connect "
             f"'{self._base_frame}' with '{optical_frame}'; to get the robot's odometry publish "
             "that transform, or name the robot's frame in node.base_frame, and start again"
         )
-        self._announce(child, optical_frame)
-        return Mounting(child=child, T_body_camera=T_BODY_OPTICAL, is_known=False)
+        return Mounting(
+            child=child,
+            optical_frame=optical_frame,
+            T_body_camera=T_BODY_OPTICAL,
+            is_known=False,
+            is_ours_to_tell=lookup is not None and not lookup.has_parent(optical_frame),
+        )
 
-    def _wait_for_tf(self, optical_frame: str) -> FloatArray | None:
+    def _wait_for_tf(self, optical_frame: str, lookup: Lookup | None) -> FloatArray | None:
         # An image that calls its own frame the base frame says nothing about a mounting.
-        if self._lookup is None or self._base_frame in ("", optical_frame):
+        if lookup is None or self._base_frame in ("", optical_frame):
             return None
         deadline = time.monotonic() + self._wait_s
         while True:
-            found = self._lookup.find(self._base_frame, optical_frame)
+            found = lookup.find(self._base_frame, optical_frame)
             if found is not None or time.monotonic() >= deadline:
                 return found
             if self._stopping.wait(_POLL_S):
                 return None
-
-    def _announce(self, child: str, optical_frame: str) -> None:
-        if self._static_broadcaster is None or self._lookup is None:
-            return
-        if not self._lookup.has_parent(optical_frame):
-            self._static_broadcaster.sendTransform(
-                transform_message(T_BODY_OPTICAL, 0, child, optical_frame)
-            )

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Iterable
 from typing import Any
 
-from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 
-from sfm_ros.config import SfmConfig, config_from_dict, iter_fields
+from sfm_ros.config import SfmConfig, config_from_dict, config_to_dict, iter_fields
 from sfm_ros.errors import ConfigError
 
 _FOREIGN = ("use_sim_time", "start_type_description_service", "qos_overrides.")
 
 
-def read_config(node: Node, defaults: SfmConfig | None = None) -> SfmConfig:
-    """Declare every option as a read-only parameter of the node and collect the values given.
+class Parameters:
+    """The options of ``sfm_ros.config`` as parameters of a node.
+
+    Live options follow ``ros2 param set``: what does not fit is refused with the reason, and
+    ``config`` is replaced whole, so that whoever reads it sees all of a change or nothing.
 
     Args:
         node: a node whose parameters come from a file, a launch file or the command line.
@@ -26,13 +36,33 @@ def read_config(node: Node, defaults: SfmConfig | None = None) -> SfmConfig:
     Raises:
         ConfigError: a parameter nobody knows, of a wrong type, or out of its range.
     """
-    options = list(iter_fields(defaults))
-    _refuse_unknown(node, {name for name, _, _ in options})
-    values: dict[str, dict[str, Any]] = {}
-    for name, option, default in options:
+
+    def __init__(self, node: Node, defaults: SfmConfig | None = None) -> None:
+        self._names = {name for name, _, _ in iter_fields(defaults)}
+        _refuse_unknown(node, self._names)
+        given = [
+            (name, _declare(node, name, option, default))
+            for name, option, default in iter_fields(defaults)
+        ]
+        self.config = _with_values(defaults or SfmConfig(), given)
+        node.add_on_set_parameters_callback(self._on_set)
+
+    def _on_set(self, parameters: list[Parameter]) -> SetParametersResult:
+        ours = [(p.name, p.value) for p in parameters if p.name in self._names]
+        try:
+            self.config = _with_values(self.config, ours)
+        except ConfigError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+
+def _with_values(config: SfmConfig, values: Iterable[tuple[str, Any]]) -> SfmConfig:
+    """A configuration with some options, ``block.key`` and value, replaced."""
+    blocks = config_to_dict(config)
+    for name, value in values:
         block, key = name.split(".")
-        values.setdefault(block, {})[key] = _declare(node, name, option, default)
-    return config_from_dict(values)
+        blocks[block][key] = value
+    return config_from_dict(blocks)
 
 
 def _declare(node: Node, name: str, option: dataclasses.Field, default: Any) -> Any:
@@ -48,7 +78,7 @@ def descriptor(option: dataclasses.Field) -> ParameterDescriptor:
     result = ParameterDescriptor(
         description=option.metadata["description"],
         additional_constraints=f"one of: {', '.join(choices)}" if choices else "",
-        read_only=True,
+        read_only=not option.metadata["live"],
         # YAML's 70 is an integer where 70.0 is meant; config_from_dict checks types and converts.
         dynamic_typing=True,
     )

@@ -316,46 +316,54 @@ def test_tree_survives_a_cycle() -> None:
     assert tree.find("c", "a") is None
 
 
-class Announced:
-    """Remembers the static transforms sent."""
-
-    def __init__(self) -> None:
-        self.sent: list = []
-
-    def sendTransform(self, transform: object) -> None:
-        self.sent.append(transform)
-
-
 @pytest.mark.parametrize("base_frame", ["base", "", "eye"])
 def test_a_mounting_is_never_invented(base_frame: str) -> None:
     """Nobody connects the frames, there is no base frame, or the image calls itself the base."""
-    announced = Announced()
-    finder = MountingFinder(tree_of(), announced, base_frame, 0.0, lambda _: None)
+    finder = MountingFinder(tree_of, base_frame, 0.0, lambda _: None)
     mounting = finder.of("eye")
     assert (mounting.child, mounting.is_known) == ("eye_body", False)
-    assert [t.child_frame_id for t in announced.sent] == ["eye"]
+    assert np.allclose(mounting.T_body_camera, conversions.T_BODY_OPTICAL)
+    assert mounting.is_ours_to_tell
     assert finder.of("eye") is mounting
-    assert len(announced.sent) == 1
 
 
 def test_a_camera_that_has_its_place_in_tf_gets_no_second_parent() -> None:
-    announced = Announced()
     tree = tree_of(eye=("camera_link", np.eye(4)))
-    finder = MountingFinder(tree, announced, "base", 0.0, lambda _: None)
-    assert not finder.of("eye").is_known
-    assert announced.sent == []
+    mounting = MountingFinder(lambda: tree, "base", 0.0, lambda _: None).of("eye")
+    assert not mounting.is_known and not mounting.is_ours_to_tell
 
 
 def test_a_known_mounting_is_taken() -> None:
     T = random_pose()
-    announced = Announced()
-    finder = MountingFinder(tree_of(eye=("base", T)), announced, "base", 0.0, lambda _: None)
-    mounting = finder.of("eye")
+    tree = tree_of(eye=("base", T))
+    mounting = MountingFinder(lambda: tree, "base", 0.0, lambda _: None).of("eye")
     assert (mounting.child, mounting.is_known) == ("base", True)
     assert np.allclose(mounting.T_body_camera, T)
-    assert announced.sent == []
+    assert not mounting.is_ours_to_tell
 
 
 def test_without_tf_the_camera_is_the_body_at_once() -> None:
-    finder = MountingFinder(None, None, "base", 60.0, lambda _: None)
-    assert finder.of("camera_optical").child == "camera_body"
+    mounting = MountingFinder(lambda: None, "base", 60.0, lambda _: None).of("camera_optical")
+    assert mounting.child == "camera_body" and not mounting.is_ours_to_tell
+
+
+class ClosingTree(TransformTree):
+    """Counts how often nobody listens any more."""
+
+    closed = 0
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def test_tf_is_listened_to_only_until_it_has_answered() -> None:
+    trees: list[ClosingTree] = []
+
+    def make() -> ClosingTree:
+        trees.append(ClosingTree())
+        return trees[-1]
+
+    finder = MountingFinder(make, "base", 0.0, lambda _: None)
+    for frame in ("eye", "eye", "other_eye"):
+        finder.of(frame)
+    assert [tree.closed for tree in trees] == [1, 1]

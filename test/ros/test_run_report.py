@@ -56,7 +56,7 @@ def test_status_decides_the_level_and_reasons_the_message(
     status: TrackingStatus, level: bytes
 ) -> None:
     report = RunReport()
-    report.count("received")
+    report.image_arrived()
     report.processed(estimate(status, Reason.FLAT_DEPTH), {"inference": MS})
     diagnostic = report.diagnostic("node", {"image_topic": "/eye"})
     assert diagnostic.level == level
@@ -66,13 +66,53 @@ def test_status_decides_the_level_and_reasons_the_message(
 def test_before_the_first_image_the_topic_is_named() -> None:
     diagnostic = RunReport().diagnostic("node", {"image_topic": "/eye"})
     assert diagnostic.level == DiagnosticStatus.WARN
-    assert "no image received yet on /eye" in diagnostic.message
+    assert "no image received yet on /eye: no_images" in diagnostic.message
 
 
 def test_an_image_that_cannot_be_used_is_counted_with_its_trouble() -> None:
     report = RunReport()
-    report.rejected("bad step")
+    report.image_arrived()
+    assert report.rejected(Reason.BAD_IMAGE, "bad step")
+    assert not report.rejected(Reason.BAD_IMAGE, "worse step")  # nothing new
     report.lost_in_transport(7)
-    assert values(report)["rejected"] == "1"
-    assert values(report)["last_trouble"] == "bad step"
-    assert values(report)["lost_in_transport"] == "7"
+    found = values(report)
+    assert (found["status"], found["reasons"]) == ("lost", "bad_image")
+    assert found["rejected"] == found["count_bad_image"] == "2"
+    assert found["last_trouble"] == "worse step"
+    assert found["lost_in_transport"] == "7"
+
+
+def test_images_that_cease_are_a_loss_until_they_come_back() -> None:
+    now = [100.0]
+    report = RunReport(silence_s=1.0, clock=lambda: now[0])
+    assert report.silent_for_s() is None  # none came yet: another message
+    report.image_arrived()
+    report.processed(estimate(TrackingStatus.TRACKING), {"inference": MS})
+    now[0] += 0.9
+    assert values(report)["status"] == "tracking"
+    now[0] += 1.1
+    diagnostic = report.diagnostic("node", {"image_topic": "/eye"})
+    assert diagnostic.level == DiagnosticStatus.ERROR
+    assert diagnostic.message == "no image on /eye for 2.0 s: no_images"
+    report.image_arrived()
+    assert values(report)["status"] == "tracking"
+
+
+def test_a_node_at_rest_says_who_told_it_to() -> None:
+    report = RunReport()
+    report.image_arrived()
+    assert report.idle(Reason.PAUSED)
+    diagnostic = report.diagnostic("node", {"image_topic": "/eye"})
+    assert diagnostic.level == DiagnosticStatus.OK
+    assert diagnostic.message == "idle: paused"
+    assert values(report)["skipped"] == "1"
+
+
+def test_age_at_publishing_is_told_apart_from_the_stages() -> None:
+    report = RunReport()
+    for milliseconds in range(1, 102):
+        report.processed(estimate(TrackingStatus.TRACKING), {"inference": MS}, milliseconds * MS)
+    found = values(report)
+    assert float(found["stamp_to_publish_ms_p50"]) == pytest.approx(51)
+    assert float(found["stamp_to_publish_ms_p99"]) == pytest.approx(100)
+    assert float(found["latency_total_p50_ms"]) == pytest.approx(1)

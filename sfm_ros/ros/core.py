@@ -1,0 +1,238 @@
+"""What every kind of node does: images in, depth and odometry out. Wiring only.
+
+The plain node makes and starts it at once, the lifecycle node step by step.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.exceptions import InvalidParameterTypeException
+from rclpy.node import Node
+from rclpy.qos import HistoryPolicy, QoSPolicyKind, QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.subscription import Subscription
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from sfm_ros.datatypes import Reason
+from sfm_ros.engines.base import Engine
+from sfm_ros.errors import ConfigError
+from sfm_ros.odometry import VisualOdometry
+from sfm_ros.ros import compat
+from sfm_ros.ros.calibration import CalibrationCache
+from sfm_ros.ros.mailbox import Mailbox
+from sfm_ros.ros.mounting import MountingFinder
+from sfm_ros.ros.outputs import Outputs
+from sfm_ros.ros.parameters import Parameters
+from sfm_ros.ros.rate_limit import RateLimit
+from sfm_ros.ros.run_report import RunReport
+from sfm_ros.ros.services import Services
+from sfm_ros.ros.status import StatusPublisher
+from sfm_ros.ros.worker import Waiting, Worker
+
+T = TypeVar("T")
+_QOS_OVERRIDES = (
+    QoSPolicyKind.RELIABILITY,
+    QoSPolicyKind.DURABILITY,
+    QoSPolicyKind.HISTORY,
+    QoSPolicyKind.DEPTH,
+)
+
+
+class NodeCore:
+    """Publishers, services, subscriptions and the worker behind a node.
+
+    A subscription's callback only hands the message over; a worker thread converts it, calls
+    ``VisualOdometry.step`` and publishes.
+
+    Args:
+        node: the node they belong to.
+        parameters: its options.
+        engine: the networks; ``close`` closes them.
+        on_failure: called once with the reason where the node cannot go on.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        parameters: Parameters,
+        engine: Engine,
+        on_failure: Callable[[str], None],
+    ) -> None:
+        self._node = node
+        self._parameters = parameters
+        self._engine = engine
+        self._owned_before = {
+            id(entity)
+            for entities in (node.publishers, node.subscriptions, node.services, node.timers)
+            for entity in entities
+        }
+        self._paused = False
+        self._rate_limit = RateLimit()
+        self._report = RunReport()
+        self._calibration = CalibrationCache()
+        self._subscriptions: list[Subscription] = []
+        self._mailbox: Mailbox[Waiting] = Mailbox(parameters.config.node.delivery)
+        self._others = MutuallyExclusiveCallbackGroup()
+        self._image_topic, self._info_topic = self._topics()
+        self._outputs = Outputs(node, parameters.config)
+        self._status = StatusPublisher(node, parameters, self._report, self._facts, self._others)
+        self._worker = Worker(
+            node,
+            parameters,
+            VisualOdometry(engine, parameters.config),
+            self._calibration,
+            self._make_mounting(),
+            self._outputs,
+            self._report,
+            self._info_topic,
+            self._status.publish_change,
+            on_failure,
+        )
+        self._services = Services(
+            node,
+            parameters,
+            self._outputs.trajectory,
+            self._worker.reset,
+            self._set_paused,
+            self._others,
+        )
+
+    def start(self) -> None:
+        """Subscribe and work on what comes."""
+        self._mailbox = Mailbox(self._parameters.config.node.delivery)
+        self._worker.start(self._mailbox)
+        self._subscribe()
+
+    def stop(self) -> None:
+        """Unsubscribe and end the worker; ``start`` goes on from the same pose."""
+        self._mailbox.close()  # else a callback may wait for room in it
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._subscriptions = []
+        self._worker.stop()
+
+    def close(self) -> None:
+        """Stop, and release everything that was made: the node is as it was before."""
+        self.stop()
+        node = self._node
+        for publisher in self._made(node.publishers):
+            node.destroy_publisher(publisher)
+        for subscription in self._made(node.subscriptions):
+            node.destroy_subscription(subscription)
+        for service in self._made(node.services):
+            node.destroy_service(service)
+        for timer in self._made(node.timers):
+            node.destroy_timer(timer)
+        self._engine.close()
+
+    def _made(self, entities: Iterable[T]) -> list[T]:
+        """Those of the node's entities that were not there before this object."""
+        return [entity for entity in entities if id(entity) not in self._owned_before]
+
+    def _topics(self) -> tuple[str, str]:
+        images = self._node.resolve_topic_name("image")
+        if self._parameters.config.node.compressed:
+            images += "/compressed"  # as image_transport names it, after remapping
+        return images, self._node.resolve_topic_name("camera_info")
+
+    def _make_mounting(self) -> MountingFinder:
+        options = self._parameters.config.node
+        if not compat.has_tf():
+            self._node.get_logger().warning(
+                "tf2_msgs is not installed: no TF is published and no mounting is looked up; "
+                "install it with: pip install ./ros/tf2_msgs"
+            )
+        return MountingFinder(
+            lambda: compat.make_lookup(self._node, self._others),
+            options.base_frame,
+            options.mounting_wait_s,
+            self._node.get_logger().info,
+        )
+
+    def _subscribe(self) -> None:
+        options = self._parameters.config.node
+        every = options.delivery == "every"
+        # For an evaluation reliable, and without a limit of its own for images: a full mailbox
+        # holds the sender back.
+        self._listen(
+            CameraInfo,
+            self._info_topic,
+            self._calibration.take,
+            QoSProfile(depth=10) if every else _newest(),
+            callback_group=self._others,
+        )
+        self._listen(
+            CompressedImage if options.compressed else Image,
+            self._image_topic,
+            self._on_image,
+            QoSProfile(history=HistoryPolicy.KEEP_ALL) if every else _newest(),
+            callback_group=MutuallyExclusiveCallbackGroup(),
+            event_callbacks=compat.lost_message_events(self._report.lost_in_transport),
+        )
+
+    def _listen(
+        self, kind: type, topic: str, callback: Callable[[Any], None], qos: QoSProfile, **more: Any
+    ) -> None:
+        overridable = QoSOverridingOptions(policy_kinds=_QOS_OVERRIDES)
+        try:
+            subscription = self._node.create_subscription(
+                kind, topic, callback, qos, qos_overriding_options=overridable, **more
+            )
+        except (RuntimeError, InvalidParameterTypeException) as error:
+            raise ConfigError(
+                f"cannot subscribe to {topic} with the parameters qos_overrides.{topic}"
+                f".subscription.*: {error}"
+            ) from error
+        self._subscriptions.append(subscription)
+
+    def _on_image(self, message: Image | CompressedImage) -> None:
+        now_ns = time.monotonic_ns()
+        self._report.image_arrived()
+        idle = self._reason_to_idle()
+        if idle is not None:
+            if self._report.idle(idle):
+                self._status.publish_change()
+        elif self._is_too_soon(now_ns):
+            self._report.skipped()
+        else:
+            self._mailbox.put((message, now_ns))
+
+    def _reason_to_idle(self) -> Reason | None:
+        if self._paused:
+            return Reason.PAUSED
+        options = self._parameters.config.node
+        if not options.idle_without_subscribers or self._outputs.are_wanted():
+            return None
+        tf_is_heard = options.publish_tf and self._hears_tf_besides_us()
+        return None if tf_is_heard else Reason.NO_SUBSCRIBERS
+
+    def _hears_tf_besides_us(self) -> bool:
+        ours = sum(s.topic_name == "/tf" for s in self._node.subscriptions)
+        return self._node.count_subscribers("/tf") > ours
+
+    def _is_too_soon(self, now_ns: int) -> bool:
+        options = self._parameters.config.node
+        is_live = options.delivery == "newest"
+        return is_live and not self._rate_limit.admits(now_ns * 1e-9, options.max_rate_hz)
+
+    def _set_paused(self, paused: bool) -> None:
+        self._paused = paused
+
+    def _facts(self) -> dict[str, str]:
+        return {
+            "engine": self._engine.name,
+            "model": self._engine.spec.name,
+            "replaced": str(self._mailbox.replaced),
+            "waited_for_room": str(self._mailbox.waited),
+            "image_topic": self._image_topic,
+            "camera_info_topic": self._info_topic,
+        }
+
+
+def _newest() -> QoSProfile:
+    """Best effort fits every publisher; what a slow reader misses is old anyway."""
+    return QoSProfile(depth=2, reliability=ReliabilityPolicy.BEST_EFFORT)

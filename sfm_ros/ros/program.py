@@ -1,0 +1,110 @@
+"""The program around a node: it starts, spins, and ends when it is told to."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+import rclpy
+from rclpy.exceptions import InvalidHandle
+from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
+from rclpy.node import Node
+
+from sfm_ros.errors import SfmRosError
+from sfm_ros.ros.process_tuning import tune_process
+from sfm_ros.ros.start import SIGNALS
+
+NODE_NAME = "sfm_node"
+_PATIENCE_S = 1.4
+"""How long a signal waits for a library that is busy: it should end the process within 2 s."""
+
+
+def run(make_node: Callable[[], Node], args: list[str] | None = None) -> int:
+    """Make a node and spin it until a signal comes or it fails.
+
+    Args:
+        make_node: makes the node; its ``failure`` says why it cannot go on, or is None.
+        args: command line; by default the process's own.
+
+    Returns:
+        0 after SIGINT or SIGTERM, 1 where the node refused to start or failed.
+    """
+    signals = _Signals()
+    tune_process()
+    rclpy.init(args=args)
+    node = None
+    try:
+        if not signals.was_asked:
+            node = make_node()
+            _spin(node)
+    except ExternalShutdownException:
+        pass
+    except SfmRosError as error:
+        if rclpy.ok():  # else the signal came while the node was being built
+            print(f"{NODE_NAME} cannot start: {error}", file=sys.stderr)
+            return 1
+    except Exception:
+        if rclpy.ok():
+            raise
+    finally:
+        if node is not None:
+            node.destroy_node()
+        rclpy.try_shutdown()
+    failure = getattr(node, "failure", None)
+    if failure is not None:
+        print(f"{NODE_NAME} stopped: {failure}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _spin(node: Node) -> None:
+    """Until the context is shut down.
+
+    Where a callback destroys a subscription (a managed node that is deactivated), rclpy's executor
+    may trip over it in another thread; it is as good as new when it spins again.
+    """
+    executor = MultiThreadedExecutor(2)
+    executor.add_node(node)
+    while True:
+        try:
+            executor.spin()
+        except InvalidHandle:
+            continue
+        return
+
+
+class _Signals:
+    """Makes SIGINT and SIGTERM end the program in time, whatever a library is doing.
+
+    rclpy's own handler, installed over the ones here, shuts the context down, and everything ends
+    in order. A KeyboardInterrupt on top of it would hit the clean-up, for under `ros2 launch` the
+    signal arrives twice. Where a library does not come back (it loads a large model, it hangs),
+    a thread that the signal wakes through a pipe ends the process without it.
+
+    Attributes:
+        was_asked: whether a signal came.
+    """
+
+    def __init__(self) -> None:
+        self.was_asked = False
+        for number in SIGNALS:
+            signal.signal(number, self._note)
+        wake, write = os.pipe()
+        os.set_blocking(write, False)
+        signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+        threading.Thread(target=_insist, args=(wake,), name="sfm_signals", daemon=True).start()
+
+    def _note(self, *_: object) -> None:
+        self.was_asked = True
+
+
+def _insist(wake: int) -> None:
+    os.read(wake, 1)
+    time.sleep(_PATIENCE_S)
+    print(f"{NODE_NAME}: ends without waiting for what is still at work", file=sys.stderr)
+    sys.stderr.flush()
+    os._exit(0)

@@ -1,0 +1,32 @@
+"""How often pictures are let through."""
+
+from __future__ import annotations
+
+
+class RateLimit:
+    """Lets through at most so many a second, evenly.
+
+    What is let through is processed at once: a picture that comes too early is left out, rather
+    than kept until its turn, when it would be old. A camera that runs at the limit keeps all its
+    pictures although they come unevenly: half a period of earliness is forgiven, and made up for.
+    """
+
+    def __init__(self) -> None:
+        self._due_s = float("-inf")
+
+    def admits(self, now_s: float, rate_hz: float) -> bool:
+        """Whether a picture that comes now is let through.
+
+        Args:
+            now_s: steady time.
+            rate_hz: the limit now; 0 sets none.
+        """
+        if rate_hz <= 0:
+            return True
+        period_s = 1 / rate_hz
+        if self._due_s > now_s + 1.5 * period_s:  # left over from a much lower rate
+            self._due_s = now_s
+        if now_s < self._due_s - period_s / 2:
+            return False
+        self._due_s = max(self._due_s, now_s - period_s / 2) + period_s
+        return True
