@@ -14,6 +14,7 @@ Several GPUs, or processes, share every batch; the recipe's batch size is that o
 from __future__ import annotations
 
 import argparse
+import shlex
 import signal
 import sys
 from collections.abc import Sequence
@@ -177,8 +178,9 @@ def _stop_on_signals(trainer: Trainer) -> None:
 
 
 def _resume_arguments(options: argparse.Namespace) -> str:
-    changes = "".join(f" --set {text}" for text in options.set)
-    return f"--config {options.config} --out {options.out}{changes} --resume"
+    words = ["--config", str(options.config), "--out", str(options.out)]
+    words += [word for text in options.set for word in ("--set", text)]
+    return shlex.join([*words, "--resume"])
 
 
 if __name__ == "__main__":
