@@ -66,7 +66,7 @@ def executables(repository: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("file", FILES)
-@pytest.mark.parametrize("lifecycle", ["false"])
+@pytest.mark.parametrize("lifecycle", ["false", "true", "manual"])
 def test_programs_and_parameters_exist(
     file: str, lifecycle: str, launch: Callable[..., Any], repository: Path, bag: Path
 ) -> None:
