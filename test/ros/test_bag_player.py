@@ -97,7 +97,7 @@ def test_everything_arrives_in_order_under_its_new_name(
     assert program.end() == 0, program.said
     wait_until(lambda: len(images) == len(infos) == COUNT, f"{COUNT} images and calibrations")
     assert [stamp_to_ns(m.header.stamp) for m in images] == stamps()
-    assert bytes(images[3].data) == bytes(image_message(FORWARD, 0).data)
+    assert bytes(images[3].data) == bytes(image_message(FORWARD, stamps()[3]).data)
     assert infos[0].k[0] == pytest.approx(80.0)
     assert f"played {2 * COUNT} messages" in program.said
 
