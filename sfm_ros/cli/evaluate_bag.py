@@ -80,6 +80,7 @@ def evaluate(options: argparse.Namespace) -> int:
             middleware failed, and the results are those in lockstep.
     """
     from concurrent.futures import ThreadPoolExecutor
+    from importlib import import_module
 
     from sfm_ros.engines.factory import create_engine
     from sfm_ros.evaluation.lockstep import LockstepRun
@@ -88,8 +89,10 @@ def evaluate(options: argparse.Namespace) -> int:
     config = _configuration(options)
     if options.out.exists() and not options.out.is_dir():
         raise SourceError(f"{options.out} is a file, expected a folder for the results")
-    with ThreadPoolExecutor(1) as loader:  # the model is loaded while the input is opened
+    with ThreadPoolExecutor(1) as loader:
+        # The model is loaded while the input is opened, what writes the results while it runs.
         loading = loader.submit(create_engine, config.model)
+        loader.submit(import_module, "sfm_ros.evaluation.results")
         with _prepared(options) as (sequence, bag, kept_truth):
             engine = loading.result()
             odometry = VisualOdometry(engine, config)
