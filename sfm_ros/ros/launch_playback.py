@@ -123,6 +123,7 @@ def player(given: Mapping[str, str], recorded: Recorded) -> Any:
             *("--rate", given["rate"]),
             # The node's: image, camera_info and, on the bag's time, /clock.
             *("--wait-for-subscribers", "3" if use_sim_time else "2"),
+            *(["--image-subscribers", "2"] if given["record"] else []),
             *(["--clock"] if use_sim_time else []),
         ],
     )

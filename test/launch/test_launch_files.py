@@ -200,15 +200,13 @@ def test_the_drive_is_scored_and_everything_ends_when_it_is_over(
 
 
 def test_the_recorder_hears_both_sides_of_the_node(launch: Callable[..., Any], bag: Path) -> None:
-    pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
-    arguments = (
-        launch("kitti_bag.launch.py", bag=str(bag), record="/tmp/run1", namespace="front")
-        .node("sfm_bag_recorder")
-        .arguments
-    )
+    launched = launch("kitti_bag.launch.py", bag=str(bag), record="/tmp/run1", namespace="front")
+    arguments = launched.node("sfm_bag_recorder").arguments
     assert arguments[:3] == ["--out", "/tmp/run1", "--topics"]
     expected = {IMAGE_TOPIC, CAMERA_INFO_TOPIC, TRUTH_TOPIC, "/front/sfm_node/odometry", "/tf"}
     assert expected <= set(arguments[3:])
+    waits = launched.node("sfm_bag_player").arguments
+    assert waits[waits.index("--image-subscribers") + 1] == "2"  # the node and the recorder
 
 
 def test_the_managed_node_is_taken_to_active_unless_that_is_left_to_the_user(
