@@ -1,8 +1,11 @@
 """The real node with networks that say what they are shown: ``fake_node.py '{}' --ros-args ...``.
 
 The mean brightness of a picture tells the motion that led to it, see ``MOTIONS``, in body axes:
-metres and radians, translation then rotation vector. The first argument is JSON; with
-``fail_after`` the engine raises after so many inferences.
+metres and radians, translation then rotation vector. The first argument is JSON:
+
+* ``fail_after``: the engine raises after so many inferences;
+* ``busy_s``: an inference takes so long, like a library that hangs;
+* ``lifecycle``: the managed node; ``load_s``: loading its model takes so long.
 """
 
 from __future__ import annotations
@@ -10,14 +13,17 @@ from __future__ import annotations
 import json
 import math
 import sys
+import time
 
 import numpy as np
 
+from sfm_ros.config import ModelConfig
 from sfm_ros.datatypes import FloatArray, Prediction
 from sfm_ros.engines.fake_engine import FakeEngine, fake_spec
 from sfm_ros.errors import EngineError
 from sfm_ros.geometry import body_to_optical, make_transform, so3_exp
-from sfm_ros.ros.node import main
+from sfm_ros.ros import lifecycle as managed_node
+from sfm_ros.ros import node as plain_node
 from sfm_ros.window import Window
 
 STAND, FORWARD, TURN_LEFT, BROKEN = 100, 110, 120, 130
@@ -39,27 +45,34 @@ def shown_motion(window: Window) -> FloatArray:
     return np.array(increments)
 
 
-class FailingEngine(FakeEngine):
-    """Raises as an inference library would."""
+class TroubledEngine(FakeEngine):
+    """Takes its time, and raises in the end, as an inference library would."""
 
-    def __init__(self, fail_after: int) -> None:
-        super().__init__(fake_spec(width=64, height=32))
+    def __init__(self, fail_after: int = sys.maxsize, busy_s: float = 0.0) -> None:
+        super().__init__(fake_spec(width=64, height=32), motion=shown_motion)
         self._left = fail_after
+        self._busy_s = busy_s
 
     def infer(self, window: Window) -> Prediction:
         """The fake answer, until the engine fails."""
         self._left -= 1
         if self._left < 0:
             raise EngineError("out of memory, said the library")
+        time.sleep(self._busy_s)
         return super().infer(window)
 
 
-def make_engine(options: dict) -> FakeEngine:
-    """The engine these options describe."""
-    if "fail_after" in options:
-        return FailingEngine(options["fail_after"])
-    return FakeEngine(fake_spec(width=64, height=32), motion=shown_motion)
+def run(lifecycle: bool = False, load_s: float = 0.0, **trouble: float) -> int:
+    """The node these options describe."""
+
+    def load(_: ModelConfig) -> FakeEngine:
+        time.sleep(load_s)
+        return TroubledEngine(**trouble)
+
+    if lifecycle:
+        return managed_node.main(sys.argv, load)
+    return plain_node.main(sys.argv, TroubledEngine(**trouble))
 
 
 if __name__ == "__main__":
-    sys.exit(main(args=sys.argv, engine=make_engine(json.loads(sys.argv[1]))))
+    sys.exit(run(**json.loads(sys.argv[1])))

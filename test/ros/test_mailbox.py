@@ -86,3 +86,16 @@ def test_a_closed_mailbox_takes_nothing() -> None:
 def test_nonsense_is_refused_with_what_was_expected(delivery: str, capacity: int) -> None:
     with pytest.raises(ValueError, match="expected"):
         Mailbox(delivery, capacity)
+
+
+def test_waiting_ends_with_an_item_or_the_end() -> None:
+    mailbox: Mailbox[int] = Mailbox()
+    mailbox.put(1)
+    assert mailbox.wait() and len(mailbox) == 1  # looked at, not taken
+    assert mailbox.get(0) == 1
+    answers: list[bool] = []
+    waiter = threading.Thread(target=lambda: answers.append(mailbox.wait()))
+    waiter.start()
+    mailbox.close()
+    waiter.join(10)
+    assert answers == [False]

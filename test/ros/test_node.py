@@ -16,72 +16,14 @@ from conftest import FAKE_NODE, Probe, Program, ros_arguments, wait_until
 pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
 
 from camera import FRAME, HEIGHT, PERIOD_NS, WIDTH, image_message, info_message
-from diagnostic_msgs.msg import DiagnosticArray
+from camera_driver import Camera
 from fake_node import BROKEN, FORWARD, STAND, TURN_LEFT
 from nav_msgs.msg import Odometry
 from nav_msgs.msg import Path as PathMessage
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2
-from std_srvs.srv import Trigger
+from sensor_msgs.msg import PointCloud2
 
 from sfm_ros.ros.compat import STATIC_TF_LISTENER_QOS
 from sfm_ros.ros.conversions import stamp_to_ns
-
-
-class Camera:
-    """Drives the node with pictures and collects the answers."""
-
-    def __init__(self, probe: Probe, program: Program) -> None:
-        self.probe, self.program = probe, program
-        self.now_ns = 1_000_000_000_000
-        self.odometry = probe.listen("/sfm_node/odometry", Odometry)
-        self.depth = probe.listen("/sfm_node/depth", Image)
-        self.depth_info = probe.listen("/sfm_node/depth/camera_info", CameraInfo)
-        self.diagnostics = probe.listen("/diagnostics", DiagnosticArray)
-        self._reset = probe.node.create_client(Trigger, "/sfm_node/reset")
-        assert self._reset.wait_for_service(20)
-
-    def show(self, *levels: int) -> int:
-        """Publish pictures 0.1 s apart; the stamp of the last."""
-        for level in levels:
-            self.now_ns += PERIOD_NS
-            self.probe.publish("/image", image_message(level, self.now_ns))
-        return self.now_ns
-
-    def calibrate(self, info: CameraInfo | None = None) -> None:
-        self.probe.publish("/camera_info", info or info_message())
-
-    def wait_for_change(self, said: int) -> None:
-        """Show standing pictures until the node tells that it uses another calibration."""
-
-        def told() -> bool:
-            self.show(STAND)
-            return "calibration_changed" in self.program.said[said:]
-
-        wait_until(told, "the new calibration")
-
-    def answer(self, messages: list, stamp_ns: int) -> object:
-        """The message of this stamp, once it is there."""
-
-        def found() -> object:
-            return next((m for m in messages if stamp_to_ns(m.header.stamp) == stamp_ns), None)
-
-        return wait_until(found, f"an answer for {stamp_ns}; the node said:\n{self.program.said}")
-
-    def drive(self, *levels: int) -> Odometry:
-        """The odometry of the last of these pictures."""
-        return self.answer(self.odometry, self.show(*levels))
-
-    def start_anew(self) -> None:
-        """The next picture stands at the origin."""
-        future = self._reset.call_async(Trigger.Request())
-        wait_until(future.done, "the reset service")
-        self.now_ns += 10 * PERIOD_NS
-
-    def values(self) -> dict[str, str]:
-        """Key and value of the newest diagnostics."""
-        count = len(self.diagnostics)
-        wait_until(lambda: len(self.diagnostics) > count, "diagnostics")
-        return {v.key: v.value for v in self.diagnostics[-1].status[0].values}
 
 
 @pytest.fixture(scope="module")
@@ -310,15 +252,3 @@ def test_diagnostics_tell_counts_engine_and_latency(camera: Camera) -> None:
     for stage in ("total", "engine", "outside_engine"):
         p50, p99 = (float(values[f"latency_{stage}_p{p}_ms"]) for p in (50, 99))
         assert 0 <= p50 <= p99
-
-
-def test_parameters_can_be_read_but_not_changed(camera: Camera) -> None:
-    from rcl_interfaces.srv import SetParameters
-    from rclpy.parameter import Parameter
-
-    client = camera.probe.node.create_client(SetParameters, "/sfm_node/set_parameters")
-    assert client.wait_for_service(20)
-    parameter = Parameter("node.odom_frame", value="map").to_parameter_msg()
-    future = client.call_async(SetParameters.Request(parameters=[parameter]))
-    wait_until(future.done, "the parameter service")
-    assert not future.result().results[0].successful

@@ -42,7 +42,9 @@ def test_live_node_waits_for_calibration_then_reports_the_robot_it_is_mounted_on
     ]
     odometry = probe.listen("/front/sfm_node/odometry", Odometry)
     moving = probe.listen("/tf", tf2_msgs.TFMessage)
-    parameters = ros_arguments(node__compressed="true", node__mounting_wait_s=20.0)
+    parameters = ros_arguments(
+        node__compressed="true", node__mounting_wait_s=20.0, window__max_gap_s=1000.0
+    )
     program = start([*FAKE_NODE, "{}", *parameters, "-r", "__ns:=/front", "-r", "image:=eye"])
     probe.publish("/tf_static", tf2_msgs.TFMessage(transforms=transforms), STATIC_TF_QOS)
     stamp = 0
@@ -81,6 +83,22 @@ def test_live_node_waits_for_calibration_then_reports_the_robot_it_is_mounted_on
     children = {m.transforms[0].child_frame_id for m in moving}
     assert children == {"base_link"}
     assert program.end(signal.SIGTERM) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_node_whose_library_hangs(
+    number: signal.Signals, probe: Probe, start: Start
+) -> None:
+    """In an inference of a minute: longer than a test waits."""
+    parameters = ros_arguments(node__delivery="every", node__mounting_wait_s=0.0)
+    space = f"/hangs_on_{number.name}"
+    program = start([*FAKE_NODE, '{"busy_s": 60}', *parameters, "-r", f"__ns:={space}"])
+    probe.publish(f"{space}/camera_info", info_message())
+    for index in range(3):
+        probe.publish(f"{space}/image", image_message(STAND, (index + 1) * PERIOD_NS))
+    program.wait_for("window_not_full")
+    assert program.end(number) == 0, program.said
+    assert "Traceback" not in program.said
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -143,8 +161,12 @@ def test_a_wrong_model_is_refused_before_anything_is_subscribed(
         ({"model__threads": 0}, "model.threads"),
         ({"node__delivery": "sometimes"}, "'sometimes', expected one of: newest, every"),
         ({"health__max_speed": "fast"}, "'health.max_speed' is 'fast' .*expected float"),
+        (
+            {"qos_overrides./image.subscription.reliability": "perhaps"},
+            "cannot subscribe to /image .*`perhaps`",
+        ),
     ],
-    ids=["unknown", "range", "choice", "type"],
+    ids=["unknown", "range", "choice", "type", "qos"],
 )
 def test_a_wrong_parameter_is_refused(parameters: dict, expected: str, start: Start) -> None:
     program = start([*FAKE_NODE, "{}", *ros_arguments(**parameters)])
