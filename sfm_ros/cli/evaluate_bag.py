@@ -122,6 +122,8 @@ def _write(
     out: Path,
 ) -> None:
     """Score the runs, write the results and say where they are."""
+    from concurrent.futures import ThreadPoolExecutor
+
     from sfm_ros.evaluation.report import text_table
     from sfm_ros.evaluation.results import RunContext, write_depth, write_results
 
@@ -134,8 +136,10 @@ def _write(
         rate=0.0 if len(outcomes) > 1 else None,
         depth_problem=sequence.depth_problem,
     )
-    results = write_results(outcomes, truth, context, out)
-    write_depth(outcomes[0].snapshots, out)
+    with ThreadPoolExecutor(1) as writer:  # encoding and the disk beside the scoring
+        writing = writer.submit(write_depth, outcomes[0].snapshots, out)
+        results = write_results(outcomes, truth, context, out)
+        writing.result()
     print(f"\n{sequence.name}, model {spec.name}\n{text_table(results.summary)}")
     if results.runs[0].path.problem:
         print(f"  errors of the path: not available, {results.runs[0].path.problem}")

@@ -20,6 +20,7 @@ from small_bags import Drive, pose, stamp, write
 from sfm_ros.cli.evaluate import main
 from sfm_ros.cli.evaluate_bag import add_command
 from sfm_ros.evaluation.bag_writer import write_bag
+from sfm_ros.evaluation.processes import ProcessError
 from sfm_ros.evaluation.report import SUMMARY_KEYS
 from sfm_ros.evaluation.results import RESULT_FILES
 from sfm_ros.trajectory import read_kitti, read_tum
@@ -237,3 +238,19 @@ def test_a_kitti_sequence_gives_the_same_twice(shared_data: Path, tmp_path: Path
             tmp_path / "second" / name
         ).read_bytes()
     assert json_in(tmp_path / "first", "summary.json")["frames_lost"] == 0
+
+
+def test_what_was_done_in_lockstep_outlives_a_node_that_fails(
+    bag: Path,
+    bundle: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(*_: object) -> None:
+        raise ProcessError("the node ended with status 1")
+
+    monkeypatch.setattr("sfm_ros.evaluation.runner.run_over_middleware", fail)
+    assert evaluate(bag, "--model", bundle, "--online", "--out", tmp_path / "out") == 1
+    assert "the node ended with status 1" in capsys.readouterr().err
+    assert json_in(tmp_path / "out", "summary.json")["frames_lost"] == 0
