@@ -53,14 +53,14 @@ setup(
         "console_scripts": [
             "sfm_node = sfm_ros.ros.start:node",
             "sfm_lifecycle_node = sfm_ros.ros.start:lifecycle_node",
-            "sfm_bag_player = sfm_ros.ros.bag_player:main",
+            "sfm_bag_player = sfm_ros.ros.start:bag_player",
             "sfm_demo = sfm_ros.cli.demo:main",
             "sfm_evaluate = sfm_ros.cli.evaluate:main",
             "sfm_kitti_to_bag = sfm_ros.cli.kitti_to_bag:main",
             "sfm_doctor = sfm_ros.ros.doctor:main",
-            "sfm_static_transform = sfm_ros.ros.static_transform:main",
-            "sfm_truth_path = sfm_ros.ros.truth_path:main",
-            "sfm_bag_recorder = sfm_ros.ros.bag_recorder:main",
+            "sfm_static_transform = sfm_ros.ros.start:static_transform",
+            "sfm_truth_path = sfm_ros.ros.start:truth_path",
+            "sfm_bag_recorder = sfm_ros.ros.start:bag_recorder",
         ]
     },
 )

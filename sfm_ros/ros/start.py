@@ -1,4 +1,4 @@
-"""Where the programs of the node begin: light, so that a signal is obeyed from the first moment.
+"""Where the programs around the middleware begin: light, so that a signal is obeyed from the first moment.
 
 The imports take a second, in which a signal would end in a traceback.
 """
@@ -24,6 +24,38 @@ def lifecycle_node() -> int:
     """The managed node; see :func:`sfm_ros.ros.lifecycle.main`."""
     _leave_at_once_when_told()
     from sfm_ros.ros.lifecycle import main
+
+    return main()
+
+
+def bag_player() -> int:
+    """See :func:`sfm_ros.ros.bag_player.main`."""
+    _leave_at_once_when_told()
+    from sfm_ros.ros.bag_player import main
+
+    return main()
+
+
+def bag_recorder() -> int:
+    """See :func:`sfm_ros.ros.bag_recorder.main`."""
+    _leave_at_once_when_told()
+    from sfm_ros.ros.bag_recorder import main
+
+    return main()
+
+
+def static_transform() -> int:
+    """See :func:`sfm_ros.ros.static_transform.main`."""
+    _leave_at_once_when_told()
+    from sfm_ros.ros.static_transform import main
+
+    return main()
+
+
+def truth_path() -> int:
+    """See :func:`sfm_ros.ros.truth_path.main`."""
+    _leave_at_once_when_told()
+    from sfm_ros.ros.truth_path import main
 
     return main()
 
