@@ -1,4 +1,4 @@
-"""Where the programs around the middleware begin: light, so that a signal is obeyed from the first moment.
+"""Where programs begin: light, so that a signal is obeyed from the first moment.
 
 The imports take a second, in which a signal would end in a traceback.
 """
