@@ -25,6 +25,7 @@ from sfm_ros.sources.kitti import is_kitti
 from sfm_ros.sources.pose_messages import POSE_TYPES
 
 _LAST_PICTURES_S = 5.0
+_MOMENT_S = "1.0"
 _ODOMETRY = "nav_msgs/msg/Odometry"
 
 
@@ -124,6 +125,8 @@ def player(given: Mapping[str, str], recorded: Recorded) -> Any:
             # The node's: image, camera_info and, on the bag's time, /clock.
             *("--wait-for-subscribers", "3" if use_sim_time else "2"),
             *(["--image-subscribers", "2"] if given["record"] else []),
+            # Who is seen to listen may itself learn of the publisher a moment later.
+            *("--start-delay", _MOMENT_S),
             *(["--clock"] if use_sim_time else []),
         ],
     )
