@@ -23,17 +23,20 @@ _PATIENCE_S = 1.4
 """How long a signal waits for a library that is busy: it should end the process within 2 s."""
 
 
-def run(make_node: Callable[[], Node], args: list[str] | None = None) -> int:
+def run(
+    make_node: Callable[[], Node], args: list[str] | None = None, name: str = NODE_NAME
+) -> int:
     """Make a node and spin it until a signal comes or it fails.
 
     Args:
         make_node: makes the node; its ``failure`` says why it cannot go on, or is None.
         args: command line; by default the process's own.
+        name: of the program, for messages.
 
     Returns:
         0 after SIGINT or SIGTERM, 1 where the node refused to start or failed.
     """
-    signals = _Signals()
+    signals = _Signals(name)
     tune_process()
     rclpy.init(args=args)
     node = None
@@ -45,7 +48,7 @@ def run(make_node: Callable[[], Node], args: list[str] | None = None) -> int:
         pass
     except SfmRosError as error:
         if rclpy.ok():  # else the signal came while the node was being built
-            print(f"{NODE_NAME} cannot start: {error}", file=sys.stderr)
+            print(f"{name} cannot start: {error}", file=sys.stderr)
             return 1
     except Exception:
         if rclpy.ok():
@@ -56,7 +59,7 @@ def run(make_node: Callable[[], Node], args: list[str] | None = None) -> int:
         rclpy.try_shutdown()
     failure = getattr(node, "failure", None)
     if failure is not None:
-        print(f"{NODE_NAME} stopped: {failure}", file=sys.stderr)
+        print(f"{name} stopped: {failure}", file=sys.stderr)
         return 1
     return 0
 
@@ -89,22 +92,23 @@ class _Signals:
         was_asked: whether a signal came.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
         self.was_asked = False
         for number in SIGNALS:
             signal.signal(number, self._note)
         wake, write = os.pipe()
         os.set_blocking(write, False)
         signal.set_wakeup_fd(write, warn_on_full_buffer=False)
-        threading.Thread(target=_insist, args=(wake,), name="sfm_signals", daemon=True).start()
+        arguments = (wake, name)
+        threading.Thread(target=_insist, args=arguments, name="sfm_signals", daemon=True).start()
 
     def _note(self, *_: object) -> None:
         self.was_asked = True
 
 
-def _insist(wake: int) -> None:
+def _insist(wake: int, name: str) -> None:
     os.read(wake, 1)
     time.sleep(_PATIENCE_S)
-    print(f"{NODE_NAME}: ends without waiting for what is still at work", file=sys.stderr)
+    print(f"{name}: ends without waiting for what is still at work", file=sys.stderr)
     sys.stderr.flush()
     os._exit(0)

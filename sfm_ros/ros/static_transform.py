@@ -12,20 +12,31 @@ from __future__ import annotations
 
 import argparse
 import math
-import signal
 import sys
 
 import numpy as np
-import rclpy
-from rclpy.executors import ExternalShutdownException
+from geometry_msgs.msg import TransformStamped
+from rclpy.node import Node
 from rclpy.utilities import remove_ros_args
 
 from sfm_ros.datatypes import FloatArray
 from sfm_ros.geometry import R_BODY_OPTICAL, make_transform, so3_exp
 from sfm_ros.ros import compat
 from sfm_ros.ros.conversions import transform_message
+from sfm_ros.ros.program import run
 
 _X, _Y, _Z = np.eye(3)
+
+
+class StaticTransform(Node):
+    """Publishes one transform for whoever is there or comes later."""
+
+    def __init__(self, transform: TransformStamped) -> None:
+        super().__init__("sfm_static_transform")
+        broadcaster = compat.make_static_broadcaster(self)
+        assert broadcaster is not None  # else main has refused
+        self._broadcaster = broadcaster
+        self._broadcaster.sendTransform(transform)
 
 
 def mounting_matrix(xyz: list[float], rpy: list[float], optical: bool) -> FloatArray:
@@ -68,29 +79,16 @@ def main(args: list[str] | None = None) -> int:
     """Publish until SIGINT or SIGTERM; 1 where tf2_msgs is not installed."""
     arguments = sys.argv if args is None else ["sfm_static_transform", *args]
     options = _parse(remove_ros_args(arguments)[1:])
-    signal.signal(signal.SIGINT, lambda *_: None)  # rclpy's own handler ends the spinning
-    rclpy.init(args=arguments)
-    node = rclpy.create_node("sfm_static_transform")
-    try:
-        broadcaster = compat.make_static_broadcaster(node)
-        if broadcaster is None:
-            print(
-                "sfm_static_transform: tf2_msgs is not installed; install it with: pip install "
-                "./ros/tf2_msgs",
-                file=sys.stderr,
-            )
-            return 1
-        T_parent_child = mounting_matrix(options.xyz, options.rpy, options.optical)
-        broadcaster.sendTransform(
-            transform_message(T_parent_child, 0, options.parent, options.child)
+    if compat.transform_message_class() is None:
+        print(
+            "sfm_static_transform: tf2_msgs is not installed; install it with: pip install "
+            "./ros/tf2_msgs",
+            file=sys.stderr,
         )
-        rclpy.spin(node)
-    except ExternalShutdownException:
-        pass
-    finally:
-        node.destroy_node()
-        rclpy.try_shutdown()
-    return 0
+        return 1
+    T_parent_child = mounting_matrix(options.xyz, options.rpy, options.optical)
+    transform = transform_message(T_parent_child, 0, options.parent, options.child)
+    return run(lambda: StaticTransform(transform), arguments, "sfm_static_transform")
 
 
 if __name__ == "__main__":

@@ -8,17 +8,14 @@ scale, direction and position. Topics to remap: ``truth`` (in), ``odometry`` (in
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import time
 from collections import deque
 from typing import Any
 
 import numpy as np
-import rclpy
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry, Path
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.utilities import remove_ros_args
@@ -29,6 +26,7 @@ from sfm_ros.errors import SourceError
 from sfm_ros.geometry import inverse
 from sfm_ros.ros import compat
 from sfm_ros.ros.conversions import pose_message, stamp_to_ns
+from sfm_ros.ros.program import run
 from sfm_ros.sources.bag_file import Record
 from sfm_ros.sources.pose_messages import pose_of
 
@@ -146,17 +144,7 @@ def main(args: list[str] | None = None) -> int:
     )
     parser.add_argument("--type", choices=tuple(_TYPES), default="nav_msgs/msg/Odometry")
     options = parser.parse_args(remove_ros_args(arguments)[1:])
-    signal.signal(signal.SIGINT, lambda *_: None)  # rclpy's own handler ends the spinning
-    rclpy.init(args=arguments)
-    node = TruthPath(options.type)
-    try:
-        rclpy.spin(node)
-    except ExternalShutdownException:
-        pass
-    finally:
-        node.destroy_node()
-        rclpy.try_shutdown()
-    return 0
+    return run(lambda: TruthPath(options.type), arguments, "sfm_truth_path")
 
 
 if __name__ == "__main__":
