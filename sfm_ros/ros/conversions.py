@@ -24,7 +24,6 @@ from sfm_ros.datatypes import (
 from sfm_ros.errors import ImageError
 from sfm_ros.geometry import (
     R_BODY_OPTICAL,
-    back_project,
     inverse,
     make_transform,
     se3_log,
@@ -38,18 +37,20 @@ from sfm_ros.ros.compat import (
     quaternion_message,
 )
 
+_NS = 1_000_000_000
+
 T_BODY_OPTICAL: FloatArray = make_transform(R_BODY_OPTICAL, np.zeros(3))
 """The camera's body-axis frame from its optical frame: the same point, other axes (REP 103)."""
 
 
 def stamp_to_ns(stamp: Time) -> int:
     """A message's time as integer nanoseconds."""
-    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+    return int(stamp.sec) * _NS + int(stamp.nanosec)
 
 
 def stamp_from_ns(stamp_ns: int) -> Time:
     """Integer nanoseconds as a message's time."""
-    sec, nanosec = divmod(int(stamp_ns), 1_000_000_000)
+    sec, nanosec = divmod(int(stamp_ns), _NS)
     return Time(sec=sec, nanosec=nanosec)
 
 
@@ -62,13 +63,16 @@ def frame_from_image(message: Image | CompressedImage, intrinsics: CameraIntrins
     """A raw or compressed image with its calibration as a Frame.
 
     Raises:
-        ImageError: the picture cannot be decoded.
+        ImageError: the picture cannot be decoded, or its stamp is no time.
         CalibrationError: the picture has another size than its calibration.
     """
+    stamp = message.header.stamp
+    if stamp.nanosec >= _NS:  # could not be sent on
+        raise ImageError(f"the stamp has {stamp.nanosec} nanoseconds, expected less than {_NS}")
     is_raw = hasattr(message, "encoding")
     rgb = _decode_raw(message) if is_raw else decode_compressed(message.data, message.format)
     return Frame(
-        stamp_ns=stamp_to_ns(message.header.stamp),
+        stamp_ns=stamp_to_ns(stamp),
         rgb=rgb,
         intrinsics=intrinsics,
         frame_id=message.header.frame_id.lstrip("/") or OPTICAL_FRAME,
@@ -135,7 +139,14 @@ def cloud_from_depth(
     depth: DepthMap, camera: CameraIntrinsics, cloud_header: Header
 ) -> PointCloud2:
     """An organised cloud, one point a pixel, in the camera's optical frame; NaN where invalid."""
-    return create_cloud(cloud_header, back_project(depth, camera.K).astype(np.float32))
+    # geometry.back_project in single precision, which is the message's.
+    x = ((np.arange(camera.width) - camera.cx) / camera.fx).astype(np.float32)
+    y = ((np.arange(camera.height) - camera.cy) / camera.fy).astype(np.float32)
+    points = np.empty((*depth.shape, 3), dtype=np.float32)
+    np.multiply(depth, x, out=points[..., 0])
+    np.multiply(depth, y[:, None], out=points[..., 1])
+    points[..., 2] = depth
+    return create_cloud(cloud_header, points)
 
 
 def pose_in_body_axes(T_optical: FloatArray, T_body_camera: FloatArray) -> FloatArray:
