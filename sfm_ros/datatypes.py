@@ -21,6 +21,9 @@ RgbImage = npt.NDArray[np.uint8]
 OPTICAL_FRAME = "camera_optical"
 """Frame id of a camera whose messages or files name none."""
 
+_SHORTEST_FOCAL, _LARGEST_PIXEL = 1e-3, 1e9
+"""Far outside of what cameras have, far inside of what float32 points can hold."""
+
 
 def body_frame_name(optical_frame: str) -> str:
     """Name of the body-axis frame at a camera whose mounting is unknown.
@@ -77,6 +80,12 @@ class CameraIntrinsics:
             raise CalibrationError(
                 f"the focal length is fx={self.fx}, fy={self.fy}, expected positive numbers; the "
                 "camera is not calibrated (a driver without calibration publishes zeros)"
+            )
+        pinhole = (self.fx, self.fy, self.cx, self.cy)
+        if min(self.fx, self.fy) < _SHORTEST_FOCAL or max(map(abs, pinhole)) > _LARGEST_PIXEL:
+            raise CalibrationError(
+                f"the calibration is fx={self.fx:g}, fy={self.fy:g}, cx={self.cx:g}, "
+                f"cy={self.cy:g}, expected pixels: no camera has such numbers; calibrate it again"
             )
         if self.width <= 0 or self.height <= 0:
             raise CalibrationError(

@@ -9,13 +9,17 @@ import cv2
 import numpy as np
 
 from sfm_ros.datatypes import CameraIntrinsics, Frame, RgbImage, read_only
-from sfm_ros.errors import CalibrationError
+from sfm_ros.errors import CalibrationError, ImageError
 
 PixelMaps = tuple[Any, Any]
 """Where each pixel of the result lies in the picture: x and y, (h, w) each."""
 
 _PLUMB_BOB = ("plumb_bob", "rational_polynomial")
 _EQUIDISTANT = ("equidistant", "fisheye")
+_LONGEST_SIDE = 32766
+"""Pixels; OpenCV's remap takes no picture that is longer."""
+_MOST_ENLARGED = 8
+"""A picture that would be enlarged by more shows the networks nothing."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -140,6 +144,7 @@ class ImagePreparer:
 
         Raises:
             CalibrationError: the distortion model is unknown.
+            ImageError: the picture is far smaller than the network's input, or too long.
         """
         plan = self._plan_for(frame.intrinsics)
         return Prepared(rgb=read_only(_resampled(frame.rgb, plan)), intrinsics=plan.target)
@@ -162,11 +167,27 @@ class ImagePreparer:
         )
         map_x, map_y = undistort_map(intrinsics, target, undistort)
         shrink = max(1, int(min(camera.fx / target.fx, camera.fy / target.fy)))
+        _check_size(camera, target, shrink)
         # Pixel centres are integers: pixel c of the picture is (c + 0.5) / s - 0.5 of the average.
         maps = cv2.convertMaps(
             (map_x + 0.5) / shrink - 0.5, (map_y + 0.5) / shrink - 0.5, cv2.CV_16SC2
         )
         return _Plan(target=target, shrink=shrink, maps=maps)
+
+
+def _check_size(camera: CameraIntrinsics, target: CameraIntrinsics, shrink: int) -> None:
+    found = f"the image is {camera.width}x{camera.height}"
+    least = -(-target.width // _MOST_ENLARGED), -(-target.height // _MOST_ENLARGED)
+    if camera.width < least[0] or camera.height < least[1]:
+        raise ImageError(
+            f"{found}, expected at least {least[0]}x{least[1]} for networks that look at "
+            f"{target.width}x{target.height}"
+        )
+    if max(camera.width, camera.height) // shrink > _LONGEST_SIDE:
+        raise ImageError(
+            f"{found}, expected at most {_LONGEST_SIDE} pixels on a side; crop it before "
+            "publishing it"
+        )
 
 
 def _resampled(rgb: RgbImage, plan: _Plan) -> RgbImage:

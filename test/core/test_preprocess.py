@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sfm_ros.datatypes import CameraIntrinsics, Frame
-from sfm_ros.errors import CalibrationError
+from sfm_ros.errors import CalibrationError, ImageError
 from sfm_ros.geometry import so3_exp
 from sfm_ros.preprocess import ImagePreparer, plan_target_camera, undistort_map
 
@@ -185,3 +185,21 @@ def test_rectified_input_is_not_undistorted_and_raw_input_is() -> None:
     np.testing.assert_array_equal(taken_as_is, frame.rgb)
     assert _difference(ImagePreparer(416, 128, "raw").prepare(frame).rgb, frame.rgb) > 1
     assert _difference(ImagePreparer(416, 128, "auto").prepare(frame).rgb, frame.rgb) > 1
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "expected"),
+    [(1, 1, "at least 52x16"), (51, 200, "at least 52x16"), (70_000, 100, "at most 32766")],
+)
+def test_a_picture_of_a_hopeless_size_is_refused(width: int, height: int, expected: str) -> None:
+    camera = CameraIntrinsics(width=width, height=height, fx=80, fy=80, cx=0, cy=0)
+    picture = np.zeros((height, width, 3), np.uint8)
+    with pytest.raises(ImageError, match=f"is {width}x{height}, expected {expected}"):
+        ImagePreparer(416, 128).prepare(Frame(stamp_ns=0, rgb=picture, intrinsics=camera))
+
+
+@pytest.mark.parametrize("wrong", [{"fx": 1e-9}, {"fy": 1e12}, {"cx": -1e20}])
+def test_a_calibration_no_camera_has_is_refused(wrong: dict[str, float]) -> None:
+    numbers = {"fx": 500.0, "fy": 500.0, "cx": 320.0, "cy": 240.0, **wrong}
+    with pytest.raises(CalibrationError, match="no camera has such numbers"):
+        CameraIntrinsics(width=640, height=480, **numbers)

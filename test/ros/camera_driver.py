@@ -48,7 +48,7 @@ class Camera:
 
         wait_until(told, "the new calibration")
 
-    def answer(self, messages: list, stamp_ns: int) -> object:
+    def answer(self, messages: list, stamp_ns: int) -> Any:
         """The message of this stamp, once it is there."""
 
         def found() -> object:
