@@ -31,7 +31,7 @@ from sfm_ros.sources.kitti import is_kitti
 
 _TICK_S = 0.01
 """Longest sleep: how soon a signal is heard, and the step of /clock."""
-_ACKNOWLEDGE_S = 10.0
+_ACKNOWLEDGE_S, _ACKNOWLEDGE_SLICE_S = 10.0, 0.25
 
 
 class BagPlayer:
@@ -152,8 +152,12 @@ class BagPlayer:
 
     def _acknowledged(self, publisher: Any) -> None:
         """Wait until every reliable subscriber has what was sent: leaving then loses nothing."""
-        if self._node.context.ok() and publisher.get_subscription_count():
-            publisher.wait_for_all_acked(Duration(seconds=_ACKNOWLEDGE_S))
+        deadline = time.monotonic() + _ACKNOWLEDGE_S
+        # In slices: a subscriber that has died acknowledges nothing, and a signal wants an end.
+        while self._node.context.ok() and publisher.get_subscription_count():
+            done = publisher.wait_for_all_acked(Duration(seconds=_ACKNOWLEDGE_SLICE_S))
+            if done or time.monotonic() > deadline:
+                return
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
