@@ -29,7 +29,7 @@ from sfm_ros.doctor.observed import (
 from sfm_ros.ros import compat
 from sfm_ros.ros.conversions import stamp_to_ns
 
-_QUIET_S, _PATIENCE_S = 1.5, 8.0
+_QUIET_S, _PATIENCE_S = 2.0, 10.0
 _ANSWER_S = 2.0
 _ANYTHING = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
 # Only a reliable listener is sent what was published before it came.
@@ -73,7 +73,7 @@ class SystemWatch:
             found = len(self.endpoints())
             if found != known:
                 known, changed = found, time.monotonic()
-            if time.monotonic() - changed > _QUIET_S:
+            if found and time.monotonic() - changed > _QUIET_S:
                 return
 
     # ---- the graph ----------------------------------------------------------------------------

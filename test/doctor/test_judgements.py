@@ -93,6 +93,8 @@ def test_faults_of_stamps_are_named(stamps: list[int], level: Level, said: str) 
 def test_a_recording_that_counts_from_zero_is_sound() -> None:
     stamps = [PERIOD_NS * i for i in range(10)]
     assert only(judge_stamps(stream(stamps), 0.5)).level is Level.OK
+    looped = only(judge_stamps(stream([*stamps, *stamps]), 0.5))
+    assert "go back 1 times" in looped.found
 
 
 @pytest.mark.parametrize(
