@@ -1,0 +1,89 @@
+"""Several cameras in one process, on one executor."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from conftest import Probe, wait_until
+
+pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
+
+import rclpy
+from camera import PERIOD_NS, image_message, info_message
+from fake_node import FORWARD, STAND, TroubledEngine
+from nav_msgs.msg import Odometry
+from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
+
+from sfm_ros.config import config_from_dict
+from sfm_ros.ros.conversions import stamp_to_ns
+from sfm_ros.ros.node import SfmNode
+
+CONFIG = config_from_dict({"node": {"delivery": "every", "mounting_wait_s": 0.0}})
+
+
+@pytest.fixture
+def executor(domain: int) -> Iterator[MultiThreadedExecutor]:
+    """Spins in a thread; its nodes are destroyed in the end."""
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=domain)
+    made = MultiThreadedExecutor(4, context=context)
+
+    def spin() -> None:
+        try:
+            made.spin()
+        except ExternalShutdownException:
+            pass
+
+    thread = threading.Thread(target=spin)
+    thread.start()
+    yield made
+    nodes = made.get_nodes()
+    context.try_shutdown()
+    thread.join(20)
+    for node in nodes:
+        node.destroy_node()
+
+
+def drive(probe: Probe, space: str, first: int, count: int) -> int:
+    """Show a camera some pictures; the stamp of the last."""
+    probe.publish(f"{space}/camera_info", info_message())
+    for index in range(first, first + count):
+        level = FORWARD if index else STAND
+        probe.publish(f"{space}/image", image_message(level, (index + 1) * PERIOD_NS))
+    return (first + count) * PERIOD_NS
+
+
+def test_one_camera_goes_on_where_the_engine_of_another_fails(
+    probe: Probe, executor: MultiThreadedExecutor
+) -> None:
+    failures: list[str] = []
+    for name, engine in (("left", TroubledEngine(fail_after=2)), ("right", TroubledEngine())):
+        node = SfmNode(
+            engine,
+            CONFIG,
+            on_failure=failures.append,
+            namespace=name,
+            context=executor.context,
+        )
+        executor.add_node(node)
+    spaces = ("/left", "/right")
+    heard = {space: probe.listen(f"{space}/sfm_node/odometry", Odometry) for space in spaces}
+
+    def answered(space: str, stamp_ns: int) -> bool:
+        return any(stamp_to_ns(m.header.stamp) == stamp_ns for m in heard[space])
+
+    for space in heard:
+        stamp = drive(probe, space, 0, 4)
+        wait_until(lambda s=space, t=stamp: answered(s, t), f"odometry of {space}")
+    drive(probe, "/left", 4, 1)
+    wait_until(lambda: failures, "the failure to be told")
+    assert "out of memory" in failures[0] and len(failures) == 1
+    stamp = drive(probe, "/right", 4, 3)
+    wait_until(lambda: answered("/right", stamp), "odometry of the other camera")
+    assert heard["/right"][-1].pose.pose.position.x == pytest.approx(3.0)
