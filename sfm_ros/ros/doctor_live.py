@@ -6,9 +6,9 @@ import time
 from collections import Counter
 from typing import Any
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rcl_interfaces.srv import GetParameters
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
@@ -50,6 +50,8 @@ class SystemWatch:
 
     def __init__(self, node: Node) -> None:
         self._node = node
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(node)
         self.cameras: dict[str, Camera] = {}
         self.edges: dict[tuple[str, str, bool], Edge] = {}
         self.status: dict[str, DiagnosticStatus] = {}
@@ -62,7 +64,7 @@ class SystemWatch:
         """Listen for so long, or until the context ends."""
         deadline = time.monotonic() + seconds
         while self._node.context.ok() and time.monotonic() < deadline:
-            rclpy.spin_once(self._node, timeout_sec=0.05)
+            self._executor.spin_once(timeout_sec=0.05)
 
     def discover(self) -> None:
         """Wait until nothing new has been found for a while: on a busy machine that takes long."""
@@ -107,7 +109,7 @@ class SystemWatch:
             if not client.wait_for_service(timeout_sec=_ANSWER_S):
                 return {}
             future = client.call_async(GetParameters.Request(names=names))
-            rclpy.spin_until_future_complete(self._node, future, timeout_sec=_ANSWER_S)
+            self._executor.spin_until_future_complete(future, timeout_sec=_ANSWER_S)
             if not future.done() or future.result() is None:
                 return {}
             return {
