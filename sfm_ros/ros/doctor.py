@@ -123,6 +123,7 @@ def _examine_system(
 ) -> list[Finding]:
     try:
         import rclpy
+        from rclpy.utilities import get_rmw_implementation_identifier
 
         from sfm_ros.ros import doctor_live
     except ImportError as error:
@@ -134,7 +135,7 @@ def _examine_system(
     try:
         watch = doctor_live.SystemWatch(node)
         watch.discover()
-        return _examine_graph(options, config, watch, rclpy.get_rmw_implementation_identifier())
+        return _examine_graph(options, config, watch, get_rmw_implementation_identifier())
     finally:
         node.destroy_node()
         rclpy.try_shutdown()
