@@ -35,6 +35,7 @@ from training.distributed import (
     world_size,
 )
 from training.networks.sfm_model import SfmModel
+from training.optimizer import FusedAdam
 from training.panel import panel
 from training.run_log import RunLog
 from training.schedule import rate_factor
@@ -82,9 +83,7 @@ class Trainer:
         self._objective, self._batcher = objective, batcher
         optim = config.optim
         groups = self.model.parameter_groups(optim.learning_rate, optim.encoder_learning_rate)
-        # One pass over the weights in place of ten.
-        fused = device.type in ("cpu", "cuda")
-        self._optimizer = torch.optim.Adam(groups, betas=(optim.beta1, 0.999), fused=fused)
+        self._optimizer = FusedAdam(groups, beta1=optim.beta1)
         self._base_rates = [group["lr"] for group in self._optimizer.param_groups]
         self._scaler = torch.amp.GradScaler(device.type, enabled=optim.precision == "fp16")
         self._average = (
