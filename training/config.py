@@ -141,7 +141,7 @@ class RunConfig:
     threads: int = 0
     """CPU threads; 0 leaves torch's own choice."""
     compile: bool = False
-    """torch.compile of the networks, for GPUs: a minute before the first step, no gain on a CPU."""
+    """torch.compile of the networks: a minute before the first step; gains nothing on a CPU."""
     checkpoint_every: int = 500
     validate_every: int = 500
     scalars_every: int = 20

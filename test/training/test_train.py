@@ -32,7 +32,10 @@ from training.data.batcher import Batcher
 from training.data.prefetch import BatchStream
 from training.data.sequence import PreparedFrame, PreparedSet
 from training.data.writer import PreparedWriter
-from training.panel import colour_depth
+from training.loop import TrainingError
+from training.networks.sfm_model import build_model
+from training.optimizer import FusedAdam
+from training.panel import colour_depth, panel
 from training.run_log import HISTORY, RunLog, read_history
 from training.schedule import rate_factor
 from training.validation import validate
@@ -54,18 +57,78 @@ def test_a_run_leaves_what_there_is_to_look_at(recipe: Path, tmp_path: Path) -> 
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_networks_may_run_in_half_precision(
-    recipe: Path, tmp_path: Path, wall_frames: Callable[..., Iterator[PreparedFrame]]
-) -> None:
+@pytest.fixture
+def wide(tmp_path: Path, wall_frames: Callable[..., Iterator[PreparedFrame]]) -> tuple[str, ...]:
+    """Changes to the recipe: pictures wide enough for 16-bit convolutions on a CPU."""
     writer = PreparedWriter(tmp_path / "wide", 128, 64)
     writer.add("ride", wall_frames(8, 128, 64), "")
     writer.finish()
-    wide = ("--set", f"data.prepared=[{tmp_path / 'wide'}]", "--set", "width=128")
-    for name in ("fp32", "bf16"):
+    return ("--set", f"data.prepared=[{tmp_path / 'wide'}]", "--set", "width=128")
+
+
+def test_the_networks_may_run_in_half_precision(
+    recipe: Path, tmp_path: Path, wide: tuple[str, ...]
+) -> None:
+    for name in ("fp32", "bf16", "fp16"):
         changes = (*wide, "--set", "optim.steps=1", "--set", f"optim.precision={name}")
         assert train.main(arguments(recipe, tmp_path / name, *changes)) == 0
-    full, half = (losses(tmp_path / name)[1] for name in ("fp32", "bf16"))
+    full, half, other = (losses(tmp_path / name)[1] for name in ("fp32", "bf16", "fp16"))
     assert half == pytest.approx(full, rel=0.1) and half != full
+    assert other == pytest.approx(full, rel=0.02) and other not in (full, half)
+
+
+def test_an_overflow_of_fp16_lowers_the_scale_and_costs_one_step(
+    recipe: Path, tmp_path: Path, wide: tuple[str, ...]
+) -> None:
+    more = (*wide, "--set", "optim.precision=fp16", "--set", "data.validation_share=0")
+    first, second = tmp_path / "first", tmp_path / "second"
+    trainer = train.build(train.parse(arguments(recipe, first, *more)))
+    trainer.model.train()
+    trainer._scaler.load_state_dict({**trainer._scaler.state_dict(), "scale": 2.0**60})
+    before = {k: v.clone() for k, v in trainer.model.named_parameters()}
+    gradient = trainer.step(trainer._batcher.training_batch(0))["gradient_norm"]
+    assert not gradient.isfinite()
+    assert all(torch.equal(v, before[k]) for k, v in trainer.model.named_parameters())
+    assert trainer._scaler.get_scale() == 2.0**59
+
+    first.mkdir()
+    trainer.save("last.pt")
+    second.mkdir()
+    (second / "last.pt").write_bytes((first / "last.pt").read_bytes())
+    resumed = train.build(train.parse(arguments(recipe, second, *more, "--resume")))
+    assert resumed._scaler.get_scale() == 2.0**59
+    resumed._scaler.load_state_dict({**resumed._scaler.state_dict(), "scale": 0.5})
+    broken = trainer._batcher.training_batch(0)
+    broken.rgb_bn3hw[:] = math.nan
+    with pytest.raises(TrainingError, match="train in bf16 or fp32"):
+        resumed.step(broken)
+
+
+@pytest.mark.slow
+def test_a_compiled_model_trains_alike(recipe: Path, tmp_path: Path) -> None:
+    for name in ("true", "false"):
+        changes = ("--set", "optim.steps=3", "--set", f"run.compile={name}")
+        assert train.main(arguments(recipe, tmp_path / name, *changes)) == 0
+    compiled, eager = losses(tmp_path / "true"), losses(tmp_path / "false")
+    assert list(compiled.values()) == pytest.approx(list(eager.values()), rel=1e-3)
+    assert load_checkpoint(tmp_path / "true" / "last.pt")["model"].keys() == (
+        load_checkpoint(tmp_path / "false" / "last.pt")["model"].keys()
+    )
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("compiled", ["false", "true"])
+def test_a_gpu_trains_as_a_cpu_does(
+    recipe: Path, tmp_path: Path, wide: tuple[str, ...], precision: str, compiled: str
+) -> None:
+    changes = (*wide, "--set", "optim.steps=3")
+    assert train.main(arguments(recipe, tmp_path / "cpu", *changes)) == 0
+    cuda = ("run.device=cuda", f"optim.precision={precision}", f"run.compile={compiled}")
+    more = [text for change in cuda for text in ("--set", change)]
+    assert train.main(arguments(recipe, tmp_path / "gpu", *changes, *more)) == 0
+    assert losses(tmp_path / "gpu")[1] == pytest.approx(losses(tmp_path / "cpu")[1], rel=0.1)
 
 
 @pytest.fixture
@@ -173,6 +236,33 @@ def test_the_cosine_schedule_begins_and_ends_where_it_says() -> None:
     assert rate_factor(optim, 0) == 1.0
     assert rate_factor(optim, 50) == pytest.approx(0.51)
     assert rate_factor(optim, 100) == pytest.approx(0.02)
+
+
+def test_the_optimiser_is_adam_whatever_the_layout() -> None:
+    shapes = ((8, 6, 3, 3), (4, 1, 3, 3), (5, 7, 1, 1), (9,))
+
+    def weights() -> list[nn.Parameter]:
+        torch.manual_seed(0)
+        made = [torch.randn(shape) for shape in shapes]
+        return [
+            nn.Parameter(w.to(memory_format=torch.channels_last) if w.dim() == 4 else w)
+            for w in made
+        ]
+
+    mine, theirs = weights(), weights()
+    own = FusedAdam(mine, lr=0.01, beta1=0.8)
+    reference = torch.optim.Adam(theirs, lr=0.01, betas=(0.8, 0.999))
+    for _ in range(4):
+        for a, b in zip(mine, theirs, strict=True):
+            a.grad = torch.randn(a.shape)  # in another layout than its weight
+            b.grad = a.grad.clone()
+            if torch.rand(()) < 0.5:
+                a.grad = torch.empty_like(a).copy_(a.grad)
+        own.step()
+        reference.step()
+    for a, b in zip(mine, theirs, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(own.state[a]["exp_avg"], reference.state[b]["exp_avg"])
 
 
 def test_the_average_follows_its_formula() -> None:
@@ -287,6 +377,24 @@ def test_the_history_forgets_what_is_done_again(tmp_path: Path) -> None:
     steps, values = read_history(tmp_path / HISTORY)["loss/total"]
     assert steps.tolist() == [1, 2, 3]
     np.testing.assert_array_equal(values, [1 / 3, 2 / 3, 1.0])
+
+
+@pytest.mark.parametrize(("depth", "rows"), [("dispnet", 5), ("lite", 5), ("vgg12", 4)])
+def test_the_panel_shows_what_the_loss_sees(wall_set: PreparedSet, depth: str, rows: int) -> None:
+    network = {"depth": depth, "pretrained": False, "explainability_mask": depth == "dispnet"}
+    objective = {"minimum_reprojection": True, "auto_mask": depth == "lite"}
+    changes = {"width": 64, "height": 64, "network": network, "objective": objective}
+    config = load_config({**changes, "data": {"prepared": ["wall"], "flip_probability": 0.0}})
+    model = build_model(config.network, 64, 64)
+    batch = Batcher([wall_set], config).training_batch(0)
+    picture = panel(model, batch, config.objective)
+    assert picture.shape == (3, rows * 64, 64)
+    assert float(picture.min()) >= 0.0 and float(picture.max()) <= 1.0
+    assert torch.equal(picture[:, :64], batch.rgb_clean_bn3hw[0, 1])
+    assert model.training
+    if depth == "lite":
+        moving = picture[0, 3 * 64 : 4 * 64]
+        assert set(moving.unique().tolist()) == {0.0, 1.0}
 
 
 def test_near_is_bright() -> None:

@@ -46,7 +46,7 @@ objective:
   depth_supervision_weight: 0.1
   pose_supervision_weight: 0.1
   velocity_weight: 0.1
-optim: {{steps: 10, batch_size: 4, learning_rate: 1.0e-4, gradient_clip: 1.0, weight_average: 0.9}}
+optim: {{steps: 10, batch_size: 4, learning_rate: 1.0e-4, gradient_clip: 1.0}}
 """
 )
 NORMALISED = (

@@ -30,11 +30,12 @@ from training.run_log import RunLog
 def test_a_run_killed_anywhere_resumes_bit_equal(
     repository: Path, recipe: Path, tmp_path: Path
 ) -> None:
-    changes = ("optim.steps=62", "run.checkpoint_every=3", "run.validate_every=30")
+    changes = ("optim.steps=62", "run.validate_every=30", "run.checkpoint_every=100")
     more = [text for change in changes for text in ("--set", change)]
+    often = ("--set", "run.checkpoint_every=3")
     killed, whole = tmp_path / "killed", tmp_path / "whole"
-    process = start(repository, *arguments(recipe, killed, *more))
-    wait_for_step(process, killed, random.randint(3, 6))
+    process = start(repository, *arguments(recipe, killed, *more, *often))
+    wait_for_step(process, killed, random.randint(4, 8))
     time.sleep(random.uniform(0.0, 0.1))
     process.send_signal(signal.SIGKILL)
     process.communicate()
@@ -161,6 +162,28 @@ def test_a_full_disk_costs_no_more_than_the_log(
     log.scalars(1, {"a": 1.0})
     log.scalars(2, {"a": 1.0})
     assert capsys.readouterr().err.count("cannot be written") == 1
+
+
+@pytest.mark.parametrize("broken", ["predict.bias", "convs.0.0.weight"])
+def test_a_motion_that_is_no_number_ends_the_run(
+    recipe: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    broken: str,
+) -> None:
+    """Without care, sampling a picture at no place crashes the process."""
+    original = train.build_model
+
+    def build(*args: Any) -> Any:
+        model = original(*args)
+        model.pose_net.get_parameter(broken).data[:] = math.nan
+        return model
+
+    monkeypatch.setattr(train, "build_model", build)
+    more = ("--set", "data.validation_share=0", "--set", "network.pose=stacked")
+    assert train.main(arguments(recipe, tmp_path / "run", *more)) == 1
+    assert "not finite at step 0" in capsys.readouterr().err
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(

@@ -52,6 +52,9 @@ class Projection:
             ],
             dim=-1,
         )
+        # On a CPU, the gradient at a place that is no number reads foreign memory. Networks that
+        # have diverged ask for such places; their gradient is no number all the same.
+        grid = grid.nan_to_num(nan=-1.0, posinf=torch.inf, neginf=-torch.inf)
         return F.grid_sample(
             canvas, grid, mode="bilinear", padding_mode="border", align_corners=False
         )
