@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -199,7 +200,7 @@ def test_a_picture_of_a_hopeless_size_is_refused(width: int, height: int, expect
 
 
 @pytest.mark.parametrize("wrong", [{"fx": 1e-9}, {"fy": 1e12}, {"cx": -1e20}])
-def test_a_calibration_no_camera_has_is_refused(wrong: dict[str, float]) -> None:
-    numbers = {"fx": 500.0, "fy": 500.0, "cx": 320.0, "cy": 240.0, **wrong}
+def test_a_calibration_no_camera_has_is_refused(wrong: dict[str, Any]) -> None:
+    numbers: dict[str, Any] = {"fx": 500.0, "fy": 500.0, "cx": 320.0, "cy": 240.0, **wrong}
     with pytest.raises(CalibrationError, match="no camera has such numbers"):
         CameraIntrinsics(width=640, height=480, **numbers)

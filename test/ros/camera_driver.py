@@ -71,7 +71,7 @@ class Camera:
         wait_until(lambda: len(self.diagnostics) > count, "diagnostics")
         return {v.key: v.value for v in self.diagnostics[-1].status[0].values}
 
-    def call(self, kind: type, name: str, request: Any = None) -> Any:
+    def call(self, kind: Any, name: str, request: Any = None) -> Any:
         """The answer of one of the node's services."""
         client = self.probe.node.create_client(kind, name)
         assert client.wait_for_service(20)

@@ -4,8 +4,9 @@ The mean brightness of a picture tells the motion that led to it, see ``MOTIONS`
 metres and radians, translation then rotation vector. The first argument is JSON:
 
 * ``fail_after``: the engine raises after so many inferences;
-* ``busy_s``: an inference takes so long, like a library that hangs;
-* ``lifecycle``: the managed node; ``load_s``: loading its model takes so long.
+* ``busy_s``: an inference takes so long, like a library that hangs, and says so before;
+* ``load_s``: so does loading the model;
+* ``lifecycle``: the managed node.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import json
 import math
 import sys
 import time
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +26,7 @@ from sfm_ros.errors import EngineError
 from sfm_ros.geometry import body_to_optical, make_transform, so3_exp
 from sfm_ros.ros import lifecycle as managed_node
 from sfm_ros.ros import node as plain_node
+from sfm_ros.ros import program
 from sfm_ros.window import Window
 
 STAND, FORWARD, TURN_LEFT, BROKEN = 100, 110, 120, 130
@@ -58,20 +61,27 @@ class TroubledEngine(FakeEngine):
         self._left -= 1
         if self._left < 0:
             raise EngineError("out of memory, said the library")
-        time.sleep(self._busy_s)
+        be_busy("inferring", self._busy_s)
         return super().infer(window)
 
 
-def run(lifecycle: bool = False, load_s: float = 0.0, **trouble: float) -> int:
+def be_busy(what: str, seconds: float) -> None:
+    """Say what takes so long, and take it."""
+    if seconds:
+        print(what, flush=True)
+        time.sleep(seconds)
+
+
+def run(lifecycle: bool = False, load_s: float = 0.0, **trouble: Any) -> int:
     """The node these options describe."""
 
     def load(_: ModelConfig) -> FakeEngine:
-        time.sleep(load_s)
+        be_busy("loading", load_s)
         return TroubledEngine(**trouble)
 
     if lifecycle:
         return managed_node.main(sys.argv, load)
-    return plain_node.main(sys.argv, TroubledEngine(**trouble))
+    return program.run(lambda: plain_node.SfmNode(load(ModelConfig())), sys.argv)
 
 
 if __name__ == "__main__":
