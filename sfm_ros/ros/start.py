@@ -17,7 +17,7 @@ def node() -> int:
     _leave_at_once_when_told()
     from sfm_ros.ros.node import main
 
-    return main()
+    return _left_with(main())
 
 
 def lifecycle_node() -> int:
@@ -25,7 +25,7 @@ def lifecycle_node() -> int:
     _leave_at_once_when_told()
     from sfm_ros.ros.lifecycle import main
 
-    return main()
+    return _left_with(main())
 
 
 def bag_player() -> int:
@@ -33,7 +33,7 @@ def bag_player() -> int:
     _leave_at_once_when_told()
     from sfm_ros.ros.bag_player import main
 
-    return main()
+    return _left_with(main())
 
 
 def bag_recorder() -> int:
@@ -41,7 +41,7 @@ def bag_recorder() -> int:
     _leave_at_once_when_told()
     from sfm_ros.ros.bag_recorder import main
 
-    return main()
+    return _left_with(main())
 
 
 def static_transform() -> int:
@@ -49,7 +49,7 @@ def static_transform() -> int:
     _leave_at_once_when_told()
     from sfm_ros.ros.static_transform import main
 
-    return main()
+    return _left_with(main())
 
 
 def truth_path() -> int:
@@ -57,7 +57,18 @@ def truth_path() -> int:
     _leave_at_once_when_told()
     from sfm_ros.ros.truth_path import main
 
-    return main()
+    return _left_with(main())
+
+
+def _left_with(code: int) -> int:
+    """End the process here: all that is ours is closed by now.
+
+    On the interpreter's way out, where no signal is heard any more, Fast DDS may wait for a lock
+    in shared memory that a process which is gone has held.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _leave_at_once_when_told() -> None:
