@@ -26,7 +26,7 @@ LOOKS = 5
 LOSS_STEPS = 50
 """Steps the loss is averaged over."""
 FALL_JUDGED_FROM = 1000
-"""Step from which the loss must have fallen; in a long run a tenth of it."""
+"""Step at which the loss must have fallen; in a long run a tenth of it, in a shorter one never."""
 
 FLAT_SPREAD = 0.1
 """Spread of disparity over an image, divided by its mean, below which it is called flat."""
@@ -167,17 +167,16 @@ class Watch:
         if self._first is None:
             return found
         first = float(self._first)
-        judged_from = min(self._steps, max(FALL_JUDGED_FROM, self._steps // 10))
         fall = 1 - mean / first
-        if self._fresh and step >= judged_from:
+        if self._fresh and step >= max(FALL_JUDGED_FROM, self._steps // 10):
             self._fresh = False
             if fall < EXPECTED_FALL:
                 found["no fall"] = (
                     f"the loss has fallen by {100 * fall:.0f} % since the first {LOSS_STEPS} "
                     f"steps ({first:.4g} to {mean:.4g}; expected {100 * EXPECTED_FALL:.0f} %): "
-                    "probably nothing has been learned; check in the panel that the warped "
-                    "picture approaches the target, that the data moves (prepare.py reports it) "
-                    "and its calibration, and try another optim.learning_rate"
+                    "if the ratio to standing still has not fallen either, nothing has been "
+                    "learned; check that the data moves (prepare.py reports it) and its "
+                    "calibration, and try another optim.learning_rate"
                 )
         return found
 
