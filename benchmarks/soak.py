@@ -1,0 +1,346 @@
+"""Whether the node keeps its size: memory, descriptors and threads over many pictures.
+
+    python benchmarks/soak.py [--frames 100000] [--size 208x64] [--model DIR] [--out out/soak]
+
+Sends small pictures to a node in a process of its own, as fast as it answers, and hears all it
+publishes. Once a second it reads from /proc what the node's process holds. It prints the growth
+after the first 1000 pictures and writes ``soak.csv`` and ``soak.png``; Ctrl-C ends it early, with
+what there is so far.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import dataclasses
+import os
+import struct
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from node_latency import StreetOfPictures
+from tqdm import tqdm
+
+from sfm_ros.engines.factory import resolve_bundle
+from sfm_ros.errors import SfmRosError
+from sfm_ros.evaluation.machine import machine_facts, package_versions
+from sfm_ros.evaluation.processes import ProcessGroup
+from sfm_ros.evaluation.runner import private_middleware
+from sfm_ros.model_spec import ModelSpec
+
+_SETTLED = 1000
+"""Pictures after which nothing should grow any more."""
+_UNDER_WAY = 8
+_PERIOD_NS = 100_000_000
+_SAMPLE_S = 1.0
+_STALLED_S = 5.0
+_PATIENCE_S = 60.0
+_MOST_STALLS = 12
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What the node's process held at one moment.
+
+    Attributes:
+        seconds: since the first picture.
+        frames: pictures answered so far.
+        rss_mb: resident memory, 10^6 bytes.
+        descriptors: open files and sockets.
+        threads: of the process.
+    """
+
+    seconds: float
+    frames: int
+    rss_mb: float
+    descriptors: int
+    threads: int
+
+
+def read_sample(pid: int, seconds: float, frames: int) -> Sample:
+    """What a process holds now.
+
+    Raises:
+        OSError: it has ended.
+    """
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    fields = dict(line.split(":", 1) for line in lines)
+    return Sample(
+        seconds=round(seconds, 3),
+        frames=frames,
+        rss_mb=int(fields["VmRSS"].split()[0]) * 1024e-6,
+        descriptors=len(os.listdir(f"/proc/{pid}/fd")),
+        threads=int(fields["Threads"]),
+    )
+
+
+class Traffic:
+    """Sends pictures to the node and hears all its topics.
+
+    Args:
+        width, height: of the pictures.
+    """
+
+    def __init__(self, width: int, height: int) -> None:
+        import rclpy
+        from diagnostic_msgs.msg import DiagnosticStatus
+        from nav_msgs.msg import Odometry, Path
+        from rclpy.executors import SingleThreadedExecutor
+        from rclpy.qos import QoSProfile
+        from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+
+        rclpy.init(signal_handler_options=rclpy.SignalHandlerOptions.NO)
+        self._rclpy = rclpy
+        self._node = rclpy.create_node("soak")
+        self._images = self._node.create_publisher(Image, "image", QoSProfile(depth=100))
+        self._infos = self._node.create_publisher(CameraInfo, "camera_info", 10)
+        heard = {
+            "odometry": Odometry,
+            "path": Path,
+            "depth": Image,
+            "depth/camera_info": CameraInfo,
+            "depth/color": Image,
+            "points": PointCloud2,
+            "status": DiagnosticStatus,
+        }
+        for name, kind in heard.items():
+            callback = self._on_depth if name == "depth" else _ignore
+            self._node.create_subscription(kind, f"/sfm_node/{name}", callback, 10, raw=True)
+        self._pictures = list(self._make_pictures(width, height))
+        self._changed = threading.Condition()
+        self.sent = self.answered = 0
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self._node)
+        self._thread = threading.Thread(target=self._executor.spin, daemon=True)
+        self._thread.start()
+
+    def _make_pictures(self, width: int, height: int) -> Iterator[Any]:
+        """A street, there and back: as messages that only want a stamp."""
+        from std_msgs.msg import Header
+
+        from sfm_ros.ros.conversions import info_from_intrinsics, rgb_to_image
+
+        header = Header(frame_id="camera_optical")
+        for item in StreetOfPictures(width, height, 38):  # of 20 pictures, there and back
+            self._info = info_from_intrinsics(item.frame.intrinsics, header)
+            yield rgb_to_image(item.frame.rgb, header)
+
+    def _on_depth(self, content: bytes) -> None:
+        """A message as it was sent: four bytes say how, then comes the stamp."""
+        sec, nanosec = struct.unpack_from("<iI", content, 4)
+        with self._changed:
+            self.answered = (sec * 1_000_000_000 + nanosec) // _PERIOD_NS
+            self._changed.notify_all()
+
+    def wait_for_node(self, children: ProcessGroup) -> None:
+        """Until it listens."""
+        deadline = time.monotonic() + _PATIENCE_S
+        while not (self._images.get_subscription_count() and self._infos.get_subscription_count()):
+            children.check("node")
+            if time.monotonic() > deadline:
+                raise SfmRosError(f"the node did not appear:\n{children.log_tail('node')}")
+            time.sleep(0.05)
+        self._infos.publish(self._info)
+
+    def send(self) -> None:
+        """Send the next picture."""
+        self.sent += 1
+        message = self._pictures[self.sent % len(self._pictures)]
+        stamp_ns = self.sent * _PERIOD_NS
+        message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, 1_000_000_000)
+        self._images.publish(message)
+
+    def wait_for_room(self, limit: int, timeout_s: float) -> bool:
+        """Whether less than ``limit`` pictures are under way, within this time."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self.sent - self.answered < limit, timeout_s)
+
+    def close(self) -> None:
+        """Leave the middleware."""
+        self._executor.shutdown()
+        self._thread.join(_STALLED_S)
+        self._node.destroy_node()
+        self._rclpy.try_shutdown()
+
+
+def _ignore(_: bytes) -> None:
+    """It was sent and received: that is all that is wanted of it."""
+
+
+class Soak:
+    """The run: what was sampled stays in ``samples``, however it ends.
+
+    Args:
+        traffic: the pictures.
+        children: with the ``node``.
+        frames: how many pictures to send.
+    """
+
+    def __init__(self, traffic: Traffic, children: ProcessGroup, frames: int) -> None:
+        self._traffic = traffic
+        self._children = children
+        self._frames = frames
+        self._pid = children.pid("node")
+        self.samples: list[Sample] = []
+        self.stalls = 0
+
+    def run(self) -> None:
+        """Send all pictures and wait for the last answer.
+
+        Raises:
+            SfmRosError: the node ended, or does not answer any more.
+        """
+        traffic = self._traffic
+        self._begin_s = time.monotonic()
+        with tqdm(total=self._frames, unit="picture", disable=None) as bar:
+            while traffic.sent < self._frames:
+                self._wait_for_room(_UNDER_WAY, bar)
+                traffic.send()
+            self._wait_for_room(1, bar)
+        self._sample()
+
+    def _wait_for_room(self, limit: int, bar: tqdm) -> None:
+        """Sample while waiting; a picture that is never answered holds up nothing for long."""
+        due_s = time.monotonic() + _STALLED_S
+        while True:
+            has_room = self._traffic.wait_for_room(limit, _SAMPLE_S / 4)
+            if self._seconds() - (self.samples[-1].seconds if self.samples else -1) >= _SAMPLE_S:
+                self._children.check("node")
+                self._sample()
+                bar.update(self._traffic.answered - bar.n)
+            if has_room:
+                return
+            if time.monotonic() > due_s:
+                self._note_stall()
+                return
+
+    def _note_stall(self) -> None:
+        self.stalls += 1
+        if self.stalls > _MOST_STALLS:
+            log = self._children.log_tail("node")
+            raise SfmRosError(f"the node does not answer any more:\n{log}")
+
+    def _seconds(self) -> float:
+        return time.monotonic() - self._begin_s
+
+    def _sample(self) -> None:
+        self.samples.append(read_sample(self._pid, self._seconds(), self._traffic.answered))
+
+
+def main() -> int:
+    """Run, write and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--frames", type=int, default=100_000)
+    parser.add_argument("--size", default="208x64", help="of the pictures")
+    parser.add_argument("--model", default="default", help="model bundle: folder or name")
+    parser.add_argument("--out", type=Path, default=Path("out/soak"), help="folder of the results")
+    options = parser.parse_args()
+    try:
+        return soak(options)
+    except SfmRosError as error:
+        print(f"ERROR: {error}", file=sys.stderr)
+        return 1
+
+
+def soak(options: argparse.Namespace) -> int:
+    """0 where all pictures were sent, 130 where it was broken off, 1 where the node gave up."""
+    width, height = (int(number) for number in options.size.split("x"))
+    bundle = resolve_bundle(options.model).resolve()
+    os.environ.update(private_middleware())
+    code = 0
+    with tempfile.TemporaryDirectory(prefix="sfm_soak_") as logs:
+        with ProcessGroup(Path(logs)) as children:
+            children.start("node", _node(bundle))
+            traffic = Traffic(width, height)
+            traffic.wait_for_node(children)
+            run = Soak(traffic, children, options.frames)
+            try:
+                run.run()
+            except KeyboardInterrupt:
+                print("broken off; what there is so far:", file=sys.stderr)
+                code = 130
+            except (OSError, SfmRosError) as error:
+                print(f"ERROR: {error}", file=sys.stderr)
+                code = 1
+            traffic.close()
+    print(", ".join(f"{key} {value}" for key, value in machine_facts().items()))
+    print(", ".join(f"{key} {value}" for key, value in package_versions().items()))
+    print(f"{options.size} rgb8, model {ModelSpec.load(bundle).name}, all topics heard")
+    report(run.samples, run.stalls)
+    write(run.samples, options.out)
+    return code
+
+
+def _node(bundle: Path) -> list[str]:
+    parameters = {
+        "model.bundle": bundle,
+        "node.delivery": "every",
+        "node.mounting_wait_s": 0.0,
+    }
+    words = [sys.executable, "-m", "sfm_ros.ros.node", "--ros-args"]
+    for name, value in parameters.items():
+        words += ["-p", f"{name}:={value}"]
+    return words
+
+
+def report(samples: list[Sample], stalls: int) -> None:
+    """Print how many pictures, how fast, and what grew."""
+    if not samples:
+        print("nothing was measured")
+        return
+    last = samples[-1]
+    rate = last.frames / max(last.seconds, 1e-9)
+    print(f"{last.frames} pictures in {last.seconds:.0f} s: {rate:.1f} a second; stalls {stalls}")
+    settled = [sample for sample in samples if sample.frames >= _SETTLED]
+    if len(settled) < 2:
+        print(f"too short to tell what grows after the first {_SETTLED} pictures")
+        return
+    first = settled[0]
+    print(f"{'held by the node':20}{f'at {first.frames}':>12}{'at the end':>12}{'growth':>10}")
+    for name, text in (
+        ("rss_mb", "memory, MB"),
+        ("descriptors", "descriptors"),
+        ("threads", "threads"),
+    ):
+        a, b = getattr(first, name), getattr(last, name)
+        digits = 2 if name == "rss_mb" else 0
+        print(f"{text:20}{a:12.{digits}f}{b:12.{digits}f}{b - a:+10.{digits}f}")
+    frames = [sample.frames for sample in settled]
+    slope = np.polyfit(frames, [sample.rss_mb for sample in settled], 1)[0]
+    print(f"{'line through memory':20}{slope * 1e4:+34.3f} MB in 10000 pictures")
+
+
+def write(samples: list[Sample], folder: Path) -> None:
+    """The table and the plot."""
+    folder.mkdir(parents=True, exist_ok=True)
+    names = [field.name for field in dataclasses.fields(Sample)]
+    with (folder / "soak.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(names)
+        table.writerows(dataclasses.astuple(sample) for sample in samples)
+    figure = Figure(figsize=(8, 7), layout="constrained")
+    axes = figure.subplots(3, sharex=True)
+    frames = [sample.frames for sample in samples]
+    for axis, name in zip(axes, ("rss_mb", "descriptors", "threads"), strict=True):
+        axis.plot(frames, [getattr(sample, name) for sample in samples])
+        axis.axvline(_SETTLED, color="grey", linestyle=":")
+        axis.set_ylabel(name.replace("rss_mb", "memory, MB"))
+        axis.grid(alpha=0.3)
+    axes[-1].set_xlabel("pictures")
+    figure.suptitle("what the node's process holds")
+    figure.savefig(folder / "soak.png", dpi=120)
+    print(f"table and plot: {folder / 'soak.csv'}, {folder / 'soak.png'}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
