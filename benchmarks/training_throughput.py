@@ -124,7 +124,7 @@ def compare(options: Namespace, prepared: PreparedSet, work: Path, device: torch
             runner.measure(options.steps)
     print(f"{'triplets a second':34}{'median':>9}   rounds")
     for runner in runners:
-        print(runner.line())
+        print(runner.line(), flush=True)
     if options.rival:
         *mine, other = runners
         for runner in mine:
