@@ -67,9 +67,9 @@ def test_written_yaml_reads_back_equal(tmp_path):
     before = CameraIntrinsics(
         width=321,
         height=123,
-        fx=1 / 3,
-        fy=2e-7,
-        cx=1e9,
+        fx=1000 / 3,
+        fy=271.00000002,
+        cx=1000 / 7,
         cy=-0.1,
         distortion_model="rational_polynomial",
         distortion=tuple(np.linspace(-1, 1, 8)),
