@@ -78,7 +78,7 @@ def test_written_yaml_reads_back_equal(tmp_path):
     )
     write_camera_info_yaml(tmp_path / "out.yaml", before)
     after = read_calibration(tmp_path / "out.yaml", 321, 123)
-    assert (after.fx, after.fy, after.cx, after.cy) == (1 / 3, 2e-7, 1e9, -0.1)
+    assert (after.fx, after.fy, after.cx, after.cy) == (1000 / 3, 271.00000002, 1000 / 7, -0.1)
     assert after.distortion == before.distortion
     assert after.distortion_model == "rational_polynomial"
     np.testing.assert_array_equal(after.R, before.R)
