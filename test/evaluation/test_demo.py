@@ -115,7 +115,14 @@ def test_ctrl_c_keeps_what_was_produced_and_leaves_nothing_running(
     temporary.mkdir()
     command = demo_command(drive, bundle, out, "--rate", "0.2")
     environment = {**os.environ, "PYTHONPATH": str(repository), "TMPDIR": str(temporary)}
-    demo = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    demo = subprocess.Popen(
+        command,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A job in the background of a shell is started with SIGINT ignored, and would pass it on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     try:
         deadline = time.monotonic() + TIMEOUT_S
         while lines_of(temporary, "odometry.csv") < 3:
