@@ -110,7 +110,7 @@ class RefineConfig:
         25, "With fewer corners that agree, the network's motion is kept.", minimum=6, maximum=2000
     )
     sigma_px: float = live_option(
-        0.3, "Standard deviation of a tracked corner, pixels of the network input.", minimum=0.01
+        0.15, "Standard deviation of a tracked corner, pixels of the network input.", minimum=0.01
     )
     sigma_depth: float = live_option(
         0.3, "Standard deviation of the predicted depth, as a share of it.", minimum=0.0
@@ -121,7 +121,7 @@ class RefineConfig:
         minimum=0.001,
     )
     velocity_share: float = live_option(
-        0.05,
+        0.015,
         "Standard deviation of the change of translation from a frame to the next, as a share.",
         minimum=0.001,
     )

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from sfm_ros.config import RefineConfig
 from sfm_ros.datatypes import CameraIntrinsics, DepthMap, FloatArray, Prediction, RgbImage
 from sfm_ros.geometry import make_transform, project, rotation_angle, so3_exp
+from sfm_ros.motion_prior import Inertia, TranslationPrior
 from sfm_ros.window import Window
 
 _ITERATIONS = 4
@@ -30,8 +31,8 @@ _CONVERGED_SHARE = 5e-3
 """Of the length of the translation."""
 _ROBUST_SIGMAS = 2.0
 """Residuals beyond so many standard deviations lose weight (Cauchy)."""
-_PRIOR_FLOOR = 0.02
-"""Standard deviation of a prior translation of zero, network units."""
+_SMALLEST_LENGTH = 0.02
+"""Network units, added where a step is compared with the length of the translation."""
 _BORDER = 4
 _FAR_SIGMAS = 4.0
 
@@ -57,33 +58,13 @@ class Refinement:
         T_prev_curr: (4, 4) corrected motion; the prediction where there was too little to go by.
         inliers: tracked corners that agree with it.
         tracked: tracked corners in all.
+        covariance: (3, 3) of the translation, or None where the prediction was kept.
     """
 
     T_prev_curr: FloatArray
     inliers: int
     tracked: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class TranslationPrior:
-    """What is known of a translation before the pictures are looked at: a round Gaussian."""
-
-    mean: FloatArray
-    sigma: float
-
-    def fused(self, other: TranslationPrior) -> TranslationPrior:
-        """What both together know."""
-        mine, its = self.sigma**-2, other.sigma**-2
-        mean = (mine * self.mean + its * other.mean) / (mine + its)
-        return TranslationPrior(mean=mean, sigma=(mine + its) ** -0.5)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class _Velocity:
-    """The last translation that was refined, per second, and until when it held."""
-
-    per_s: FloatArray
-    stamp_ns: int
+    covariance: FloatArray | None = None
 
 
 class MotionRefiner:
@@ -95,7 +76,7 @@ class MotionRefiner:
 
     def __init__(self, config: RefineConfig) -> None:
         self.config = config
-        self._velocity: _Velocity | None = None
+        self._inertia = Inertia()
         self._helper = ThreadPoolExecutor(1, thread_name_prefix="sfm_corners")
         self._views: tuple[Window, Future[_Views]] | None = None
 
@@ -118,14 +99,13 @@ class MotionRefiner:
             prediction.depth,
             window.intrinsics,
             prediction.T_prev_curr,
-            self._inertia(before_ns, dt_s),
+            self._inertia.predict(before_ns, dt_s, self.config.velocity_share),
         )
         T_prev_curr = refined.T_prev_curr
-        self._velocity = (
-            _Velocity(per_s=T_prev_curr[:3, 3] / dt_s, stamp_ns=stamp_ns)
-            if refined.inliers
-            else None
-        )
+        if refined.covariance is None:
+            self._inertia.forget()
+        else:
+            self._inertia.remember(T_prev_curr[:3, 3], refined.covariance, dt_s, stamp_ns)
         increments = prediction.increments.copy()
         increments[-1] = T_prev_curr
         return replace(prediction, increments=increments)
@@ -159,7 +139,7 @@ class MotionRefiner:
         T_prev_curr: FloatArray,
         inertia: TranslationPrior | None,
     ) -> Refinement:
-        prior = _prior_around(T_prev_curr[:3, 3], self.config.prior_share)
+        prior = TranslationPrior.around(T_prev_curr[:3, 3], self.config.prior_share)
         if inertia is not None:
             prior = prior.fused(inertia)
         T_guess = make_transform(T_prev_curr[:3, :3], prior.mean)
@@ -167,18 +147,11 @@ class MotionRefiner:
         count = len(tracks.points)
         if count < self.config.min_inliers:
             return Refinement(T_prev_curr=T_prev_curr, inliers=0, tracked=count)
-        T, distances = solve(tracks, intrinsics.K, T_guess, prior, self.config)
+        T, distances, covariance = solve(tracks, intrinsics.K, T_guess, prior, self.config)
         inliers = int(np.count_nonzero(distances < _FAR_SIGMAS))
         if not self._is_believable(T, T_prev_curr, inliers, count):
             return Refinement(T_prev_curr=T_prev_curr, inliers=0, tracked=count)
-        return Refinement(T_prev_curr=T, inliers=inliers, tracked=count)
-
-    def _inertia(self, before_ns: int, dt_s: float) -> TranslationPrior | None:
-        """The translation at the last velocity, where the frame before ended it."""
-        last = self._velocity
-        if last is None or last.stamp_ns != before_ns:
-            return None
-        return _prior_around(last.per_s * dt_s, self.config.velocity_share)
+        return Refinement(T_prev_curr=T, inliers=inliers, tracked=count, covariance=covariance)
 
     def _is_believable(
         self, T: FloatArray, T_predicted: FloatArray, inliers: int, tracked: int
@@ -190,11 +163,6 @@ class MotionRefiner:
             and inliers >= max(self.config.min_inliers, tracked // 3)
             and turned <= self.config.max_correction_deg
         )
-
-
-def _prior_around(translation: FloatArray, share: float) -> TranslationPrior:
-    sigma = share * float(np.linalg.norm(translation)) + _PRIOR_FLOOR
-    return TranslationPrior(mean=np.array(translation, dtype=np.float64), sigma=sigma)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -262,32 +230,32 @@ def solve(
     T_guess: FloatArray,
     prior: TranslationPrior,
     config: RefineConfig,
-) -> tuple[FloatArray, FloatArray]:
+) -> tuple[FloatArray, FloatArray, FloatArray]:
     """The motion that explains the tracks best, its translation near the prior.
 
     Minimises, over t + v and exp(w) R, the sum of Cauchy(r^T S^-1 r) with S = sigma_px^2 I +
     sigma_depth^2 g g^T, g the derivative of the pixel by the logarithm of the depth, plus the
-    prior's |t - mean|^2 / sigma^2.
+    prior's (t - mean)^T information (t - mean).
 
     Returns:
-        T_prev_curr (4, 4), and the (N,) Mahalanobis distances of the residuals before its last,
-        small correction.
+        T_prev_curr (4, 4); the (N,) Mahalanobis distances of the residuals before its last, small
+        correction; and the covariance (3, 3) of the translation, prior included.
     """
     T = np.array(T_guess, dtype=np.float64)
-    length = float(np.linalg.norm(prior.mean)) + _PRIOR_FLOOR
-    damping = np.full(6, 1e-9)  # never singular
-    damping[:3] += prior.sigma**-2
+    length = float(np.linalg.norm(prior.mean)) + _SMALLEST_LENGTH
+    known = 1e-9 * np.eye(6)  # never singular
+    known[:3, :3] += prior.information
     for _ in range(_ITERATIONS):
         errors = _linearise(tracks, K, T, config)
         H, b = _normal_equations(errors)
-        H.flat[::7] += damping
-        b[:3] += (T[:3, 3] - prior.mean) / prior.sigma**2
+        H += known
+        b[:3] += prior.information @ (T[:3, 3] - prior.mean)
         step = np.linalg.solve(H, b)
         T[:3, 3] -= step[:3]
         T[:3, :3] = so3_exp(-step[3:]) @ T[:3, :3]
         if _norm(step[3:]) < _CONVERGED_RAD and _norm(step[:3]) < length * _CONVERGED_SHARE:
             break
-    return T, np.sqrt(errors.squares)
+    return T, np.sqrt(errors.squares), np.linalg.inv(H)[:3, :3]
 
 
 def _norm(v: npt.NDArray[np.floating]) -> float:

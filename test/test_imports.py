@@ -27,8 +27,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     tuple(
         f"sfm_ros.{name}"
         for name in (
-            "camera_info depth_colours image_codec picture_health preprocess window pose refine "
-            "scale"
+            "camera_info depth_colours image_codec picture_health preprocess window pose "
+            "motion_prior refine scale"
         ).split()
     ),
     ("sfm_ros.engines", "sfm_ros.engines.*"),
