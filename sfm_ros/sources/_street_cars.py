@@ -1,4 +1,4 @@
-"""Parked vehicles, extruded from their side views."""
+"""Standing vehicles, extruded from their side views."""
 
 from __future__ import annotations
 
@@ -6,17 +6,21 @@ import numpy as np
 
 from sfm_ros.sources._street_place import Site
 from sfm_ros.sources._street_quads import UP
-from sfm_ros.sources._street_things import CARS, car_height
+from sfm_ros.sources._street_things import CARS, HIGH_VEHICLES, CarShape, car_height
 
 CAR_COLOURS = [
     (0.95, 0.95, 0.95), (0.7, 0.71, 0.73), (0.4, 0.41, 0.43), (0.1, 0.1, 0.11), (0.12, 0.15, 0.3),
     (0.55, 0.08, 0.08), (0.16, 0.17, 0.18), (0.2, 0.3, 0.26), (0.75, 0.7, 0.6),
 ]  # fmt: skip
 
+_WIDEST_SINGLE_M = 2.5
+"""Offset of the only lane of a city street at most."""
 
 CITY_SHARES = (0.3, 0.25, 0.2, 0.12, 0.13, 0.0)
 MOTORWAY_SHARES = (0.2, 0.25, 0.15, 0.15, 0.1, 0.15)
 """How often each of ``CARS`` is met."""
+TRAFFIC_SHARES = (0.2, 0.17, 0.12, 0.08, 0.1, 0.03, 0.09, 0.09, 0.06, 0.06)
+"""How often each of ``CARS`` and ``HIGH_VEHICLES`` is met in a street full of traffic."""
 
 
 def add_parked_cars(site: Site, side: int, density: float) -> None:
@@ -30,11 +34,17 @@ def add_parked_cars(site: Site, side: int, density: float) -> None:
 
 
 def add_car(site: Site, s: float, lateral: float, facing_forward: bool) -> None:
-    """One vehicle, extruded from its side view."""
+    """One vehicle, of the kinds that stand along such a street."""
     shares = MOTORWAY_SHARES if site.plan.motorway else CITY_SHARES
+    which = int(site.rng.choice(len(CARS), p=shares))
+    _put(site, which, CARS[which], s, lateral, facing_forward)
+
+
+def _put(
+    site: Site, which: int, shape: CarShape, s: float, lateral: float, facing_forward: bool
+) -> None:
+    """A vehicle extruded from its side view, unless the camera passes through it."""
     rng, build = site.rng, site.build
-    which = int(rng.choice(len(CARS), p=shares))
-    shape = CARS[which]
     turn = rng.normal(0.0, 0.02) + (0.0 if facing_forward else np.pi)
     place = site.place(s, lateral, turn)
     gap = np.linalg.norm(site.keep_out - place.foot[[0, 2]], axis=1)
@@ -50,6 +60,8 @@ def add_car(site: Site, s: float, lateral: float, facing_forward: bool) -> None:
             light=build.sun.light(place.n * np.sign(right)),
         )  # fmt: skip
     pages = {name: site.pages[name][0] for name in ("glass", "panel", "front", "rear")}
+    if shape.doors:
+        pages["rear"] = site.page("doors")
     outline = shape.outline
     for k, ((x0, y0), (x1, y1)) in enumerate(zip(outline[:-1], outline[1:], strict=True)):
         page = pages["glass" if k in shape.glass else "panel"]
@@ -72,3 +84,26 @@ def add_queue(site: Site, lateral: float, spacing: float) -> None:
     while s < site.length - 15.0:
         add_car(site, s, lateral + site.rng.normal(0.0, 0.2), True)
         s += 14.0 + site.rng.exponential(spacing)
+
+
+def add_traffic(site: Site) -> None:
+    """Vehicles that stand in every lane: beside the camera, and before the end of its way."""
+    lanes = [site.plan.lane, -site.plan.lane]
+    if site.plan.lane > _WIDEST_SINGLE_M:  # the outer of two lanes; the inner ones are free
+        lanes += [site.plan.lane / 3, -site.plan.lane / 3]
+    end_of_way = float(site.line.nearest(site.keep_out)[:, 0].max())
+    for lane in lanes:
+        is_own = lane == site.plan.lane
+        begin = end_of_way + site.rng.uniform(4.0, 25.0) if is_own else 0.0
+        _stand_in_line(site, lane, begin, facing_forward=lane > 0)
+
+
+def _stand_in_line(site: Site, lane: float, begin: float, facing_forward: bool) -> None:
+    rng, shapes = site.rng, CARS + HIGH_VEHICLES
+    gap_m = rng.choice([3.0, 12.0, 40.0])
+    s = begin
+    while s < site.length - 15.0:
+        which = int(rng.choice(len(shapes), p=TRAFFIC_SHARES))
+        half = 0.5 * shapes[which].length
+        _put(site, which, shapes[which], s + half, lane + rng.normal(0.0, 0.2), facing_forward)
+        s += 2 * half + 1.0 + rng.exponential(gap_m)

@@ -17,7 +17,8 @@ AUTUMN = [(150, 90, 40), (160, 110, 50), (130, 70, 40), (140, 130, 60)]
 class CarShape:
     """Side view of a vehicle in metres; ``outline`` goes over the roof from front to rear.
 
-    ``glass`` names the segments of the outline that are windows; ``panes`` are side windows.
+    ``glass`` names the segments of the outline that are windows; ``panes`` are side windows;
+    ``doors`` says that the rear is a pair of doors as high as the vehicle.
     """
 
     length: float
@@ -27,6 +28,7 @@ class CarShape:
     panes: tuple[tuple[tuple[float, float], ...], ...]
     wheels: tuple[float, float]
     wheel_radius: float = 0.31
+    doors: bool = False
 
 
 CARS = (
@@ -72,6 +74,35 @@ CARS = (
         (2,),
         (((0.5, 1.6), (0.7, 2.4), (1.6, 2.4), (1.6, 1.6)),), (1.3, 9.0), 0.48),
 )  # fmt: skip
+
+HIGH_VEHICLES = (
+    CarShape(  # high van
+        5.9, 2.0,
+        ((0.0, 0.3), (0.0, 0.9), (0.15, 1.1), (0.8, 1.3), (1.6, 2.4), (2.2, 2.65), (5.85, 2.7),
+         (5.9, 2.5), (5.9, 0.3)),
+        (3,),
+        (((1.1, 1.35), (1.75, 2.2), (2.4, 2.2), (2.4, 1.35)),), (1.0, 4.7), 0.34, True),
+    CarShape(  # box lorry
+        7.5, 2.4,
+        ((0.0, 0.4), (0.0, 1.2), (0.1, 1.3), (0.35, 2.3), (1.6, 2.5), (1.7, 3.3), (7.4, 3.35),
+         (7.5, 3.25), (7.5, 0.5)),
+        (2,),
+        (((0.5, 1.4), (0.7, 2.1), (1.4, 2.1), (1.4, 1.4)),), (1.2, 5.6), 0.42, True),
+    CarShape(  # articulated lorry
+        13.5, 2.5,
+        ((0.0, 0.4), (0.0, 1.4), (0.1, 1.5), (0.3, 2.7), (2.1, 2.9), (2.3, 3.9), (13.4, 3.95),
+         (13.5, 3.8), (13.5, 0.5)),
+        (2,),
+        (((0.5, 1.6), (0.7, 2.4), (1.6, 2.4), (1.6, 1.6)),), (1.3, 11.0), 0.5, True),
+    CarShape(  # bus
+        11.5, 2.5,
+        ((0.0, 0.3), (0.0, 1.0), (0.1, 2.7), (0.4, 3.0), (11.3, 3.05), (11.5, 2.9), (11.5, 0.35)),
+        (1,),
+        tuple(
+            ((x, 1.3), (x, 2.5), (x + 1.6, 2.5), (x + 1.6, 1.3)) for x in (0.6, 2.4, 4.2, 6.0, 7.8)
+        ), (2.4, 8.6), 0.48),
+)  # fmt: skip
+"""What a street full of traffic has besides ``CARS``."""
 
 CAR_PX = (96, 256)
 """Rows and columns of a vehicle's side; it spans the whole texture."""
@@ -124,6 +155,20 @@ def car_end(rear: bool) -> Colour:
         cv2.rectangle(rgb, (36, 12), (92, 30), (35.0,) * 3, -1)
     cv2.rectangle(rgb, (46, 34), (82, 42), (240.0,) * 3, -1)
     rgb[46:] *= np.linspace(0.7, 0.15, 18, dtype=np.float32)[:, None, None]
+    return rgb
+
+
+def rear_doors(rng: np.random.Generator) -> Colour:
+    """(128, 128, 3) the rear of a white lorry: two doors with their bars, lamps at the bottom."""
+    rgb = grainy(rng, 128, 128, np.array([215.0, 215.0, 215.0]), 0.02, 0.05)
+    rgb[:, 62:66] *= 0.5
+    for x in (30, 98):
+        rgb[:104, x : x + 3] *= 0.75
+    rgb[:3] *= 0.6
+    rgb[104:] *= 0.25
+    for x0, x1 in ((4, 20), (108, 124)):
+        cv2.rectangle(rgb, (x0, 106), (x1, 114), (190.0, 20.0, 15.0), -1)
+    cv2.rectangle(rgb, (50, 108), (78, 114), (240.0,) * 3, -1)
     return rgb
 
 

@@ -10,7 +10,7 @@ from sfm_ros.datatypes import FloatArray, RgbImage
 from sfm_ros.sources import _street_facades as facades
 from sfm_ros.sources import _street_things as things
 from sfm_ros.sources._street_atlas import Atlas, AtlasBuilder
-from sfm_ros.sources._street_cars import add_parked_cars, add_queue
+from sfm_ros.sources._street_cars import add_parked_cars, add_queue, add_traffic
 from sfm_ros.sources._street_ground import GroundTexture, RoadPlan
 from sfm_ros.sources._street_houses import add_houses
 from sfm_ros.sources._street_noise import flat, pick_colour
@@ -132,7 +132,7 @@ def draw_sun(rng: np.random.Generator) -> Sun:
     return Sun(direction=direction, strength=0.0 if rng.random() < 0.3 else rng.uniform(0.4, 1.0))
 
 
-def build_atlas(rng: np.random.Generator, motorway: bool) -> Atlas:
+def build_atlas(rng: np.random.Generator, motorway: bool, traffic: bool = False) -> Atlas:
     """Paint every texture a world needs."""
     atlas = AtlasBuilder()
     for _ in range(4 if motorway else 12):
@@ -165,6 +165,10 @@ def build_atlas(rng: np.random.Generator, motorway: bool) -> Atlas:
     atlas.add("rear", things.car_end(rear=True))
     atlas.add("glass", things.car_panel(glass=True))
     atlas.add("panel", things.car_panel(glass=False))
+    if traffic:
+        for shape in things.HIGH_VEHICLES:
+            atlas.add("car_side", *things.car_side(shape))
+        atlas.add("doors", things.rear_doors(rng))
     return atlas.build()
 
 
@@ -185,6 +189,12 @@ def furnish_city(rng: np.random.Generator, site: Site, plan: RoadPlan) -> None:
             site.posts(side, plan.right + 0.6, rng.uniform(14.0, 35.0))
         if plan.parking:
             add_parked_cars(site, side, rng.uniform(0.25, 0.95))
+
+
+def furnish_traffic(rng: np.random.Generator, site: Site, plan: RoadPlan) -> None:
+    """A city street whose lanes are full of cars, vans, lorries and buses that stand."""
+    furnish_city(rng, site, plan)
+    add_traffic(site)
 
 
 def furnish_motorway(rng: np.random.Generator, site: Site, plan: RoadPlan) -> None:

@@ -24,7 +24,7 @@ from sfm_ros.sources._street_shade import expose, shade
 from sfm_ros.sources.base import SourceItem
 
 FIRST_STAMP_NS = 1_000_000_000_000_000
-KINDS = ("city", "motorway", "mixed")
+KINDS = ("city", "motorway", "mixed", "traffic")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,8 @@ class SyntheticConfig:
         fx: focal length in pixels; None draws 0.5 to 0.95 of the width, and moves the principal
             point a little off the centre.
         camera_height_m: height of the camera above the road; None draws 1.2 to 1.9 m.
-        kind: ``city``, ``motorway``, or ``mixed`` (drawn from the seed).
+        kind: ``city``, ``motorway``, ``mixed`` (one of these, drawn from the seed), or ``traffic``
+            (a city street with vehicles standing in its lanes, lorries and buses among them).
     """
 
     seed: int = 0
@@ -104,7 +105,8 @@ class SyntheticStreet:
         if config.kind == "mixed":
             motorway = bool(kind_rng.random() < 0.3)
         self._config = config
-        self.name = f"synthetic-{'motorway' if motorway else 'city'}-{config.seed}"
+        street = "motorway" if motorway else config.kind.replace("mixed", "city")
+        self.name = f"synthetic-{street}-{config.seed}"
         self.fps = config.fps
         height = config.camera_height_m
         self.camera_height_m = float(camera_rng.uniform(1.2, 1.9)) if height is None else height
@@ -217,11 +219,14 @@ def _build_world(
 ) -> scene.World:
     rngs = [np.random.default_rng([config.seed, 10 + part]) for part in range(5)]
     sun = scene.draw_sun(rngs[0])
-    atlas = scene.build_atlas(rngs[1], plan.motorway)
+    traffic = config.kind == "traffic"
+    atlas = scene.build_atlas(rngs[1], plan.motorway, traffic)
     build = QuadBuilder(sun)
     keep_out = poses[:: max(len(poses) // 400, 1), :][:, [0, 2], 3]
     furnisher = Site(rngs[2], line, plan, atlas.pages, build, street.camera_height_m, keep_out)
     furnish = scene.furnish_motorway if plan.motorway else scene.furnish_city
+    if traffic:
+        furnish = scene.furnish_traffic
     furnish(rngs[2], furnisher, plan)
     sky, haze = build_sky(rngs[3], plan.motorway)
     ground = build_ground(rngs[4], plan, street.intrinsics.fx, street.camera_height_m)

@@ -209,6 +209,32 @@ def test_the_drive_is_rigid_goes_forward_and_keeps_a_vehicles_pace(
     assert np.abs(np.diff(speed)).max() * street.fps < 8.0
 
 
+def test_traffic_stands_in_the_lanes_but_never_in_the_cameras_way() -> None:
+    covered = []
+    for seed in (1, 6, 14):
+        busy, empty = (
+            SyntheticStreet(SyntheticConfig(seed=seed, kind=kind, frames=28))
+            for kind in ("traffic", "city")
+        )
+        assert busy.name == f"synthetic-traffic-{seed}"
+        np.testing.assert_array_equal(busy.poses, empty.poses)
+        shares = [ground_mask(street, 27).mean() for street in (busy, empty)]
+        covered.append(shares[1] - shares[0])
+        for index in (0, 14, 27):
+            depth, _ = truth(busy.render(index))
+            assert depth[depth > 0].min() > 0.5
+    # Vehicles hide the road; how many there are is drawn from the seed.
+    assert min(covered) > 0 and sum(covered) > 0.1
+
+
+def test_a_lorry_ahead_comes_nearer_as_it_should() -> None:
+    street = SyntheticStreet(SyntheticConfig(seed=6, kind="traffic", frames=28))
+    target, source = street.render(20), street.render(21)
+    T = np.linalg.inv(street.poses[21]) @ street.poses[20]
+    unmoved = photometric_error(target, source, np.eye(4))
+    assert photometric_error(target, source, T) < 0.6 * unmoved
+
+
 def test_a_given_focal_length_and_height_are_kept(straight: SyntheticStreet) -> None:
     camera = straight.intrinsics
     assert (camera.fx, camera.fy, camera.cx, camera.cy) == (241.0, 241.0, 207.5, 63.5)
