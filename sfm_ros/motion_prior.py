@@ -40,7 +40,8 @@ class TranslationPrior:
         """What both together know."""
         information = self.information + other.information
         pull = self.information @ self.mean + other.information @ other.mean
-        return TranslationPrior(mean=np.linalg.solve(information, pull), information=information)
+        mean: FloatArray = np.linalg.solve(information, pull).astype(np.float64)
+        return TranslationPrior(mean=mean, information=information)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -90,4 +91,5 @@ class Inertia:
         mean = last.per_s * dt_s
         change = change_share * float(np.linalg.norm(mean)) + _SMALLEST_CHANGE
         covariance = last.covariance * dt_s**2 + change**2 * np.eye(3)
-        return TranslationPrior(mean=mean, information=np.linalg.inv(covariance))
+        information: FloatArray = np.linalg.inv(covariance).astype(np.float64)
+        return TranslationPrior(mean=mean, information=information)

@@ -255,7 +255,8 @@ def solve(
         T[:3, :3] = so3_exp(-step[3:]) @ T[:3, :3]
         if _norm(step[3:]) < _CONVERGED_RAD and _norm(step[:3]) < length * _CONVERGED_SHARE:
             break
-    return T, np.sqrt(errors.squares), np.linalg.inv(H)[:3, :3]
+    covariance: FloatArray = np.linalg.inv(H)[:3, :3].astype(np.float64)
+    return T, np.sqrt(errors.squares), covariance
 
 
 def _norm(v: npt.NDArray[np.floating]) -> float:

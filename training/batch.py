@@ -22,7 +22,8 @@ class Batch:
         K_b33: intrinsics of this grid.
         depth_target_b1hw: true depth of the target frame in metres, 0 where unknown; or None.
         T_source_target_bs44: true motion, sources in order of time; or None.
-        has_truth_b: 1.0 for the windows whose depth and motion are true, else 0.0; or None.
+        has_depth_b, has_motion_b: 1.0 for the windows whose depth, or motion, is known, else 0.0;
+            None where that holds for no window of any set.
         distance_bs: metres between the cameras of the target and of each source, from poses or
             from a known speed; NaN where unknown (0 is a car that stands); or None.
     """
@@ -32,7 +33,8 @@ class Batch:
     K_b33: Tensor
     depth_target_b1hw: Tensor | None = None
     T_source_target_bs44: Tensor | None = None
-    has_truth_b: Tensor | None = None
+    has_depth_b: Tensor | None = None
+    has_motion_b: Tensor | None = None
     distance_bs: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:

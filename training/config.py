@@ -80,7 +80,8 @@ class ObjectiveConfig:
     """Metres: with depth supervision, pixels of a true depth map that have none are sky, and must
     be farther than this (rendered streets); 0: they are unknown (laser scans)."""
     pose_supervision_weight: float = 0.0
-    """Motion error where the truth is known (synthetic data)."""
+    """Motion error where the motion is known: rendered streets, drives prepared with poses. These
+    may be the odometry's own, refined by geometry, for the pose network to learn from."""
 
 
 @dataclass(frozen=True, kw_only=True)

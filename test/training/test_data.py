@@ -272,16 +272,36 @@ def test_sets_have_their_share_of_every_batch(
     batcher = Batcher([wall_set, writer.finish()], config)
     sets = [[w.set_index for w in batcher.training_windows(s)] for s in range(CYCLE // 2)]
     assert all(row.count(1) == 1 for row in sets)
-    truth = batcher.batch_of(batcher.training_windows(0)).has_truth_b
-    assert truth is not None and truth.tolist() == [1.0 - i for i in sets[0]]
+    batch = batcher.batch_of(batcher.training_windows(0))
+    for known in (batch.has_depth_b, batch.has_motion_b):
+        assert known is not None and known.tolist() == [1.0 - i for i in sets[0]]
 
 
 def test_without_truth_none_is_told(tmp_path: Path, wall_frames: Frames) -> None:
     writer = PreparedWriter(tmp_path, 64, 64)
     writer.add("a", wall_frames(7, truth=False), "")
     batch = Batcher([writer.finish()], make_config(prepared=["a"])).training_batch(0)
-    assert batch.depth_target_b1hw is None and batch.has_truth_b is None
-    assert batch.T_source_target_bs44 is None
+    assert batch.depth_target_b1hw is None and batch.has_depth_b is None
+    assert batch.T_source_target_bs44 is None and batch.has_motion_b is None
+
+
+def test_a_drive_with_poses_alone_tells_its_motion(
+    tmp_path: Path, wall_set: PreparedSet, wall_frames: Frames
+) -> None:
+    writer = PreparedWriter(tmp_path, 64, 64)
+    frames = [replace(frame, depth_m=None) for frame in wall_frames(7)]
+    writer.add("posed", frames, "")
+    posed = writer.finish()
+    alone = Batcher([posed], make_config(prepared=["posed"])).training_batch(0)
+    assert alone.depth_target_b1hw is None and alone.has_motion_b is not None
+    assert alone.has_motion_b.tolist() == [1.0] * 4
+    config = make_config(prepared=["wall", "posed"], repeat=[1, 1])
+    batcher = Batcher([wall_set, posed], config)
+    windows = batcher.training_windows(0)
+    batch = batcher.batch_of(windows)
+    assert batch.has_depth_b is not None and batch.has_motion_b is not None
+    assert batch.has_depth_b.tolist() == [1.0 - w.set_index for w in windows]
+    assert batch.has_motion_b.tolist() == [1.0] * len(windows)
 
 
 def test_sets_that_do_not_fit_are_refused(

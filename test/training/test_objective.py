@@ -42,7 +42,8 @@ def random_case(scales: int = 3, masks: bool = True) -> tuple[Batch, ModelOutput
         K_b33=K,
         depth_target_b1hw=torch.rand(2, 1, 16, 24) + 2,
         T_source_target_bs44=motions(2),
-        has_truth_b=torch.ones(2),
+        has_depth_b=torch.ones(2),
+        has_motion_b=torch.ones(2),
         distance_bs=torch.tensor([[0.3, float("nan")], [0.0, 0.7]]),
     )
     output = ModelOutput(

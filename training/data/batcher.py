@@ -31,14 +31,15 @@ class RawBatch:
     Attributes:
         rgb_bnhw3: uint8.
         depth_target_b1hw: float16 metres, 0 unknown; None where no set has any truth.
-        K_b33, T_source_target_bs44, has_truth_b, distance_bs: as in `Batch`.
+        K_b33, T_source_target_bs44, has_depth_b, has_motion_b, distance_bs: as in `Batch`.
     """
 
     rgb_bnhw3: Tensor
     K_b33: Tensor
     depth_target_b1hw: Tensor | None = None
     T_source_target_bs44: Tensor | None = None
-    has_truth_b: Tensor | None = None
+    has_depth_b: Tensor | None = None
+    has_motion_b: Tensor | None = None
     distance_bs: Tensor | None = None
 
     def pinned(self) -> RawBatch:
@@ -81,7 +82,8 @@ class Batcher:
         self._store: FrameStore = MappedFrames(self._sets)
         self._store_for: torch.device | None = None
         records = [record for prepared in self._sets for record in prepared.sequences]
-        self._has_truth = any(r.has_depth and r.poses is not None for r in records)
+        self._has_depth = any(r.has_depth for r in records)
+        self._has_motion = any(r.poses is not None for r in records)
         self._has_distance = any(r.poses is not None or r.speeds_m_s is not None for r in records)
 
     @property
@@ -131,15 +133,18 @@ class Batcher:
         """These windows as they are stored, on the device of the store."""
         rgb = self._store.frames([(w.set_index, w.first) for w in windows], self._length)
         values = {"K_b33": _tensor([_matrix(self._record(w)) for w in windows])}
-        if self._has_truth:
+        if self._has_depth:
             target = target_index(self._length)
             values["depth_target_b1hw"] = self._store.depths(
                 [(w.set_index, w.first + target) for w in windows]
             )
+            values["has_depth_b"] = _tensor([self._record(w).has_depth for w in windows])
+        if self._has_motion:
             values["T_source_target_bs44"] = _tensor(
                 [self._motion_or_identity(w) for w in windows]
             )
-            values["has_truth_b"] = _tensor([self._is_true(w) for w in windows])
+            known = [self._record(w).poses is not None for w in windows]
+            values["has_motion_b"] = _tensor(known)
         if self._has_distance:
             values["distance_bs"] = _tensor([self._distance(w) for w in windows])
         return RawBatch(rgb_bnhw3=rgb, **values).to(self._store.device)
@@ -162,10 +167,6 @@ class Batcher:
 
     def _record(self, window: Window) -> SequenceRecord:
         return self._sets[window.set_index].sequences[window.sequence]
-
-    def _is_true(self, window: Window) -> bool:
-        record = self._record(window)
-        return record.has_depth and record.poses is not None
 
     def _motion_or_identity(self, window: Window) -> npt.NDArray[np.float64]:
         truth = self.true_motion(window)
@@ -196,7 +197,8 @@ def _as_colours(raw: RawBatch) -> Batch:
         K_b33=raw.K_b33,
         depth_target_b1hw=None if depth is None else depth.to(torch.float32),
         T_source_target_bs44=raw.T_source_target_bs44,
-        has_truth_b=raw.has_truth_b,
+        has_depth_b=raw.has_depth_b,
+        has_motion_b=raw.has_motion_b,
         distance_bs=raw.distance_bs,
     )
 

@@ -149,17 +149,16 @@ class Objective:
 
     def _known_terms(self, batch: Batch, output: ModelOutput) -> dict[str, Tensor]:
         config = self.config
-        has_truth = batch.has_truth_b
-        if has_truth is None:
-            has_truth = batch.K_b33.new_ones(batch.K_b33.shape[0])
         T = output.T_source_target_bs44.float()
         terms = {}
-        if config.depth_supervision_weight and batch.depth_target_b1hw is not None:
+        truth, known = batch.depth_target_b1hw, batch.has_depth_b
+        if config.depth_supervision_weight and truth is not None and known is not None:
             depths = [depth.float() for depth in output.depths_b1hw]
-            error = log_depth_error(depths, batch.depth_target_b1hw, has_truth, config.sky_depth)
+            error = log_depth_error(depths, truth, known, config.sky_depth)
             terms["depth_supervision"] = config.depth_supervision_weight * error
-        if config.pose_supervision_weight and batch.T_source_target_bs44 is not None:
-            error = motion_error(T, batch.T_source_target_bs44, has_truth)
+        T_true, known = batch.T_source_target_bs44, batch.has_motion_b
+        if config.pose_supervision_weight and T_true is not None and known is not None:
+            error = motion_error(T, T_true, known)
             terms["pose_supervision"] = config.pose_supervision_weight * error
         if config.velocity_weight and batch.distance_bs is not None:
             error = way_error(T, batch.distance_bs.float())

@@ -19,7 +19,7 @@ _TRANSLATION_FLOOR = 0.1
 def log_depth_error(
     depths_b1hw: list[Tensor],
     depth_true_b1hw: Tensor,
-    has_truth_b: Tensor,
+    has_depth_b: Tensor,
     sky_depth: float = 0.0,
 ) -> Tensor:
     """Mean ``|log d - log d*|`` over the known pixels, averaged over the scales.
@@ -27,12 +27,12 @@ def log_depth_error(
     Args:
         depths_b1hw: predictions, any sizes that are not larger than the truth.
         depth_true_b1hw: metres, 0 where unknown.
-        has_truth_b: 0 leaves a window out.
+        has_depth_b: 0 leaves a window out.
         sky_depth: metres; where above 0, the unknown pixels of a window with truth are sky, and
             predictions nearer than this are errors there too. No view synthesis teaches the sky:
             without this, an even sky comes out wherever the network likes.
     """
-    in_truth = has_truth_b.view(-1, 1, 1, 1) > 0
+    in_truth = has_depth_b.view(-1, 1, 1, 1) > 0
     known = (depth_true_b1hw > 0) & in_truth
     sky = (depth_true_b1hw <= 0) & in_truth & (sky_depth > 0)
     log_true = torch.where(known, depth_true_b1hw, 1.0).log()
@@ -51,7 +51,7 @@ def log_depth_error(
     return total / len(depths_b1hw)
 
 
-def motion_error(T_bs44: Tensor, T_true_bs44: Tensor, has_truth_b: Tensor) -> Tensor:
+def motion_error(T_bs44: Tensor, T_true_bs44: Tensor, has_motion_b: Tensor) -> Tensor:
     """Translation error relative to the way, plus the weighted rotation angle between the two.
 
     The angle is taken as the chord ``|R - R*|_F / sqrt(2) = 2 sin(angle / 2)``, whose gradient is
@@ -61,7 +61,7 @@ def motion_error(T_bs44: Tensor, T_true_bs44: Tensor, has_truth_b: Tensor) -> Te
     missed = _norm(T_bs44[..., :3, 3] - T_true_bs44[..., :3, 3])
     turned = _norm((T_bs44 - T_true_bs44)[..., :3, :3].flatten(-2)) * 0.5**0.5
     error_bs = missed / (way + _TRANSLATION_FLOOR) + _ROTATION_WEIGHT * turned
-    weight = (has_truth_b > 0).to(error_bs.dtype).unsqueeze(1).expand_as(error_bs)
+    weight = (has_motion_b > 0).to(error_bs.dtype).unsqueeze(1).expand_as(error_bs)
     return (error_bs * weight).sum() / shared_count(weight.sum())
 
 
