@@ -181,14 +181,21 @@ def read_kitti(
 
     Raises:
         TrajectoryError: missing file, wrong count of columns, NaN, no rotation (each with its
-            line), unordered indices, fewer stamps than frames, or no pose.
+            line), unordered indices, fewer stamps than frames, no pose, or fewer poses than
+            stamps without an index that tells which are missing.
     """
-    indices, poses, _ = _read_kitti_lines(Path(path))
+    indices, poses, is_indexed = _read_kitti_lines(Path(path))
     if stamps_ns is None:
         return _assemble(Path(path), [round(index * _NS / fps) for index in indices], poses)
     if indices and indices[-1] >= len(stamps_ns):
         raise TrajectoryError(
             f"{path} has poses up to frame {indices[-1]}, but there are {len(stamps_ns)} stamps"
+        )
+    if not is_indexed and len(poses) < len(stamps_ns):
+        raise TrajectoryError(
+            f"{path} has {len(poses)} poses for {len(stamps_ns)} frames, so nothing tells which "
+            "frames they belong to; put the index of its frame in front of every line, or give "
+            "the poses with stamps, in the TUM format"
         )
     return _assemble(Path(path), [int(stamps_ns[index]) for index in indices], poses)
 

@@ -120,6 +120,19 @@ def test_more_poses_than_pictures_are_refused(tmp_path):
         FolderSource(tmp_path / "images", CAMERA, poses=tmp_path / "poses.txt")
 
 
+def test_fewer_poses_than_pictures_need_the_index_of_their_frames(tmp_path):
+    _folder(tmp_path / "images")
+    file = tmp_path / "poses.txt"
+    write_kitti(file, Trajectory(np.arange(2), _poses(2)))
+    with pytest.raises(TrajectoryError, match="2 poses for 3 frames.*index"):
+        FolderSource(tmp_path / "images", CAMERA, poses=file)
+    lines = file.read_text().splitlines()
+    file.write_text("".join(f"{index} {line}\n" for index, line in enumerate(lines, start=1)))
+    source = FolderSource(tmp_path / "images", CAMERA, poses=file)
+    found = [None if item.T_world_camera is None else item.T_world_camera[2, 3] for item in source]
+    assert found == [None, 0, 1]
+
+
 def test_truncated_picture_is_named(tmp_path):
     _folder(tmp_path, ("0.jpg", "1.jpg"))
     data = (tmp_path / "1.jpg").read_bytes()
