@@ -55,13 +55,15 @@ def bag_sequence(
         CalibrationError: no calibration.
         TrajectoryError: named poses cannot be used.
     """
-    source = BagSource(path, topics.image, topics.camera_info, calib=calib)
     bag = BagFile(path)
-    header = bag.first(source.image_topic).message.header
-    camera_frame = header.frame_id or OPTICAL_FRAME
     known = TruePath(trajectory=None)
-    if poses is None:
-        known = read_true_path(bag, camera_frame, topics.poses, topics.fixed_frame)
+    with bag.kept_open():
+        source = BagSource(bag, topics.image, topics.camera_info, calib=calib)
+        header = bag.first(source.image_topic).message.header
+        camera_frame = header.frame_id or OPTICAL_FRAME
+        if poses is None:
+            known = read_true_path(bag, camera_frame, topics.poses, topics.fixed_frame)
+        depth, problem = _bag_depth(bag, camera_frame, topics.depth)
 
     def path_of(stamps_ns: Stamps, _: Loader) -> TruePath:
         if poses is None:
@@ -69,7 +71,6 @@ def bag_sequence(
         trajectory = read_trajectory(poses, stamps_ns.tolist())
         return TruePath(trajectory=trajectory, name="file of poses")
 
-    depth, problem = _bag_depth(bag, camera_frame, topics.depth)
     return Sequence(
         name=source.name,
         source=source,

@@ -49,7 +49,7 @@ class BagSource:
 
     def __init__(
         self,
-        path: str | Path,
+        path: str | Path | BagFile,
         image_topic: str | None = None,
         camera_info_topic: str | None = None,
         pose_topic: str | None = None,
@@ -59,7 +59,8 @@ class BagSource:
         """Open the bag, choose the topics, read the calibration and the true poses.
 
         Args:
-            path: ``.bag``, ``.mcap`` or ``.db3`` file, or the folder of a ROS 2 bag.
+            path: ``.bag``, ``.mcap`` or ``.db3`` file, or the folder of a ROS 2 bag; or the bag
+                where its topics have been listed already.
             image_topic: Image or CompressedImage; by default the only one.
             camera_info_topic: by default ``camera_info`` beside the image topic.
             pose_topic: true poses of the camera as Odometry or PoseStamped, in body axes (x
@@ -71,9 +72,9 @@ class BagSource:
             SourceError: no bag, damaged, empty, or no such topic (its topics are listed).
             CalibrationError: no camera_info where none was passed, or an unusable one.
         """
-        self.name = str(path)
+        self._bag = path if isinstance(path, BagFile) else BagFile(path)
+        self.name = self._bag.name
         self.skipped = 0
-        self._bag = BagFile(path)
         self.image_topic = self._choose_image_topic(image_topic)
         first = self._bag.first(self.image_topic)
         rgb = self._first_picture(first)

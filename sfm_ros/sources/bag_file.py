@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 import yaml
 from rosbags import rosbag1, rosbag2
 from rosbags.interfaces import Connection
-from rosbags.typesys import Stores, get_typestore
 
 from sfm_ros.errors import SourceError
 from sfm_ros.sources.folder import natural_key
+from sfm_ros.sources.message_types import store_for
 
 STORAGE_SUFFIXES = (".mcap", ".db3", ".bag")
+_YamlLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""The one in C where PyYAML was built with it: a bag's metadata may be long."""
 
 
 class Record(NamedTuple):
@@ -35,7 +37,10 @@ class Record(NamedTuple):
 class BagFile:
     """A bag on disk; every use opens and closes it anew, so that it can be read repeatedly.
 
+    Opening takes long beside reading one message; see `kept_open`.
+
     Attributes:
+        name: its path as it was given.
         is_ros1: whether its messages are serialized as in ROS 1, else as CDR.
         connections: what was recorded, by whom and how, as rosbags lists it.
         topics: topic -> (message type, how many messages), of topics with messages.
@@ -48,10 +53,11 @@ class BagFile:
         Raises:
             SourceError: no such bag, not a bag, damaged, or of an unsupported version.
         """
+        self.name = str(path)
         self._path = Path(path)
         self._parts = _parts(self._path)
         self.is_ros1 = self._parts[0].suffix == ".bag"
-        self._store = get_typestore(Stores.ROS1_NOETIC if self.is_ros1 else Stores.ROS2_JAZZY)
+        self._readers: list[Any] | None = None
         self.connections: list[Connection] = []
         self.all_topics: dict[str, tuple[str, int]] = {}
         with ExitStack() as stack:
@@ -62,6 +68,20 @@ class BagFile:
                     total = count + connection.msgcount
                     self.all_topics[connection.topic] = (connection.msgtype, total)
         self.topics = {name: entry for name, entry in self.all_topics.items() if entry[1]}
+
+    @contextmanager
+    def kept_open(self) -> Iterator[None]:
+        """Opens the bag once for all uses within: one after the other, in this thread.
+
+        Raises:
+            SourceError: the bag is damaged.
+        """
+        with ExitStack() as stack:
+            self._readers = self._open(stack)
+            try:
+                yield
+            finally:
+                self._readers = None
 
     def records(self, topics: Sequence[str]) -> Iterator[Record]:
         """The messages of some topics in order of recording.
@@ -78,7 +98,8 @@ class BagFile:
         Raises:
             SourceError: it is not of its type.
         """
-        decode = self._store.deserialize_ros1 if self.is_ros1 else self._store.deserialize_cdr
+        store = store_for(connection.msgtype, self.is_ros1)
+        decode = store.deserialize_ros1 if self.is_ros1 else store.deserialize_cdr
         try:
             return decode(data, connection.msgtype)
         except Exception as error:  # as in _open
@@ -92,7 +113,7 @@ class BagFile:
         """
         with ExitStack() as stack:
             merged = heapq.merge(
-                *(self._messages(reader, topics) for reader in self._open(stack)),
+                *(self._messages(reader, topics) for reader in self._readers or self._open(stack)),
                 key=lambda entry: entry[1],
             )
             while True:
@@ -166,7 +187,7 @@ def _listed_files(folder: Path) -> list[Path]:
     need no metadata.
     """
     try:
-        metadata = yaml.safe_load((folder / "metadata.yaml").read_text(encoding="utf-8"))
+        metadata = yaml.load((folder / "metadata.yaml").read_text(encoding="utf-8"), _YamlLoader)
         information = metadata["rosbag2_bagfile_information"]
         is_compressed = (information.get("compression_mode") or "none").lower() != "none"
         # Old metadata names the files with the bag's folder in front.
