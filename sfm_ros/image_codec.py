@@ -189,9 +189,10 @@ def _is_cut_short(buffer: _Bytes) -> bool:
     head = buffer[:6].tobytes()
     if head.startswith(b"\xff\xd8"):
         content = buffer.tobytes()
-        # Inside coded data 0xff is always escaped, so this end marker is the picture's own and not
-        # that of a thumbnail in its header.
-        return content.find(b"\xff\xd9", max(content.rfind(b"\xff\xda"), 0)) < 0
+        # Inside coded data 0xff is always escaped, so an end marker after which no scan begins is
+        # the picture's own and not that of a thumbnail in its header.
+        end = content.rfind(b"\xff\xd9")
+        return end < 0 or content.find(b"\xff\xda", end) >= 0
     if head.startswith(b"\x89PNG"):
         return b"IEND" not in buffer[-64:].tobytes()
     if head.startswith(b"BM"):

@@ -94,22 +94,34 @@ class VisualOdometry:
         self._pose = PoseIntegrator(self.config.noise)
         self._segment_is_new = True
 
-    def step(self, frame: Frame) -> OdometryEstimate:
+    def prepare(self, frame: Frame) -> Prepared:
+        """The first stage of ``step`` ahead of time, in another thread if need be: one by one,
+        in the order of the frames. Nothing of the odometry changes.
+
+        Raises:
+            CalibrationError, ImageError: as ``step``.
+        """
+        return self._preparer.prepare(frame)
+
+    def step(self, frame: Frame, prepared: Prepared | None = None) -> OdometryEstimate:
         """Take the next frame in and say where the camera is and what it sees.
 
         Args:
             frame: a picture with its calibration; frames come in order of time.
+            prepared: what ``prepare`` made of it; None makes it here.
 
         Returns:
             The estimate for this frame. Trouble is told in ``status`` and ``reasons``.
 
         Raises:
             CalibrationError: the calibration cannot be used (unknown distortion model).
+            ImageError: the picture is far smaller than the network's input, or too long.
             EngineError: the inference library failed.
         """
+        if prepared is None:
+            prepared = self._preparer.prepare(frame)
         clock = _StageClock()
-        prepared = self._preparer.prepare(frame)
-        clock.lap("preprocess")
+        clock.laps["preprocess"] = prepared.elapsed_ns
         rule = self._admit(frame.stamp_ns, prepared)
         if rule in _REFUSED:
             return self._estimate(frame, _REFUSED[rule], (rule,), clock)

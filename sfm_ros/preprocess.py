@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,10 +25,13 @@ _MOST_ENLARGED = 8
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Prepared:
-    """A picture on the network's grid, (h, w, 3) uint8, with the pinhole camera it now shows."""
+    """A picture on the network's grid, (h, w, 3) uint8, with the pinhole camera it now shows, and
+    how long it took to make.
+    """
 
     rgb: RgbImage
     intrinsics: CameraIntrinsics
+    elapsed_ns: int
 
 
 def rectified_camera(intrinsics: CameraIntrinsics) -> CameraIntrinsics:
@@ -146,8 +150,11 @@ class ImagePreparer:
             CalibrationError: the distortion model is unknown.
             ImageError: the picture is far smaller than the network's input, or too long.
         """
+        start = time.perf_counter_ns()
         plan = self._plan_for(frame.intrinsics)
-        return Prepared(rgb=read_only(_resampled(frame.rgb, plan)), intrinsics=plan.target)
+        rgb = read_only(_resampled(frame.rgb, plan))
+        elapsed_ns = time.perf_counter_ns() - start
+        return Prepared(rgb=rgb, intrinsics=plan.target, elapsed_ns=elapsed_ns)
 
     def _plan_for(self, intrinsics: CameraIntrinsics) -> _Plan:
         if self._plan is not None and intrinsics is self._source:

@@ -83,16 +83,18 @@ def evaluate(options: argparse.Namespace) -> int:
     from importlib import import_module
 
     from sfm_ros.engines.factory import create_engine
-    from sfm_ros.evaluation.lockstep import LockstepRun
-    from sfm_ros.odometry import VisualOdometry
 
     config = _configuration(options)
     if options.out.exists() and not options.out.is_dir():
         raise SourceError(f"{options.out} is a file, expected a folder for the results")
     with ThreadPoolExecutor(1) as loader:
-        # The model is loaded while the input is opened, what writes the results while it runs.
+        # The model is loaded while the rest is imported and the input is opened, what writes the
+        # results while it runs.
         loading = loader.submit(create_engine, config.model)
         loader.submit(import_module, "sfm_ros.evaluation.results")
+        from sfm_ros.evaluation.lockstep import LockstepRun
+        from sfm_ros.odometry import VisualOdometry
+
         with _prepared(options) as (sequence, bag, kept_truth):
             engine = loading.result()
             odometry = VisualOdometry(engine, config)

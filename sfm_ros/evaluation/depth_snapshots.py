@@ -6,12 +6,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from sfm_ros.datatypes import CameraIntrinsics, DepthMap, Frame, OdometryEstimate
+from sfm_ros.datatypes import CameraIntrinsics, DepthMap, OdometryEstimate, RgbImage
 from sfm_ros.evaluation.depth_grid import PictureGrid
 from sfm_ros.evaluation.depth_metrics import depth_errors
 from sfm_ros.evaluation.outcome import DepthSnapshot
 from sfm_ros.evaluation.truth import TrueDepth
-from sfm_ros.preprocess import ImagePreparer, rectified_camera
+from sfm_ros.preprocess import rectified_camera
 
 WANTED = 32
 """Frames that are kept of a run; there may be twice as many where its length was not known."""
@@ -31,7 +31,6 @@ class SnapshotKeeper:
         self._every = max(frames // WANTED, 1)
         self._input = input
         self._grid: PictureGrid | None = None
-        self._preparer: ImagePreparer | None = None
         self._kept: dict[int, DepthSnapshot] = {}
 
     def wants(self, index: int) -> bool:
@@ -39,9 +38,9 @@ class SnapshotKeeper:
         return index % self._every == 0
 
     def add(
-        self, index: int, frame: Frame, estimate: OdometryEstimate, truth: TrueDepth | None
+        self, index: int, rgb: RgbImage, estimate: OdometryEstimate, truth: TrueDepth | None
     ) -> None:
-        """Keep a frame that is wanted; nothing where it has no depth."""
+        """Keep a frame that is wanted, ``rgb`` as the networks saw it; nothing without depth."""
         if estimate.depth is None or estimate.depth_intrinsics is None:
             return
         network = estimate.depth_intrinsics
@@ -51,12 +50,10 @@ class SnapshotKeeper:
             scaled = depth_errors(predicted, truth.depth, "median")
             unscaled = depth_errors(predicted, truth.depth, "none")
             shown = on_network_grid(truth, network)
-        if self._preparer is None:
-            self._preparer = ImagePreparer(network.width, network.height, self._input)
         self._kept[index] = DepthSnapshot(
             stamp_ns=estimate.stamp_ns,
             depth=estimate.depth,
-            rgb=self._preparer.prepare(frame).rgb,
+            rgb=rgb,
             truth=shown,
             scaled=scaled,
             unscaled=unscaled,

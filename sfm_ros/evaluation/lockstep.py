@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
 import numpy as np
@@ -21,6 +21,7 @@ from sfm_ros.evaluation.prefetch import prefetched
 from sfm_ros.evaluation.timings import Timings
 from sfm_ros.evaluation.truth import TrueDepth
 from sfm_ros.odometry import VisualOdometry
+from sfm_ros.preprocess import Prepared
 from sfm_ros.sources.base import Source, SourceItem
 from sfm_ros.trajectory import Trajectory
 
@@ -83,10 +84,10 @@ class LockstepRun:
         expected = len(source) if limit is None else min(len(source), limit)
         keeper = SnapshotKeeper(expected, self._odometry.config.preprocess.input)
         start = time.perf_counter()
-        items = prefetched(islice(source, limit))
+        items = prefetched(self._prepared(islice(source, limit)))
         try:
-            for item in items:
-                self._take(item, keeper, depth_of)
+            for item, prepared in items:
+                self._take(item, prepared, keeper, depth_of)
                 on_frame()
         except KeyboardInterrupt:
             self._interrupted = True
@@ -103,22 +104,38 @@ class LockstepRun:
         """
         return self._true_poses.trajectory()
 
-    def _take(self, item: SourceItem, keeper: SnapshotKeeper, depth_of: DepthOf) -> None:
+    def _prepared(
+        self, items: Iterable[SourceItem]
+    ) -> Iterator[tuple[SourceItem, Prepared | None]]:
+        """The frames with what the networks will look at; None where ``step`` is to say why."""
+        for item in items:
+            try:
+                yield item, self._odometry.prepare(item.frame)
+            except (ImageError, CalibrationError):
+                yield item, None
+
+    def _take(
+        self,
+        item: SourceItem,
+        prepared: Prepared | None,
+        keeper: SnapshotKeeper,
+        depth_of: DepthOf,
+    ) -> None:
         index, frame = self._frames, item.frame
         self._frames += 1
         self._image_stamps.append(frame.stamp_ns)
         if item.T_world_camera is not None:
             self._true_poses.add(frame.stamp_ns, item.T_world_camera)
         try:
-            estimate = self._odometry.step(frame)
+            estimate = self._odometry.step(frame, prepared)
         except (ImageError, CalibrationError) as error:  # the node drops such a frame
             self._rejected += 1
             self._trouble = str(error)
             self._spells.add(frame.stamp_ns, "rejected")
             return
         self._note(estimate)
-        if keeper.wants(index):
-            keeper.add(index, frame, estimate, depth_of(item))
+        if prepared is not None and keeper.wants(index):
+            keeper.add(index, prepared.rgb, estimate, depth_of(item))
 
     def _note(self, estimate: OdometryEstimate) -> None:
         if Reason.TIME_REVERSED in estimate.reasons:  # the node's path begins anew, too

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from rosbags import rosbag2
+from rosbags.typesys import Stores, get_typestore
 
 from sfm_ros.datatypes import CameraIntrinsics
 from sfm_ros.errors import CalibrationError, SfmRosError, SourceError
 from sfm_ros.sources.bag import BagSource
 from sfm_ros.sources.bag_file import BagFile
+from sfm_ros.sources.message_types import store_for
 
 CAMERA = CameraIntrinsics(width=8, height=6, fx=10, fy=11, cx=3.5, cy=2.5)
 KINDS = ["ros1", "sqlite3", "mcap"]
@@ -144,3 +146,39 @@ def test_every_message_of_a_split_bag_comes_in_order(shared_data, path, topic, c
     times = [record.log_ns for record in bag.records([topic])]
     assert bag.topics[topic][1] == len(times) == count
     assert times == sorted(times)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_bag_that_is_kept_open_is_opened_once(new_bag, kind, monkeypatch):
+    bag = BagFile(simple_bag(new_bag, kind))
+    opened = []
+    real = BagFile._open
+    monkeypatch.setattr(
+        BagFile, "_open", lambda self, stack: opened.append(1) or real(self, stack)
+    )
+    with bag.kept_open():
+        source = BagSource(bag)
+        first = bag.first("/cam/image_raw")
+        kept = list(source)
+    assert len(opened) == 1
+    assert source.name == bag.name and first.log_ns == START
+    again = list(source)
+    assert len(opened) == 2
+    assert [i.frame.stamp_ns for i in kept] == [i.frame.stamp_ns for i in again]
+    assert len(kept) == 3
+
+
+@pytest.mark.parametrize("store", [s for s in Stores if s.name.startswith("ROS2")])
+def test_the_common_types_are_those_of_every_distribution(store):
+    ours, theirs = store_for("sensor_msgs/msg/Image", is_ros1=False), get_typestore(store)
+    assert len(ours.fielddefs) < 30
+    for name, (_, fields) in ours.fielddefs.items():
+        assert theirs.fielddefs[name][1] == fields, name
+
+
+def test_other_types_and_those_of_ros1_are_known_all_the_same():
+    common = store_for("sensor_msgs/msg/Image", is_ros1=False)
+    assert "sensor_msgs/msg/Imu" not in common.types
+    assert "sensor_msgs/msg/Imu" in store_for("sensor_msgs/msg/Imu", is_ros1=False).types
+    ros1 = store_for("std_msgs/msg/Header", is_ros1=True)
+    assert [name for name, _ in ros1.fielddefs["std_msgs/msg/Header"][1]][0] == "seq"

@@ -60,6 +60,18 @@ def test_a_metre_a_frame_adds_up_from_the_first_frame() -> None:
     assert estimates[4].dt_ns == STEP
 
 
+def test_a_frame_prepared_ahead_of_time_gives_the_same() -> None:
+    here, ahead = (VisualOdometry(FakeEngine(SPEC, motion=AHEAD)) for _ in range(2))
+    frames = [_frame(i) for i in range(5)]
+    prepared = [ahead.prepare(frame) for frame in frames]
+    for frame, made in zip(frames, prepared, strict=True):
+        one, other = here.step(frame), ahead.step(frame, made)
+        assert one.status is other.status and one.timings_ns.keys() == other.timings_ns.keys()
+        assert other.timings_ns["preprocess"] == made.elapsed_ns > 0
+        assert np.array_equal(_position(one), _position(other))
+        assert one.depth is None or np.array_equal(one.depth, other.depth)
+
+
 def test_a_circle_closes() -> None:
     turn = make_transform(so3_exp([0, np.radians(5), 0]), [0.0, 0.0, 1.0])
     estimates = _run(VisualOdometry(FakeEngine(SPEC, motion=turn)), *range(73))

@@ -22,6 +22,7 @@ from sfm_ros.evaluation.outcome import Outcome, Percentiles
 from sfm_ros.evaluation.prefetch import prefetched
 from sfm_ros.evaluation.timings import Timings
 from sfm_ros.odometry import VisualOdometry
+from sfm_ros.preprocess import ImagePreparer, Prepared
 from sfm_ros.sources.base import Source, SourceItem
 from sfm_ros.window import Window
 
@@ -91,6 +92,36 @@ def test_every_frame_goes_in_and_its_pose_comes_out() -> None:
     assert outcome.latency is not None and outcome.latency.p99 >= outcome.latency.p50 > 0
     true = run.true_trajectory
     assert true is not None and np.array_equal(true.poses[3], pose(3))
+
+
+def test_pictures_are_prepared_once_each_in_another_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    by = []
+    prepare = ImagePreparer.prepare
+
+    def noted(self: ImagePreparer, frame: Frame) -> Prepared:
+        by.append((frame.stamp_ns, threading.current_thread() is threading.main_thread()))
+        return prepare(self, frame)
+
+    monkeypatch.setattr(ImagePreparer, "prepare", noted)
+    outcome = lockstep().run(Drive(12))
+    assert by == [(stamp(i), False) for i in range(12)]
+    kept = {snapshot.stamp_ns: snapshot.rgb for snapshot in outcome.snapshots}
+    alone = ImagePreparer(64, 32)
+    for item in list(Drive(12))[2:]:
+        shown = kept[item.frame.stamp_ns]
+        assert shown is not None and np.array_equal(shown, prepare(alone, item.frame).rgb)
+
+
+def test_a_picture_that_cannot_be_prepared_is_rejected_in_its_place() -> None:
+    unknown = replace(CAMERA, distortion_model="of the moon", distortion=(0.1,))
+    items = list(Drive(8))
+    items[4] = replace(items[4], frame=replace(items[4].frame, intrinsics=unknown))
+    outcome = lockstep().run(Items(*items))
+    assert statuses(outcome)[:3] == [("initializing", 2), ("tracking", 2), ("rejected", 1)]
+    assert outcome.rejected == 1 and "of the moon" in (outcome.trouble or "")
+    assert outcome.estimate is not None and len(outcome.estimate) == 5
 
 
 def test_a_limit_and_an_empty_source() -> None:
@@ -173,11 +204,10 @@ def test_depth_is_kept_of_so_many_frames_however_long_the_run_is() -> None:
     for item in Drive(3):
         estimate = odometry.step(item.frame)
     assert estimate is not None and estimate.depth is not None
-    frame = list(Drive(1))[0].frame
     for index in range(1000):
         if keeper.wants(index):
             later = replace(estimate, stamp_ns=stamp(index))
-            keeper.add(index, frame, later, None)
+            keeper.add(index, np.zeros((32, 64, 3), np.uint8), later, None)
     kept = [(s.stamp_ns - stamp(0)) // PERIOD_NS for s in keeper.snapshots]
     assert WANTED < len(kept) <= 2 * WANTED
     assert set(np.diff(kept)) == {16} and kept[-1] > 950
