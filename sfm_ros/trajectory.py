@@ -242,9 +242,20 @@ def _read_kitti_lines(path: Path) -> tuple[list[int], list[FloatArray], bool]:
     return indices, poses, columns == 13
 
 
-def write_kitti(path: str | Path, trajectory: Trajectory) -> None:
-    """Write KITTI odometry poses, 12 numbers a line. The stamps are not kept by this format."""
+def write_kitti(
+    path: str | Path, trajectory: Trajectory, frames: Sequence[int] | None = None
+) -> None:
+    """Write KITTI odometry poses, 12 numbers a line. The stamps are not kept by this format.
+
+    Args:
+        path: the file.
+        trajectory: what to write.
+        frames: index of the frame of each pose, put in front of its line; for a trajectory that
+            lacks frames.
+    """
     lines = [_joined(pose[:3].ravel()) + "\n" for pose in trajectory.poses]
+    if frames is not None:
+        lines = [f"{frame} {line}" for frame, line in zip(frames, lines, strict=True)]
     Path(path).write_text("".join(lines), encoding="utf-8")
 
 

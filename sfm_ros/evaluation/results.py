@@ -134,7 +134,9 @@ def _write_result_files(run: ScoredRun, truth: TruePath, out: Path, prefix: str)
     outcome = run.outcome
     if outcome.estimate is not None:
         write_tum(tum, outcome.estimate)
-        write_kitti(kitti, outcome.estimate)
+        frame_of = {int(stamp): index for index, stamp in enumerate(outcome.image_stamps_ns)}
+        frames = [frame_of[int(stamp)] for stamp in outcome.estimate.stamps_ns]
+        write_kitti(kitti, outcome.estimate, frames)
     else:
         tum.unlink(missing_ok=True)  # of an earlier run
         kitti.unlink(missing_ok=True)
