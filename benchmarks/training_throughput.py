@@ -4,11 +4,12 @@
     python benchmarks/training_throughput.py --recipe training/recipes/road_small.yaml
 
 Trains the recipe ``dispnet_mask`` (DispNet, pose network and mask, 416x128, batch 4), or another
-one, for some steps in fp32 and bf16, on the prepared set, or on a rendered street. ``--rival`` is a
-checkout of the public PyTorch port of SfMLearner (github.com/ClementPinard/SfmLearner-Pytorch). Its
-own networks, losses, loader with four workers and training step then run on the same pictures, with
-as many threads, in turns with ours, so that both meet the same disturbances; only its displays are
-silenced. It needs imageio, path and scikit-image. Last, the fastest batch size is searched.
+one, for some steps in fp32 and bf16, on the prepared set, or on a rendered street. ``--rival`` is
+a checkout of the public PyTorch port of SfMLearner (github.com/ClementPinard/SfmLearner-Pytorch).
+Its own networks, losses, loader with four workers and training step then run on the same pictures,
+with as many threads, in turns with ours, so that both meet the same disturbances; only its
+displays are silenced. It needs imageio, path and scikit-image. Last, the fastest batch size is
+searched.
 """
 
 from __future__ import annotations
