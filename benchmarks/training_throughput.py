@@ -1,13 +1,15 @@
 """How fast the training is: triplets a second, and the share of the time it waits for its data.
 
     python benchmarks/training_throughput.py [--prepared DIR] [--rival DIR] [--rounds 5]
+    python benchmarks/training_throughput.py --recipe training/recipes/road_small.yaml
 
-Trains the recipe ``dispnet_mask`` (DispNet, pose network and mask, 416x128, batch 4) for some
-steps in fp32 and bf16, on the prepared set, or on a rendered street. ``--rival`` is a checkout of
-the public PyTorch port of SfMLearner (github.com/ClementPinard/SfmLearner-Pytorch). Its own
-networks, losses, loader with four workers and training step then run on the same pictures, with as
-many threads, in turns with ours, so that both meet the same disturbances; only its displays are
-silenced. It needs imageio, path and scikit-image. Last, the fastest batch size is searched.
+Trains the recipe ``dispnet_mask`` (DispNet, pose network and mask, 416x128, batch 4), or another
+one, for some steps in fp32 and bf16, on the prepared set, or on a rendered street. ``--rival`` is
+a checkout of the public PyTorch port of SfMLearner (github.com/ClementPinard/SfmLearner-Pytorch).
+Its own networks, losses, loader with four workers and training step then run on the same pictures,
+with as many threads, in turns with ours, so that both meet the same disturbances; only its
+displays are silenced. It needs imageio, path and scikit-image. Last, the fastest batch size is
+searched.
 """
 
 from __future__ import annotations
@@ -98,7 +100,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with tempfile.TemporaryDirectory(prefix="sfm_benchmark_") as folder:
             work = Path(folder)
-            prepared = PreparedSet.open(options.prepared or render(work / "street"))
+            street = options.prepared or render(options.recipe, work / "street")
+            prepared = PreparedSet.open(street)
             device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
             print_machine(device)
             print(f"{prepared.width}x{prepared.height}, {len(prepared.frames)} frames")
@@ -112,9 +115,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def compare(options: Namespace, prepared: PreparedSet, work: Path, device: torch.device) -> None:
     """All in turns, a round after the other, at the recipe's batch size."""
-    size = load_config(RECIPE).optim.batch_size
+    size = load_config(options.recipe).optim.batch_size
     runners = [
-        ours(configured(prepared, size, precision), prepared, work, device)
+        ours(configured(options.recipe, prepared, size, precision), prepared, work, device)
         for precision in ("fp32", "bf16")
     ]
     if options.rival:
@@ -141,7 +144,8 @@ def search(options: Namespace, prepared: PreparedSet, work: Path, device: torch.
         found: list[Runner] = []
         for size in (size for size in BATCHES if size <= options.largest_batch):
             try:
-                runner = ours(configured(prepared, size, precision), prepared, work, device)
+                config = configured(options.recipe, prepared, size, precision)
+                runner = ours(config, prepared, work, device)
                 runner.measure(max(2, options.steps // 2))
                 runner.measure(max(2, options.steps // 2))
             except torch.OutOfMemoryError:
@@ -154,16 +158,17 @@ def search(options: Namespace, prepared: PreparedSet, work: Path, device: torch.
         print(f"best batch in {precision}: {best.windows} ({others} triplets a second)")
 
 
-def configured(prepared: PreparedSet, size: int, precision: str) -> TrainConfig:
-    """The recipe with this batch size and precision."""
+def configured(recipe: Path, prepared: PreparedSet, size: int, precision: str) -> TrainConfig:
+    """The recipe on this one set, with this batch size and precision."""
     changes = (
         f"data.prepared=['{prepared.path}']",
+        "data.repeat=[]",
         f"width={prepared.width}",
         f"height={prepared.height}",
         f"optim.batch_size={size}",
         f"optim.precision={precision}",
     )
-    return load_config(RECIPE, changes)
+    return load_config(recipe, changes)
 
 
 def ours(config: TrainConfig, prepared: PreparedSet, work: Path, device: torch.device) -> Runner:
@@ -171,7 +176,9 @@ def ours(config: TrainConfig, prepared: PreparedSet, work: Path, device: torch.d
     torch.manual_seed(0)
     model = build_model(config.network, config.width, config.height)
     batcher = Batcher([prepared], config)
-    trainer = Trainer(config, model, Objective(config.objective), batcher, work, device)
+    objective = Objective(config.objective)
+    model.wants_source_depths = objective.needs_source_depths
+    trainer = Trainer(config, model, objective, batcher, work, device)
     trainer.model.train()
     stream = BatchStream(batcher, 0, MANY, device)
     batches = iter(stream)
@@ -294,9 +301,9 @@ def write_pictures(prepared: PreparedSet, folder: Path) -> Path:
     return folder
 
 
-def render(folder: Path) -> Path:
-    """A prepared set of a rendered street."""
-    config = load_config(RECIPE)
+def render(recipe: Path, folder: Path) -> Path:
+    """A prepared set of a rendered street, in the size of the recipe."""
+    config = load_config(recipe)
     street = SyntheticStreet(
         SyntheticConfig(width=config.width, height=config.height, frames=FRAMES)
     )
@@ -333,11 +340,17 @@ def parse(arguments: Sequence[str] | None = None) -> Namespace:
     )
     parser.add_argument("--prepared", type=Path, help="a prepared set (else a rendered street)")
     parser.add_argument("--rival", type=Path, help="checkout of SfmLearner-Pytorch")
+    parser.add_argument(
+        "--recipe", type=Path, default=RECIPE, help="of ours (default: what the rival trains)"
+    )
     parser.add_argument("--rounds", type=int, default=5, help="how often they take turns")
     parser.add_argument("--steps", type=int, default=8, help="of each in a round")
     parser.add_argument("--largest-batch", type=int, default=128, help="to try")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads of torch, of each")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.rival and options.recipe != RECIPE:
+        parser.error(f"--rival trains what {RECIPE.name} does: no other --recipe compares with it")
+    return options
 
 
 if __name__ == "__main__":

@@ -99,7 +99,7 @@ def photometric_error(
     """
     error = views_bschw.new_zeros(())
     if l1_weight:
-        error = error + l1_weight * (target.image - views_bschw).abs().mean(dim=2)
+        error = error + l1_weight * (views_bschw - target.image).abs().mean(dim=2)
     if ssim_weight:
         similarity = ssim(target, LocalMoments(views_bschw)).mean(dim=2)
         error = error + ssim_weight * (0.5 * (1 - similarity))

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.config import NetworkConfig
+from training.networks.convolution import Conv2d, ConvTranspose2d
 from training.networks.disparity import DisparityHead, normalise
 from training.networks.initialisation import initialise_relu_layers
 
@@ -20,7 +21,7 @@ _DECODER_CHANNELS = (512, 512, 256, 128, 64, 32, 16)
 def _conv_relu(inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1) -> nn.Sequential:
     padding = (kernel - 1) // 2
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=padding), nn.ReLU(inplace=True)
+        Conv2d(inputs, outputs, kernel, stride=stride, padding=padding), nn.ReLU(inplace=True)
     )
 
 
@@ -33,7 +34,7 @@ def _down(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
 
 def _up(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.ConvTranspose2d(inputs, outputs, 3, stride=2, padding=1, output_padding=1),
+        ConvTranspose2d(inputs, outputs, 3, stride=2, padding=1, output_padding=1),
         nn.ReLU(inplace=True),
     )
 
@@ -49,6 +50,15 @@ def _enlarge(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Upsample(scale_factor=2.0, mode="nearest"), _conv_relu(inputs, outputs)
     )
+
+
+def _channels_last(map_b1hw: Tensor) -> Tensor:
+    """The same map, with strides that tell it from one whose channels come first.
+
+    One channel lies in both orders at once. Taken for the other one, it would make a concatenation
+    come out in that order, ten times as slowly.
+    """
+    return map_b1hw.flatten(1, 2).unsqueeze(-1).permute(0, 3, 1, 2)
 
 
 class DispNet(nn.Module):
@@ -123,10 +133,8 @@ class DispNet(nn.Module):
                 coarser = F.interpolate(
                     disparities[-1], size=(height, width), mode="bilinear", align_corners=False
                 )
-                parts.append(coarser.to(parts[0].dtype))
-            # Mixed layouts concatenate into the slow one, and weights and gradients follow it.
-            joined = torch.cat(parts, dim=1).contiguous(memory_format=torch.channels_last)
-            features = merge(joined)
+                parts.append(_channels_last(coarser.to(parts[0].dtype)))
+            features = merge(torch.cat(parts, dim=1))
             if level < self.scales:
                 disparities.append(self.heads[self.scales - 1 - level](features))
         return disparities[::-1]

@@ -7,14 +7,19 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from training.networks.convolution import Conv2d
 from training.networks.initialisation import initialise_prediction
 
 Padding = Literal["zeros", "reflect"]
 
 
 def normalise(rgb: Tensor) -> Tensor:
-    """RGB in [0, 1] to about [-1, 1], the way the ImageNet weights of the encoder expect it."""
-    return (255.0 * rgb - 127.0) * (1.0 / 128.0)
+    """RGB in [0, 1] to about [-1, 1], the way the ImageNet weights of the encoder expect it.
+
+    ``(255 rgb - 127) / 128``, bit for bit, in the order in which the first layer reads it: else it
+    would be rearranged once on the way in and once on the way back.
+    """
+    return (rgb * (255 / 128) - 127 / 128).contiguous(memory_format=torch.channels_last)
 
 
 class DisparityHead(nn.Module):
@@ -33,7 +38,7 @@ class DisparityHead(nn.Module):
         super().__init__()
         self.alpha = alpha
         self.beta = beta
-        self.conv = nn.Conv2d(channels, 1, 3, padding=1, padding_mode=padding_mode)
+        self.conv = Conv2d(channels, 1, 3, padding=1, padding_mode=padding_mode)
         initialise_prediction(self.conv, gain=0.3, bias=bias)
 
     def forward(self, features: Tensor) -> Tensor:

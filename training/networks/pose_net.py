@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from training.networks.convolution import Conv2d, ConvTranspose2d
 from training.networks.disparity import normalise
 from training.networks.initialisation import initialise_prediction, initialise_relu_layers
 
@@ -57,13 +58,11 @@ class PoseNet(nn.Module):
         self.motions = frames - 1
         inputs = (3 * frames, *_CHANNELS[:-1])
         self.convs = nn.ModuleList(
-            nn.Sequential(
-                nn.Conv2d(i, o, k, stride=2, padding=(k - 1) // 2), nn.ReLU(inplace=True)
-            )
+            nn.Sequential(Conv2d(i, o, k, stride=2, padding=(k - 1) // 2), nn.ReLU(inplace=True))
             for i, o, k in zip(inputs, _CHANNELS, _KERNELS, strict=True)
         )
         initialise_relu_layers(self)
-        self.predict = nn.Conv2d(_CHANNELS[-1], 6 * self.motions, 1)
+        self.predict = Conv2d(_CHANNELS[-1], 6 * self.motions, 1)
         initialise_prediction(self.predict, gain=0.3)
         factors = [translation_factor] * 3 + [rotation_factor] * 3
         self.register_buffer("factors", torch.tensor(factors), persistent=False)
@@ -95,7 +94,7 @@ class MaskDecoder(nn.Module):
         inputs = (_CHANNELS[_SHARED_LAYERS - 1], *_MASK_CHANNELS[:-1])
         self.ups = nn.ModuleList(
             nn.Sequential(
-                nn.ConvTranspose2d(i, o, k, stride=2, padding=(k - 1) // 2, output_padding=1),
+                ConvTranspose2d(i, o, k, stride=2, padding=(k - 1) // 2, output_padding=1),
                 nn.ReLU(inplace=True),
             )
             for i, o, k in zip(inputs, _MASK_CHANNELS, _MASK_KERNELS, strict=True)
@@ -103,13 +102,13 @@ class MaskDecoder(nn.Module):
         initialise_relu_layers(self)
         self.scales = scales
         self.heads = nn.ModuleList(
-            nn.Conv2d(channels, sources, kernel, padding=(kernel - 1) // 2)
+            Conv2d(channels, sources, kernel, padding=(kernel - 1) // 2)
             for channels, kernel in zip(
                 _MASK_CHANNELS[-scales:], _MASK_KERNELS[-scales:], strict=True
             )
         )
         for head in self.heads:
-            assert isinstance(head, nn.Conv2d)
+            assert isinstance(head, Conv2d)
             initialise_prediction(head)
 
     def forward(self, features: Tensor, sizes: list[tuple[int, int]]) -> list[Tensor]:

@@ -7,13 +7,14 @@ from pathlib import Path
 from torch import nn
 
 from training.config import NetworkConfig
+from training.networks.convolution import Conv2d
 from training.networks.encoders.resnet import ResNet
 from training.networks.skip_depth_net import PADDING, SkipDepthNet
 
 
 def _conv_elu(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode=PADDING), nn.ELU(inplace=True)
+        Conv2d(inputs, outputs, 3, padding=1, padding_mode=PADDING), nn.ELU(inplace=True)
     )
 
 
