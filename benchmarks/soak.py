@@ -1,6 +1,7 @@
 """Whether the node keeps its size: memory, descriptors and threads over many pictures.
 
-    python benchmarks/soak.py [--frames 100000] [--size 208x64] [--model DIR] [--out out/soak]
+    python benchmarks/soak.py [--frames 100000] [--size 208x64] [--model DIR] [--threads 2]
+        [--out out/soak]
 
 Sends small pictures to a node in a process of its own, as fast as it answers, and hears all it
 publishes. Once a second it reads from /proc what the node's process holds. It prints the growth
@@ -29,6 +30,7 @@ from matplotlib.figure import Figure
 from node_latency import StreetOfPictures
 from tqdm import tqdm
 
+from sfm_ros.config import ModelConfig
 from sfm_ros.engines.factory import resolve_bundle
 from sfm_ros.errors import SfmRosError
 from sfm_ros.evaluation.machine import machine_facts, package_versions
@@ -198,6 +200,8 @@ class Soak:
         self._pid = children.pid("node")
         self.samples: list[Sample] = []
         self.stalls = 0
+        self._stalls_in_a_row = 0
+        self._answered_at_stall = 0
 
     def run(self) -> None:
         """Send all pictures and wait for the last answer.
@@ -231,8 +235,13 @@ class Soak:
         self._note_stall()
 
     def _note_stall(self) -> None:
+        """Where a picture is lost the next is sent; where none is answered any more, give up."""
         self.stalls += 1
-        if self.stalls > _MOST_STALLS:
+        if self._traffic.answered > self._answered_at_stall:
+            self._answered_at_stall = self._traffic.answered
+            self._stalls_in_a_row = 0
+        self._stalls_in_a_row += 1
+        if self._stalls_in_a_row > _MOST_STALLS:
             log = self._children.log_tail("node")
             raise SfmRosError(f"the node does not answer any more:\n{log}")
 
@@ -254,6 +263,7 @@ def main() -> int:
     parser.add_argument("--frames", type=int, default=100_000)
     parser.add_argument("--size", default="208x64", help="of the pictures")
     parser.add_argument("--model", default="default", help="model bundle: folder or name")
+    parser.add_argument("--threads", type=int, default=ModelConfig().threads, help="of the engine")
     parser.add_argument("--out", type=Path, default=Path("out/soak"), help="folder of the results")
     options = parser.parse_args()
     try:
@@ -272,7 +282,7 @@ def soak(options: argparse.Namespace) -> int:
     code = 0
     with tempfile.TemporaryDirectory(prefix="sfm_soak_") as logs, _table(options.out) as table:
         with ProcessGroup(Path(logs)) as children:
-            children.start("node", _node(bundle))
+            children.start("node", _node(bundle, options.threads))
             traffic = Traffic(width, height)
             traffic.wait_for_node(children)
             run = Soak(traffic, children, options.frames, table)
@@ -287,7 +297,8 @@ def soak(options: argparse.Namespace) -> int:
             traffic.close()
     print(", ".join(f"{key} {value}" for key, value in machine_facts().items()))
     print(", ".join(f"{key} {value}" for key, value in package_versions().items()))
-    print(f"{options.size} rgb8, model {ModelSpec.load(bundle).name}, all topics heard")
+    about = f"model {ModelSpec.load(bundle).name} on {options.threads} threads"
+    print(f"{options.size} rgb8, {about}, all topics heard")
     report(run.samples, run.stalls)
     plot(run.samples, options.out)
     return code
@@ -297,9 +308,10 @@ def _table(folder: Path) -> TextIO:
     return (folder / "soak.csv").open("w", newline="")
 
 
-def _node(bundle: Path) -> list[str]:
+def _node(bundle: Path, threads: int) -> list[str]:
     parameters = {
         "model.bundle": bundle,
+        "model.threads": threads,
         "node.delivery": "every",
         "node.mounting_wait_s": 0.0,
     }
