@@ -1,11 +1,13 @@
 """Images between two processes: how many are lost, and how long they take.
 
-    python benchmarks/message_path.py [--size 1242x375] [--rate 30] [--seconds 10]
+    python benchmarks/message_path.py [--size 1242x375] [--rate 30] [--seconds 10] [--repeat 1]
 
-Publishes bgr8 images of KITTI's size from one process and counts them in another, for the three
-pairs of quality of service a node meets (its own subscription is best effort, or reliable with
-``node.delivery: every``), with the Fast DDS profile of this package in both processes, in the
-publisher alone, and in neither.
+Publishes bgr8 images of KITTI's size from one process and counts them in another, as a driver
+publishes and as the node subscribes: live, which is best effort, and with ``node.delivery:
+every``, reliable, or best effort where ``qos_overrides`` say so for such a driver. With the Fast
+DDS profile of this package in both processes, in the publisher alone, and in neither. The longest
+pause between two images in the subscriber tells a loss on the way from one in a process that got
+no processor.
 """
 
 from __future__ import annotations
@@ -24,7 +26,13 @@ import numpy as np
 from sfm_ros.evaluation.machine import machine_facts, package_versions
 from sfm_ros.ros.dds_profile import PROFILE, VARIABLES
 
-PAIRS = (("reliable", "best_effort"), ("best_effort", "best_effort"), ("reliable", "reliable"))
+PAIRS = (
+    ("reliable", "live"),
+    ("best_effort", "live"),
+    ("reliable", "every"),
+    ("best_effort", "every"),
+)
+"""Reliability of the publisher, and delivery of the subscriber."""
 PROFILES = ("both", "publisher", "none")
 _PATIENCE_S = 20.0
 _QUIET_S = 3.0
@@ -39,8 +47,10 @@ def main() -> int:
     parser.add_argument("--size", default="1242x375", help="of the images")
     parser.add_argument("--rate", type=float, default=30.0, help="images a second")
     parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement")
+    parser.add_argument("--repeat", type=int, default=1, help="times each pair is measured")
+    parser.add_argument("--profiles", nargs="+", choices=PROFILES, default=PROFILES)
     parser.add_argument("--role", choices=("publisher", "subscriber"), help=argparse.SUPPRESS)
-    parser.add_argument("--reliability", help=argparse.SUPPRESS)
+    parser.add_argument("--pair", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.role is not None:
         return (_publish if options.role == "publisher" else _subscribe)(options)
@@ -49,19 +59,20 @@ def main() -> int:
     count = round(options.rate * options.seconds)
     print(f"{count} images of {options.size} bgr8 at {options.rate:g} Hz between two processes")
     print(f"{'profile in':12}{'publisher':>13}{'subscriber':>13}{'lost %':>9}", end="")
-    print(f"{'p50 ms':>9}{'p99 ms':>9}")
-    for profile in PROFILES:
-        for pair in PAIRS:
+    print(f"{'p50 ms':>9}{'p99 ms':>9}{'pause ms':>10}")
+    for profile in options.profiles:
+        for pair in PAIRS * options.repeat:
             heard = _measure(profile, pair)
             lost = 100 * (1 - heard["count"] / count)
             row = f"{profile:12}{pair[0]:>13}{pair[1]:>13}{lost:9.1f}"
-            print(row + f"{heard['p50_ms']:9.2f}{heard['p99_ms']:9.2f}", flush=True)
+            row += f"{heard['p50_ms']:9.2f}{heard['p99_ms']:9.2f}{heard['pause_ms']:10.0f}"
+            print(row, flush=True)
     return 0
 
 
 def _measure(profile: str, pair: tuple[str, str]) -> dict[str, Any]:
-    subscriber = _start("subscriber", pair[1], profile == "both")
-    publisher = _start("publisher", pair[0], profile in ("both", "publisher"))
+    subscriber = _start("subscriber", pair, profile == "both")
+    publisher = _start("publisher", pair, profile in ("both", "publisher"))
     try:
         output, _ = subscriber.communicate()
         if publisher.wait() or subscriber.returncode:
@@ -72,27 +83,34 @@ def _measure(profile: str, pair: tuple[str, str]) -> dict[str, Any]:
     return json.loads(output.splitlines()[-1])
 
 
-def _start(role: str, reliability: str, with_profile: bool) -> subprocess.Popen[str]:
+def _start(role: str, pair: tuple[str, str], with_profile: bool) -> subprocess.Popen[str]:
     environment = {k: v for k, v in os.environ.items() if k not in VARIABLES}
     environment["ROS_DOMAIN_ID"] = str(20 + os.getpid() % 80)
     environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     if with_profile:
         environment |= dict.fromkeys(VARIABLES, str(PROFILE))
     words = [sys.executable, str(Path(__file__)), *sys.argv[1:]]
-    words += ["--role", role, "--reliability", reliability]
+    words += ["--role", role, "--pair", *pair]
     return subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, text=True)
 
 
 def _qos(options: argparse.Namespace) -> Any:
     """As a driver publishes, and as the node subscribes."""
-    from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+    from rclpy.qos import QoSProfile, ReliabilityPolicy
 
-    if options.reliability == "best_effort":
-        depth = 2 if options.role == "subscriber" else 5
-        return QoSProfile(depth=depth, reliability=ReliabilityPolicy.BEST_EFFORT)
-    if options.role == "subscriber":
-        return QoSProfile(history=HistoryPolicy.KEEP_ALL)
-    return QoSProfile(depth=10)
+    from sfm_ros.ros.core import image_qos
+
+    reliability, delivery = options.pair
+    if options.role == "publisher":
+        qos = QoSProfile(depth=10 if reliability == "reliable" else 5)
+    else:
+        qos = image_qos("every" if delivery == "every" else "newest")
+        if delivery == "live":
+            return qos
+    qos.reliability = (
+        ReliabilityPolicy.RELIABLE if reliability == "reliable" else ReliabilityPolicy.BEST_EFFORT
+    )
+    return qos
 
 
 def _publish(options: argparse.Namespace) -> int:
@@ -126,24 +144,31 @@ def _publish(options: argparse.Namespace) -> int:
 
 def _subscribe(options: argparse.Namespace) -> int:
     import rclpy
+    from rclpy.executors import SingleThreadedExecutor
     from sensor_msgs.msg import Image
 
     from sfm_ros.ros.conversions import stamp_to_ns
 
     rclpy.init()
     node = rclpy.create_node("message_path_subscriber")
-    taken_ms: list[float] = []
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    taken_s: list[float] = []
+    latencies_ms: list[float] = []
     state = {"ended": False, "news": time.monotonic() + _PATIENCE_S}
 
     def take(message: Image) -> None:
-        taken_ms.append((time.time_ns() - stamp_to_ns(message.header.stamp)) * 1e-6)
-        state.update(ended=message.header.frame_id == "last", news=time.monotonic())
+        taken_s.append(time.monotonic())
+        latencies_ms.append((time.time_ns() - stamp_to_ns(message.header.stamp)) * 1e-6)
+        state.update(ended=message.header.frame_id == "last", news=taken_s[-1])
 
     node.create_subscription(Image, _TOPIC, take, _qos(options))
     while not state["ended"] and time.monotonic() - state["news"] < _QUIET_S:
-        rclpy.spin_once(node, timeout_sec=0.1)
-    p50, p99 = np.percentile(taken_ms, (50, 99)) if taken_ms else (float("nan"),) * 2
-    print(json.dumps({"count": len(taken_ms), "p50_ms": float(p50), "p99_ms": float(p99)}))
+        executor.spin_once(timeout_sec=0.1)
+    p50, p99 = np.percentile(latencies_ms, (50, 99)) if latencies_ms else (float("nan"),) * 2
+    pause_ms = 1000 * float(np.diff(taken_s).max()) if len(taken_s) > 1 else float("nan")
+    heard = {"count": len(taken_s), "p50_ms": p50, "p99_ms": p99, "pause_ms": pause_ms}
+    print(json.dumps(heard))
     node.destroy_node()
     rclpy.try_shutdown()
     return 0

@@ -1,11 +1,12 @@
 """Whether the node keeps its size: memory, descriptors and threads over many pictures.
 
-    python benchmarks/soak.py [--frames 100000] [--size 208x64] [--model DIR] [--out out/soak]
+    python benchmarks/soak.py [--frames 100000] [--size 208x64] [--model DIR] [--threads 2]
+        [--out out/soak]
 
 Sends small pictures to a node in a process of its own, as fast as it answers, and hears all it
 publishes. Once a second it reads from /proc what the node's process holds. It prints the growth
-after the first 1000 pictures and writes ``soak.csv`` and ``soak.png``; Ctrl-C ends it early, with
-what there is so far.
+after the first 1000 pictures and writes ``soak.csv``, row by row, and ``soak.png``; Ctrl-C ends it
+early, with what there is so far.
 """
 
 from __future__ import annotations
@@ -22,13 +23,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 from matplotlib.figure import Figure
 from node_latency import StreetOfPictures
 from tqdm import tqdm
 
+from sfm_ros.config import ModelConfig
 from sfm_ros.engines.factory import resolve_bundle
 from sfm_ros.errors import SfmRosError
 from sfm_ros.evaluation.machine import machine_facts, package_versions
@@ -41,6 +43,7 @@ _SETTLED = 1000
 _UNDER_WAY = 8
 _PERIOD_NS = 100_000_000
 _SAMPLE_S = 1.0
+_LOOK_S = 0.25
 _STALLED_S = 5.0
 _PATIENCE_S = 60.0
 _MOST_STALLS = 12
@@ -176,21 +179,29 @@ def _ignore(_: bytes) -> None:
 
 
 class Soak:
-    """The run: what was sampled stays in ``samples``, however it ends.
+    """The run: what was sampled stays in ``samples`` and in the table, however it ends.
 
     Args:
         traffic: the pictures.
         children: with the ``node``.
         frames: how many pictures to send.
+        table: file that gets a row for each sample, so that a run of hours can be followed.
     """
 
-    def __init__(self, traffic: Traffic, children: ProcessGroup, frames: int) -> None:
+    def __init__(
+        self, traffic: Traffic, children: ProcessGroup, frames: int, table: TextIO
+    ) -> None:
         self._traffic = traffic
         self._children = children
         self._frames = frames
+        self._table = table
+        self._rows = csv.writer(table)
+        self._rows.writerow(field.name for field in dataclasses.fields(Sample))
         self._pid = children.pid("node")
         self.samples: list[Sample] = []
         self.stalls = 0
+        self._stalls_in_a_row = 0
+        self._answered_at_stall = 0
 
     def run(self) -> None:
         """Send all pictures and wait for the last answer.
@@ -208,23 +219,29 @@ class Soak:
         self._sample()
 
     def _wait_for_room(self, limit: int, bar: tqdm) -> None:
-        """Sample while waiting; a picture that is never answered holds up nothing for long."""
-        due_s = time.monotonic() + _STALLED_S
-        while True:
-            has_room = self._traffic.wait_for_room(limit, _SAMPLE_S / 4)
+        """Sample while waiting; a picture that is never answered holds up nothing for long.
+
+        The wait is counted in looks, not read from the clock: time in which everything was
+        stopped, as in a suspended machine, is nobody's stall.
+        """
+        for _ in range(round(_STALLED_S / _LOOK_S)):
+            has_room = self._traffic.wait_for_room(limit, _LOOK_S)
             if self._seconds() - (self.samples[-1].seconds if self.samples else -1) >= _SAMPLE_S:
                 self._children.check("node")
                 self._sample()
                 bar.update(self._traffic.answered - bar.n)
             if has_room:
                 return
-            if time.monotonic() > due_s:
-                self._note_stall()
-                return
+        self._note_stall()
 
     def _note_stall(self) -> None:
+        """Where a picture is lost the next is sent; where none is answered any more, give up."""
         self.stalls += 1
-        if self.stalls > _MOST_STALLS:
+        if self._traffic.answered > self._answered_at_stall:
+            self._answered_at_stall = self._traffic.answered
+            self._stalls_in_a_row = 0
+        self._stalls_in_a_row += 1
+        if self._stalls_in_a_row > _MOST_STALLS:
             log = self._children.log_tail("node")
             raise SfmRosError(f"the node does not answer any more:\n{log}")
 
@@ -232,7 +249,10 @@ class Soak:
         return time.monotonic() - self._begin_s
 
     def _sample(self) -> None:
-        self.samples.append(read_sample(self._pid, self._seconds(), self._traffic.answered))
+        sample = read_sample(self._pid, self._seconds(), self._traffic.answered)
+        self.samples.append(sample)
+        self._rows.writerow(dataclasses.astuple(sample))
+        self._table.flush()
 
 
 def main() -> int:
@@ -243,6 +263,7 @@ def main() -> int:
     parser.add_argument("--frames", type=int, default=100_000)
     parser.add_argument("--size", default="208x64", help="of the pictures")
     parser.add_argument("--model", default="default", help="model bundle: folder or name")
+    parser.add_argument("--threads", type=int, default=ModelConfig().threads, help="of the engine")
     parser.add_argument("--out", type=Path, default=Path("out/soak"), help="folder of the results")
     options = parser.parse_args()
     try:
@@ -257,13 +278,14 @@ def soak(options: argparse.Namespace) -> int:
     width, height = (int(number) for number in options.size.split("x"))
     bundle = resolve_bundle(options.model).resolve()
     os.environ.update(private_middleware())
+    options.out.mkdir(parents=True, exist_ok=True)
     code = 0
-    with tempfile.TemporaryDirectory(prefix="sfm_soak_") as logs:
+    with tempfile.TemporaryDirectory(prefix="sfm_soak_") as logs, _table(options.out) as table:
         with ProcessGroup(Path(logs)) as children:
-            children.start("node", _node(bundle))
+            children.start("node", _node(bundle, options.threads))
             traffic = Traffic(width, height)
             traffic.wait_for_node(children)
-            run = Soak(traffic, children, options.frames)
+            run = Soak(traffic, children, options.frames, table)
             try:
                 run.run()
             except KeyboardInterrupt:
@@ -275,15 +297,21 @@ def soak(options: argparse.Namespace) -> int:
             traffic.close()
     print(", ".join(f"{key} {value}" for key, value in machine_facts().items()))
     print(", ".join(f"{key} {value}" for key, value in package_versions().items()))
-    print(f"{options.size} rgb8, model {ModelSpec.load(bundle).name}, all topics heard")
+    about = f"model {ModelSpec.load(bundle).name} on {options.threads} threads"
+    print(f"{options.size} rgb8, {about}, all topics heard")
     report(run.samples, run.stalls)
-    write(run.samples, options.out)
+    plot(run.samples, options.out)
     return code
 
 
-def _node(bundle: Path) -> list[str]:
+def _table(folder: Path) -> TextIO:
+    return (folder / "soak.csv").open("w", newline="")
+
+
+def _node(bundle: Path, threads: int) -> list[str]:
     parameters = {
         "model.bundle": bundle,
+        "model.threads": threads,
         "node.delivery": "every",
         "node.mounting_wait_s": 0.0,
     }
@@ -320,14 +348,8 @@ def report(samples: list[Sample], stalls: int) -> None:
     print(f"{'line through memory':20}{slope * 1e4:+34.3f} MB in 10000 pictures")
 
 
-def write(samples: list[Sample], folder: Path) -> None:
-    """The table and the plot."""
-    folder.mkdir(parents=True, exist_ok=True)
-    names = [field.name for field in dataclasses.fields(Sample)]
-    with (folder / "soak.csv").open("w", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(names)
-        table.writerows(dataclasses.astuple(sample) for sample in samples)
+def plot(samples: list[Sample], folder: Path) -> None:
+    """What was held, over the pictures."""
     figure = Figure(figsize=(8, 7), layout="constrained")
     axes = figure.subplots(3, sharex=True)
     frames = [sample.frames for sample in samples]

@@ -191,9 +191,7 @@ class NodeConfig:
         True, "Publish ~/depth/color, a picture of the depth, while somebody subscribes."
     )
     publish_points: bool = live_option(True, "Publish ~/points while somebody subscribes.")
-    publish_status: bool = live_option(
-        True, "Publish ~/status at every change and once a second while somebody subscribes."
-    )
+    publish_status: bool = live_option(True, "Publish ~/status at every change and once a second.")
     path_length: int = option(
         2000, "Poses kept in ~/path; 0 switches the path off.", minimum=0, maximum=1000000
     )

@@ -22,10 +22,12 @@ from sfm_ros.doctor.observed import (
     Stream,
     info_topic_of,
 )
+from sfm_ros.errors import SourceError
 from sfm_ros.geometry import make_transform, matrix_from_quat_xyzw
 from sfm_ros.sources.bag_file import BagFile
 
 _VERSIONS_KEPT = 4
+_HEADER_BYTES = 12
 _DEPTH_WORDS = ("compressedDepth", "/depth", "disparity")
 
 
@@ -176,7 +178,12 @@ def stamp_of_serialized(data: bytes, is_ros1: bool) -> int:
 
     ROS 1 begins with the sequence number, CDR with four bytes that say the byte order; then come
     seconds and nanoseconds, four bytes each.
+
+    Raises:
+        SourceError: there are too few bytes.
     """
+    if len(data) < _HEADER_BYTES:
+        raise SourceError(f"a message of {len(data)} bytes has no header: the bag is damaged")
     little = is_ros1 or bool(data[1] & 1)
     sec, nanosec = struct.unpack_from("<iI" if little else ">iI", data, 4)
     return sec * 1_000_000_000 + nanosec

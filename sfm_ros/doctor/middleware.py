@@ -30,7 +30,7 @@ def judge_environment(
     """
     return [
         ok("middleware", f"{rmw}, {environment.get('ROS_DISTRO', 'no sourced ROS')}"),
-        _domain(environment),
+        judge_domain(environment),
         *_range(environment),
         *(
             [_profile(environment, largest_message, shipped_profile)]
@@ -41,7 +41,8 @@ def judge_environment(
     ]
 
 
-def _domain(environment: Mapping[str, str]) -> Finding:
+def judge_domain(environment: Mapping[str, str]) -> Finding:
+    """Whether ROS_DOMAIN_ID is one."""
     value = environment.get("ROS_DOMAIN_ID", "")
     check = "domain"
     if not value:

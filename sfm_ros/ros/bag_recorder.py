@@ -37,6 +37,8 @@ from rosbags.typesys import Stores, get_typestore
 from sfm_ros.ros.bag_tracks import message_class_of
 
 _LOOK_S = 0.2
+_DRAIN_S = 2.0
+"""Longest time for what waits in the queues at the end; a launch insists after 5 s."""
 _DEPTH = 1000
 
 
@@ -60,14 +62,14 @@ class BagRecorder(Node):
         self._timer = self.create_timer(_LOOK_S, self._look)
 
     def record(self, stopping: threading.Event) -> None:
-        """Write until told to stop, and then what has arrived by then."""
+        """Write until told to stop, and then what waits, though the senders may not cease."""
         executor = SingleThreadedExecutor()
         executor.add_node(self)
         while not stopping.is_set():
             executor.spin_once(timeout_sec=_LOOK_S)
         self._timer.cancel()
-        written = -1
-        while written != self.counts.total():
+        written, deadline = -1, time.monotonic() + _DRAIN_S
+        while written != self.counts.total() and time.monotonic() < deadline:
             written = self.counts.total()
             executor.spin_once(timeout_sec=_LOOK_S)
         executor.shutdown()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import array
 import importlib
+import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -31,6 +32,8 @@ from sfm_ros.geometry import (
     quat_xyzw_from_matrix,
 )
 
+_LEAST_NORM = 1e-6
+"""Of a quaternion that says anything."""
 TF_QOS = QoSProfile(depth=100)
 STATIC_TF_QOS = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 # A listener hears every static broadcaster: each keeps one message, and there are several of them.
@@ -150,7 +153,16 @@ class TransformTree:
             self.add(transform)
 
     def add(self, transform: TransformStamped) -> None:
-        """Remember one transform; it replaces the one to the same child."""
+        """Remember one transform; it replaces the one to the same child.
+
+        One that is no rigid motion (a quaternion of zeros, a NaN) is passed over, as tf2 does:
+        it would make every pose of a robot NaN.
+        """
+        q, t = transform.transform.rotation, transform.transform.translation
+        if not (_LEAST_NORM < math.hypot(q.x, q.y, q.z, q.w) < math.inf):
+            return
+        if not all(map(math.isfinite, (t.x, t.y, t.z))):
+            return
         matrix = matrix_from_message(transform.transform)
         parent = transform.header.frame_id.lstrip("/")
         self._parents[transform.child_frame_id.lstrip("/")] = (parent, matrix)

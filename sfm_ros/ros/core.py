@@ -156,20 +156,18 @@ class NodeCore:
     def _subscribe(self) -> None:
         options = self._parameters.config.node
         every = options.delivery == "every"
-        # For an evaluation reliable, and without a limit of its own for images: a full mailbox
-        # holds the sender back.
         self._listen(
             CameraInfo,
             self._info_topic,
             self._calibration.take,
-            QoSProfile(depth=10) if every else _newest(),
+            QoSProfile(depth=10) if every else _best_effort(2),
             callback_group=self._others,
         )
         self._listen(
             CompressedImage if options.compressed else Image,
             self._image_topic,
             self._on_image,
-            QoSProfile(history=HistoryPolicy.KEEP_ALL) if every else _newest(),
+            image_qos(options.delivery),
             callback_group=MutuallyExclusiveCallbackGroup(),
             event_callbacks=compat.lost_message_events(self._report.lost_in_transport),
         )
@@ -233,6 +231,17 @@ class NodeCore:
         }
 
 
-def _newest() -> QoSProfile:
-    """Best effort fits every publisher; what a slow reader misses is old anyway."""
-    return QoSProfile(depth=2, reliability=ReliabilityPolicy.BEST_EFFORT)
+def image_qos(delivery: str) -> QoSProfile:
+    """What the node asks for of the pictures.
+
+    For an evaluation reliable and without a limit: what does not fit the mailbox waits in the
+    middleware. Else best effort, which fits every publisher, and enough of them to outlast a third
+    of a second without a processor: the mailbox keeps the newest, and counts the others.
+    """
+    if delivery == "every":
+        return QoSProfile(history=HistoryPolicy.KEEP_ALL)
+    return _best_effort(10)
+
+
+def _best_effort(depth: int) -> QoSProfile:
+    return QoSProfile(depth=depth, reliability=ReliabilityPolicy.BEST_EFFORT)

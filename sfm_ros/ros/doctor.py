@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 from sfm_ros.config import SfmConfig, config_from_dict, config_to_dict, load_config
 from sfm_ros.doctor.bag import count_messages, judge_content, read_bag
 from sfm_ros.doctor.examine import examine_camera
-from sfm_ros.doctor.finding import Finding, as_json, as_text, fail, has_failed, ok, warn
+from sfm_ros.doctor.finding import Finding, Level, as_json, as_text, fail, has_failed, ok, warn
 from sfm_ros.doctor.frames import judge_tree
-from sfm_ros.doctor.middleware import judge_environment
+from sfm_ros.doctor.middleware import judge_domain, judge_environment
 from sfm_ros.doctor.model import judge_engine, judge_model
 from sfm_ros.doctor.observed import CAMERA_INFO_TYPE, IMAGE_TYPES, Camera, Endpoint
 from sfm_ros.doctor.qos import judge_image_publishers, judge_names, judge_pairs, judge_static
@@ -129,6 +129,9 @@ def _examine_system(
     except ImportError as error:
         advice = "source ROS 2, or install requirements/ros-jazzy.txt; a bag needs neither: --bag"
         return [fail("ros", f"rclpy cannot be imported: {error}", advice)]
+    domain = judge_domain(os.environ)
+    if domain.level is Level.FAIL:  # the middleware would end this process
+        return [domain]
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     rclpy.init(args=["sfm_doctor", *ros_arguments])
     node = rclpy.create_node("sfm_doctor")

@@ -45,7 +45,7 @@ SUBSCRIPTIONS = (
         name="image",
         type_name="sensor_msgs/msg/Image",
         reliability="best_effort",
-        depth=2,
+        depth=10,
         text="pictures; with `node.compressed`, CompressedImage on `image/compressed`. With "
         "`node.delivery: every` it is reliable and keeps all",
     ),
@@ -166,7 +166,7 @@ DIAGNOSTICS = {
     "duplicates": "pictures with the stamp of the one before",
     "lost_in_transport": "pictures the middleware says it lost",
     "replaced": "pictures a newer one took the place of, `node.delivery: newest`",
-    "waited_for_room": "times the middleware was held back, `node.delivery: every`",
+    "waited_for_room": "times pictures had to wait in the middleware, `node.delivery: every`",
     "scale_source": "who says what a unit is: model, fixed, or unknown",
     "scale": "published units a network unit",
     "last_trouble": "the last thing that went wrong, in words",

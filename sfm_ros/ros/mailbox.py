@@ -16,8 +16,8 @@ class Mailbox(Generic[T]):
     ``newest``: one slot. An item that was not taken in time is replaced, and counted, so that a
     slow consumer always works on the latest picture.
 
-    ``every``: all items in order. When the queue is full, ``put`` waits, and counts, so that the
-    middleware's own queue holds the rest back.
+    ``every``: all items in order. When the queue is full, ``put`` waits, and counts: the rest
+    waits in the middleware's own queue.
     """
 
     def __init__(self, delivery: str = "newest", capacity: int = 16) -> None:

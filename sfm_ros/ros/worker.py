@@ -95,8 +95,11 @@ class Worker:
 
     def _work(self, mailbox: Mailbox[Waiting]) -> None:
         try:
-            while mailbox.wait():
-                self._work_once(mailbox)
+            try:
+                while mailbox.wait():
+                    self._work_once(mailbox)
+            finally:
+                mailbox.close()  # nobody takes any more: no callback may wait for room
         except EngineError as error:
             self._on_failure(f"the engine '{self._odometry.engine_name}' failed: {error}")
         except Exception:  # a worker that dies unseen would leave a node that looks alive

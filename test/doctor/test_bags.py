@@ -78,6 +78,16 @@ def record(tmp_path: Path) -> Callable[[list[tuple[str, int, Any]]], Path]:
     return write
 
 
+def test_a_message_without_a_header_is_a_damaged_bag(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Writer(tmp_path / "bag", version=9) as writer:
+        topic = writer.add_connection("/cam/image", "sensor_msgs/msg/Image", typestore=STORE)
+        writer.write(topic, 1, bytes([0, 1, 0, 0]))
+    code, said = doctor(capsys, "--bag", str(tmp_path / "bag"))
+    assert code == 1 and "4 bytes has no header: the bag is damaged" in said
+
+
 def drive(count: int = 30, **changes: Any) -> list[tuple[str, int, Any]]:
     messages: list[tuple[str, int, Any]] = []
     for index in range(count):

@@ -147,6 +147,10 @@ class Probe:
             wait_until(publisher.get_subscription_count, f"a subscriber on {topic}")
         self._publishers[topic].publish(message)
 
+    def unplug(self, topic: str) -> None:
+        """The publisher is gone; the next message has another."""
+        self.node.destroy_publisher(self._publishers.pop(topic))
+
     def close(self) -> None:
         """Leave the middleware."""
         self._context.try_shutdown()

@@ -16,6 +16,7 @@ pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
 
 import rclpy
 from camera import PERIOD_NS, image_message, info_message
+from diagnostic_msgs.msg import DiagnosticStatus
 from fake_node import FORWARD, STAND, TroubledEngine
 from nav_msgs.msg import Odometry
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
@@ -84,6 +85,15 @@ def test_one_camera_goes_on_where_the_engine_of_another_fails(
     drive(probe, "/left", 4, 1)
     wait_until(lambda: failures, "the failure to be told")
     assert "out of memory" in failures[0] and len(failures) == 1
+    # Nobody works on them any more, and no callback waits for room in the mailbox.
+    said = probe.listen("/left/sfm_node/status", DiagnosticStatus)
+    drive(probe, "/left", 5, 40)
+
+    def received() -> int:
+        values = {entry.key: entry.value for entry in said[-1].values} if said else {}
+        return int(values.get("received", 0))
+
+    wait_until(lambda: received() == 45, "all pictures to be heard of")
     stamp = drive(probe, "/right", 4, 3)
     wait_until(lambda: answered("/right", stamp), "odometry of the other camera")
     assert heard["/right"][-1].pose.pose.position.x == pytest.approx(3.0)

@@ -311,6 +311,30 @@ def test_tree_chains_transforms_up_and_down() -> None:
     assert tree.has_parent("eye") and not tree.has_parent("base")
 
 
+@pytest.mark.parametrize(
+    ("rotation", "translation"),
+    [
+        ((0.0, 0.0, 0.0, 0.0), (1.0, 0.0, 0.0)),
+        ((0.0, np.nan, 0.0, 1.0), (1.0, 0.0, 0.0)),
+        ((0.0, 0.0, 0.0, 1.0), (np.inf, 0.0, 0.0)),
+    ],
+    ids=["a quaternion of zeros", "not a number", "infinitely far"],
+)
+def test_a_transform_that_is_none_is_passed_over(
+    rotation: tuple[float, ...], translation: tuple[float, ...]
+) -> None:
+    """Else every pose of the robot would be NaN."""
+    tree = TransformTree()
+    bad = conversions.transform_message(np.eye(4), 0, "base", "eye")
+    q, t = bad.transform.rotation, bad.transform.translation
+    q.x, q.y, q.z, q.w = rotation
+    t.x, t.y, t.z = translation
+    tree.add(bad)
+    assert tree.find("base", "eye") is None
+    tree.add(conversions.transform_message(np.eye(4), 0, "base", "eye"))
+    assert tree.find("base", "eye") == pytest.approx(np.eye(4))
+
+
 def test_tree_survives_a_cycle() -> None:
     tree = tree_of(a=("b", np.eye(4)), b=("a", np.eye(4)))
     assert tree.find("c", "a") is None

@@ -26,6 +26,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from sfm_ros.geometry import R_BODY_OPTICAL, make_transform
 from sfm_ros.ros import compat
 from sfm_ros.ros.conversions import stamp_from_ns, transform_message
+from sfm_ros.ros.doctor import main as doctor_main
 
 DOCTOR = [sys.executable, "-m", "sfm_ros.ros.doctor", "--no-engine", "--seconds", "1.5"]
 PATIENCE_S = 60.0  # it looks and listens before it speaks
@@ -157,3 +158,12 @@ def test_a_node_on_the_wrong_topic_and_clock_is_told_so(
     assert "nobody publishes it; images are on" in failed and "/left/image" in failed
     assert "image /right/image: nothing arrived" in failed
     assert "use_sim_time is set, but nobody publishes /clock" in failed
+
+
+@pytest.mark.parametrize("domain", ["one", "300"])
+def test_a_domain_that_is_none_is_named_before_the_middleware_gives_up(
+    domain: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ROS_DOMAIN_ID", domain)
+    assert doctor_main(["--no-engine"]) == 1
+    assert f"ROS_DOMAIN_ID is '{domain}'" in capsys.readouterr().out

@@ -60,6 +60,19 @@ def test_unplugged_for_five_seconds_and_back(rig: FaultRig) -> None:
     rig.end(2.0, gap=1)
 
 
+def test_a_driver_that_dies_and_is_started_again(rig: FaultRig) -> None:
+    """Other publishers come in the place of those that are gone."""
+    for topic in ("/image", "/camera_info"):
+        rig.probe.unplug(topic)
+    wait_until(lambda: rig.told_values["reasons"] == "no_images", "word of the silence")
+    rig.now_ns += 50 * PERIOD_NS
+    rig.settle()
+    rig.wait_for(Reason.GAP)
+    assert rig.drive(FORWARD).pose.pose.position.x == pytest.approx(1.5)
+    rig.calibrate()
+    rig.end(1.5, gap=1)
+
+
 def test_frozen_image(rig: FaultRig) -> None:
     pixels = picture(FORWARD, 1)
     odometry = rig.answer(rig.odometry, rig.show_pixels(pixels))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +20,9 @@ pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
 
 import cv2
 from camera import FRAME, PERIOD_NS, image_message, info_message
+from diagnostic_msgs.msg import DiagnosticStatus
 from fake_node import FORWARD, STAND
+from fault_rig import LATCHED
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import CompressedImage
 
@@ -197,3 +201,41 @@ def test_axes_of_the_camera_follow_rep_103() -> None:
     assert R_BODY_OPTICAL @ [0, 0, 1] == pytest.approx([1, 0, 0])  # depth is ahead
     assert R_BODY_OPTICAL @ [1, 0, 0] == pytest.approx([0, -1, 0])  # right is minus left
     assert R_BODY_OPTICAL @ [0, 1, 0] == pytest.approx([0, 0, -1])  # down is minus up
+
+
+def test_pictures_that_come_while_the_process_stands_still_are_not_lost(
+    probe: Probe, start: Start
+) -> None:
+    """A live node on a busy machine: it hears of all of them, and works on the newest."""
+    states = probe.listen("/stalled/sfm_node/status", DiagnosticStatus, LATCHED)
+    parameters = ros_arguments(node__mounting_wait_s=0.0)
+    program = start([*FAKE_NODE, "{}", *parameters, "-r", "__ns:=/stalled"])
+
+    stamps = itertools.count(PERIOD_NS, PERIOD_NS)
+
+    def show() -> None:
+        probe.publish("/stalled/image", image_message(STAND, next(stamps)))
+
+    def told() -> int:
+        values = {e.key: e.value for e in states[-1].values} if states else {}
+        return int(values.get("received", 0))
+
+    def heard_the_first() -> int:  # what comes before the node knows the camera is not its fault
+        show()
+        time.sleep(0.1)
+        return told()
+
+    def settled() -> bool:
+        before, words = told(), len(states)
+        wait_until(lambda: len(states) > words + 1, "two words of the node")
+        return told() == before
+
+    probe.publish("/stalled/camera_info", info_message())
+    wait_until(heard_the_first, "a picture that arrives")
+    wait_until(settled, "the count of those before")
+    before = told()
+    program.process.send_signal(signal.SIGSTOP)
+    for _ in range(9):
+        show()
+    program.process.send_signal(signal.SIGCONT)
+    wait_until(lambda: told() == before + 9, "all pictures")

@@ -154,6 +154,28 @@ def test_what_is_recorded_is_what_was_sent(
     assert again.end() == 1 and "name a new folder" in again.said
 
 
+def test_a_recorder_ends_although_the_camera_does_not(
+    probe: Probe, start: Callable[[list[str]], Program], tmp_path: Path
+) -> None:
+    bag = tmp_path / "live"
+    recording = start(program("bag_recorder", "--out", str(bag), "--topics", "/live/image"))
+    probe.publish("/live/image", image_message(0, BEGIN_NS))
+    told, stamp_ns = False, BEGIN_NS
+
+    def has_ended() -> bool:
+        nonlocal told, stamp_ns
+        stamp_ns += PERIOD_NS
+        probe.publish("/live/image", image_message(0, stamp_ns))
+        if not told:
+            recording.process.send_signal(signal.SIGINT)
+            told = True
+        return recording.process.poll() is not None
+
+    wait_until(has_ended, "the end of the recording")
+    assert recording.end() == 0
+    assert len(list(BagFile(bag).records(["/live/image"]))) > 1
+
+
 # ---- KITTI drives -----------------------------------------------------------------------------
 
 
