@@ -118,7 +118,7 @@ def compare(options: Namespace, prepared: PreparedSet, work: Path, device: torch
     size = load_config(options.recipe).optim.batch_size
     runners = [
         ours(configured(options.recipe, prepared, size, precision), prepared, work, device)
-        for precision in ("fp32", "bf16")
+        for precision in options.precision
     ]
     if options.rival:
         runners.append(rival(options.rival, prepared, size, work))
@@ -140,7 +140,7 @@ def compare(options: Namespace, prepared: PreparedSet, work: Path, device: torch
 
 def search(options: Namespace, prepared: PreparedSet, work: Path, device: torch.device) -> None:
     """The batch size with the most triplets a second, in the precision of the recipe and bf16."""
-    for precision in ("fp32", "bf16"):
+    for precision in options.precision:
         found: list[Runner] = []
         for size in (size for size in BATCHES if size <= options.largest_batch):
             try:
@@ -346,6 +346,10 @@ def parse(arguments: Sequence[str] | None = None) -> Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="how often they take turns")
     parser.add_argument("--steps", type=int, default=8, help="of each in a round")
     parser.add_argument("--largest-batch", type=int, default=128, help="to try")
+    parser.add_argument(
+        "--precision", nargs="+", choices=("fp32", "bf16"), default=("fp32", "bf16"),
+        help="of ours; bf16 is slow where the processor has none",
+    )  # fmt: skip
     parser.add_argument("--threads", type=int, default=0, help="CPU threads of torch, of each")
     options = parser.parse_args(arguments)
     if options.rival and options.recipe != RECIPE:
