@@ -152,7 +152,10 @@ def test_a_node_on_the_wrong_topic_and_clock_is_told_so(
     start([*FAKE_NODE, "{}", *ros_arguments(use_sim_time="true"), "-r", "image:=/right/image"])
     drive("/left", info_message())
     wait_until(lambda: probe.node.count_subscribers("/right/image"), "the node")
-    code, rows = examine(start([*DOCTOR, "--json"]))
+    for _ in range(3):  # on a busy machine a doctor may be done before it has discovered the node
+        code, rows = examine(start([*DOCTOR, "--json"]))
+        if code:
+            break
     failed = said(rows["FAIL"])
     assert code == 1
     assert "nobody publishes it; images are on" in failed and "/left/image" in failed
