@@ -6,7 +6,7 @@ import numpy as np
 
 from sfm_ros.sources._street_place import Site
 from sfm_ros.sources._street_quads import UP
-from sfm_ros.sources._street_things import CARS, HIGH_VEHICLES, CarShape, car_height
+from sfm_ros.sources._street_things import CARS, HIGH_VEHICLES, car_height
 
 CAR_COLOURS = [
     (0.95, 0.95, 0.95), (0.7, 0.71, 0.73), (0.4, 0.41, 0.43), (0.1, 0.1, 0.11), (0.12, 0.15, 0.3),
@@ -16,11 +16,12 @@ CAR_COLOURS = [
 _WIDEST_SINGLE_M = 2.5
 """Offset of the only lane of a city street at most."""
 
+VEHICLES = CARS + HIGH_VEHICLES
 CITY_SHARES = (0.3, 0.25, 0.2, 0.12, 0.13, 0.0)
 MOTORWAY_SHARES = (0.2, 0.25, 0.15, 0.15, 0.1, 0.15)
 """How often each of ``CARS`` is met."""
 TRAFFIC_SHARES = (0.2, 0.17, 0.12, 0.08, 0.1, 0.03, 0.09, 0.09, 0.06, 0.06)
-"""How often each of ``CARS`` and ``HIGH_VEHICLES`` is met in a street full of traffic."""
+"""How often each of ``VEHICLES`` is met in a street full of traffic."""
 
 
 def add_parked_cars(site: Site, side: int, density: float) -> None:
@@ -36,15 +37,12 @@ def add_parked_cars(site: Site, side: int, density: float) -> None:
 def add_car(site: Site, s: float, lateral: float, facing_forward: bool) -> None:
     """One vehicle, of the kinds that stand along such a street."""
     shares = MOTORWAY_SHARES if site.plan.motorway else CITY_SHARES
-    which = int(site.rng.choice(len(CARS), p=shares))
-    _put(site, which, CARS[which], s, lateral, facing_forward)
+    _put(site, int(site.rng.choice(len(CARS), p=shares)), s, lateral, facing_forward)
 
 
-def _put(
-    site: Site, which: int, shape: CarShape, s: float, lateral: float, facing_forward: bool
-) -> None:
-    """A vehicle extruded from its side view, unless the camera passes through it."""
-    rng, build = site.rng, site.build
+def _put(site: Site, which: int, s: float, lateral: float, facing_forward: bool) -> None:
+    """One of ``VEHICLES`` extruded from its side view, unless the camera passes through it."""
+    rng, build, shape = site.rng, site.build, VEHICLES[which]
     turn = rng.normal(0.0, 0.02) + (0.0 if facing_forward else np.pi)
     place = site.place(s, lateral, turn)
     gap = np.linalg.norm(site.keep_out - place.foot[[0, 2]], axis=1)
@@ -99,11 +97,11 @@ def add_traffic(site: Site) -> None:
 
 
 def _stand_in_line(site: Site, lane: float, begin: float, facing_forward: bool) -> None:
-    rng, shapes = site.rng, CARS + HIGH_VEHICLES
+    rng = site.rng
     gap_m = rng.choice([3.0, 12.0, 40.0])
     s = begin
     while s < site.length - 15.0:
-        which = int(rng.choice(len(shapes), p=TRAFFIC_SHARES))
-        half = 0.5 * shapes[which].length
-        _put(site, which, shapes[which], s + half, lane + rng.normal(0.0, 0.2), facing_forward)
+        which = int(rng.choice(len(VEHICLES), p=TRAFFIC_SHARES))
+        half = 0.5 * VEHICLES[which].length
+        _put(site, which, s + half, lane + rng.normal(0.0, 0.2), facing_forward)
         s += 2 * half + 1.0 + rng.exponential(gap_m)

@@ -132,10 +132,10 @@ def draw_sun(rng: np.random.Generator) -> Sun:
     return Sun(direction=direction, strength=0.0 if rng.random() < 0.3 else rng.uniform(0.4, 1.0))
 
 
-def build_atlas(rng: np.random.Generator, motorway: bool, traffic: bool = False) -> Atlas:
-    """Paint every texture a world needs."""
+def build_atlas(rng: np.random.Generator, kind: str) -> Atlas:
+    """Paint every texture a street of a kind needs."""
     atlas = AtlasBuilder()
-    for _ in range(4 if motorway else 12):
+    for _ in range(4 if kind == "motorway" else 12):
         atlas.add("facade", facades.facade(rng))
     for _ in range(3):
         atlas.add("roof", facades.roof(rng))
@@ -165,7 +165,7 @@ def build_atlas(rng: np.random.Generator, motorway: bool, traffic: bool = False)
     atlas.add("rear", things.car_end(rear=True))
     atlas.add("glass", things.car_panel(glass=True))
     atlas.add("panel", things.car_panel(glass=False))
-    if traffic:
+    if kind == "traffic":
         for shape in things.HIGH_VEHICLES:
             atlas.add("car_side", *things.car_side(shape))
         atlas.add("doors", things.rear_doors(rng))
@@ -217,3 +217,7 @@ def furnish_motorway(rng: np.random.Generator, site: Site, plan: RoadPlan) -> No
     add_queue(site, plan.right - 1.3, rng.uniform(150.0, 600.0))
     add_gantries(site, rng.uniform(120.0, 400.0))
     site.posts(1, plan.right + 1.2, rng.uniform(25.0, 60.0))
+
+
+FURNISH = {"city": furnish_city, "traffic": furnish_traffic, "motorway": furnish_motorway}
+"""What puts things along a street, by its kind."""

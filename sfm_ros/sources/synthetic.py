@@ -101,12 +101,12 @@ class SyntheticStreet:
         kind_rng, camera_rng, drive_rng = (
             np.random.default_rng([config.seed, part]) for part in range(3)
         )
-        motorway = config.kind == "motorway"
-        if config.kind == "mixed":
-            motorway = bool(kind_rng.random() < 0.3)
+        kind = config.kind
+        if kind == "mixed":
+            kind = "motorway" if kind_rng.random() < 0.3 else "city"
+        motorway = kind == "motorway"
         self._config = config
-        street = "motorway" if motorway else config.kind.replace("mixed", "city")
-        self.name = f"synthetic-{street}-{config.seed}"
+        self.name = f"synthetic-{kind}-{config.seed}"
         self.fps = config.fps
         height = config.camera_height_m
         self.camera_height_m = float(camera_rng.uniform(1.2, 1.9)) if height is None else height
@@ -122,7 +122,7 @@ class SyntheticStreet:
             line = path.centre_line_of(poses)
         self.poses = read_only(poses)
         self._arc_lengths = _follow(line, poses)
-        self._world = _build_world(config, self, line, plan, poses)
+        self._world = _build_world(config.seed, kind, self, line, plan, poses)
         self._grid = _ray_grid(self.intrinsics)
 
     def __len__(self) -> int:
@@ -211,23 +211,20 @@ def _ray_grid(camera: CameraIntrinsics) -> RayGrid:
 
 
 def _build_world(
-    config: SyntheticConfig,
+    seed: int,
+    kind: str,
     street: SyntheticStreet,
     line: path.CentreLine,
     plan: scene.RoadPlan,
     poses: FloatArray,
 ) -> scene.World:
-    rngs = [np.random.default_rng([config.seed, 10 + part]) for part in range(5)]
+    rngs = [np.random.default_rng([seed, 10 + part]) for part in range(5)]
     sun = scene.draw_sun(rngs[0])
-    traffic = config.kind == "traffic"
-    atlas = scene.build_atlas(rngs[1], plan.motorway, traffic)
+    atlas = scene.build_atlas(rngs[1], kind)
     build = QuadBuilder(sun)
     keep_out = poses[:: max(len(poses) // 400, 1), :][:, [0, 2], 3]
     furnisher = Site(rngs[2], line, plan, atlas.pages, build, street.camera_height_m, keep_out)
-    furnish = scene.furnish_motorway if plan.motorway else scene.furnish_city
-    if traffic:
-        furnish = scene.furnish_traffic
-    furnish(rngs[2], furnisher, plan)
+    scene.FURNISH[kind](rngs[2], furnisher, plan)
     sky, haze = build_sky(rngs[3], plan.motorway)
     ground = build_ground(rngs[4], plan, street.intrinsics.fx, street.camera_height_m)
     return scene.World(
