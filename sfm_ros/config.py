@@ -219,6 +219,10 @@ class NodeConfig:
         "Leave pictures unprocessed while nobody else subscribes to an output; the odometry does "
         "not move meanwhile.",
     )
+    autostart: bool = option(
+        False,
+        "The managed node configures and activates itself at its start, without a manager.",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

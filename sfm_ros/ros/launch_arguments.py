@@ -11,13 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
-from launch.actions import DeclareLaunchArgument, EmitEvent, RegisterEventHandler
-from launch.events import matches_action
+from launch.actions import DeclareLaunchArgument
 from launch.substitutions import LaunchConfiguration
-from launch_ros.actions import LifecycleNode, Node
-from launch_ros.event_handlers import OnStateTransition
-from launch_ros.events.lifecycle import ChangeState
-from lifecycle_msgs.msg import Transition
+from launch_ros.actions import Node
 
 PACKAGE = "sfm_ros"
 NODE_NAME = "sfm_node"
@@ -53,7 +49,7 @@ COMMON = {
     ),
     "lifecycle": Argument(
         default="false",
-        text="run the managed node, and take it to active; 'manual' leaves that to you",
+        text="run the managed node, which takes itself to active; 'manual' leaves that to you",
         choices=(*_BOOLEAN, "manual"),
     ),
     "namespace": Argument(default="", text="namespace of the node, one for each camera"),
@@ -112,49 +108,34 @@ def odometry_node(
 ) -> list[Any]:
     """The node, plain or managed.
 
+    The managed node takes itself to active. Were it done from here, by launch_ros's events,
+    ``ros2 launch`` would fail at a Ctrl-C that comes while it waits for the node's services.
+
     Args:
         given: values of `COMMON`, and of ``use_sim_time``.
         parameters: further parameters; they win over the file.
         images, calibration: topics it listens to.
     """
+    managed = given["lifecycle"] != "false"
     values = {
         "use_sim_time": is_true(given["use_sim_time"]),
         "model.bundle": given["model"],
         "model.engine": given["engine"],
         "node.base_frame": given["base_frame"],
+        "node.autostart": given["lifecycle"] == "true",
         **parameters,
     }
-    arguments: dict[str, Any] = dict(
-        package=PACKAGE,
-        name=NODE_NAME,
-        namespace=given["namespace"],
-        output="screen",
-        parameters=[given["config"] or f"{share()}/config/sfm.yaml", values],
-        remappings=[("image", images), ("camera_info", calibration)],
-    )
-    if given["lifecycle"] == "false":
-        return [Node(executable="sfm_node", **arguments)]
-    node = LifecycleNode(executable="sfm_lifecycle_node", **arguments)
-    return [node, *([] if given["lifecycle"] == "manual" else _brought_up(node))]
-
-
-def _brought_up(node: LifecycleNode) -> list[Any]:
-    """Configure the managed node, and activate it once that has gone well."""
-
-    def change(transition: int) -> EmitEvent:
-        return EmitEvent(
-            event=ChangeState(
-                lifecycle_node_matcher=matches_action(node), transition_id=transition
-            )
+    return [
+        Node(
+            package=PACKAGE,
+            executable="sfm_lifecycle_node" if managed else "sfm_node",
+            name=NODE_NAME,
+            namespace=given["namespace"],
+            output="screen",
+            parameters=[given["config"] or f"{share()}/config/sfm.yaml", values],
+            remappings=[("image", images), ("camera_info", calibration)],
         )
-
-    configured = OnStateTransition(
-        target_lifecycle_node=node,
-        start_state="configuring",
-        goal_state="inactive",
-        entities=[change(Transition.TRANSITION_ACTIVATE)],
-    )
-    return [RegisterEventHandler(configured), change(Transition.TRANSITION_CONFIGURE)]
+    ]
 
 
 def mounting(given: Mapping[str, str], optical_frame: str) -> list[Any]:

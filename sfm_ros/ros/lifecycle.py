@@ -1,7 +1,8 @@
 """The managed node: the same work, begun and ended by transitions.
 
 configure loads the model and announces the topics, activate subscribes, deactivate unsubscribes
-and keeps the pose, cleanup releases everything, so that another model can be configured.
+and keeps the pose, cleanup releases everything, so that another model can be configured. With
+``node.autostart`` it goes through the first two by itself.
 """
 
 from __future__ import annotations
@@ -53,6 +54,8 @@ class SfmLifecycleNode(LifecycleNode):
         self._core: NodeCore | None = None
         try:
             self._options = Parameters(self, config)
+            if self._options.config.node.autostart and self.trigger_configure() == _DONE:
+                self.trigger_activate()
         except BaseException:
             self.destroy_node()
             raise

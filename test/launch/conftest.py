@@ -30,10 +30,6 @@ class Node:
     arguments: list = field(default_factory=list)
 
 
-class LifecycleNode(Node):
-    """launch_ros.actions.LifecycleNode."""
-
-
 @dataclass
 class DeclareLaunchArgument:
     """launch.actions.DeclareLaunchArgument."""
@@ -102,31 +98,6 @@ class Shutdown:
     """launch.events.Shutdown."""
 
     reason: str = ""
-
-
-@dataclass
-class OnStateTransition:
-    """launch_ros.event_handlers.OnStateTransition."""
-
-    target_lifecycle_node: Any
-    start_state: str
-    goal_state: str
-    entities: list
-
-
-@dataclass
-class ChangeState:
-    """launch_ros.events.lifecycle.ChangeState."""
-
-    lifecycle_node_matcher: Any
-    transition_id: int
-
-
-class Transition:
-    """lifecycle_msgs.msg.Transition."""
-
-    TRANSITION_CONFIGURE = 1
-    TRANSITION_ACTIVATE = 3
 
 
 @dataclass
@@ -212,12 +183,7 @@ def launch(
         "launch.events": (Shutdown,),
         "launch.substitutions": (LaunchConfiguration,),
         "launch_ros": (),
-        "launch_ros.actions": (LifecycleNode, Node),
-        "launch_ros.event_handlers": (OnStateTransition,),
-        "launch_ros.events": (),
-        "launch_ros.events.lifecycle": (ChangeState,),
-        "lifecycle_msgs": (),
-        "lifecycle_msgs.msg": (Transition,),
+        "launch_ros.actions": (Node,),
         "ament_index_python": (),
         "ament_index_python.packages": (PackageNotFoundError,),
     }  # fmt: skip
@@ -228,7 +194,6 @@ def launch(
         module.__dict__.update({item.__name__: item for item in names})
         monkeypatch.setitem(sys.modules, name, module)
     sys.modules["ament_index_python.packages"].__dict__["get_package_share_directory"] = share
-    sys.modules["launch.events"].__dict__["matches_action"] = lambda action: action
 
     def run(file: str, **given: str) -> Launched:
         spec = importlib.util.spec_from_file_location("launch_file", LAUNCH_FOLDER / file)

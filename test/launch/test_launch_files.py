@@ -209,16 +209,20 @@ def test_the_recorder_hears_both_sides_of_the_node(launch: Callable[..., Any], b
     assert waits[waits.index("--image-subscribers") + 1] == "2"  # the node and the recorder
 
 
-def test_the_managed_node_is_taken_to_active_unless_that_is_left_to_the_user(
-    launch: Callable[..., Any],
+@pytest.mark.parametrize(
+    ("lifecycle", "program", "starts_itself"),
+    [
+        ("false", "sfm_node", False),
+        ("true", "sfm_lifecycle_node", True),
+        ("manual", "sfm_lifecycle_node", False),
+    ],
+)
+def test_the_managed_node_takes_itself_to_active_unless_that_is_left_to_the_user(
+    lifecycle: str, program: str, starts_itself: bool, launch: Callable[..., Any]
 ) -> None:
-    launched = launch("camera.launch.py", lifecycle="true")
-    assert type(launched.nodes[0]).__name__ == "LifecycleNode"
-    handler, configure = launched.actions[1:3]
-    assert configure.event.transition_id == 1
-    assert handler.handler.goal_state == "inactive"
-    assert handler.handler.entities[0].event.transition_id == 3
-    assert len(launch("camera.launch.py", lifecycle="manual").actions) == 1
+    (node,) = launch("camera.launch.py", lifecycle=lifecycle).actions
+    assert node.executable == program
+    assert node.parameters[-1]["node.autostart"] is starts_itself
 
 
 def test_a_bag_that_is_not_there_or_not_named_is_refused(launch: Callable[..., Any]) -> None:

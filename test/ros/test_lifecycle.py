@@ -107,6 +107,28 @@ def test_a_model_that_is_missing_leaves_the_node_unconfigured(probe: Probe, star
     assert program.end(signal.SIGTERM) == 0
 
 
+def test_a_node_that_starts_itself_is_active_without_a_manager(probe: Probe, start: Start) -> None:
+    odometry = probe.listen("/sfm_node/odometry", Odometry)
+    parameters = ros_arguments(
+        node__autostart=True, node__delivery="every", node__mounting_wait_s=0.0
+    )
+    manager = Manager(probe, start([*MANAGED, *parameters]))
+    wait_until(manager.listeners, "the subscription")
+    assert manager.drive(odometry, STAND, FORWARD, FORWARD).pose.pose.position.x == (
+        pytest.approx(1.0)
+    )
+    assert manager.send(Transition.TRANSITION_DEACTIVATE)
+    wait_until(lambda: not manager.listeners(), "the end of the subscription")
+
+
+def test_a_node_that_cannot_start_itself_waits_for_a_manager(probe: Probe, start: Start) -> None:
+    program = start([*REAL, *ros_arguments(node__autostart=True, model__bundle="/no/where")])
+    program.wait_for("cannot be configured: no model '/no/where'")
+    manager = Manager(probe, program)
+    assert not manager.send(Transition.TRANSITION_ACTIVATE)
+    assert program.end(signal.SIGTERM) == 0
+
+
 def test_a_signal_ends_a_node_that_loads_its_model(probe: Probe, start: Start) -> None:
     """A load of a minute: longer than a test waits."""
     program = start([*FAKE_NODE, '{"lifecycle": true, "load_s": 60}'])
