@@ -113,9 +113,9 @@ def _services() -> Iterator[str]:
     yield ""
     yield (
         "Started as the managed node (`lifecycle:=true` or `manual` in the launch files), it has "
-        "the services of a lifecycle node as well: configure loads the model, activate subscribes, "
-        "deactivate unsubscribes and keeps the pose, cleanup releases everything. With "
-        "`node.autostart` (`lifecycle:=true`) it goes through the first two by itself."
+        "the services of a lifecycle node as well: configure loads the model, activate "
+        "subscribes, deactivate unsubscribes and keeps the pose, cleanup releases everything. "
+        "With `node.autostart` (`lifecycle:=true`) it goes through the first two by itself."
     )
 
 

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from lifecycle_msgs.srv import ChangeState
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from sfm_ros.config import ModelConfig, SfmConfig
@@ -53,6 +54,7 @@ class SfmLifecycleNode(LifecycleNode):
         self._tell_failure = on_failure
         self._core: NodeCore | None = None
         try:
+            _refuse_impossible_transitions(self)
             self._options = Parameters(self, config)
             if self._options.config.node.autostart and self.trigger_configure() == _DONE:
                 self.trigger_activate()
@@ -120,6 +122,27 @@ class SfmLifecycleNode(LifecycleNode):
             self._tell_failure(reason)
         else:
             self.context.try_shutdown()
+
+
+def _refuse_impossible_transitions(node: LifecycleNode) -> None:
+    """A transition that the present state does not have is answered with no.
+
+    rclpy up to Jazzy lets it end the program (ros2/rclpy issue 1209).
+    """
+    (service,) = (each for each in node.services if each.srv_type is ChangeState)
+    change_state = service.callback
+
+    def answer(
+        request: ChangeState.Request, response: ChangeState.Response
+    ) -> ChangeState.Response:
+        try:
+            return change_state(request, response)
+        except RuntimeError as error:  # what rclpy raises where rcl has failed
+            node.get_logger().error(f"transition {request.transition.id} is refused: {error}")
+            response.success = False
+            return response
+
+    service.callback = answer
 
 
 def main(

@@ -15,7 +15,7 @@ from sfm_ros.config import SfmConfig, config_to_dict, load_config
 
 ROS_PACKAGES = {
     "builtin_interfaces", "cv_bridge", "diagnostic_msgs", "geometry_msgs", "launch", "launch_ros",
-    "nav_msgs", "rcl_interfaces", "rclpy", "rosgraph_msgs", "sensor_msgs",
+    "lifecycle_msgs", "nav_msgs", "rcl_interfaces", "rclpy", "rosgraph_msgs", "sensor_msgs",
     "std_msgs", "std_srvs", "tf2_msgs", "tf2_ros", "ament_index_python",
 }  # fmt: skip
 
