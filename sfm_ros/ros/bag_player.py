@@ -8,7 +8,6 @@ Topics are renamed as for any node: sfm_bag_player drive.bag --ros-args -r /cam/
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -22,13 +21,15 @@ from rclpy.qos import QoSProfile
 from rclpy.utilities import remove_ros_args
 from rosgraph_msgs.msg import Clock
 
-from sfm_ros.errors import SfmRosError, SourceError
+from sfm_ros.errors import SourceError
 from sfm_ros.ros.bag_tracks import Playable, PlayableBag
 from sfm_ros.ros.conversions import stamp_from_ns
 from sfm_ros.ros.dds_profile import use_large_image_profile
 from sfm_ros.ros.drive_tracks import PlayableDrive
+from sfm_ros.ros.program import run
 from sfm_ros.sources.kitti import is_kitti
 
+_NAME = "sfm_bag_player"
 _TICK_S = 0.01
 """Longest sleep: how soon a signal is heard, and the step of /clock."""
 _ACKNOWLEDGE_S, _ACKNOWLEDGE_SLICE_S = 10.0, 0.25
@@ -162,7 +163,7 @@ class BagPlayer:
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="sfm_bag_player",
+        prog=_NAME,
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -194,6 +195,8 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if not 0 <= options.rate < float("inf"):
         parser.error(f"the rate is {options.rate}, expected a number from 0 up")
+    if options.max_images is not None and options.max_images < 1:
+        parser.error(f"--max-images is {options.max_images}, expected a number from 1 up")
     return options
 
 
@@ -209,7 +212,7 @@ def _run(options: argparse.Namespace, node: Node) -> None:
     logger.info(f"playing {options.bag}: {topics}")
     started = time.monotonic()
     player.play(options.max_images)
-    while options.loop and node.context.ok():
+    while options.loop and player.published and node.context.ok():
         player.play(options.max_images)
     logger.info(f"played {player.published} messages in {time.monotonic() - started:.2f} s")
 
@@ -228,24 +231,12 @@ def _sleep(node: Node, seconds: float) -> None:
 
 def main(args: list[str] | None = None) -> int:
     """Play a bag from the command line; 0 at its end or after a signal, 1 where it cannot."""
-    arguments = sys.argv if args is None else ["sfm_bag_player", *args]
+    arguments = sys.argv if args is None else [_NAME, *args]
     options = _parse(remove_ros_args(arguments)[1:])
     use_large_image_profile()
-    signal.signal(signal.SIGINT, lambda *_: None)  # rclpy's own handler ends the context
-    rclpy.init(args=arguments)
-    node = rclpy.create_node("sfm_bag_player")
-    try:
-        _run(options, node)
-    except SfmRosError as error:
-        print(f"sfm_bag_player: {error}", file=sys.stderr)
-        return 1
-    except Exception:
-        if rclpy.ok():  # else the signal came between a check and a publish
-            raise
-    finally:
-        node.destroy_node()
-        rclpy.try_shutdown()
-    return 0
+    return run(
+        lambda: rclpy.create_node(_NAME), arguments, _NAME, lambda node: _run(options, node)
+    )
 
 
 if __name__ == "__main__":

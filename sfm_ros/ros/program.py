@@ -23,48 +23,7 @@ _PATIENCE_S = 1.4
 """How long a signal waits for a library that is busy: it should end the process within 2 s."""
 
 
-def run(
-    make_node: Callable[[], Node], args: list[str] | None = None, name: str = NODE_NAME
-) -> int:
-    """Make a node and spin it until a signal comes or it fails.
-
-    Args:
-        make_node: makes the node; its ``failure`` says why it cannot go on, or is None.
-        args: command line; by default the process's own.
-        name: of the program, for messages.
-
-    Returns:
-        0 after SIGINT or SIGTERM, 1 where the node refused to start or failed.
-    """
-    signals = _Signals(name)
-    tune_process()
-    rclpy.init(args=args)
-    node = None
-    try:
-        if not signals.was_asked:
-            node = make_node()
-            _spin(node)
-    except ExternalShutdownException:
-        pass
-    except SfmRosError as error:
-        if rclpy.ok():  # else the signal came while the node was being built
-            print(f"{name} cannot start: {error}", file=sys.stderr)
-            return 1
-    except Exception:
-        if rclpy.ok():
-            raise
-    finally:
-        if node is not None:
-            node.destroy_node()
-        rclpy.try_shutdown()
-    failure = getattr(node, "failure", None)
-    if failure is not None:
-        print(f"{name} stopped: {failure}", file=sys.stderr)
-        return 1
-    return 0
-
-
-def _spin(node: Node) -> None:
+def spin(node: Node) -> None:
     """Until the context is shut down.
 
     Where a callback destroys a subscription (a managed node that is deactivated), rclpy's executor
@@ -78,6 +37,53 @@ def _spin(node: Node) -> None:
         except InvalidHandle:
             continue
         return
+
+
+def run(
+    make_node: Callable[[], Node],
+    args: list[str] | None = None,
+    name: str = NODE_NAME,
+    work: Callable[[Node], None] = spin,
+) -> int:
+    """Make a node and let it work until a signal comes, it fails, or the work is done.
+
+    Args:
+        make_node: makes the node; its ``failure`` says why it cannot go on, or is None.
+        args: command line; by default the process's own.
+        name: of the program, for messages.
+        work: done with the node; ends soon after the node's context has ended.
+
+    Returns:
+        0 after SIGINT or SIGTERM or when the work is done, 1 where the node refused to start or
+        failed.
+    """
+    signals = _Signals(name)
+    tune_process()
+    rclpy.init(args=args)
+    node = None
+    try:
+        if not signals.was_asked:
+            node = make_node()
+            work(node)
+    except ExternalShutdownException:
+        pass
+    except SfmRosError as error:
+        if rclpy.ok():  # else the signal came while the node was being built
+            stage = "cannot start" if node is None else "stopped"
+            print(f"{name} {stage}: {error}", file=sys.stderr)
+            return 1
+    except Exception:
+        if rclpy.ok():
+            raise
+    finally:
+        if node is not None:
+            node.destroy_node()
+        rclpy.try_shutdown()
+    failure = getattr(node, "failure", None)
+    if failure is not None:
+        print(f"{name} stopped: {failure}", file=sys.stderr)
+        return 1
+    return 0
 
 
 class _Signals:

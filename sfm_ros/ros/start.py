@@ -8,8 +8,12 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_TWICE_WITHIN_S = 0.3
+"""Under `ros2 launch` a Ctrl-C comes twice, from the terminal and then from launch, which reports
+a program that is gone by the second as one that died, with exit code 255."""
 
 
 def node() -> int:
@@ -74,7 +78,12 @@ def _left_with(code: int) -> int:
 def _leave_at_once_when_told() -> None:
     """There is nothing to clean up yet."""
     for number in SIGNALS:
-        signal.signal(number, lambda *_: os._exit(0))
+        signal.signal(number, _leave)
+
+
+def _leave(*_: object) -> None:
+    time.sleep(_TWICE_WITHIN_S)
+    os._exit(0)
 
 
 if __name__ == "__main__":
