@@ -17,6 +17,8 @@ from sfm_ros.datatypes import FloatArray
 _SMALL_ANGLE = 1e-7
 _IDENTITY = np.eye(3)
 
+_LEAST_NORM = 1e-6
+"""Of a quaternion that says anything."""
 R_BODY_OPTICAL: FloatArray = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
 """Optical axes (x right, y down, z forward) to body axes (x forward, y left, z up), REP 103."""
 
@@ -145,6 +147,17 @@ def matrix_from_quat_xyzw(quat_xyzw: npt.ArrayLike) -> FloatArray:
             [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
         ]
     )
+
+
+def rigid_motion(quat_xyzw: npt.ArrayLike, position: npt.ArrayLike) -> FloatArray | None:
+    """(4, 4) transform of a quaternion of any length and a translation, as they come from outside.
+
+    None where they are no rigid motion: a number is not finite, or the quaternion is zero.
+    """
+    norm = float(np.linalg.norm(quat_xyzw))
+    if not (_LEAST_NORM < norm < np.inf) or not np.all(np.isfinite(position)):
+        return None
+    return make_transform(matrix_from_quat_xyzw(quat_xyzw), position)
 
 
 def optical_to_body(T_optical: FloatArray) -> FloatArray:

@@ -17,14 +17,12 @@ from sfm_ros.datatypes import FloatArray, read_only
 from sfm_ros.errors import TrajectoryError
 from sfm_ros.geometry import (
     is_rotation,
-    make_transform,
-    matrix_from_quat_xyzw,
     quat_xyzw_from_matrix,
+    rigid_motion,
 )
 
 _NS = 1_000_000_000
 _ROTATION_TOLERANCE = 1e-2
-_MIN_QUATERNION_NORM = 1e-3
 _KITTI_COLUMNS = "the 12 of a KITTI pose, or 13 with the index of the frame in front"
 
 Stamps = npt.NDArray[np.int64]
@@ -151,10 +149,11 @@ def read_tum(path: str | Path) -> Trajectory:
                 "(stamp tx ty tz qx qy qz qw)"
             )
         values = _floats(words, where)
-        if np.linalg.norm(values[4:]) < _MIN_QUATERNION_NORM:
+        T = rigid_motion(values[4:], values[1:4])
+        if T is None:  # the numbers are finite
             raise TrajectoryError(f"{where}: the quaternion is zero")
         stamps.append(parse_stamp(words[0]))
-        poses.append(make_transform(matrix_from_quat_xyzw(values[4:]), values[1:4]))
+        poses.append(T)
     return _assemble(path, stamps, poses)
 
 

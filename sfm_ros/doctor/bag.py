@@ -23,7 +23,7 @@ from sfm_ros.doctor.observed import (
     info_topic_of,
 )
 from sfm_ros.errors import SourceError
-from sfm_ros.geometry import make_transform, matrix_from_quat_xyzw
+from sfm_ros.geometry import rigid_motion
 from sfm_ros.sources.bag_file import BagFile
 
 _VERSIONS_KEPT = 4
@@ -150,24 +150,17 @@ def _content(info: Any) -> tuple[Any, ...]:
 
 
 def edges_of(message: Any, is_static: bool) -> list[Edge]:
-    """The transforms of a TFMessage; one whose quaternion is no rotation comes as NaN."""
+    """The transforms of a TFMessage; one that is no rigid motion comes as NaN."""
     edges = []
     for entry in message.transforms:
         q, t = entry.transform.rotation, entry.transform.translation
-        quat_xyzw = np.array([q.x, q.y, q.z, q.w])
-        norm = float(np.linalg.norm(quat_xyzw))
-        usable = np.isfinite(norm) and norm > 1e-6
-        T = (
-            make_transform(matrix_from_quat_xyzw(quat_xyzw), [t.x, t.y, t.z])
-            if usable
-            else np.full((4, 4), np.nan)
-        )
+        T = rigid_motion([q.x, q.y, q.z, q.w], [t.x, t.y, t.z])
         edges.append(
             Edge(
                 parent=entry.header.frame_id,
                 child=entry.child_frame_id,
                 is_static=is_static,
-                T_parent_child=T,
+                T_parent_child=np.full((4, 4), np.nan) if T is None else T,
             )
         )
     return edges

@@ -8,7 +8,7 @@ import numpy as np
 
 from sfm_ros.datatypes import FloatArray
 from sfm_ros.errors import SourceError, TrajectoryError
-from sfm_ros.geometry import inverse, make_transform, matrix_from_quat_xyzw, se3_exp, se3_log
+from sfm_ros.geometry import inverse, rigid_motion, se3_exp, se3_log
 from sfm_ros.sources.bag_file import BagFile
 from sfm_ros.trajectory import Stamps, Trajectory
 
@@ -46,7 +46,10 @@ class TransformTree:
         parent, child = (
             str(name).lstrip("/") for name in (entry.header.frame_id, entry.child_frame_id)
         )
-        T_parent_child = _matrix(entry.transform)
+        q, t = entry.transform.rotation, entry.transform.translation
+        T_parent_child = rigid_motion([q.x, q.y, q.z, q.w], [t.x, t.y, t.z])
+        if T_parent_child is None:
+            return  # passed over, as tf2 and the node do
         if is_static:
             self._static[child] = (parent, T_parent_child)
             return
@@ -145,11 +148,3 @@ def _interpolated(
         result[row] = T_a @ se3_exp(share * se3_log(inverse(T_a) @ T_b))
         covered[row] = True
     return result, covered
-
-
-def _matrix(transform: Any) -> FloatArray:
-    q, t = transform.rotation, transform.translation
-    quat_xyzw = [q.x, q.y, q.z, q.w]
-    if not np.any(quat_xyzw):
-        raise SourceError("a transform has the quaternion 0 0 0 0, expected a rotation")
-    return make_transform(matrix_from_quat_xyzw(quat_xyzw), [t.x, t.y, t.z])

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import array
 import importlib
-import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -27,13 +26,10 @@ from std_msgs.msg import Header
 from sfm_ros.datatypes import FloatArray, RgbImage
 from sfm_ros.geometry import (
     inverse,
-    make_transform,
-    matrix_from_quat_xyzw,
     quat_xyzw_from_matrix,
+    rigid_motion,
 )
 
-_LEAST_NORM = 1e-6
-"""Of a quaternion that says anything."""
 TF_QOS = QoSProfile(depth=100)
 STATIC_TF_QOS = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 # A listener hears every static broadcaster: each keeps one message, and there are several of them.
@@ -158,14 +154,10 @@ class TransformTree:
         One that is no rigid motion (a quaternion of zeros, a NaN) is passed over, as tf2 does:
         it would make every pose of a robot NaN.
         """
-        q, t = transform.transform.rotation, transform.transform.translation
-        if not (_LEAST_NORM < math.hypot(q.x, q.y, q.z, q.w) < math.inf):
-            return
-        if not all(map(math.isfinite, (t.x, t.y, t.z))):
-            return
-        matrix = matrix_from_message(transform.transform)
-        parent = transform.header.frame_id.lstrip("/")
-        self._parents[transform.child_frame_id.lstrip("/")] = (parent, matrix)
+        T_parent_child = matrix_from_message(transform.transform)
+        if T_parent_child is not None:
+            parent = transform.header.frame_id.lstrip("/")
+            self._parents[transform.child_frame_id.lstrip("/")] = (parent, T_parent_child)
 
     def has_parent(self, frame: str) -> bool:
         """See :class:`Lookup`."""
@@ -199,10 +191,10 @@ class TransformTree:
         return known
 
 
-def matrix_from_message(transform: Transform) -> FloatArray:
-    """(4, 4) matrix of a geometry_msgs/Transform."""
+def matrix_from_message(transform: Transform) -> FloatArray | None:
+    """(4, 4) matrix of a geometry_msgs/Transform; None where it is no rigid motion."""
     q, t = transform.rotation, transform.translation
-    return make_transform(matrix_from_quat_xyzw([q.x, q.y, q.z, q.w]), [t.x, t.y, t.z])
+    return rigid_motion([q.x, q.y, q.z, q.w], [t.x, t.y, t.z])
 
 
 def byte_array(values: npt.NDArray) -> array.array:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from sfm_ros.datatypes import FloatArray
 from sfm_ros.errors import SourceError
-from sfm_ros.geometry import make_transform, matrix_from_quat_xyzw
+from sfm_ros.geometry import rigid_motion
 from sfm_ros.sources.bag_file import Record
 from sfm_ros.trajectory import format_stamp
 
@@ -35,9 +33,10 @@ def pose_of(record: Record) -> FloatArray:
     pose = getattr(pose, "pose", pose)
     q, t = pose.orientation, pose.position
     quat_xyzw, position = [q.x, q.y, q.z, q.w], [t.x, t.y, t.z]
-    if not np.all(np.isfinite([*quat_xyzw, *position])) or not np.any(quat_xyzw):
+    T = rigid_motion(quat_xyzw, position)
+    if T is None:
         raise SourceError(
             f"the pose at {format_stamp(stamp_of(record))} s on {record.topic} is position "
             f"{position}, quaternion {quat_xyzw}; expected finite numbers and a rotation"
         )
-    return make_transform(matrix_from_quat_xyzw(quat_xyzw), position)
+    return T

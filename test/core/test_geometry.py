@@ -56,6 +56,27 @@ def test_quaternions_go_there_and_back(xi: list[float]) -> None:
     np.testing.assert_allclose(g.matrix_from_quat_xyzw(g.quat_xyzw_from_matrix(R)), R, atol=1e-9)
 
 
+@pytest.mark.parametrize("length", [2e-6, 1.0, 1e6])
+def test_a_quaternion_from_outside_may_have_any_length(length: float) -> None:
+    T = g.rigid_motion([0.0, 0.0, length, length], [1.0, 2.0, 3.0])
+    expected = [[0, -1, 0, 1], [1, 0, 0, 2], [0, 0, 1, 3], [0, 0, 0, 1]]  # a quarter turn left
+    np.testing.assert_allclose(T, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("quat_xyzw", "position"),
+    [
+        ([0.0, 0.0, 0.0, 0.0], [1.0, 0.0, 0.0]),
+        ([0.0, np.nan, 0.0, 1.0], [1.0, 0.0, 0.0]),
+        ([0.0, np.inf, 0.0, 1.0], [1.0, 0.0, 0.0]),
+        ([0.0, 0.0, 0.0, 1.0], [np.inf, 0.0, 0.0]),
+        ([0.0, 0.0, 0.0, 1.0], [0.0, np.nan, 0.0]),
+    ],
+)
+def test_what_is_no_rigid_motion(quat_xyzw: list[float], position: list[float]) -> None:
+    assert g.rigid_motion(quat_xyzw, position) is None
+
+
 @pytest.mark.parametrize("axis", np.eye(3))
 def test_half_turns_are_read_back(axis: np.ndarray) -> None:
     assert g.rotation_angle(g.so3_exp(axis * np.pi)) == pytest.approx(np.pi)

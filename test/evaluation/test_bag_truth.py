@@ -148,6 +148,16 @@ def test_a_tree_that_bites_its_tail_ends(tmp_path: Path) -> None:
         tree.path_of("a", "c")
 
 
+def test_a_transform_that_is_none_is_passed_over(tmp_path: Path) -> None:
+    topic, message, time_ns = static(
+        {("world", OPTICAL_FRAME): np.eye(4), ("world", "b"): np.eye(4)}
+    )
+    rotation = message.transforms[1].transform.rotation
+    rotation.x = rotation.y = rotation.z = rotation.w = 0.0
+    bag = BagFile(write(tmp_path / "bag", [(topic, message, time_ns)], frames=2))
+    assert TransformTree(bag, with_moving=False).frames == [OPTICAL_FRAME, "world"]
+
+
 # ---- depth -------------------------------------------------------------------------------------
 
 
