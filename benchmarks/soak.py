@@ -282,7 +282,7 @@ def soak(options: argparse.Namespace) -> int:
     code = 0
     with tempfile.TemporaryDirectory(prefix="sfm_soak_") as logs, _table(options.out) as table:
         with ProcessGroup(Path(logs)) as children:
-            children.start("node", _node(bundle, options.threads))
+            children.start("node", node_command(bundle, options.threads, "every"))
             traffic = Traffic(width, height)
             traffic.wait_for_node(children)
             run = Soak(traffic, children, options.frames, table)
@@ -308,11 +308,12 @@ def _table(folder: Path) -> TextIO:
     return (folder / "soak.csv").open("w", newline="")
 
 
-def _node(bundle: Path, threads: int) -> list[str]:
+def node_command(bundle: Path, threads: int, delivery: str) -> list[str]:
+    """Starts the node that `Traffic` talks to."""
     parameters = {
         "model.bundle": bundle,
         "model.threads": threads,
-        "node.delivery": "every",
+        "node.delivery": delivery,
         "node.mounting_wait_s": 0.0,
     }
     words = [sys.executable, "-m", "sfm_ros.ros.node", "--ros-args"]
