@@ -16,6 +16,9 @@ import yaml
 from sfm_ros.errors import ConfigError
 from sfm_ros.options import checked, live_option, option
 
+_MOST = 1e6
+"""Of options without a limit of their own: what is squared and summed stays far from infinity."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
@@ -50,6 +53,7 @@ class WindowConfig:
         0.5,
         "A longer time between two frames starts a new segment: the pose is held, never guessed.",
         minimum=0.0,
+        maximum=_MOST,
     )
 
 
@@ -66,9 +70,10 @@ class HealthConfig:
         70.0,
         "Fastest believable motion in published units a second; 0 switches the check off.",
         minimum=0.0,
+        maximum=_MOST,
     )
     max_rotation_deg_per_s: float = live_option(
-        200.0, "Fastest believable rotation; 0 switches the check off.", minimum=0.0
+        200.0, "Fastest believable rotation; 0 switches the check off.", minimum=0.0, maximum=_MOST
     )
     min_contrast: float = live_option(
         3.0,
@@ -110,20 +115,28 @@ class RefineConfig:
         25, "With fewer corners that agree, the network's motion is kept.", minimum=6, maximum=2000
     )
     sigma_px: float = live_option(
-        0.15, "Standard deviation of a tracked corner, pixels of the network input.", minimum=0.01
+        0.15,
+        "Standard deviation of a tracked corner, pixels of the network input.",
+        minimum=0.01,
+        maximum=_MOST,
     )
     sigma_depth: float = live_option(
-        0.3, "Standard deviation of the predicted depth, as a share of it.", minimum=0.0
+        0.3,
+        "Standard deviation of the predicted depth, as a share of it.",
+        minimum=0.0,
+        maximum=_MOST,
     )
     prior_share: float = live_option(
         1.0,
         "Standard deviation of the network's translation, as a share of its length.",
         minimum=0.001,
+        maximum=_MOST,
     )
     velocity_share: float = live_option(
         0.015,
         "Standard deviation of the change of translation from a frame to the next, as a share.",
         minimum=0.001,
+        maximum=_MOST,
     )
     max_correction_deg: float = live_option(
         10.0, "A correction that turns by more is not believed.", minimum=0.0, maximum=180.0
@@ -140,7 +153,9 @@ class ScaleConfig:
         "call it metres; none: publish network units and say so.",
         choices=("model", "fixed", "none"),
     )
-    factor: float = option(1.0, "Metres a network unit, for source 'fixed'.", minimum=1e-6)
+    factor: float = option(
+        1.0, "Metres a network unit, for source 'fixed'.", minimum=1e-6, maximum=_MOST
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,16 +163,23 @@ class NoiseConfig:
     """Covariance of the published odometry: a random walk in the distance travelled."""
 
     translation_per_m: float = live_option(
-        0.1, "Standard deviation of position after one published unit of travel.", minimum=0.0
+        0.1,
+        "Standard deviation of position after one published unit of travel.",
+        minimum=0.0,
+        maximum=_MOST,
     )
     rotation_deg_per_m: float = live_option(
-        0.5, "Standard deviation of heading after one published unit of travel.", minimum=0.0
+        0.5,
+        "Standard deviation of heading after one published unit of travel.",
+        minimum=0.0,
+        maximum=_MOST,
     )
     unseen_m: float = live_option(
         20.0,
         "Travel, in published units, whose noise is added where motion went unseen (a gap, a "
         "rejected output).",
         minimum=0.0,
+        maximum=_MOST,
     )
 
 
@@ -223,6 +245,20 @@ class NodeConfig:
         False,
         "The managed node configures and activates itself at its start, without a manager.",
     )
+
+    def __post_init__(self) -> None:
+        for key in ("odom_frame", "base_frame"):
+            frame = getattr(self, key)
+            if frame.startswith("/") or frame != frame.strip():
+                raise ConfigError(
+                    f"'node.{key}' is '{frame}', expected a frame's name as TF 2 has it, without "
+                    "slash or blanks around it"
+                )
+        if self.odom_frame in ("", self.base_frame):
+            raise ConfigError(
+                f"'node.odom_frame' is '{self.odom_frame}', expected the name of a frame other "
+                f"than node.base_frame, '{self.base_frame}'"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -226,6 +226,7 @@ class TrackingStatus(enum.Enum):
 class Reason(enum.Enum):
     """Why the status is not simply TRACKING."""
 
+    INACTIVE = "inactive"
     PAUSED = "paused"
     NO_SUBSCRIBERS = "no_subscribers"
     NO_IMAGES = "no_images"
@@ -243,6 +244,7 @@ class Reason(enum.Enum):
     IMAGE_NOISE = "image_noise"
     FROZEN_IMAGE = "frozen_image"
     EXPOSURE_JUMP = "exposure_jump"
+    ENGINE_FAILED = "engine_failed"
     NON_FINITE_OUTPUT = "non_finite_output"
     IMPROPER_ROTATION = "improper_rotation"
     FLAT_DEPTH = "flat_depth"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sfm_ros.datatypes import Reason, TrackingStatus
 
 STATES: dict[TrackingStatus, str] = {
-    TrackingStatus.IDLE: "told not to look at pictures: paused, or nobody subscribes",
+    TrackingStatus.IDLE: "told not to look at pictures: paused, inactive, or nobody subscribes",
     TrackingStatus.WAITING_FOR_CALIBRATION: "pictures arrive, a usable camera_info does not",
     TrackingStatus.INITIALIZING: "the first pictures: no motion yet",
     TrackingStatus.TRACKING: "all is well",
@@ -15,6 +15,10 @@ STATES: dict[TrackingStatus, str] = {
 """What each state of the node means."""
 
 MEANING: dict[Reason, tuple[str, str]] = {
+    Reason.INACTIVE: (
+        "the managed node has been deactivated",
+        "activate it: ros2 lifecycle set /sfm_node activate",
+    ),
     Reason.PAUSED: (
         "the node was told to pause",
         "call ~/set_paused with false to go on",
@@ -86,6 +90,10 @@ MEANING: dict[Reason, tuple[str, str]] = {
     Reason.EXPOSURE_JUMP: (
         "the brightness jumped from a picture to the next: a new segment begins",
         "fix the exposure or slow its control down; health.max_exposure_jump is the limit",
+    ),
+    Reason.ENGINE_FAILED: (
+        "the inference engine failed, `last_trouble` says how; nothing is worked on any more",
+        "start the node again; if it fails again, check the model with sfm_doctor",
     ),
     Reason.NON_FINITE_OUTPUT: (
         "a network gave NaN or infinity; nothing was integrated",

@@ -50,7 +50,8 @@ class OnnxEngine:
         )
 
     def close(self) -> None:
-        """Nothing to release: the sessions go with the object."""
+        """Release the sessions with their threads; nothing can be inferred any more."""
+        del self._depth, self._pose
 
 
 def _session(path: Path, threads: int) -> onnxruntime.InferenceSession:

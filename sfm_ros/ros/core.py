@@ -6,8 +6,8 @@ The plain node makes and starts it at once, the lifecycle node step by step.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any, cast
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.exceptions import InvalidParameterTypeException
@@ -26,6 +26,7 @@ from sfm_ros.ros.calibration import CalibrationCache
 from sfm_ros.ros.mailbox import Mailbox
 from sfm_ros.ros.mounting import MountingFinder
 from sfm_ros.ros.outputs import Outputs
+from sfm_ros.ros.owned import Owned
 from sfm_ros.ros.parameters import Parameters
 from sfm_ros.ros.rate_limit import RateLimit
 from sfm_ros.ros.run_report import RunReport
@@ -33,7 +34,6 @@ from sfm_ros.ros.services import Services
 from sfm_ros.ros.status import StatusPublisher
 from sfm_ros.ros.worker import Waiting, Worker
 
-T = TypeVar("T")
 _QOS_OVERRIDES = (
     QoSPolicyKind.RELIABILITY,
     QoSPolicyKind.DURABILITY,
@@ -62,14 +62,10 @@ class NodeCore:
         engine: Engine,
         on_failure: Callable[[str], None],
     ) -> None:
-        self._node = node
+        self._owned = Owned(node)
+        self._node = cast(Node, self._owned)
         self._parameters = parameters
         self._engine = engine
-        self._owned_before = {
-            id(entity)
-            for entities in (node.publishers, node.subscriptions, node.services, node.timers)
-            for entity in entities
-        }
         self._paused = False
         self._rate_limit = RateLimit()
         self._report = RunReport()
@@ -78,12 +74,21 @@ class NodeCore:
         self._mailbox: Mailbox[Waiting] = Mailbox(parameters.config.node.delivery)
         self._others = MutuallyExclusiveCallbackGroup()
         self._image_topic, self._info_topic = self._topics()
+        try:
+            self._make_parts(on_failure)
+        except BaseException:
+            self._owned.close()
+            engine.close()
+            raise
+
+    def _make_parts(self, on_failure: Callable[[str], None]) -> None:
+        node, parameters = self._node, self._parameters
         self._outputs = Outputs(node, parameters.config)
         self._status = StatusPublisher(node, parameters, self._report, self._facts, self._others)
         self._worker = Worker(
             node,
             parameters,
-            VisualOdometry(engine, parameters.config),
+            VisualOdometry(self._engine, parameters.config),
             self._calibration,
             self._make_mounting(),
             self._outputs,
@@ -96,7 +101,7 @@ class NodeCore:
             node,
             parameters,
             self._outputs.trajectory,
-            self._worker.reset,
+            self._reset,
             self._set_paused,
             self._others,
         )
@@ -104,6 +109,7 @@ class NodeCore:
     def start(self) -> None:
         """Subscribe and work on what comes."""
         self._mailbox = Mailbox(self._parameters.config.node.delivery)
+        self._tell_the_report()
         self._worker.start(self._mailbox)
         self._subscribe()
 
@@ -114,29 +120,19 @@ class NodeCore:
             self._node.destroy_subscription(subscription)
         self._subscriptions = []
         self._worker.stop()
+        self._report.rest(Reason.INACTIVE)
 
     def close(self) -> None:
         """Stop, and release everything that was made: the node is as it was before."""
         self.stop()
-        node = self._node
-        for publisher in self._made(node.publishers):
-            node.destroy_publisher(publisher)
-        for subscription in self._made(node.subscriptions):
-            node.destroy_subscription(subscription)
-        for service in self._made(node.services):
-            node.destroy_service(service)
-        for timer in self._made(node.timers):
-            node.destroy_timer(timer)
+        self._owned.close()
         self._engine.close()
-
-    def _made(self, entities: Iterable[T]) -> list[T]:
-        """Those of the node's entities that were not there before this object."""
-        return [entity for entity in entities if id(entity) not in self._owned_before]
 
     def _topics(self) -> tuple[str, str]:
         images = self._node.resolve_topic_name("image")
         if self._parameters.config.node.compressed:
-            images += "/compressed"  # as image_transport names it, after remapping
+            # As image_transport names it, after remapping; this name may be remapped as well.
+            images = self._node.resolve_topic_name(f"{images}/compressed")
         return images, self._node.resolve_topic_name("camera_info")
 
     def _make_mounting(self) -> MountingFinder:
@@ -209,16 +205,27 @@ class NodeCore:
         return None if tf_is_heard else Reason.NO_SUBSCRIBERS
 
     def _hears_tf_besides_us(self) -> bool:
-        ours = sum(s.topic_name == "/tf" for s in self._node.subscriptions)
-        return self._node.count_subscribers("/tf") > ours
+        topic = self._node.resolve_topic_name("/tf")
+        ours = sum(s.topic_name == topic for s in self._node.subscriptions)
+        return self._node.count_subscribers(topic) > ours
 
     def _is_too_soon(self, now_ns: int) -> bool:
         options = self._parameters.config.node
         is_live = options.delivery == "newest"
         return is_live and not self._rate_limit.admits(now_ns * 1e-9, options.max_rate_hz)
 
+    def _reset(self) -> None:
+        self._worker.reset()
+        self._outputs.trajectory.clear()  # what is saved from now on is of the new beginning
+
     def _set_paused(self, paused: bool) -> None:
         self._paused = paused
+        if self._subscriptions and self._tell_the_report():
+            self._status.publish_change()
+
+    def _tell_the_report(self) -> bool:
+        """What is to be done with pictures from now on; True where that is news."""
+        return self._report.rest(Reason.PAUSED) if self._paused else self._report.begin()
 
     def _facts(self) -> dict[str, str]:
         return {

@@ -7,6 +7,7 @@ and keeps the pose, cleanup releases everything, so that another model can be co
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -64,6 +65,7 @@ class SfmLifecycleNode(LifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model and announce the topics."""
+        self.failure = None
         try:
             engine = self._make_engine(self._options.config.model)
             self._core = NodeCore(self, self._options, engine, self._fail)
@@ -115,6 +117,7 @@ class SfmLifecycleNode(LifecycleNode):
         if self._core is not None:
             self._core.close()
             self._core = None
+            gc.collect()  # its parts know each other, and hold megabytes until they are found
 
     def _fail(self, reason: str) -> None:
         self.failure = reason

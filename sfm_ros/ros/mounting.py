@@ -75,18 +75,25 @@ class MountingFinder:
         """After :meth:`stop`: mountings may be looked up again."""
         self._stopping.clear()
 
-    def of(self, optical_frame: str) -> Mounting:
-        """The mounting of a camera, decided at the first call."""
+    def of(self, optical_frame: str) -> Mounting | None:
+        """The mounting of a camera, decided at the first call.
+
+        None where :meth:`stop` ends the wait for TF: nothing is decided then.
+        """
         if optical_frame not in self._found:
             self._lookup = self._lookup or self._make_lookup()
-            self._found[optical_frame] = self._decide(optical_frame, self._lookup)
+            T_base_camera = self._wait_for_tf(optical_frame, self._lookup)
+            if T_base_camera is None and self._stopping.is_set():
+                return None
+            self._found[optical_frame] = self._decide(optical_frame, T_base_camera, self._lookup)
             if self._lookup is not None:
                 self._lookup.close()
                 self._lookup = None
         return self._found[optical_frame]
 
-    def _decide(self, optical_frame: str, lookup: Lookup | None) -> Mounting:
-        T_base_camera = self._wait_for_tf(optical_frame, lookup)
+    def _decide(
+        self, optical_frame: str, T_base_camera: FloatArray | None, lookup: Lookup | None
+    ) -> Mounting:
         if T_base_camera is not None:
             self._say(f"odometry of '{self._base_frame}': TF knows '{optical_frame}' on it")
             return Mounting(

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 import rclpy
-from rclpy.exceptions import InvalidHandle
+from rclpy.exceptions import InvalidHandle, NameValidationException, ParameterException
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.node import Node
 
@@ -19,6 +19,7 @@ from sfm_ros.ros.process_tuning import tune_process
 from sfm_ros.ros.start import SIGNALS
 
 NODE_NAME = "sfm_node"
+_REFUSALS = (SfmRosError, NameValidationException, ParameterException)
 _PATIENCE_S = 1.4
 """How long a signal waits for a library that is busy: it should end the process within 2 s."""
 
@@ -59,7 +60,11 @@ def run(
     """
     signals = _Signals(name)
     tune_process()
-    rclpy.init(args=args)
+    try:
+        rclpy.init(args=args)
+    except RuntimeError as error:  # what rcl finds wrong with the command line or its files
+        print(f"{name} cannot start: {error}", file=sys.stderr)
+        return 1
     node = None
     try:
         if not signals.was_asked:
@@ -67,7 +72,7 @@ def run(
             work(node)
     except ExternalShutdownException:
         pass
-    except SfmRosError as error:
+    except _REFUSALS as error:
         if rclpy.ok():  # else the signal came while the node was being built
             stage = "cannot start" if node is None else "stopped"
             print(f"{name} {stage}: {error}", file=sys.stderr)

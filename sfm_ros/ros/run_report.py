@@ -58,10 +58,35 @@ class RunReport:
         self._stamp_latencies_ns: deque[int] = deque(maxlen=window)
         self._status = TrackingStatus.INITIALIZING
         self._reasons: tuple[Reason, ...] = ()
+        self._is_held = False
         self._scale = ScaleState()
         self._trouble = ""
         self._latencies: dict[str, str] = {}
         self._latencies_due_s = 0.0
+
+    def begin(self) -> bool:
+        """Pictures are worked on from now; True where that is news."""
+        with self._lock:
+            self._is_held = False
+            if self._last_image_s is not None:
+                self._last_image_s = self._clock()  # a silence until now is nobody's fault
+            return self._now(TrackingStatus.INITIALIZING, ())
+
+    def rest(self, reason: Reason) -> bool:
+        """Nothing is worked on until :meth:`begin`; True where that is news."""
+        with self._lock:
+            return self._hold(TrackingStatus.IDLE, reason)
+
+    def failed(self, trouble: str) -> bool:
+        """Nothing can be worked on until :meth:`begin`; True where that is news."""
+        with self._lock:
+            self._trouble = trouble
+            return self._hold(TrackingStatus.LOST, Reason.ENGINE_FAILED)
+
+    def _hold(self, status: TrackingStatus, reason: Reason) -> bool:
+        """Whatever a picture that is still under way comes to does not change this state."""
+        self._is_held = True
+        return self._become(status, (reason,))
 
     def image_arrived(self) -> None:
         """An image came, whatever becomes of it."""
@@ -129,6 +154,9 @@ class RunReport:
     def _now(self, status: TrackingStatus, reasons: tuple[Reason, ...]) -> bool:
         for reason in reasons:
             self._reason_counts[reason] += 1
+        return False if self._is_held else self._become(status, reasons)
+
+    def _become(self, status: TrackingStatus, reasons: tuple[Reason, ...]) -> bool:
         is_news = (status, reasons) != (self._status, self._reasons)
         self._status, self._reasons = status, reasons
         return is_news
@@ -139,7 +167,7 @@ class RunReport:
             return self._silent_for_s()
 
     def _silent_for_s(self) -> float | None:
-        if self._last_image_s is None or self._status in _SILENT_BY_RIGHT:
+        if self._last_image_s is None or self._is_held or self._status in _SILENT_BY_RIGHT:
             return None
         age_s = self._clock() - self._last_image_s
         return age_s if age_s > self._silence_s else None

@@ -65,13 +65,13 @@ class Services:
     def _on_save_trajectory(
         self, _: Trigger.Request, response: Trigger.Response
     ) -> Trigger.Response:
-        path = Path(self._parameters.config.node.trajectory_file).expanduser().absolute()
+        name = self._parameters.config.node.trajectory_file
         try:
-            response.message = self._save(path)
+            response.message = self._save(Path(name).expanduser().absolute())
             response.success = True
-        except (OSError, TrajectoryError) as error:
+        except (OSError, RuntimeError, TrajectoryError) as error:  # RuntimeError: whose ~ is that?
             response.success = False
-            response.message = f"cannot write {path}: {error}; see node.trajectory_file"
+            response.message = f"cannot write {name}: {error}; see node.trajectory_file"
         return response
 
     def _save(self, path: Path) -> str:

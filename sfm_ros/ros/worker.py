@@ -79,15 +79,18 @@ class Worker:
     def start(self, mailbox: Mailbox[Waiting]) -> None:
         """Begin to work on what is in the mailbox, until that is closed."""
         self._mounting.resume()
-        self._thread = threading.Thread(target=self._work, args=(mailbox,), name="sfm_worker")
+        # A daemon: a program that forgets to destroy its node should end nevertheless.
+        self._thread = threading.Thread(
+            target=self._work, args=(mailbox,), name="sfm_worker", daemon=True
+        )
         self._thread.start()
 
     def stop(self) -> None:
         """Wait for the end of the image under way; the mailbox has been closed before."""
         self._mounting.stop()
-        if self._thread is not None:
+        if self._thread not in (None, threading.current_thread()):  # as where on_failure closes
             self._thread.join()
-            self._thread = None
+        self._thread = None
 
     def reset(self) -> None:
         """Let the next image stand at the origin."""
@@ -101,10 +104,15 @@ class Worker:
             finally:
                 mailbox.close()  # nobody takes any more: no callback may wait for room
         except EngineError as error:
-            self._on_failure(f"the engine '{self._odometry.engine_name}' failed: {error}")
+            self._fail(f"the engine '{self._odometry.engine_name}' failed: {error}")
         except Exception:  # a worker that dies unseen would leave a node that looks alive
             if self._context.ok():  # else the middleware has left, and publishing with it
-                self._on_failure(f"the worker failed:\n{traceback.format_exc()}")
+                self._fail(f"the worker failed:\n{traceback.format_exc()}")
+
+    def _fail(self, reason: str) -> None:
+        if self._report.failed(reason):
+            self._on_change()
+        self._on_failure(reason)
 
     def _work_once(self, mailbox: Mailbox[Waiting]) -> None:
         try:
@@ -132,8 +140,10 @@ class Worker:
             self._reject(Reason.CALIBRATION_MISMATCH, str(error))
             return
         estimated_ns = time.monotonic_ns()
-        config = self._odometry.config
-        self._outputs.publish(estimate, self._mounting.of(estimate.frame_id), config)
+        mounting = self._mounting.of(estimate.frame_id)
+        if mounting is None:
+            return
+        self._outputs.publish(estimate, mounting, self._odometry.config)
         timings_ns = {
             "queue": taken_ns - arrived_ns,
             "convert": converted_ns - taken_ns,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 from pathlib import Path
 
@@ -103,6 +104,14 @@ def test_depth_is_of_the_newest_frame_and_motion_between_neighbours(bundle: Path
     np.testing.assert_allclose(prediction.T_prev_curr, inverse(T_2_1), atol=1e-6)
     assert prediction.T_prev_curr[2, 3] == pytest.approx(2.0, abs=1e-3)  # ahead is positive
     assert prediction.inference_ns > 0
+
+
+def test_a_closed_engine_leaves_no_threads_though_it_is_still_known(bundle: Path) -> None:
+    before = len(os.listdir("/proc/self/task"))
+    engine = OnnxEngine(bundle, threads=3)
+    assert len(os.listdir("/proc/self/task")) > before
+    engine.close()
+    assert len(os.listdir("/proc/self/task")) == before
 
 
 @pytest.mark.parametrize("target", [0, 1, 2])

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from conftest import Probe, wait_until
+from conftest import Probe, Program, wait_until
 
 pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
 
@@ -23,6 +23,7 @@ from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 
 from sfm_ros.config import config_from_dict
 from sfm_ros.ros.conversions import stamp_to_ns
+from sfm_ros.ros.lifecycle import SfmLifecycleNode
 from sfm_ros.ros.node import SfmNode
 
 CONFIG = config_from_dict({"node": {"delivery": "every", "mounting_wait_s": 0.0}})
@@ -97,3 +98,56 @@ def test_one_camera_goes_on_where_the_engine_of_another_fails(
     stamp = drive(probe, "/right", 4, 3)
     wait_until(lambda: answered("/right", stamp), "odometry of the other camera")
     assert heard["/right"][-1].pose.pose.position.x == pytest.approx(3.0)
+
+
+def test_a_program_may_destroy_its_node_when_that_fails(
+    probe: Probe, executor: MultiThreadedExecutor
+) -> None:
+    ended = threading.Event()
+
+    def end(_: str) -> None:
+        node.destroy_node()
+        ended.set()
+
+    engine = TroubledEngine(fail_after=1)
+    node = SfmNode(engine, CONFIG, on_failure=end, namespace="brief", context=executor.context)
+    executor.add_node(node)
+    heard = probe.listen("/brief/sfm_node/status", DiagnosticStatus)
+    wait_until(lambda: heard, "the node")
+    drive(probe, "/brief", 0, 5)
+    assert ended.wait(20)
+    wait_until(lambda: any(m.message == "lost: engine_failed" for m in heard), "its last word")
+
+
+def test_cleanup_leaves_what_others_made_on_the_node(executor: MultiThreadedExecutor) -> None:
+    node = SfmLifecycleNode(lambda _: TroubledEngine(), CONFIG, context=executor.context)
+    before = len(list(node.publishers)), len(list(node.timers)), len(list(node.services))
+    node.trigger_configure()
+    mine = node.create_publisher(DiagnosticStatus, "mine", 1)
+    node.trigger_activate()
+    node.trigger_deactivate()
+    node.trigger_cleanup()
+    assert mine in node.publishers
+    node.destroy_publisher(mine)
+    after = len(list(node.publishers)), len(list(node.timers)), len(list(node.services))
+    assert after == before and not [s for s in node.subscriptions if "image" in s.topic_name]
+    node.destroy_node()
+
+
+FORGETFUL = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import rclpy
+from fake_node import TroubledEngine
+from sfm_ros.ros.node import SfmNode
+rclpy.init()
+node = SfmNode(TroubledEngine())
+rclpy.try_shutdown()
+print("at the end", flush=True)
+"""
+
+
+def test_a_program_that_forgets_to_destroy_its_node_ends(start: Callable[..., Program]) -> None:
+    program = start([sys.executable, "-c", FORGETFUL, str(Path(__file__).parent)])
+    assert program.end() == 0
+    assert "at the end" in program.said

@@ -357,6 +357,17 @@ def test_a_camera_that_has_its_place_in_tf_gets_no_second_parent() -> None:
     assert not mounting.is_known and not mounting.is_ours_to_tell
 
 
+def test_a_wait_for_tf_that_is_cut_short_decides_nothing() -> None:
+    tree = TransformTree()
+    finder = MountingFinder(lambda: tree, "base", 60.0, lambda _: None)
+    finder.stop()
+    assert finder.of("eye") is None
+    tree.add(conversions.transform_message(random_pose(), 0, "base", "eye"))
+    finder.resume()
+    mounting = finder.of("eye")
+    assert mounting is not None and mounting.is_known
+
+
 def test_a_known_mounting_is_taken() -> None:
     T = random_pose()
     tree = tree_of(eye=("base", T))

@@ -17,6 +17,7 @@ pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
 pytest.importorskip("lifecycle_msgs", reason="lifecycle_msgs is not installed")
 
 from camera import PERIOD_NS, image_message, info_message
+from diagnostic_msgs.msg import DiagnosticStatus
 from fake_node import FORWARD, STAND
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
@@ -117,8 +118,11 @@ def test_a_node_that_starts_itself_is_active_without_a_manager(probe: Probe, sta
     assert manager.drive(odometry, STAND, FORWARD, FORWARD).pose.pose.position.x == (
         pytest.approx(1.0)
     )
+    states = probe.listen("/sfm_node/status", DiagnosticStatus)
     assert manager.send(Transition.TRANSITION_DEACTIVATE)
     wait_until(lambda: not manager.listeners(), "the end of the subscription")
+    wait_until(lambda: states and states[-1].message == "idle: inactive", "the status")
+    assert states[-1].level == DiagnosticStatus.OK
 
 
 def test_a_node_that_cannot_start_itself_waits_for_a_manager(probe: Probe, start: Start) -> None:

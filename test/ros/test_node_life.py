@@ -170,13 +170,24 @@ def test_a_wrong_model_is_refused_before_anything_is_subscribed(
             {"qos_overrides./image.subscription.reliability": "perhaps"},
             "cannot subscribe to /image .*`perhaps`",
         ),
+        ({"node__base_frame": "/base_link"}, "'/base_link', .*without slash"),
+        ({"node__odom_frame": "base_link"}, "a frame other than node.base_frame"),
+        ({"window__max_gap_s": 1e308}, "'window.max_gap_s'.*1e.308"),
+        ({"use_sim_time": "perhaps"}, "'use_sim_time' to 'perhaps'"),
     ],
-    ids=["unknown", "range", "choice", "type", "qos"],
+    ids=["unknown", "range", "choice", "type", "qos", "slash", "one frame", "huge", "rcl"],
 )
 def test_a_wrong_parameter_is_refused(parameters: dict, expected: str, start: Start) -> None:
     program = start([*FAKE_NODE, "{}", *ros_arguments(**parameters)])
     assert program.end() == 1
     program.wait_for(f"sfm_node cannot start: .*{expected}")
+    assert "Traceback" not in program.said
+
+
+def test_a_command_line_that_ros_does_not_understand_is_refused(start: Start) -> None:
+    program = start([*FAKE_NODE, "{}", "--ros-args", "--params-file", "/no/where.yaml"])
+    assert program.end() == 1
+    program.wait_for("sfm_node cannot start: .*/no/where.yaml")
     assert "Traceback" not in program.said
 
 

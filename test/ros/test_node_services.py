@@ -78,6 +78,32 @@ def test_the_trajectory_is_written_as_it_was_published(camera: Camera, tmp_path:
     assert len(read_tum(tmp_path / "second.tum")) == len(poses)
 
 
+def test_after_a_reset_the_old_path_is_not_saved(camera: Camera) -> None:
+    camera.drive(STAND, FORWARD, FORWARD)
+    assert camera.call(Trigger, "/sfm_node/reset").success
+    answer = camera.call(Trigger, "/sfm_node/save_trajectory")
+    assert not answer.success and "no pose has been published yet" in answer.message
+
+
+def test_a_home_nobody_has_is_refused_and_the_node_lives(camera: Camera) -> None:
+    before = camera.values()["received"]
+    name = "~nobody-of-this-name/t.tum"
+    assert camera.set_parameter("node.trajectory_file", name).successful
+    answer = camera.call(Trigger, "/sfm_node/save_trajectory")
+    assert not answer.success and name in answer.message
+    camera.show(STAND)
+    wait_until(lambda: camera.values()["received"] != before, "the next picture")
+
+
+def test_a_pause_is_told_though_no_picture_comes(camera: Camera) -> None:
+    states = camera.probe.listen("/sfm_node/status", DiagnosticStatus, LATCHED)
+    camera.drive(STAND, STAND, STAND)
+    assert camera.call(SetBool, "/sfm_node/set_paused", SetBool.Request(data=True)).success
+    wait_until(lambda: states and states[-1].message == "idle: paused", "the status")
+    assert camera.call(SetBool, "/sfm_node/set_paused", SetBool.Request(data=False)).success
+    wait_until(lambda: states[-1].message == "initializing", "the status")
+
+
 def test_while_paused_images_are_passed_over_and_the_pose_stands(camera: Camera) -> None:
     states = camera.probe.listen("/sfm_node/status", DiagnosticStatus, LATCHED)
     camera.drive(STAND, STAND, FORWARD)
@@ -224,5 +250,28 @@ def test_without_subscribers_images_may_be_left_alone(probe: Probe, domain: int)
             return bool(odometry)
 
         wait_until(answers, "odometry once it is asked for")
+    finally:
+        program.kill()
+
+
+def test_a_listener_to_tf_under_another_name_is_a_subscriber(probe: Probe, domain: int) -> None:
+    tf2_msgs = pytest.importorskip("tf2_msgs.msg", reason="tf2_msgs is not installed")
+    parameters = ros_arguments(
+        node__delivery="every", node__mounting_wait_s=0.0, node__idle_without_subscribers="true"
+    )
+    remaps = ["-r", "__ns:=/r1", "-r", "/tf:=tf"]
+    program = Program([*FAKE_NODE, "{}", *parameters, *remaps], domain)
+    try:
+        transforms = probe.listen("/r1/tf", tf2_msgs.TFMessage)
+        probe.publish("/r1/camera_info", info_message())
+        stamp = 0
+
+        def is_moved() -> bool:
+            nonlocal stamp
+            stamp += PERIOD_NS
+            probe.publish("/r1/image", image_message(FORWARD, stamp))
+            return bool(transforms)
+
+        wait_until(is_moved, "a transform")
     finally:
         program.kill()

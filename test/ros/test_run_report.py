@@ -108,6 +108,33 @@ def test_a_node_at_rest_says_who_told_it_to() -> None:
     assert values(report)["skipped"] == "1"
 
 
+def test_what_is_still_under_way_does_not_wake_a_node_that_was_put_to_rest() -> None:
+    now = [100.0]
+    report = RunReport(silence_s=1.0, clock=lambda: now[0])
+    report.image_arrived()
+    assert report.rest(Reason.INACTIVE) and not report.rest(Reason.INACTIVE)
+    assert not report.processed(estimate(TrackingStatus.TRACKING), {"inference": MS})
+    now[0] += 60
+    diagnostic = report.diagnostic("node", {"image_topic": "/eye"})
+    assert diagnostic.level == DiagnosticStatus.OK and diagnostic.message == "idle: inactive"
+    assert report.silent_for_s() is None
+    assert report.begin()
+    assert report.silent_for_s() is None  # the minute was nobody's fault
+    now[0] += 1.5
+    assert report.silent_for_s() == 1.5
+
+
+def test_a_node_whose_engine_failed_does_not_look_alive() -> None:
+    report = RunReport()
+    report.processed(estimate(TrackingStatus.TRACKING), {"inference": MS})
+    assert report.failed("out of memory")
+    report.image_arrived()
+    diagnostic = report.diagnostic("node", {"image_topic": "/eye"})
+    assert diagnostic.level == DiagnosticStatus.ERROR
+    assert diagnostic.message == "lost: engine_failed"
+    assert values(report)["last_trouble"] == "out of memory"
+
+
 def test_age_at_publishing_is_told_apart_from_the_stages() -> None:
     report = RunReport()
     for milliseconds in range(1, 102):
