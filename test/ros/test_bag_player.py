@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from camera import PERIOD_NS, image_message, info_message
 from diagnostic_msgs.msg import DiagnosticArray
 from fake_node import FORWARD
 from nav_msgs.msg import Odometry
-from rclpy.qos import HistoryPolicy, QoSProfile
+from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import serialize_message
 from rosbags.rosbag1 import Writer as Writer1
 from rosbags.rosbag2 import StoragePlugin
@@ -262,3 +263,36 @@ def test_a_bag_of_nothing_else_is_refused(tmp_path: Path) -> None:
     bag = PlayableBag(write_words(tmp_path / "a.bag", [], sonar=distance()))
     with pytest.raises(SourceError, match="/sonar cannot be played: .*nothing else is left"):
         list(bag.messages())
+
+
+# ---- loops ------------------------------------------------------------------------------------
+
+
+def test_a_loop_of_one_message_is_no_flood(
+    probe: Probe, start: Callable[[list[str]], Program], tmp_path: Path
+) -> None:
+    # One that acknowledges would slow the player down.
+    hasty = QoSProfile(depth=1000, reliability=ReliabilityPolicy.BEST_EFFORT)
+    words = probe.listen("/one", String, hasty)
+    path = write_words(tmp_path / "a.bag", ["/one"], count=1)
+    program = start([*PLAYER, str(path), "--loop"])
+    wait_until(lambda: words, "a word")
+    before = len(words)
+    time.sleep(1.0)
+    assert 1 <= len(words) - before <= 12
+    assert program.end(signal.SIGINT) == 0
+
+
+def test_a_loop_goes_on_without_waiting_for_acknowledgements(
+    probe: Probe, start: Callable[[list[str]], Program], tmp_path: Path
+) -> None:
+    """Fast DDS asks for them every 3 s only where the history is not full."""
+    times: list[float] = []
+    probe.node.create_subscription(
+        String, "/again", lambda _: times.append(time.monotonic()), EVERYTHING
+    )
+    path = write_words(tmp_path / "a.bag", ["/again"])
+    program = start([*PLAYER, str(path), "--loop", "--wait-for-subscribers", "1"])
+    wait_until(lambda: len(times) >= 12, "four passes")
+    assert max(b - a for a, b in zip(times, times[1:], strict=False)) < 1.0
+    assert program.end(signal.SIGINT) == 0
