@@ -27,9 +27,10 @@ from rclpy.qos import HistoryPolicy, QoSProfile
 from sensor_msgs.msg import CameraInfo, Image
 
 from sfm_ros.geometry import make_transform, so3_exp
-from sfm_ros.ros import compat
+from sfm_ros.ros import compat, static_transform
 from sfm_ros.ros.conversions import pose_message, stamp_from_ns, stamp_to_ns
 from sfm_ros.ros.static_transform import mounting_matrix
+from sfm_ros.ros.truth_path import nearest
 from sfm_ros.sources.bag_file import BagFile
 
 EVERYTHING = QoSProfile(history=HistoryPolicy.KEEP_ALL)
@@ -77,9 +78,28 @@ def test_the_transform_reaches_a_listener_that_comes_later(
     assert said.end(signal.SIGINT) == 0
 
 
-def test_a_frame_is_not_its_own_parent(start: Callable[[list[str]], Program]) -> None:
-    refused = start(program("static_transform", "--parent", "a", "--child", "a"))
-    assert refused.end() == 2 and "expected two frames" in refused.said
+@pytest.mark.parametrize(
+    ("parent", "child", "expected"),
+    [("a", "a", "both 'a', expected two"), ("/a", "a", "both 'a'"), ("a", "/", "'/' names no")],
+)
+def test_frames_that_are_none_or_one_are_refused(
+    parent: str, child: str, expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as refused:
+        static_transform.main(["--parent", parent, "--child", child])
+    assert refused.value.code == 2 and expected in capsys.readouterr().err
+
+
+def test_negative_numbers_may_be_written_in_any_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    monkeypatch.setattr(static_transform, "StaticTransform", made.append)
+    monkeypatch.setattr(static_transform, "run", lambda make, *_: make())
+    monkeypatch.setattr(static_transform.compat, "transform_message_class", lambda: object)
+    numbers = ["--xyz", "-1.", "-.5", "-1e-3", "--rpy", "0", "-0", "-0.0"]
+    static_transform.main(["--parent", "/base", "--child", "-1", *numbers])
+    moved = made[0].transform.translation
+    assert [moved.x, moved.y, moved.z] == [-1.0, -0.5, -0.001]
+    assert (made[0].header.frame_id, made[0].child_frame_id) == ("base", "-1")
 
 
 # ---- true path --------------------------------------------------------------------------------
@@ -130,6 +150,31 @@ def test_the_truth_is_laid_over_the_odometry_where_both_begin(
     assert np.diff(points[:30], axis=0) == pytest.approx(np.tile([1.0, 0.0], (29, 1)), abs=1e-6)
     assert points[0][1] == pytest.approx(0.0, abs=1e-6)
     assert drawing.end(signal.SIGINT) == 0
+
+
+class Counted(list):
+    """Counts how often it is looked into; is not gone through from end to end."""
+
+    looks = 0
+
+    def __getitem__(self, index: int) -> tuple[int, np.ndarray]:  # type: ignore[override]
+        self.looks += 1
+        return super().__getitem__(index)
+
+    def __iter__(self) -> None:  # type: ignore[override]
+        raise AssertionError("looked at everything")
+
+
+def test_the_nearest_pose_is_found_without_looking_at_all_of_them() -> None:
+    stamps = np.cumsum(np.random.default_rng(0).integers(0, 5, 5000)).tolist()
+    entries = Counted((stamp, np.eye(4)) for stamp in stamps)
+    wanted = range(-3, stamps[-1] + 4, 97)
+    for stamp in wanted:
+        found = nearest(entries, stamp)
+        assert found is not None
+        assert abs(found[0] - stamp) == min(abs(s - stamp) for s in stamps)
+    assert entries.looks < 20 * len(wanted)
+    assert nearest([], 0) is None
 
 
 # ---- recorder ---------------------------------------------------------------------------------
