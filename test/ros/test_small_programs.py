@@ -83,8 +83,13 @@ def test_the_transform_reaches_a_listener_that_comes_later(
     [("a", "a", "both 'a', expected two"), ("/a", "a", "both 'a'"), ("a", "/", "'/' names no")],
 )
 def test_frames_that_are_none_or_one_are_refused(
-    parent: str, child: str, expected: str, capsys: pytest.CaptureFixture[str]
+    parent: str,
+    child: str,
+    expected: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(static_transform, "run", lambda *_: 0)
     with pytest.raises(SystemExit) as refused:
         static_transform.main(["--parent", parent, "--child", child])
     assert refused.value.code == 2 and expected in capsys.readouterr().err
