@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ from sfm_ros.sources.kitti import is_kitti
 _NAME = "sfm_bag_player"
 _TICK_S = 0.01
 """Longest sleep: how soon a signal is heard, and the step of /clock."""
+_SHORTEST_PASS_S = 0.1
+"""Least time between beginning a bag and beginning it anew: a loop of one message is no flood."""
 _ACKNOWLEDGE_S, _ACKNOWLEDGE_SLICE_S = 10.0, 0.25
 
 
@@ -98,13 +101,29 @@ class BagPlayer:
                 )
             time.sleep(_TICK_S)
 
-    def play(self, max_images: int | None = None) -> None:
-        """Publish everything once, or until a signal comes or so many images are out.
+    def play(self, max_images: int | None = None, loop: bool = False) -> None:
+        """Publish everything, and leave when every reliable subscriber has it.
+
+        Args:
+            max_images: end a pass after so many images.
+            loop: begin anew at the end, until a signal comes.
 
         Raises:
             SourceError: the bag turns out to be damaged.
         """
-        images = 0
+        pause_s = self._play_once(max_images)
+        while loop and self.published and self._node.context.ok():
+            if self._rate == 0:
+                self._all_acknowledged()
+            _sleep(self._node, pause_s)
+            pause_s = self._play_once(max_images)
+        self._all_acknowledged()
+
+    def _play_once(self, max_images: int | None) -> float:
+        """Publish everything once; returns how long to pause before it may be done again."""
+        started = time.monotonic()
+        counts: Counter[str] = Counter()
+        images = begin_ns = end_ns = 0
         for topic, time_ns, raw in self._paced():
             if topic not in self._publishers:
                 continue
@@ -112,11 +131,23 @@ class BagPlayer:
                 if images == max_images:
                     break
                 images += 1
-            self._publishers[topic].publish(raw)
-            self.published += 1
-            if self._rate == 0 and topic not in self._latched:
-                self._acknowledged(self._publishers[topic])
-            self._tick(time_ns)
+            self._publish(topic, time_ns, raw)
+            begin_ns, end_ns = begin_ns if counts else time_ns, time_ns
+            counts[topic] += 1
+        if self._rate == 0:
+            return 0.0
+        periods = max(counts.values(), default=1) - 1
+        period_s = (end_ns - begin_ns) * 1e-9 / periods / self._rate if periods else 0.0
+        return max(period_s, started + _SHORTEST_PASS_S - time.monotonic())
+
+    def _publish(self, topic: str, time_ns: int, raw: bytes) -> None:
+        self._publishers[topic].publish(raw)
+        self.published += 1
+        if self._rate == 0 and topic not in self._latched:
+            self._acknowledged(self._publishers[topic])
+        self._tick(time_ns)
+
+    def _all_acknowledged(self) -> None:
         for publisher in self._all_publishers().values():
             self._acknowledged(publisher)
 
@@ -211,9 +242,7 @@ def _run(options: argparse.Namespace, node: Node) -> None:
     topics = ", ".join(f"{track.topic} ({track.count})" for track in bag.tracks)
     logger.info(f"playing {options.bag}: {topics}")
     started = time.monotonic()
-    player.play(options.max_images)
-    while options.loop and player.published and node.context.ok():
-        player.play(options.max_images)
+    player.play(options.max_images, options.loop)
     logger.info(f"played {player.published} messages in {time.monotonic() - started:.2f} s")
 
 

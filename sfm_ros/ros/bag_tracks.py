@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from rclpy.exceptions import InvalidTopicNameException
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.validate_full_topic_name import validate_full_topic_name
+from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, get_typestore
 
 from sfm_ros.errors import SourceError
@@ -76,7 +79,8 @@ class PlayableBag:
         say: logs one line.
 
     Raises:
-        SourceError: there is no such bag, it cannot be read, is empty, or lacks a topic.
+        SourceError: there is no such bag, it cannot be read, is empty, lacks a topic, or one that
+            was asked for has a name that ROS 2 does not allow.
     """
 
     def __init__(
@@ -84,30 +88,38 @@ class PlayableBag:
     ) -> None:
         self._file = BagFile(path)
         self._store = get_typestore(Stores.ROS2_JAZZY)
+        self._say = say
+        self._refused: set[str] = set()
         if not self._file.topics:
             raise SourceError(f"the bag {path} is empty: it holds no messages")
         for topic in topics:
             if topic not in self._file.topics:
                 raise SourceError(f"the bag {path} has no topic {topic}; it has:{self._listing()}")
-        self.tracks = list(self._find_tracks(topics, say))
+        self.tracks = list(self._find_tracks(topics))
         if not self.tracks:
             raise SourceError(
-                f"nothing in the bag {path} can be published here, no message type in it is "
-                f"installed; it has:{self._listing()}"
+                f"nothing in the bag {path} can be published here, no topic in it has both an "
+                f"installed message type and a name in ROS 2; it has:{self._listing()}"
             )
 
     def _listing(self) -> str:
         rows = sorted(self._file.topics.items())
         return "".join(f"\n  {name}  [{kind}, {count} messages]" for name, (kind, count) in rows)
 
-    def _find_tracks(self, topics: Sequence[str], say: Callable[[str], object]) -> Iterator[Track]:
+    def _find_tracks(self, topics: Sequence[str]) -> Iterator[Track]:
         latched = {c.topic for c in self._file.connections if _is_latched(c.ext)}
         for topic, (kind, count) in sorted(self._file.topics.items()):
             if topics and topic not in topics:
                 continue
+            fault = _fault_of_name(topic)
+            if fault and topics:
+                raise SourceError(f"{topic} cannot be played: no name in ROS 2, {fault}")
+            if fault:
+                self._say(f"skipping {topic}: no name in ROS 2, {fault}")
+                continue
             message_class = message_class_of(kind)
             if message_class is None:
-                say(f"skipping {topic}: the type {kind} is not installed")
+                self._say(f"skipping {topic}: the type {kind} is not installed")
                 continue
             yield Track(
                 topic=topic,
@@ -121,14 +133,30 @@ class PlayableBag:
     def messages(self) -> Iterator[tuple[str, int, bytes]]:
         """(topic, time of recording in ns, message in CDR) in order of time.
 
+        A topic of ROS 1 whose messages are defined otherwise in ROS 2 is left out from the first
+        message that shows it.
+
         Raises:
-            SourceError: the bag is damaged further on.
+            SourceError: the bag is damaged further on, or every topic is left out.
         """
         wanted = [track.topic for track in self.tracks]
         for connection, time_ns, raw in self._file.serialized(wanted):
-            is_ros1 = self._file.is_ros1
-            cdr = self._store.ros1_to_cdr(raw, connection.msgtype) if is_ros1 else raw
-            yield connection.topic, time_ns, bytes(cdr)
+            topic, kind = connection.topic, connection.msgtype
+            if topic in self._refused:
+                continue
+            try:
+                cdr = self._store.ros1_to_cdr(raw, kind) if self._file.is_ros1 else raw
+            except SerdeError:
+                self._refuse(topic, kind)
+                continue
+            yield topic, time_ns, bytes(cdr)
+
+    def _refuse(self, topic: str, kind: str) -> None:
+        reason = f"its messages do not fit ROS 2's definition of {kind}"
+        self._refused.add(topic)
+        if all(track.topic in self._refused for track in self.tracks):
+            raise SourceError(f"{topic} cannot be played: {reason}; nothing else is left to play")
+        self._say(f"skipping {topic}: {reason}")
 
 
 def message_class_of(type_name: str) -> type | None:
@@ -138,6 +166,17 @@ def message_class_of(type_name: str) -> type | None:
         return getattr(importlib.import_module(f"{package}.msg"), name, None)
     except (ImportError, ValueError):
         return None
+
+
+def _fault_of_name(topic: str) -> str:
+    """Why ROS 2 does not allow a topic's name; empty where it does."""
+    try:
+        # Bags of ROS 1 may name topics without the slash; they go into the player's namespace.
+        validate_full_topic_name(topic if topic.startswith("/") else f"/{topic}")
+    except InvalidTopicNameException as error:
+        first_line = str(error).splitlines()[0]  # the next ones point at the character
+        return first_line.partition(": ")[2].rstrip(":")
+    return ""
 
 
 def _is_latched(extension: Any) -> bool:

@@ -53,19 +53,36 @@ def mounting_matrix(xyz: list[float], rpy: list[float], optical: bool) -> FloatA
     return make_transform(R @ R_BODY_OPTICAL if optical else R, xyz)
 
 
+def _frame(text: str) -> str:
+    """A frame's name as TF 2 has it; ROS 1 began names with a slash."""
+    name = text.strip().lstrip("/")
+    if not name:
+        raise argparse.ArgumentTypeError(f"'{text}' names no frame")
+    return name
+
+
+def _guarded(argument: str) -> str:
+    """The argument so that argparse takes no negative number, like -1e-3 or -1., for an option."""
+    try:
+        float(argument)
+    except ValueError:
+        return argument
+    return f" {argument}"
+
+
 def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="sfm_static_transform",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--parent", required=True, metavar="FRAME")
-    parser.add_argument("--child", required=True, metavar="FRAME")
+    parser.add_argument("--parent", required=True, type=_frame, metavar="FRAME")
+    parser.add_argument("--child", required=True, type=_frame, metavar="FRAME")
     parser.add_argument("--xyz", nargs=3, type=float, default=[0.0] * 3, metavar=("X", "Y", "Z"))
     parser.add_argument("--rpy", nargs=3, type=float, default=[0.0] * 3, metavar=("R", "P", "Y"))
     parser.add_argument("--degrees", action="store_true", help="--rpy is in degrees")
     parser.add_argument("--optical", action="store_true", help="the child has optical axes")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args([_guarded(argument) for argument in arguments])
     if options.degrees:
         options.rpy = [math.radians(angle) for angle in options.rpy]
     if not np.all(np.isfinite([*options.xyz, *options.rpy])):

@@ -10,7 +10,9 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from bisect import bisect_left
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -92,7 +94,7 @@ class TruthPath(Node):
     def _place(self) -> None:
         """Lay the truth over the odometry at the first picture that both know."""
         for stamp_ns, T_odom_child, odom, child in self._estimates:
-            near = min(self._truth, key=lambda entry: abs(entry[0] - stamp_ns), default=None)
+            near = nearest(self._truth, stamp_ns)
             if near is None or abs(near[0] - stamp_ns) > _MAX_DIFFERENCE_NS:
                 continue
             T_child_body = self._body_of_truth(child)
@@ -124,6 +126,15 @@ class TruthPath(Node):
         self._due_s = now + _PERIOD_S
         header = Header(stamp=self.get_clock().now().to_msg(), frame_id=self._odom_frame)
         self._path.publish(Path(header=header, poses=list(self._poses)))
+
+
+def nearest(
+    entries: Sequence[tuple[int, FloatArray]], stamp_ns: int
+) -> tuple[int, FloatArray] | None:
+    """The entry whose stamp is nearest, of entries in order of time; None where there is none."""
+    after = bisect_left(entries, stamp_ns, key=lambda entry: entry[0])
+    around = [entries[index] for index in (after - 1, after) if 0 <= index < len(entries)]
+    return min(around, key=lambda entry: abs(entry[0] - stamp_ns), default=None)
 
 
 def _pose(message: Any) -> FloatArray | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from camera import PERIOD_NS, image_message, info_message
 from diagnostic_msgs.msg import DiagnosticArray
 from fake_node import FORWARD
 from nav_msgs.msg import Odometry
-from rclpy.qos import HistoryPolicy, QoSProfile
+from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import serialize_message
 from rosbags.rosbag1 import Writer as Writer1
 from rosbags.rosbag2 import StoragePlugin
@@ -27,12 +28,16 @@ from rosbags.rosbag2 import Writer as Writer2
 from rosbags.typesys import Stores, get_typestore
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import String
 
+from sfm_ros.errors import SourceError
+from sfm_ros.ros.bag_tracks import PlayableBag
 from sfm_ros.ros.conversions import stamp_from_ns, stamp_to_ns
 
 COUNT = 20
 BEGIN_NS = 1_700_000_000_000_000_000
 STORE = get_typestore(Stores.ROS2_JAZZY)
+STORE1 = get_typestore(Stores.ROS1_NOETIC)
 EVERYTHING = QoSProfile(history=HistoryPolicy.KEEP_ALL)
 
 
@@ -63,12 +68,11 @@ def write_ros2(path: Path, plugin: StoragePlugin = StoragePlugin.SQLITE3) -> Pat
 
 
 def write_ros1(path: Path) -> Path:
-    store = get_typestore(Stores.ROS1_NOETIC)
     with Writer1(path) as writer:
         connections = {}
         for topic, time_ns, cdr, kind in messages():
             if topic not in connections:
-                connections[topic] = writer.add_connection(topic, kind, typestore=store)
+                connections[topic] = writer.add_connection(topic, kind, typestore=STORE1)
             writer.write(connections[topic], time_ns, bytes(STORE.cdr_to_ros1(cdr, kind)))
     return path
 
@@ -182,3 +186,113 @@ def test_a_signal_ends_a_loop_cleanly(
     program.wait_for("playing")
     assert program.end(number) == 0, program.said
     assert "Traceback" not in program.said
+
+
+# ---- parts of a bag that ROS 2 cannot have ----------------------------------------------------
+
+
+def write_words(path: Path, topics: list[str], count: int = 3, **others: object) -> Path:
+    """A ROS 1 bag of a string on each topic every 0.1 s, and of other messages of ROS 1."""
+    text = STORE1.types["std_msgs/msg/String"]("word")
+    rows = [(topic, text) for topic in topics] + [(f"/{k}", m) for k, m in others.items()]
+    with Writer1(path) as writer:
+        for topic, message in rows:
+            kind = message.__msgtype__
+            connection = writer.add_connection(topic, kind, typestore=STORE1)
+            for index in range(count):
+                raw = STORE1.serialize_ros1(message, kind)
+                writer.write(connection, BEGIN_NS + index * PERIOD_NS, raw)
+    return path
+
+
+def distance() -> object:
+    """A sonar's message, which has a field more in ROS 2."""
+    header = STORE1.types["std_msgs/msg/Header"](
+        seq=0, stamp=STORE1.types["builtin_interfaces/msg/Time"](sec=5, nanosec=0), frame_id="f"
+    )
+    return STORE1.types["sensor_msgs/msg/Range"](
+        header, radiation_type=0, field_of_view=0.1, min_range=0.1, max_range=5.0, range=1.0
+    )
+
+
+def test_a_topic_whose_name_ros2_does_not_allow_is_left_out(tmp_path: Path) -> None:
+    said: list[str] = []
+    path = write_words(tmp_path / "a.bag", ["/cam/0/image", "/s-1", "/fine", "bare"])
+    bag = PlayableBag(path, say=said.append)
+    assert [track.topic for track in bag.tracks] == ["/fine", "bare"]
+    assert said == [
+        "skipping /cam/0/image: no name in ROS 2, topic name must not have a token that starts "
+        "with a number",
+        "skipping /s-1: no name in ROS 2, topic name must not contain characters other than "
+        "alphanumerics, '_', or '/'",
+    ]
+    assert {topic for topic, _, _ in bag.messages()} == {"/fine", "bare"}
+
+
+def test_a_topic_that_was_asked_for_and_has_no_name_in_ros2_is_refused(tmp_path: Path) -> None:
+    path = write_words(tmp_path / "a.bag", ["/s-1", "/fine"])
+    with pytest.raises(SourceError, match="/s-1 cannot be played: no name in ROS 2"):
+        PlayableBag(path, ["/fine", "/s-1"])
+    with pytest.raises(SourceError, match=r"no topic in it has both.*\n  /s-1"):
+        PlayableBag(write_words(tmp_path / "b.bag", ["/s-1"]), say=lambda line: None)
+
+
+def test_what_a_bag_has_beside_is_played_by_the_program(
+    probe: Probe, start: Callable[[list[str]], Program], tmp_path: Path
+) -> None:
+    words = probe.listen("/fine", String, EVERYTHING)
+    path = write_words(tmp_path / "a.bag", ["/cam/0/image", "/fine"], sonar=distance())
+    program = start([*PLAYER, str(path), "--rate", "0", "--wait-for-subscribers", "1"])
+    assert program.end() == 0, program.said
+    wait_until(lambda: len(words) == 3, "three words")
+    assert "skipping /cam/0/image" in program.said and "skipping /sonar" in program.said
+
+
+def test_messages_that_are_others_in_ros2_are_left_out(tmp_path: Path) -> None:
+    said: list[str] = []
+    path = write_words(tmp_path / "a.bag", ["/fine"], sonar=distance())
+    bag = PlayableBag(path, say=said.append)
+    for _ in range(2):  # said once, however often it is played
+        assert [topic for topic, _, _ in bag.messages()] == ["/fine"] * 3
+    assert said == [
+        "skipping /sonar: its messages do not fit ROS 2's definition of sensor_msgs/msg/Range"
+    ]
+
+
+def test_a_bag_of_nothing_else_is_refused(tmp_path: Path) -> None:
+    bag = PlayableBag(write_words(tmp_path / "a.bag", [], sonar=distance()))
+    with pytest.raises(SourceError, match="/sonar cannot be played: .*nothing else is left"):
+        list(bag.messages())
+
+
+# ---- loops ------------------------------------------------------------------------------------
+
+
+def test_a_loop_of_one_message_is_no_flood(
+    probe: Probe, start: Callable[[list[str]], Program], tmp_path: Path
+) -> None:
+    # One that acknowledges would slow the player down.
+    hasty = QoSProfile(depth=1000, reliability=ReliabilityPolicy.BEST_EFFORT)
+    words = probe.listen("/one", String, hasty)
+    path = write_words(tmp_path / "a.bag", ["/one"], count=1)
+    program = start([*PLAYER, str(path), "--loop"])
+    wait_until(lambda: words, "a word")
+    before = len(words)
+    time.sleep(1.0)
+    assert 1 <= len(words) - before <= 12
+    assert program.end(signal.SIGINT) == 0
+
+
+def test_a_loop_goes_on_without_waiting_for_acknowledgements(
+    probe: Probe, start: Callable[[list[str]], Program], tmp_path: Path
+) -> None:
+    """Fast DDS asks for them every 3 s only where the history is not full."""
+    times: list[float] = []
+    probe.node.create_subscription(
+        String, "/again", lambda _: times.append(time.monotonic()), EVERYTHING
+    )
+    path = write_words(tmp_path / "a.bag", ["/again"])
+    program = start([*PLAYER, str(path), "--loop", "--wait-for-subscribers", "1"])
+    wait_until(lambda: len(times) >= 12, "four passes")
+    assert max(b - a for a, b in zip(times, times[1:], strict=False)) < 2.0
+    assert program.end(signal.SIGINT) == 0

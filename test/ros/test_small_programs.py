@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -25,9 +27,10 @@ from rclpy.qos import HistoryPolicy, QoSProfile
 from sensor_msgs.msg import CameraInfo, Image
 
 from sfm_ros.geometry import make_transform, so3_exp
-from sfm_ros.ros import compat
+from sfm_ros.ros import compat, static_transform
 from sfm_ros.ros.conversions import pose_message, stamp_from_ns, stamp_to_ns
 from sfm_ros.ros.static_transform import mounting_matrix
+from sfm_ros.ros.truth_path import nearest
 from sfm_ros.sources.bag_file import BagFile
 
 EVERYTHING = QoSProfile(history=HistoryPolicy.KEEP_ALL)
@@ -75,9 +78,33 @@ def test_the_transform_reaches_a_listener_that_comes_later(
     assert said.end(signal.SIGINT) == 0
 
 
-def test_a_frame_is_not_its_own_parent(start: Callable[[list[str]], Program]) -> None:
-    refused = start(program("static_transform", "--parent", "a", "--child", "a"))
-    assert refused.end() == 2 and "expected two frames" in refused.said
+@pytest.mark.parametrize(
+    ("parent", "child", "expected"),
+    [("a", "a", "both 'a', expected two"), ("/a", "a", "both 'a'"), ("a", "/", "'/' names no")],
+)
+def test_frames_that_are_none_or_one_are_refused(
+    parent: str,
+    child: str,
+    expected: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(static_transform, "run", lambda *_: 0)
+    with pytest.raises(SystemExit) as refused:
+        static_transform.main(["--parent", parent, "--child", child])
+    assert refused.value.code == 2 and expected in capsys.readouterr().err
+
+
+def test_negative_numbers_may_be_written_in_any_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    monkeypatch.setattr(static_transform, "StaticTransform", made.append)
+    monkeypatch.setattr(static_transform, "run", lambda make, *_: make())
+    monkeypatch.setattr(static_transform.compat, "transform_message_class", lambda: object)
+    numbers = ["--xyz", "-1.", "-.5", "-1e-3", "--rpy", "0", "-0", "-0.0"]
+    static_transform.main(["--parent", "/base", "--child", "-1", *numbers])
+    moved = made[0].transform.translation
+    assert [moved.x, moved.y, moved.z] == [-1.0, -0.5, -0.001]
+    assert (made[0].header.frame_id, made[0].child_frame_id) == ("base", "-1")
 
 
 # ---- true path --------------------------------------------------------------------------------
@@ -130,6 +157,31 @@ def test_the_truth_is_laid_over_the_odometry_where_both_begin(
     assert drawing.end(signal.SIGINT) == 0
 
 
+class Counted(list):
+    """Counts how often it is looked into; is not gone through from end to end."""
+
+    looks = 0
+
+    def __getitem__(self, index: int) -> tuple[int, np.ndarray]:  # type: ignore[override]
+        self.looks += 1
+        return super().__getitem__(index)
+
+    def __iter__(self) -> None:  # type: ignore[override]
+        raise AssertionError("looked at everything")
+
+
+def test_the_nearest_pose_is_found_without_looking_at_all_of_them() -> None:
+    stamps = np.cumsum(np.random.default_rng(0).integers(0, 5, 5000)).tolist()
+    entries = Counted((stamp, np.eye(4)) for stamp in stamps)
+    wanted = range(-3, stamps[-1] + 4, 97)
+    for stamp in wanted:
+        found = nearest(entries, stamp)
+        assert found is not None
+        assert abs(found[0] - stamp) == min(abs(s - stamp) for s in stamps)
+    assert entries.looks < 20 * len(wanted)
+    assert nearest([], 0) is None
+
+
 # ---- recorder ---------------------------------------------------------------------------------
 
 
@@ -174,6 +226,100 @@ def test_a_recorder_ends_although_the_camera_does_not(
     wait_until(has_ended, "the end of the recording")
     assert recording.end() == 0
     assert len(list(BagFile(bag).records(["/live/image"]))) > 1
+
+
+def test_a_recorder_on_simulated_time_needs_no_clock(
+    probe: Probe, start: Callable[[list[str]], Program], tmp_path: Path
+) -> None:
+    bag = tmp_path / "still"
+    simulated = ["--ros-args", "-p", "use_sim_time:=true"]
+    recording = start(
+        program("bag_recorder", "--out", str(bag), "--topics", "/still/image", *simulated)
+    )
+    probe.publish("/still/image", image_message(0, BEGIN_NS))
+    assert probe._publishers["/still/image"].wait_for_all_acked(Duration(seconds=10))
+    assert recording.end(signal.SIGINT) == 0
+    assert "/still/image (1)" in recording.said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--topics", "/x", "cam-1/x"], "cannot record 'cam-1/x': .*topic name must not contain"),
+        (["--topics", ""], "topic name must not be empty"),
+        (["--topics", "/x", "--ros-args", "-p", "x"], "Couldn't parse parameter override"),
+        (["--topics", "/x", "--ros-args", "-r", "__node:=a/b"], "Couldn't parse remap rule"),
+    ],
+    ids=["name", "empty name", "parameter", "remap"],
+)
+def test_a_recorder_refuses_before_there_is_a_folder(
+    arguments: list[str],
+    expected: str,
+    start: Callable[[list[str]], Program],
+    tmp_path: Path,
+) -> None:
+    refused = start(program("bag_recorder", "--out", str(tmp_path / "bag"), *arguments))
+    assert refused.end() == 1
+    assert re.search(f"sfm_bag_recorder: .*{expected}", refused.said)
+    assert "Traceback" not in refused.said and not (tmp_path / "bag").exists()
+
+
+def test_a_recorder_says_that_it_may_not_write_there(
+    start: Callable[[list[str]], Program], tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    out = tmp_path / "file" / "bag"
+    refused = start(program("bag_recorder", "--out", str(out), "--topics", "/x"))
+    assert refused.end() == 1
+    assert f"cannot write the bag {out}: Not a directory" in refused.said
+    assert "Traceback" not in refused.said and "incomplete" not in refused.said
+
+
+def recorder_on_a_bad_disk(preparation: str, bag: Path, topic: str) -> list[str]:
+    code = f"import sys; {preparation}; from sfm_ros.ros.bag_recorder import main; "
+    arguments = ["--out", str(bag), "--topics", topic]
+    return [sys.executable, "-c", f"{code}sys.exit(main({arguments!r}))"]
+
+
+def publish_until_it_ends(probe: Probe, recording: Program, topic: str) -> None:
+    """Pictures of 6 KB or more, one after the other."""
+    stamps = itertools.count(BEGIN_NS, PERIOD_NS)
+
+    def has_ended() -> bool:
+        if recording.process.poll() is None:
+            probe.publish(topic, image_message(0, next(stamps)))
+        return recording.process.poll() is not None
+
+    wait_until(has_ended, "the end of the recording")
+
+
+def test_a_recorder_ends_in_time_where_the_disk_gets_full(
+    probe: Probe, start: Callable[[list[str]], Program], tmp_path: Path
+) -> None:
+    """The disk is asked once for each MiB."""
+    bag = tmp_path / "bag"
+    free = "iter([10**9, 10**9, 50 * 2**20])"
+    preparation = (
+        "import shutil, types; "
+        f"free = {free}; shutil.disk_usage = lambda path: types.SimpleNamespace(free=next(free))"
+    )
+    recording = start(recorder_on_a_bad_disk(preparation, bag, "/much/image"))
+    publish_until_it_ends(probe, recording, "/much/image")
+    assert recording.end() == 1 and "Traceback" not in recording.said
+    assert "less than 64 MiB left; make room" in recording.said
+    count = len(list(BagFile(bag).records(["/much/image"])))
+    assert count > 1 and f"/much/image ({count})" in recording.said
+
+
+def test_a_recorder_that_can_write_no_more_says_what_became_of_the_bag(
+    probe: Probe, start: Callable[[list[str]], Program], tmp_path: Path
+) -> None:
+    bag = tmp_path / "bag"
+    preparation = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))"
+    recording = start(recorder_on_a_bad_disk(preparation, bag, "/too/much"))
+    publish_until_it_ends(probe, recording, "/too/much")
+    assert recording.end() == 1 and "Traceback" not in recording.said
+    assert f"cannot write the bag {bag}: File too large; it is incomplete" in recording.said
 
 
 # ---- KITTI drives -----------------------------------------------------------------------------
