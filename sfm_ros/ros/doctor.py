@@ -32,6 +32,8 @@ from sfm_ros.model_spec import ModelSpec
 from sfm_ros.ros.dds_profile import PROFILE
 
 if TYPE_CHECKING:
+    from rclpy.node import Node
+
     from sfm_ros.ros.doctor_live import SystemWatch
 
 _ASKED = ("model.bundle", "model.engine", "node.base_frame", "window.max_gap_s", "use_sim_time")
@@ -68,9 +70,10 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--bag", type=Path, help="examine this bag instead of the system")
-    parser.add_argument("--image-topic", metavar="TOPIC", help="this camera; default: all")
-    parser.add_argument("--camera-info-topic", metavar="TOPIC", help="default: beside the images")
-    parser.add_argument("--node", metavar="NAME", help="this odometry node, such as /sfm_node")
+    add = parser.add_argument
+    add("--image-topic", metavar="TOPIC", type=_name, help="this camera; default: all")
+    add("--camera-info-topic", metavar="TOPIC", type=_name, help="default: beside the images")
+    add("--node", metavar="NAME", type=_name, help="this odometry node, such as /sfm_node")
     parser.add_argument(
         "--seconds", type=float, default=4.0, help="how long to listen (default: %(default)s)"
     )
@@ -79,6 +82,12 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--no-engine", action="store_true", help="do not load the networks")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser.parse_args(arguments)
+
+
+def _name(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("the name is empty")
+    return text
 
 
 def _configuration(options: argparse.Namespace) -> SfmConfig:
@@ -133,15 +142,42 @@ def _examine_system(
     if domain.level is Level.FAIL:  # the middleware would end this process
         return [domain]
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    rclpy.init(args=["sfm_doctor", *ros_arguments])
-    node = rclpy.create_node("sfm_doctor")
+    node = _make_node(ros_arguments)
     try:
         watch = doctor_live.SystemWatch(node)
+        options = _with_full_names(options, node)
         watch.discover()
         return _examine_graph(options, config, watch, get_rmw_implementation_identifier())
     finally:
         node.destroy_node()
         rclpy.try_shutdown()
+
+
+def _make_node(ros_arguments: list[str]) -> Node:
+    import rclpy
+
+    try:
+        rclpy.init(args=["sfm_doctor", *ros_arguments])
+        return rclpy.create_node("sfm_doctor")
+    except Exception as error:  # rclpy has no type in common for what it does not like
+        rclpy.try_shutdown()
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise SfmRosError(f"ROS does not start with {ros_arguments}: {reason}") from error
+
+
+def _with_full_names(options: argparse.Namespace, node: Node) -> argparse.Namespace:
+    """The options with names as ROS makes them of short ones, for they are compared."""
+    full = {}
+    for key, is_topic in (("image_topic", True), ("camera_info_topic", True), ("node", False)):
+        name = getattr(options, key)
+        if name is None:
+            continue
+        try:
+            full[key] = node.resolve_topic_name(name, only_expand=not is_topic)
+        except RuntimeError as error:
+            reason = str(error).removeprefix("failed to resolve name: ").partition(", at ")[0]
+            raise SfmRosError(f"'{name}' is no name in ROS: {reason}") from error
+    return argparse.Namespace(**{**vars(options), **full})
 
 
 def _examine_graph(

@@ -127,7 +127,8 @@ def test_the_faults_of_a_system_are_named(
     ]
     second = probe.node.create_publisher(Image, "/eye/image", BEST_EFFORT)
     moving = compat.make_broadcaster(probe.node)
-    doctor = start([*DOCTOR, "--json", "--image-topic", "/eye/image"])
+    names = ["--image-topic", "eye/image", "--camera-info-topic", "eye/camera_info"]
+    doctor = start([*DOCTOR, "--json", *names])
     while doctor.process.poll() is None and moving is not None:
         for parent in ("mast", "boom"):
             moving.sendTransform(transform_message(np.eye(4), 1, parent, "eye_link"))
@@ -143,6 +144,7 @@ def test_the_faults_of_a_system_are_named(
     assert "qos /eye/image: /probe -> /probe never connect: the publisher is best eff" in failed
     assert "qos /eye/camera_info: /probe -> /probe never connect: the publisher is vol" in failed
     assert "publishers /eye/image: 2 of them" in failed
+    assert "nobody publishes" not in failed
     assert moving is None or "'eye_link' has 2 parents: boom, mast" in failed
 
 
@@ -161,6 +163,32 @@ def test_a_node_on_the_wrong_topic_and_clock_is_told_so(
     assert "nobody publishes it; images are on" in failed and "/left/image" in failed
     assert "image /right/image: nothing arrived" in failed
     assert "use_sim_time is set, but nobody publishes /clock" in failed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["--image-topic", "foo bar"], "'foo bar' is no name in ROS: topic name must not contain"),
+        (["--node", "1st"], "'1st' is no name in ROS"),
+        (["--ros-args", "-p", "x"], "ROS does not start with ['--ros-args', '-p', 'x']"),
+        (["--ros-args", "-p", "use_sim_time:=3"], "expecting type 'BOOL'"),
+    ],
+)
+def test_arguments_ros_does_not_take_are_refused_in_one_line(
+    arguments: list[str], why: str, start: Callable[[list[str]], Program]
+) -> None:
+    doctor = start([*DOCTOR, "--json", *arguments])
+    code, rows = examine(doctor)
+    assert code == 1 and why in rows["FAIL"][0]["found"]
+    assert "\n" not in rows["FAIL"][0]["found"] and "Traceback" not in doctor.said
+
+
+@pytest.mark.parametrize("option", ["--image-topic", "--camera-info-topic", "--node"])
+def test_an_empty_name_is_refused(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        doctor_main([option, ""])
+    assert ended.value.code == 2
+    assert f"argument {option}: the name is empty" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("domain", ["one", "300"])
