@@ -183,30 +183,54 @@ def _with_full_names(options: argparse.Namespace, node: Node) -> argparse.Namesp
 def _examine_graph(
     options: argparse.Namespace, config: SfmConfig, watch: SystemWatch, rmw: str
 ) -> list[Finding]:
-    from sfm_ros.ros.doctor_live import camera_topics, is_sfm_node
-
-    endpoints = watch.endpoints()
-    nodes = watch.nodes()
-    running = [name for name in dict.fromkeys(nodes) if is_sfm_node(endpoints, name)]
-    if options.node is not None:
-        running = [name for name in running if name == options.node]
-    asked = watch.parameters(running[0], list(_ASKED)) if running else {}
+    running = _listen(options, watch)
+    idle = {
+        name: is_configured
+        for name, is_configured in watch.idle_nodes().items()
+        if options.node in (None, name)
+    }
+    present = [*running, *idle]
+    asked = watch.parameters(present[0], list(_ASKED)) if present else {}
     if options.config is None and options.model is None:
         config = _as_the_node_has_it(config, asked)
-    watch.watch_cameras(*_cameras_to_watch(options, endpoints, running, camera_topics))
-    watch.spin(options.seconds)
     endpoints = watch.endpoints()
     model_findings, spec = _model(options, config)
     edges = list(watch.edges.values())
     clock = "the system's clock" if watch.clock_ns is None else "/clock"
-    findings = [*judge_names(nodes), *_the_node(options, watch, running, asked)]
+    findings = [*judge_names(watch.nodes()), *_the_nodes(options, watch, running, idle)]
+    if present:
+        findings += _time(present[0], watch, asked)
     for camera in watch.cameras.values():
         findings += _publishing(endpoints, camera)
         findings += examine_camera(camera, edges, config, spec, clock)
-    findings += judge_pairs(endpoints, _interesting(endpoints, watch, running))
+    findings += judge_pairs(endpoints, _interesting(endpoints, watch, present))
     findings += [*judge_static(endpoints), *judge_tree(edges), *model_findings]
     largest = max((c.images.payload for c in watch.cameras.values()), default=0)
     return [*findings, *judge_environment(rmw, os.environ, largest, PROFILE)]
+
+
+def _listen(options: argparse.Namespace, watch: SystemWatch) -> list[str]:
+    """Hear the cameras, and say which odometry nodes run.
+
+    On a busy machine a node may be found only meanwhile: then its cameras are heard as long.
+    """
+    running = _listen_to_cameras(options, watch)
+    if set(_running(options, watch.endpoints())) <= set(running):
+        return running
+    return _listen_to_cameras(options, watch)
+
+
+def _listen_to_cameras(options: argparse.Namespace, watch: SystemWatch) -> list[str]:
+    endpoints = watch.endpoints()
+    running = _running(options, endpoints)
+    watch.listen(*_cameras_to_watch(options, endpoints, running), options.seconds)
+    return running
+
+
+def _running(options: argparse.Namespace, endpoints: list[Endpoint]) -> list[str]:
+    from sfm_ros.ros.doctor_live import running_nodes
+
+    return [name for name in running_nodes(endpoints) if options.node in (None, name)]
 
 
 def _as_the_node_has_it(config: SfmConfig, asked: dict[str, Any]) -> SfmConfig:
@@ -222,9 +246,11 @@ def _as_the_node_has_it(config: SfmConfig, asked: dict[str, Any]) -> SfmConfig:
 
 
 def _cameras_to_watch(
-    options: argparse.Namespace, endpoints: list[Endpoint], running: list[str], every: Any
+    options: argparse.Namespace, endpoints: list[Endpoint], running: list[str]
 ) -> tuple[list[str], str | None]:
     """Topics of pictures, and the one of calibrations where it is not simply beside them."""
+    from sfm_ros.ros.doctor_live import camera_topics
+
     if options.image_topic is not None:
         return [options.image_topic], options.camera_info_topic
     heard = [e for e in endpoints if e.node in running and not e.is_publisher]
@@ -232,7 +258,7 @@ def _cameras_to_watch(
     infos = sorted({e.topic for e in heard if e.type_name == CAMERA_INFO_TYPE})
     if len(images) == 1 and len(infos) == 1:
         return images, options.camera_info_topic or infos[0]
-    return images or every(endpoints, running), options.camera_info_topic
+    return images or camera_topics(endpoints), options.camera_info_topic
 
 
 def _publishing(endpoints: list[Endpoint], camera: Camera) -> list[Finding]:
@@ -255,39 +281,51 @@ def _publishing(endpoints: list[Endpoint], camera: Camera) -> list[Finding]:
     return findings
 
 
-def _interesting(endpoints: list[Endpoint], watch: SystemWatch, running: list[str]) -> list[str]:
-    """Topics whose pairs matter: what the node hears and says, cameras, transforms."""
-    topics = {e.topic for e in endpoints if e.node in running}
+def _interesting(endpoints: list[Endpoint], watch: SystemWatch, nodes: list[str]) -> list[str]:
+    """Topics whose pairs matter: what the nodes hear and say, cameras, transforms."""
+    topics = {e.topic for e in endpoints if e.node in nodes}
     for camera in watch.cameras.values():
         topics |= {camera.images.topic, camera.info_topic}
     shared = ("/rosout", "/parameter_events", "/clock", "/diagnostics")
     return sorted((topics | {"/tf", "/tf_static"}) - set(shared))
 
 
-def _the_node(
-    options: argparse.Namespace, watch: SystemWatch, running: list[str], asked: dict[str, Any]
+def _the_nodes(
+    options: argparse.Namespace, watch: SystemWatch, running: list[str], idle: dict[str, bool]
 ) -> list[Finding]:
-    if not running:
+    if not running and not idle:
         named = options.node or "an odometry node of this package"
         return [warn("node", f"{named} is not running", "ros2 launch sfm_ros camera.launch.py")]
-    findings = []
-    for name in running:
-        status = watch.status.get(name) or watch.status.get(name.rpartition("/")[2])
-        if status is None:
-            findings.append(
-                warn(f"node {name}", "no diagnostics came", "is it paused or very busy?")
-            )
-            continue
-        values = {entry.key: entry.value for entry in status.values}
-        level = int.from_bytes(status.level, "little")
-        if level == _LEVEL_OK:
-            findings.append(ok(f"node {name}", status.message))
-            continue
-        trouble = values.get("last_trouble", "")
-        text = status.message + (f"; {trouble}" if trouble else "")
-        make = warn if level == _LEVEL_WARN else fail
-        findings.append(make(f"node {name}", text, advice_for(values.get("reasons", ""))))
-    return [*findings, *_time(running[0], watch, asked)]
+    return [
+        *(_at_work(name, watch) for name in running),
+        *(_idle(name, is_configured) for name, is_configured in idle.items()),
+    ]
+
+
+def _at_work(name: str, watch: SystemWatch) -> Finding:
+    check = f"node {name}"
+    status = watch.status.get(name) or watch.status.get(name.rpartition("/")[2])
+    if status is None:
+        return warn(check, "no diagnostics came", "is it paused or very busy?")
+    values = {entry.key: entry.value for entry in status.values}
+    level = int.from_bytes(status.level, "little")
+    if level == _LEVEL_OK:
+        return ok(check, status.message)
+    trouble = values.get("last_trouble", "")
+    text = status.message + (f"; {trouble}" if trouble else "")
+    make = warn if level == _LEVEL_WARN else fail
+    return make(check, text, advice_for(values.get("reasons", "")))
+
+
+def _idle(name: str, is_configured: bool) -> Finding:
+    command = f"ros2 lifecycle set {name}"
+    if is_configured:
+        return warn(f"node {name}", "a managed node that is not active", f"{command} activate")
+    return warn(
+        f"node {name}",
+        "a managed node that is not configured",
+        f"{command} configure, then {command} activate",
+    )
 
 
 def _time(name: str, watch: SystemWatch, asked: dict[str, Any]) -> list[Finding]:
