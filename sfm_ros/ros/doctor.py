@@ -262,15 +262,15 @@ def _cameras_to_watch(
 
 
 def _publishing(endpoints: list[Endpoint], camera: Camera) -> list[Finding]:
+    from sfm_ros.ros.doctor_live import camera_topics
+
     findings = [
         *judge_image_publishers(endpoints, camera.images.topic),
         *judge_image_publishers(endpoints, camera.info_topic),
     ]
     senders = [e for e in endpoints if e.is_publisher and e.topic == camera.images.topic]
     if not senders:
-        others = sorted(
-            {e.topic for e in endpoints if e.is_publisher and e.type_name in IMAGE_TYPES}
-        )
+        others = camera_topics([e for e in endpoints if e.is_publisher])
         findings.append(
             fail(
                 f"publishers {camera.images.topic}",
