@@ -295,6 +295,8 @@ def config_from_dict(values: Mapping[str, Any]) -> SfmConfig:
     Raises:
         ConfigError: an unknown block or key, a wrong type, or a value out of range.
     """
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"the configuration is {values!r}, expected blocks of keys")
     block_types = get_type_hints(SfmConfig)
     _refuse_unknown(values, block_types, "block")
     blocks = {}
@@ -335,8 +337,9 @@ def load_config(path: Path) -> SfmConfig:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
     except OSError as error:
         raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: no UTF-8, or no such date
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{path} is not valid YAML: {reason}") from error
     if not isinstance(values, Mapping):
         raise ConfigError(f"{path} holds {type(values).__name__}, expected blocks of keys")
     nodes = [v["ros__parameters"] for v in values.values() if _is_ros_block(v)]

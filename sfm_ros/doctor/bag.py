@@ -57,7 +57,8 @@ def read_bag(
 
     Args:
         path: any bag `BagFile` opens.
-        image_topic: look at this camera only; by default at every one.
+        image_topic: look at this camera only, named with or without its leading slash; by default
+            at every one.
         on_message: called after each message.
 
     Raises:
@@ -89,8 +90,9 @@ class _Reading:
         self._bag = bag
         self.cameras: dict[str, Camera] = {}
         self.edges: dict[tuple[str, str, bool], Edge] = {}
+        asked = (image_topic, f"/{image_topic}")
         for topic, (kind, _) in sorted(bag.all_topics.items()):
-            wanted = topic == image_topic if image_topic else not _is_depth(topic)
+            wanted = topic in asked if image_topic is not None else not _is_depth(topic)
             if kind in IMAGE_TYPES and wanted:
                 images = Stream(topic=topic, type_name=kind)
                 self.cameras[topic] = Camera(images=images, info_topic=info_topic_of(topic))

@@ -32,6 +32,8 @@ from sfm_ros.model_spec import ModelSpec
 from sfm_ros.ros.dds_profile import PROFILE
 
 if TYPE_CHECKING:
+    from rclpy.node import Node
+
     from sfm_ros.ros.doctor_live import SystemWatch
 
 _ASKED = ("model.bundle", "model.engine", "node.base_frame", "window.max_gap_s", "use_sim_time")
@@ -68,9 +70,10 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--bag", type=Path, help="examine this bag instead of the system")
-    parser.add_argument("--image-topic", metavar="TOPIC", help="this camera; default: all")
-    parser.add_argument("--camera-info-topic", metavar="TOPIC", help="default: beside the images")
-    parser.add_argument("--node", metavar="NAME", help="this odometry node, such as /sfm_node")
+    add = parser.add_argument
+    add("--image-topic", metavar="TOPIC", type=_name, help="this camera; default: all")
+    add("--camera-info-topic", metavar="TOPIC", type=_name, help="default: beside the images")
+    add("--node", metavar="NAME", type=_name, help="this odometry node, such as /sfm_node")
     parser.add_argument(
         "--seconds", type=float, default=4.0, help="how long to listen (default: %(default)s)"
     )
@@ -79,6 +82,12 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--no-engine", action="store_true", help="do not load the networks")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser.parse_args(arguments)
+
+
+def _name(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("the name is empty")
+    return text
 
 
 def _configuration(options: argparse.Namespace) -> SfmConfig:
@@ -133,10 +142,10 @@ def _examine_system(
     if domain.level is Level.FAIL:  # the middleware would end this process
         return [domain]
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    rclpy.init(args=["sfm_doctor", *ros_arguments])
-    node = rclpy.create_node("sfm_doctor")
+    node = _make_node(ros_arguments)
     try:
         watch = doctor_live.SystemWatch(node)
+        options = _with_full_names(options, node)
         watch.discover()
         return _examine_graph(options, config, watch, get_rmw_implementation_identifier())
     finally:
@@ -144,33 +153,84 @@ def _examine_system(
         rclpy.try_shutdown()
 
 
+def _make_node(ros_arguments: list[str]) -> Node:
+    import rclpy
+
+    try:
+        rclpy.init(args=["sfm_doctor", *ros_arguments])
+        return rclpy.create_node("sfm_doctor")
+    except Exception as error:  # rclpy has no type in common for what it does not like
+        rclpy.try_shutdown()
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise SfmRosError(f"ROS does not start with {ros_arguments}: {reason}") from error
+
+
+def _with_full_names(options: argparse.Namespace, node: Node) -> argparse.Namespace:
+    """The options with names as ROS makes them of short ones, for they are compared."""
+    full = {}
+    for key, is_topic in (("image_topic", True), ("camera_info_topic", True), ("node", False)):
+        name = getattr(options, key)
+        if name is None:
+            continue
+        try:
+            full[key] = node.resolve_topic_name(name, only_expand=not is_topic)
+        except RuntimeError as error:
+            reason = str(error).removeprefix("failed to resolve name: ").partition(", at ")[0]
+            raise SfmRosError(f"'{name}' is no name in ROS: {reason}") from error
+    return argparse.Namespace(**{**vars(options), **full})
+
+
 def _examine_graph(
     options: argparse.Namespace, config: SfmConfig, watch: SystemWatch, rmw: str
 ) -> list[Finding]:
-    from sfm_ros.ros.doctor_live import camera_topics, is_sfm_node
-
-    endpoints = watch.endpoints()
-    nodes = watch.nodes()
-    running = [name for name in dict.fromkeys(nodes) if is_sfm_node(endpoints, name)]
-    if options.node is not None:
-        running = [name for name in running if name == options.node]
-    asked = watch.parameters(running[0], list(_ASKED)) if running else {}
+    running = _listen(options, watch)
+    idle = {
+        name: is_configured
+        for name, is_configured in watch.idle_nodes().items()
+        if options.node in (None, name)
+    }
+    present = [*running, *idle]
+    asked = watch.parameters(present[0], list(_ASKED)) if present else {}
     if options.config is None and options.model is None:
         config = _as_the_node_has_it(config, asked)
-    watch.watch_cameras(*_cameras_to_watch(options, endpoints, running, camera_topics))
-    watch.spin(options.seconds)
     endpoints = watch.endpoints()
     model_findings, spec = _model(options, config)
     edges = list(watch.edges.values())
     clock = "the system's clock" if watch.clock_ns is None else "/clock"
-    findings = [*judge_names(nodes), *_the_node(options, watch, running, asked)]
+    findings = [*judge_names(watch.nodes()), *_the_nodes(options, watch, running, idle)]
+    if present:
+        findings += _time(present[0], watch, asked)
     for camera in watch.cameras.values():
         findings += _publishing(endpoints, camera)
         findings += examine_camera(camera, edges, config, spec, clock)
-    findings += judge_pairs(endpoints, _interesting(endpoints, watch, running))
+    findings += judge_pairs(endpoints, _interesting(endpoints, watch, present))
     findings += [*judge_static(endpoints), *judge_tree(edges), *model_findings]
     largest = max((c.images.payload for c in watch.cameras.values()), default=0)
     return [*findings, *judge_environment(rmw, os.environ, largest, PROFILE)]
+
+
+def _listen(options: argparse.Namespace, watch: SystemWatch) -> list[str]:
+    """Hear the cameras, and say which odometry nodes run.
+
+    On a busy machine a node may be found only meanwhile: then its cameras are heard as long.
+    """
+    running = _listen_to_cameras(options, watch)
+    if set(_running(options, watch.endpoints())) <= set(running):
+        return running
+    return _listen_to_cameras(options, watch)
+
+
+def _listen_to_cameras(options: argparse.Namespace, watch: SystemWatch) -> list[str]:
+    endpoints = watch.endpoints()
+    running = _running(options, endpoints)
+    watch.listen(*_cameras_to_watch(options, endpoints, running), options.seconds)
+    return running
+
+
+def _running(options: argparse.Namespace, endpoints: list[Endpoint]) -> list[str]:
+    from sfm_ros.ros.doctor_live import running_nodes
+
+    return [name for name in running_nodes(endpoints) if options.node in (None, name)]
 
 
 def _as_the_node_has_it(config: SfmConfig, asked: dict[str, Any]) -> SfmConfig:
@@ -186,9 +246,11 @@ def _as_the_node_has_it(config: SfmConfig, asked: dict[str, Any]) -> SfmConfig:
 
 
 def _cameras_to_watch(
-    options: argparse.Namespace, endpoints: list[Endpoint], running: list[str], every: Any
+    options: argparse.Namespace, endpoints: list[Endpoint], running: list[str]
 ) -> tuple[list[str], str | None]:
     """Topics of pictures, and the one of calibrations where it is not simply beside them."""
+    from sfm_ros.ros.doctor_live import camera_topics
+
     if options.image_topic is not None:
         return [options.image_topic], options.camera_info_topic
     heard = [e for e in endpoints if e.node in running and not e.is_publisher]
@@ -196,19 +258,19 @@ def _cameras_to_watch(
     infos = sorted({e.topic for e in heard if e.type_name == CAMERA_INFO_TYPE})
     if len(images) == 1 and len(infos) == 1:
         return images, options.camera_info_topic or infos[0]
-    return images or every(endpoints, running), options.camera_info_topic
+    return images or camera_topics(endpoints), options.camera_info_topic
 
 
 def _publishing(endpoints: list[Endpoint], camera: Camera) -> list[Finding]:
+    from sfm_ros.ros.doctor_live import camera_topics
+
     findings = [
         *judge_image_publishers(endpoints, camera.images.topic),
         *judge_image_publishers(endpoints, camera.info_topic),
     ]
     senders = [e for e in endpoints if e.is_publisher and e.topic == camera.images.topic]
     if not senders:
-        others = sorted(
-            {e.topic for e in endpoints if e.is_publisher and e.type_name in IMAGE_TYPES}
-        )
+        others = camera_topics([e for e in endpoints if e.is_publisher])
         findings.append(
             fail(
                 f"publishers {camera.images.topic}",
@@ -219,39 +281,51 @@ def _publishing(endpoints: list[Endpoint], camera: Camera) -> list[Finding]:
     return findings
 
 
-def _interesting(endpoints: list[Endpoint], watch: SystemWatch, running: list[str]) -> list[str]:
-    """Topics whose pairs matter: what the node hears and says, cameras, transforms."""
-    topics = {e.topic for e in endpoints if e.node in running}
+def _interesting(endpoints: list[Endpoint], watch: SystemWatch, nodes: list[str]) -> list[str]:
+    """Topics whose pairs matter: what the nodes hear and say, cameras, transforms."""
+    topics = {e.topic for e in endpoints if e.node in nodes}
     for camera in watch.cameras.values():
         topics |= {camera.images.topic, camera.info_topic}
     shared = ("/rosout", "/parameter_events", "/clock", "/diagnostics")
     return sorted((topics | {"/tf", "/tf_static"}) - set(shared))
 
 
-def _the_node(
-    options: argparse.Namespace, watch: SystemWatch, running: list[str], asked: dict[str, Any]
+def _the_nodes(
+    options: argparse.Namespace, watch: SystemWatch, running: list[str], idle: dict[str, bool]
 ) -> list[Finding]:
-    if not running:
+    if not running and not idle:
         named = options.node or "an odometry node of this package"
         return [warn("node", f"{named} is not running", "ros2 launch sfm_ros camera.launch.py")]
-    findings = []
-    for name in running:
-        status = watch.status.get(name) or watch.status.get(name.rpartition("/")[2])
-        if status is None:
-            findings.append(
-                warn(f"node {name}", "no diagnostics came", "is it paused or very busy?")
-            )
-            continue
-        values = {entry.key: entry.value for entry in status.values}
-        level = int.from_bytes(status.level, "little")
-        if level == _LEVEL_OK:
-            findings.append(ok(f"node {name}", status.message))
-            continue
-        trouble = values.get("last_trouble", "")
-        text = status.message + (f"; {trouble}" if trouble else "")
-        make = warn if level == _LEVEL_WARN else fail
-        findings.append(make(f"node {name}", text, advice_for(values.get("reasons", ""))))
-    return [*findings, *_time(running[0], watch, asked)]
+    return [
+        *(_at_work(name, watch) for name in running),
+        *(_idle(name, is_configured) for name, is_configured in idle.items()),
+    ]
+
+
+def _at_work(name: str, watch: SystemWatch) -> Finding:
+    check = f"node {name}"
+    status = watch.status.get(name) or watch.status.get(name.rpartition("/")[2])
+    if status is None:
+        return warn(check, "no diagnostics came", "is it paused or very busy?")
+    values = {entry.key: entry.value for entry in status.values}
+    level = int.from_bytes(status.level, "little")
+    if level == _LEVEL_OK:
+        return ok(check, status.message)
+    trouble = values.get("last_trouble", "")
+    text = status.message + (f"; {trouble}" if trouble else "")
+    make = warn if level == _LEVEL_WARN else fail
+    return make(check, text, advice_for(values.get("reasons", "")))
+
+
+def _idle(name: str, is_configured: bool) -> Finding:
+    command = f"ros2 lifecycle set {name}"
+    if is_configured:
+        return warn(f"node {name}", "a managed node that is not active", f"{command} activate")
+    return warn(
+        f"node {name}",
+        "a managed node that is not configured",
+        f"{command} configure, then {command} activate",
+    )
 
 
 def _time(name: str, watch: SystemWatch, asked: dict[str, Any]) -> list[Finding]:

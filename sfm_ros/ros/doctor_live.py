@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -12,6 +11,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
+from rclpy.subscription import Subscription
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
@@ -29,12 +29,13 @@ from sfm_ros.doctor.observed import (
 from sfm_ros.ros import compat
 from sfm_ros.ros.conversions import stamp_to_ns
 
-_QUIET_S, _PATIENCE_S = 2.0, 10.0
+_QUIET_S, _PATIENCE_S = 3.0, 10.0
 _ANSWER_S = 2.0
 _ANYTHING = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
 # Only a reliable listener is sent what was published before it came.
 _STATIC = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-_OWN_PICTURES = ("/depth",)
+_CHANGE_STATE = "lifecycle_msgs/srv/ChangeState"
+_OUR_PARAMETER = "node.autostart"
 _VALUE_FIELDS = {1: "bool_value", 2: "integer_value", 3: "double_value", 4: "string_value"}
 
 
@@ -120,16 +121,44 @@ class SystemWatch:
         finally:
             self._node.destroy_client(client)
 
+    def idle_nodes(self) -> dict[str, bool]:
+        """Managed odometry nodes that are not active, and whether they are configured.
+
+        One that is not configured announces no topic: it is known by its parameters.
+        """
+        endpoints = self.endpoints()
+        announced = {e.topic for e in endpoints if e.is_publisher}
+        at_work = running_nodes(endpoints)
+        idle = {}
+        for node in self._managed_nodes():
+            if node in at_work:
+                continue
+            is_configured = {f"{node}/odometry", f"{node}/depth"} <= announced
+            if is_configured or self.parameters(node, [_OUR_PARAMETER]):
+                idle[node] = is_configured
+        return idle
+
+    def _managed_nodes(self) -> list[str]:
+        services = self._node.get_service_names_and_types()
+        return sorted(
+            name.removesuffix("/change_state")
+            for name, types in services
+            if _CHANGE_STATE in types
+        )
+
     # ---- cameras ------------------------------------------------------------------------------
 
-    def watch_cameras(self, image_topics: list[str], info_topic: str | None) -> None:
-        """Listen to these pictures and to their calibrations.
+    def listen(self, image_topics: list[str], info_topic: str | None, seconds: float) -> None:
+        """Listen for so long to these pictures and to their calibrations, to no others.
 
         Args:
             image_topics: names of topics of Image or CompressedImage.
             info_topic: topic of the calibration; by default the one beside each.
+            seconds: how long.
         """
         types = self.topics()
+        self.cameras.clear()
+        subscriptions = []
         for topic in image_topics:
             kind = next((k for k in types.get(topic, []) if k in IMAGE_TYPES), IMAGE_TYPES[0])
             camera = Camera(
@@ -138,9 +167,14 @@ class SystemWatch:
             )
             camera.infos = Stream(topic=camera.info_topic, type_name=CAMERA_INFO_TYPE)
             self.cameras[topic] = camera
-            self._listen_to(camera, Image if kind == IMAGE_TYPES[0] else CompressedImage)
+            subscriptions += self._listen_to(
+                camera, Image if kind == IMAGE_TYPES[0] else CompressedImage
+            )
+        self.spin(seconds)
+        for subscription in subscriptions:  # what comes while this asks others would seem late
+            self._node.destroy_subscription(subscription)
 
-    def _listen_to(self, camera: Camera, kind: type) -> None:
+    def _listen_to(self, camera: Camera, kind: type) -> list[Subscription]:
         def on_image(data: bytes) -> None:
             images = camera.images
             images.samples.append(
@@ -154,8 +188,11 @@ class SystemWatch:
         def on_info(message: CameraInfo) -> None:
             take_info(camera, message, self._now_ns())
 
-        self._node.create_subscription(kind, camera.images.topic, on_image, _ANYTHING, raw=True)
-        self._node.create_subscription(CameraInfo, camera.info_topic, on_info, _ANYTHING)
+        make = self._node.create_subscription
+        return [
+            make(kind, camera.images.topic, on_image, _ANYTHING, raw=True),
+            make(CameraInfo, camera.info_topic, on_info, _ANYTHING),
+        ]
 
     def _now_ns(self) -> int:
         return time.time_ns() if self.clock_ns is None else self.clock_ns
@@ -200,16 +237,18 @@ def _endpoint(topic: str, info: Any, is_publisher: bool) -> Endpoint:
     )
 
 
-def is_sfm_node(endpoints: list[Endpoint], node: str) -> bool:
-    """Whether a node listens to pictures and publishes odometry under its own name."""
-    mine = [e for e in endpoints if e.node == node]
-    publishes = {e.topic for e in mine if e.is_publisher}
-    hears = {e.type_name for e in mine if not e.is_publisher}
-    return f"{node}/odometry" in publishes and bool(hears & set(IMAGE_TYPES))
+def running_nodes(endpoints: list[Endpoint]) -> list[str]:
+    """Nodes that publish odometry under their own name and listen to pictures."""
+    listeners = {e.node for e in endpoints if not e.is_publisher and e.type_name in IMAGE_TYPES}
+    return sorted(listeners & _odometry_nodes(endpoints))
 
 
-def camera_topics(endpoints: list[Endpoint], sfm_nodes: list[str]) -> list[str]:
+def camera_topics(endpoints: list[Endpoint]) -> list[str]:
     """Topics of pictures, but for those that an odometry node publishes itself."""
-    own = {f"{node}{end}" for node in sfm_nodes for end in _OWN_PICTURES}
-    names = Counter(e.topic for e in endpoints if e.type_name in IMAGE_TYPES)
-    return sorted(t for t in names if not any(t.startswith(prefix) for prefix in own))
+    own = tuple(f"{node}/depth" for node in _odometry_nodes(endpoints))
+    topics = {e.topic for e in endpoints if e.type_name in IMAGE_TYPES}
+    return sorted(topic for topic in topics if not topic.startswith(own))
+
+
+def _odometry_nodes(endpoints: list[Endpoint]) -> set[str]:
+    return {e.node for e in endpoints if e.is_publisher and e.topic == f"{e.node}/odometry"}

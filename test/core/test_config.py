@@ -49,11 +49,25 @@ def test_what_does_not_fit_is_refused_by_name(values: dict, named: str) -> None:
         config_from_dict(values)
 
 
-@pytest.mark.parametrize("text", ["- a list", "{unclosed", "a: {ros__parameters: {x: {}}}"])
-def test_foreign_files_are_refused(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"- a list",
+        b"{unclosed",
+        b"a: {ros__parameters: {x: {}}}",
+        b"1: {ros__parameters: 3}",
+        bytes(range(256)),
+        b"window: 2026-13-45",
+    ],
+)
+def test_foreign_files_are_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "foreign.yaml"
-    path.write_text(text)
-    with pytest.raises(ConfigError):
+    path.write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
         load_config(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot read"):
         load_config(tmp_path / "missing.yaml")

@@ -110,6 +110,13 @@ def test_a_sound_bag_passes(
     assert "WARN" not in said.replace("0 WARN", "")
 
 
+def test_a_topic_may_be_named_without_its_slash(
+    record: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, said = doctor(capsys, "--bag", str(record(drive())), "--image-topic", "cam/image_raw")
+    assert "image /cam/image_raw: 64x48" in said
+
+
 @pytest.mark.parametrize(
     ("messages", "said"),
     [

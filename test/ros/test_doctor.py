@@ -18,8 +18,10 @@ from conftest import FAKE_NODE, TIMEOUT_S, Probe, Program, ros_arguments, wait_u
 
 pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
 
+import rclpy
 from camera import FRAME, HEIGHT, WIDTH, info_message
 from fake_node import STAND
+from nav_msgs.msg import Odometry
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 
@@ -127,7 +129,8 @@ def test_the_faults_of_a_system_are_named(
     ]
     second = probe.node.create_publisher(Image, "/eye/image", BEST_EFFORT)
     moving = compat.make_broadcaster(probe.node)
-    doctor = start([*DOCTOR, "--json", "--image-topic", "/eye/image"])
+    names = ["--image-topic", "eye/image", "--camera-info-topic", "eye/camera_info"]
+    doctor = start([*DOCTOR, "--json", *names])
     while doctor.process.poll() is None and moving is not None:
         for parent in ("mast", "boom"):
             moving.sendTransform(transform_message(np.eye(4), 1, parent, "eye_link"))
@@ -143,6 +146,7 @@ def test_the_faults_of_a_system_are_named(
     assert "qos /eye/image: /probe -> /probe never connect: the publisher is best eff" in failed
     assert "qos /eye/camera_info: /probe -> /probe never connect: the publisher is vol" in failed
     assert "publishers /eye/image: 2 of them" in failed
+    assert "nobody publishes" not in failed
     assert moving is None or "'eye_link' has 2 parents: boom, mast" in failed
 
 
@@ -158,9 +162,74 @@ def test_a_node_on_the_wrong_topic_and_clock_is_told_so(
             break
     failed = said(rows["FAIL"])
     assert code == 1
-    assert "nobody publishes it; images are on" in failed and "/left/image" in failed
+    assert "nobody publishes it; images are on /left/image ->" in failed
     assert "image /right/image: nothing arrived" in failed
     assert "use_sim_time is set, but nobody publishes /clock" in failed
+
+
+def test_a_managed_node_that_is_not_active_is_told_what_it_waits_for(
+    probe: Probe, start: Callable[[list[str]], Program]
+) -> None:
+    pytest.importorskip("lifecycle_msgs", reason="lifecycle_msgs is not installed")
+    from lifecycle_msgs.msg import Transition
+    from lifecycle_msgs.srv import ChangeState
+
+    start([*FAKE_NODE, '{"lifecycle": true}'])
+    client = probe.node.create_client(ChangeState, "/sfm_node/change_state")
+    assert client.wait_for_service(TIMEOUT_S)
+    _, rows = examine(start([*DOCTOR, "--json"]))
+    told = "node /sfm_node: a managed node that is not configured -> ros2 lifecycle set /sfm_node "
+    assert told + "configure, then" in said(rows["WARN"])
+
+    transition = Transition(id=Transition.TRANSITION_CONFIGURE)
+    future = client.call_async(ChangeState.Request(transition=transition))
+    wait_until(future.done, "the transition")
+    _, rows = examine(start([*DOCTOR, "--json", "--node", "sfm_node"]))
+    probe.node.destroy_client(client)
+    told = "node /sfm_node: a managed node that is not active -> ros2 lifecycle set /sfm_node "
+    assert told + "activate" in said(rows["WARN"])
+    assert "/sfm_node/depth" not in said(rows["FAIL"])
+
+
+def test_a_node_that_is_found_late_is_examined(
+    probe: Probe, start: Callable[[list[str]], Program], drive: Callable[..., Driver]
+) -> None:
+    drive("/early", info_message())
+    doctor = start([*DOCTOR, "--json", "--seconds", "3"])
+    wait_until(lambda: probe.node.count_subscribers("/early/image"), "the doctor to listen")
+    late = rclpy.create_node("late", context=probe.node.context)
+    late.create_publisher(Odometry, "~/odometry", 1)
+    late.create_subscription(Image, "/other/image", print, 1)
+    _, rows = examine(doctor)
+    late.destroy_node()
+    assert "node /late: no diagnostics came" in said(rows["WARN"])
+    assert "image /other/image: nothing arrived" in said(rows["FAIL"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["--image-topic", "foo bar"], "'foo bar' is no name in ROS: topic name must not contain"),
+        (["--node", "1st"], "'1st' is no name in ROS"),
+        (["--ros-args", "-p", "x"], "ROS does not start with ['--ros-args', '-p', 'x']"),
+        (["--ros-args", "-p", "use_sim_time:=3"], "expecting type 'BOOL'"),
+    ],
+)
+def test_arguments_ros_does_not_take_are_refused_in_one_line(
+    arguments: list[str], why: str, start: Callable[[list[str]], Program]
+) -> None:
+    doctor = start([*DOCTOR, "--json", *arguments])
+    code, rows = examine(doctor)
+    assert code == 1 and why in rows["FAIL"][0]["found"]
+    assert "\n" not in rows["FAIL"][0]["found"] and "Traceback" not in doctor.said
+
+
+@pytest.mark.parametrize("option", ["--image-topic", "--camera-info-topic", "--node"])
+def test_an_empty_name_is_refused(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        doctor_main([option, ""])
+    assert ended.value.code == 2
+    assert f"argument {option}: the name is empty" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("domain", ["one", "300"])
