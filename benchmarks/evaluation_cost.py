@@ -34,7 +34,7 @@ from sfm_ros.evaluation.bag_messages import (
     truth_message,
 )
 from sfm_ros.evaluation.bag_writer import CAMERA_INFO_TOPIC, IMAGE_TOPIC, TRUTH_TOPIC, BagTopics
-from sfm_ros.evaluation.machine import machine_facts, package_versions
+from sfm_ros.evaluation.machine import provenance
 from sfm_ros.sources.kitti import open_kitti
 from sfm_ros.sources.synthetic import SyntheticConfig, SyntheticStreet
 
@@ -75,8 +75,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         camera, pictures = kitti(options.kitti) if options.kitti else street()
-        print(", ".join(f"{key} {value}" for key, value in machine_facts().items()))
-        print(", ".join(f"{key} {value}" for key, value in package_versions().items()))
+        print(provenance())
         print(f"{camera.width}x{camera.height}, model {options.model}, {options.threads} threads")
         print(f"{'frames':>8}{'total s':>10}{'inference s':>13}{'ratio':>8}{'peak MB':>9}")
         for frames in options.frames:

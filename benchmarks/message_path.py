@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from sfm_ros.evaluation.machine import machine_facts, package_versions
+from sfm_ros.evaluation.machine import provenance
 from sfm_ros.ros.dds_profile import PROFILE, VARIABLES
 
 PAIRS = (
@@ -54,8 +54,7 @@ def main() -> int:
     options = parser.parse_args()
     if options.role is not None:
         return (_publish if options.role == "publisher" else _subscribe)(options)
-    print(", ".join(f"{key} {value}" for key, value in machine_facts().items()))
-    print(", ".join(f"{key} {value}" for key, value in package_versions().items()))
+    print(provenance())
     count = round(options.rate * options.seconds)
     print(f"{count} images of {options.size} bgr8 at {options.rate:g} Hz between two processes")
     print(f"{'profile in':12}{'publisher':>13}{'subscriber':>13}{'lost %':>9}", end="")

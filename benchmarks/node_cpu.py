@@ -22,7 +22,7 @@ from sfm_ros.config import ModelConfig
 from sfm_ros.engines.factory import create_engine, resolve_bundle
 from sfm_ros.errors import SfmRosError
 from sfm_ros.evaluation.bag_writer import CAMERA_INFO_TOPIC, IMAGE_TOPIC, write_bag
-from sfm_ros.evaluation.machine import machine_facts, package_versions
+from sfm_ros.evaluation.machine import provenance
 from sfm_ros.evaluation.processes import ProcessGroup
 from sfm_ros.evaluation.runner import private_middleware
 from sfm_ros.model_spec import ModelSpec
@@ -78,8 +78,7 @@ def measure(options: argparse.Namespace) -> None:
             counter.close()
     word = [sys.executable, __file__, "--model", str(bundle), "--inference", options.size]
     cpu_s = float(subprocess.run(word, check=True, capture_output=True, text=True).stdout)
-    print(", ".join(f"{key} {value}" for key, value in machine_facts().items()))
-    print(", ".join(f"{key} {value}" for key, value in package_versions().items()))
+    print(provenance())
     print(f"{options.size} bgr8 at {_RATE_HZ:g} Hz, model {ModelSpec.load(bundle).name}")
     print(f"{'without images':32}{100 * idle:8.1f} % of a core")
     print(f"{f'at {rate:.1f} Hz of odometry':32}{100 * busy:8.1f} % of a core")

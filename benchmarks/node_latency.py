@@ -19,7 +19,7 @@ from sfm_ros.config import ModelConfig, SfmConfig
 from sfm_ros.engines.factory import resolve_bundle
 from sfm_ros.errors import SfmRosError
 from sfm_ros.evaluation.bag_writer import CAMERA_INFO_TOPIC, IMAGE_TOPIC, write_bag
-from sfm_ros.evaluation.machine import machine_facts, package_versions
+from sfm_ros.evaluation.machine import provenance
 from sfm_ros.evaluation.runner import RunPlan, run_over_middleware
 from sfm_ros.model_spec import ModelSpec
 from sfm_ros.sources.base import SourceItem
@@ -93,8 +93,7 @@ def main() -> int:
 
 def report(figures: dict[str, str], spec: ModelSpec, size: str) -> None:
     """Print the machine, the node's figures and their ratio."""
-    print(", ".join(f"{key} {value}" for key, value in machine_facts().items()))
-    print(", ".join(f"{key} {value}" for key, value in package_versions().items()))
+    print(provenance())
     print(f"{size} bgr8 at the input, model {spec.name} at {spec.width}x{spec.height}")
     print(f"{'ms a frame':24}{'p50':>8}{'p99':>8}")
     end = "_p50_ms"

@@ -33,7 +33,7 @@ from tqdm import tqdm
 from sfm_ros.config import ModelConfig
 from sfm_ros.engines.factory import resolve_bundle
 from sfm_ros.errors import SfmRosError
-from sfm_ros.evaluation.machine import machine_facts, package_versions
+from sfm_ros.evaluation.machine import provenance
 from sfm_ros.evaluation.processes import ProcessGroup
 from sfm_ros.evaluation.runner import private_middleware
 from sfm_ros.model_spec import ModelSpec
@@ -295,8 +295,7 @@ def soak(options: argparse.Namespace) -> int:
                 print(f"ERROR: {error}", file=sys.stderr)
                 code = 1
             traffic.close()
-    print(", ".join(f"{key} {value}" for key, value in machine_facts().items()))
-    print(", ".join(f"{key} {value}" for key, value in package_versions().items()))
+    print(provenance())
     about = f"model {ModelSpec.load(bundle).name} on {options.threads} threads"
     print(f"{options.size} rgb8, {about}, all topics heard")
     report(run.samples, run.stalls)

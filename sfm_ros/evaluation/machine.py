@@ -30,6 +30,12 @@ def package_versions() -> dict[str, str]:
     return found
 
 
+def provenance() -> str:
+    """Two lines to stand over printed figures: the machine, and the packages they come from."""
+    facts = (machine_facts(), package_versions())
+    return "\n".join(", ".join(f"{key} {value}" for key, value in each.items()) for each in facts)
+
+
 def _cpu_name() -> str:
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
