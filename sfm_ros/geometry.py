@@ -17,7 +17,7 @@ from sfm_ros.datatypes import FloatArray
 _SMALL_ANGLE = 1e-7
 _IDENTITY = np.eye(3)
 
-_LEAST_NORM = 1e-6
+_LEAST_NORM = 1e-3
 """Of a quaternion that says anything."""
 R_BODY_OPTICAL: FloatArray = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
 """Optical axes (x right, y down, z forward) to body axes (x forward, y left, z up), REP 103."""

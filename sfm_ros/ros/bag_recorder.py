@@ -218,7 +218,6 @@ def _fill(writer: Writer, node: BagRecorder, stopping: threading.Event) -> None:
                 node.record(stopping)
             finally:
                 node.destroy_node()
-                rclpy.try_shutdown()
     except OSError as error:
         fault = f"cannot write the bag {writer.path}: {error.strerror or error}"
         if node.counts:

@@ -56,7 +56,7 @@ def test_quaternions_go_there_and_back(xi: list[float]) -> None:
     np.testing.assert_allclose(g.matrix_from_quat_xyzw(g.quat_xyzw_from_matrix(R)), R, atol=1e-9)
 
 
-@pytest.mark.parametrize("length", [2e-6, 1.0, 1e6])
+@pytest.mark.parametrize("length", [2e-3, 1.0, 1e6])
 def test_a_quaternion_from_outside_may_have_any_length(length: float) -> None:
     T = g.rigid_motion([0.0, 0.0, length, length], [1.0, 2.0, 3.0])
     expected = [[0, -1, 0, 1], [1, 0, 0, 2], [0, 0, 1, 3], [0, 0, 0, 1]]  # a quarter turn left
@@ -67,6 +67,7 @@ def test_a_quaternion_from_outside_may_have_any_length(length: float) -> None:
     ("quat_xyzw", "position"),
     [
         ([0.0, 0.0, 0.0, 0.0], [1.0, 0.0, 0.0]),
+        ([0.0, 0.0, 0.0, 9e-4], [1.0, 0.0, 0.0]),
         ([0.0, np.nan, 0.0, 1.0], [1.0, 0.0, 0.0]),
         ([0.0, np.inf, 0.0, 1.0], [1.0, 0.0, 0.0]),
         ([0.0, 0.0, 0.0, 1.0], [np.inf, 0.0, 0.0]),
