@@ -275,3 +275,17 @@ def test_a_listener_to_tf_under_another_name_is_a_subscriber(probe: Probe, domai
         wait_until(is_moved, "a transform")
     finally:
         program.kill()
+
+
+def test_the_compressed_topic_may_be_remapped_by_its_own_name(probe: Probe, domain: int) -> None:
+    parameters = ros_arguments(node__compressed="true")
+    remaps = ["-r", "__ns:=/r2", "-r", "/r2/image/compressed:=/cam/foo"]
+    program = Program([*FAKE_NODE, "{}", *parameters, *remaps], domain)
+    try:
+        states = probe.listen("/r2/sfm_node/status", DiagnosticStatus, LATCHED)
+        wait_until(lambda: states, "the status")
+        values = {entry.key: entry.value for entry in states[-1].values}
+        assert values["image_topic"] == "/cam/foo"
+        assert probe.node.count_subscribers("/cam/foo") == 1
+    finally:
+        program.kill()
