@@ -37,8 +37,9 @@ setup(
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
     package_data={
         NAME: ["models/**/*"],
-        f"{NAME}.evaluation": ["kitti_splits/*.yaml", "report.css"],
-        f"{NAME}.ros": ["*.xml"],
+        f"{NAME}.evaluation.depth": ["kitti_splits/*.yaml"],
+        f"{NAME}.evaluation.report": ["report.css"],
+        f"{NAME}.ros.process": ["*.xml"],
     },
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
@@ -51,16 +52,16 @@ setup(
     zip_safe=False,
     entry_points={
         "console_scripts": [
-            "sfm_node = sfm_ros.ros.start:node",
-            "sfm_lifecycle_node = sfm_ros.ros.start:lifecycle_node",
-            "sfm_bag_player = sfm_ros.ros.start:bag_player",
+            "sfm_node = sfm_ros.ros.entry_points:node",
+            "sfm_lifecycle_node = sfm_ros.ros.entry_points:lifecycle_node",
+            "sfm_bag_player = sfm_ros.ros.entry_points:bag_player",
             "sfm_demo = sfm_ros.cli.demo:main",
             "sfm_evaluate = sfm_ros.cli.evaluate:main",
             "sfm_kitti_to_bag = sfm_ros.cli.kitti_to_bag:main",
-            "sfm_doctor = sfm_ros.ros.doctor:main",
-            "sfm_static_transform = sfm_ros.ros.start:static_transform",
-            "sfm_truth_path = sfm_ros.ros.start:truth_path",
-            "sfm_bag_recorder = sfm_ros.ros.start:bag_recorder",
+            "sfm_doctor = sfm_ros.ros.doctor.command:main",
+            "sfm_static_transform = sfm_ros.ros.entry_points:static_transform",
+            "sfm_truth_path = sfm_ros.ros.entry_points:ground_truth_path",
+            "sfm_bag_recorder = sfm_ros.ros.entry_points:bag_recorder",
         ]
     },
 )

@@ -25,18 +25,18 @@ from pathlib import Path
 import numpy as np
 from rosbags.rosbag2 import StoragePlugin, Writer
 
-from sfm_ros.datatypes import CameraIntrinsics, FloatArray
-from sfm_ros.errors import SfmRosError
-from sfm_ros.evaluation.bag_messages import (
+from sfm_ros.bags.messages import (
     camera_info_message,
     compressed_image_message,
     encode_picture,
     truth_message,
 )
-from sfm_ros.evaluation.bag_writer import CAMERA_INFO_TOPIC, IMAGE_TOPIC, TRUTH_TOPIC, BagTopics
-from sfm_ros.evaluation.machine import provenance
-from sfm_ros.sources.kitti import open_kitti
-from sfm_ros.sources.synthetic import SyntheticConfig, SyntheticStreet
+from sfm_ros.bags.writer import CAMERA_INFO_TOPIC, IMAGE_TOPIC, TRUTH_TOPIC, BagTopics
+from sfm_ros.datatypes import CameraIntrinsics, FloatArray
+from sfm_ros.errors import SfmRosError
+from sfm_ros.evaluation.report.machine import provenance
+from sfm_ros.sources.kitti.source import open_kitti
+from sfm_ros.synthetic.street import SyntheticConfig, SyntheticStreet
 
 _PERIOD_NS = 100_000_000
 _STREET = SyntheticConfig(seed=9200, width=1242, height=375, fx=721.0, frames=40, kind="city")

@@ -23,8 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from sfm_ros.evaluation.machine import provenance
-from sfm_ros.ros.dds_profile import PROFILE, VARIABLES
+from sfm_ros.evaluation.report.machine import provenance
+from sfm_ros.ros.process.dds_profile import PROFILE, VARIABLES
 
 PAIRS = (
     ("reliable", "live"),
@@ -97,7 +97,7 @@ def _qos(options: argparse.Namespace) -> Any:
     """As a driver publishes, and as the node subscribes."""
     from rclpy.qos import QoSProfile, ReliabilityPolicy
 
-    from sfm_ros.ros.core import image_qos
+    from sfm_ros.ros.node.core import image_qos
 
     reliability, delivery = options.pair
     if options.role == "publisher":

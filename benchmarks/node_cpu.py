@@ -18,13 +18,13 @@ from pathlib import Path
 
 from node_latency import StreetOfPictures
 
+from sfm_ros.bags.writer import CAMERA_INFO_TOPIC, IMAGE_TOPIC, write_bag
 from sfm_ros.config import ModelConfig
 from sfm_ros.engines.factory import create_engine, resolve_bundle
 from sfm_ros.errors import SfmRosError
-from sfm_ros.evaluation.bag_writer import CAMERA_INFO_TOPIC, IMAGE_TOPIC, write_bag
-from sfm_ros.evaluation.machine import provenance
-from sfm_ros.evaluation.processes import ProcessGroup
-from sfm_ros.evaluation.runner import private_middleware
+from sfm_ros.evaluation.report.machine import provenance
+from sfm_ros.evaluation.runs.online import private_middleware
+from sfm_ros.evaluation.runs.processes import ProcessGroup
 from sfm_ros.model_spec import ModelSpec
 from sfm_ros.preprocess import ImagePreparer
 from sfm_ros.window import Window
@@ -69,7 +69,7 @@ def measure(options: argparse.Namespace) -> None:
             counter.spin(_WARM_UP_S)
             pid = children.pid("node")
             idle = _share(pid, options.seconds, counter)[0]
-            player = [sys.executable, "-m", "sfm_ros.ros.bag_player", str(work / "bag")]
+            player = [sys.executable, "-m", "sfm_ros.ros.tools.player", str(work / "bag")]
             children.start("player", [*player, "--loop", "--best-effort", "--rate", "1"])
             counter.wait_for_odometry()
             counter.spin(_WARM_UP_S)

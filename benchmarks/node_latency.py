@@ -15,15 +15,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from sfm_ros.bags.writer import CAMERA_INFO_TOPIC, IMAGE_TOPIC, write_bag
 from sfm_ros.config import ModelConfig, SfmConfig
 from sfm_ros.engines.factory import resolve_bundle
 from sfm_ros.errors import SfmRosError
-from sfm_ros.evaluation.bag_writer import CAMERA_INFO_TOPIC, IMAGE_TOPIC, write_bag
-from sfm_ros.evaluation.machine import provenance
-from sfm_ros.evaluation.runner import RunPlan, run_over_middleware
+from sfm_ros.evaluation.report.machine import provenance
+from sfm_ros.evaluation.runs.online import RunPlan, run_over_middleware
 from sfm_ros.model_spec import ModelSpec
-from sfm_ros.sources.base import SourceItem
-from sfm_ros.sources.synthetic import SyntheticConfig, SyntheticStreet
+from sfm_ros.source import SourceItem
+from sfm_ros.synthetic.street import SyntheticConfig, SyntheticStreet
 
 _PERIOD_NS = 100_000_000
 _SEED = 9100

@@ -33,9 +33,9 @@ from tqdm import tqdm
 from sfm_ros.config import ModelConfig
 from sfm_ros.engines.factory import resolve_bundle
 from sfm_ros.errors import SfmRosError
-from sfm_ros.evaluation.machine import provenance
-from sfm_ros.evaluation.processes import ProcessGroup
-from sfm_ros.evaluation.runner import private_middleware
+from sfm_ros.evaluation.report.machine import provenance
+from sfm_ros.evaluation.runs.online import private_middleware
+from sfm_ros.evaluation.runs.processes import ProcessGroup
 from sfm_ros.model_spec import ModelSpec
 
 _SETTLED = 1000

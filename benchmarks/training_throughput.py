@@ -34,16 +34,16 @@ import numpy as np
 import torch
 
 from sfm_ros.errors import SfmRosError, SourceError
-from sfm_ros.evaluation.machine import machine_facts
-from sfm_ros.sources.synthetic import SyntheticConfig, SyntheticStreet
+from sfm_ros.evaluation.report.machine import machine_facts
+from sfm_ros.synthetic.street import SyntheticConfig, SyntheticStreet
 from training.config import TrainConfig, load_config
 from training.data.batcher import Batcher
 from training.data.prefetch import BatchStream
 from training.data.sequence import PreparedFrame, PreparedSet
-from training.data.writer import PreparedWriter
-from training.loop import Trainer
+from training.fit.loop import Trainer
 from training.losses.objective import Objective
 from training.networks.sfm_model import build_model
+from training.preparation.writer import PreparedWriter
 
 RECIPE = Path(__file__).resolve().parents[1] / "training" / "recipes" / "dispnet_mask.yaml"
 FRAMES = 60

@@ -21,7 +21,7 @@ from launch import LaunchDescription
 from launch.actions import OpaqueFunction
 
 from sfm_ros.datatypes import OPTICAL_FRAME
-from sfm_ros.ros.launch_arguments import (
+from sfm_ros.ros.launching.arguments import (
     COMMON,
     Argument,
     declare,

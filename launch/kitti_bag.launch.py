@@ -12,8 +12,7 @@ bags, KITTI folders, rate:=0). Arguments: ``--show-args``.
 from launch import LaunchDescription
 from launch.actions import OpaqueFunction, SetEnvironmentVariable
 
-from sfm_ros.ros.dds_profile import PROFILE, VARIABLES
-from sfm_ros.ros.launch_arguments import (
+from sfm_ros.ros.launching.arguments import (
     COMMON,
     Argument,
     declare,
@@ -23,7 +22,8 @@ from sfm_ros.ros.launch_arguments import (
     recorder,
     viewer,
 )
-from sfm_ros.ros.launch_playback import after_playback, describe_recording, player, truth
+from sfm_ros.ros.launching.playback import after_playback, describe_recording, player, truth
+from sfm_ros.ros.process.dds_profile import PROFILE, VARIABLES
 
 ARGUMENTS = {
     "bag": Argument(

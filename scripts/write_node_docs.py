@@ -21,9 +21,9 @@ from frames_figure import frames_svg  # noqa: E402  (the path is made above)
 
 from sfm_ros.config import SfmConfig, iter_fields  # noqa: E402
 from sfm_ros.datatypes import TrackingStatus  # noqa: E402
-from sfm_ros.doctor.reasons import MEANING, STATES  # noqa: E402
-from sfm_ros.image_codec import SUPPORTED_ENCODINGS  # noqa: E402
-from sfm_ros.ros.interface import (  # noqa: E402
+from sfm_ros.formats.image_codec import SUPPORTED_ENCODINGS  # noqa: E402
+from sfm_ros.reasons import MEANING, STATES  # noqa: E402
+from sfm_ros.ros.node.interface import (  # noqa: E402
     DIAGNOSTICS,
     PROGRAMS,
     PUBLICATIONS,

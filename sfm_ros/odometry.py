@@ -24,8 +24,8 @@ from sfm_ros.datatypes import (
     TrackingStatus,
 )
 from sfm_ros.engines.base import Engine
-from sfm_ros.health import judge_depth, judge_motion
-from sfm_ros.picture_health import Look, is_exposure_jump, is_repeated, judge_picture, look_at
+from sfm_ros.image_quality import Look, is_exposure_jump, is_repeated, judge_picture, look_at
+from sfm_ros.output_checks import judge_depth, judge_motion
 from sfm_ros.pose import PoseIntegrator
 from sfm_ros.preprocess import ImagePreparer, Prepared
 from sfm_ros.refine import MotionRefiner

@@ -13,7 +13,7 @@ import pytest
 
 from sfm_ros.config import iter_fields
 from sfm_ros.datatypes import Reason, TrackingStatus
-from sfm_ros.ros.interface import PROGRAMS, PUBLICATIONS, SERVICES
+from sfm_ros.ros.node.interface import PROGRAMS, PUBLICATIONS, SERVICES
 
 
 @pytest.fixture(scope="module")

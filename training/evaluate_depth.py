@@ -18,13 +18,13 @@ import numpy as np
 
 from sfm_ros.datatypes import CameraIntrinsics, DepthMap, Frame
 from sfm_ros.errors import SfmRosError, SourceError
-from sfm_ros.evaluation.depth_command import (
+from sfm_ros.evaluation.depth.command import (
     add_data_options,
     add_protocol_options,
     judge,
     open_data,
 )
-from sfm_ros.evaluation.depth_sets import DepthSample, DepthSet
+from sfm_ros.evaluation.depth.datasets import DepthSample, DepthSet
 from training.data.sequence import PreparedSet, SequenceRecord
 from training.model_options import add_model_options, open_model
 

@@ -21,10 +21,10 @@ if __package__ in (None, ""):
 from tqdm import tqdm
 
 from sfm_ros.errors import SfmRosError
-from sfm_ros.evaluation.alignment import ALIGNMENTS
-from sfm_ros.evaluation.network_motion import MotionScore, run_motion, score_motion
+from sfm_ros.evaluation.trajectory.alignment import ALIGNMENTS
+from sfm_ros.evaluation.trajectory.network_motion import MotionScore, run_motion, score_motion
 from sfm_ros.sources.folder import FolderSource
-from sfm_ros.sources.kitti import open_kitti
+from sfm_ros.sources.kitti.source import open_kitti
 from training.model_options import add_model_options, open_model
 
 _COLUMNS = (

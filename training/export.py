@@ -33,12 +33,12 @@ from sfm_ros.datatypes import RgbImage
 from sfm_ros.errors import ModelError, SfmRosError
 from sfm_ros.model_spec import ModelSpec
 from training.batch import target_index
-from training.checkpoint import load_checkpoint
 from training.config import TrainConfig, load_config
 from training.data.sequence import PreparedSet
+from training.fit.checkpoint import load_checkpoint
+from training.fit.run_log import HISTORY, read_history
 from training.networks.intrinsics import SharedIntrinsics
 from training.networks.sfm_model import SfmModel, build_model
-from training.run_log import HISTORY, read_history
 
 TOLERANCE = 1e-4
 """Largest allowed difference to torch: relative for depth, absolute for the entries of motion."""

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
+from sfm_ros.cli.engine_options import add_engine_options, open_bundle, open_engine
 from sfm_ros.engines.base import Engine
-from sfm_ros.evaluation.engine_options import add_engine_options, open_bundle, open_engine
 from training.torch_engine import TorchEngine
 
 

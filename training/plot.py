@@ -25,10 +25,10 @@ from matplotlib.axes import Axes
 
 from sfm_ros.datatypes import CameraIntrinsics, DepthMap, Frame, RgbImage
 from sfm_ros.errors import SfmRosError, SourceError
-from sfm_ros.evaluation.depth_protocol import FITS, DepthPredictor
+from sfm_ros.evaluation.depth.protocol import FITS, DepthPredictor
 from sfm_ros.sources.folder import intrinsics_for, read_picture
+from training.fit.run_log import HISTORY, read_history
 from training.model_options import open_named_model
-from training.run_log import HISTORY, read_history
 
 Curves = dict[str, tuple[np.ndarray, np.ndarray]]
 _SEEN_SHARE = 98.0

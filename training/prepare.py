@@ -24,12 +24,12 @@ if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from sfm_ros.errors import SfmRosError, SourceError
-from training.data.preflight import examine
-from training.data.prepare_kitti import add_kitti_command
-from training.data.prepare_run import Failures, prepare
-from training.data.prepare_sources import add_commands
 from training.data.sequence import PreparedSet
-from training.data.writer import PreparedWriter
+from training.preparation.kitti import add_kitti_command
+from training.preparation.run import Failures, prepare
+from training.preparation.set_statistics import examine
+from training.preparation.sources import add_commands
+from training.preparation.writer import PreparedWriter
 
 REPORT_TEXT, REPORT_PICTURE = "report.txt", "report.png"
 INTERRUPTED = 130
@@ -37,10 +37,11 @@ INTERRUPTED = 130
 
 def report(prepared: PreparedSet) -> str:
     """Examine a set, write its report beside its frames and return the text."""
-    from training.data.preflight_picture import draw
+    from training.preparation.checks import report_text
+    from training.preparation.figure import draw
 
     found = examine(prepared)
-    text = found.text()
+    text = report_text(found)
     (prepared.path / REPORT_TEXT).write_text(text + "\n", encoding="utf-8")
     draw(found, prepared.path / REPORT_PICTURE)
     return f"{text}\nas a picture: {prepared.path / REPORT_PICTURE}"

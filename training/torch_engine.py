@@ -12,9 +12,9 @@ from sfm_ros.datatypes import Prediction
 from sfm_ros.errors import EngineError
 from sfm_ros.model_spec import window_increments
 from sfm_ros.window import Window
-from training.checkpoint import CheckpointError, load_checkpoint, weights_of
 from training.config import load_config
 from training.export import DepthGraph, PoseGraph, build_untrained, deployed, spec_of
+from training.fit.checkpoint import CheckpointError, load_checkpoint, weights_of
 
 
 class TorchEngine:

@@ -27,12 +27,12 @@ if __package__ in (None, ""):
 import torch
 
 from sfm_ros.errors import ConfigError, SfmRosError
-from training.checkpoint import LAST, CheckpointError, load_networks
 from training.config import TrainConfig, load_config
 from training.data.batcher import Batcher
 from training.data.sequence import PreparedSet
 from training.distributed import Place, joined
-from training.loop import Trainer
+from training.fit.checkpoint import LAST, CheckpointError, load_networks
+from training.fit.loop import Trainer
 from training.losses.objective import Objective
 from training.networks.sfm_model import build_model
 

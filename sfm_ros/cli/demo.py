@@ -15,19 +15,19 @@ import sys
 import tempfile
 from pathlib import Path
 
+from sfm_ros.bags.writer import Truth
 from sfm_ros.cli.demo_inputs import BagInput, Input, add_input_options, choose_input, convert
 from sfm_ros.cli.progress import progress
 from sfm_ros.config import ModelConfig, SfmConfig
 from sfm_ros.engines.factory import resolve_bundle
 from sfm_ros.errors import SfmRosError
-from sfm_ros.evaluation.bag_writer import Truth
-from sfm_ros.evaluation.pictures import draw_pictures
-from sfm_ros.evaluation.recorded import outcome_of
-from sfm_ros.evaluation.recording import Recording
-from sfm_ros.evaluation.report import text_table
-from sfm_ros.evaluation.results import RunContext, write_results
-from sfm_ros.evaluation.runner import RunPlan, run_over_middleware
-from sfm_ros.evaluation.truth import TruePath
+from sfm_ros.evaluation.report.figures import draw_pictures
+from sfm_ros.evaluation.report.results import RunContext, write_results
+from sfm_ros.evaluation.report.summary import text_table
+from sfm_ros.evaluation.runs.ground_truth import TruePath
+from sfm_ros.evaluation.runs.online import RunPlan, run_over_middleware
+from sfm_ros.evaluation.runs.recorded import outcome_of
+from sfm_ros.evaluation.runs.recording import Recording
 from sfm_ros.model_spec import ModelSpec
 
 _KEPT_FRAMES = 40

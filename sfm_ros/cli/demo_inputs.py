@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from sfm_ros.cli.progress import progress
 from sfm_ros.errors import SourceError
-from sfm_ros.sources.base import Source
+from sfm_ros.source import Source
 from sfm_ros.sources.factory import open_source
 
 if TYPE_CHECKING:
-    from sfm_ros.evaluation.bag_writer import Truth
+    from sfm_ros.bags.writer import Truth
 
 RAW_IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
@@ -93,7 +93,7 @@ def choose_input(options: argparse.Namespace) -> Input:
     """
     given = given_kind(options)
     if given is None:
-        from sfm_ros.evaluation.drive import UnseenDrive
+        from sfm_ros.synthetic.unseen_drive import UnseenDrive
 
         return SourceInput(source=UnseenDrive(), verb="rendering")
     kind, path = given
@@ -129,7 +129,7 @@ def convert(
     Raises:
         SourceError: the source is empty or cannot be read.
     """
-    from sfm_ros.evaluation.bag_writer import CAMERA_INFO_TOPIC, IMAGE_TOPIC, write_bag
+    from sfm_ros.bags.writer import CAMERA_INFO_TOPIC, IMAGE_TOPIC, write_bag
 
     source = chosen.source
     total = len(source) if limit is None else min(len(source), limit)
@@ -168,7 +168,7 @@ def inspect_bag(path: Path, image_topic: str | None, camera_info_topic: str | No
     Raises:
         SourceError: the bag cannot be read, has no such topic, or several to choose from.
     """
-    from sfm_ros.sources.bag_file import BagFile
+    from sfm_ros.bags.reader import BagFile
 
     topics = BagFile(path).topics
     images = [name for name, (kind, _) in topics.items() if kind in (RAW_IMAGE, COMPRESSED_IMAGE)]

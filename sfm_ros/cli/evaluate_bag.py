@@ -31,11 +31,11 @@ from sfm_ros.config import SfmConfig, load_config
 from sfm_ros.errors import ConfigError, SfmRosError, SourceError
 
 if TYPE_CHECKING:
-    from sfm_ros.evaluation.bag_writer import Truth
-    from sfm_ros.evaluation.lockstep import LockstepRun
-    from sfm_ros.evaluation.outcome import Outcome
-    from sfm_ros.evaluation.sequence import Sequence
-    from sfm_ros.evaluation.truth import TruePath
+    from sfm_ros.bags.writer import Truth
+    from sfm_ros.evaluation.runs.ground_truth import TruePath
+    from sfm_ros.evaluation.runs.offline import LockstepRun
+    from sfm_ros.evaluation.runs.result import Outcome
+    from sfm_ros.evaluation.runs.sequence import Sequence
     from sfm_ros.model_spec import ModelSpec
 
 _KEPT_FRAMES = 32
@@ -91,8 +91,8 @@ def evaluate(options: argparse.Namespace) -> int:
         # The model is loaded while the rest is imported and the input is opened, what writes the
         # results while it runs.
         loading = loader.submit(create_engine, config.model)
-        loader.submit(import_module, "sfm_ros.evaluation.results")
-        from sfm_ros.evaluation.lockstep import LockstepRun
+        loader.submit(import_module, "sfm_ros.evaluation.report.results")
+        from sfm_ros.evaluation.runs.offline import LockstepRun
         from sfm_ros.odometry import VisualOdometry
 
         with _prepared(options) as (sequence, bag, kept_truth):
@@ -126,8 +126,8 @@ def _write(
     """Score the runs, write the results and say where they are."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from sfm_ros.evaluation.report import text_table
-    from sfm_ros.evaluation.results import RunContext, write_depth, write_results
+    from sfm_ros.evaluation.report.results import RunContext, write_depth, write_results
+    from sfm_ros.evaluation.report.summary import text_table
 
     context = RunContext(
         title=f"sfm_ros: {'/'.join(Path(sequence.name).parts[-2:])}",
@@ -182,12 +182,12 @@ def _prepared(
     chosen = choose_input(options)
     if not options.online:
         assert not isinstance(chosen, BagInput)
-        from sfm_ros.evaluation.sequence import source_sequence
+        from sfm_ros.evaluation.runs.sequence import source_sequence
 
         yield source_sequence(chosen.source), None, None
         return
     assert not isinstance(chosen, BagInput)
-    from sfm_ros.evaluation.converted_sequence import converted_sequence
+    from sfm_ros.evaluation.runs.converted_sequence import converted_sequence
 
     with _temporary_folder() as work:
         bag, truth = convert(chosen, work / "bag", work / "truth", options.frames)
@@ -204,7 +204,7 @@ def _temporary_folder() -> Iterator[Path]:
 
 
 def _open_bag(path: Path, options: argparse.Namespace) -> Sequence:
-    from sfm_ros.evaluation.bag_sequence import BagTopics, bag_sequence
+    from sfm_ros.evaluation.runs.bag_sequence import BagTopics, bag_sequence
 
     topics = BagTopics(
         image=options.image_topic,
@@ -233,9 +233,9 @@ def _online(
     lockstep: Outcome,
 ) -> Outcome:
     """The same frames through the two processes."""
-    from sfm_ros.evaluation.recorded import outcome_of
-    from sfm_ros.evaluation.recording import Recording
-    from sfm_ros.evaluation.runner import RunPlan, run_over_middleware
+    from sfm_ros.evaluation.runs.online import RunPlan, run_over_middleware
+    from sfm_ros.evaluation.runs.recorded import outcome_of
+    from sfm_ros.evaluation.runs.recording import Recording
 
     assert bag is not None
     plan = RunPlan(

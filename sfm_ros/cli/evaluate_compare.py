@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from sfm_ros.evaluation.run_comparison import MARK, comparison_table, load_runs
+from sfm_ros.evaluation.report.compare import MARK, comparison_table, load_runs
 
 
 def add_command(subparsers: Any) -> None:
@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
         options.refuse(f"--plot is {options.plot}, expected a .png, .pdf or .svg file")
     runs = load_runs(options.runs)
     print(comparison_table(runs))
-    from sfm_ros.evaluation.comparison_plot import draw_comparison
+    from sfm_ros.evaluation.report.compare_plot import draw_comparison
 
     if draw_comparison(options.plot, runs):
         print(f"\npicture: {options.plot.resolve()}")

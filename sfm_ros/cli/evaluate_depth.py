@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from sfm_ros.evaluation.depth_command import (
+from sfm_ros.cli.engine_options import add_engine_options, open_engine
+from sfm_ros.evaluation.depth.command import (
     add_data_options,
     add_protocol_options,
     judge,
     open_data,
 )
-from sfm_ros.evaluation.engine_options import add_engine_options, open_engine
 
 _EXAMPLES = """
 examples:

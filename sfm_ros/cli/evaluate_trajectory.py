@@ -7,18 +7,18 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sfm_ros.evaluation.alignment import ALIGNMENTS
-from sfm_ros.evaluation.association import DEFAULT_MAX_DIFFERENCE_NS, Pairs
-from sfm_ros.evaluation.segments import SEGMENT_LENGTHS_M
-from sfm_ros.evaluation.snippets import FORWARD_OPTICAL
-from sfm_ros.evaluation.trajectory_inputs import (
+from sfm_ros.evaluation.trajectory.alignment import ALIGNMENTS
+from sfm_ros.evaluation.trajectory.association import DEFAULT_MAX_DIFFERENCE_NS, Pairs
+from sfm_ros.evaluation.trajectory.inputs import (
     ASSOCIATIONS,
     TrajectoryInput,
     open_trajectory,
     pair_inputs,
 )
-from sfm_ros.evaluation.trajectory_score import TrajectoryScore, score_as_json, score_table
-from sfm_ros.evaluation.trajectory_score import score_trajectory as score_pairs
+from sfm_ros.evaluation.trajectory.score import TrajectoryScore, score_as_json, score_table
+from sfm_ros.evaluation.trajectory.score import score_trajectory as score_pairs
+from sfm_ros.evaluation.trajectory.segments import SEGMENT_LENGTHS_M
+from sfm_ros.evaluation.trajectory.snippets import FORWARD_OPTICAL
 
 _FORWARD_BODY = (1.0, 0.0, 0.0)
 _DETAILS = """\
@@ -86,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
         options.json.write_text(text + "\n", encoding="utf-8")
         print(f"figures: {options.json}")
     if options.plot is not None:
-        from sfm_ros.evaluation.trajectory_plot import draw_score
+        from sfm_ros.evaluation.trajectory.plot import draw_score
 
         draw_score(
             options.plot,

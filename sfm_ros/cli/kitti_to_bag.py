@@ -16,9 +16,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from sfm_ros.errors import SfmRosError
-from sfm_ros.evaluation.kitti_bag import COMPRESSIONS, KittiBagConfig, KittiBagWriter
-from sfm_ros.sources.kitti import open_kitti
-from sfm_ros.trajectory import parse_stamp
+from sfm_ros.formats.trajectory import parse_stamp
+from sfm_ros.sources.kitti.source import open_kitti
+from sfm_ros.sources.kitti.to_bag import COMPRESSIONS, KittiBagConfig, KittiBagWriter
 
 _DEFAULTS = KittiBagConfig()
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from sfm_ros.bags.reader import BagFile
 from sfm_ros.doctor.finding import Finding, fail, ok
 from sfm_ros.doctor.observed import (
     CAMERA_INFO_TYPE,
@@ -24,7 +25,6 @@ from sfm_ros.doctor.observed import (
 )
 from sfm_ros.errors import SourceError
 from sfm_ros.geometry import rigid_motion
-from sfm_ros.sources.bag_file import BagFile
 
 _VERSIONS_KEPT = 4
 _HEADER_BYTES = 12

@@ -6,12 +6,12 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from sfm_ros.camera_info import intrinsics_from_info
 from sfm_ros.datatypes import CameraIntrinsics
 from sfm_ros.doctor.finding import Finding, fail, ok, warn
 from sfm_ros.doctor.observed import Camera
 from sfm_ros.errors import CalibrationError, ImageError
-from sfm_ros.image_codec import decode_compressed, decode_raw
+from sfm_ros.formats.camera_info import intrinsics_from_info
+from sfm_ros.formats.image_codec import decode_compressed, decode_raw
 from sfm_ros.model_spec import ModelSpec
 from sfm_ros.preprocess import plan_target_camera, rectified_camera
 

@@ -22,6 +22,7 @@ from sfm_ros.datatypes import (
     RgbImage,
 )
 from sfm_ros.errors import ImageError
+from sfm_ros.formats.image_codec import SUPPORTED_ENCODINGS, decode_compressed, decode_raw
 from sfm_ros.geometry import (
     R_BODY_OPTICAL,
     inverse,
@@ -29,7 +30,6 @@ from sfm_ros.geometry import (
     se3_log,
     skew,
 )
-from sfm_ros.image_codec import SUPPORTED_ENCODINGS, decode_compressed, decode_raw
 from sfm_ros.ros.compat import (
     byte_array,
     create_cloud,

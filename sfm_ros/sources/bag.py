@@ -10,18 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from sfm_ros.camera_info import intrinsics_from_info
+from sfm_ros.bags.pose_messages import POSE_TYPES, pose_of, stamp_of
+from sfm_ros.bags.reader import BagFile, Record
+from sfm_ros.bags.speed_messages import SPEED_TYPES, read_speeds
 from sfm_ros.datatypes import OPTICAL_FRAME, CameraIntrinsics, FloatArray, Frame, RgbImage
 from sfm_ros.errors import CalibrationError, ImageError, SourceError
+from sfm_ros.formats.camera_info import intrinsics_from_info
+from sfm_ros.formats.image_codec import decode_compressed, decode_raw
+from sfm_ros.formats.trajectory import Trajectory
 from sfm_ros.geometry import body_to_optical
-from sfm_ros.image_codec import decode_compressed, decode_raw
-from sfm_ros.sources._truth import poses_at
-from sfm_ros.sources.bag_file import BagFile, Record
-from sfm_ros.sources.base import SourceItem
+from sfm_ros.source import SourceItem
 from sfm_ros.sources.folder import intrinsics_for
-from sfm_ros.sources.pose_messages import POSE_TYPES, pose_of, stamp_of
-from sfm_ros.sources.speed_messages import SPEED_TYPES, read_speeds
-from sfm_ros.trajectory import Trajectory
+from sfm_ros.sources.ground_truth import poses_at
 
 RAW_TYPE = "sensor_msgs/msg/Image"
 COMPRESSED_TYPE = "sensor_msgs/msg/CompressedImage"
@@ -102,7 +102,7 @@ class BagSource:
                 yield item
 
     def deferred(self) -> Iterator[Callable[[], SourceItem | None]]:
-        """See `sfm_ros.sources.base.deferred`."""
+        """See `sfm_ros.source.deferred`."""
         for record in self._bag.records([self.image_topic]):
             yield partial(self._item, record)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from sfm_ros.datatypes import CameraIntrinsics
 from sfm_ros.errors import SourceError
-from sfm_ros.sources.base import Source
+from sfm_ros.source import Source
 
 _Calibration = str | Path | CameraIntrinsics | None
 
@@ -91,9 +91,9 @@ def _open(kind: str, value: Any, options: dict[str, Any]) -> Source:
 
         return BagSource(value, **options)
     if kind == "kitti":
-        from sfm_ros.sources.kitti import open_kitti
+        from sfm_ros.sources.kitti.source import open_kitti
 
         return open_kitti(value, **options)
-    from sfm_ros.sources.synthetic import SyntheticConfig, SyntheticStreet
+    from sfm_ros.synthetic.street import SyntheticConfig, SyntheticStreet
 
     return SyntheticStreet(SyntheticConfig(seed=int(value), **options))

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from pathlib import Path
 
-from sfm_ros.calibration_io import read_calibration
 from sfm_ros.datatypes import CameraIntrinsics, FloatArray, Frame, RgbImage
 from sfm_ros.errors import CalibrationError, ImageError, SourceError
-from sfm_ros.image_codec import decode_compressed
-from sfm_ros.sources._times import find_times, regular_stamps, stamps_of
-from sfm_ros.sources._truth import poses_at
-from sfm_ros.sources.base import SourceItem
-from sfm_ros.trajectory import Trajectory, read_trajectory
+from sfm_ros.formats.calibration import read_calibration
+from sfm_ros.formats.file_names import natural_key
+from sfm_ros.formats.image_codec import decode_compressed
+from sfm_ros.formats.trajectory import Trajectory, read_trajectory
+from sfm_ros.source import SourceItem
+from sfm_ros.sources.ground_truth import poses_at
+from sfm_ros.sources.timestamps import find_times, regular_stamps, stamps_of
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
@@ -116,7 +116,7 @@ class FolderSource:
             yield decode()
 
     def deferred(self) -> Iterator[Callable[[], SourceItem]]:
-        """See `sfm_ros.sources.base.deferred`."""
+        """See `sfm_ros.source.deferred`."""
         for file, stamp_ns, pose in zip(self.files, self.stamps_ns, self.poses, strict=True):
             yield partial(self._decode, file, stamp_ns, pose)
 
@@ -143,12 +143,6 @@ def list_pictures(folder: Path) -> list[Path]:
     if not files:
         raise SourceError(f"{folder} holds no picture, expected {', '.join(IMAGE_SUFFIXES)} files")
     return sorted(files, key=natural_key)
-
-
-def natural_key(path: Path) -> list[tuple[int, str]]:
-    """Sort key that compares runs of digits in a name as numbers."""
-    parts = re.split(r"(\d+)", path.name)
-    return [(int(part), part) if part.isdecimal() else (-1, part) for part in parts]
 
 
 def read_picture(file: Path) -> RgbImage:

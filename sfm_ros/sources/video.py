@@ -10,9 +10,9 @@ import numpy as np
 
 from sfm_ros.datatypes import CameraIntrinsics, Frame, RgbImage
 from sfm_ros.errors import SourceError
-from sfm_ros.sources._times import NS
-from sfm_ros.sources.base import SourceItem
+from sfm_ros.source import SourceItem
 from sfm_ros.sources.folder import intrinsics_for
+from sfm_ros.sources.timestamps import NS
 
 
 class VideoSource:

@@ -13,7 +13,7 @@ from sfm_ros.datatypes import CameraIntrinsics, Prediction
 from sfm_ros.geometry import inverse, project, rotation_angle, se3_exp
 from sfm_ros.motion_prior import TranslationPrior
 from sfm_ros.refine import MotionRefiner, Refinement, Tracks, solve
-from sfm_ros.sources.synthetic import SyntheticConfig, SyntheticStreet
+from sfm_ros.synthetic.street import SyntheticConfig, SyntheticStreet
 from sfm_ros.window import Window
 
 CAMERA = CameraIntrinsics(width=416, height=128, fx=242, fy=242, cx=207.5, cy=63.5)

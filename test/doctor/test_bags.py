@@ -12,7 +12,7 @@ import pytest
 from rosbags.rosbag2 import Writer
 from rosbags.typesys import Stores, get_typestore
 
-from sfm_ros.ros.doctor import main
+from sfm_ros.ros.doctor.command import main
 
 STORE = get_typestore(Stores.ROS2_JAZZY)
 TYPES = STORE.types

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 LAUNCH_FOLDER = Path(__file__).resolve().parents[2] / "launch"
-OURS = ("sfm_ros.ros.launch_arguments", "sfm_ros.ros.launch_playback")
+OURS = ("sfm_ros.ros.launching.arguments", "sfm_ros.ros.launching.playback")
 
 
 @dataclass

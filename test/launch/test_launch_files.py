@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 import yaml
 
+from sfm_ros.bags.writer import CAMERA_INFO_TOPIC, IMAGE_TOPIC, TRUTH_TOPIC, write_bag
 from sfm_ros.cli import evaluate
 from sfm_ros.config import config_from_dict, iter_fields
 from sfm_ros.datatypes import CameraIntrinsics, Frame
 from sfm_ros.errors import SfmRosError
-from sfm_ros.evaluation.bag_writer import CAMERA_INFO_TOPIC, IMAGE_TOPIC, TRUTH_TOPIC, write_bag
-from sfm_ros.ros.dds_profile import VARIABLES
-from sfm_ros.sources.base import SourceItem
+from sfm_ros.ros.process.dds_profile import VARIABLES
+from sfm_ros.source import SourceItem
 
 FILES = ("kitti_bag.launch.py", "camera.launch.py")
 
@@ -104,7 +104,7 @@ def test_each_argument_is_explained(launch: Callable[..., Any], bag: Path) -> No
 def test_bag_launch_connects_player_and_node_and_loses_no_image(
     launch: Callable[..., Any], bag: Path
 ) -> None:
-    bag_player = pytest.importorskip("sfm_ros.ros.bag_player", reason="rclpy is not installed")
+    bag_player = pytest.importorskip("sfm_ros.ros.tools.player", reason="rclpy is not installed")
     launched = launch(
         "kitti_bag.launch.py", bag=str(bag), rate="2", model="/models/mine", namespace="front"
     )
@@ -150,7 +150,7 @@ def test_a_kitti_folder_is_played_as_it_is_with_its_own_mounting(
 def test_the_mounting_is_published_where_the_bag_has_none(
     launch: Callable[..., Any], bag: Path
 ) -> None:
-    static = pytest.importorskip("sfm_ros.ros.static_transform", reason="no rclpy")
+    static = pytest.importorskip("sfm_ros.ros.tools.static_transform", reason="no rclpy")
     launched = launch("kitti_bag.launch.py", bag=str(bag), camera_pose="1.2 0, 1.5 0 -5 90")
     options = static._parse(launched.node("sfm_static_transform").arguments)
     assert (options.parent, options.child) == ("base_link", "eye_optical")

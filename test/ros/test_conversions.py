@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_msgs.msg import Header
 
-from sfm_ros.camera_info import intrinsics_from_info
 from sfm_ros.config import NoiseConfig
 from sfm_ros.datatypes import CameraIntrinsics, body_frame_name
 from sfm_ros.errors import CalibrationError, ImageError
+from sfm_ros.formats.camera_info import intrinsics_from_info
 from sfm_ros.geometry import (
     inverse,
     make_transform,
@@ -26,9 +26,9 @@ from sfm_ros.geometry import (
 )
 from sfm_ros.pose import PoseIntegrator
 from sfm_ros.ros import compat, conversions
-from sfm_ros.ros.calibration import CalibrationCache
 from sfm_ros.ros.compat import TransformTree, byte_array, create_cloud, matrix_from_message
-from sfm_ros.ros.mounting import MountingFinder
+from sfm_ros.ros.node.calibration import CalibrationCache
+from sfm_ros.ros.node.extrinsics import MountingFinder
 
 RNG = np.random.default_rng(5)
 

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent))
-from runs import RECIPE
+from training_runs import RECIPE
 
 from training.data.sequence import PreparedFrame, PreparedSet
-from training.data.writer import PreparedWriter
+from training.preparation.writer import PreparedWriter
 
 NORMAL = np.array([0.3, 0.1, 1.0])
 DISTANCE = 6.0

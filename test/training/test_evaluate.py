@@ -16,12 +16,12 @@ from sfm_ros.errors import EngineError
 from sfm_ros.model_spec import window_increments
 from sfm_ros.window import Window
 from training import evaluate_depth, evaluate_pose, plot
-from training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from training.config import load_config, to_dict
 from training.data.sequence import PreparedFrame, PreparedSet
-from training.data.writer import PreparedWriter
 from training.export import build_untrained
-from training.run_log import RunLog
+from training.fit.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from training.fit.run_log import RunLog
+from training.preparation.writer import PreparedWriter
 from training.torch_engine import TorchEngine
 
 CONFIG = {

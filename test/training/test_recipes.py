@@ -18,8 +18,8 @@ from training import prepare, train  # noqa: E402
 from training.config import TrainConfig, flat_items, load_config  # noqa: E402
 from training.data.batcher import Batcher  # noqa: E402
 from training.data.sequence import PreparedFrame, PreparedSet  # noqa: E402
-from training.data.writer import PreparedWriter  # noqa: E402
-from training.schedule import rate_factor  # noqa: E402
+from training.fit.schedule import rate_factor  # noqa: E402
+from training.preparation.writer import PreparedWriter  # noqa: E402
 
 RECIPES = sorted((Path(__file__).parents[2] / "training" / "recipes").glob("*.yaml"))
 STEPS = 20

@@ -10,7 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from sfm_ros.sources.synthetic import SyntheticConfig, SyntheticStreet  # noqa: E402
+from sfm_ros.synthetic.street import SyntheticConfig, SyntheticStreet  # noqa: E402
 from training.batch import Batch, ModelOutput  # noqa: E402
 from training.config import ObjectiveConfig  # noqa: E402
 from training.geometry.se3 import rigid_inverse  # noqa: E402

@@ -1,0 +1,210 @@
+"""Opens any bag rosbags can read: ROS 1, or ROS 2 sqlite3 and mcap, whole, split or a single file.
+
+The low-level readers are used, not rosbags' AnyReader: that one parses every message definition
+in the bag and gives up where one of them (a service's, say) is not to its liking. The few types
+needed here are the same in every distribution.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path, PurePath
+from typing import Any, NamedTuple
+
+import yaml
+from rosbags import rosbag1, rosbag2
+from rosbags.interfaces import Connection
+
+from sfm_ros.bags.message_types import store_for
+from sfm_ros.errors import SourceError
+from sfm_ros.formats.file_names import natural_key
+
+STORAGE_SUFFIXES = (".mcap", ".db3", ".bag")
+_YamlLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""The one in C where PyYAML was built with it: a bag's metadata may be long."""
+
+
+class Record(NamedTuple):
+    """One message: its topic, when it was recorded, and the message as rosbags decodes it."""
+
+    topic: str
+    log_ns: int
+    message: Any
+
+
+class BagFile:
+    """A bag on disk; every use opens and closes it anew, so that it can be read repeatedly.
+
+    Opening takes long beside reading one message; see `kept_open`.
+
+    Attributes:
+        name: its path as it was given.
+        is_ros1: whether its messages are serialized as in ROS 1, else as CDR.
+        connections: what was recorded, by whom and how, as rosbags lists it.
+        topics: topic -> (message type, how many messages), of topics with messages.
+        all_topics: the same with the topics that have none.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        """List the topics.
+
+        Raises:
+            SourceError: no such bag, not a bag, damaged, or of an unsupported version.
+        """
+        self.name = str(path)
+        self._path = Path(path)
+        self._parts = _parts(self._path)
+        self.is_ros1 = self._parts[0].suffix == ".bag"
+        self._readers: list[Any] | None = None
+        self.connections: list[Connection] = []
+        self.all_topics: dict[str, tuple[str, int]] = {}
+        with ExitStack() as stack:
+            for reader in self._open(stack):
+                self.connections += reader.connections
+                for connection in reader.connections:
+                    count = self.all_topics.get(connection.topic, ("", 0))[1]
+                    total = count + connection.msgcount
+                    self.all_topics[connection.topic] = (connection.msgtype, total)
+        self.topics = {name: entry for name, entry in self.all_topics.items() if entry[1]}
+
+    @contextmanager
+    def kept_open(self) -> Iterator[None]:
+        """Opens the bag once for all uses within: one after the other, in this thread.
+
+        Raises:
+            SourceError: the bag is damaged.
+        """
+        with ExitStack() as stack:
+            self._readers = self._open(stack)
+            try:
+                yield
+            finally:
+                self._readers = None
+
+    def records(self, topics: Sequence[str]) -> Iterator[Record]:
+        """The messages of some topics in order of recording.
+
+        Raises:
+            SourceError: the bag is damaged, or a message is not of its type.
+        """
+        for connection, log_ns, data in self.serialized(topics):
+            yield Record(connection.topic, log_ns, self.decode(connection, data))
+
+    def decode(self, connection: Connection, data: bytes) -> Any:
+        """A message that `serialized` gave.
+
+        Raises:
+            SourceError: it is not of its type.
+        """
+        store = store_for(connection.msgtype, self.is_ros1)
+        decode = store.deserialize_ros1 if self.is_ros1 else store.deserialize_cdr
+        try:
+            return decode(data, connection.msgtype)
+        except Exception as error:  # as in _open
+            raise self._damaged(error) from error
+
+    def serialized(self, topics: Sequence[str]) -> Iterator[tuple[Connection, int, bytes]]:
+        """The same without decoding: connection, time of recording, bytes.
+
+        Raises:
+            SourceError: the bag is damaged.
+        """
+        with ExitStack() as stack:
+            merged = heapq.merge(
+                *(self._messages(reader, topics) for reader in self._readers or self._open(stack)),
+                key=lambda entry: entry[1],
+            )
+            while True:
+                try:
+                    entry = next(merged, None)
+                except Exception as error:  # as in _open
+                    raise self._damaged(error) from error
+                if entry is None:
+                    return
+                yield entry
+
+    def first(self, topic: str) -> Record:
+        """The first message of a topic.
+
+        Raises:
+            SourceError: there is none, though the bag's summary says so; or see `records`.
+        """
+        for record in self.records([topic]):
+            return record
+        raise SourceError(
+            f"the bag {self._path} lists {topic}, but holds no message of it; reindex the bag"
+        )
+
+    def _open(self, stack: ExitStack) -> list[Any]:
+        module = rosbag1 if self.is_ros1 else rosbag2
+        try:
+            return [stack.enter_context(module.Reader(part)) for part in self._parts]
+        # A damaged file raises whatever its storage stumbles over: SQLite, struct, zlib, YAML.
+        except Exception as error:
+            raise SourceError(
+                f"cannot open the bag {self._path}: {error or type(error).__name__}; it is "
+                "damaged, incomplete or of an unknown version"
+            ) from error
+
+    def _messages(
+        self, reader: Any, topics: Sequence[str]
+    ) -> Iterator[tuple[Connection, int, bytes]]:
+        connections = [entry for entry in reader.connections if entry.topic in topics]
+        # Without connections a reader would give all messages.
+        return reader.messages(connections) if connections else iter(())
+
+    def _damaged(self, error: Exception) -> SourceError:
+        return SourceError(
+            f"cannot read on in the bag {self._path}: {error or type(error).__name__}; it is "
+            "damaged or incomplete"
+        )
+
+
+def _parts(path: Path) -> list[Path]:
+    """What the readers open: one bag, or the storage files of a folder without metadata."""
+    if not path.exists():
+        raise SourceError(f"there is no bag {path}")
+    if path.name == "metadata.yaml":
+        return _listed_files(path.parent)
+    if path.is_dir():
+        listed = (path / "metadata.yaml").is_file()
+        return _listed_files(path) if listed else _storage_files(path)
+    if path.suffix not in STORAGE_SUFFIXES:
+        raise SourceError(
+            f"{path} is no bag: expected a folder, or a file ending in "
+            f"{', '.join(STORAGE_SUFFIXES)}"
+        )
+    return [path]
+
+
+def _listed_files(folder: Path) -> list[Path]:
+    """The storage files of a ROS 2 bag, or its folder where only rosbags can unpack them.
+
+    rosbags' reader of folders gives no message of a topic whose quality of service is written
+    differently in the metadata and in the storage, as older recorders did. The files themselves
+    need no metadata.
+    """
+    try:
+        metadata = yaml.load((folder / "metadata.yaml").read_text(encoding="utf-8"), _YamlLoader)
+        information = metadata["rosbag2_bagfile_information"]
+        is_compressed = (information.get("compression_mode") or "none").lower() != "none"
+        # Old metadata names the files with the bag's folder in front.
+        names = [PurePath(name).name for name in information["relative_file_paths"]]
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError):
+        return [folder]  # rosbags says what is wrong with it
+    files = [folder / name for name in names]
+    readable = all(file.suffix in STORAGE_SUFFIXES and file.is_file() for file in files)
+    return files if files and readable and not is_compressed else [folder]
+
+
+def _storage_files(folder: Path) -> list[Path]:
+    for suffix in STORAGE_SUFFIXES:
+        files = sorted(folder.glob(f"*{suffix}"), key=natural_key)
+        if files:
+            return files
+    raise SourceError(
+        f"{folder} is no bag: it holds neither metadata.yaml nor a "
+        f"{', '.join(STORAGE_SUFFIXES)} file"
+    )

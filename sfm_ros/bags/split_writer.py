@@ -1,0 +1,136 @@
+"""A ROS 2 bag written in parts, so that a run that is killed can go on where it was.
+
+While it is written, the folder holds the parts that are whole (``NAME_0.mcap``, ...) and
+``.unfinished`` with the plan, their metadata and the part at work. A part is written there and
+renamed when it is closed: what lies beside is never half a file. ``metadata.yaml``, without which
+the folder is no bag, comes last.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rosbags.rosbag2 import StoragePlugin, Writer
+
+from sfm_ros.bags.writer import BagTopics
+from sfm_ros.errors import SourceError
+
+_STATE = ".unfinished"
+_PLAN_FILE = "plan.json"
+_METADATA = "metadata.yaml"
+_ROOT = "rosbag2_bagfile_information"
+
+
+class SplitBag:
+    """A bag of a known number of parts.
+
+    Attributes:
+        folder: where it lies.
+        first_missing: the part to go on with; the number of parts where none is missing.
+    """
+
+    def __init__(self, folder: Path, parts: int, plan: Mapping[str, Any]) -> None:
+        """Make the folder, or find what is there of a run that was cut short.
+
+        Args:
+            folder: of the bag.
+            parts: how many files it will have.
+            plan: what decides about its content; plain values. Only a run with the same plan may
+                go on with what another one left.
+
+        Raises:
+            SourceError: the folder is a whole bag, or holds anything but the beginning of this
+                one. Nothing is ever overwritten.
+        """
+        self.folder, self._parts = folder, parts
+        self._state = folder / _STATE
+        self._claim(dict(plan))
+        self.first_missing = next((i for i in range(parts) if not self._is_whole(i)), parts)
+
+    def _claim(self, plan: dict[str, Any]) -> None:
+        plan_file = self._state / _PLAN_FILE
+        if (self.folder / _METADATA).is_file():
+            raise SourceError(f"{self.folder} is a bag already; it is not overwritten")
+        if plan_file.is_file():
+            begun = json.loads(plan_file.read_text(encoding="utf-8"))
+            other = [key for key in plan if begun.get(key) != plan[key]]
+            if other:
+                differences = ", ".join(f"{k} {begun.get(k)} (now {plan[k]})" for k in other)
+                raise SourceError(
+                    f"{self.folder} was begun otherwise: {differences}; go on with the same "
+                    "options, or remove the folder"
+                )
+            return
+        if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
+            raise SourceError(
+                f"{self.folder} is there and not the beginning of this bag; it is not overwritten"
+            )
+        self._state.mkdir(parents=True, exist_ok=True)
+        _write_whole(plan_file, json.dumps(plan, indent=2))
+
+    def _name(self, part: int) -> str:
+        return f"{self.folder.name}_{part}"
+
+    def _is_whole(self, part: int) -> bool:
+        return (self.folder / f"{self._name(part)}.mcap").is_file()
+
+    @contextmanager
+    def part(self, index: int) -> Iterator[BagTopics]:
+        """Write a part; it counts once the block ends without an error."""
+        name = self._name(index)
+        work = self._state / name
+        shutil.rmtree(work, ignore_errors=True)
+        with Writer(work, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+            yield BagTopics(writer)
+        # The metadata first: the part is whole when its file is there.
+        os.replace(work / _METADATA, self._state / f"{name}.yaml")
+        os.replace(work / f"{name}.mcap", self.folder / f"{name}.mcap")
+        work.rmdir()
+
+    def finish(self) -> None:
+        """Make a bag of the parts."""
+        entries = []
+        for index in range(self._parts):
+            text = (self._state / f"{self._name(index)}.yaml").read_text(encoding="utf-8")
+            entries.append(yaml.safe_load(text)[_ROOT])
+        whole = yaml.safe_dump({_ROOT: join_metadata(entries)}, sort_keys=False)
+        _write_whole(self.folder / _METADATA, whole)
+        shutil.rmtree(self._state)
+
+
+def _write_whole(file: Path, text: str) -> None:
+    beside = file.with_name(f"{file.name}.new")
+    beside.write_text(text, encoding="utf-8")
+    os.replace(beside, file)
+
+
+def join_metadata(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """The metadata of a bag of several files, from those of bags of one each."""
+    files = [entry for part in parts for entry in part["files"]]
+    begins = [entry["starting_time"]["nanoseconds_since_epoch"] for entry in files]
+    ends = [
+        begin + entry["duration"]["nanoseconds"]
+        for begin, entry in zip(begins, files, strict=True)
+    ]
+    topics: dict[str, dict[str, Any]] = {}
+    for part in parts:
+        for topic in part["topics_with_message_count"]:
+            name = topic["topic_metadata"]["name"]
+            known = topics.setdefault(name, {**topic, "message_count": 0})
+            known["message_count"] += topic["message_count"]
+    return {
+        **parts[0],
+        "relative_file_paths": [path for part in parts for path in part["relative_file_paths"]],
+        "duration": {"nanoseconds": max(ends) - min(begins)},
+        "starting_time": {"nanoseconds_since_epoch": min(begins)},
+        "message_count": sum(part["message_count"] for part in parts),
+        "topics_with_message_count": list(topics.values()),
+        "files": files,
+    }

@@ -1,0 +1,135 @@
+"""True depth of single pictures: laser scans seen by a camera, and depth pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from sfm_ros.datatypes import DepthMap, FloatArray
+from sfm_ros.errors import SourceError
+from sfm_ros.formats.calibration import read_kitti_numbers
+from sfm_ros.geometry import make_transform
+
+LIDAR_DEPTHS = ("camera", "scanner")
+"""``camera``: along the camera's +z. ``scanner``: along the scanner's own forward axis, which lies
+0.27 m behind the camera: what the programs behind most published KITTI tables take for depth."""
+
+_SCAN_BYTES = 16
+_ENDS_OF_RANGE = (0, 65535)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class ScannerView:
+    """How a rectified KITTI camera sees the points of the laser scanner.
+
+    Attributes:
+        P_image_velo: (3, 4), from the scanner's frame to pixels.
+        width, height: of the picture.
+    """
+
+    P_image_velo: FloatArray
+    width: int
+    height: int
+
+
+def read_scanner_view(calibration_folder: Path, camera: str) -> ScannerView:
+    """P_rect_xx @ R_rect_00 @ T_cam_velo (Geiger et al. 2013, equation 8).
+
+    Args:
+        calibration_folder: a day's folder, with ``calib_cam_to_cam.txt`` and
+            ``calib_velo_to_cam.txt``.
+        camera: such as ``"02"``.
+
+    Raises:
+        CalibrationError: a file or an entry is missing or wrong.
+    """
+    cameras = calibration_folder / "calib_cam_to_cam.txt"
+    scanner = calibration_folder / "calib_velo_to_cam.txt"
+    P = read_kitti_numbers(cameras, f"P_rect_{camera}", 12).reshape(3, 4)
+    R_rect = read_kitti_numbers(cameras, "R_rect_00", 9).reshape(3, 3)
+    R = read_kitti_numbers(scanner, "R", 9).reshape(3, 3)
+    T_cam_velo = make_transform(R, read_kitti_numbers(scanner, "T", 3))
+    width, height = read_kitti_numbers(cameras, f"S_rect_{camera}", 2)
+    return ScannerView(
+        P_image_velo=P @ make_transform(R_rect, np.zeros(3)) @ T_cam_velo,
+        width=int(width),
+        height=int(height),
+    )
+
+
+def read_scan(file: Path) -> npt.NDArray[np.float32]:
+    """(N, 3) points of a KITTI ``velodyne_points`` file: x forward, y left, z up, metres.
+
+    Raises:
+        SourceError: no such file, or it does not hold whole points.
+    """
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise SourceError(f"cannot read the laser scan {file}: {error.strerror}") from error
+    if not data or len(data) % _SCAN_BYTES:
+        raise SourceError(
+            f"the laser scan {file} has {len(data)} bytes, expected a multiple of {_SCAN_BYTES} "
+            "(x, y, z and reflectance as float32); copy it again"
+        )
+    points = np.frombuffer(data, dtype="<f4").reshape(-1, 4)[:, :3]
+    return points[np.isfinite(points).all(axis=1)]
+
+
+def scan_depth(
+    points: npt.NDArray[np.float32], view: ScannerView, depth_of: str = "camera"
+) -> DepthMap:
+    """Sparse depth of a picture from a laser scan; where several points meet, the nearest.
+
+    As in Eigen et al. (2014) and the programs since: points behind the scanner are dropped, and a
+    point belongs to the pixel ``round(u) - 1, round(v) - 1``, for their matrices count from 1.
+
+    Args:
+        points: (N, 3) in the scanner's frame.
+        view: of the picture, see `read_scanner_view`.
+        depth_of: one of `LIDAR_DEPTHS`.
+
+    Returns:
+        (height, width) metres, 0 where no point falls.
+    """
+    ahead = points[points[:, 0] >= 0].astype(np.float64)
+    projected = ahead @ view.P_image_velo[:, :3].T + view.P_image_velo[:, 3]
+    in_front = projected[:, 2] > 0
+    ahead, projected = ahead[in_front], projected[in_front]
+    pixels = np.round(projected[:, :2] / projected[:, 2:]).astype(np.int64) - 1
+    inside = np.all((pixels >= 0) & (pixels < (view.width, view.height)), axis=1)
+    depth = ahead[:, 0] if depth_of == "scanner" else projected[:, 2]
+    nearest = np.full((view.height, view.width), np.inf)
+    np.minimum.at(nearest, (pixels[inside, 1], pixels[inside, 0]), depth[inside])
+    nearest[np.isinf(nearest)] = 0.0
+    return nearest.astype(np.float32)
+
+
+def read_depth_picture(file: Path, units_per_metre: float) -> DepthMap:
+    """Depth of a 16-bit single-channel picture; 0 and 65535 mean unknown.
+
+    Args:
+        file: such as KITTI's annotated depth (256 units a metre) or an RGB-D camera's (1000).
+        units_per_metre: what a value of one metre is stored as.
+
+    Returns:
+        (H, W) metres, 0 where unknown.
+
+    Raises:
+        SourceError: it cannot be read, or is of another kind.
+    """
+    image = cv2.imread(str(file), cv2.IMREAD_UNCHANGED) if file.is_file() else None
+    if image is None:
+        raise SourceError(f"cannot read the depth picture {file}: it is missing or damaged")
+    if image.dtype != np.uint16 or image.ndim != 2:
+        raise SourceError(
+            f"the depth picture {file} has shape {image.shape} and type {image.dtype}, expected "
+            "(height, width) uint16; a coloured picture of depth holds no metres"
+        )
+    depth = image.astype(np.float32) / np.float32(units_per_metre)
+    depth[np.isin(image, _ENDS_OF_RANGE)] = 0.0
+    return depth

@@ -1,0 +1,1 @@
+"""What a run leaves: summary.json, report.html and figures."""

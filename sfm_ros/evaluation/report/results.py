@@ -1,0 +1,245 @@
+"""From what came of a run to the files a person and a program look at.
+
+`RESULT_FILES` depend on nothing but input, model and configuration: two lockstep runs write the
+same bytes. Times, machine, versions and the command stand in the other files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sfm_ros.config import SfmConfig, config_to_dict, iter_fields
+from sfm_ros.evaluation.report.machine import machine_facts, package_versions
+from sfm_ros.evaluation.report.page import Page, ScoredRun, write_page
+from sfm_ros.evaluation.report.summary import SUMMARY_KEYS, write_json, write_summary
+from sfm_ros.evaluation.runs import scoring
+from sfm_ros.evaluation.runs.depth_samples import png_of
+from sfm_ros.evaluation.runs.ground_truth import TruePath
+from sfm_ros.evaluation.runs.result import LOCKSTEP, MIDDLEWARE, DepthSnapshot, Outcome
+from sfm_ros.formats.trajectory import write_kitti, write_tum
+from sfm_ros.model_spec import ModelSpec
+
+TRAJECTORY_FILE = "trajectory.tum"
+RESULT_FILES = (TRAJECTORY_FILE, "trajectory_kitti.txt", "metrics.json", "health.json")
+TRUTH_FILE = "truth.tum"
+DEPTH_FOLDER = "depth"
+_MIDDLEWARE_PREFIX = "middleware_"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunContext:
+    """What was run.
+
+    Attributes:
+        title: heading of the report.
+        input_name: what was played.
+        command: how to do it again.
+        spec: contract of the model.
+        config: of the odometry.
+        rate: how fast it was played over the middleware; None where nothing was.
+        depth_problem: why the true depth is not known, where it is not.
+    """
+
+    title: str
+    input_name: str
+    command: str
+    spec: ModelSpec
+    config: SfmConfig
+    rate: float | None = None
+    depth_problem: str | None = None
+
+    @property
+    def unit(self) -> str:
+        """What a length of the estimate counts."""
+        source = self.config.scale.source
+        metric = source == "fixed" or (source == "model" and self.spec.metric)
+        return "m" if metric else "network units"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Results:
+    """What was written.
+
+    Attributes:
+        summary: as it stands in ``summary.json``.
+        runs: the runs with their scores, in the order in which they were given.
+    """
+
+    summary: dict[str, Any]
+    runs: tuple[ScoredRun, ...]
+
+
+def write_results(
+    outcomes: Sequence[Outcome], truth: TruePath, context: RunContext, out: Path
+) -> Results:
+    """Score one run, or two over the same frames, and write everything into ``out``.
+
+    Of the first, whose figures are the summary's, `RESULT_FILES`; of a second the same with
+    ``middleware_`` in front. Of both ``summary.json``, ``report.html`` and, where the true path is
+    known, ``truth.tum``.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    runs = tuple(_scored(outcome, truth) for outcome in outcomes)
+    for index, run in enumerate(runs):
+        _write_result_files(run, truth, out, "" if index == 0 else _MIDDLEWARE_PREFIX)
+    (out / TRUTH_FILE).unlink(missing_ok=True)  # of an earlier run
+    if truth.trajectory is not None:
+        write_tum(out / TRUTH_FILE, truth.trajectory)
+    agreement = None
+    if len(runs) > 1:
+        agreement = scoring.compare_runs(runs[0].outcome.estimate, runs[1].outcome.estimate)
+    summary = _summary(runs, agreement, truth, context)
+    write_summary(out / "summary.json", summary)
+    write_page(out / "report.html", _page(runs, agreement, truth, context, summary), runs)
+    return Results(summary=summary, runs=runs)
+
+
+def write_depth(snapshots: Sequence[DepthSnapshot], out: Path) -> None:
+    """Write depth maps as ``depth/<stamp>.npy`` (float32) and ``.png`` (16 bit, 1/256 a step).
+
+    Those of an earlier run are removed.
+    """
+    folder = out / DEPTH_FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in (*folder.glob("*.npy"), *folder.glob("*.png")):
+        old.unlink()
+    for snapshot in snapshots:
+        np.save(folder / f"{snapshot.stamp_ns}.npy", snapshot.depth)
+        (folder / f"{snapshot.stamp_ns}.png").write_bytes(png_of(snapshot.depth))
+
+
+def _scored(outcome: Outcome, truth: TruePath) -> ScoredRun:
+    path = scoring.score_path(outcome.estimate, truth)
+    latency = outcome.latency
+    figures = {
+        **dict.fromkeys(SUMMARY_KEYS),
+        "frames": outcome.frames,
+        "frames_lost": outcome.frames_lost,
+        "frames_per_second": outcome.frames_per_second,
+        "latency_p50_ms": None if latency is None else latency.p50,
+        "latency_p99_ms": None if latency is None else latency.p99,
+        **scoring.path_figures(outcome.estimate, path),
+        **scoring.depth_figures(outcome.snapshots),
+    }
+    return ScoredRun(outcome=outcome, path=path, figures=figures)
+
+
+def _write_result_files(run: ScoredRun, truth: TruePath, out: Path, prefix: str) -> None:
+    tum, kitti, metrics, health = (out / f"{prefix}{name}" for name in RESULT_FILES)
+    outcome = run.outcome
+    if outcome.estimate is not None:
+        write_tum(tum, outcome.estimate)
+        frame_of = {int(stamp): index for index, stamp in enumerate(outcome.image_stamps_ns)}
+        frames = [frame_of[int(stamp)] for stamp in outcome.estimate.stamps_ns]
+        write_kitti(kitti, outcome.estimate, frames)
+    else:
+        tum.unlink(missing_ok=True)  # of an earlier run
+        kitti.unlink(missing_ok=True)
+    write_json(metrics, scoring.metrics_as_json(outcome, run.path, truth))
+    write_json(health, {"spells": [spell.as_json() for spell in outcome.spells]})
+
+
+def _summary(
+    runs: Sequence[ScoredRun],
+    agreement: scoring.Agreement | None,
+    truth: TruePath,
+    context: RunContext,
+) -> dict[str, Any]:
+    """The figures of the first run, and what they depend on."""
+    first = runs[0]
+    summary = {
+        **first.figures,
+        "estimated_path_unit": context.unit,
+        "way": first.outcome.way,
+        "input": context.input_name,
+        "truth": truth.name,
+        "rate": context.rate,
+        "interrupted": any(run.outcome.interrupted for run in runs),
+        "frames_rejected": first.outcome.rejected,
+        "last_trouble": first.outcome.trouble,
+        "model": context.spec.name,
+        "model_sha256": [context.spec.depth_sha256, context.spec.pose_sha256],
+        "engine": first.outcome.engine,
+        **_stage_figures(first.outcome),
+        "inference_s": first.outcome.inference_s,
+        "configuration": config_to_dict(context.config),
+        "command": context.command,
+        "machine": machine_facts(),
+        "versions": package_versions(),
+    }
+    for other in runs[1:]:
+        summary[other.outcome.way] = dict(other.figures)
+    if agreement is not None:
+        summary["agreement"] = {
+            "poses": agreement.poses,
+            "poses_of_only_one": agreement.only_one,
+            "largest_difference": agreement.position,
+            "largest_difference_deg": agreement.rotation_deg,
+        }
+    return summary
+
+
+def _stage_figures(outcome: Outcome) -> dict[str, float | None]:
+    """Medians of the engine and of all the rest of a step."""
+    stages = dict(outcome.stages)
+    engine = stages.pop("inference", None)
+    rest = sum(p.p50 for p in stages.values())
+    return {
+        "engine_p50_ms": None if engine is None else engine.p50,
+        "outside_engine_p50_ms": None if engine is None else rest,
+    }
+
+
+def _page(
+    runs: Sequence[ScoredRun],
+    agreement: scoring.Agreement | None,
+    truth: TruePath,
+    context: RunContext,
+    summary: dict[str, Any],
+) -> Page:
+    ways = {
+        LOCKSTEP: "in lockstep, every frame in order",
+        MIDDLEWARE: "through two processes over the middleware",
+    }
+    how = " and ".join(ways[run.outcome.way] for run in runs)
+    depth_known = runs[0].figures.get("depth_abs_rel") is not None
+    problem = context.depth_problem or "no true depth is known"
+    defaults = {name: value for name, _, value in iter_fields()}
+    return Page(
+        title=context.title,
+        lead=f"{runs[0].outcome.frames} frames, {how}; model {context.spec.name}",
+        unit=context.unit,
+        truth=truth.name,
+        depth_truth=None if depth_known else problem,
+        agreement=agreement,
+        card=context.spec.card,
+        metrics=context.spec.metrics,
+        facts=_facts(summary),
+        configuration=[
+            (name, str(value).lower() if isinstance(value, bool) else str(value),
+             value != defaults[name])
+            for name, _, value in iter_fields(context.config)
+        ],
+    )  # fmt: skip
+
+
+def _facts(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    names = "command input truth rate last_trouble model model_sha256 engine machine versions"
+    return [
+        (name.replace("_", " "), _fact(summary[name]))
+        for name in names.split()
+        if summary[name] is not None
+    ]
+
+
+def _fact(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_fact(entry)}" for key, entry in value.items())
+    if isinstance(value, (list, tuple)):
+        return "; ".join(_fact(entry) for entry in value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,1 @@
+"""Running the odometry over a recording, offline or through the node."""

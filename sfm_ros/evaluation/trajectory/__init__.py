@@ -1,0 +1,1 @@
+"""Trajectory metrics: ATE, RPE, t_err, r_err."""

@@ -1,0 +1,143 @@
+"""Trajectories as a command line names them: a TUM or KITTI file, or a topic of a bag."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sfm_ros.bags.pose_messages import POSE_TYPES, pose_of, stamp_of
+from sfm_ros.bags.reader import STORAGE_SUFFIXES, BagFile
+from sfm_ros.errors import SourceError, TrajectoryError
+from sfm_ros.evaluation.trajectory.association import (
+    DEFAULT_MAX_DIFFERENCE_NS,
+    Pairs,
+    pair_by_index,
+    pair_by_stamp,
+)
+from sfm_ros.formats.trajectory import (
+    Indices,
+    Trajectory,
+    is_tum,
+    read_kitti,
+    read_kitti_frames,
+    read_tum,
+)
+from sfm_ros.geometry import body_to_optical
+from sfm_ros.sources.timestamps import read_times
+
+ASSOCIATIONS = ("auto", "stamp", "index")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class TrajectoryInput:
+    """A trajectory and what is known of its time.
+
+    Attributes:
+        name: as it was given.
+        kind: ``TUM``, ``KITTI`` or ``bag``.
+        trajectory: T_world_camera.
+        is_timed: whether the stamps are times; else they only count frames.
+        frames: (N,) index of the frame of each pose, where the file tells it.
+    """
+
+    name: str
+    kind: str
+    trajectory: Trajectory
+    is_timed: bool
+    frames: Indices | None = None
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.kind}, {len(self.trajectory)} poses)"
+
+
+def open_trajectory(
+    name: str, times: Path | None = None, fps: float | None = None, keep_axes: bool = False
+) -> TrajectoryInput:
+    """Read a trajectory.
+
+    Args:
+        name: a TUM or KITTI file, told apart by their columns; or a bag with its topic behind a
+            colon, ``drive.mcap:/ground_truth/odometry`` (the only topic of poses may be left out).
+        times: file with a time for each frame of the sequence, for KITTI files.
+        fps: frames a second, for KITTI files, in place of that.
+        keep_axes: leave a bag's poses in the axes they are in. By default they are taken to be in
+            body axes (x forward, y left, z up: REP 103) and turned into optical ones (x right,
+            y down, z forward), which KITTI's files and those of this package are in.
+
+    Raises:
+        TrajectoryError, SourceError: it is not there, damaged, or its poses cannot be used.
+    """
+    path, topic = _split(name)
+    if topic is not None or path.is_dir() or path.suffix in STORAGE_SUFFIXES:
+        return _open_bag(name, BagFile(path), topic, keep_axes)
+    if is_tum(path):
+        return TrajectoryInput(name=name, kind="TUM", trajectory=read_tum(path), is_timed=True)
+    if times is not None or fps is not None:
+        stamps_ns = None if times is None else read_times(times)
+        trajectory = read_kitti(path, stamps_ns, 1.0 if fps is None else fps)
+        return TrajectoryInput(name=name, kind="KITTI", trajectory=trajectory, is_timed=True)
+    trajectory, frames = read_kitti_frames(path)
+    return TrajectoryInput(
+        name=name, kind="KITTI", trajectory=trajectory, is_timed=False, frames=frames
+    )
+
+
+def _split(name: str) -> tuple[Path, str | None]:
+    """The path, and the topic behind it where there is one."""
+    if Path(name).exists() or ":/" not in name:
+        return Path(name), None
+    path, _, topic = name.rpartition(":/")
+    return Path(path), f"/{topic}"
+
+
+def _open_bag(name: str, bag: BagFile, topic: str | None, keep_axes: bool) -> TrajectoryInput:
+    offered = [t for t, (kind, _) in bag.topics.items() if kind in POSE_TYPES]
+    if topic is None and len(offered) == 1:
+        topic = offered[0]
+    if topic not in offered:
+        found = "no topic is named" if topic is None else f"{topic} is not one of them"
+        raise SourceError(
+            f"{name}: expected a topic of poses behind a colon, such as drive.mcap:/odometry; the "
+            f"bag has {', '.join(sorted(offered)) or 'none'}, and {found}"
+        )
+    records = [(stamp_of(record), pose_of(record)) for record in bag.records([topic])]
+    poses = np.stack([pose for _, pose in records])
+    try:
+        trajectory = Trajectory(
+            np.array([stamp for stamp, _ in records], dtype=np.int64),
+            poses if keep_axes else body_to_optical(poses),
+        )
+    except TrajectoryError as error:
+        raise TrajectoryError(f"{name}: {error}") from None
+    return TrajectoryInput(name=name, kind="bag", trajectory=trajectory, is_timed=True)
+
+
+def pair_inputs(
+    truth: TrajectoryInput,
+    estimate: TrajectoryInput,
+    associate: str = "auto",
+    max_difference_ns: int = DEFAULT_MAX_DIFFERENCE_NS,
+) -> Pairs:
+    """Find the poses that belong together.
+
+    Args:
+        truth, estimate: what to compare.
+        associate: ``stamp``, ``index``, or ``auto``: by stamp where both are timed, by index where
+            neither is.
+        max_difference_ns: how far apart in time two poses may be.
+
+    Raises:
+        TrajectoryError: no or too few pairs, or only one of the two has times.
+    """
+    timed = (truth.is_timed, estimate.is_timed)
+    if associate == "index" or (associate == "auto" and not any(timed)):
+        return pair_by_index(estimate.trajectory, truth.trajectory, estimate.frames, truth.frames)
+    if not all(timed):
+        lacking = " and ".join(i.name for i in (truth, estimate) if not i.is_timed)
+        raise TrajectoryError(
+            f"{lacking} has no times to pair poses by; pass --times FILE or --fps N for it, or "
+            "pair by --associate index"
+        )
+    return pair_by_stamp(estimate.trajectory, truth.trajectory, max_difference_ns)

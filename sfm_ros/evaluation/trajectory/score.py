@@ -1,0 +1,149 @@
+"""All figures of a trajectory beside those of the floors, for people and for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sfm_ros.evaluation.trajectory.association import Pairs
+from sfm_ros.evaluation.trajectory.metrics import (
+    SNIPPET_LENGTHS,
+    OdometryMetrics,
+    evaluate_pairs,
+    floor_pairs,
+)
+from sfm_ros.evaluation.trajectory.segments import SEGMENT_LENGTHS_M
+from sfm_ros.evaluation.trajectory.snippets import FORWARD_OPTICAL, SnippetError
+
+NOT_APPLICABLE = "n/a"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrajectoryScore:
+    """Errors of an estimate and of those who look at no picture.
+
+    Attributes:
+        estimate: of what was evaluated.
+        floors: ``straight_line`` and ``mean_motion``, laid over the truth in the same way.
+    """
+
+    estimate: OdometryMetrics
+    floors: Mapping[str, OdometryMetrics]
+
+    def all(self) -> dict[str, OdometryMetrics]:
+        """The estimate and the floors by name."""
+        return {"estimate": self.estimate, **self.floors}
+
+
+def score_trajectory(
+    pairs: Pairs,
+    alignment: str,
+    forward: tuple[float, float, float] = FORWARD_OPTICAL,
+) -> TrajectoryScore:
+    """Score an estimate and its floors.
+
+    Raises:
+        TrajectoryError: unknown alignment.
+    """
+    floors = floor_pairs(pairs, forward)
+    return TrajectoryScore(
+        estimate=evaluate_pairs(pairs, alignment),
+        floors={name: evaluate_pairs(floor, alignment) for name, floor in floors.items()},
+    )
+
+
+def score_as_json(score: TrajectoryScore) -> dict[str, Any]:
+    """Plain values; None where a figure is not applicable.
+
+    The keys at the top are the estimate's, those of its 5-frame snippets and those of the floors'
+    snippets; everything, the floors' other figures too, is below ``segments``, ``snippets`` and
+    ``floors``.
+    """
+    first = SNIPPET_LENGTHS[0]
+    figures = _figures(score.estimate)
+    result: dict[str, Any] = {"alignment": score.estimate.alignment}
+    for key in ("t_err_percent", "r_err_deg_per_100m", "ate_m", "rpe_m", "rpe_deg"):
+        result[key] = figures.pop(key)
+    for prefix, metrics in (("snippet", score.estimate), *score.floors.items()):
+        result |= _flat(f"{prefix}_ate", metrics.snippet_ates.get(first))
+    for prefix, metrics in (("snippet", score.estimate), *score.floors.items()):
+        result |= _flat(f"{prefix}_re", metrics.snippet_res.get(first))
+    floors = {name: _figures(metrics) for name, metrics in score.floors.items()}
+    return result | figures | {"floors": floors}
+
+
+def _flat(prefix: str, error: SnippetError | None) -> dict[str, float | None]:
+    mean, std = (None, None) if error is None else (error.mean, error.std)
+    return {f"{prefix}_mean": mean, f"{prefix}_std": std}
+
+
+def _figures(metrics: OdometryMetrics) -> dict[str, Any]:
+    return {
+        "t_err_percent": metrics.t_err_percent,
+        "r_err_deg_per_100m": metrics.r_err_deg_per_100m,
+        "ate_m": metrics.ate_rmse_m,
+        "rpe_m": metrics.rpe_trans_m,
+        "rpe_deg": metrics.rpe_rot_deg,
+        "rpe_rmse_m": metrics.rpe_trans_rmse_m,
+        "rpe_rmse_deg": metrics.rpe_rot_rmse_deg,
+        "scale": metrics.scale,
+        "pairs": metrics.pair_count,
+        "path_length_m": metrics.path_length_m,
+        "segments": {
+            str(length): {"t_err_percent": t_err, "r_err_deg_per_100m": r_err}
+            for length, (t_err, r_err) in metrics.segments.items()
+        },
+        "snippets": {
+            str(frames): {
+                "count": metrics.snippet_ates[frames].count,
+                **_flat("ate", metrics.snippet_ates[frames]),
+                **_flat("re", metrics.snippet_res[frames]),
+            }
+            for frames in metrics.snippet_ates
+        },
+    }
+
+
+def score_table(score: TrajectoryScore) -> str:
+    """The figures in columns, the estimate first and the floors beside it."""
+    columns = score.all()
+    rows = [["", *(name.replace("_", " ") for name in columns)]]
+    for label, cell in _ROWS:
+        rows.append([label, *(cell(metrics) for metrics in columns.values())])
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(
+            [
+                row[0].ljust(widths[0]),
+                *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)),
+            ]
+        ).rstrip()
+        for row in rows
+    )
+
+
+def _number(name: str, decimals: int = 4) -> Callable[[OdometryMetrics], str]:
+    def cell(metrics: OdometryMetrics) -> str:
+        value = getattr(metrics, name)
+        return NOT_APPLICABLE if value is None else f"{value:.{decimals}f}"
+
+    return cell
+
+
+def _snippet(name: str, frames: int) -> Callable[[OdometryMetrics], str]:
+    return lambda metrics: str(getattr(metrics, name).get(frames, NOT_APPLICABLE))
+
+
+_ROWS: tuple[tuple[str, Callable[[OdometryMetrics], str]], ...] = (
+    (
+        f"t_err, {SEGMENT_LENGTHS_M[0]}-{SEGMENT_LENGTHS_M[-1]} m segments [%]",
+        _number("t_err_percent"),
+    ),
+    ("r_err, the same [deg/100 m]", _number("r_err_deg_per_100m")),
+    ("ATE, RMSE [m]", _number("ate_rmse_m")),
+    ("RPE, mean, pose to pose [m]", _number("rpe_trans_m")),
+    ("RPE, mean, pose to pose [deg]", _number("rpe_rot_deg")),
+    *((f"snippet ATE, {n} frames [m]", _snippet("snippet_ates", n)) for n in SNIPPET_LENGTHS),
+    *((f"snippet RE, {n} frames [rad]", _snippet("snippet_res", n)) for n in SNIPPET_LENGTHS),
+)

@@ -1,0 +1,152 @@
+"""The errors of short snippets that SfMLearner and its successors print, and their floors.
+
+A snippet is a few consecutive frames with a scale of its own, taken from the truth: these figures
+say next to nothing about drift or scale, and saturate. They are kept because published tables are
+in them. Never print one without the floors, trajectories of somebody who looks at no picture.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from sfm_ros.datatypes import FloatArray
+from sfm_ros.errors import TrajectoryError
+from sfm_ros.formats.trajectory import Indices
+from sfm_ros.geometry import se3_log
+
+FORWARD_OPTICAL = (0.0, 0.0, 1.0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SnippetError:
+    """Mean and population standard deviation of the error of all snippets of ``frames`` frames."""
+
+    frames: int
+    count: int
+    mean: float
+    std: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:.4f} ± {self.std:.4f}"
+
+
+def snippet_ate(
+    poses: FloatArray, truth: FloatArray, frames: int = 5, starts: Indices | None = None
+) -> SnippetError:
+    """SfMLearner's trajectory error over all snippets of a few consecutive frames.
+
+    In each snippet both trajectories are expressed in its first camera and the estimate is
+    multiplied by one least-squares factor. The error is ``sqrt(sum of squares) / frames``: the
+    root is taken before dividing, so it is sqrt(frames) smaller than a root mean square. It is
+    kept that way because published tables are.
+
+    Args:
+        poses, truth: (N, 4, 4) T_world_camera of the same consecutive frames.
+        frames: length of a snippet; the literature has 5 and 3.
+        starts: indices at which snippets start; by default all, N - frames + 1.
+
+    Raises:
+        TrajectoryError: fewer poses than one snippet, counts that differ, or no start.
+    """
+    starts = _check(poses, truth, frames, starts)
+    estimate, gt = (_snippets(p, frames, starts)[..., :3, 3] for p in (poses, truth))
+    dot = np.sum(gt * estimate, axis=(1, 2))
+    square = np.sum(estimate**2, axis=(1, 2))
+    scale = np.divide(dot, square, out=np.zeros_like(dot), where=square > 0)
+    residual = gt - scale[:, None, None] * estimate
+    return _summary(np.sqrt(np.sum(residual**2, axis=(1, 2))) / frames, frames)
+
+
+def snippet_re(
+    poses: FloatArray, truth: FloatArray, frames: int = 5, starts: Indices | None = None
+) -> SnippetError:
+    """The rotation error that tables of SfMLearner's PyTorch successors print, in radians.
+
+    In each snippet both trajectories are expressed in its first camera; the error is the sum of
+    the angles between true and estimated rotations, divided by the number of frames, the first
+    one (whose angle is zero) included.
+
+    Args:
+        poses, truth, frames, starts: as for `snippet_ate`.
+
+    Raises:
+        TrajectoryError: as for `snippet_ate`.
+    """
+    starts = _check(poses, truth, frames, starts)
+    estimate, gt = (_snippets(p, frames, starts)[..., :3, :3] for p in (poses, truth))
+    between = gt @ np.linalg.inv(estimate)
+    twice_sine = np.linalg.norm(
+        np.stack([between[..., i, j] - between[..., j, i] for i, j in ((0, 1), (1, 2), (0, 2))]),
+        axis=0,
+    )
+    twice_cosine = np.trace(between, axis1=-2, axis2=-1) - 1
+    return _summary(np.arctan2(twice_sine, twice_cosine).sum(axis=1) / frames, frames)
+
+
+def _check(
+    poses: FloatArray, truth: FloatArray, frames: int, starts: Indices | None
+) -> npt.NDArray[np.intp]:
+    if len(poses) != len(truth) or len(poses) < frames:
+        raise TrajectoryError(
+            f"{len(poses)} poses against {len(truth)} true ones, expected equal counts of at "
+            f"least the {frames} frames of one snippet"
+        )
+    if starts is None:
+        return np.arange(len(poses) - frames + 1)
+    if not len(starts):
+        raise TrajectoryError(f"no {frames} frames follow each other without a gap")
+    return starts
+
+
+def _summary(errors: FloatArray, frames: int) -> SnippetError:
+    return SnippetError(
+        frames=frames, count=len(errors), mean=float(errors.mean()), std=float(errors.std())
+    )
+
+
+def _snippets(poses: FloatArray, frames: int, starts: Indices) -> FloatArray:
+    """(S, frames, 4, 4) poses of each snippet in its first camera."""
+    first_inverse = np.linalg.inv(poses[starts])
+    return np.stack([first_inverse @ poses[starts + k] for k in range(frames)], axis=1)
+
+
+def straight_line(
+    count: int, step: float = 1.0, forward: tuple[float, float, float] = FORWARD_OPTICAL
+) -> FloatArray:
+    """The floor "always straight ahead": the same step along the optical axis for each frame.
+
+    Args:
+        count: frames.
+        step: length of each step.
+        forward: unit vector ahead in the camera's axes; another one for poses in body axes.
+
+    Returns:
+        (count, 4, 4) T_world_camera.
+    """
+    return _constant_velocity(count, step * np.array(forward))
+
+
+def mean_motion(truth: FloatArray) -> FloatArray:
+    """The floor "always the data set's mean motion", which knows the camera's tilt.
+
+    The mean of the linear part of log(T_prev_curr), moved along without turning: turns to either
+    side cancel over a data set.
+
+    Args:
+        truth: (N, 4, 4) true poses the mean is taken of, N >= 2.
+
+    Returns:
+        (N, 4, 4) T_world_camera.
+    """
+    increments = np.linalg.inv(truth[:-1]) @ truth[1:]
+    velocities = np.array([se3_log(increment)[:3] for increment in increments])
+    return _constant_velocity(len(truth), velocities.mean(axis=0))
+
+
+def _constant_velocity(count: int, velocity: FloatArray) -> FloatArray:
+    poses = np.tile(np.eye(4), (count, 1, 1))
+    poses[:, :3, 3] = np.arange(count)[:, None] * velocity
+    return poses

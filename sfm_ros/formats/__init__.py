@@ -1,0 +1,1 @@
+"""Files and messages that others defined: calibrations, images, trajectories."""

@@ -1,0 +1,1 @@
+"""sfm_doctor's view of a live system."""

@@ -1,0 +1,1 @@
+"""The node: images in, depth and odometry out."""

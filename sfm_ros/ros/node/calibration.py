@@ -1,0 +1,47 @@
+"""The camera's newest calibration, between the callback that hears it and the worker."""
+
+from __future__ import annotations
+
+import threading
+
+from sensor_msgs.msg import CameraInfo
+
+from sfm_ros.datatypes import CameraIntrinsics
+from sfm_ros.errors import CalibrationError
+from sfm_ros.formats.camera_info import intrinsics_from_info
+from sfm_ros.ros.conversions import same_calibration
+
+
+class CalibrationCache:
+    """Keeps the newest CameraInfo; gives the same intrinsics object until its content changes."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._info: CameraInfo | None = None
+        self._intrinsics: CameraIntrinsics | None = None
+        self._error: CalibrationError | None = None
+
+    def take(self, info: CameraInfo) -> None:
+        """A CameraInfo arrived."""
+        with self._changed:
+            if self._info is not None and same_calibration(self._info, info):
+                return
+            self._info = info
+            self._intrinsics = self._error = None
+            try:
+                self._intrinsics = intrinsics_from_info(info)
+            except CalibrationError as error:
+                self._error = error
+            self._changed.notify_all()
+
+    def wait(self, timeout_s: float) -> CameraIntrinsics | None:
+        """The calibration in use; None when none arrives in time.
+
+        Raises:
+            CalibrationError: the newest one cannot be used and no other arrives in time.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._intrinsics is not None, timeout_s)
+            if self._error is not None:
+                raise self._error
+            return self._intrinsics

@@ -1,0 +1,167 @@
+"""The managed node: the same work, begun and ended by transitions.
+
+configure loads the model and announces the topics, activate subscribes, deactivate unsubscribes
+and keeps the pose, cleanup releases everything, so that another model can be configured. With
+``node.autostart`` it goes through the first two by itself.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from lifecycle_msgs.srv import ChangeState
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+
+from sfm_ros.config import ModelConfig, SfmConfig
+from sfm_ros.engines.base import Engine
+from sfm_ros.engines.factory import create_engine
+from sfm_ros.errors import SfmRosError
+from sfm_ros.ros.node.core import NodeCore
+from sfm_ros.ros.node.parameters import Parameters
+from sfm_ros.ros.process.program import NODE_NAME, run
+
+_DONE, _REFUSED = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+
+
+class SfmLifecycleNode(LifecycleNode):
+    """`SfmNode` under management (``ros2 lifecycle set``, a lifecycle manager).
+
+    Args:
+        make_engine: loads the networks, at each configure.
+        config: defaults of the parameters.
+        on_failure: called once with the reason where the engine failed while active; by default
+            the node's context is shut down, which ends ``spin``.
+        node_name: name of the node.
+        arguments: passed on to ``rclpy.lifecycle.LifecycleNode``.
+
+    Raises:
+        ConfigError: a parameter is wrong.
+    """
+
+    def __init__(
+        self,
+        make_engine: Callable[[ModelConfig], Engine] = create_engine,
+        config: SfmConfig | None = None,
+        on_failure: Callable[[str], None] | None = None,
+        node_name: str = NODE_NAME,
+        **arguments: Any,
+    ) -> None:
+        super().__init__(node_name, **arguments)
+        self.failure: str | None = None
+        self._make_engine = make_engine
+        self._tell_failure = on_failure
+        self._core: NodeCore | None = None
+        try:
+            _refuse_impossible_transitions(self)
+            self._options = Parameters(self, config)
+            if self._options.config.node.autostart and self.trigger_configure() == _DONE:
+                self.trigger_activate()
+        except BaseException:
+            self.destroy_node()
+            raise
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the model and announce the topics."""
+        self.failure = None
+        try:
+            engine = self._make_engine(self._options.config.model)
+            self._core = NodeCore(self, self._options, engine, self._fail)
+        except SfmRosError as error:
+            self.get_logger().error(f"cannot be configured: {error}")
+            return _REFUSED
+        return _DONE
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Subscribe."""
+        try:
+            self._configured().start()
+        except SfmRosError as error:
+            self.get_logger().error(f"cannot be activated: {error}")
+            self._configured().stop()
+            return _REFUSED
+        return _DONE
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Unsubscribe; the pose is kept."""
+        self._configured().stop()
+        return _DONE
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Release the model and all topics."""
+        self._close()
+        return _DONE
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Release whatever is held."""
+        self._close()
+        return _DONE
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """A transition raised: release everything and be unconfigured again."""
+        self._close()
+        return _DONE
+
+    def destroy_node(self) -> None:
+        """Release everything and leave the middleware."""
+        self._close()
+        super().destroy_node()
+
+    def _configured(self) -> NodeCore:
+        assert self._core is not None  # the state machine lets nothing else happen
+        return self._core
+
+    def _close(self) -> None:
+        if self._core is not None:
+            self._core.close()
+            self._core = None
+            gc.collect()  # its parts know each other, and hold megabytes until they are found
+
+    def _fail(self, reason: str) -> None:
+        self.failure = reason
+        if self._tell_failure is not None:
+            self._tell_failure(reason)
+        else:
+            self.context.try_shutdown()
+
+
+def _refuse_impossible_transitions(node: LifecycleNode) -> None:
+    """A transition that the present state does not have is answered with no.
+
+    rclpy up to Jazzy lets it end the program (ros2/rclpy issue 1209).
+    """
+    (service,) = (each for each in node.services if each.srv_type is ChangeState)
+    change_state = service.callback
+
+    def answer(
+        request: ChangeState.Request, response: ChangeState.Response
+    ) -> ChangeState.Response:
+        try:
+            return change_state(request, response)
+        except RuntimeError as error:  # what rclpy raises where rcl has failed
+            node.get_logger().error(f"transition {request.transition.id} is refused: {error}")
+            response.success = False
+            return response
+
+    service.callback = answer
+
+
+def main(
+    args: list[str] | None = None, make_engine: Callable[[ModelConfig], Engine] = create_engine
+) -> int:
+    """Run the managed node until it is told to stop; it waits to be configured.
+
+    Args:
+        args: command line; by default the process's own.
+        make_engine: loads the networks.
+
+    Returns:
+        0 after SIGINT or SIGTERM, 1 where it refused to start or its engine failed.
+    """
+    return run(lambda: SfmLifecycleNode(make_engine), args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

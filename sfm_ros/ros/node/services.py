@@ -1,0 +1,85 @@
+"""What the node does when it is called: ~/reset, ~/set_paused, ~/save_trajectory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rclpy.node import Node
+from std_srvs.srv import SetBool, Trigger
+
+from sfm_ros.errors import TrajectoryError
+from sfm_ros.formats.trajectory import write_tum
+from sfm_ros.ros.node.parameters import Parameters
+from sfm_ros.ros.node.trajectory_log import TrajectoryLog
+
+
+class Services:
+    """Offers the services.
+
+    Args:
+        node: the node.
+        parameters: its options.
+        trajectory: what ~/save_trajectory writes.
+        on_reset: the next image is to stand at the origin.
+        on_pause: images are to be passed over, or no longer.
+        callback_group: of the services.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        parameters: Parameters,
+        trajectory: TrajectoryLog,
+        on_reset: Callable[[], None],
+        on_pause: Callable[[bool], None],
+        callback_group: Any,
+    ) -> None:
+        self._parameters = parameters
+        self._trajectory = trajectory
+        self._reset = on_reset
+        self._pause = on_pause
+        kinds = (
+            (Trigger, "~/reset", self._on_reset),
+            (SetBool, "~/set_paused", self._on_set_paused),
+            (Trigger, "~/save_trajectory", self._on_save_trajectory),
+        )
+        for kind, name, callback in kinds:
+            node.create_service(kind, name, callback, callback_group=callback_group)
+
+    def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._reset()
+        response.success = True
+        response.message = "the next image stands at the origin"
+        return response
+
+    def _on_set_paused(
+        self, request: SetBool.Request, response: SetBool.Response
+    ) -> SetBool.Response:
+        self._pause(request.data)
+        response.success = True
+        response.message = "paused: images are passed over" if request.data else "running"
+        return response
+
+    def _on_save_trajectory(
+        self, _: Trigger.Request, response: Trigger.Response
+    ) -> Trigger.Response:
+        name = self._parameters.config.node.trajectory_file
+        try:
+            response.message = self._save(Path(name).expanduser().absolute())
+            response.success = True
+        except (OSError, RuntimeError, TrajectoryError) as error:  # RuntimeError: whose ~ is that?
+            response.success = False
+            response.message = f"cannot write {name}: {error}; see node.trajectory_file"
+        return response
+
+    def _save(self, path: Path) -> str:
+        trajectory, forgotten = self._trajectory.trajectory()
+        if trajectory is None:
+            raise TrajectoryError("no pose has been published yet")
+        write_tum(path, trajectory)
+        text = f"{len(trajectory)} poses written to {path}"
+        if forgotten:
+            text += f"; {forgotten} older ones were no longer kept (node.trajectory_length)"
+        return text

@@ -1,0 +1,85 @@
+"""The program around a node: it starts, spins, and ends when it is told to."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import rclpy
+from rclpy.exceptions import InvalidHandle, NameValidationException, ParameterException
+from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
+from rclpy.node import Node
+
+from sfm_ros.errors import SfmRosError
+from sfm_ros.ros.process.signals import SignalWatchdog
+from sfm_ros.ros.process.tuning import tune_process
+
+NODE_NAME = "sfm_node"
+_REFUSALS = (SfmRosError, NameValidationException, ParameterException)
+
+
+def spin(node: Node) -> None:
+    """Until the context is shut down.
+
+    Where a callback destroys a subscription (a managed node that is deactivated), rclpy's executor
+    may trip over it in another thread; it is as good as new when it spins again.
+    """
+    executor = MultiThreadedExecutor(2)
+    executor.add_node(node)
+    while True:
+        try:
+            executor.spin()
+        except InvalidHandle:
+            continue
+        return
+
+
+def run(
+    make_node: Callable[[], Node],
+    args: list[str] | None = None,
+    name: str = NODE_NAME,
+    work: Callable[[Node], None] = spin,
+) -> int:
+    """Make a node and let it work until a signal comes, it fails, or the work is done.
+
+    Args:
+        make_node: makes the node; its ``failure`` says why it cannot go on, or is None.
+        args: command line; by default the process's own.
+        name: of the program, for messages.
+        work: done with the node; ends soon after the node's context has ended.
+
+    Returns:
+        0 after SIGINT or SIGTERM or when the work is done, 1 where the node refused to start or
+        failed.
+    """
+    signals = SignalWatchdog(name)
+    tune_process()
+    try:
+        rclpy.init(args=args)
+    except RuntimeError as error:  # what rcl finds wrong with the command line or its files
+        print(f"{name} cannot start: {error}", file=sys.stderr)
+        return 1
+    node = None
+    try:
+        if not signals.was_asked:
+            node = make_node()
+            work(node)
+    except ExternalShutdownException:
+        pass
+    except _REFUSALS as error:
+        if rclpy.ok():  # else the signal came while the node was being built
+            stage = "cannot start" if node is None else "stopped"
+            print(f"{name} {stage}: {error}", file=sys.stderr)
+            return 1
+    except Exception:
+        if rclpy.ok():
+            raise
+    finally:
+        if node is not None:
+            node.destroy_node()
+        rclpy.try_shutdown()
+    failure = getattr(node, "failure", None)
+    if failure is not None:
+        print(f"{name} stopped: {failure}", file=sys.stderr)
+        return 1
+    return 0

@@ -1,0 +1,186 @@
+"""What a bag holds that can be published: topics, message classes, quality of service."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from rclpy.exceptions import InvalidTopicNameException
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.validate_full_topic_name import validate_full_topic_name
+from rosbags.serde import SerdeError
+from rosbags.typesys import Stores, get_typestore
+
+from sfm_ros.bags.reader import BagFile
+from sfm_ros.errors import SourceError
+
+IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
+_DEPTH = 10
+# Fast DDS asks for acknowledgements every 3 s, but with each message where the history is full,
+# and one of a single message always is.
+_LOCKSTEP_DEPTH = 1
+_LATCHED_DEPTH = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Track:
+    """One topic of a bag.
+
+    Attributes:
+        topic: its name in the bag.
+        type_name: as in ``sensor_msgs/msg/Image``.
+        message_class: the Python class.
+        is_latched: whether late subscribers are to receive it too.
+        count: messages in the bag.
+    """
+
+    topic: str
+    type_name: str
+    message_class: type
+    is_latched: bool
+    count: int
+
+    @property
+    def is_image(self) -> bool:
+        """Whether it carries pictures."""
+        return self.type_name in IMAGE_TYPES
+
+    def qos(self, best_effort: bool = False, lockstep: bool = False) -> QoSProfile:
+        """Quality of service to publish it with.
+
+        Args:
+            best_effort: as a camera driver does; else reliable, which every subscriber accepts.
+            lockstep: each message is acknowledged before the next one is sent.
+        """
+        if self.is_latched:
+            return QoSProfile(depth=_LATCHED_DEPTH, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        policy = ReliabilityPolicy.BEST_EFFORT if best_effort else ReliabilityPolicy.RELIABLE
+        return QoSProfile(depth=_LOCKSTEP_DEPTH if lockstep else _DEPTH, reliability=policy)
+
+
+class Playable(Protocol):
+    """What a player plays."""
+
+    tracks: list[Track]
+
+    def messages(self) -> Iterator[tuple[str, int, bytes]]:
+        """(topic, time of recording in ns, message in CDR) in order of time."""
+
+
+class PlayableBag:
+    """The part of a bag that can be published here.
+
+    Args:
+        path: any bag :class:`sfm_ros.bags.reader.BagFile` opens.
+        topics: only these; all where empty.
+        say: logs one line.
+
+    Raises:
+        SourceError: there is no such bag, it cannot be read, is empty, lacks a topic, or one that
+            was asked for has a name that ROS 2 does not allow.
+    """
+
+    def __init__(
+        self, path: Path, topics: Sequence[str] = (), say: Callable[[str], object] = print
+    ) -> None:
+        self._file = BagFile(path)
+        self._store = get_typestore(Stores.ROS2_JAZZY)
+        self._say = say
+        self._refused: set[str] = set()
+        if not self._file.topics:
+            raise SourceError(f"the bag {path} is empty: it holds no messages")
+        for topic in topics:
+            if topic not in self._file.topics:
+                raise SourceError(f"the bag {path} has no topic {topic}; it has:{self._listing()}")
+        self.tracks = list(self._find_tracks(topics))
+        if not self.tracks:
+            raise SourceError(
+                f"nothing in the bag {path} can be published here, no topic in it has both an "
+                f"installed message type and a name in ROS 2; it has:{self._listing()}"
+            )
+
+    def _listing(self) -> str:
+        rows = sorted(self._file.topics.items())
+        return "".join(f"\n  {name}  [{kind}, {count} messages]" for name, (kind, count) in rows)
+
+    def _find_tracks(self, topics: Sequence[str]) -> Iterator[Track]:
+        latched = {c.topic for c in self._file.connections if _is_latched(c.ext)}
+        for topic, (kind, count) in sorted(self._file.topics.items()):
+            if topics and topic not in topics:
+                continue
+            fault = _fault_of_name(topic)
+            if fault and topics:
+                raise SourceError(f"{topic} cannot be played: no name in ROS 2, {fault}")
+            if fault:
+                self._say(f"skipping {topic}: no name in ROS 2, {fault}")
+                continue
+            message_class = message_class_of(kind)
+            if message_class is None:
+                self._say(f"skipping {topic}: the type {kind} is not installed")
+                continue
+            yield Track(
+                topic=topic,
+                type_name=kind,
+                message_class=message_class,
+                # A listener that comes later needs these, however they were recorded.
+                is_latched=topic in latched or topic.endswith("/tf_static"),
+                count=count,
+            )
+
+    def messages(self) -> Iterator[tuple[str, int, bytes]]:
+        """(topic, time of recording in ns, message in CDR) in order of time.
+
+        A topic of ROS 1 whose messages are defined otherwise in ROS 2 is left out from the first
+        message that shows it.
+
+        Raises:
+            SourceError: the bag is damaged further on, or every topic is left out.
+        """
+        wanted = [track.topic for track in self.tracks]
+        for connection, time_ns, raw in self._file.serialized(wanted):
+            topic, kind = connection.topic, connection.msgtype
+            if topic in self._refused:
+                continue
+            try:
+                cdr = self._store.ros1_to_cdr(raw, kind) if self._file.is_ros1 else raw
+            except SerdeError:
+                self._refuse(topic, kind)
+                continue
+            yield topic, time_ns, bytes(cdr)
+
+    def _refuse(self, topic: str, kind: str) -> None:
+        reason = f"its messages do not fit ROS 2's definition of {kind}"
+        self._refused.add(topic)
+        if all(track.topic in self._refused for track in self.tracks):
+            raise SourceError(f"{topic} cannot be played: {reason}; nothing else is left to play")
+        self._say(f"skipping {topic}: {reason}")
+
+
+def message_class_of(type_name: str) -> type | None:
+    """The class of ``package/msg/Name``, or None where it is not installed."""
+    package, _, name = type_name.partition("/msg/")
+    try:
+        return getattr(importlib.import_module(f"{package}.msg"), name, None)
+    except (ImportError, ValueError):
+        return None
+
+
+def _fault_of_name(topic: str) -> str:
+    """Why ROS 2 does not allow a topic's name; empty where it does."""
+    try:
+        # Bags of ROS 1 may name topics without the slash; they go into the player's namespace.
+        validate_full_topic_name(topic if topic.startswith("/") else f"/{topic}")
+    except InvalidTopicNameException as error:
+        first_line = str(error).splitlines()[0]  # the next ones point at the character
+        return first_line.partition(": ")[2].rstrip(":")
+    return ""
+
+
+def _is_latched(extension: Any) -> bool:
+    """Whether a connection was latched (ROS 1) or transient local (ROS 2)."""
+    if hasattr(extension, "latching"):
+        return bool(extension.latching)
+    return any(qos.durability.name == "TRANSIENT_LOCAL" for qos in extension.offered_qos_profiles)

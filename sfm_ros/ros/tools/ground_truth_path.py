@@ -1,0 +1,162 @@
+"""Draw true poses beside the estimated path: ~/path, in the odometry's own frame.
+
+A bag gives the truth in a frame of its own (a world, the first camera). It is laid over the
+odometry at the first picture that both have a pose for: what is apart later is the error, in
+scale, direction and position. Topics to remap: ``truth`` (in), ``odometry`` (in).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
+from nav_msgs.msg import Odometry, Path
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.utilities import remove_ros_args
+from std_msgs.msg import Header
+
+from sfm_ros.bags.pose_messages import pose_of
+from sfm_ros.bags.reader import Record
+from sfm_ros.datatypes import FloatArray
+from sfm_ros.errors import SourceError
+from sfm_ros.geometry import inverse
+from sfm_ros.ros import compat
+from sfm_ros.ros.conversions import pose_message, stamp_to_ns
+from sfm_ros.ros.process.program import run
+
+_TYPES = {
+    "nav_msgs/msg/Odometry": Odometry,
+    "geometry_msgs/msg/PoseStamped": PoseStamped,
+    "geometry_msgs/msg/PoseWithCovarianceStamped": PoseWithCovarianceStamped,
+}
+_KEPT = 5_000
+_PERIOD_S = 0.5
+_MAX_DIFFERENCE_NS = 20_000_000
+_ANYTHING = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
+
+
+class TruthPath(Node):
+    """Collects true poses and publishes them as a path once they can be placed.
+
+    Args:
+        type_name: of the messages on ``truth``.
+    """
+
+    def __init__(self, type_name: str) -> None:
+        super().__init__("sfm_truth")
+        self._truth: deque[tuple[int, FloatArray]] = deque(maxlen=_KEPT)
+        self._poses: deque[PoseStamped] = deque(maxlen=_KEPT)
+        self._estimates: deque[tuple[int, FloatArray, str, str]] = deque(maxlen=100)
+        self._truth_child = ""
+        self._T_odom_truth: FloatArray | None = None
+        self._T_body_child: FloatArray = np.eye(4)
+        self._odom_frame = "odom"
+        self._due_s = 0.0
+        self._tree = compat.make_lookup(self)
+        self._path = self.create_publisher(Path, "~/path", QoSProfile(depth=1))
+        self.create_subscription(_TYPES[type_name], "truth", self._on_truth, _ANYTHING)
+        self.create_subscription(Odometry, "odometry", self._on_odometry, _ANYTHING)
+
+    def _on_truth(self, message: Any) -> None:
+        pose = _pose(message)
+        if pose is None:
+            return
+        stamp_ns = stamp_to_ns(message.header.stamp)
+        if self._truth and stamp_ns < self._truth[-1][0]:
+            self._begin_anew()  # a bag that loops
+        self._truth_child = getattr(message, "child_frame_id", "")
+        self._truth.append((stamp_ns, pose))
+        if self._T_odom_truth is not None:
+            self._poses.append(self._placed(pose))
+            self._publish()
+
+    def _on_odometry(self, message: Odometry) -> None:
+        pose = _pose(message)
+        if self._T_odom_truth is None and pose is not None:
+            frames = (message.header.frame_id, message.child_frame_id)
+            self._estimates.append((stamp_to_ns(message.header.stamp), pose, *frames))
+            self._place()
+
+    def _begin_anew(self) -> None:
+        self._truth.clear()
+        self._poses.clear()
+        self._estimates.clear()
+        self._T_odom_truth = None
+
+    def _place(self) -> None:
+        """Lay the truth over the odometry at the first picture that both know."""
+        for stamp_ns, T_odom_child, odom, child in self._estimates:
+            near = nearest(self._truth, stamp_ns)
+            if near is None or abs(near[0] - stamp_ns) > _MAX_DIFFERENCE_NS:
+                continue
+            T_child_body = self._body_of_truth(child)
+            self._T_odom_truth = T_odom_child @ T_child_body @ inverse(near[1])
+            self._T_body_child, self._odom_frame = inverse(T_child_body), odom
+            self._poses.extend(self._placed(pose) for _, pose in self._truth)
+            return
+
+    def _body_of_truth(self, child: str) -> FloatArray:
+        """T_child_body: where the body of the true poses sits on that of the odometry.
+
+        Without TF between the two, or without a name of the true body, they are taken as one.
+        """
+        if self._tree is None or self._truth_child in ("", child):
+            return np.eye(4)
+        found = self._tree.find(child, self._truth_child)
+        return np.eye(4) if found is None else found
+
+    def _placed(self, T_truth_body: FloatArray) -> PoseStamped:
+        """A true pose as that of the odometry's child in the odometry's frame."""
+        assert self._T_odom_truth is not None
+        pose = pose_message(self._T_odom_truth @ T_truth_body @ self._T_body_child)
+        return PoseStamped(header=Header(frame_id=self._odom_frame), pose=pose)
+
+    def _publish(self) -> None:
+        now = time.monotonic()
+        if now < self._due_s or not self._path.get_subscription_count():
+            return
+        self._due_s = now + _PERIOD_S
+        header = Header(stamp=self.get_clock().now().to_msg(), frame_id=self._odom_frame)
+        self._path.publish(Path(header=header, poses=list(self._poses)))
+
+
+def nearest(
+    entries: Sequence[tuple[int, FloatArray]], stamp_ns: int
+) -> tuple[int, FloatArray] | None:
+    """The entry whose stamp is nearest, of entries in order of time; None where there is none."""
+    after = bisect_left(entries, stamp_ns, key=lambda entry: entry[0])
+    around = [entries[index] for index in (after - 1, after) if 0 <= index < len(entries)]
+    return min(around, key=lambda entry: abs(entry[0] - stamp_ns), default=None)
+
+
+def _pose(message: Any) -> FloatArray | None:
+    """(4, 4) pose in a message, or None where it is none: not finite, a quaternion of zeros."""
+    try:
+        return pose_of(Record("a topic", 0, message))
+    except SourceError:
+        return None
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run until SIGINT or SIGTERM."""
+    arguments = sys.argv if args is None else ["sfm_truth_path", *args]
+    parser = argparse.ArgumentParser(
+        prog="sfm_truth_path",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--type", choices=tuple(_TYPES), default="nav_msgs/msg/Odometry")
+    options = parser.parse_args(remove_ros_args(arguments)[1:])
+    return run(lambda: TruthPath(options.type), arguments, "sfm_truth_path")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,104 @@
+"""A KITTI drive as something that can be played: pictures, calibration, mounting, true poses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from nav_msgs.msg import Odometry
+from sensor_msgs.msg import CameraInfo, Image
+
+from sfm_ros.bags.messages import (
+    STORE,
+    camera_info_message,
+    image_message,
+    transforms_message,
+    truth_message,
+)
+from sfm_ros.bags.writer import CAMERA_INFO_TOPIC, IMAGE_TOPIC, TRUTH_TOPIC
+from sfm_ros.datatypes import OPTICAL_FRAME
+from sfm_ros.errors import SourceError
+from sfm_ros.ros import compat
+from sfm_ros.ros.tools.bag_tracks import Track
+from sfm_ros.source import SourceItem
+from sfm_ros.sources.kitti.source import open_kitti
+from sfm_ros.sources.kitti.to_bag import STATIC_TOPIC, mounting
+
+
+class PlayableDrive:
+    """What `sfm_kitti_to_bag` would write, made while it is played; `PlayableBag` for a folder.
+
+    Args:
+        path: folder of a KITTI raw drive or odometry sequence.
+        topics: only these; all where empty.
+
+    Raises:
+        SfmRosError: the folder cannot be read, or has no such topic.
+    """
+
+    def __init__(self, path: Path, topics: Sequence[str] = ()) -> None:
+        self._drive = open_kitti(path)
+        offered = list(self._offered())
+        names = [track.topic for track in offered]
+        for topic in topics:
+            if topic not in names:
+                raise SourceError(
+                    f"the drive {path} has no topic {topic}; it is played as {', '.join(names)}"
+                )
+        self.tracks = [track for track in offered if not topics or track.topic in topics]
+
+    def _offered(self) -> Iterator[Track]:
+        count = len(self._drive)
+        yield _track(CAMERA_INFO_TOPIC, "sensor_msgs/msg/CameraInfo", CameraInfo, count)
+        yield _track(IMAGE_TOPIC, "sensor_msgs/msg/Image", Image, count)
+        poses = sum(pose is not None for pose in self._drive.poses)
+        if poses:
+            yield _track(TRUTH_TOPIC, "nav_msgs/msg/Odometry", Odometry, poses)
+        transforms = compat.transform_message_class()
+        if transforms is not None:
+            yield _track(STATIC_TOPIC, "tf2_msgs/msg/TFMessage", transforms, 1, is_latched=True)
+
+    def messages(self) -> Iterator[tuple[str, int, bytes]]:
+        """(topic, time in ns, message in CDR) in order of time.
+
+        Raises:
+            SourceError: a picture cannot be read.
+        """
+        wanted = {track.topic for track in self.tracks}
+        begin_ns = self._drive.stamps_ns[0]
+        placed = mounting(self._drive.camera_height_m or 0.0, None)
+        made: list[tuple[str, Any]] = [(STATIC_TOPIC, transforms_message(placed, begin_ns))]
+        yield from _serialized(made, begin_ns, wanted)
+        for item in self._drive:
+            yield from _serialized(_of_frame(item), item.frame.stamp_ns, wanted)
+
+
+def _of_frame(item: SourceItem) -> list[tuple[str, Any]]:
+    frame = item.frame
+    info = camera_info_message(frame.intrinsics, frame.stamp_ns, frame.frame_id)
+    made = [(CAMERA_INFO_TOPIC, info), (IMAGE_TOPIC, image_message(frame))]
+    if item.T_world_camera is not None:
+        truth = truth_message(item.T_world_camera, frame.stamp_ns, OPTICAL_FRAME)
+        made.append((TRUTH_TOPIC, truth))
+    return made
+
+
+def _serialized(
+    made: list[tuple[str, Any]], time_ns: int, wanted: set[str]
+) -> Iterator[tuple[str, int, bytes]]:
+    for topic, message in made:
+        if topic in wanted:
+            yield topic, time_ns, bytes(STORE.serialize_cdr(message, message.__msgtype__))
+
+
+def _track(
+    topic: str, type_name: str, message_class: type, count: int, is_latched: bool = False
+) -> Track:
+    return Track(
+        topic=topic,
+        type_name=type_name,
+        message_class=message_class,
+        is_latched=is_latched,
+        count=count,
+    )

@@ -1,0 +1,272 @@
+"""Play a ROS 1 or ROS 2 bag without rosbag1 or rosbag2, or a KITTI drive as it lies on disk.
+
+Of a bag, every topic is played whose type is installed.
+
+Topics are renamed as for any node: sfm_bag_player drive.bag --ros-args -r /cam/image:=/image
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from rclpy.duration import Duration
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from rclpy.utilities import remove_ros_args
+from rosgraph_msgs.msg import Clock
+
+from sfm_ros.errors import SourceError
+from sfm_ros.ros.conversions import stamp_from_ns
+from sfm_ros.ros.process.dds_profile import use_large_image_profile
+from sfm_ros.ros.process.program import run
+from sfm_ros.ros.tools.bag_tracks import Playable, PlayableBag
+from sfm_ros.ros.tools.kitti_tracks import PlayableDrive
+from sfm_ros.sources.kitti.source import is_kitti
+
+_NAME = "sfm_bag_player"
+_TICK_S = 0.01
+"""Longest sleep: how soon a signal is heard, and the step of /clock."""
+_SHORTEST_PASS_S = 0.1
+"""Least time between beginning a bag and beginning it anew: a loop of one message is no flood."""
+_ACKNOWLEDGE_S, _ACKNOWLEDGE_SLICE_S = 10.0, 0.25
+
+
+class BagPlayer:
+    """Publishes a bag's messages at the pace they were recorded.
+
+    Args:
+        node: the node that publishes; its remappings and namespace apply.
+        bag: what to play.
+        rate: 2 plays twice as fast; 0 plays as fast as the subscribers acknowledge.
+        clock: whether to publish /clock.
+        best_effort: publish as a camera driver would, instead of reliably.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        bag: Playable,
+        rate: float = 1.0,
+        clock: bool = False,
+        best_effort: bool = False,
+    ) -> None:
+        self._node, self._bag, self._rate = node, bag, rate
+        self._publishers = {
+            track.topic: node.create_publisher(
+                track.message_class, track.topic, track.qos(best_effort, lockstep=rate == 0)
+            )
+            for track in bag.tracks
+            if not (clock and track.topic == "/clock")  # one clock is enough
+        }
+        self._images = {track.topic for track in bag.tracks if track.is_image}
+        self._latched = {track.topic for track in bag.tracks if track.is_latched}
+        self._clock = (
+            node.create_publisher(Clock, "/clock", QoSProfile(depth=10)) if clock else None
+        )
+        self.published = 0
+
+    def wait_for_subscribers(self, count: int, timeout_s: float, on_images: int = 1) -> None:
+        """Wait until so many of the topics, /clock among them, have a subscriber.
+
+        Args:
+            count: topics that must have one.
+            timeout_s: how long to wait.
+            on_images: subscribers a topic of images needs in order to count.
+
+        Raises:
+            SourceError: they do not in time; says which topics nobody listens to.
+        """
+        deadline = time.monotonic() + timeout_s
+        publishers = self._all_publishers()
+        while self._node.context.ok():
+            alone = [
+                topic
+                for topic, publisher in publishers.items()
+                if publisher.get_subscription_count() < (on_images if topic in self._images else 1)
+            ]
+            listened_to = len(publishers) - len(alone)
+            if listened_to >= count:
+                return
+            if time.monotonic() > deadline:
+                raise SourceError(
+                    f"after {timeout_s:g} s {listened_to} topics have their subscribers, expected "
+                    f"{count}; too few listen to {', '.join(alone)}"
+                )
+            time.sleep(_TICK_S)
+
+    def play(self, max_images: int | None = None, loop: bool = False) -> None:
+        """Publish everything, and leave when every reliable subscriber has it.
+
+        Args:
+            max_images: end a pass after so many images.
+            loop: begin anew at the end, until a signal comes.
+
+        Raises:
+            SourceError: the bag turns out to be damaged.
+        """
+        pause_s = self._play_once(max_images)
+        while loop and self.published and self._node.context.ok():
+            if self._rate == 0:
+                self._all_acknowledged()
+            _sleep(self._node, pause_s)
+            pause_s = self._play_once(max_images)
+        self._all_acknowledged()
+
+    def _play_once(self, max_images: int | None) -> float:
+        """Publish everything once; returns how long to pause before it may be done again."""
+        started = time.monotonic()
+        counts: Counter[str] = Counter()
+        images = begin_ns = end_ns = 0
+        for topic, time_ns, raw in self._paced():
+            if topic not in self._publishers:
+                continue
+            if topic in self._images:
+                if images == max_images:
+                    break
+                images += 1
+            self._publish(topic, time_ns, raw)
+            begin_ns, end_ns = begin_ns if counts else time_ns, time_ns
+            counts[topic] += 1
+        if self._rate == 0:
+            return 0.0
+        periods = max(counts.values(), default=1) - 1
+        period_s = (end_ns - begin_ns) * 1e-9 / periods / self._rate if periods else 0.0
+        return max(period_s, started + _SHORTEST_PASS_S - time.monotonic())
+
+    def _publish(self, topic: str, time_ns: int, raw: bytes) -> None:
+        self._publishers[topic].publish(raw)
+        self.published += 1
+        if self._rate == 0 and topic not in self._latched:
+            self._acknowledged(self._publishers[topic])
+        self._tick(time_ns)
+
+    def _all_acknowledged(self) -> None:
+        for publisher in self._all_publishers().values():
+            self._acknowledged(publisher)
+
+    def _all_publishers(self) -> dict[str, Any]:
+        return self._publishers | ({} if self._clock is None else {"/clock": self._clock})
+
+    def _paced(self) -> Iterator[tuple[str, int, bytes]]:
+        """The bag's messages, each at its time; ends when the node is told to stop."""
+        begin_ns: int | None = None
+        started = time.monotonic()
+        for topic, time_ns, raw in self._bag.messages():
+            if begin_ns is None:
+                begin_ns, started = time_ns, time.monotonic()
+            if not self._wait_for(started, begin_ns, time_ns):
+                return
+            yield topic, time_ns, raw
+
+    def _wait_for(self, started: float, begin_ns: int, time_ns: int) -> bool:
+        """Sleep until a message is due, with the clock running; False once told to stop."""
+        while self._node.context.ok():
+            if self._rate == 0:
+                return True
+            elapsed_s = (time.monotonic() - started) * self._rate
+            left_s = ((time_ns - begin_ns) * 1e-9 - elapsed_s) / self._rate
+            if left_s <= 0:
+                return True
+            self._tick(begin_ns + int(elapsed_s * 1e9))
+            time.sleep(min(left_s, _TICK_S))
+        return False
+
+    def _tick(self, time_ns: int) -> None:
+        if self._clock is not None and self._node.context.ok():
+            self._clock.publish(Clock(clock=stamp_from_ns(time_ns)))
+
+    def _acknowledged(self, publisher: Any) -> None:
+        """Wait until every reliable subscriber has what was sent: leaving then loses nothing."""
+        deadline = time.monotonic() + _ACKNOWLEDGE_S
+        # In slices: a subscriber that has died acknowledges nothing, and a signal wants an end.
+        while self._node.context.ok() and publisher.get_subscription_count():
+            done = publisher.wait_for_all_acked(Duration(seconds=_ACKNOWLEDGE_SLICE_S))
+            if done or time.monotonic() > deadline:
+                return
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog=_NAME,
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("bag", type=Path, help="a .bag or .mcap file, a ROS 2 bag, a KITTI drive")
+    parser.add_argument("--topics", nargs="+", default=[], metavar="TOPIC", help="only these")
+    parser.add_argument(
+        "--rate", type=float, default=1.0, help="2: twice as fast; 0: as fast as it is taken"
+    )
+    parser.add_argument("--loop", action="store_true", help="begin again at the end")
+    parser.add_argument("--clock", action="store_true", help="publish /clock")
+    parser.add_argument("--best-effort", action="store_true", help="publish as a driver does")
+    parser.add_argument("--max-images", type=int, help="stop after so many images")
+    parser.add_argument("--start-delay", type=float, default=0.0, metavar="S")
+    parser.add_argument(
+        "--wait-for-subscribers",
+        type=int,
+        default=0,
+        metavar="N",
+        help="begin when N of the topics, /clock among them, have a subscriber",
+    )
+    parser.add_argument(
+        "--image-subscribers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="with the above: an image topic counts when it has so many subscribers",
+    )
+    parser.add_argument("--wait-timeout", type=float, default=30.0, metavar="S")
+    options = parser.parse_args(arguments)
+    if not 0 <= options.rate < float("inf"):
+        parser.error(f"the rate is {options.rate}, expected a number from 0 up")
+    if options.max_images is not None and options.max_images < 1:
+        parser.error(f"--max-images is {options.max_images}, expected a number from 1 up")
+    return options
+
+
+def _run(options: argparse.Namespace, node: Node) -> None:
+    logger = node.get_logger()
+    bag = _open(options.bag, options.topics, logger.info)
+    player = BagPlayer(node, bag, options.rate, options.clock, options.best_effort)
+    player.wait_for_subscribers(
+        options.wait_for_subscribers, options.wait_timeout, options.image_subscribers
+    )
+    _sleep(node, options.start_delay)
+    topics = ", ".join(f"{track.topic} ({track.count})" for track in bag.tracks)
+    logger.info(f"playing {options.bag}: {topics}")
+    started = time.monotonic()
+    player.play(options.max_images, options.loop)
+    logger.info(f"played {player.published} messages in {time.monotonic() - started:.2f} s")
+
+
+def _open(path: Path, topics: list[str], say: Callable[[str], object]) -> Playable:
+    if path.is_dir() and is_kitti(path):
+        return PlayableDrive(path, topics)
+    return PlayableBag(path, topics, say)
+
+
+def _sleep(node: Node, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while node.context.ok() and time.monotonic() < deadline:
+        time.sleep(_TICK_S)
+
+
+def main(args: list[str] | None = None) -> int:
+    """Play a bag from the command line; 0 at its end or after a signal, 1 where it cannot."""
+    arguments = sys.argv if args is None else [_NAME, *args]
+    options = _parse(remove_ros_args(arguments)[1:])
+    use_large_image_profile()
+    return run(
+        lambda: rclpy.create_node(_NAME), arguments, _NAME, lambda node: _run(options, node)
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

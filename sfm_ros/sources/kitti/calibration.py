@@ -1,0 +1,61 @@
+"""How KITTI's sensors are mounted to each other (Geiger et al. 2013, section III)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from sfm_ros.datatypes import FloatArray
+from sfm_ros.formats.calibration import read_kitti_numbers
+from sfm_ros.geometry import make_transform
+
+
+def read_camera_from_scanner(calibration_folder: Path, camera: str) -> FloatArray:
+    """T_camera_scanner of a rectified camera of a raw recording.
+
+    Args:
+        calibration_folder: the day's folder, with ``calib_cam_to_cam.txt`` and
+            ``calib_velo_to_cam.txt``.
+        camera: such as ``"02"``.
+
+    Raises:
+        CalibrationError: a file or an entry is missing or wrong.
+    """
+    cameras = calibration_folder / "calib_cam_to_cam.txt"
+    R_rect = read_kitti_numbers(cameras, "R_rect_00", 9).reshape(3, 3)
+    T_rectified_raw = make_transform(R_rect, np.zeros(3))
+    T_raw_scanner = read_rigid(calibration_folder / "calib_velo_to_cam.txt")
+    shift = _camera_from_rectified(cameras, f"P_rect_{camera}")
+    return shift @ T_rectified_raw @ T_raw_scanner
+
+
+def read_camera_from_scanner_of_sequence(calib: Path, camera: str) -> FloatArray:
+    """T_camera_scanner of a camera of an odometry sequence, from the ``Tr`` of its ``calib.txt``.
+
+    Args:
+        calib: the file.
+        camera: such as ``"0"``.
+
+    Raises:
+        CalibrationError: the file or an entry is missing or wrong.
+    """
+    T_rectified_scanner = np.eye(4)
+    T_rectified_scanner[:3] = read_kitti_numbers(calib, "Tr", 12).reshape(3, 4)
+    return _camera_from_rectified(calib, f"P{camera}") @ T_rectified_scanner
+
+
+def read_rigid(file: Path) -> FloatArray:
+    """The (4, 4) transform in the lines ``R`` and ``T`` of a calibration file.
+
+    Raises:
+        CalibrationError: the file or a line is missing or wrong.
+    """
+    R = read_kitti_numbers(file, "R", 9).reshape(3, 3)
+    return make_transform(R, read_kitti_numbers(file, "T", 3))
+
+
+def _camera_from_rectified(file: Path, key: str) -> FloatArray:
+    """The shift from the first rectified camera to another one, out of its projection."""
+    P = read_kitti_numbers(file, key, 12).reshape(3, 4)
+    return make_transform(np.eye(3), np.linalg.solve(P[:, :3], P[:, 3]))

@@ -1,0 +1,75 @@
+"""True camera poses of a KITTI raw drive, from its GPS/IMU recordings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from sfm_ros.datatypes import FloatArray
+from sfm_ros.errors import SourceError
+from sfm_ros.formats.trajectory import Trajectory
+from sfm_ros.geometry import inverse, make_transform
+from sfm_ros.sources.kitti.calibration import read_camera_from_scanner, read_rigid
+
+_EARTH_RADIUS_M = 6378137.0
+_FIELDS = 30
+
+
+def read_oxts_trajectory(
+    folder: Path, calibration_folder: Path, camera: str, stamps_ns: Sequence[int]
+) -> Trajectory:
+    """T_world_camera with the first camera as the world.
+
+    Latitude and longitude become metres by the Mercator projection at the first latitude, and
+    roll, pitch and yaw a rotation, as in the data set's paper (Geiger et al. 2013, section IV).
+
+    Args:
+        folder: ``oxts/data`` of a drive: a text file of 30 numbers for each frame.
+        calibration_folder: the day's folder, with its three ``calib_*.txt``.
+        camera: such as ``"02"``.
+        stamps_ns: one for each frame.
+
+    Raises:
+        SourceError: files missing or with too few numbers, or another count than stamps.
+        CalibrationError: a calibration is missing or wrong.
+    """
+    files = sorted(folder.glob("*.txt"))
+    if len(files) != len(stamps_ns):
+        raise SourceError(
+            f"{folder} holds {len(files)} poses, but there are {len(stamps_ns)} pictures"
+        )
+    T_velo_imu = read_rigid(calibration_folder / "calib_imu_to_velo.txt")
+    T_imu_camera = inverse(read_camera_from_scanner(calibration_folder, camera) @ T_velo_imu)
+    records = [_read_record(file) for file in files]
+    scale = np.cos(np.deg2rad(records[0][0]))
+    poses = np.stack([_imu_pose(record, scale) @ T_imu_camera for record in records])
+    return Trajectory(np.array(stamps_ns, dtype=np.int64), poses).rebased()
+
+
+def _read_record(file: Path) -> FloatArray:
+    try:
+        numbers = np.array([float(word) for word in file.read_text().split()])
+    except (OSError, ValueError) as error:
+        raise SourceError(f"cannot read the pose in {file}: {error}") from error
+    if len(numbers) != _FIELDS:
+        raise SourceError(f"{file} has {len(numbers)} numbers, expected the {_FIELDS} of OXTS")
+    return numbers
+
+
+def _imu_pose(record: FloatArray, scale: float) -> FloatArray:
+    """T_world_imu of latitude, longitude (degrees), altitude (m), roll, pitch, yaw (radians)."""
+    latitude, longitude, altitude, roll, pitch, yaw = record[:6]
+    east = scale * _EARTH_RADIUS_M * np.deg2rad(longitude)
+    north = scale * _EARTH_RADIUS_M * np.log(np.tan(np.deg2rad(90.0 + latitude) / 2))
+    R = _turn(yaw, 0, 1) @ _turn(pitch, 2, 0) @ _turn(roll, 1, 2)
+    return make_transform(R, [east, north, altitude])
+
+
+def _turn(angle: float, first: int, second: int) -> FloatArray:
+    """Rotation of one axis towards another: (0, 1) is about z, (2, 0) about y, (1, 2) about x."""
+    R = np.eye(3)
+    R[first, first] = R[second, second] = np.cos(angle)
+    R[second, first], R[first, second] = np.sin(angle), -np.sin(angle)
+    return R

@@ -1,0 +1,96 @@
+"""The laser scans that belong to the pictures of a KITTI drive."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sfm_ros.datatypes import FloatArray
+from sfm_ros.errors import SourceError
+from sfm_ros.sources.folder import FolderSource
+from sfm_ros.sources.kitti.calibration import (
+    read_camera_from_scanner,
+    read_camera_from_scanner_of_sequence,
+)
+from sfm_ros.sources.timestamps import find_times, stamps_of
+
+_POINT_BYTES = 16
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class KittiScans:
+    """Scans of the laser on the roof, x forward, y left, z up.
+
+    Attributes:
+        T_camera_scanner: (4, 4) into the optical frame of the pictures' camera.
+        files: for each picture the scan of the same number, or None where there is none.
+        stamps_ns: of each scan; the picture's where the drive does not tell.
+    """
+
+    T_camera_scanner: FloatArray
+    files: list[Path | None]
+    stamps_ns: list[int]
+
+
+def find_scans(pictures: FolderSource) -> KittiScans | None:
+    """The scans beside the pictures of a drive, or None where there is no folder of scans.
+
+    Args:
+        pictures: what `open_kitti` gave.
+
+    Raises:
+        CalibrationError: there are scans, but not how they lie to the camera.
+        SourceError: their file of times does not fit them.
+    """
+    images = pictures.files[0].parent
+    is_raw = images.name == "data"
+    camera_folder = images.parent if is_raw else images
+    drive, camera = camera_folder.parent, camera_folder.name.removeprefix("image_")
+    folder = drive / "velodyne_points" / "data" if is_raw else drive / "velodyne"
+    if not folder.is_dir():
+        return None
+    by_number = {file.stem: file for file in sorted(folder.glob("*.bin"))}
+    files = [by_number.get(picture.stem) for picture in pictures.files]
+    if not any(files):
+        return None
+    return KittiScans(
+        T_camera_scanner=(
+            read_camera_from_scanner(drive.parent, camera)
+            if is_raw
+            else read_camera_from_scanner_of_sequence(drive / "calib.txt", camera)
+        ),
+        files=files,
+        stamps_ns=_stamps(folder, list(by_number.values()), files, pictures.stamps_ns),
+    )
+
+
+def _stamps(
+    folder: Path, scans: list[Path], wanted: list[Path | None], pictures_ns: list[int]
+) -> list[int]:
+    # A sequence's scans are at the times of its pictures; only a raw drive has their own.
+    times = find_times(folder) if folder.name == "data" else None
+    if times is None:
+        return pictures_ns
+    own = dict(zip(scans, stamps_of(scans, times), strict=True))
+    return [
+        picture if file is None else own[file]
+        for file, picture in zip(wanted, pictures_ns, strict=True)
+    ]
+
+
+def read_scan_bytes(file: Path) -> bytes:
+    """A scan as it is stored: little-endian float32 x, y, z, reflectance of each point.
+
+    Raises:
+        SourceError: it cannot be read, or does not hold whole points.
+    """
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise SourceError(f"cannot read the laser scan {file}: {error.strerror}") from error
+    if len(data) % _POINT_BYTES:
+        raise SourceError(
+            f"the laser scan {file} has {len(data)} bytes, expected a multiple of {_POINT_BYTES} "
+            "(x, y, z and reflectance as float32); copy it again"
+        )
+    return data

@@ -1,0 +1,109 @@
+"""KITTI drives in the layouts they are distributed in, as sources of frames."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+from sfm_ros.errors import SourceError
+from sfm_ros.formats.trajectory import Trajectory
+from sfm_ros.sources.folder import FolderSource, list_pictures
+from sfm_ros.sources.kitti.oxts import read_oxts_trajectory
+from sfm_ros.sources.timestamps import find_times, regular_stamps, stamps_of
+
+CAMERA_HEIGHT_M = 1.65
+"""Height of KITTI's cameras over the road."""
+FPS = 10.0
+
+# Colour first: cameras 2 and 3 are the colour cameras.
+_CAMERA_ORDER = ("02", "2", "03", "3", "00", "0", "01", "1")
+
+
+def is_kitti(folder: Path) -> bool:
+    """Whether a folder looks like a KITTI drive, raw or odometry."""
+    return any(child.is_dir() for child in folder.glob("image_[0-9]*"))
+
+
+def open_kitti(
+    path: str | Path, camera: str | int | None = None, frames: Collection[int] | None = None
+) -> FolderSource:
+    """Open a KITTI drive, raw or odometry.
+
+    * **raw**: the drive's folder (``2011_09_26_drive_0095_sync``) with ``image_02/data``; the
+      calibration is in the folder above. Poses come from ``oxts`` where it is there.
+    * **odometry**: a sequence's folder (``sequences/03``) with ``image_0`` and ``calib.txt``.
+      Poses come from ``poses.txt`` beside them or ``../../poses/03.txt``, where there are any.
+
+    Args:
+        path: folder of the drive or sequence.
+        camera: 0 to 3; by default the left colour camera, or the first there is.
+        frames: numbers of the frames to give; by default all.
+
+    Raises:
+        SourceError: the folder is in neither layout, the camera or all wanted frames are missing.
+        CalibrationError: the calibration is missing or does not fit the pictures.
+        TrajectoryError: the poses cannot be read.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        raise SourceError(f"there is no KITTI folder {folder}")
+    images = image_folder(folder, camera)
+    name = images.name.removeprefix("image_")
+    if (images / "data").is_dir():
+        return _open_raw(folder, images / "data", name, frames)
+    return _open_odometry(folder, images, name, frames)
+
+
+def image_folder(folder: Path, camera: str | int | None = None) -> Path:
+    """The ``image_*`` folder of a camera of a drive; see `open_kitti`."""
+    found = {child.name.removeprefix("image_"): child for child in folder.glob("image_*")}
+    if not found:
+        raise SourceError(
+            f"{folder} is no KITTI drive: expected image_02/data (raw) or image_0 and calib.txt "
+            "(odometry)"
+        )
+    if camera is None:
+        return next((found[name] for name in _CAMERA_ORDER if name in found), min(found.values()))
+    for name, child in found.items():
+        if name.lstrip("0") == str(camera).lstrip("0"):
+            return child
+    raise SourceError(f"{folder} has no camera {camera}; it has {', '.join(sorted(found))}")
+
+
+def _open_raw(
+    folder: Path, images: Path, camera: str, frames: Collection[int] | None
+) -> FolderSource:
+    return FolderSource(
+        images,
+        folder.parent / "calib_cam_to_cam.txt",
+        poses=_raw_truth(folder, images, camera),
+        fps=FPS,
+        camera=camera,
+        camera_height_m=CAMERA_HEIGHT_M,
+        frames=frames,
+    )
+
+
+def _raw_truth(folder: Path, images: Path, camera: str) -> Trajectory | None:
+    oxts = folder / "oxts" / "data"
+    if not oxts.is_dir():
+        return None
+    files, times = list_pictures(images), find_times(images)
+    stamps = regular_stamps(len(files), FPS) if times is None else stamps_of(files, times)
+    return read_oxts_trajectory(oxts, folder.parent, camera, stamps)
+
+
+def _open_odometry(
+    folder: Path, images: Path, camera: str, frames: Collection[int] | None
+) -> FolderSource:
+    beside = folder / "poses.txt"
+    published = folder.parent.parent / "poses" / f"{folder.name}.txt"
+    return FolderSource(
+        images,
+        folder / "calib.txt",
+        poses=next((file for file in (beside, published) if file.is_file()), None),
+        fps=FPS,
+        camera=camera,
+        camera_height_m=CAMERA_HEIGHT_M,
+        frames=frames,
+    )

@@ -1,0 +1,90 @@
+"""Stamps of a folder of pictures: from a file of times, or from the frame rate."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+
+from sfm_ros.errors import SourceError, TrajectoryError
+from sfm_ros.formats.trajectory import parse_stamp
+
+NS = 1_000_000_000
+_TIME_FILES = ("times.txt", "timestamps.txt")
+_DATE = re.compile(r"(\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d)(\.\d+)?$")
+
+
+def regular_stamps(count: int, fps: float) -> list[int]:
+    """Stamps of ``count`` frames at a constant rate, from 0.
+
+    Raises:
+        SourceError: the rate is not a positive number.
+    """
+    if not 0 < fps < float("inf"):
+        raise SourceError(
+            f"the frame rate is {fps}, expected a positive number of frames a second"
+        )
+    return [round(index * NS / fps) for index in range(count)]
+
+
+def find_times(images_dir: Path) -> Path | None:
+    """The file of times in a folder of pictures or in its parent, as KITTI places them."""
+    for folder in (images_dir, images_dir.parent):
+        for name in _TIME_FILES:
+            if (folder / name).is_file():
+                return folder / name
+    return None
+
+
+def read_times(path: Path) -> list[int]:
+    """Nanoseconds of each line: seconds as a decimal number, or a date and time (KITTI raw).
+
+    Raises:
+        SourceError: cannot be read, a line is neither, or a time is not later than the one before.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SourceError(f"cannot read the times in {path}: {error}") from error
+    stamps: list[int] = []
+    for number, line in enumerate(lines, start=1):
+        text = line.strip()
+        if not text:
+            continue
+        try:
+            stamp = _parse_time(text)
+        except (TrajectoryError, ValueError) as error:
+            raise SourceError(f"{path}, line {number}: {error}") from None
+        if stamps and stamp <= stamps[-1]:
+            raise SourceError(f"{path}, line {number}: {text} is not later than the line before")
+        stamps.append(stamp)
+    return stamps
+
+
+def _parse_time(text: str) -> int:
+    date = _DATE.match(text)
+    if date is None:
+        return parse_stamp(text)
+    moment = datetime.fromisoformat(date[1]).replace(tzinfo=timezone.utc)
+    return int(moment.timestamp()) * NS + parse_stamp(f"0{date[2] or ''}")
+
+
+def stamps_of(files: Sequence[Path], times: Path) -> list[int]:
+    """The stamp of each picture, from a file with a line for each frame.
+
+    Where pictures are missing, those left are found by their number: ``000123.png`` is line 124.
+
+    Raises:
+        SourceError: the file does not fit the pictures.
+    """
+    stamps = read_times(times)
+    if len(stamps) == len(files):
+        return stamps
+    numbers = [int(file.stem) if file.stem.isdecimal() else len(stamps) for file in files]
+    if max(numbers) < len(stamps):
+        return [stamps[number] for number in numbers]
+    raise SourceError(
+        f"{times} has {len(stamps)} times, but {files[0].parent} has {len(files)} pictures; "
+        "expected a line for each"
+    )

@@ -1,0 +1,1 @@
+"""Rendered streets with exact ground truth."""

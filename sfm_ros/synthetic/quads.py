@@ -1,0 +1,229 @@
+"""Textured parallelograms: what everything standing in a synthetic street is built of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from sfm_ros.datatypes import FloatArray
+from sfm_ros.synthetic.atlas import Page
+
+UP = np.array([0.0, -1.0, 0.0])
+
+
+@dataclass(frozen=True, eq=False)
+class Polygons:
+    """Convex polygons on the ground.
+
+    Attributes:
+        outlines: (K, 2) corners of each, x and z in metres.
+        centre: (N, 2) means of the corners.
+        radius: (N,) largest distance of a corner from the mean.
+    """
+
+    outlines: tuple[FloatArray, ...]
+    centre: FloatArray
+    radius: FloatArray
+
+    @classmethod
+    def of(cls, outlines: list[FloatArray]) -> Polygons:
+        """Measure a list of polygons once, so that most can be passed over quickly."""
+        centre = np.array([outline.mean(axis=0) for outline in outlines]).reshape(-1, 2)
+        far = [np.linalg.norm(o - c, axis=1).max() for o, c in zip(outlines, centre, strict=True)]
+        return cls(tuple(outlines), centre, np.array(far))
+
+
+@dataclass(frozen=True, eq=False)
+class Quads:
+    """N parallelograms, and shadows on the ground.
+
+    Attributes:
+        origin, u, v: (N, 3) a corner and the edges along the texture's columns and upwards.
+        page: (N, 4) x0, y0, x1, y1 of the part of the atlas shown, y1 at the corner ``origin``.
+        tint: (N, 3) factors on the texture, light included.
+        cutout: (N,) bool, whether the texture has transparent parts.
+        two_sided: (N,) bool, whether the back is seen as well.
+        shadows: what is cast on the ground by the sun.
+        contacts: ground hidden from the sky (below cars, along walls).
+    """
+
+    origin: FloatArray
+    u: FloatArray
+    v: FloatArray
+    page: FloatArray
+    tint: FloatArray
+    cutout: npt.NDArray[np.bool_]
+    two_sided: npt.NDArray[np.bool_]
+    shadows: Polygons
+    contacts: Polygons
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sun:
+    """Light of a world: direction towards the sun (unit, y down) and how strong it is."""
+
+    direction: FloatArray
+    strength: float
+
+    def light(self, normal: FloatArray) -> float:
+        """Factor on the colour of a surface with an outward unit normal."""
+        facing = max(float(normal @ self.direction), 0.0)
+        sky = 0.5 - 0.5 * float(normal[1])
+        ambient = (1.0 - 0.62 * self.strength) * (0.8 + 0.2 * sky)
+        return ambient + 0.95 * self.strength * facing
+
+    def ground_offset(self, height: float) -> FloatArray:
+        """(2,) where the shadow of a point at a height falls, relative to its foot."""
+        return -self.direction[[0, 2]] / max(-float(self.direction[1]), 0.2) * height
+
+
+class QuadBuilder:
+    """Collects quads; every ``add`` names a corner, two edges and a texture."""
+
+    def __init__(self, sun: Sun) -> None:
+        self.sun = sun
+        self._rows: list[FloatArray] = []
+        self._flags: list[tuple[bool, bool]] = []
+        self.shadows: list[FloatArray] = []
+        self.contacts: list[FloatArray] = []
+
+    def add(
+        self,
+        origin: FloatArray,
+        u: FloatArray,
+        v: FloatArray,
+        page: Page,
+        *,
+        tint: FloatArray | float = 1.0,
+        part: tuple[float, float, float, float] | None = None,
+        cutout: bool = False,
+        two_sided: bool = False,
+        light: float | None = None,
+    ) -> None:
+        """Add one quad.
+
+        Args:
+            part: x0, y0, x1, y1 in pixels of the page that are shown; None for the whole page.
+            light: fixed light factor; None takes the sun's on the outward normal ``u x v``.
+        """
+        x, y, width, height = page
+        x0, y0, x1, y1 = part if part is not None else (0, 0, width, height)
+        if light is None:
+            light = self.sun.light(_normal(u, v))
+        colour = np.broadcast_to(np.asarray(tint, dtype=np.float64), (3,)) * light
+        corner = np.array([x + x0, y + y0, x + x1, y + y1], dtype=np.float64)
+        self._rows.append(np.concatenate([origin, u, v, corner, colour]))
+        self._flags.append((cutout, two_sided))
+
+    def shadow_of(self, footprint: FloatArray, height: float) -> None:
+        """Add the ground shadow of a prism over a convex (K, 2) footprint."""
+        both = np.concatenate([footprint, footprint + self.sun.ground_offset(height)])
+        self.shadows.append(convex_hull(both))
+
+    def build(self) -> Quads:
+        """All quads as arrays."""
+        rows = np.array(self._rows).reshape(-1, 16)
+        flags = np.array(self._flags, dtype=bool).reshape(-1, 2)
+        return Quads(
+            origin=rows[:, 0:3], u=rows[:, 3:6], v=rows[:, 6:9], page=rows[:, 9:13],
+            tint=rows[:, 13:16], cutout=flags[:, 0], two_sided=flags[:, 1],
+            shadows=Polygons.of(self.shadows), contacts=Polygons.of(self.contacts),
+        )  # fmt: skip
+
+
+def _normal(u: FloatArray, v: FloatArray) -> FloatArray:
+    """Unit ``u x v``, without the overhead of ``np.cross`` on single vectors."""
+    (a, b, c), (d, e, f) = u.tolist(), v.tolist()
+    normal = np.array([b * f - c * e, c * d - a * f, a * e - b * d])
+    return normal / max(float(np.sqrt(normal @ normal)), 1e-9)
+
+
+def convex_hull(points: FloatArray) -> FloatArray:
+    """Convex hull of (N, 2) points by the monotone chain, counter-clockwise."""
+    ordered = sorted(map(tuple, points))
+
+    def chain(sequence: list[tuple[float, ...]]) -> list[tuple[float, ...]]:
+        kept: list[tuple[float, ...]] = []
+        for p in sequence:
+            while len(kept) > 1 and _turn(kept[-2], kept[-1], p) <= 0:
+                kept.pop()
+            kept.append(p)
+        return kept[:-1]
+
+    return np.array(chain(ordered) + chain(ordered[::-1]))
+
+
+def _turn(a: tuple[float, ...], b: tuple[float, ...], c: tuple[float, ...]) -> float:
+    return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
+
+
+@dataclass(frozen=True)
+class Place:
+    """A spot on the ground with two level unit axes: ``t`` forward, ``n`` to the right."""
+
+    foot: FloatArray
+    t: FloatArray
+    n: FloatArray
+
+    @classmethod
+    def at(cls, xz: FloatArray, heading: float, ground_y: float) -> Place:
+        """The place at ground position (2,) facing along a heading in radians."""
+        sin, cos = np.sin(heading), np.cos(heading)
+        return cls(
+            np.array([xz[0], ground_y, xz[1]]),
+            np.array([sin, 0.0, cos]),
+            np.array([cos, 0.0, -sin]),
+        )
+
+    def point(self, forward: float, right: float, up: float = 0.0) -> FloatArray:
+        """(3,) world point of local coordinates in metres."""
+        return self.foot + forward * self.t + right * self.n + up * UP
+
+    def rectangle(self, length: float, width: float) -> FloatArray:
+        """(4, 2) footprint centred on the place, in x and z."""
+        corners = [(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)]
+        return np.array([self.point(a * length, b * width)[[0, 2]] for a, b in corners])
+
+
+def add_box(
+    build: QuadBuilder,
+    place: Place,
+    size: tuple[float, float, float],
+    page: Page,
+    *,
+    tint: FloatArray | float = 1.0,
+    base: float = 0.0,
+    top: Page | None = None,
+) -> None:
+    """A box of (length, width, height) centred on a place, one texture on its four sides."""
+    length, width, height = size
+    for forward, right, along, span in (
+        (-0.5, -0.5, place.n, width), (0.5, 0.5, -place.n, width),
+        (-0.5, 0.5, place.t, length), (0.5, -0.5, -place.t, length),
+    ):  # fmt: skip
+        corner = place.point(forward * length, right * width, base)
+        build.add(corner, along * span, UP * height, page, tint=tint)
+    if top is not None:
+        corner = place.point(-0.5 * length, -0.5 * width, base + height)
+        build.add(corner, place.n * width, place.t * length, top, tint=tint)
+
+
+def add_crossed(
+    build: QuadBuilder,
+    place: Place,
+    width: float,
+    height: float,
+    page: Page,
+    planes: int,
+    tint: FloatArray | float,
+) -> None:
+    """Upright cut-outs through one axis: a tree or a shrub seen from any side."""
+    for k in range(planes):
+        angle = np.pi * k / planes
+        across = np.cos(angle) * place.n + np.sin(angle) * place.t
+        build.add(
+            place.foot - 0.5 * width * across, width * across, UP * height, page, tint=tint,
+            cutout=True, two_sided=True, light=1.0 if k % 2 else 0.9,
+        )  # fmt: skip

@@ -1,0 +1,241 @@
+"""A synthetic street with exact depth and exact camera poses: training data and test oracle.
+
+The world is drawn from one seed: road, houses, greenery, parked cars, weather and camera vary.
+Axes of the world are optical ones (x right, y down, z forward); the ground is the plane
+``y = camera_height_m``, and a camera at its nominal height has ``y = 0``. The street is static.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from sfm_ros.datatypes import CameraIntrinsics, FloatArray, Frame, read_only
+from sfm_ros.errors import ConfigError
+from sfm_ros.source import SourceItem
+from sfm_ros.synthetic import path
+from sfm_ros.synthetic import world as scene
+from sfm_ros.synthetic.ground import build_ground, build_sky
+from sfm_ros.synthetic.place import Site
+from sfm_ros.synthetic.quads import QuadBuilder
+from sfm_ros.synthetic.raster import RayGrid, cast
+from sfm_ros.synthetic.shade import expose, shade
+
+FIRST_STAMP_NS = 1_000_000_000_000_000
+KINDS = ("city", "motorway", "mixed", "traffic")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyntheticConfig:
+    """What to render.
+
+    Attributes:
+        seed: every random choice follows from it.
+        width, height: picture size in pixels.
+        frames: how many pictures (ignored where camera poses are given).
+        fps: pictures per second.
+        fx: focal length in pixels; None draws 0.5 to 0.95 of the width, and moves the principal
+            point a little off the centre.
+        camera_height_m: height of the camera above the road; None draws 1.2 to 1.9 m.
+        kind: ``city``, ``motorway``, ``mixed`` (one of these, drawn from the seed), or ``traffic``
+            (a city street with vehicles standing in its lanes, lorries and buses among them).
+    """
+
+    seed: int = 0
+    width: int = 416
+    height: int = 128
+    frames: int = 150
+    fps: float = 10.0
+    fx: float | None = None
+    camera_height_m: float | None = None
+    kind: str = "mixed"
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ConfigError(f"kind is '{self.kind}', expected one of {', '.join(KINDS)}")
+        if min(self.width, self.height) < 16:
+            raise ConfigError(
+                f"the picture is {self.width}x{self.height}, expected at least 16x16 pixels"
+            )
+        if self.frames < 1 or not self.fps > 0.0:
+            raise ConfigError(
+                f"frames={self.frames} and fps={self.fps}, expected at least one frame and a "
+                "positive rate"
+            )
+        if self.fx is not None and not self.fx > 0.0:
+            raise ConfigError(f"fx is {self.fx}, expected a positive number of pixels")
+        if self.camera_height_m is not None and not 0.2 <= self.camera_height_m <= 10.0:
+            raise ConfigError(
+                f"camera_height_m is {self.camera_height_m}, expected 0.2 to 10 metres"
+            )
+
+
+class SyntheticStreet:
+    """A ``Source`` of rendered frames with truth; any frame can be rendered at any time.
+
+    ``depth_m`` is the depth at the centre of each pixel, 0 for the sky. Colours are filtered over
+    the pixel, so at a silhouette they mix what the depth does not.
+
+    Attributes:
+        name: kind and seed.
+        fps: pictures per second.
+        camera_height_m: nominal height of the camera above the road.
+        intrinsics: the camera of every frame.
+        poses: (N, 4, 4) float64 T_world_camera, metres; the first one is not the identity.
+    """
+
+    def __init__(self, config: SyntheticConfig, T_world_camera: FloatArray | None = None) -> None:
+        """Draw the world.
+
+        Args:
+            config: what to render.
+            T_world_camera: (N, 4, 4) camera poses to render instead of a random drive, at
+                ``y = 0`` for the nominal height. The street is laid under their positions (or
+                straight along the first view where these turn too sharply for a road).
+
+        Raises:
+            ConfigError: the given poses are not rigid, or a camera lies below the road.
+        """
+        kind_rng, camera_rng, drive_rng = (
+            np.random.default_rng([config.seed, part]) for part in range(3)
+        )
+        kind = config.kind
+        if kind == "mixed":
+            kind = "motorway" if kind_rng.random() < 0.3 else "city"
+        motorway = kind == "motorway"
+        self._config = config
+        self.name = f"synthetic-{kind}-{config.seed}"
+        self.fps = config.fps
+        height = config.camera_height_m
+        self.camera_height_m = float(camera_rng.uniform(1.2, 1.9)) if height is None else height
+        self.intrinsics = _draw_intrinsics(camera_rng, config)
+        plan = scene.draw_plan(kind_rng, motorway)
+        if T_world_camera is None:
+            style = _draw_style(camera_rng, plan.lane, motorway)
+            length = config.frames / config.fps * style.speed_max
+            line = path.random_centre_line(drive_rng, length, motorway)
+            poses = path.drive(drive_rng, line, style, config.frames, config.fps)
+        else:
+            poses = _checked_poses(T_world_camera, self.camera_height_m)
+            line = path.centre_line_of(poses)
+        self.poses = read_only(poses)
+        self._arc_lengths = _follow(line, poses)
+        self._world = _build_world(config.seed, kind, self, line, plan, poses)
+        self._grid = _ray_grid(self.intrinsics)
+
+    def __len__(self) -> int:
+        return len(self.poses)
+
+    def __iter__(self) -> Iterator[SourceItem]:
+        return (self.render(index) for index in range(len(self)))
+
+    def render(self, index: int) -> SourceItem:
+        """Frame ``index`` with its pose and depth; does not depend on what was rendered before.
+
+        Raises:
+            IndexError: there is no such frame.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(f"frame {index} of {len(self)}")
+        world, pose = self._world, self.poses[index]
+        hits = cast(world.quads, world.atlas, self._grid, np.linalg.inv(pose), world.ground_y)
+        light = shade(world, hits, self._grid, pose, float(self._arc_lengths[index]))
+        centre = hits.inv_depth[1::2, 1::2]
+        depth = np.where(centre > 0, 1.0 / np.maximum(centre, 1e-6), 0.0).astype(np.float32)
+        frame = Frame(
+            stamp_ns=FIRST_STAMP_NS + round(index * 1e9 / self.fps),
+            rgb=expose(world, light, (self._config.seed, index)),
+            intrinsics=self.intrinsics,
+        )
+        return SourceItem(frame=frame, T_world_camera=pose, depth_m=read_only(depth))
+
+
+def _draw_intrinsics(rng: np.random.Generator, config: SyntheticConfig) -> CameraIntrinsics:
+    ratio = 0.58 if rng.random() < 0.3 else rng.uniform(0.5, 0.95)
+    off_x, off_y = rng.normal(0.0, 0.012, size=2) if config.fx is None else (0.0, 0.0)
+    focal = float(ratio * config.width if config.fx is None else config.fx)
+    return CameraIntrinsics(
+        width=config.width,
+        height=config.height,
+        fx=focal,
+        fy=focal,
+        cx=(config.width - 1) / 2 + off_x * config.width,
+        cy=(config.height - 1) / 2 + off_y * config.height,
+    )
+
+
+def _draw_style(rng: np.random.Generator, lane: float, motorway: bool) -> path.DriveStyle:
+    slow = rng.uniform(20.0, 26.0) if motorway else rng.uniform(3.0, 9.0)
+    return path.DriveStyle(
+        speed_min=slow,
+        speed_max=slow + rng.uniform(1.0, 7.0 if motorway else 6.0),
+        lane_m=lane + rng.normal(0.0, 0.1),
+        pitch_rad=np.deg2rad(rng.normal(0.0, 0.8)),
+        shake=rng.uniform(0.1, 1.0),
+    )
+
+
+def _checked_poses(T_world_camera: FloatArray, camera_height_m: float) -> FloatArray:
+    poses = np.array(T_world_camera, dtype=np.float64)
+    if poses.ndim != 3 or poses.shape[1:] != (4, 4) or not len(poses):
+        raise ConfigError(f"the camera poses have shape {poses.shape}, expected (N, 4, 4)")
+    R = poses[:, :3, :3]
+    off = np.abs(R @ R.transpose(0, 2, 1) - np.eye(3)).max()
+    if not (off < 1e-6 and np.all(np.linalg.det(R) > 0) and np.all(np.isfinite(poses))):
+        raise ConfigError("the camera poses are not rigid: a rotation part is not a rotation")
+    if poses[:, 1, 3].max() > camera_height_m - 0.2:
+        raise ConfigError(
+            f"a camera is at y = {poses[:, 1, 3].max():.2f} m, but the road is at "
+            f"y = {camera_height_m:.2f} m (y points down); keep it 0.2 m above the road"
+        )
+    return poses
+
+
+def _follow(line: path.CentreLine, poses: FloatArray) -> FloatArray:
+    """(N,) arc length beside each camera."""
+    return line.nearest(poses[:, [0, 2], 3])[:, 0]
+
+
+def _ray_grid(camera: CameraIntrinsics) -> RayGrid:
+    """Two samples a pixel along each axis; the odd ones are the pixel centres."""
+    cols = np.arange(2 * camera.width + 1) / 2.0 - 0.5
+    rows = np.arange(2 * camera.height + 1) / 2.0 - 0.5
+    return RayGrid(
+        x=((cols - camera.cx) / camera.fx).astype(np.float32),
+        y=((rows - camera.cy) / camera.fy).astype(np.float32),
+        fx=2.0 * camera.fx,
+        fy=2.0 * camera.fy,
+    )
+
+
+def _build_world(
+    seed: int,
+    kind: str,
+    street: SyntheticStreet,
+    line: path.CentreLine,
+    plan: scene.RoadPlan,
+    poses: FloatArray,
+) -> scene.World:
+    rngs = [np.random.default_rng([seed, 10 + part]) for part in range(5)]
+    sun = scene.draw_sun(rngs[0])
+    atlas = scene.build_atlas(rngs[1], kind)
+    build = QuadBuilder(sun)
+    keep_out = poses[:: max(len(poses) // 400, 1), :][:, [0, 2], 3]
+    furnisher = Site(rngs[2], line, plan, atlas.pages, build, street.camera_height_m, keep_out)
+    scene.FURNISH[kind](rngs[2], furnisher, plan)
+    sky, haze = build_sky(rngs[3], plan.motorway)
+    ground = build_ground(rngs[4], plan, street.intrinsics.fx, street.camera_height_m)
+    return scene.World(
+        line=line,
+        plan=plan,
+        ground_y=street.camera_height_m,
+        ground=ground,
+        ground_light=sun.light(np.array([0.0, -1.0, 0.0])),
+        atlas=atlas,
+        quads=build.build(),
+        sky=sky,
+        haze=haze.astype(np.float64),
+        look=scene.draw_look(rngs[0], sun, float(ground.rgb[:, 1:-1].mean())),
+    )

@@ -1,0 +1,83 @@
+"""Which pictures show nothing, and that streets are not among them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sfm_ros.config import HealthConfig
+from sfm_ros.datatypes import Reason, RgbImage
+from sfm_ros.image_quality import is_exposure_jump, is_repeated, judge_picture, look_at
+from sfm_ros.preprocess import ImagePreparer
+from sfm_ros.sources.kitti.source import open_kitti
+from sfm_ros.synthetic.street import SyntheticConfig, SyntheticStreet
+
+CONFIG = HealthConfig()
+SHAPE = (128, 416, 3)
+
+
+def noise(low: int, high: int, seed: int = 0) -> RgbImage:
+    return np.random.default_rng(seed).integers(low, high + 1, SHAPE).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("picture", "expected"),
+    [
+        (np.zeros(SHAPE, np.uint8), Reason.NO_TEXTURE),
+        (np.full(SHAPE, 255, np.uint8), Reason.NO_TEXTURE),
+        (noise(0, 6), Reason.NO_TEXTURE),
+        (noise(0, 255), Reason.IMAGE_NOISE),
+        (noise(100, 140), Reason.IMAGE_NOISE),
+        (np.zeros((1, 1, 3), np.uint8), Reason.NO_TEXTURE),
+    ],
+    ids=["black", "white", "dark with noise", "white noise", "grey noise", "one pixel"],
+)
+def test_a_picture_without_a_scene_is_named(picture: RgbImage, expected: Reason) -> None:
+    assert judge_picture(look_at(picture), CONFIG) is expected
+
+
+def test_white_noise_keeps_an_eighth_of_its_contrast() -> None:
+    look = look_at(noise(0, 255))
+    assert look.block_contrast / look.contrast == pytest.approx(1 / 8, rel=0.1)
+
+
+def test_a_scene_under_noise_is_still_a_scene() -> None:
+    street = next(iter(SyntheticStreet(SyntheticConfig(width=416, height=128, frames=1))))
+    noisy = np.clip(street.frame.rgb.astype(int) + noise(0, 60, seed=1) - 30, 0, 255)
+    assert judge_picture(look_at(noisy.astype(np.uint8)), CONFIG) is None
+
+
+def test_a_repeated_picture_is_known_to_the_last_bit() -> None:
+    first = look_at(noise(0, 255))
+    other = noise(0, 255)
+    assert is_repeated(look_at(other), first)
+    other[-1, -1, 0] ^= 1
+    assert not is_repeated(look_at(other), first)
+
+
+def test_the_limit_of_a_jump_of_exposure() -> None:
+    grey = look_at(np.full(SHAPE, 100, np.uint8))
+    assert not is_exposure_jump(look_at(np.full(SHAPE, 140, np.uint8)), grey, CONFIG)
+    assert is_exposure_jump(look_at(np.full(SHAPE, 141, np.uint8)), grey, CONFIG)
+    off = HealthConfig(max_exposure_jump=0.0)
+    assert not is_exposure_jump(look_at(np.full(SHAPE, 255, np.uint8)), grey, off)
+
+
+def check_drive(pictures: list[RgbImage]) -> None:
+    looks = [look_at(picture) for picture in pictures]
+    assert [judge_picture(look, CONFIG) for look in looks] == [None] * len(looks)
+    for look, before in zip(looks[1:], looks, strict=False):
+        assert not is_repeated(look, before) and not is_exposure_jump(look, before, CONFIG)
+
+
+def test_a_rendered_drive_raises_no_alarm() -> None:
+    street = SyntheticStreet(SyntheticConfig(seed=3, width=416, height=128, frames=8))
+    check_drive([item.frame.rgb for item in street])
+
+
+def test_a_real_drive_raises_no_alarm(shared_data: Path) -> None:
+    prepare = ImagePreparer(416, 128).prepare
+    drive = open_kitti(shared_data / "kitti_odom03_head")
+    check_drive([prepare(item.frame).rgb for item, _ in zip(drive, range(40), strict=False)])

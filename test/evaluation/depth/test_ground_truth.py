@@ -1,0 +1,199 @@
+"""Laser scans against an independent projection, depth pictures against what was written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from sfm_ros.errors import SourceError
+from sfm_ros.evaluation.depth.datasets import kitti_set, paired_set, synthetic_set
+from sfm_ros.evaluation.depth.ground_truth import (
+    ScannerView,
+    read_depth_picture,
+    read_scan,
+    read_scanner_view,
+    scan_depth,
+)
+
+DAY, DRIVE = "2011_09_26", "2011_09_26_drive_0052_sync"
+# x forward, y left, z up of the scanner; the camera looks along x.
+P_SIMPLE = np.array([[0.0, -10, 0, 0], [0, 0, -10, 0], [1, 0, 0, 0]]) + np.array(
+    [[32.0, 0, 0, 0], [16, 0, 0, 0], [0, 0, 0, 0]]
+)
+VIEW = ScannerView(P_image_velo=P_SIMPLE, width=64, height=32)
+
+
+def _numbers(file: Path, key: str) -> np.ndarray:
+    (line,) = (text for text in file.read_text().splitlines() if text.startswith(key + ":"))
+    return np.array([float(word) for word in line.split()[1:]])
+
+
+def _by_opencv(folder: Path, number: int) -> dict[tuple[int, int], float]:
+    """Nearest depth of each pixel (row, column), projected by OpenCV."""
+    cameras, scanner = folder / "calib_cam_to_cam.txt", folder / "calib_velo_to_cam.txt"
+    P = _numbers(cameras, "P_rect_02").reshape(3, 4)
+    K = P[:, :3]
+    R_rect = _numbers(cameras, "R_rect_00").reshape(3, 3)
+    R, T = _numbers(scanner, "R").reshape(3, 3), _numbers(scanner, "T")
+    file = folder / DRIVE / "velodyne_points" / "data" / f"{number:010d}.bin"
+    points = np.fromfile(file, dtype=np.float32).reshape(-1, 4)[:, :3].astype(np.float64)
+    points = points[points[:, 0] >= 0]
+    baseline = np.linalg.solve(K, P[:, 3])
+    turn, _ = cv2.Rodrigues(R_rect @ R)
+    shift = R_rect @ T + baseline
+    pixels, _ = cv2.projectPoints(points, turn, shift, K, None)
+    depths = points @ (R_rect @ R)[2] + shift[2]
+    nearest: dict[tuple[int, int], float] = {}
+    for (u, v), depth in zip(pixels[:, 0], depths, strict=True):
+        place = (round(v) - 1, round(u) - 1)
+        if depth > 0 and 0 <= place[0] < 375 and 0 <= place[1] < 1242:
+            nearest[place] = min(depth, nearest.get(place, np.inf))
+    return nearest
+
+
+def test_scans_fall_where_opencv_projects_them(shared_data: Path) -> None:
+    folder = shared_data / "kitti_raw_layout" / DAY
+    data = kitti_set(shared_data / "kitti_raw_layout")
+    assert [sample.name for sample in data.samples] == [
+        "2011_09_26_drive_0052 1",
+        "2011_09_26_drive_0052 41",
+    ]
+    found = data.samples[1].truth()
+    expected = np.zeros((375, 1242))
+    for place, depth in _by_opencv(folder, 41).items():
+        expected[place] = depth
+    assert found.shape == (375, 1242)
+    # OpenCV's Rodrigues rounds: a point on the border of two pixels may change sides.
+    differs = np.abs(found - expected) > 1e-3 * np.maximum(expected, 1.0)
+    assert np.count_nonzero(expected) > 15_000
+    assert np.count_nonzero(differs) <= 4
+
+
+def test_the_scanner_sees_farther_by_its_distance_from_the_camera(shared_data: Path) -> None:
+    root = shared_data / "kitti_raw_layout"
+    camera = kitti_set(root).samples[0].truth()
+    scanner = kitti_set(root, lidar_depth="scanner").samples[0].truth()
+    both = (camera > 5) & (scanner > 5)
+    assert np.median((scanner - camera)[both]) == pytest.approx(0.27, abs=0.08)
+    with pytest.raises(SourceError, match="expected one of camera, scanner"):
+        kitti_set(root, lidar_depth="lidar")
+
+
+def test_a_point_lands_on_its_pixel_and_the_nearest_wins() -> None:
+    points = np.array(
+        [[20.0, 0, 0], [10.0, 0, 0], [10.0, 1.0, 2.0], [-5.0, 0, 0], [10.0, 90.0, 0]],
+        dtype=np.float32,
+    )
+    depth = scan_depth(points, VIEW)
+    assert depth[15, 31] == 10.0  # straight ahead, counted from 1 in KITTI's matrices
+    assert depth[13, 30] == 10.0  # 1 m to the left, 2 m up
+    assert np.count_nonzero(depth) == 2  # behind, and outside of the picture
+
+
+@pytest.mark.parametrize("size", [0, 15, 33])
+def test_a_damaged_scan_is_refused(tmp_path: Path, size: int) -> None:
+    (tmp_path / "a.bin").write_bytes(bytes(size))
+    with pytest.raises(SourceError, match=f"has {size} bytes, expected a multiple of 16"):
+        read_scan(tmp_path / "a.bin")
+    with pytest.raises(SourceError, match="cannot read"):
+        read_scan(tmp_path / "none.bin")
+
+
+def _write_day(root: Path, numbers: range) -> Path:
+    """A drive of 64x32 pictures whose scanner is VIEW, and a folder of annotated depth."""
+    day = root / "raw" / DAY
+    drive = day / DRIVE
+    data, scans = drive / "image_02" / "data", drive / "velodyne_points" / "data"
+    annotated = root / "annotated" / "val" / DRIVE / "proj_depth" / "groundtruth" / "image_02"
+    for folder in (data, scans, annotated):
+        folder.mkdir(parents=True)
+    (day / "calib_cam_to_cam.txt").write_text(
+        "S_02: 64 32\nS_rect_02: 64 32\nR_rect_00: 1 0 0 0 1 0 0 0 1\n"
+        "P_rect_02: 10 0 32 0 0 10 16 0 0 0 1 0\n"
+    )
+    (day / "calib_velo_to_cam.txt").write_text("R: 0 -1 0 0 0 -1 1 0 0\nT: 0 0 0\n")
+    for number in numbers:
+        picture = np.full((32, 64, 3), number, dtype=np.uint8)
+        cv2.imwrite(str(data / f"{number:010d}.png"), picture)
+        np.array([[5.0 + number, 0, 0, 1]], dtype="<f4").tofile(scans / f"{number:010d}.bin")
+    depth = np.zeros((32, 64), dtype=np.uint16)
+    depth[20, 30] = 256 * 7 + 128
+    cv2.imwrite(str(annotated / f"{numbers[0]:010d}.png"), depth)
+    return day
+
+
+def test_a_raw_drive_of_ones_own(tmp_path: Path) -> None:
+    day = _write_day(tmp_path, range(3))
+    assert np.allclose(read_scanner_view(day, "02").P_image_velo, P_SIMPLE)
+    root = tmp_path / "raw"
+
+    everything = kitti_set(root)
+    assert [float(s.truth()[15, 31]) for s in everything.samples] == [5.0, 6.0, 7.0]
+    assert (everything.crop, everything.absent) == ("garg", 0)
+    assert everything.samples[2].frame().rgb[0, 0, 0] == 2
+
+    part = kitti_set(root, {DRIVE.removesuffix("_sync"): [2, 9], "2011_10_03_drive_0001": [4]})
+    assert [s.name for s in part.samples] == [f"{DRIVE.removesuffix('_sync')} 2"]
+    assert part.absent == 2
+
+    annotated = kitti_set(root, annotated=tmp_path / "annotated")
+    assert len(annotated.samples) == 1 and annotated.crop == "none"
+    depth = annotated.samples[0].truth()
+    assert depth[20, 30] == 7.5 and np.count_nonzero(depth) == 1
+
+    with pytest.raises(SourceError, match="of the 1 that are asked for"):
+        kitti_set(root, {DRIVE: [17]})
+    with pytest.raises(SourceError, match="holds no KITTI raw drive"):
+        kitti_set(tmp_path)
+
+
+def test_depth_pictures_and_their_unknown_values(tmp_path: Path) -> None:
+    values = np.array([[0, 1500, 65535, 2000]], dtype=np.uint16)
+    cv2.imwrite(str(tmp_path / "d.png"), values)
+    assert read_depth_picture(tmp_path / "d.png", 1000.0).tolist() == [[0.0, 1.5, 0.0, 2.0]]
+    cv2.imwrite(str(tmp_path / "c.png"), np.zeros((4, 4, 3), dtype=np.uint8))
+    with pytest.raises(SourceError, match=r"\(4, 4, 3\) and type uint8"):
+        read_depth_picture(tmp_path / "c.png", 256.0)
+    (tmp_path / "b.png").write_bytes(b"\x89PNG")
+    with pytest.raises(SourceError, match="missing or damaged"):
+        read_depth_picture(tmp_path / "b.png", 256.0)
+
+
+def test_pictures_and_depth_are_paired_by_number(shared_data: Path) -> None:
+    folder = shared_data / "rgbd_indoor60"
+    data = paired_set(folder, folder, folder / "camera-intrinsics.txt", 1000.0)
+    assert len(data.samples) == 60 and data.absent == 0
+    assert len(data.thinned(7).samples) == 7
+    sample = data.samples[3]
+    depth = sample.truth()
+    assert depth.shape == sample.frame().rgb.shape[:2]
+    assert 0.3 < np.median(depth[depth > 0]) < 5.0 and depth.max() < 60.0
+
+
+def test_what_cannot_be_paired(tmp_path: Path) -> None:
+    calib = tmp_path / "K.txt"
+    calib.write_text("10 0 32 0 10 16 0 0 1")
+    images, depths = tmp_path / "rgb", tmp_path / "depth"
+    images.mkdir()
+    depths.mkdir()
+    cv2.imwrite(str(images / "1.png"), np.zeros((32, 64, 3), dtype=np.uint8))
+    cv2.imwrite(str(depths / "2.png"), np.zeros((32, 64), dtype=np.uint16))
+    with pytest.raises(SourceError, match=r"1\.png and 2\.png are there"):
+        paired_set(images, depths, calib, 256.0)
+    cv2.imwrite(str(depths / "02.png"), np.zeros((32, 64), dtype=np.uint16))
+    with pytest.raises(SourceError, match="same number"):
+        paired_set(images, depths, calib, 256.0)
+    with pytest.raises(SourceError, match="a metre is stored as 0"):
+        paired_set(images, depths, calib, 0.0)
+
+
+def test_rendered_streets_bring_their_own_truth() -> None:
+    data = synthetic_set([3], frames=2, width=64, height=32)
+    first = data.samples[0]
+    assert len(data.samples) == 2 and first.truth().shape == first.frame().rgb.shape[:2]
+    assert np.array_equal(first.truth(), first.truth())
+    with pytest.raises(SourceError, match="limit is 0"):
+        data.thinned(0)

@@ -1,0 +1,261 @@
+"""The depth protocol with models whose depth is known, and the floors beside them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sfm_ros.cli.evaluate import main
+from sfm_ros.datatypes import CameraIntrinsics, DepthMap, Frame
+from sfm_ros.engines.fake_engine import FakeEngine, fake_spec, road_depth
+from sfm_ros.errors import SfmRosError
+from sfm_ros.evaluation.depth.datasets import DepthSample, DepthSet, kitti_set
+from sfm_ros.evaluation.depth.grid import PictureGrid
+from sfm_ros.evaluation.depth.metrics import crop_mask
+from sfm_ros.evaluation.depth.protocol import (
+    CONSTANT,
+    MODEL,
+    ROWS,
+    DepthPredictor,
+    DepthProtocol,
+    RowMedians,
+    run_protocol,
+)
+from sfm_ros.evaluation.depth.report import draw_extremes, json_report, text_report
+from sfm_ros.geometry import so3_exp
+from sfm_ros.preprocess import ImagePreparer, plan_target_camera, undistort_map
+from sfm_ros.window import Window
+
+CAMERA = CameraIntrinsics(width=300, height=80, fx=180.0, fy=180.0, cx=152.2, cy=31.0)
+SPEC = fake_spec(width=128, height=64, sequence_length=3)
+HEIGHT_M = 1.65
+
+
+def frame(camera: CameraIntrinsics = CAMERA, stamp_ns: int = 0) -> Frame:
+    rgb = np.zeros((camera.height, camera.width, 3), dtype=np.uint8)
+    return Frame(stamp_ns=stamp_ns, rgb=rgb, intrinsics=camera)
+
+
+def road(camera: CameraIntrinsics = CAMERA) -> DepthMap:
+    """A level road; nothing is known above 60 m and the horizon."""
+    below = np.maximum(np.arange(camera.height) - camera.cy, 1e-6)
+    column = camera.fy * HEIGHT_M / below
+    column[column > 60.0] = 0.0
+    return np.repeat(column[:, None].astype(np.float32), camera.width, axis=1)
+
+
+def as_set(truths: list[DepthMap], crop: str = "none") -> DepthSet:
+    samples = [
+        DepthSample(name=f"p{i}", frame=frame, truth=lambda truth=truth: truth)
+        for i, truth in enumerate(truths)
+    ]
+    return DepthSet(name="roads", truth="made up", crop=crop, samples=samples)
+
+
+def telling(depths: list[Callable[[Window], DepthMap]]) -> FakeEngine:
+    """Answers with these in turn."""
+    turn = iter(depths * 3)
+    return FakeEngine(SPEC, depth=lambda window: next(turn)(window))
+
+
+@pytest.mark.parametrize("fit", ["stretch", "crop"])
+def test_a_plane_comes_back_exactly_through_either_fit(fit: str) -> None:
+    # The inverse depth of a plane is linear in the pixels, so bilinear enlarging loses nothing.
+    found = DepthPredictor(FakeEngine(SPEC), fit).depth(frame())
+    expected = road()
+    inside = (expected > 0) & np.isfinite(found)
+    inside[-3:] = inside[:, :3] = inside[:, -3:] = False  # the border repeats the outermost value
+    assert np.count_nonzero(inside) > 5000
+    # OpenCV counts positions in 1/32 pixels: near the horizon that is 0.3 %.
+    assert np.abs(found[inside] / expected[inside] - 1).max() < 5e-3
+
+
+def test_stretching_sees_everything_and_cropping_tells_what_it_does_not() -> None:
+    found = {
+        fit: DepthPredictor(FakeEngine(SPEC), fit).depth(frame()) for fit in ("stretch", "crop")
+    }
+    assert np.isfinite(found["stretch"]).all()
+    # 128x64 of 300x80: the crop is 160 columns wide, centred on cx + 0.5 = 152.7.
+    seen = np.isfinite(found["crop"]).all(axis=0)
+    assert (np.flatnonzero(seen)[0], np.count_nonzero(seen)) == (73, 160)
+
+
+def test_stretched_pictures_keep_every_ray() -> None:
+    prepared = ImagePreparer(128, 64, fit="stretch").prepare(frame())
+    camera = prepared.intrinsics
+    for x, y in ((-0.5, -0.5), (CAMERA.width - 0.5, CAMERA.height - 0.5)):
+        ray = ((x - CAMERA.cx) / CAMERA.fx, (y - CAMERA.cy) / CAMERA.fy)
+        corner = (camera.fx * ray[0] + camera.cx, camera.fy * ray[1] + camera.cy)
+        assert corner == pytest.approx((-0.5, -0.5) if x < 0 else (127.5, 63.5))
+
+
+@pytest.mark.parametrize(
+    ("model", "distortion"),
+    [("plumb_bob", (-0.37, 0.2, 0.001, 0.0006, -0.07)), ("equidistant", (-0.03, 0.01, 0.0, 0.0))],
+)
+def test_a_distorted_picture_undoes_what_rectification_did(
+    model: str, distortion: tuple[float, ...]
+) -> None:
+    raw = CameraIntrinsics(
+        width=640, height=200, fx=420.0, fy=418.0, cx=325.0, cy=98.0, distortion_model=model,
+        distortion=distortion, R=so3_exp(np.array([0.01, -0.02, 0.005])),
+    )  # fmt: skip
+    network = plan_target_camera(raw, 128, 64)
+    grid = PictureGrid(raw, CameraIntrinsics(width=128, height=64, fx=network.fx, fy=network.fy,
+                                             cx=network.cx, cy=network.cy), "auto")  # fmt: skip
+    # A depth whose inverse is the column of the network's grid, read back at the raw pixel that
+    # rectification took that column from.
+    columns = np.arange(1.0, 129.0, dtype=np.float32)
+    enlarged = grid.enlarge(np.repeat(1.0 / columns[None], 64, axis=0))
+    map_x, map_y = undistort_map(raw, network, True)
+    for row, column in ((20, 30), (32, 64), (50, 100)):
+        x, y = round(float(map_x[row, column])), round(float(map_y[row, column]))
+        assert 1.0 / enlarged[y, x] == pytest.approx(columns[column], abs=0.3)
+
+
+def test_a_right_model_is_right_and_its_factor_is_told() -> None:
+    engine = telling([lambda w: road_depth(w) * 0.5, lambda w: road_depth(w) * 0.25])
+    report = run_protocol(engine, as_set([road(), road()]), DepthProtocol())
+    model = report.rows[MODEL]
+    assert model.mean.abs_rel < 2e-3 and model.mean.a1 > 0.999
+    assert (model.scale_median, model.scale_mean, model.scale_std) == pytest.approx(
+        (3, 3, 1), rel=1e-3
+    )
+    assert report.points == 2 * np.count_nonzero(road()) and report.points_unseen == 0
+    # A position prior knows a level road as well as the model; a constant does not.
+    assert report.rows[ROWS].mean.abs_rel < 3e-3
+    assert report.rows[CONSTANT].mean.abs_rel > 0.3
+
+
+def test_one_factor_for_all_pictures_keeps_their_differences() -> None:
+    engine = telling([lambda w: road_depth(w) * 0.5, lambda w: road_depth(w) * 0.25])
+    report = run_protocol(engine, as_set([road(), road()]), DepthProtocol(scaling="global"))
+    # The factors are 2 and 4, their median 3: half as far again, and a quarter too near.
+    assert [e.abs_rel for _, _, e in report.pictures] == pytest.approx([0.5, 0.25], abs=0.02)
+    assert all(e.scale == pytest.approx(3.0, rel=1e-3) for _, _, e in report.pictures)
+
+
+def test_without_scaling_a_factor_is_an_error() -> None:
+    engine = FakeEngine(SPEC, depth=lambda w: road_depth(w) * 1.1)
+    report = run_protocol(engine, as_set([road()]), DepthProtocol(scaling="none"))
+    model = report.rows[MODEL]
+    assert model.mean.abs_rel == pytest.approx(0.1, abs=2e-3)
+    assert model.scale_median == pytest.approx(1 / 1.1, rel=1e-3)
+
+
+def test_pixels_the_network_does_not_see_are_counted_for_nobody() -> None:
+    truth = road()
+    truth[:, :60] = 1.0  # outside of the crop, and wrong for every rival
+    report = run_protocol(FakeEngine(SPEC), as_set([truth]), DepthProtocol(fit="crop"))
+    known = truth > 0
+    assert report.points == np.count_nonzero(known)
+    outside = np.count_nonzero(known[:, :73]) + np.count_nonzero(known[:, 73 + 160 :])
+    assert report.points_unseen == outside
+    assert report.rows[MODEL].mean.abs_rel < 2e-3
+    assert report.rows[MODEL].mean.coverage == pytest.approx(1 - outside / report.points)
+
+
+def test_the_crop_of_published_tables() -> None:
+    # Garg: rows 153 to 370, columns 44 to 1196 of 375x1242 (the constants of the paper's code).
+    for name, rows, columns in (
+        ("garg", (153, 371), (44, 1197)),
+        ("eigen", (124, 342), (44, 1197)),
+    ):
+        mask = crop_mask(name, 375, 1242)
+        assert np.flatnonzero(mask.any(1))[[0, -1]].tolist() == [rows[0], rows[1] - 1]
+        assert np.flatnonzero(mask.any(0))[[0, -1]].tolist() == [columns[0], columns[1] - 1]
+    assert crop_mask("none", 3, 4) is None
+    with pytest.raises(SfmRosError, match="the crop is 'center'"):
+        crop_mask("center", 3, 4)
+
+
+def test_row_medians_are_medians() -> None:
+    rng = np.random.default_rng(0)
+    maps = [np.exp(rng.uniform(0, 4, (6, 501))).astype(np.float32) for _ in range(3)]
+    rows = RowMedians(1e-3, 80.0)
+    for each in maps:
+        valid = each < 80.0
+        valid[2] = False
+        rows.add(each, valid)
+    found = rows.depth(6, 2)
+    expected = [np.median(np.concatenate([m[r] for m in maps])) for r in range(6)]
+    assert np.abs(found[[0, 1, 3, 4, 5], 0] / np.array(expected)[[0, 1, 3, 4, 5]] - 1).max() < 0.01
+    assert found[2, 0] == found[1, 0]  # nothing known there: the nearest row
+    assert rows.depth(12, 2)[:2, 0].tolist() == [found[0, 0]] * 2  # the same at another height
+
+
+def test_pictures_without_truth_are_counted_and_an_empty_set_is_an_error() -> None:
+    report = run_protocol(FakeEngine(SPEC), as_set([np.zeros((80, 300), np.float32), road()]),
+                          DepthProtocol())  # fmt: skip
+    assert report.skipped == 1 and report.rows[MODEL].images == 1
+    with pytest.raises(SfmRosError, match="nothing to compare: in none of the 1 pictures"):
+        run_protocol(FakeEngine(SPEC), as_set([np.zeros((80, 300), np.float32)]), DepthProtocol())
+    with pytest.raises(SfmRosError, match="the true depth is 10x10, the picture 300x80"):
+        run_protocol(FakeEngine(SPEC), as_set([np.ones((10, 10), np.float32)]), DepthProtocol())
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"scaling": "mean"}, {"crop": "all"}, {"fit": "pad"}, {"min_depth": 90.0}]
+)
+def test_an_unknown_protocol_is_refused(wrong: dict) -> None:
+    with pytest.raises(SfmRosError, match="expected"):
+        DepthProtocol(**wrong)
+
+
+def test_the_floors_on_kitti_s_laser_scans(shared_data: Path) -> None:
+    data = kitti_set(shared_data / "kitti_raw_layout", lidar_depth="scanner")
+    report = run_protocol(FakeEngine(fake_spec()), data, DepthProtocol())
+    # Computed apart from this program, as the published programs do.
+    assert report.rows[CONSTANT].mean.abs_rel == pytest.approx(0.34655, abs=1e-4)
+    assert report.points == 13990 + 13473
+    assert report.protocol.crop == "garg"
+
+
+def test_reports_say_the_method(tmp_path: Path) -> None:
+    data = as_set([road(), road(), road()])
+    report = run_protocol(FakeEngine(SPEC), data, DepthProtocol())
+    text = text_report(report)
+    for word in (
+        "ratio of medians",
+        "whole picture",
+        "80 m",
+        CONSTANT,
+        ROWS,
+        "standard deviation",
+    ):
+        assert word in text
+    values = json.loads(json.dumps(json_report(report)))
+    assert values["abs_rel"] < 2e-3 and len(values["pictures"]) == 3
+    assert set(values["floors"]) == {"constant_depth", "row_median_depth"}
+    draw_extremes(
+        tmp_path / "a" / "p.png", report, data, DepthPredictor(FakeEngine(SPEC), "stretch")
+    )
+    assert (tmp_path / "a" / "p.png").stat().st_size > 1000
+
+
+def test_the_command(make_bundle: Callable, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    bundle = make_bundle(np.full((32, 64), 9.0, dtype=np.float32), np.eye(4))
+    out, picture = tmp_path / "m.json", tmp_path / "p.png"
+    command = ["depth", "--model", str(bundle), "--threads", "1"]
+    street = ["--synthetic", "9004", "--frames", "1"]
+    assert main([*command, *street, "--json", str(out), "--plot", str(picture)]) == 0
+    values = json.loads(out.read_text())
+    # The model says a constant: it is its own floor.
+    assert values["abs_rel"] == pytest.approx(values["floors"]["constant_depth"]["abs_rel"])
+    assert picture.is_file() and str(out) in capsys.readouterr().out
+    for wrong, reason in (
+        ([], "0 kinds of pictures"),
+        (["--images", str(tmp_path), *street], "2 kinds of pictures"),
+        (["--images", str(tmp_path)], "--images needs --truth"),
+        (["--kitti", str(tmp_path)], "holds no KITTI raw drive"),
+        (["--kitti", str(tmp_path), "--split", "best"], "no split 'best'"),
+        (["--kitti", str(tmp_path), "--camera", "7"], "the camera is '7'"),
+        ([*street, "--threads", "0"], "--threads is 0"),
+        ([*street, "--model", "nothing"], "no model 'nothing'"),
+    ):
+        assert main([*command, *wrong]) == 1
+        assert reason in capsys.readouterr().err

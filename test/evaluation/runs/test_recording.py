@@ -1,0 +1,193 @@
+"""A run on disk: the bag that is played, the children that play it, the recording they leave."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rosbags.highlevel import AnyReader
+from rosbags.typesys import Stores, get_typestore
+
+from sfm_ros.bags.writer import CAMERA_INFO_TOPIC, IMAGE_TOPIC, TRUTH_TOPIC, write_bag
+from sfm_ros.cli.demo_inputs import inspect_bag
+from sfm_ros.datatypes import CameraIntrinsics, Frame
+from sfm_ros.errors import SourceError
+from sfm_ros.evaluation.runs.processes import ProcessError, ProcessGroup
+from sfm_ros.evaluation.runs.recording import (
+    DepthRecord,
+    Recording,
+    RecordingWriter,
+    count_heard,
+)
+from sfm_ros.geometry import make_transform, optical_to_body, quat_xyzw_from_matrix, so3_exp
+from sfm_ros.source import SourceItem
+
+DISTORTION = (0.1, 0.1, 0.1, 0.1, 0.1)
+CAMERA = CameraIntrinsics(
+    width=7, height=4, fx=5.0, fy=6.0, cx=3.25, cy=1.5, distortion=DISTORTION
+)
+
+
+class ThreeFrames:
+    """Random pictures with poses; the second pose and the third depth are not known."""
+
+    name = "three frames"
+
+    def __init__(self) -> None:
+        rng = np.random.default_rng(3)
+        self.pictures = rng.integers(0, 256, (3, 4, 7, 3), np.uint8)
+        self.pose = make_transform(so3_exp([0.1, -0.7, 0.2]), [1.0, 2.0, 3.0])
+        self.stamps = [1_700_000_000_123_456_789 + i * 100_000_000 for i in range(3)]
+        self.depth = np.full((4, 7), 2.5, np.float32)
+
+    def __len__(self) -> int:
+        return 3
+
+    def __iter__(self):  # type: ignore[no-untyped-def]
+        for index, stamp in enumerate(self.stamps):
+            yield SourceItem(
+                frame=Frame(stamp_ns=stamp, rgb=self.pictures[index], intrinsics=CAMERA),
+                T_world_camera=None if index == 1 else self.pose,
+                depth_m=None if index == 2 else self.depth,
+            )
+
+
+def read(bag: Path) -> dict[str, list]:
+    messages: dict[str, list] = {}
+    with AnyReader([bag], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
+        for connection, stamp_ns, raw in reader.messages():
+            message = reader.deserialize(raw, connection.msgtype)
+            messages.setdefault(connection.topic, []).append((stamp_ns, message))
+    return messages
+
+
+def test_a_bag_holds_what_the_source_gave(tmp_path: Path) -> None:
+    source = ThreeFrames()
+    truth = write_bag(source, tmp_path / "bag", tmp_path / "truth")
+    topics = read(tmp_path / "bag")
+    for (stamp_ns, image), expected, picture in zip(
+        topics[IMAGE_TOPIC], source.stamps, source.pictures, strict=True
+    ):
+        header = image.header.stamp
+        assert stamp_ns == expected == header.sec * 10**9 + header.nanosec
+        assert (image.encoding, image.step) == ("bgr8", 21)
+        assert np.array_equal(image.data.reshape(4, 7, 3)[:, :, ::-1], picture)
+    info = topics[CAMERA_INFO_TOPIC][0][1]
+    assert np.array_equal(info.k.reshape(3, 3), CAMERA.K) and info.d.tolist() == [0.1] * 5
+    assert (info.width, info.height, info.distortion_model) == (7, 4, "plumb_bob")
+
+    assert truth.frames == 3 and truth.trajectory is not None
+    assert truth.trajectory.stamps_ns.tolist() == [source.stamps[0], source.stamps[2]]
+    depth = truth.depth(source.stamps[0])
+    assert depth is not None and np.array_equal(depth, source.depth)
+    assert truth.depth(source.stamps[2]) is None
+
+
+def test_the_true_path_in_a_bag_is_in_body_axes(tmp_path: Path) -> None:
+    source = ThreeFrames()
+    write_bag(source, tmp_path / "bag", tmp_path / "truth")
+    messages = read(tmp_path / "bag")[TRUTH_TOPIC]
+    assert len(messages) == 2
+    position = messages[0][1].pose.pose.position
+    assert (position.x, position.y, position.z) == pytest.approx((3.0, -1.0, -2.0))
+    q = messages[0][1].pose.pose.orientation
+    expected = quat_xyzw_from_matrix(optical_to_body(source.pose)[:3, :3])
+    assert abs(np.dot([q.x, q.y, q.z, q.w], expected)) == pytest.approx(1.0)
+
+
+def test_a_limit_ends_the_bag_and_an_empty_source_is_refused(tmp_path: Path) -> None:
+    truth = write_bag(ThreeFrames(), tmp_path / "two", tmp_path / "truth", limit=2)
+    assert truth.frames == 2 and len(read(tmp_path / "two")[IMAGE_TOPIC]) == 2
+    with pytest.raises(SourceError, match="no frame"):
+        write_bag(ThreeFrames(), tmp_path / "none", tmp_path / "truth", limit=0)
+
+
+def test_the_camera_in_a_bag_is_found(tmp_path: Path) -> None:
+    write_bag(ThreeFrames(), tmp_path / "bag", tmp_path / "truth")
+    found = inspect_bag(tmp_path / "bag", None, None)
+    assert (found.image_topic, found.camera_info_topic) == (IMAGE_TOPIC, CAMERA_INFO_TOPIC)
+    assert (found.frames, found.compressed) == (3, False)
+    with pytest.raises(SourceError, match=f"/other .*{IMAGE_TOPIC}.*--image-topic"):
+        inspect_bag(tmp_path / "bag", "/other", None)
+    with pytest.raises(SourceError, match="is no bag"):
+        inspect_bag(tmp_path / "truth", None, None)
+
+
+def test_a_recording_reads_back_and_survives_a_cut(tmp_path: Path) -> None:
+    writer = RecordingWriter(tmp_path)
+    writer.image(10, 1_000_000)
+    writer.image(20, 2_000_000)
+    writer.odometry(20, 5_500_000, (1.0, 2.0, 3.0, 0.0, 0.0, 0.0, 1.0))
+    K = np.diag([4.0, 5.0, 1.0])
+    writer.depth(20, DepthRecord(depth=np.full((2, 3), np.nan, np.float32), K=K))
+    writer.picture(20, np.zeros((2, 3, 3), np.uint8))
+    writer.diagnostics({"engine": "onnx"})
+    writer.close()
+    with (tmp_path / "odometry.csv").open("a") as file:
+        file.write("30,6000000,1.0,2.0,3.0,0.0,0.0,0.0,0.")
+
+    recording = Recording.load(tmp_path)
+    assert recording.image_stamps_ns.tolist() == [10, 20]
+    assert recording.stamps_ns.tolist() == [20]
+    assert recording.latencies_ms().tolist() == [3.5]
+    # Body x 1, y 2, z 3 is optical z 1, x -2, y -3.
+    assert recording.T_odom_camera[0, :3, 3] == pytest.approx([-2.0, -3.0, 1.0])
+    assert recording.depth_stamps_ns() == [20]
+    assert np.array_equal(recording.depth(20).K, K)
+    assert recording.picture(20) is not None and recording.picture(10) is None
+    assert recording.diagnostics == {"engine": "onnx"}
+    assert count_heard(tmp_path) == (2, 1) and count_heard(tmp_path / "absent") == (0, 0)
+
+
+def test_an_empty_recording_can_be_read(tmp_path: Path) -> None:
+    recording = Recording.load(tmp_path)
+    assert len(recording.image_stamps_ns) == 0 and recording.T_odom_camera.shape == (0, 4, 4)
+    assert recording.latencies_ms().size == 0 and recording.depth_stamps_ns() == []
+
+
+def python(code: str) -> list[str]:
+    return [sys.executable, "-c", code]
+
+
+def wait_for(condition, what: str) -> None:  # type: ignore[no-untyped-def]
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.01)
+
+
+def test_a_child_that_fails_is_named_with_its_last_words(tmp_path: Path) -> None:
+    with ProcessGroup(tmp_path) as children:
+        children.start("good", python("pass"))
+        children.start("bad", python("print('the disk is full'); raise SystemExit(3)"))
+        wait_for(lambda: not children.running("bad") and not children.running("good"), "the end")
+        children.check("good")
+        with pytest.raises(ProcessError, match="the bad ended with status 3:\n.*disk is full"):
+            children.check("good", "bad")
+
+
+def test_no_child_is_left_behind_not_even_one_that_ignores_signals(tmp_path: Path) -> None:
+    deaf = (
+        "import signal, time\n"
+        "for s in (signal.SIGINT, signal.SIGTERM): signal.signal(s, signal.SIG_IGN)\n"
+        "print('ready'); time.sleep(60)"
+    )
+    children = ProcessGroup(tmp_path)
+    children.start("deaf", python(deaf))
+    wait_for(lambda: "ready" in children.log_tail("deaf"), "the child")
+    children.stop("deaf", patience_s=0.2)
+    assert not children.running("deaf")
+    with pytest.raises(ProcessError, match=f"status -{signal.SIGKILL.value}"):
+        children.check("deaf")
+
+
+def test_children_end_when_the_block_is_left_by_an_error(tmp_path: Path) -> None:
+    children = ProcessGroup(tmp_path)
+    with pytest.raises(KeyboardInterrupt), children:
+        children.start("sleeper", python("import time; time.sleep(60)"))
+        raise KeyboardInterrupt
+    assert not children.running("sleeper")

@@ -1,0 +1,126 @@
+"""Motion of a model over a drive: engines that say what they were told, KITTI's own floors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sfm_ros.datatypes import CameraIntrinsics, Frame
+from sfm_ros.engines.fake_engine import FakeEngine, fake_spec
+from sfm_ros.errors import SourceError, TrajectoryError
+from sfm_ros.evaluation.trajectory.network_motion import (
+    MEAN,
+    NETWORKS,
+    REFINED,
+    STRAIGHT,
+    MotionRun,
+    correlation,
+    run_motion,
+    score_motion,
+)
+from sfm_ros.formats.trajectory import read_kitti
+from sfm_ros.geometry import make_transform, so3_exp
+from sfm_ros.source import SourceItem
+from sfm_ros.sources.kitti.source import open_kitti
+
+CAMERA = CameraIntrinsics(width=128, height=64, fx=74.0, fy=74.0, cx=63.5, cy=31.5)
+FRAMES = 12
+
+
+def increment(index: int) -> np.ndarray:
+    """T_{index-1}_{index}: forward at a changing pace, swaying."""
+    turn = so3_exp(np.array([0.0, 0.02 * np.sin(0.9 * index), 0.0]))
+    return make_transform(turn, np.array([0.0, 0.0, 0.8 + 0.3 * np.cos(index)]))
+
+
+def drive(period_ns: int = 100_000_000) -> list[SourceItem]:
+    # Pictures without a corner: nothing can be tracked, the refinement leaves the prediction.
+    rgb = np.zeros((64, 128, 3), dtype=np.uint8)
+    items, pose = [], np.eye(4)
+    for index in range(FRAMES):
+        pose = pose @ increment(index) if index else pose
+        frame = Frame(stamp_ns=index * period_ns, rgb=rgb, intrinsics=CAMERA)
+        items.append(SourceItem(frame=frame, T_world_camera=pose))
+    return items
+
+
+def engine_that_knows(length: int, factor: float = 1.0) -> FakeEngine:
+    """Says the true motion, in units of its own."""
+
+    def motion(window) -> np.ndarray:
+        indices = [stamp // 100_000_000 for stamp in window.stamps_ns]
+        motions = np.stack([increment(index) for index in indices[1:]])
+        motions[:, :3, 3] *= factor
+        return motions
+
+    return FakeEngine(fake_spec(width=128, height=64, sequence_length=length), motion=motion)
+
+
+@pytest.mark.parametrize("length", [2, 3, 5])
+def test_a_model_that_knows_makes_no_error_whatever_its_window_and_unit(length: int) -> None:
+    run = run_motion(engine_that_knows(length, factor=0.2), drive())
+    assert len(run.networks) == len(run.refined) == FRAMES and run.held == 0
+    # The frames before the first full window have their poses too.
+    first = make_transform(increment(1)[:3, :3], 0.2 * increment(1)[:3, 3])
+    assert np.allclose(run.networks.poses[1], first)
+    scores = score_motion(run, "7dof")
+    for name in (NETWORKS, REFINED):
+        metrics = scores[name].metrics
+        assert metrics.snippet_ates[5].mean < 1e-6 and metrics.snippet_res[3].mean < 1e-6
+        assert metrics.ate_rmse_m is not None and metrics.ate_rmse_m < 1e-6
+        assert scores[name].yaw_correlation == pytest.approx(1.0)
+        assert scores[name].length_correlation == pytest.approx(1.0)
+    # Less than 100 m: no drift per length, rather than none at all.
+    assert scores[NETWORKS].metrics.t_err_percent is None
+    assert scores[STRAIGHT].metrics.snippet_ates[5].mean > 0.01
+    assert scores[MEAN].metrics.snippet_res[5].mean > 0.001
+
+
+def test_a_dead_network_has_no_correlation() -> None:
+    dead = FakeEngine(fake_spec(width=128, height=64), motion=increment(3))
+    score = score_motion(run_motion(dead, drive()), "7dof")[NETWORKS]
+    assert score.yaw_correlation is None and score.length_correlation is None
+
+
+def test_motion_that_is_not_believed_is_counted() -> None:
+    wild = make_transform(np.eye(3), np.array([0.0, 0.0, 1e4]))
+    run = run_motion(FakeEngine(fake_spec(width=128, height=64), motion=wild), drive())
+    assert run.held == FRAMES - 2
+    assert np.array_equal(run.refined.positions, np.zeros((FRAMES, 3)))
+
+
+def test_what_cannot_be_judged() -> None:
+    engine = engine_that_knows(3)
+    blind = [SourceItem(frame=item.frame) for item in drive()]
+    with pytest.raises(SourceError, match="frame 0 has no true pose"):
+        run_motion(engine, blind)
+    with pytest.raises(SourceError, match="2 frames are fewer than the 3 of a window"):
+        run_motion(engine, drive()[:2])
+    with pytest.raises(SourceError, match=r"frame 6 does not follow .* \(gap"):
+        run_motion(engine, drive()[:6] + drive(period_ns=200_000_000)[6:])
+    with pytest.raises(TrajectoryError, match="3 values cannot be paired with 2"):
+        correlation(np.zeros(3), np.zeros(2))
+    assert correlation(np.array([1.0, 2.0]), np.array([1.0, 2.0])) is None
+
+
+def test_the_floors_of_kitti_03_frames_300_to_400(shared_data: Path) -> None:
+    truth = read_kitti(shared_data / "kitti_odom03_head" / "poses.txt").select(np.arange(300, 401))
+    scores = score_motion(MotionRun(networks=truth, refined=truth, truth=truth, held=0), "7dof")
+    line = scores[STRAIGHT].metrics.snippet_ates
+    assert (str(line[5]), str(line[3])) == ("0.0214 ± 0.0125", "0.0124 ± 0.0073")
+    assert scores[NETWORKS].metrics.snippet_ates[5].mean < 1e-6
+
+
+def test_some_frames_of_a_drive(shared_data: Path) -> None:
+    whole = open_kitti(shared_data / "kitti_odom03_head")
+    part = whole.between(300, 302)
+    poses = read_kitti(shared_data / "kitti_odom03_head" / "poses.txt").poses
+    items = list(part)
+    assert len(whole) == 401 and len(part) == len(items) == 3
+    assert np.array_equal(items[1].T_world_camera, poses[301])
+    assert items[0].frame.stamp_ns == 30_000_000_000 and "frames 300 to 302" in part.name
+    for first, last in ((-1, 3), (5, 4), (399, 401)):
+        with pytest.raises(SourceError, match="has 0 to 400"):
+            whole.between(first, last)

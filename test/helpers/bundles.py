@@ -1,0 +1,61 @@
+"""A model bundle made by hand: it says what it was told, whatever it sees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from sfm_ros.engines.fake_engine import fake_spec
+from sfm_ros.model_spec import ModelSpec
+
+WIDTH, HEIGHT = 64, 32
+MakeBundle = Callable[[npt.NDArray[np.float32], npt.NDArray[np.float64]], Path]
+
+
+def write_bundle(
+    folder: Path, depth: npt.NDArray[np.float32], T_prev_curr: npt.NDArray[np.float64]
+) -> Path:
+    onnx = pytest.importorskip("onnx")
+    folder.mkdir(parents=True)
+    spec: ModelSpec = fake_spec(width=WIDTH, height=HEIGHT, sequence_length=3)
+    # The target is the frame in the middle: the graph answers with T_next_middle.
+    motions = np.stack([T_prev_curr, np.linalg.inv(T_prev_curr)])[None]
+    size = [1, HEIGHT, WIDTH, 3]
+    window = [1, 3, HEIGHT, WIDTH, 3]
+    graphs = {
+        spec.depth_file: ("rgb", size, "depth", depth[None]),
+        spec.pose_file: ("window", window, "T_source_target", motions),
+    }
+    for name, (given, shape, result, answer) in graphs.items():
+        onnx.save(_constant_model(onnx, given, shape, result, answer), folder / name)
+    spec.save(folder)
+    return folder
+
+
+def _constant_model(
+    onnx: object, given: str, shape: list[int], result: str, answer: npt.NDArray
+) -> object:
+    helper, types, numpy_helper = onnx.helper, onnx.TensorProto, onnx.numpy_helper  # type: ignore[attr-defined]
+    answer = answer.astype(np.float32)
+    nodes = [
+        helper.make_node("Cast", [given], ["float"], to=types.FLOAT),
+        helper.make_node("ReduceMean", ["float"], ["mean"], keepdims=0),
+        helper.make_node("Mul", ["mean", "zero"], ["nothing"]),
+        helper.make_node("Add", ["answer", "nothing"], [result]),
+    ]
+    constants = [
+        numpy_helper.from_array(answer, "answer"),
+        numpy_helper.from_array(np.array(0.0, dtype=np.float32), "zero"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "constant",
+        [helper.make_tensor_value_info(given, types.UINT8, shape)],
+        [helper.make_tensor_value_info(result, types.FLOAT, list(answer.shape))],
+        constants,
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)

@@ -1,0 +1,156 @@
+"""Processes over the real middleware, and a node in the test's own process."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+HELPERS = REPOSITORY / "test" / "helpers"
+FAKE_NODE = [sys.executable, "-m", "rig.fake_node"]
+REAL_NODE = [sys.executable, "-m", "sfm_ros.ros.node"]
+PLAYER = [sys.executable, "-m", "sfm_ros.ros.tools.player"]
+TIMEOUT_S = 20.0
+
+
+def ros_arguments(**parameters: Any) -> list[str]:
+    """Command line that sets these parameters; ``__`` stands for the dot."""
+    pairs = [f"{name.replace('__', '.')}:={value}" for name, value in parameters.items()]
+    return ["--ros-args", *itertools.chain.from_iterable(("-p", pair) for pair in pairs)]
+
+
+def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = TIMEOUT_S) -> Any:
+    """The condition's first true value; fails after a bounded time, saying what was awaited."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.005)
+    pytest.fail(f"waited {timeout_s:g} s in vain for {what}")
+
+
+class Program:
+    """A process and what it has said so far."""
+
+    def __init__(self, command: list[str], domain: int) -> None:
+        environment = {
+            **os.environ,
+            "ROS_DOMAIN_ID": str(domain),
+            "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+            "PYTHONPATH": os.pathsep.join(map(str, (REPOSITORY, HELPERS))),
+            "PYTHONUNBUFFERED": "1",
+        }
+        self.process = subprocess.Popen(
+            command,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._lines: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self._lines.append(line)
+
+    @property
+    def said(self) -> str:
+        """All output so far."""
+        return "".join(self._lines)
+
+    def wait_for(self, pattern: str, since: int = 0) -> str:
+        """Wait until the output from character ``since`` on matches a regular expression."""
+        deadline = time.monotonic() + TIMEOUT_S
+        while not re.search(pattern, self.said[since:]):
+            if time.monotonic() > deadline:
+                pytest.fail(f"'{pattern}' was never said; output:\n{self.said[since:]}")
+            time.sleep(0.005)
+        return self.said[since:]
+
+    def end(self, signal_number: int | None = None) -> int:
+        """The exit code, after a signal where one is given."""
+        if signal_number is not None:
+            self.process.send_signal(signal_number)
+        code = self.process.wait(TIMEOUT_S)
+        self._reader.join(TIMEOUT_S)
+        return code
+
+    def kill(self) -> None:
+        """End it, whatever it does."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(5)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+class Probe:
+    """A node in the test's own process: publishes a camera, keeps everything it receives."""
+
+    def __init__(self, domain: int, reliable: bool = True) -> None:
+        import rclpy
+        from rclpy.executors import SingleThreadedExecutor
+        from rclpy.qos import QoSProfile, ReliabilityPolicy
+
+        os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+        self.domain = domain
+        self._context = rclpy.Context()
+        rclpy.init(context=self._context, domain_id=domain)
+        self.node = rclpy.create_node("probe", context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+        policy = ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
+        self._qos = QoSProfile(depth=100, reliability=policy)
+        self._publishers: dict[str, Any] = {}
+        self.received: dict[str, list] = defaultdict(list)
+        self._thread = threading.Thread(target=self._spin)
+        self._thread.start()
+
+    def _spin(self) -> None:
+        from rclpy.executors import ExternalShutdownException
+
+        try:
+            self._executor.spin()
+        except ExternalShutdownException:
+            pass
+
+    def listen(self, topic: str, message_type: type, qos: Any = 1000) -> list:
+        """Subscribe; the list returned grows."""
+        self.node.create_subscription(message_type, topic, self.received[topic].append, qos)
+        return self.received[topic]
+
+    def publish(self, topic: str, message: Any, qos: Any = None) -> None:
+        """Publish once somebody listens."""
+        if topic not in self._publishers:
+            publisher = self.node.create_publisher(type(message), topic, qos or self._qos)
+            self._publishers[topic] = publisher
+            wait_until(publisher.get_subscription_count, f"a subscriber on {topic}")
+        self._publishers[topic].publish(message)
+
+    def unplug(self, topic: str) -> None:
+        """The publisher is gone; the next message has another."""
+        self.node.destroy_publisher(self._publishers.pop(topic))
+
+    def close(self) -> None:
+        """Leave the middleware."""
+        self._context.try_shutdown()
+        self._thread.join(TIMEOUT_S)
+        self.node.destroy_node()

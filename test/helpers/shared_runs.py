@@ -1,0 +1,15 @@
+"""Several runs, one after the other, in processes that torchrun starts once: RECIPE OUT ..."""
+
+from __future__ import annotations
+
+import sys
+
+from training import train
+from training.distributed import Place, joined
+
+if __name__ == "__main__":
+    names = sys.argv[1:]
+    with joined(Place.of_this_process()):
+        for recipe, out in zip(names[::2], names[1::2], strict=True):
+            if code := train.main(["--config", recipe, "--out", out]):
+                sys.exit(code)

@@ -1,0 +1,238 @@
+"""sfm_doctor beside a running system: faults are named, a sound system passes."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from rig.probe import FAKE_NODE, TIMEOUT_S, Probe, Program, ros_arguments, wait_until
+
+pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
+
+import rclpy
+from nav_msgs.msg import Odometry
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rig.camera import FRAME, HEIGHT, WIDTH, info_message
+from rig.fake_node import STAND
+from sensor_msgs.msg import CameraInfo, Image
+
+from sfm_ros.geometry import R_BODY_OPTICAL, make_transform
+from sfm_ros.ros import compat
+from sfm_ros.ros.conversions import stamp_from_ns, transform_message
+from sfm_ros.ros.doctor.command import main as doctor_main
+
+DOCTOR = [sys.executable, "-m", "sfm_ros.ros.doctor.command", "--no-engine", "--seconds", "1.5"]
+PATIENCE_S = 60.0  # it looks and listens before it speaks
+BEST_EFFORT = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+
+
+class Driver:
+    """Publishes pictures and calibrations at 20 Hz on a thread of its own, until it is closed."""
+
+    def __init__(
+        self, probe: Probe, space: str, info: CameraInfo, stamp: Callable[[], int]
+    ) -> None:
+        self._node = probe.node
+        self._images = probe.node.create_publisher(Image, f"{space}/image", BEST_EFFORT)
+        self._infos = probe.node.create_publisher(CameraInfo, f"{space}/camera_info", BEST_EFFORT)
+        self._info, self._stamp = info, stamp
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        x, y = np.meshgrid(np.arange(WIDTH), np.arange(HEIGHT))
+        picture = STAND + 30 * np.sin(x / 9) * np.cos(y / 7)
+        message = Image(width=WIDTH, height=HEIGHT, encoding="rgb8", step=3 * WIDTH)
+        message.header.frame_id = self._info.header.frame_id = FRAME
+        while not self._ended.wait(0.05):
+            picture = np.roll(picture, 1, axis=1)
+            message.data = np.repeat(picture.astype(np.uint8), 3).tobytes()
+            message.header.stamp = self._info.header.stamp = stamp_from_ns(self._stamp())
+            self._infos.publish(self._info)
+            self._images.publish(message)
+
+    def close(self) -> None:
+        self._ended.set()
+        self._thread.join(TIMEOUT_S)
+        for publisher in (self._images, self._infos):
+            self._node.destroy_publisher(publisher)
+
+
+@pytest.fixture
+def drive(probe: Probe) -> Iterator[Callable[..., Driver]]:
+    """Starts drivers that end with the test."""
+    drivers: list[Driver] = []
+
+    def run(space: str, info: CameraInfo, stamp: Callable[[], int] = time.time_ns) -> Driver:
+        drivers.append(Driver(probe, space, info, stamp))
+        return drivers[-1]
+
+    yield run
+    for driver in drivers:
+        driver.close()
+
+
+def examine(program: Program) -> tuple[int, dict[str, list[dict[str, Any]]]]:
+    """Exit code, and the checks by level."""
+    code = program.process.wait(PATIENCE_S)
+    program.end()
+    rows = json.loads(program.said[program.said.index("{") :])["checks"]
+    return code, {
+        level: [r for r in rows if r["level"] == level] for level in ("OK", "WARN", "FAIL")
+    }
+
+
+def said(rows: list[dict[str, Any]]) -> str:
+    return "\n".join(f"{row['check']}: {row['found']} -> {row['advice']}" for row in rows)
+
+
+def test_a_sound_system_passes(
+    probe: Probe, start: Callable[[list[str]], Program], drive: Callable[..., Driver]
+) -> None:
+    node = start([*FAKE_NODE, "{}", *ros_arguments(node__mounting_wait_s=5.0)])
+    tf = compat.make_static_broadcaster(probe.node)
+    if tf is not None:
+        mounting = make_transform(R_BODY_OPTICAL, np.array([0.3, 0.0, 1.2]))
+        tf.sendTransform(transform_message(mounting, 0, "base_link", FRAME))
+    drive("", info_message())
+    node.wait_for("odometry of")
+    code, rows = examine(start([*DOCTOR, "--json"]))
+    assert code == 0, said(rows["FAIL"])
+    fine = said(rows["OK"])
+    assert "qos /image: /probe (best_effort) -> /sfm_node (best_effort)" in fine
+    assert "image /image: 128x64 rgb8" in fine
+    assert "stamps /image" in said(rows["OK"] + rows["WARN"])
+    assert "of 'camera_optical': at (0.30, 0.00, 1.20) m in 'base_link'" in fine or tf is None
+    assert "middleware: rmw_" in fine
+
+
+def test_the_faults_of_a_system_are_named(
+    probe: Probe, start: Callable[[list[str]], Program], drive: Callable[..., Driver]
+) -> None:
+    """A picture of another size than its calibration, no stamps, a listener nobody reaches."""
+    drive("/eye", info_message(width=640, height=320), stamp=lambda: 0)
+    reliable = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
+    latched = QoSProfile(depth=5, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    deaf = [
+        probe.node.create_subscription(Image, "/eye/image", print, reliable),
+        probe.node.create_subscription(CameraInfo, "/eye/camera_info", print, latched),
+    ]
+    second = probe.node.create_publisher(Image, "/eye/image", BEST_EFFORT)
+    moving = compat.make_broadcaster(probe.node)
+    names = ["--image-topic", "eye/image", "--camera-info-topic", "eye/camera_info"]
+    doctor = start([*DOCTOR, "--json", *names])
+    while doctor.process.poll() is None and moving is not None:
+        for parent in ("mast", "boom"):
+            moving.sendTransform(transform_message(np.eye(4), 1, parent, "eye_link"))
+        time.sleep(0.05)
+    for subscription in deaf:
+        probe.node.destroy_subscription(subscription)
+    probe.node.destroy_publisher(second)
+    code, rows = examine(doctor)
+    failed = said(rows["FAIL"])
+    assert code == 1
+    assert "stamps are zero" in failed
+    assert "of 640x320 pixels" in failed and "the pictures have 128x64" in failed
+    assert "qos /eye/image: /probe -> /probe never connect: the publisher is best eff" in failed
+    assert "qos /eye/camera_info: /probe -> /probe never connect: the publisher is vol" in failed
+    assert "publishers /eye/image: 2 of them" in failed
+    assert "nobody publishes" not in failed
+    assert moving is None or "'eye_link' has 2 parents: boom, mast" in failed
+
+
+def test_a_node_on_the_wrong_topic_and_clock_is_told_so(
+    probe: Probe, start: Callable[[list[str]], Program], drive: Callable[..., Driver]
+) -> None:
+    start([*FAKE_NODE, "{}", *ros_arguments(use_sim_time="true"), "-r", "image:=/right/image"])
+    drive("/left", info_message())
+    wait_until(lambda: probe.node.count_subscribers("/right/image"), "the node")
+    for _ in range(3):  # on a busy machine a doctor may be done before it has discovered the node
+        code, rows = examine(start([*DOCTOR, "--json"]))
+        if code:
+            break
+    failed = said(rows["FAIL"])
+    assert code == 1
+    assert "nobody publishes it; images are on /left/image ->" in failed
+    assert "image /right/image: nothing arrived" in failed
+    assert "use_sim_time is set, but nobody publishes /clock" in failed
+
+
+def test_a_managed_node_that_is_not_active_is_told_what_it_waits_for(
+    probe: Probe, start: Callable[[list[str]], Program]
+) -> None:
+    pytest.importorskip("lifecycle_msgs", reason="lifecycle_msgs is not installed")
+    from lifecycle_msgs.msg import Transition
+    from lifecycle_msgs.srv import ChangeState
+
+    start([*FAKE_NODE, '{"lifecycle": true}'])
+    client = probe.node.create_client(ChangeState, "/sfm_node/change_state")
+    assert client.wait_for_service(TIMEOUT_S)
+    _, rows = examine(start([*DOCTOR, "--json"]))
+    told = "node /sfm_node: a managed node that is not configured -> ros2 lifecycle set /sfm_node "
+    assert told + "configure, then" in said(rows["WARN"])
+
+    transition = Transition(id=Transition.TRANSITION_CONFIGURE)
+    future = client.call_async(ChangeState.Request(transition=transition))
+    wait_until(future.done, "the transition")
+    _, rows = examine(start([*DOCTOR, "--json", "--node", "sfm_node"]))
+    probe.node.destroy_client(client)
+    told = "node /sfm_node: a managed node that is not active -> ros2 lifecycle set /sfm_node "
+    assert told + "activate" in said(rows["WARN"])
+    assert "/sfm_node/depth" not in said(rows["FAIL"])
+
+
+def test_a_node_that_is_found_late_is_examined(
+    probe: Probe, start: Callable[[list[str]], Program], drive: Callable[..., Driver]
+) -> None:
+    drive("/early", info_message())
+    doctor = start([*DOCTOR, "--json", "--seconds", "3"])
+    wait_until(lambda: probe.node.count_subscribers("/early/image"), "the doctor to listen")
+    late = rclpy.create_node("late", context=probe.node.context)
+    late.create_publisher(Odometry, "~/odometry", 1)
+    late.create_subscription(Image, "/other/image", print, 1)
+    _, rows = examine(doctor)
+    late.destroy_node()
+    assert "node /late: no diagnostics came" in said(rows["WARN"])
+    assert "image /other/image: nothing arrived" in said(rows["FAIL"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["--image-topic", "foo bar"], "'foo bar' is no name in ROS: topic name must not contain"),
+        (["--node", "1st"], "'1st' is no name in ROS"),
+        (["--ros-args", "-p", "x"], "ROS does not start with ['--ros-args', '-p', 'x']"),
+        (["--ros-args", "-p", "use_sim_time:=3"], "expecting type 'BOOL'"),
+    ],
+)
+def test_arguments_ros_does_not_take_are_refused_in_one_line(
+    arguments: list[str], why: str, start: Callable[[list[str]], Program]
+) -> None:
+    doctor = start([*DOCTOR, "--json", *arguments])
+    code, rows = examine(doctor)
+    assert code == 1 and why in rows["FAIL"][0]["found"]
+    assert "\n" not in rows["FAIL"][0]["found"] and "Traceback" not in doctor.said
+
+
+@pytest.mark.parametrize("option", ["--image-topic", "--camera-info-topic", "--node"])
+def test_an_empty_name_is_refused(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        doctor_main([option, ""])
+    assert ended.value.code == 2
+    assert f"argument {option}: the name is empty" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("domain", ["one", "300"])
+def test_a_domain_that_is_none_is_named_before_the_middleware_gives_up(
+    domain: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ROS_DOMAIN_ID", domain)
+    assert doctor_main(["--no-engine"]) == 1
+    assert f"ROS_DOMAIN_ID is '{domain}'" in capsys.readouterr().out

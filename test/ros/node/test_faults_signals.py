@@ -1,0 +1,117 @@
+"""A node that is told to end, or killed, at the worst moment; and one that starts after it."""
+
+from __future__ import annotations
+
+import itertools
+import signal
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pytest
+from rig.probe import FAKE_NODE, Probe, Program, ros_arguments, wait_until
+
+pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
+
+from nav_msgs.msg import Odometry
+from rig.camera import PERIOD_NS, image_message, info_message
+from rig.fake_node import FORWARD, STAND
+
+from sfm_ros.ros.conversions import stamp_to_ns
+
+FOREVER = 600
+"""Seconds: no test waits so long."""
+STAGES = ("load", "inference", "shutdown")
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+
+
+class Doomed(NamedTuple):
+    """A node that waits for its end, and the namespace it has for itself."""
+
+    space: str
+    program: Program
+
+
+def start_node(domain: int, space: str, options: str = "{}") -> Program:
+    """A node of a namespace that takes every picture."""
+    parameters = ros_arguments(node__delivery="every", node__mounting_wait_s=0.0)
+    return Program([*FAKE_NODE, options, *parameters, "-r", f"__ns:={space}"], domain)
+
+
+@pytest.fixture(scope="module")
+def doomed(domain: int) -> Iterator[dict[tuple[str, str], Doomed]]:
+    """A node for each signal and stage; they start side by side, for most of it is waiting."""
+    nodes = {}
+    for number, stage in itertools.product(SIGNALS, STAGES):
+        space = f"/{number.name}_{stage}"
+        options = f'{{"{"load_s" if stage == "load" else "busy_s"}": {FOREVER}}}'
+        nodes[number.name, stage] = Doomed(space, start_node(domain, space, options))
+    yield nodes
+    for node in nodes.values():
+        node.program.process.kill()  # the tests have ended all that started
+
+
+def bring_to(stage: str, node: Doomed, probe: Probe) -> Program:
+    """The node, busy with this, and for long."""
+    space, program = node
+    if stage == "load":
+        program.wait_for("loading")
+        return program
+    probe.publish(f"{space}/camera_info", info_message())
+    for index in range(3):
+        probe.publish(f"{space}/image", image_message(STAND, (index + 1) * PERIOD_NS))
+    program.wait_for("inferring")
+    if stage == "shutdown":
+        program.process.send_signal(signal.SIGINT)
+        listeners = probe.node.count_subscribers
+        wait_until(lambda: not listeners(f"{space}/image"), "the node to leave the middleware")
+    return program
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("number", SIGNALS[:2])
+def test_a_signal_ends_the_node_with_success(
+    number: signal.Signals,
+    stage: str,
+    probe: Probe,
+    doomed: dict[tuple[str, str], Doomed],
+    capsys: pytest.CaptureFixture,
+) -> None:
+    """In two seconds where the machine is free; what it took is printed."""
+    program = bring_to(stage, doomed[number.name, stage], probe)
+    told_s = time.monotonic()
+    assert program.end(number) == 0, program.said
+    with capsys.disabled():
+        print(f"\n{number.name} during {stage}: ended in {time.monotonic() - told_s:.2f} s")
+    assert "Traceback" not in program.said
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_node_that_was_killed_can_be_started_again(
+    stage: str, probe: Probe, domain: int, doomed: dict[tuple[str, str], Doomed]
+) -> None:
+    """The same node, on the same topics: what the dead one left in shared memory does not bind."""
+    node = doomed[signal.SIGKILL.name, stage]
+    assert bring_to(stage, node, probe).end(signal.SIGKILL) == -signal.SIGKILL
+
+    space = node.space
+    odometry = probe.listen(f"{space}/sfm_node/odometry", Odometry)
+    program = start_node(domain, space)
+    stamp = 10**12
+
+    def goes_on() -> bool:
+        nonlocal stamp
+        probe.publish(f"{space}/camera_info", info_message())
+        for _ in range(3):
+            stamp += PERIOD_NS
+            probe.publish(f"{space}/image", image_message(FORWARD, stamp))
+        time.sleep(0.1)  # pictures of 30 Hz
+        return bool(odometry)
+
+    try:
+        wait_until(goes_on, f"odometry; the node said:\n{program.said}")
+        assert stamp_to_ns(odometry[0].header.stamp) > 10**12
+        assert odometry[0].pose.pose.position.x == pytest.approx(1.0)
+        assert program.end(signal.SIGINT) == 0, program.said
+    finally:
+        program.kill()

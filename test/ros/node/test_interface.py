@@ -1,0 +1,102 @@
+"""The table of topics and services is what the running node really has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from rig.probe import FAKE_NODE, Probe, Program, ros_arguments, wait_until
+
+pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rig.camera import PERIOD_NS, image_message, info_message
+from rig.fake_node import FORWARD, STAND
+
+from sfm_ros.ros import compat
+from sfm_ros.ros.node.interface import DIAGNOSTICS, PUBLICATIONS, SERVICES, SUBSCRIPTIONS, Topic
+
+NAME = "/front/sfm_node"
+EVERY_NODE_HAS = ("/rosout", "/parameter_events")
+_Row = tuple[str, str, str, str]
+
+
+def expected(topics: tuple[Topic, ...]) -> set[_Row]:
+    return {
+        (full(topic.name), topic.type_name, topic.reliability, topic.durability)
+        for topic in topics
+        if topic.type_name.split("/")[0] != "tf2_msgs" or compat.transform_message_class()
+    }
+
+
+def full(name: str) -> str:
+    if name.startswith("~"):
+        return NAME + name[1:]
+    return name if name.startswith("/") else f"/front/{name}"
+
+
+def found(probe: Probe, of_topic: Callable[[str], list[Any]]) -> set[_Row]:
+    rows = set()
+    for topic, _ in probe.node.get_topic_names_and_types():
+        for info in of_topic(topic):
+            node = f"{info.node_namespace.rstrip('/')}/{info.node_name}"
+            if node == NAME and topic not in EVERY_NODE_HAS:
+                qos = info.qos_profile
+                words = (qos.reliability.name.lower(), qos.durability.name.lower())
+                rows.add((topic, info.topic_type, *words))
+    return rows
+
+
+def test_topics_services_and_keys_are_those_of_the_table(
+    probe: Probe, start: Callable[[list[str]], Program]
+) -> None:
+    said = start([*FAKE_NODE, "{}", *ros_arguments(node__mounting_wait_s=0.3),
+                  "-r", "__ns:=/front"])  # fmt: skip
+    heard = probe.listen("/diagnostics", DiagnosticArray)
+    publications = expected(PUBLICATIONS)
+    at_start = expected(tuple(topic for topic in SUBSCRIPTIONS if topic.at_start))
+
+    def published() -> set[_Row]:
+        return found(probe, probe.node.get_publishers_info_by_topic)
+
+    def subscribed() -> set[_Row]:
+        return found(probe, probe.node.get_subscriptions_info_by_topic)
+
+    wait_until(lambda: at_start <= subscribed(), "the node")
+    assert subscribed() <= expected(SUBSCRIPTIONS)
+    stamp_ns = 10**12
+    probe.publish("/front/camera_info", info_message())
+
+    def all_published() -> bool:
+        nonlocal stamp_ns
+        stamp_ns += PERIOD_NS
+        level = STAND if stamp_ns // PERIOD_NS % 2 else FORWARD
+        probe.publish("/front/image", image_message(level, stamp_ns))
+        return published() >= publications
+
+    wait_until(all_published, f"every topic; it said:\n{said.said}")
+    assert published() == publications
+    offered = probe.node.get_service_names_and_types_by_node("sfm_node", "/front")
+    own = {name: types[0] for name, types in offered if "parameter" not in name}
+    own.pop(f"{NAME}/get_type_description", None)
+    assert own == {full(service.name): service.type_name for service in SERVICES}
+    check_keys(wait_until(lambda: latest(heard), "diagnostics with latencies"))
+
+
+def latest(heard: list[DiagnosticArray]) -> list[str]:
+    """Keys of the newest diagnostics, once they hold latencies."""
+    keys = [value.key for value in heard[-1].status[0].values] if heard else []
+    return keys if any(key.startswith("latency_") for key in keys) else []
+
+
+def check_keys(keys: list[str]) -> None:
+    known = {k.strip() for entry in DIAGNOSTICS for k in entry.split(",")}
+    patterns = {k.split("*")[0] for k in known if "*" in k}
+
+    def is_known(key: str) -> bool:
+        return key in known or key.startswith((*patterns, "stamp_to_publish_ms_"))
+
+    assert [key for key in keys if not is_known(key)] == []
+    plain = {key for key in known if "*" not in key and not key.startswith(("_", "stamp_"))}
+    assert plain <= set(keys)

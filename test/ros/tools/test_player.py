@@ -1,0 +1,295 @@
+"""The bag player as a process, on bags it has to play and on bags it has to refuse."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rig.probe import FAKE_NODE, PLAYER, Probe, Program, ros_arguments, wait_until
+
+pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
+
+from diagnostic_msgs.msg import DiagnosticArray
+from nav_msgs.msg import Odometry
+from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.serialization import serialize_message
+from rig.camera import PERIOD_NS, image_message, info_message
+from rig.fake_node import FORWARD
+from rosbags.rosbag1 import Writer as Writer1
+from rosbags.rosbag2 import StoragePlugin
+from rosbags.rosbag2 import Writer as Writer2
+from rosbags.typesys import Stores, get_typestore
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import String
+
+from sfm_ros.errors import SourceError
+from sfm_ros.ros.conversions import stamp_from_ns, stamp_to_ns
+from sfm_ros.ros.tools.bag_tracks import PlayableBag
+
+COUNT = 20
+BEGIN_NS = 1_700_000_000_000_000_000
+STORE = get_typestore(Stores.ROS2_JAZZY)
+STORE1 = get_typestore(Stores.ROS1_NOETIC)
+EVERYTHING = QoSProfile(history=HistoryPolicy.KEEP_ALL)
+
+
+def stamps() -> list[int]:
+    return [BEGIN_NS + i * PERIOD_NS for i in range(COUNT)]
+
+
+def messages() -> list[tuple[str, int, bytes, str]]:
+    """(topic, time, CDR, type) of a camera, 20 images at 10 Hz."""
+    rows = []
+    for stamp in stamps():
+        info = info_message()
+        info.header.stamp = stamp_from_ns(stamp)
+        rows.append(("/cam/info", stamp, serialize_message(info), "sensor_msgs/msg/CameraInfo"))
+        image = serialize_message(image_message(FORWARD, stamp))
+        rows.append(("/cam/image", stamp, image, "sensor_msgs/msg/Image"))
+    return rows
+
+
+def write_ros2(path: Path, plugin: StoragePlugin = StoragePlugin.SQLITE3) -> Path:
+    with Writer2(path, version=9, storage_plugin=plugin) as writer:
+        connections = {}
+        for topic, time_ns, cdr, kind in messages():
+            if topic not in connections:
+                connections[topic] = writer.add_connection(topic, kind, typestore=STORE)
+            writer.write(connections[topic], time_ns, cdr)
+    return path
+
+
+def write_ros1(path: Path) -> Path:
+    with Writer1(path) as writer:
+        connections = {}
+        for topic, time_ns, cdr, kind in messages():
+            if topic not in connections:
+                connections[topic] = writer.add_connection(topic, kind, typestore=STORE1)
+            writer.write(connections[topic], time_ns, bytes(STORE.cdr_to_ros1(cdr, kind)))
+    return path
+
+
+@pytest.fixture(scope="module")
+def bags(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("bags")
+    return {
+        "sqlite3": write_ros2(folder / "sqlite3"),
+        "mcap": write_ros2(folder / "mcap", StoragePlugin.MCAP),
+        "ros1": write_ros1(folder / "ros1.bag"),
+    }
+
+
+@pytest.mark.parametrize("kind", ["sqlite3", "mcap", "ros1"])
+def test_everything_arrives_in_order_under_its_new_name(
+    kind: str, bags: dict[str, Path], probe: Probe, start: Callable[[list[str]], Program]
+) -> None:
+    images = probe.listen(f"/{kind}/image", Image, EVERYTHING)
+    infos = probe.listen(f"/{kind}/info", CameraInfo, EVERYTHING)
+    remap = [
+        "--ros-args", "-r", f"/cam/image:=/{kind}/image", "-r", f"/cam/info:=/{kind}/info",
+    ]  # fmt: skip
+    options = ["--rate", "0", "--wait-for-subscribers", "2"]
+    program = start([*PLAYER, str(bags[kind]), *options, *remap])
+    assert program.end() == 0, program.said
+    wait_until(lambda: len(images) == len(infos) == COUNT, f"{COUNT} images and calibrations")
+    assert [stamp_to_ns(m.header.stamp) for m in images] == stamps()
+    assert bytes(images[3].data) == bytes(image_message(FORWARD, stamps()[3]).data)
+    assert infos[0].k[0] == pytest.approx(80.0)
+    assert f"played {2 * COUNT} messages" in program.said
+
+
+def test_clock_runs_with_the_bag(
+    bags: dict[str, Path], probe: Probe, start: Callable[[list[str]], Program]
+) -> None:
+    clocks = probe.listen("/clock", Clock)
+    options = ["--rate", "10", "--clock", "--wait-for-subscribers", "1"]
+    program = start([*PLAYER, str(bags["mcap"]), *options])
+    assert program.end() == 0, program.said
+    wait_until(lambda: clocks and stamp_to_ns(clocks[-1].clock) == stamps()[-1], "the last tick")
+    times = [stamp_to_ns(message.clock) for message in clocks]
+    assert times == sorted(times)
+    assert len(times) > COUNT
+
+
+def test_node_in_evaluation_mode_loses_no_frame_of_a_bag_played_as_fast_as_it_goes(
+    bags: dict[str, Path], probe: Probe, start: Callable[[list[str]], Program]
+) -> None:
+    odometry = probe.listen("/sfm_node/odometry", Odometry, EVERYTHING)
+    diagnostics = probe.listen("/diagnostics", DiagnosticArray)
+    remap = ["-r", "image:=/cam/image", "-r", "camera_info:=/cam/info"]
+    parameters = ros_arguments(node__delivery="every", node__mounting_wait_s=0.0)
+    start([*FAKE_NODE, "{}", *parameters, *remap])
+    wait_until(lambda: diagnostics, "the node")
+    program = start([*PLAYER, str(bags["sqlite3"]), "--rate", "0", "--wait-for-subscribers", "2"])
+    assert program.end() == 0, program.said
+
+    def counts() -> dict[str, str]:
+        return {v.key: v.value for v in diagnostics[-1].status[0].values} if diagnostics else {}
+
+    wait_until(lambda: counts().get("processed") == str(COUNT), f"{COUNT} frames, not {counts()}")
+    assert counts()["replaced"] == counts()["rejected"] == "0"
+    wait_until(lambda: len(odometry) == COUNT - 2, "an odometry for each full window")
+    assert odometry[-1].pose.pose.position.x == pytest.approx(0.5 * (COUNT - 1))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["{folder}/nowhere"], "there is no bag .*nowhere"),
+        (["{folder}/empty"], "is empty: it holds no messages"),
+        (["{folder}/cut"], "cannot open the bag|cannot read on"),
+        (["{folder}/cut.bag"], "cannot open the bag"),
+        (["{folder}/notes.txt"], "is no bag: expected"),
+        (["{good}", "--topics", "/cam/depth"], r"no topic /cam/depth; it has:\n  /cam/image .*20"),
+        (
+            ["{good}", "--wait-for-subscribers", "2", "--wait-timeout", "0.1"],
+            "too few listen to /cam/image, /cam/info",
+        ),
+        (["{good}", "--rate", "-1"], "expected a number from 0 up"),
+    ],
+    ids=["missing", "empty", "cut mcap", "cut ros1", "no bag", "topic", "nobody", "rate"],
+)
+def test_what_cannot_be_played_is_refused_with_the_reason(
+    arguments: list[str],
+    expected: str,
+    bags: dict[str, Path],
+    tmp_path: Path,
+    start: Callable[[list[str]], Program],
+) -> None:
+    with Writer2(tmp_path / "empty", version=9):
+        pass
+    shutil.copytree(bags["mcap"], tmp_path / "cut")
+    for file in (tmp_path / "cut").glob("*.mcap"):
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    (tmp_path / "cut.bag").write_bytes(bags["ros1"].read_bytes()[:5000])
+    (tmp_path / "notes.txt").write_text("not a bag")
+    filled = [a.format(folder=tmp_path, good=bags["sqlite3"]) for a in arguments]
+    program = start([*PLAYER, *filled])
+    assert program.end() in (1, 2)
+    program.wait_for(expected)
+    assert "Traceback" not in program.said
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_loop_cleanly(
+    number: signal.Signals, bags: dict[str, Path], start: Callable[[list[str]], Program]
+) -> None:
+    program = start([*PLAYER, str(bags["mcap"]), "--loop"])
+    program.wait_for("playing")
+    assert program.end(number) == 0, program.said
+    assert "Traceback" not in program.said
+
+
+# ---- parts of a bag that ROS 2 cannot have ----------------------------------------------------
+
+
+def write_words(path: Path, topics: list[str], count: int = 3, **others: object) -> Path:
+    """A ROS 1 bag of a string on each topic every 0.1 s, and of other messages of ROS 1."""
+    text = STORE1.types["std_msgs/msg/String"]("word")
+    rows = [(topic, text) for topic in topics] + [(f"/{k}", m) for k, m in others.items()]
+    with Writer1(path) as writer:
+        for topic, message in rows:
+            kind = message.__msgtype__
+            connection = writer.add_connection(topic, kind, typestore=STORE1)
+            for index in range(count):
+                raw = STORE1.serialize_ros1(message, kind)
+                writer.write(connection, BEGIN_NS + index * PERIOD_NS, raw)
+    return path
+
+
+def distance() -> object:
+    """A sonar's message, which has a field more in ROS 2."""
+    header = STORE1.types["std_msgs/msg/Header"](
+        seq=0, stamp=STORE1.types["builtin_interfaces/msg/Time"](sec=5, nanosec=0), frame_id="f"
+    )
+    return STORE1.types["sensor_msgs/msg/Range"](
+        header, radiation_type=0, field_of_view=0.1, min_range=0.1, max_range=5.0, range=1.0
+    )
+
+
+def test_a_topic_whose_name_ros2_does_not_allow_is_left_out(tmp_path: Path) -> None:
+    said: list[str] = []
+    path = write_words(tmp_path / "a.bag", ["/cam/0/image", "/s-1", "/fine", "bare"])
+    bag = PlayableBag(path, say=said.append)
+    assert [track.topic for track in bag.tracks] == ["/fine", "bare"]
+    assert said == [
+        "skipping /cam/0/image: no name in ROS 2, topic name must not have a token that starts "
+        "with a number",
+        "skipping /s-1: no name in ROS 2, topic name must not contain characters other than "
+        "alphanumerics, '_', or '/'",
+    ]
+    assert {topic for topic, _, _ in bag.messages()} == {"/fine", "bare"}
+
+
+def test_a_topic_that_was_asked_for_and_has_no_name_in_ros2_is_refused(tmp_path: Path) -> None:
+    path = write_words(tmp_path / "a.bag", ["/s-1", "/fine"])
+    with pytest.raises(SourceError, match="/s-1 cannot be played: no name in ROS 2"):
+        PlayableBag(path, ["/fine", "/s-1"])
+    with pytest.raises(SourceError, match=r"no topic in it has both.*\n  /s-1"):
+        PlayableBag(write_words(tmp_path / "b.bag", ["/s-1"]), say=lambda line: None)
+
+
+def test_what_a_bag_has_beside_is_played_by_the_program(
+    probe: Probe, start: Callable[[list[str]], Program], tmp_path: Path
+) -> None:
+    words = probe.listen("/fine", String, EVERYTHING)
+    path = write_words(tmp_path / "a.bag", ["/cam/0/image", "/fine"], sonar=distance())
+    program = start([*PLAYER, str(path), "--rate", "0", "--wait-for-subscribers", "1"])
+    assert program.end() == 0, program.said
+    wait_until(lambda: len(words) == 3, "three words")
+    assert "skipping /cam/0/image" in program.said and "skipping /sonar" in program.said
+
+
+def test_messages_that_are_others_in_ros2_are_left_out(tmp_path: Path) -> None:
+    said: list[str] = []
+    path = write_words(tmp_path / "a.bag", ["/fine"], sonar=distance())
+    bag = PlayableBag(path, say=said.append)
+    for _ in range(2):  # said once, however often it is played
+        assert [topic for topic, _, _ in bag.messages()] == ["/fine"] * 3
+    assert said == [
+        "skipping /sonar: its messages do not fit ROS 2's definition of sensor_msgs/msg/Range"
+    ]
+
+
+def test_a_bag_of_nothing_else_is_refused(tmp_path: Path) -> None:
+    bag = PlayableBag(write_words(tmp_path / "a.bag", [], sonar=distance()))
+    with pytest.raises(SourceError, match="/sonar cannot be played: .*nothing else is left"):
+        list(bag.messages())
+
+
+# ---- loops ------------------------------------------------------------------------------------
+
+
+def test_a_loop_of_one_message_is_no_flood(
+    probe: Probe, start: Callable[[list[str]], Program], tmp_path: Path
+) -> None:
+    # One that acknowledges would slow the player down.
+    hasty = QoSProfile(depth=1000, reliability=ReliabilityPolicy.BEST_EFFORT)
+    words = probe.listen("/one", String, hasty)
+    path = write_words(tmp_path / "a.bag", ["/one"], count=1)
+    program = start([*PLAYER, str(path), "--loop"])
+    wait_until(lambda: words, "a word")
+    before = len(words)
+    time.sleep(1.0)
+    assert 1 <= len(words) - before <= 12
+    assert program.end(signal.SIGINT) == 0
+
+
+def test_a_loop_goes_on_without_waiting_for_acknowledgements(
+    probe: Probe, start: Callable[[list[str]], Program], tmp_path: Path
+) -> None:
+    """Fast DDS asks for them every 3 s only where the history is not full."""
+    times: list[float] = []
+    probe.node.create_subscription(
+        String, "/again", lambda _: times.append(time.monotonic()), EVERYTHING
+    )
+    path = write_words(tmp_path / "a.bag", ["/again"])
+    program = start([*PLAYER, str(path), "--loop", "--wait-for-subscribers", "1"])
+    wait_until(lambda: len(times) >= 12, "four passes")
+    assert max(b - a for a, b in zip(times, times[1:], strict=False)) < 2.0
+    assert program.end(signal.SIGINT) == 0

@@ -1,0 +1,72 @@
+"""One picture that tells how a window is explained, for TensorBoard."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from training.batch import Batch
+from training.config import ObjectiveConfig
+from training.fit.validation import rebuilt_target
+from training.losses.photometric import LocalMoments, photometric_error
+
+
+@torch.no_grad()
+def panel(model: nn.Module, batch: Batch, config: ObjectiveConfig) -> Tensor:
+    """The first window of a batch as pictures below each other.
+
+    Target; its last source, warped, black where it does not see; the difference, three times as
+    bright; the explainability mask, where there is one; the auto-mask, where it is used (white:
+    pixels that teach, black: those that standing still explains better); depth, near is bright.
+
+    Returns:
+        (3, rows x h, w), RGB in [0, 1].
+    """
+    first = _first_window(batch)
+    was_training = model.training
+    model.eval()
+    output = model(first.rgb_bn3hw)
+    model.train(was_training)
+    target, sources, warped, valid = rebuilt_target(first, output)
+    shown = warped[0, -1] * valid[0, -1]
+    rows = [target[0], shown, 3 * (shown - target[0]).abs().mean(0, keepdim=True) * valid[0, -1]]
+    if output.mask_logits_bshw:
+        rows.append(output.mask_logits_bshw[0][0, -1:].float().sigmoid())
+    if config.auto_mask:
+        rows.append(_moving(target, sources, warped, valid, config)[0])
+    rows.append(colour_depth(output.depths_b1hw[0][0]))
+    return torch.cat([row.float().clamp(0, 1).expand(3, -1, -1) for row in rows], dim=1)
+
+
+def colour_depth(depth_1hw: Tensor) -> Tensor:
+    """Depth as a picture (3, h, w): near is bright; inverse depth between its quantiles."""
+    inv_depth = 1.0 / depth_1hw.float().clamp_min(1e-6)
+    low, high = (torch.quantile(inv_depth, q) for q in (0.02, 0.98))
+    x = ((inv_depth - low) / (high - low).clamp_min(1e-12)).clamp(0, 1)
+    # A dark-blue to yellow ramp without a plotting library.
+    return torch.cat([x.pow(0.7), x.pow(1.3) * 0.9, 0.35 + 0.3 * x - 0.6 * x * x], dim=0)
+
+
+def _moving(
+    target: Tensor, sources: Tensor, warped: Tensor, valid: Tensor, config: ObjectiveConfig
+) -> Tensor:
+    """Where a warped source explains the target better than any unmoved one, (b, 1, h, w)."""
+    best, still = (
+        photometric_error(
+            LocalMoments(target.unsqueeze(1)),
+            views,
+            l1_weight=config.l1_weight,
+            ssim_weight=config.ssim_weight,
+        )
+        for views in (warped, sources)
+    )
+    unseen = torch.finfo(best.dtype).max
+    return best.where(valid[:, :, 0], unseen).amin(1, keepdim=True) < still.amin(1, keepdim=True)
+
+
+def _first_window(batch: Batch) -> Batch:
+    return Batch(
+        rgb_bn3hw=batch.rgb_bn3hw[:1],
+        rgb_clean_bn3hw=batch.rgb_clean_bn3hw[:1],
+        K_b33=batch.K_b33[:1],
+    )

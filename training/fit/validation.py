@@ -1,0 +1,247 @@
+"""What held-out windows say: is the picture explained, the depth right, the motion alive?
+
+Shape letters: b batch, s sources, h w rows and columns (see training/batch.py).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from training.batch import Batch, ModelOutput, camera_of, source_indices, target_index
+from training.data.batcher import Batcher, Window
+from training.fit.alarm import FLAT_SPREAD
+from training.geometry.warp import warp
+
+DEAD_SPREAD = 1e-3
+"""Relative spread of the predicted motions below which the pose network is called dead."""
+MAX_DEPTH_M = 80.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Validation:
+    """Figures of one validation, nan where they cannot be had.
+
+    Attributes:
+        photo: mean absolute difference of the target and the better of its warped sources.
+        photo_still: the same, on the same pixels, for sources that are not warped at all.
+        abs_rel: depth error after scaling by the median of each image.
+        abs_rel_metric: depth error as predicted.
+        flatness: spread of disparity over an image divided by its mean.
+        translation, translation_spread: mean and standard deviation of |t|.
+        yaw_spread_deg: standard deviation of yaw.
+        translation_correlation, yaw_correlation: with the truth, over the windows that have it.
+    """
+
+    photo: float
+    photo_still: float
+    abs_rel: float
+    abs_rel_metric: float
+    flatness: float
+    translation: float
+    translation_spread: float
+    yaw_spread_deg: float
+    translation_correlation: float
+    yaw_correlation: float
+
+    @property
+    def score(self) -> float:
+        """What the best checkpoint is chosen by; smaller is better."""
+        return self.photo / self.photo_still if self.photo_still > 0 else math.nan
+
+    def figures(self) -> dict[str, float]:
+        """Finite figures by name, for the log."""
+        names = self.__dataclass_fields__
+        values = {f"validation/{name}": float(getattr(self, name)) for name in names}
+        values["validation/score"] = self.score
+        return {name: value for name, value in values.items() if math.isfinite(value)}
+
+    def line(self) -> str:
+        """Everything on one line."""
+        parts = [
+            f"photo {self.photo:.4f} (standing still {self.photo_still:.4f}, "
+            f"ratio {self.score:.3f})",
+            f"flatness {self.flatness:.2f}",
+            f"|t| {self.translation:.3f} +- {self.translation_spread:.3f}",
+            f"yaw +- {self.yaw_spread_deg:.2f} deg",
+        ]
+        if math.isfinite(self.abs_rel):
+            parts.append(f"abs_rel {self.abs_rel:.3f} (metric {self.abs_rel_metric:.3f})")
+        if math.isfinite(self.translation_correlation):
+            parts.append(f"|t| corr {self.translation_correlation:.2f}")
+        if math.isfinite(self.yaw_correlation):
+            parts.append(f"yaw corr {self.yaw_correlation:.2f}")
+        return ", ".join(parts)
+
+    def alarms(self) -> dict[str, str]:
+        """What looks wrong, and what to change: texts by cause, named as in alarm.py."""
+        found = {}
+        if self.flatness < FLAT_SPREAD:
+            found["flat depth"] = (
+                f"the depth of the held-out windows is flat (spread of disparity / mean = "
+                f"{self.flatness:.3f}, expected above {FLAT_SPREAD}): lower optim.learning_rate "
+                "or objective.smoothness_weight, or move network.disparity_bias away from "
+                "saturation (about -1.5)"
+            )
+        if self.score > 0.98:
+            found["nothing explained"] = (
+                f"the warped pictures explain the target no better than standing still "
+                f"(ratio {self.score:.3f}): depth or motion has not been learned yet; if that "
+                "stays so, try another optim.learning_rate or a higher network.translation_factor"
+            )
+        relative = self.translation_spread / max(self.translation, 1e-12)
+        if relative < DEAD_SPREAD and self.yaw_spread_deg < 1e-3:
+            found["dead motion"] = (
+                "the pose network says the same motion for every held-out window: the signal dies "
+                "on its way through (initialisation), or network.translation_factor is far too "
+                "small"
+            )
+        return found
+
+
+@dataclass(slots=True)
+class _Sums:
+    """Figures of single images and windows, collected over the batches."""
+
+    photo: list[float] = field(default_factory=list)
+    still: list[float] = field(default_factory=list)
+    abs_rel: list[float] = field(default_factory=list)
+    abs_rel_metric: list[float] = field(default_factory=list)
+    flatness: list[float] = field(default_factory=list)
+    translation: list[float] = field(default_factory=list)
+    yaw: list[float] = field(default_factory=list)
+    true_translation: list[float] = field(default_factory=list)
+    true_yaw: list[float] = field(default_factory=list)
+
+
+@torch.no_grad()
+def validate(
+    model: Callable[[Tensor], ModelOutput],
+    batcher: Batcher,
+    windows: Sequence[Window],
+    batch_size: int,
+    device: torch.device,
+) -> Validation:
+    """Measure a model on these windows. A module is put into eval mode and back."""
+    was_training = isinstance(model, nn.Module) and model.training
+    if isinstance(model, nn.Module):
+        model.eval()
+    sums = _Sums()
+    for begin in range(0, len(windows), batch_size):
+        part = windows[begin : begin + batch_size]
+        batch = batcher.batch_of(part).to(device)
+        output = model(batch.rgb_bn3hw)
+        _add_photo(sums, batch, output)
+        _add_depth(sums, batch, output)
+        _add_motion(sums, batcher, part, output)
+    if isinstance(model, nn.Module):
+        model.train(was_training)
+    return _summary(sums)
+
+
+def rebuilt_target(batch: Batch, output: ModelOutput) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The target as each source explains it.
+
+    Returns:
+        target (b, 3, h, w), sources and warped (b, s, 3, h, w), valid (b, s, 1, h, w) bool.
+    """
+    frames = batch.rgb_clean_bn3hw
+    length = frames.shape[1]
+    sources = frames[:, source_indices(length)]
+    results = [
+        warp(
+            sources[:, s],
+            output.depths_b1hw[0].float(),
+            output.T_source_target_bs44[:, s].float(),
+            camera_of(batch, output).float(),
+        )
+        for s in range(length - 1)
+    ]
+    warped = torch.stack([image for image, _ in results], dim=1)
+    valid = torch.stack([inside for _, inside in results], dim=1).reshape(
+        *warped.shape[:2], 1, *warped.shape[3:]
+    )
+    return frames[:, target_index(length)], sources, warped, valid.to(torch.bool)
+
+
+def _add_photo(sums: _Sums, batch: Batch, output: ModelOutput) -> None:
+    target, sources, warped, valid = rebuilt_target(batch, output)
+    difference = (warped - target[:, None]).abs().mean(2, keepdim=True)
+    best = difference.masked_fill(~valid, math.inf).amin(1)
+    still = (sources - target[:, None]).abs().mean(2, keepdim=True).amin(1)
+    seen = torch.isfinite(best)
+    for i in range(len(target)):
+        # A model that looks away from everything explains nothing: it counts as standing still.
+        mask = seen[i] if seen[i].any() else torch.ones_like(seen[i])
+        error = torch.where(seen[i], best[i], still[i])
+        sums.photo.append(float(error[mask].mean()))
+        sums.still.append(float(still[i][mask].mean()))
+
+
+def _add_depth(sums: _Sums, batch: Batch, output: ModelOutput) -> None:
+    for disparity in output.disparities_b1hw[0].float():
+        sums.flatness.append(float(disparity.std() / disparity.mean().abs().clamp_min(1e-12)))
+    if batch.depth_target_b1hw is None:
+        return
+    for truth, depth in zip(batch.depth_target_b1hw, output.depths_b1hw[0].float(), strict=True):
+        known = (truth > 0) & (truth <= MAX_DEPTH_M)
+        if not known.any():
+            continue
+        t, d = truth[known], depth[known]
+        scale = t.median() / d.median()
+        sums.abs_rel.append(float(((scale * d - t).abs() / t).mean()))
+        sums.abs_rel_metric.append(float(((d - t).abs() / t).mean()))
+
+
+def _add_motion(
+    sums: _Sums, batcher: Batcher, windows: Sequence[Window], output: ModelOutput
+) -> None:
+    # The last source follows the target: the newest increment, inverted, which is what is used.
+    T = output.T_source_target_bs44[:, -1].double().cpu().numpy()
+    for window, predicted in zip(windows, T, strict=True):
+        sums.translation.append(_length(predicted))
+        sums.yaw.append(_yaw_deg(predicted))
+        truth = batcher.true_motion(window)
+        last = None if truth is None else truth[-1]
+        sums.true_translation.append(math.nan if last is None else _length(last))
+        sums.true_yaw.append(math.nan if last is None else _yaw_deg(last))
+
+
+def _length(T: np.ndarray) -> float:
+    return float(np.linalg.norm(T[:3, 3]))
+
+
+def _yaw_deg(T: np.ndarray) -> float:
+    return math.degrees(math.atan2(T[0, 2], T[2, 2]))
+
+
+def _summary(sums: _Sums) -> Validation:
+    return Validation(
+        photo=_mean(sums.photo),
+        photo_still=_mean(sums.still),
+        abs_rel=_mean(sums.abs_rel),
+        abs_rel_metric=_mean(sums.abs_rel_metric),
+        flatness=_mean(sums.flatness),
+        translation=_mean(sums.translation),
+        translation_spread=float(np.std(sums.translation)) if sums.translation else math.nan,
+        yaw_spread_deg=float(np.std(sums.yaw)) if sums.yaw else math.nan,
+        translation_correlation=_correlation(sums.translation, sums.true_translation),
+        yaw_correlation=_correlation(sums.yaw, sums.true_yaw),
+    )
+
+
+def _mean(values: list[float]) -> float:
+    return float(np.mean(values)) if values else math.nan
+
+
+def _correlation(predicted: list[float], truth: list[float]) -> float:
+    p, t = np.array(predicted), np.array(truth)
+    known = np.isfinite(t)
+    if known.sum() < 3 or np.std(p[known]) < 1e-12 or np.std(t[known]) < 1e-12:
+        return math.nan
+    return float(np.corrcoef(p[known], t[known])[0, 1])

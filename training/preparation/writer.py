@@ -1,0 +1,263 @@
+"""Writes prepared sets (see training/data/sequence.py); a kill costs some seconds of work."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from sfm_ros.datatypes import DepthMap, RgbImage
+from sfm_ros.errors import SourceError
+from training.data.sequence import (
+    DEPTH,
+    FORMAT,
+    FRAMES,
+    INDEX,
+    OPEN,
+    PARTIAL,
+    PreparedFrame,
+    PreparedSet,
+    SequenceRecord,
+    read_index,
+)
+from training.preparation.segmenter import Cutter
+
+MAX_DEPTH_M = 65_000.0
+"""Just below what a float16 can hold."""
+COPIED_AT_ONCE = 64
+"""Frames held in memory while a part is taken over."""
+
+SAVE_EVERY = 500
+"""Frames between two notes of how far the source in progress has come."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Begun:
+    """A source that an earlier call has written in part.
+
+    Attributes:
+        next_place: the first place of the source that is not in the set (see `PreparedFrame`).
+        last_rgb: the last picture that is.
+        records: its sequences so far.
+    """
+
+    next_place: int
+    last_rgb: RgbImage
+    records: tuple[SequenceRecord, ...]
+
+
+class PreparedWriter:
+    """Writes a set, one source after the other; what is complete survives a kill at any moment.
+
+    Opening a folder that holds a finished or unfinished set of the same size goes on with it.
+    """
+
+    def __init__(self, path: str | Path, width: int, height: int) -> None:
+        self.path = Path(path)
+        self._width, self._height = width, height
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._records = self._recorded()
+
+    @property
+    def frame_count(self) -> int:
+        """Frames in complete sources."""
+        return sum(record.count for record in self._records)
+
+    def has(self, source: str) -> bool:
+        """Whether this source is already completely in the set."""
+        return self.provenance_of(source) is not None
+
+    def provenance_of(self, source: str) -> str | None:
+        """What was noted about a source that is completely in the set, else None."""
+        found = (record.provenance for record in self._records if record.source == source)
+        return next(found, None)
+
+    def begun(self, source: str, provenance: str) -> Begun | None:
+        """What is there of a source that was broken off, if it was made in the same way."""
+        try:
+            values = json.loads((self.path / OPEN).read_text(encoding="utf-8"))
+            records = tuple(SequenceRecord.from_json(entry) for entry in values["sequences"])
+            place = int(values["next_place"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        first = records[0] if records else None
+        if (
+            first is None
+            or (first.source, first.provenance) != (source, provenance)
+            or first.start != self.frame_count
+        ):
+            return None
+        size = self._frame_size(3)
+        with (self.path / FRAMES).open("rb") as stream:
+            stream.seek((first.start + sum(r.count for r in records) - 1) * size)
+            data = stream.read(size)
+        if len(data) < size:
+            return None
+        rgb = np.frombuffer(data, dtype=np.uint8).reshape(self._height, self._width, 3)
+        return Begun(place, rgb, records)
+
+    def add(
+        self,
+        source: str,
+        frames: Iterable[PreparedFrame],
+        provenance: str,
+        max_gap_ns: int = 1_000_000_000,
+        begun: Begun | None = None,
+    ) -> int:
+        """Write all frames of a source, cut where camera or time jumps; returns their number.
+
+        Args:
+            begun: what an earlier call has written; ``frames`` then go on behind it.
+
+        Raises:
+            SourceError: the source is empty, already here, or a frame has another size.
+        """
+        if self.has(source):
+            raise SourceError(f"'{source}' is already in {self.path}; give it another name")
+        self._open_again()
+        cutter = Cutter(source, provenance, self.frame_count, max_gap_ns)
+        if begun is None:
+            # What another source has left is about to be overwritten.
+            (self.path / OPEN).unlink(missing_ok=True)
+        else:
+            cutter.restore(begun.records)
+        with self._appending(cutter.frame_count) as (rgb_file, depth_file):
+            for frame in frames:
+                self._check_size(frame)
+                rgb_file.write(np.ascontiguousarray(frame.rgb).tobytes())
+                self._write_depth(depth_file, frame.depth_m)
+                cutter.take(frame)
+                if cutter.frame_count % SAVE_EVERY == 0:
+                    _to_disk(rgb_file, depth_file)
+                    sequences = [record.to_json() for record in cutter.records()]
+                    note = {"next_place": frame.place + 1, "sequences": sequences}
+                    _write_json(self.path / OPEN, note)
+        if not cutter.frame_count:
+            raise SourceError(f"'{source}' holds no frames")
+        self._record(cutter.records())
+        return cutter.frame_count
+
+    def adopt(self, part: PreparedSet) -> int:
+        """Take over all sequences of another set of the same size; returns the frames."""
+        for source in {record.source for record in part.sequences}:
+            if self.has(source):
+                raise SourceError(f"'{source}' is already in {self.path}; give it another name")
+        self._open_again()
+        with self._appending() as (rgb_file, depth_file):
+            for begin in range(0, len(part.frames), COPIED_AT_ONCE):
+                frames = part.frames[begin : begin + COPIED_AT_ONCE]
+                rgb_file.write(frames.tobytes())
+                if part.depth_m is not None:
+                    depth_file.write(part.depth_m[begin : begin + COPIED_AT_ONCE].tobytes())
+                else:
+                    depth_file.seek(len(frames) * self._frame_size(2), os.SEEK_CUR)
+        start = self.frame_count
+        self._record([replace(r, start=r.start + start) for r in part.sequences])
+        return len(part.frames)
+
+    def finish(self) -> PreparedSet:
+        """Declare the set complete and open it."""
+        if not self._records:
+            raise SourceError(f"nothing was written to {self.path}: no source has any frames")
+        for name, channels in ((FRAMES, 3), (DEPTH, 2)):
+            if (self.path / name).is_file():
+                os.truncate(self.path / name, self.frame_count * self._frame_size(channels))
+        if not any(record.has_depth for record in self._records):
+            (self.path / DEPTH).unlink(missing_ok=True)
+        _write_json(self.path / INDEX, self._index())
+        for name in (PARTIAL, OPEN):
+            (self.path / name).unlink(missing_ok=True)
+        return PreparedSet.open(self.path)
+
+    def _open_again(self) -> None:
+        """A finished set becomes an unfinished one before anything is added to it."""
+        if (self.path / INDEX).is_file():
+            os.replace(self.path / INDEX, self.path / PARTIAL)
+
+    @contextmanager
+    def _appending(self, more: int = 0) -> Iterator[tuple[BinaryIO, BinaryIO]]:
+        """The files behind what is complete and ``more`` frames; on disk when the block ends."""
+        count = self.frame_count + more
+        with (
+            _open_at(self.path / FRAMES, count * self._frame_size(3)) as rgb_file,
+            _open_at(self.path / DEPTH, count * self._frame_size(2)) as depth_file,
+        ):
+            yield rgb_file, depth_file
+            _to_disk(rgb_file, depth_file)
+
+    def _record(self, records: Iterable[SequenceRecord]) -> None:
+        self._records.extend(records)
+        _write_json(self.path / PARTIAL, self._index())
+        (self.path / OPEN).unlink(missing_ok=True)
+
+    def _frame_size(self, bytes_per_pixel: int) -> int:
+        return self._width * self._height * bytes_per_pixel
+
+    def _recorded(self) -> list[SequenceRecord]:
+        for name in (INDEX, PARTIAL):
+            if (self.path / name).is_file():
+                width, height, sequences = read_index(self.path / name)
+                if (width, height) != (self._width, self._height):
+                    raise SourceError(
+                        f"{self.path} holds frames of {width}x{height}, asked for "
+                        f"{self._width}x{self._height}; choose another folder or that size"
+                    )
+                return sequences
+        return []
+
+    def _check_size(self, frame: PreparedFrame) -> None:
+        expected = (self._height, self._width, 3)
+        if frame.rgb.shape != expected or frame.rgb.dtype != np.uint8:
+            raise SourceError(
+                f"a frame has shape {frame.rgb.shape} {frame.rgb.dtype}, the set {expected} uint8"
+            )
+        if frame.depth_m is not None and frame.depth_m.shape != expected[:2]:
+            raise SourceError(f"a depth map has shape {frame.depth_m.shape}, not {expected[:2]}")
+
+    def _write_depth(self, stream: BinaryIO, depth_m: DepthMap | None) -> None:
+        if depth_m is None:
+            # A hole in the file: zeros that take no room.
+            stream.seek(self._frame_size(2), os.SEEK_CUR)
+            return
+        known = np.isfinite(depth_m) & (depth_m > 0)
+        clipped = np.minimum(np.where(known, depth_m, 0.0), MAX_DEPTH_M)
+        stream.write(clipped.astype(np.float16).tobytes())
+
+    def _index(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "width": self._width,
+            "height": self._height,
+            "sequences": [record.to_json() for record in self._records],
+        }
+
+
+def _open_at(path: Path, size: int) -> BinaryIO:
+    """The file, cut to what is complete (or filled with holes up to it), ready to go on."""
+    path.touch()
+    os.truncate(path, size)
+    stream = path.open("r+b")
+    stream.seek(size)
+    return stream
+
+
+def _to_disk(*streams: BinaryIO) -> None:
+    for stream in streams:
+        stream.truncate()  # up to here, where the last thing was a hole
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _write_json(path: Path, values: dict[str, Any]) -> None:
+    beside = path.with_name(path.name + ".tmp")
+    with beside.open("w", encoding="utf-8") as stream:
+        json.dump(values, stream)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(beside, path)
