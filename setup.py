@@ -60,7 +60,7 @@ setup(
             "sfm_kitti_to_bag = sfm_ros.cli.kitti_to_bag:main",
             "sfm_doctor = sfm_ros.ros.doctor.command:main",
             "sfm_static_transform = sfm_ros.ros.entry_points:static_transform",
-            "sfm_truth_path = sfm_ros.ros.entry_points:ground_truth_path",
+            "sfm_ground_truth_path = sfm_ros.ros.entry_points:ground_truth_path",
             "sfm_bag_recorder = sfm_ros.ros.entry_points:bag_recorder",
         ]
     },

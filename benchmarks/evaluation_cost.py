@@ -2,7 +2,7 @@
 
     python benchmarks/evaluation_cost.py [--kitti DIR] [--frames 401 4010] [--threads 2]
 
-Writes bags of compressed pictures (a KITTI sequence, or a rendered street, driven up and down)
+Writes bags of compressed images (a KITTI sequence, or a rendered street, driven up and down)
 and runs `sfm_evaluate bag` over each in a process of its own. Prints the machine, and of each run
 the time from start to exit, report included, over the sum of its inference times, and the peak of
 its memory.
@@ -28,10 +28,10 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from sfm_ros.bags.messages import (
     camera_info_message,
     compressed_image_message,
-    encode_picture,
-    truth_message,
+    encode_image,
+    ground_truth_message,
 )
-from sfm_ros.bags.writer import CAMERA_INFO_TOPIC, IMAGE_TOPIC, TRUTH_TOPIC, BagTopics
+from sfm_ros.bags.writer import CAMERA_INFO_TOPIC, GROUND_TRUTH_TOPIC, IMAGE_TOPIC, BagTopics
 from sfm_ros.datatypes import CameraIntrinsics, FloatArray
 from sfm_ros.errors import SfmRosError
 from sfm_ros.evaluation.report.machine import provenance
@@ -46,8 +46,8 @@ _MEGABYTE = 1024.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Picture:
-    """A picture as the bytes of a file, and where the camera was."""
+class Image:
+    """An image as the bytes of a file, and where the camera was."""
 
     data: bytes
     kind: str
@@ -74,13 +74,13 @@ def main() -> int:
     parser.add_argument("--model", default="default", help="model bundle: folder or name")
     options = parser.parse_args()
     try:
-        camera, pictures = kitti(options.kitti) if options.kitti else street()
+        camera, images = kitti(options.kitti) if options.kitti else street()
         print(provenance())
         print(f"{camera.width}x{camera.height}, model {options.model}, {options.threads} threads")
         print(f"{'frames':>8}{'total s':>10}{'inference s':>13}{'ratio':>8}{'peak MB':>9}")
         for frames in options.frames:
             with tempfile.TemporaryDirectory(prefix="sfm_benchmark_") as folder:
-                write(Path(folder) / "bag", camera, pictures, frames)
+                write(Path(folder) / "bag", camera, images, frames)
                 cost = measure(Path(folder), options.model, options.threads)
             print(
                 f"{frames:8d}{cost.total_s:10.2f}{cost.inference_s:13.2f}"
@@ -93,62 +93,64 @@ def main() -> int:
     return 0
 
 
-def street() -> tuple[CameraIntrinsics, list[Picture]]:
+def street() -> tuple[CameraIntrinsics, list[Image]]:
     """A rendered street."""
     drive = SyntheticStreet(_STREET)
-    pictures = [
-        Picture(
-            data=encode_picture(item.frame, "jpeg", _JPEG_QUALITY),
+    images = [
+        Image(
+            data=encode_image(item.frame, "jpeg", _JPEG_QUALITY),
             kind="jpeg",
             T_world_camera=item.T_world_camera,
         )
         for item in drive
         if item.T_world_camera is not None
     ]
-    return drive.intrinsics, pictures
+    return drive.intrinsics, images
 
 
-def kitti(folder: Path) -> tuple[CameraIntrinsics, list[Picture]]:
+def kitti(folder: Path) -> tuple[CameraIntrinsics, list[Image]]:
     """The files of a KITTI sequence as they are."""
     source = open_kitti(folder)
     kinds = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg"}
-    pictures = [
-        Picture(
+    images = [
+        Image(
             data=file.read_bytes(),
             kind=kinds[file.suffix.lower()],
             T_world_camera=np.eye(4) if pose is None else pose,
         )
         for file, pose in zip(source.files, source.poses, strict=True)
     ]
-    return source.intrinsics, pictures
+    return source.intrinsics, images
 
 
 def up_and_down(count: int, frames: int) -> Iterator[int]:
-    """0, 1, ... count - 1, count - 2, ... 1, 0, 1, ...: neighbours stay neighbours."""
+    """0, 1, ... count - 1, count - 2, ... 1, 0, 1, ...: neighbors stay neighbors."""
     last = max(count - 1, 1)
     for index in range(frames):
         yield min(last - abs(last - index % (2 * last)), count - 1)
 
 
-def write(bag: Path, camera: CameraIntrinsics, pictures: list[Picture], frames: int) -> None:
-    """A bag of so many frames; the true path goes on where the pictures turn round."""
+def write(bag: Path, camera: CameraIntrinsics, images: list[Image], frames: int) -> None:
+    """A bag of so many frames; the ground-truth trajectory goes on where the images turn round."""
     T_world_camera = np.eye(4)
-    order = list(up_and_down(len(pictures), frames))
+    order = list(up_and_down(len(images), frames))
     steps = [np.eye(4)] + [
-        np.linalg.inv(pictures[a].T_world_camera) @ pictures[b].T_world_camera
+        np.linalg.inv(images[a].T_world_camera) @ images[b].T_world_camera
         for a, b in pairwise(order)
     ]
     with Writer(bag, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
         topics = BagTopics(writer)
         for index, (place, step) in enumerate(zip(order, steps, strict=True)):
             stamp_ns = (index + 1) * _PERIOD_NS
-            picture, T_world_camera = pictures[place], T_world_camera @ step
+            T_world_camera = T_world_camera @ step
             info = camera_info_message(camera, stamp_ns, _FRAME_ID)
-            image = compressed_image_message(picture.data, picture.kind, stamp_ns, _FRAME_ID)
-            pose = truth_message(T_world_camera, stamp_ns, _FRAME_ID)
+            image = compressed_image_message(
+                images[place].data, images[place].kind, stamp_ns, _FRAME_ID
+            )
+            pose = ground_truth_message(T_world_camera, stamp_ns, _FRAME_ID)
             topics.add(CAMERA_INFO_TOPIC, info, stamp_ns)
             topics.add(f"{IMAGE_TOPIC}/compressed", image, stamp_ns)
-            topics.add(TRUTH_TOPIC, pose, stamp_ns)
+            topics.add(GROUND_TRUTH_TOPIC, pose, stamp_ns)
 
 
 def measure(folder: Path, model: str, threads: int) -> Cost:

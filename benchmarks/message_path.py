@@ -45,7 +45,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--size", default="1242x375", help="of the images")
-    parser.add_argument("--rate", type=float, default=30.0, help="images a second")
+    parser.add_argument("--rate", type=float, default=30.0, help="images per second")
     parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement")
     parser.add_argument("--repeat", type=int, default=1, help="times each pair is measured")
     parser.add_argument("--profiles", nargs="+", choices=PROFILES, default=PROFILES)
@@ -61,10 +61,12 @@ def main() -> int:
     print(f"{'p50 ms':>9}{'p99 ms':>9}{'pause ms':>10}")
     for profile in options.profiles:
         for pair in PAIRS * options.repeat:
-            heard = _measure(profile, pair)
-            lost = 100 * (1 - heard["count"] / count)
+            received = _measure(profile, pair)
+            lost = 100 * (1 - received["count"] / count)
             row = f"{profile:12}{pair[0]:>13}{pair[1]:>13}{lost:9.1f}"
-            row += f"{heard['p50_ms']:9.2f}{heard['p99_ms']:9.2f}{heard['pause_ms']:10.0f}"
+            row += (
+                f"{received['p50_ms']:9.2f}{received['p99_ms']:9.2f}{received['pause_ms']:10.0f}"
+            )
             print(row, flush=True)
     return 0
 
@@ -166,8 +168,8 @@ def _subscribe(options: argparse.Namespace) -> int:
         executor.spin_once(timeout_sec=0.1)
     p50, p99 = np.percentile(latencies_ms, (50, 99)) if latencies_ms else (float("nan"),) * 2
     pause_ms = 1000 * float(np.diff(taken_s).max()) if len(taken_s) > 1 else float("nan")
-    heard = {"count": len(taken_s), "p50_ms": p50, "p99_ms": p99, "pause_ms": pause_ms}
-    print(json.dumps(heard))
+    received = {"count": len(taken_s), "p50_ms": p50, "p99_ms": p99, "pause_ms": pause_ms}
+    print(json.dumps(received))
     node.destroy_node()
     rclpy.try_shutdown()
     return 0

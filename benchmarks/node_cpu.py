@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from node_latency import StreetOfPictures
+from node_latency import StreetOfImages
 
 from sfm_ros.bags.writer import CAMERA_INFO_TOPIC, IMAGE_TOPIC, write_bag
 from sfm_ros.config import ModelConfig
@@ -60,7 +60,7 @@ def measure(options: argparse.Namespace) -> None:
     bundle = resolve_bundle(options.model).resolve()
     with tempfile.TemporaryDirectory(prefix="sfm_benchmark_") as folder:
         work = Path(folder)
-        write_bag(_street(options, _RATE_HZ * 4), work / "bag", work / "truth")
+        write_bag(_street(options, _RATE_HZ * 4), work / "bag", work / "ground_truth")
         os.environ.update(private_middleware())
         with ProcessGroup(work / "logs") as children:
             children.start("node", _node(bundle))
@@ -86,9 +86,9 @@ def measure(options: argparse.Namespace) -> None:
     print(f"{'of it all the rest':32}{100 * (busy - cpu_s * rate):8.1f} %")
 
 
-def _street(options: argparse.Namespace, frames: float) -> StreetOfPictures:
+def _street(options: argparse.Namespace, frames: float) -> StreetOfImages:
     width, height = (int(number) for number in options.size.split("x"))
-    return StreetOfPictures(width, height, int(frames))
+    return StreetOfImages(width, height, int(frames))
 
 
 def _node(bundle: Path) -> list[str]:
@@ -96,7 +96,7 @@ def _node(bundle: Path) -> list[str]:
     words = [sys.executable, "-m", "sfm_ros.ros.node", "--ros-args"]
     for name, target in remaps.items():
         words += ["-r", f"{name}:={target}"]
-    return [*words, "-p", f"model.bundle:={bundle}", "-p", "node.mounting_wait_s:=0.0"]
+    return [*words, "-p", f"model.bundle:={bundle}", "-p", "node.extrinsics_wait_s:=0.0"]
 
 
 def cpu_seconds(pid: int) -> float:
@@ -107,11 +107,11 @@ def cpu_seconds(pid: int) -> float:
 
 
 def _share(pid: int, seconds: float, counter: OdometryCounter) -> tuple[float, float]:
-    """Share of a core that a process takes over some time, and the odometry messages a second."""
-    cpu_s, heard, begin = cpu_seconds(pid), counter.heard, time.monotonic()
+    """Share of a core that a process takes over some time, and the odometry messages per second."""
+    cpu_s, received, begin = cpu_seconds(pid), counter.received, time.monotonic()
     counter.spin(seconds)
     elapsed = time.monotonic() - begin
-    return (cpu_seconds(pid) - cpu_s) / elapsed, (counter.heard - heard) / elapsed
+    return (cpu_seconds(pid) - cpu_s) / elapsed, (counter.received - received) / elapsed
 
 
 def inference_cpu_s(model: str, size: str) -> float:
@@ -120,7 +120,7 @@ def inference_cpu_s(model: str, size: str) -> float:
     width, height = (int(number) for number in size.split("x"))
     spec = engine.spec
     preparer = ImagePreparer(spec.width, spec.height)
-    frames = [item.frame for item in StreetOfPictures(width, height, spec.sequence_length)]
+    frames = [item.frame for item in StreetOfImages(width, height, spec.sequence_length)]
     prepared = [preparer.prepare(frame) for frame in frames]
     window = Window(
         images=tuple(entry.rgb for entry in prepared),
@@ -132,7 +132,7 @@ def inference_cpu_s(model: str, size: str) -> float:
     begin = time.process_time()
     for _ in range(_INFERENCES):
         engine.infer(window)
-        time.sleep(0.01)  # as between two pictures
+        time.sleep(0.01)  # as between two images
     return (time.process_time() - begin) / _INFERENCES
 
 
@@ -147,10 +147,10 @@ class OdometryCounter:
         rclpy.init()
         self._node = rclpy.create_node("odometry_counter")
         self._node.create_subscription(Odometry, "/sfm_node/odometry", self._on_odometry, 10)
-        self.heard = 0
+        self.received = 0
 
     def _on_odometry(self, _: object) -> None:
-        self.heard += 1
+        self.received += 1
 
     def spin(self, seconds: float) -> None:
         """Listen for so long."""
@@ -164,7 +164,7 @@ class OdometryCounter:
 
     def wait_for_odometry(self) -> None:
         """Until the first odometry has come."""
-        self._wait(lambda: self.heard, "odometry")
+        self._wait(lambda: self.received, "odometry")
 
     def _wait(self, condition: object, what: str) -> None:
         deadline = time.monotonic() + 60

@@ -27,11 +27,11 @@ from sfm_ros.synthetic.street import SyntheticConfig, SyntheticStreet
 
 _PERIOD_NS = 100_000_000
 _SEED = 9100
-_PICTURES = 20
+_IMAGES = 20
 
 
-class StreetOfPictures:
-    """A rendered street, driven up and down: tracking needs pictures that look like some."""
+class StreetOfImages:
+    """A rendered street, driven up and down: tracking needs images that look like some."""
 
     name = "street"
 
@@ -39,20 +39,20 @@ class StreetOfPictures:
         self._frames = frames
         street = SyntheticStreet(
             SyntheticConfig(
-                seed=_SEED, width=width, height=height, fx=0.58 * width, frames=_PICTURES
+                seed=_SEED, width=width, height=height, fx=0.58 * width, frames=_IMAGES
             )
         )
-        self._pictures = [item.frame for item in street]
+        self._images = [item.frame for item in street]
 
     def __len__(self) -> int:
         return self._frames
 
     def __iter__(self) -> Iterator[SourceItem]:
-        last = _PICTURES - 1
+        last = _IMAGES - 1
         for index in range(self._frames):
-            picture = self._pictures[last - abs(last - index % (2 * last))]
+            image = self._images[last - abs(last - index % (2 * last))]
             stamp_ns = (index + 1) * _PERIOD_NS
-            yield SourceItem(frame=replace(picture, stamp_ns=stamp_ns))
+            yield SourceItem(frame=replace(image, stamp_ns=stamp_ns))
 
 
 def main() -> int:
@@ -71,8 +71,8 @@ def main() -> int:
         spec = ModelSpec.load(bundle)
         with tempfile.TemporaryDirectory(prefix="sfm_benchmark_") as folder:
             work = Path(folder)
-            source = StreetOfPictures(width, height, options.frames)
-            write_bag(source, work / "bag", work / "truth")
+            source = StreetOfImages(width, height, options.frames)
+            write_bag(source, work / "bag", work / "ground_truth")
             plan = RunPlan(
                 bag=work / "bag",
                 image_topic=IMAGE_TOPIC,

@@ -1,10 +1,10 @@
-"""A camera that is faster than the node: does the way of a picture stay as short as it was?
+"""A camera that is faster than the node: does the way of an image stay as short as it was?
 
     python benchmarks/overload.py [--size 1242x375] [--model DIR] [--threads 2] [--seconds 15]
         [--times 0.5 1 2 4]
 
-Finds the rate at which the live node (``node.delivery: newest``) answers every picture, then sends
-at multiples of it, as a driver does that waits for nobody. Of each picture that is answered it
+Finds the rate at which the live node (``node.delivery: newest``) answers every image, then sends
+at multiples of it, as a driver does that waits for nobody. Of each image that is answered it
 prints the time from its sending until its depth is heard in the sending process, over all and in
 the last quarter, where a queue that grows would show. All topics are heard.
 """
@@ -40,26 +40,26 @@ class TimedTraffic(Traffic):
     """Traffic that knows how long each answer took.
 
     Attributes:
-        ways_s: of the answered pictures, in their order, from sending to hearing the depth.
+        latencies_s: of the answered images, in their order, from sending to hearing the depth.
     """
 
     def __init__(self, width: int, height: int) -> None:
         self._sent_s: dict[int, float] = {}
-        self.ways_s: list[float] = []
+        self.latencies_s: list[float] = []
         super().__init__(width, height)
 
     def send(self) -> None:
-        """Send the next picture."""
+        """Send the next image."""
         self._sent_s[self.sent + 1] = time.monotonic()
         super().send()
 
     def _on_depth(self, content: bytes) -> None:
         now = time.monotonic()
         super()._on_depth(content)
-        self.ways_s.append(now - self._sent_s[self.answered])
+        self.latencies_s.append(now - self._sent_s[self.answered])
 
     def sustainable_rate(self) -> float:
-        """Pictures a second where the next is sent when the last has been answered."""
+        """Images a second where the next is sent when the last has been answered."""
         for _ in range(_WARM_UP):  # the first have no depth yet
             self.send()
             self.wait_for_room(1, _FIRST_S)
@@ -67,20 +67,20 @@ class TimedTraffic(Traffic):
         for _ in range(_BACK_TO_BACK):
             self.send()
             if not self.wait_for_room(1, _PATIENCE_S):
-                raise SfmRosError(f"picture {self.sent} was not answered in {_PATIENCE_S:g} s")
+                raise SfmRosError(f"image {self.sent} was not answered in {_PATIENCE_S:g} s")
         return _BACK_TO_BACK / (time.monotonic() - begin)
 
     def keep_rate(self, rate: float, seconds: float) -> tuple[int, list[float]]:
-        """How many pictures were sent at a rate for some time, and the answered ones' ways."""
-        self.ways_s = []
+        """How many images were sent at a rate for some time, and the answered ones' ways."""
+        self.latencies_s = []
         begin = time.monotonic()
         count = int(rate * seconds)
-        for index in tqdm(range(count), unit="picture", disable=None, leave=False):
+        for index in tqdm(range(count), unit="image", disable=None, leave=False):
             time.sleep(max(begin + index / rate - time.monotonic(), 0.0))
             self.send()
         if not self.wait_for_room(1, _PATIENCE_S):
-            raise SfmRosError("the last picture was never answered: the node stopped")
-        return count, self.ways_s
+            raise SfmRosError("the last image was never answered: the node stopped")
+        return count, self.latencies_s
 
 
 def main() -> int:
@@ -88,7 +88,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--size", default="1242x375", help="of the pictures")
+    parser.add_argument("--size", default="1242x375", help="of the images")
     parser.add_argument("--model", default="default", help="model bundle: folder or name")
     parser.add_argument("--threads", type=int, default=ModelConfig().threads, help="of the engine")
     parser.add_argument("--seconds", type=float, default=15.0, help="of each rate")
@@ -120,21 +120,21 @@ def measure(options: argparse.Namespace) -> None:
         try:
             traffic.wait_for_node(children)
             sustainable = traffic.sustainable_rate()
-            print(f"sustainable: {sustainable:.1f} pictures a second")
+            print(f"sustainable: {sustainable:.1f} images per second")
             print(
                 f"{'times':>6}{'answered':>10}{'p50':>9}{'p99':>9}{'p99/p50':>9}{'last 1/4':>10}"
             )
             for times in options.times:
-                sent, ways_s = traffic.keep_rate(times * sustainable, options.seconds)
-                _report(times, sent, np.array(ways_s) * 1e3)
+                sent, latencies_s = traffic.keep_rate(times * sustainable, options.seconds)
+                _report(times, sent, np.array(latencies_s) * 1e3)
         finally:
             traffic.close()
 
 
-def _report(times: float, sent: int, ways_ms: np.ndarray) -> None:
-    p50, p99 = np.percentile(ways_ms, (50, 99))
-    late = np.percentile(ways_ms[-len(ways_ms) // 4 :], 50)
-    share = 100 * len(ways_ms) / sent
+def _report(times: float, sent: int, latencies_ms: np.ndarray) -> None:
+    p50, p99 = np.percentile(latencies_ms, (50, 99))
+    late = np.percentile(latencies_ms[-len(latencies_ms) // 4 :], 50)
+    share = 100 * len(latencies_ms) / sent
     print(f"{times:6.2f}{share:8.1f} %{p50:6.1f} ms{p99:6.1f} ms{p99 / p50:9.2f}{late:7.1f} ms")
 
 

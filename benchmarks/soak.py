@@ -1,11 +1,11 @@
-"""Whether the node keeps its size: memory, descriptors and threads over many pictures.
+"""Whether the node keeps its size: memory, descriptors and threads over many images.
 
     python benchmarks/soak.py [--frames 100000] [--size 208x64] [--model DIR] [--threads 2]
         [--out out/soak]
 
-Sends small pictures to a node in a process of its own, as fast as it answers, and hears all it
+Sends small images to a node in a process of its own, as fast as it answers, and hears all it
 publishes. Once a second it reads from /proc what the node's process holds. It prints the growth
-after the first 1000 pictures and writes ``soak.csv``, row by row, and ``soak.png``; Ctrl-C ends it
+after the first 1000 images and writes ``soak.csv``, row by row, and ``soak.png``; Ctrl-C ends it
 early, with what there is so far.
 """
 
@@ -27,7 +27,7 @@ from typing import Any, TextIO
 
 import numpy as np
 from matplotlib.figure import Figure
-from node_latency import StreetOfPictures
+from node_latency import StreetOfImages
 from tqdm import tqdm
 
 from sfm_ros.config import ModelConfig
@@ -39,7 +39,7 @@ from sfm_ros.evaluation.runs.processes import ProcessGroup
 from sfm_ros.model_spec import ModelSpec
 
 _SETTLED = 1000
-"""Pictures after which nothing should grow any more."""
+"""Images after which nothing should grow any more."""
 _UNDER_WAY = 8
 _PERIOD_NS = 100_000_000
 _SAMPLE_S = 1.0
@@ -54,8 +54,8 @@ class Sample:
     """What the node's process held at one moment.
 
     Attributes:
-        seconds: since the first picture.
-        frames: pictures answered so far.
+        seconds: since the first image.
+        frames: images answered so far.
         rss_mb: resident memory, 10^6 bytes.
         descriptors: open files and sockets.
         threads: of the process.
@@ -86,10 +86,10 @@ def read_sample(pid: int, seconds: float, frames: int) -> Sample:
 
 
 class Traffic:
-    """Sends pictures to the node and hears all its topics.
+    """Sends images to the node and hears all its topics.
 
     Args:
-        width, height: of the pictures.
+        width, height: of the images.
     """
 
     def __init__(self, width: int, height: int) -> None:
@@ -103,9 +103,9 @@ class Traffic:
         rclpy.init(signal_handler_options=rclpy.SignalHandlerOptions.NO)
         self._rclpy = rclpy
         self._node = rclpy.create_node("soak")
-        self._images = self._node.create_publisher(Image, "image", QoSProfile(depth=100))
+        self._image_publisher = self._node.create_publisher(Image, "image", QoSProfile(depth=100))
         self._infos = self._node.create_publisher(CameraInfo, "camera_info", 10)
-        heard = {
+        received = {
             "odometry": Odometry,
             "path": Path,
             "depth": Image,
@@ -114,10 +114,10 @@ class Traffic:
             "points": PointCloud2,
             "status": DiagnosticStatus,
         }
-        for name, kind in heard.items():
+        for name, kind in received.items():
             callback = self._on_depth if name == "depth" else _ignore
             self._node.create_subscription(kind, f"/sfm_node/{name}", callback, 10, raw=True)
-        self._pictures = list(self._make_pictures(width, height))
+        self._images = list(self._make_images(width, height))
         self._changed = threading.Condition()
         self.sent = self.answered = 0
         self._executor = SingleThreadedExecutor()
@@ -125,14 +125,14 @@ class Traffic:
         self._thread = threading.Thread(target=self._executor.spin, daemon=True)
         self._thread.start()
 
-    def _make_pictures(self, width: int, height: int) -> Iterator[Any]:
+    def _make_images(self, width: int, height: int) -> Iterator[Any]:
         """A street, there and back: as messages that only want a stamp."""
         from std_msgs.msg import Header
 
         from sfm_ros.ros.conversions import info_from_intrinsics, rgb_to_image
 
         header = Header(frame_id="camera_optical")
-        for item in StreetOfPictures(width, height, 38):  # of 20 pictures, there and back
+        for item in StreetOfImages(width, height, 38):  # of 20 images, there and back
             self._info = info_from_intrinsics(item.frame.intrinsics, header)
             yield rgb_to_image(item.frame.rgb, header)
 
@@ -146,7 +146,9 @@ class Traffic:
     def wait_for_node(self, children: ProcessGroup) -> None:
         """Until it listens."""
         deadline = time.monotonic() + _PATIENCE_S
-        while not (self._images.get_subscription_count() and self._infos.get_subscription_count()):
+        while not (
+            self._image_publisher.get_subscription_count() and self._infos.get_subscription_count()
+        ):
             children.check("node")
             if time.monotonic() > deadline:
                 raise SfmRosError(f"the node did not appear:\n{children.log_tail('node')}")
@@ -154,15 +156,15 @@ class Traffic:
         self._infos.publish(self._info)
 
     def send(self) -> None:
-        """Send the next picture."""
+        """Send the next image."""
         self.sent += 1
-        message = self._pictures[self.sent % len(self._pictures)]
+        message = self._images[self.sent % len(self._images)]
         stamp_ns = self.sent * _PERIOD_NS
         message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, 1_000_000_000)
-        self._images.publish(message)
+        self._image_publisher.publish(message)
 
     def wait_for_room(self, limit: int, timeout_s: float) -> bool:
-        """Whether less than ``limit`` pictures are under way, within this time."""
+        """Whether less than ``limit`` images are under way, within this time."""
         with self._changed:
             return self._changed.wait_for(lambda: self.sent - self.answered < limit, timeout_s)
 
@@ -182,9 +184,9 @@ class Soak:
     """The run: what was sampled stays in ``samples`` and in the table, however it ends.
 
     Args:
-        traffic: the pictures.
+        traffic: the images.
         children: with the ``node``.
-        frames: how many pictures to send.
+        frames: how many images to send.
         table: file that gets a row for each sample, so that a run of hours can be followed.
     """
 
@@ -204,14 +206,14 @@ class Soak:
         self._answered_at_stall = 0
 
     def run(self) -> None:
-        """Send all pictures and wait for the last answer.
+        """Send all images and wait for the last answer.
 
         Raises:
             SfmRosError: the node ended, or does not answer any more.
         """
         traffic = self._traffic
         self._begin_s = time.monotonic()
-        with tqdm(total=self._frames, unit="picture", disable=None) as bar:
+        with tqdm(total=self._frames, unit="image", disable=None) as bar:
             while traffic.sent < self._frames:
                 self._wait_for_room(_UNDER_WAY, bar)
                 traffic.send()
@@ -219,7 +221,7 @@ class Soak:
         self._sample()
 
     def _wait_for_room(self, limit: int, bar: tqdm) -> None:
-        """Sample while waiting; a picture that is never answered holds up nothing for long.
+        """Sample while waiting; an image that is never answered holds up nothing for long.
 
         The wait is counted in looks, not read from the clock: time in which everything was
         stopped, as in a suspended machine, is nobody's stall.
@@ -235,7 +237,7 @@ class Soak:
         self._note_stall()
 
     def _note_stall(self) -> None:
-        """Where a picture is lost the next is sent; where none is answered any more, give up."""
+        """Where an image is lost the next is sent; where none is answered any more, give up."""
         self.stalls += 1
         if self._traffic.answered > self._answered_at_stall:
             self._answered_at_stall = self._traffic.answered
@@ -261,7 +263,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--frames", type=int, default=100_000)
-    parser.add_argument("--size", default="208x64", help="of the pictures")
+    parser.add_argument("--size", default="208x64", help="of the images")
     parser.add_argument("--model", default="default", help="model bundle: folder or name")
     parser.add_argument("--threads", type=int, default=ModelConfig().threads, help="of the engine")
     parser.add_argument("--out", type=Path, default=Path("out/soak"), help="folder of the results")
@@ -274,7 +276,7 @@ def main() -> int:
 
 
 def soak(options: argparse.Namespace) -> int:
-    """0 where all pictures were sent, 130 where it was broken off, 1 where the node gave up."""
+    """0 where all images were sent, 130 where it was broken off, 1 where the node gave up."""
     width, height = (int(number) for number in options.size.split("x"))
     bundle = resolve_bundle(options.model).resolve()
     os.environ.update(private_middleware())
@@ -313,7 +315,7 @@ def node_command(bundle: Path, threads: int, delivery: str) -> list[str]:
         "model.bundle": bundle,
         "model.threads": threads,
         "node.delivery": delivery,
-        "node.mounting_wait_s": 0.0,
+        "node.extrinsics_wait_s": 0.0,
     }
     words = [sys.executable, "-m", "sfm_ros.ros.node", "--ros-args"]
     for name, value in parameters.items():
@@ -322,16 +324,16 @@ def node_command(bundle: Path, threads: int, delivery: str) -> list[str]:
 
 
 def report(samples: list[Sample], stalls: int) -> None:
-    """Print how many pictures, how fast, and what grew."""
+    """Print how many images, how fast, and what grew."""
     if not samples:
         print("nothing was measured")
         return
     last = samples[-1]
     rate = last.frames / max(last.seconds, 1e-9)
-    print(f"{last.frames} pictures in {last.seconds:.0f} s: {rate:.1f} a second; stalls {stalls}")
+    print(f"{last.frames} images in {last.seconds:.0f} s: {rate:.1f} a second; stalls {stalls}")
     settled = [sample for sample in samples if sample.frames >= _SETTLED]
     if len(settled) < 2:
-        print(f"too short to tell what grows after the first {_SETTLED} pictures")
+        print(f"too short to tell what grows after the first {_SETTLED} images")
         return
     first = settled[0]
     print(f"{'held by the node':20}{f'at {first.frames}':>12}{'at the end':>12}{'growth':>10}")
@@ -345,20 +347,20 @@ def report(samples: list[Sample], stalls: int) -> None:
         print(f"{text:20}{a:12.{digits}f}{b:12.{digits}f}{b - a:+10.{digits}f}")
     frames = [sample.frames for sample in settled]
     slope = np.polyfit(frames, [sample.rss_mb for sample in settled], 1)[0]
-    print(f"{'line through memory':20}{slope * 1e4:+34.3f} MB in 10000 pictures")
+    print(f"{'line through memory':20}{slope * 1e4:+34.3f} MB in 10000 images")
 
 
 def plot(samples: list[Sample], folder: Path) -> None:
-    """What was held, over the pictures."""
+    """What was held, over the images."""
     figure = Figure(figsize=(8, 7), layout="constrained")
     axes = figure.subplots(3, sharex=True)
     frames = [sample.frames for sample in samples]
     for axis, name in zip(axes, ("rss_mb", "descriptors", "threads"), strict=True):
         axis.plot(frames, [getattr(sample, name) for sample in samples])
-        axis.axvline(_SETTLED, color="grey", linestyle=":")
+        axis.axvline(_SETTLED, color="gray", linestyle=":")
         axis.set_ylabel(name.replace("rss_mb", "memory, MB"))
         axis.grid(alpha=0.3)
-    axes[-1].set_xlabel("pictures")
+    axes[-1].set_xlabel("images")
     figure.suptitle("what the node's process holds")
     figure.savefig(folder / "soak.png", dpi=120)
     print(f"table and plot: {folder / 'soak.csv'}, {folder / 'soak.png'}")

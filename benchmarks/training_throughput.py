@@ -6,7 +6,7 @@
 Trains the recipe ``dispnet_mask`` (DispNet, pose network and mask, 416x128, batch 4), or another
 one, for some steps in fp32 and bf16, on the prepared set, or on a rendered street. ``--rival`` is
 a checkout of the public PyTorch port of SfMLearner (github.com/ClementPinard/SfmLearner-Pytorch).
-Its own networks, losses, loader with four workers and training step then run on the same pictures,
+Its own networks, losses, loader with four workers and training step then run on the same images,
 with as many threads, in turns with ours, so that both meet the same disturbances; only its
 displays are silenced. It needs imageio, path and scikit-image. Last, the fastest batch size is
 searched.
@@ -177,7 +177,7 @@ def ours(config: TrainConfig, prepared: PreparedSet, work: Path, device: torch.d
     model = build_model(config.network, config.width, config.height)
     batcher = Batcher([prepared], config)
     objective = Objective(config.objective)
-    model.wants_source_depths = objective.needs_source_depths
+    model.needs_source_depths = objective.needs_source_depths
     trainer = Trainer(config, model, objective, batcher, work, device)
     trainer.model.train()
     stream = BatchStream(batcher, 0, MANY, device)
@@ -208,7 +208,7 @@ def rival(checkout: Path, prepared: PreparedSet, size: int, work: Path) -> Runne
             transforms.Normalize(mean=[0.5] * 3, std=[0.5] * 3),
         ]
     )
-    folder = write_pictures(prepared, work / "rival")
+    folder = write_images(prepared, work / "rival")
     frames = SequenceFolder(str(folder), transform=chain, seed=0, train=True, sequence_length=3)
     loader = torch.utils.data.DataLoader(
         frames, batch_size=size, shuffle=True, num_workers=RIVAL_WORKERS, pin_memory=True
@@ -283,15 +283,15 @@ def import_rival(checkout: Path) -> Any:
     return train
 
 
-def write_pictures(prepared: PreparedSet, folder: Path) -> Path:
+def write_images(prepared: PreparedSet, folder: Path) -> Path:
     """The set in the rival's format: JPEG files and a calibration, a folder a sequence."""
     names = []
     for record in prepared.sequences:
         scene = folder / record.name.replace("/", "_")
         scene.mkdir(parents=True)
         for number in range(record.count):
-            picture = np.ascontiguousarray(prepared.frames[record.start + number, :, :, ::-1])
-            cv2.imwrite(str(scene / f"{number:07d}.jpg"), picture)
+            image = np.ascontiguousarray(prepared.frames[record.start + number, :, :, ::-1])
+            cv2.imwrite(str(scene / f"{number:07d}.jpg"), image)
         fx, fy, cx, cy = record.K
         (scene / "cam.txt").write_text(f"{fx} 0 {cx}\n0 {fy} {cy}\n0 0 1\n")
         names.append(scene.name)

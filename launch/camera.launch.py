@@ -25,9 +25,9 @@ from sfm_ros.ros.launching.arguments import (
     COMMON,
     Argument,
     declare,
+    extrinsics,
     given_values,
-    is_true,
-    mounting,
+    is_ground_truth,
     odometry_node,
     recorder,
     viewer,
@@ -51,18 +51,18 @@ ARGUMENTS = {
 
 
 def generate_launch_description() -> LaunchDescription:
-    """The node and, where asked for, mounting, recorder and RViz."""
+    """The node and, where asked for, extrinsics, recorder and RViz."""
     return LaunchDescription([*declare(ARGUMENTS), OpaqueFunction(function=_start)])
 
 
 def _start(context) -> list:
     given = given_values(context, ARGUMENTS)
     images, calibration = given["image_topic"], given["camera_info_topic"]
-    compressed = is_true(given["compressed"])
-    heard = f"{images}/compressed" if compressed else images
+    compressed = is_ground_truth(given["compressed"])
+    received = f"{images}/compressed" if compressed else images
     return [
-        *mounting(given, given["optical_frame"] or OPTICAL_FRAME),
+        *extrinsics(given, given["optical_frame"] or OPTICAL_FRAME),
         *odometry_node(given, {"node.compressed": compressed}, images, calibration),
-        *recorder(given, [heard, calibration]),
-        *viewer(given, heard),
+        *recorder(given, [received, calibration]),
+        *viewer(given, received),
     ]

@@ -4,7 +4,7 @@
     ros2 launch sfm_ros kitti_bag.launch.py rviz:=true bag:=/kitti/2011_09_26_drive_0095_sync
 
 Each frame is processed, in order; the node stays when the bag is over. The topics are found in
-the bag where it holds one camera; true poses in it are drawn beside the estimated path. ros2 bag
+the bag where it holds one camera; ground-truth poses in it are drawn beside the estimated path. ros2 bag
 plays where it is installed, the package's own player where it is not, and where it has to (ROS 1
 bags, KITTI folders, rate:=0). Arguments: ``--show-args``.
 """
@@ -16,13 +16,13 @@ from sfm_ros.ros.launching.arguments import (
     COMMON,
     Argument,
     declare,
+    extrinsics,
     given_values,
-    mounting,
     odometry_node,
     recorder,
     viewer,
 )
-from sfm_ros.ros.launching.playback import after_playback, describe_recording, player, truth
+from sfm_ros.ros.launching.playback import after_playback, describe_recording, ground_truth, player
 from sfm_ros.ros.process.dds_profile import PROFILE, VARIABLES
 
 ARGUMENTS = {
@@ -56,7 +56,7 @@ ARGUMENTS = {
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Player, node and, where asked for, mounting, recorder, evaluation and RViz."""
+    """Player, node and, where asked for, extrinsics, recorder, evaluation and RViz."""
     return LaunchDescription(
         [
             *declare(ARGUMENTS),
@@ -72,9 +72,9 @@ def _start(context) -> list:
     parameters = {"node.delivery": "every", "node.compressed": bag.compressed}
     playing = player(given, bag)
     return [
-        *([] if bag.has_static_transforms else mounting(given, bag.optical_frame)),
+        *([] if bag.has_static_transforms else extrinsics(given, bag.optical_frame)),
         *odometry_node(given, parameters, bag.image_topic, bag.camera_info_topic),
-        *truth(given, bag),
+        *ground_truth(given, bag),
         *recorder(given, bag.topics),
         playing,
         *after_playback(given, playing),

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 _WIDTH, _HEIGHT = 900, 470
-_INK, _GREY, _PAPER = "#1b1f24", "#6b7480", "#ffffff"
-_COLOURS = {"x": "#d1242f", "y": "#1a7f37", "z": "#0969da"}
+_INK, _GRAY, _PAPER = "#1b1f24", "#6b7480", "#ffffff"
+_COLORS = {"x": "#d1242f", "y": "#1a7f37", "z": "#0969da"}
 
 # Directions of the robot on paper, seen from behind, from the right and above.
 _FORWARD, _LEFT, _UP = (0.78, -0.42), (-0.80, -0.36), (0.0, -1.0)
@@ -39,12 +39,12 @@ class Panel:
     steps: tuple[str, ...]
 
 
-_ODOM = Box("odom", BODY, "the body at its first picture: x ahead, y left, z up")
-_OPTICAL = Box("camera_optical", OPTICAL, "x right, y down, z ahead: pictures, ~/depth, ~/points")
+_ODOM = Box("odom", BODY, "the body at its first image: x ahead, y left, z up")
+_OPTICAL = Box("camera_optical", OPTICAL, "x right, y down, z ahead: images, ~/depth, ~/points")
 
 PANELS = (
     Panel(
-        "TF knows the camera's mounting",
+        "TF knows the camera's extrinsics",
         (
             _ODOM,
             Box("base_link", BODY, "node.base_frame: the robot, REP 103"),
@@ -56,7 +56,7 @@ PANELS = (
         ),
     ),
     Panel(
-        "TF knows no mounting",
+        "TF knows no extrinsics",
         (
             _ODOM,
             Box("camera_body", BODY, "the camera itself in body axes; no base_link is invented"),
@@ -87,10 +87,10 @@ def frames_svg() -> str:
 
 def _arrow_heads() -> Iterator[str]:
     yield "<defs>"
-    for name, colour in {**_COLOURS, "step": _GREY}.items():
+    for name, color in {**_COLORS, "step": _GRAY}.items():
         yield (
             f'<marker id="{name}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" '
-            f'markerHeight="7" orient="auto"><path d="M0 0 8 4 0 8z" fill="{colour}"/></marker>'
+            f'markerHeight="7" orient="auto"><path d="M0 0 8 4 0 8z" fill="{color}"/></marker>'
         )
     yield "</defs>"
 
@@ -103,10 +103,10 @@ def _panel(panel: Panel, left: int) -> Iterator[str]:
         if row < len(panel.steps):
             x = left + 75
             yield (
-                f'<path d="M{x} {top + 52}V{top + 128}" stroke="{_GREY}" stroke-width="2" '
+                f'<path d="M{x} {top + 52}V{top + 128}" stroke="{_GRAY}" stroke-width="2" '
                 'marker-end="url(#step)"/>'
             )
-            yield _text(x + 12, top + 96, panel.steps[row], 13, _GREY)
+            yield _text(x + 12, top + 96, panel.steps[row], 13, _GRAY)
 
 
 def _box(box: Box, left: int, top: int) -> Iterator[str]:
@@ -124,11 +124,11 @@ def _triad(x: int, y: int, axes: dict[str, tuple[float, float]]) -> Iterator[str
     for name, (dx, dy) in axes.items():
         end_x, end_y = x + 34 * dx, y + 34 * dy
         yield (
-            f'<path d="M{x} {y}L{end_x:.1f} {end_y:.1f}" stroke="{_COLOURS[name]}" '
+            f'<path d="M{x} {y}L{end_x:.1f} {end_y:.1f}" stroke="{_COLORS[name]}" '
             f'stroke-width="2.4" marker-end="url(#{name})"/>'
         )
         label_x, label_y = x + 44 * dx, y + 44 * dy + 4
-        yield _text(round(label_x), round(label_y), name, 12, _COLOURS[name], "bold", "middle")
+        yield _text(round(label_x), round(label_y), name, 12, _COLORS[name], "bold", "middle")
 
 
 def _wrapped(text: str, width: int) -> list[str]:
@@ -145,14 +145,14 @@ def _legend() -> Iterator[str]:
         "Axes as seen from behind, right and above. An arrow leads from parent to child; "
         "T_parent_child maps points of the child into the parent."
     )
-    yield _text(20, _HEIGHT - 18, text, 13, _GREY)
+    yield _text(20, _HEIGHT - 18, text, 13, _GRAY)
 
 
 def _text(
-    x: int, y: int, text: str, size: int, colour: str, weight: str = "normal", at: str = "start"
+    x: int, y: int, text: str, size: int, color: str, weight: str = "normal", at: str = "start"
 ) -> str:
     escaped = text.replace("&", "&amp;").replace("<", "&lt;")
     return (
-        f'<text x="{x}" y="{y}" font-size="{size}" fill="{colour}" font-weight="{weight}" '
+        f'<text x="{x}" y="{y}" font-size="{size}" fill="{color}" font-weight="{weight}" '
         f'text-anchor="{at}">{escaped}</text>'
     )

@@ -45,7 +45,7 @@ def node_md() -> str:
         _frames(),
         _states(),
         _diagnostics(),
-        _pictures(),
+        _images(),
         _parameters(),
         _programs(),
     )
@@ -63,7 +63,7 @@ def _head() -> Iterator[str]:
     yield NOTE
     yield ""
     yield (
-        "Pictures and their calibration go in; odometry, depth and transforms come out. `~` is "
+        "Images and their calibration go in; odometry, depth and transforms come out. `~` is "
         "the node's own name, `/sfm_node` where no namespace was given. When something does not "
         "work: `sfm_doctor`, then [troubleshooting.md](troubleshooting.md)."
     )
@@ -126,9 +126,9 @@ def _frames() -> Iterator[str]:
     yield ""
     yield (
         "REP 103 and 105: `odom` is continuous and never jumps. It stands where the child stood "
-        "at the first picture. The child is `node.base_frame` where TF connects that frame with "
-        "the pictures' frame id, asked for `node.mounting_wait_s` at the first picture; else it "
-        "is the camera itself in body axes. Where motion goes unseen (a gap, a dark picture) the "
+        "at the first image. The child is `node.base_frame` where TF connects that frame with "
+        "the images' frame id, asked for `node.extrinsics_wait_s` at the first image; else it "
+        "is the camera itself in body axes. Where motion goes unseen (a gap, a dark image) the "
         "pose is held and its covariance grows."
     )
 
@@ -154,8 +154,8 @@ def _diagnostics() -> Iterator[str]:
     )
 
 
-def _pictures() -> Iterator[str]:
-    yield "## Pictures and calibrations it takes"
+def _images() -> Iterator[str]:
+    yield "## Images and calibrations it takes"
     yield ""
     names = ", ".join(f"`{name}`" for name in sorted(SUPPORTED_ENCODINGS))
     yield (

@@ -1,4 +1,4 @@
-"""Depth as a picture for people: bright is near."""
+"""Depth as an image for people: bright is near."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import numpy as np
 
 from sfm_ros.datatypes import DepthMap, FloatArray, RgbImage
 
-UNKNOWN_GREY = 187
+UNKNOWN_GRAY = 187
 """Level of all three channels where the depth is not known."""
 DEFAULT_LIMITS = (1.0, 80.0)
 _SHARE_OF_NEWEST = 0.1
 
 
-def depth_colours(depth: DepthMap, limits: tuple[float, float]) -> RgbImage:
-    """Colours of inverse depth, bright = near, grey where unknown.
+def color_of_depth(depth: DepthMap, limits: tuple[float, float]) -> RgbImage:
+    """Colors of inverse depth, bright = near, gray where unknown.
 
     Args:
         depth: (h, w) in any unit.
-        limits: the depths of the brightest and the darkest colour.
+        limits: the depths of the brightest and the darkest color.
 
     Returns:
         (h, w, 3) uint8 RGB.
@@ -30,12 +30,12 @@ def depth_colours(depth: DepthMap, limits: tuple[float, float]) -> RgbImage:
     levels = np.rint(255 * np.clip(level, 0, 1)).astype(np.uint8)
     bgr = cv2.applyColorMap(levels, cv2.COLORMAP_MAGMA)
     rgb: RgbImage = np.ascontiguousarray(bgr[:, :, ::-1], dtype=np.uint8)
-    rgb[~known] = UNKNOWN_GREY
+    rgb[~known] = UNKNOWN_GRAY
     return rgb
 
 
 def limits_of(values: DepthMap) -> tuple[float, float]:
-    """The nearest and the farthest depth that get colours of their own.
+    """The nearest and the farthest depth that get colors of their own.
 
     Args:
         values: depths, all known; may be none.
@@ -47,7 +47,7 @@ def limits_of(values: DepthMap) -> tuple[float, float]:
 
 
 class SteadyLimits:
-    """Limits that follow a stream of depth maps slowly, so that its colours do not flicker."""
+    """Limits that follow a stream of depth maps slowly, so that its colors do not flicker."""
 
     def __init__(self) -> None:
         self._inverse: FloatArray | None = None

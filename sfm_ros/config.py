@@ -35,11 +35,11 @@ class ModelConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PreprocessConfig:
-    """How a camera picture becomes the network's input."""
+    """How a camera image becomes the network's input."""
 
     input: str = option(
         "auto",
-        "Whether pictures arrive rectified: auto looks at the distortion in camera_info, "
+        "Whether images arrive rectified: auto looks at the distortion in camera_info, "
         "rectified uses P and does not undistort, raw always undistorts.",
         choices=("auto", "rectified", "raw"),
     )
@@ -68,37 +68,37 @@ class HealthConfig:
     )
     max_speed: float = live_option(
         70.0,
-        "Fastest believable motion in published units a second; 0 switches the check off.",
+        "Fastest plausible motion in published units per second; 0 switches the check off.",
         minimum=0.0,
         maximum=_MOST,
     )
     max_rotation_deg_per_s: float = live_option(
-        200.0, "Fastest believable rotation; 0 switches the check off.", minimum=0.0, maximum=_MOST
+        200.0, "Fastest plausible rotation; 0 switches the check off.", minimum=0.0, maximum=_MOST
     )
     min_contrast: float = live_option(
         3.0,
-        "Standard deviation, in grey levels, of the averages of 8x8 pixels below which a picture "
+        "Standard deviation, in gray levels, of the averages of 8x8 pixels below which an image "
         "shows nothing (covered lens, glare); 0 switches the check off.",
         minimum=0.0,
         maximum=128.0,
     )
     min_structure: float = live_option(
         0.25,
-        "Share of a picture's contrast that averages of 8x8 pixels must keep: noise keeps 0.12, "
+        "Share of an image's contrast that averages of 8x8 pixels must keep: noise keeps 0.12, "
         "a scene 0.8; 0 switches the check off.",
         minimum=0.0,
         maximum=1.0,
     )
     max_exposure_jump: float = live_option(
         40.0,
-        "A greater change of the mean brightness from a picture to the next, in grey levels, "
+        "A greater change of the mean brightness from an image to the next, in gray levels, "
         "starts a new segment; 0 switches the check off.",
         minimum=0.0,
         maximum=255.0,
     )
     reject_frozen: bool = live_option(
         True,
-        "A picture identical to the one before comes from a camera that hangs and says nothing "
+        "An image identical to the one before comes from a camera that hangs and says nothing "
         "of motion. Switch off for simulated cameras without noise, which may stand still.",
     )
 
@@ -108,7 +108,7 @@ class RefineConfig:
     """Geometric correction of the predicted motion by tracked corners and predicted depth."""
 
     enabled: bool = live_option(True, "Correct the pose network's motion by tracked corners.")
-    max_corners: int = live_option(
+    max_features: int = live_option(
         100, "Corners tracked from a frame to the one before.", minimum=10, maximum=2000
     )
     min_inliers: int = live_option(
@@ -126,13 +126,13 @@ class RefineConfig:
         minimum=0.0,
         maximum=_MOST,
     )
-    prior_share: float = live_option(
+    prior_sigma_ratio: float = live_option(
         1.0,
         "Standard deviation of the network's translation, as a share of its length.",
         minimum=0.001,
         maximum=_MOST,
     )
-    velocity_share: float = live_option(
+    velocity_sigma_ratio: float = live_option(
         0.015,
         "Standard deviation of the change of translation from a frame to the next, as a share.",
         minimum=0.001,
@@ -149,12 +149,12 @@ class ScaleConfig:
 
     source: str = option(
         "model",
-        "model: the bundle says whether its units are metres; fixed: multiply by 'factor' and "
-        "call it metres; none: publish network units and say so.",
+        "model: the bundle says whether its units are meters; fixed: multiply by 'factor' and "
+        "call it meters; none: publish network units and say so.",
         choices=("model", "fixed", "none"),
     )
     factor: float = option(
-        1.0, "Metres a network unit, for source 'fixed'.", minimum=1e-6, maximum=_MOST
+        1.0, "Meters a network unit, for source 'fixed'.", minimum=1e-6, maximum=_MOST
     )
 
 
@@ -174,7 +174,7 @@ class NoiseConfig:
         minimum=0.0,
         maximum=_MOST,
     )
-    unseen_m: float = live_option(
+    gap_distance_m: float = live_option(
         20.0,
         "Travel, in published units, whose noise is added where motion went unseen (a gap, a "
         "rejected output).",
@@ -191,9 +191,9 @@ class NodeConfig:
     base_frame: str = option(
         "base_link", "Child frame where its transform to the camera is known from TF."
     )
-    mounting_wait_s: float = option(
+    extrinsics_wait_s: float = option(
         1.0,
-        "How long the first picture waits for TF to connect base_frame with the camera; after "
+        "How long the first image waits for TF to connect base_frame with the camera; after "
         "that the odometry is that of the camera itself.",
         minimum=0.0,
         maximum=60.0,
@@ -203,14 +203,14 @@ class NodeConfig:
     invert_tf: bool = option(
         False,
         "Broadcast child -> odom instead of odom -> child, for a tree in which the child has "
-        "another parent already (two localisation sources).",
+        "another parent already (two localization sources).",
     )
     publish_path: bool = live_option(True, "Publish ~/path while somebody subscribes.")
     publish_depth: bool = live_option(
         True, "Publish ~/depth and ~/depth/camera_info while somebody subscribes."
     )
     publish_depth_color: bool = live_option(
-        True, "Publish ~/depth/color, a picture of the depth, while somebody subscribes."
+        True, "Publish ~/depth/color, an image of the depth, while somebody subscribes."
     )
     publish_points: bool = live_option(True, "Publish ~/points while somebody subscribes.")
     publish_status: bool = live_option(True, "Publish ~/status at every change and once a second.")
@@ -232,13 +232,13 @@ class NodeConfig:
     )
     max_rate_hz: float = live_option(
         0.0,
-        "At most so many pictures a second are processed, with delivery newest; 0 sets no limit.",
+        "At most so many images per second are processed, with delivery newest; 0 sets no limit.",
         minimum=0.0,
         maximum=1000.0,
     )
     idle_without_subscribers: bool = live_option(
         False,
-        "Leave pictures unprocessed while nobody else subscribes to an output; the odometry does "
+        "Leave images unprocessed while nobody else subscribes to an output; the odometry does "
         "not move meanwhile.",
     )
     autostart: bool = option(

@@ -26,7 +26,7 @@ _SHORTEST_FOCAL, _LARGEST_PIXEL = 1e-3, 1e9
 
 
 def body_frame_name(optical_frame: str) -> str:
-    """Name of the body-axis frame at a camera whose mounting is unknown.
+    """Name of the body-axis frame at a camera whose extrinsics is unknown.
 
     ``camera_optical`` gives ``camera_body``, ``camera`` gives ``camera_body``. It never equals a
     frame a robot description defines for the camera, so that no frame gets two parents.
@@ -45,15 +45,15 @@ def read_only(array: npt.NDArray) -> npt.NDArray:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class CameraIntrinsics:
-    """A pinhole camera in pixels, with pixel centres at integers.
+    """A pinhole camera in pixels, with pixel centers at integers.
 
     Attributes:
         width, height: image size the numbers hold for.
-        fx, fy, cx, cy: entries of K. They describe the *raw* picture where there is distortion.
+        fx, fy, cx, cy: entries of K. They describe the *raw* image where there is distortion.
         distortion_model: ROS name: ``plumb_bob``, ``rational_polynomial`` or ``equidistant``.
         distortion: coefficients in the model's own order; empty or zero means none.
         R: (3, 3) rotation from the raw to the rectified camera, or None for identity.
-        P: (3, 4) projection of the rectified picture, or None to keep K.
+        P: (3, 4) projection of the rectified image, or None to keep K.
     """
 
     width: int
@@ -103,7 +103,7 @@ class CameraIntrinsics:
         return any(value != 0.0 for value in self.distortion)
 
     def resized(self, width: int, height: int) -> CameraIntrinsics:
-        """The camera of this picture scaled to ``width`` x ``height``: c -> (c + 0.5) s - 0.5."""
+        """The camera of this image scaled to ``width`` x ``height``: c -> (c + 0.5) s - 0.5."""
         sx, sy = width / self.width, height / self.height
         return replace(
             self,
@@ -117,7 +117,7 @@ class CameraIntrinsics:
         )
 
     def cropped(self, x: float, y: float, width: int, height: int) -> CameraIntrinsics:
-        """The camera of the part of this picture whose top left pixel is (x, y)."""
+        """The camera of the part of this image whose top left pixel is (x, y)."""
         shift = np.array([[1.0, 0.0, -x], [0.0, 1.0, -y], [0.0, 0.0, 1.0]])
         return replace(
             self,
@@ -129,7 +129,7 @@ class CameraIntrinsics:
         )
 
     def flipped(self) -> CameraIntrinsics:
-        """The camera of this picture mirrored left to right; only without distortion."""
+        """The camera of this image mirrored left to right; only without distortion."""
         if self.is_distorted or self.R is not None:
             raise CalibrationError(
                 "cannot mirror the calibration of a distorted or unrectified camera; rectify first"
@@ -149,12 +149,12 @@ def _scale_projection(P: FloatArray, sx: float, sy: float) -> FloatArray:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Frame:
-    """One picture with its time and calibration.
+    """One image with its time and calibration.
 
     Attributes:
         stamp_ns: time of exposure, integer nanoseconds.
         rgb: (H, W, 3) uint8, RGB order, read-only.
-        intrinsics: calibration of exactly this picture.
+        intrinsics: calibration of exactly this image.
         frame_id: name of the camera's optical frame (x right, y down, z forward).
     """
 
@@ -166,7 +166,7 @@ class Frame:
     def __post_init__(self) -> None:
         if self.rgb.ndim != 3 or self.rgb.shape[2] != 3 or self.rgb.dtype != np.uint8:
             raise ImageError(
-                f"the picture has shape {self.rgb.shape} and type {self.rgb.dtype}, expected "
+                f"the image has shape {self.rgb.shape} and type {self.rgb.dtype}, expected "
                 "(height, width, 3) uint8"
             )
         height, width = self.rgb.shape[:2]
@@ -174,7 +174,7 @@ class Frame:
             raise CalibrationError(
                 f"the image is {width}x{height} but its calibration is for "
                 f"{self.intrinsics.width}x{self.intrinsics.height}; publish the camera_info of "
-                "the picture as it is sent (a resizing node must scale both)"
+                "the image as it is sent (a resizing node must scale both)"
             )
         object.__setattr__(self, "rgb", read_only(self.rgb))
 
@@ -212,7 +212,7 @@ class RigidTransform:
 class TrackingStatus(enum.Enum):
     """Where the odometry stands; the reasons beside it say why.
 
-    ``IDLE`` is said of a run that was told not to look at pictures, never of a picture.
+    ``IDLE`` is said of a run that was told not to look at images, never of an image.
     """
 
     IDLE = "idle"
@@ -253,7 +253,7 @@ class Reason(enum.Enum):
 
 
 class ScaleSource(enum.Enum):
-    """Who claims that a length is in metres."""
+    """Who claims that a length is in meters."""
 
     UNKNOWN = "unknown"
     FIXED = "fixed"
@@ -279,7 +279,7 @@ class Prediction:
     Attributes:
         depth: (h, w) float32 along +z in network units, of the newest frame, on the grid of the
             model's input.
-        increments: (N-1, 4, 4) float64, T_{k-1}_{k} of neighbouring frames in order of time: each
+        increments: (N-1, 4, 4) float64, T_{k-1}_{k} of neighboring frames in order of time: each
             maps points of a camera into the one before it.
         inference_ns: time spent in the engine.
     """

@@ -10,7 +10,7 @@ class CalibrationError(SfmRosError):
 
 
 class ImageError(SfmRosError):
-    """An image or image message cannot be turned into an RGB picture."""
+    """An image or image message cannot be turned into an RGB image."""
 
 
 class ModelError(SfmRosError):

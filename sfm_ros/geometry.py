@@ -137,7 +137,7 @@ def quat_xyzw_from_matrix(R: FloatArray) -> FloatArray:
 
 
 def matrix_from_quat_xyzw(quat_xyzw: npt.ArrayLike) -> FloatArray:
-    """(3, 3) rotation of a quaternion (x, y, z, w), which is normalised first."""
+    """(3, 3) rotation of a quaternion (x, y, z, w), which is normalized first."""
     q = np.asarray(quat_xyzw, dtype=np.float64)
     x, y, z, w = q / np.linalg.norm(q)
     return np.array(
@@ -163,7 +163,7 @@ def rigid_motion(quat_xyzw: npt.ArrayLike, position: npt.ArrayLike) -> FloatArra
 def optical_to_body(T_optical: FloatArray) -> FloatArray:
     """The same motion or pose written in body axes: C T C^-1 with C = body <- optical (REP 103).
 
-    One metre ahead is +z in optical axes and +x in body axes; a turn to the left is a negative
+    One meter ahead is +z in optical axes and +x in body axes; a turn to the left is a negative
     rotation about optical y and a positive one about body z. Shape (..., 4, 4).
     """
     C = make_transform(R_BODY_OPTICAL, np.zeros(3))

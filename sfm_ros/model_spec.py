@@ -1,6 +1,6 @@
 """The contract of a model bundle: what is in the files, and how their outputs are to be read.
 
-A bundle is a folder with ``model.yaml``, ``depth.onnx`` and ``pose.onnx``. Normalisation,
+A bundle is a folder with ``model.yaml``, ``depth.onnx`` and ``pose.onnx``. Normalization,
 disparity to depth and 6-vector to 4x4 are inside the graphs:
 
 * depth: ``rgb`` uint8 (1, H, W, 3) -> ``depth`` float32 (1, H, W), along +z in network units;
@@ -37,8 +37,8 @@ class ModelSpec:
         width, height: size of the network input in pixels.
         sequence_length: frames of a pose window, N.
         target_index: which of them is the target.
-        training_fx: focal length of the training pictures at that size, pixels (mean).
-        metric: whether depth and translation were trained to be metres.
+        training_fx: focal length of the training images at that size, pixels (mean).
+        metric: whether depth and translation were trained to be meters.
         min_depth, max_depth: range of the depth graph's output, network units.
         licence, card: licence of the weights; the model card as text.
         metrics: figures measured at training time, by name.
@@ -169,7 +169,7 @@ def _check_hash(path: Path, expected: str) -> None:
 
 
 def window_increments(T_source_target: npt.NDArray, spec: ModelSpec) -> FloatArray:
-    """Motion between neighbouring frames, from the pose graph's output for one window.
+    """Motion between neighboring frames, from the pose graph's output for one window.
 
     T_{k-1}_{k} = T_{k-1}_target @ inverse(T_{k}_target), with T_target_target the identity. For
     three frames with the middle one as target the newest increment is the inverse of T_2_1.

@@ -1,4 +1,4 @@
-"""What is known of a camera's translation before its newest picture is looked at: inertia.
+"""What is known of a camera's translation before its newest image is looked at: inertia.
 
 A constant-velocity Kalman filter (Kalman 1960) whose measurement is the geometric refinement: the
 velocity of the frame before and how well it was known, and how much it may have changed since.
@@ -13,7 +13,7 @@ import numpy as np
 from sfm_ros.datatypes import FloatArray
 
 _SMALLEST_CHANGE = 0.005
-"""Network units a frame by which the translation of a camera that stands may always change."""
+"""Network units per frame by which the translation of a camera that stands may always change."""
 _SMALLEST_SIGMA = 0.02
 """Standard deviation of a predicted translation of zero, network units."""
 
@@ -59,7 +59,7 @@ class _Velocity:
     stamp_ns: int
 
 
-class Inertia:
+class ConstantVelocityModel:
     """Remembers the last velocity and predicts the next translation from it."""
 
     def __init__(self) -> None:

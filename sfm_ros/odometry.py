@@ -24,8 +24,14 @@ from sfm_ros.datatypes import (
     TrackingStatus,
 )
 from sfm_ros.engines.base import Engine
-from sfm_ros.image_quality import Look, is_exposure_jump, is_repeated, judge_picture, look_at
-from sfm_ros.output_checks import judge_depth, judge_motion
+from sfm_ros.image_quality import (
+    ImageStats,
+    check_image,
+    image_stats,
+    is_exposure_jump,
+    is_repeated,
+)
+from sfm_ros.output_checks import check_depth, check_motion
 from sfm_ros.pose import PoseIntegrator
 from sfm_ros.preprocess import ImagePreparer, Prepared
 from sfm_ros.refine import MotionRefiner
@@ -48,7 +54,7 @@ class VisualOdometry:
     The pose starts at the identity with the first frame. It never jumps: where no motion can be
     had (a gap, a window that fills, an implausible output) it is held and its covariance grows.
     A window that has just filled gives all its increments at once, so that only the motion across
-    a gap is lost. A picture that shows nothing is passed over as if it had not come: the time to
+    a gap is lost. An image that shows nothing is passed over as if it had not come: the time to
     the next good one decides whether the window goes on or a new segment begins.
 
     Args:
@@ -86,10 +92,10 @@ class VisualOdometry:
     def reset(self) -> None:
         """Forget everything; the next frame stands at the origin."""
         self._window.clear()
-        self._look: Look | None = None
-        self._begin_at_the_origin()
+        self._image_stats: ImageStats | None = None
+        self._restart_at_origin()
 
-    def _begin_at_the_origin(self) -> None:
+    def _restart_at_origin(self) -> None:
         self._scale.reset()
         self._pose = PoseIntegrator(self.config.noise)
         self._segment_is_new = True
@@ -107,7 +113,7 @@ class VisualOdometry:
         """Take the next frame in and say where the camera is and what it sees.
 
         Args:
-            frame: a picture with its calibration; frames come in order of time.
+            frame: an image with its calibration; frames come in order of time.
             prepared: what ``prepare`` made of it; None makes it here.
 
         Returns:
@@ -115,13 +121,13 @@ class VisualOdometry:
 
         Raises:
             CalibrationError: the calibration cannot be used (unknown distortion model).
-            ImageError: the picture is far smaller than the network's input, or too long.
+            ImageError: the image is far smaller than the network's input, or too long.
             EngineError: the inference library failed.
         """
         if prepared is None:
             prepared = self._preparer.prepare(frame)
         clock = _StageClock()
-        clock.laps["preprocess"] = prepared.elapsed_ns
+        clock.stage_times_ns["preprocess"] = prepared.elapsed_ns
         rule = self._admit(frame.stamp_ns, prepared)
         if rule in _REFUSED:
             return self._estimate(frame, _REFUSED[rule], (rule,), clock)
@@ -132,17 +138,17 @@ class VisualOdometry:
         if self._refiner is not None:
             self._refiner.look_ahead(window)
         prediction = self._engine.infer(window)
-        clock.lap("inference")
-        bad_depth = judge_depth(prediction.depth, self.config.health)
+        clock.mark("inference")
+        bad_depth = check_depth(prediction.depth, self.config.health)
         if self._refiner is not None and not bad_depth:
             prediction = self._refiner.correct(prediction, window)
-            clock.lap("refine")
+            clock.mark("refine")
         scale = self._scale.update(prediction, frame.stamp_ns)
         new = len(window.images) - 1 if self._segment_is_new else 1
-        bad_motion = self._judge_increments(prediction, window, scale, new)
+        bad_motion = self._check_increments(prediction, window, scale, new)
         T_prev_curr = self._integrate(prediction, scale, 0 if bad_motion or bad_depth else new)
         depth = _published_depth(prediction, scale, bad_depth)
-        clock.lap("odometry")
+        clock.mark("odometry")
         status = _status(bad_motion, bad_depth)
         return self._estimate(
             frame,
@@ -158,7 +164,7 @@ class VisualOdometry:
 
     def _admit(self, stamp_ns: int, prepared: Prepared) -> Reason | None:
         """Take a frame into the window; what there is to say of that, see ``_REFUSED``."""
-        rule, look = self._judge_picture(stamp_ns, prepared)
+        rule, stats = self._check_image(stamp_ns, prepared)
         if rule in _REFUSED:
             return rule
         if rule is not None:
@@ -166,36 +172,36 @@ class VisualOdometry:
         rule = self._window.push(stamp_ns, prepared.rgb, prepared.intrinsics) or rule
         if rule in IGNORED:
             return rule
-        self._look = look
+        self._image_stats = stats
         if rule is Reason.TIME_REVERSED:
-            self._begin_at_the_origin()
+            self._restart_at_origin()
         elif rule is not None:
             self._pose.hold()
             self._segment_is_new = True
         return rule
 
-    def _judge_picture(self, stamp_ns: int, prepared: Prepared) -> tuple[Reason | None, Look]:
-        """What is wrong with a picture, alone or beside the one before it."""
-        look, before, health = look_at(prepared.rgb), self._look, self.config.health
-        rule = judge_picture(look, health)
+    def _check_image(self, stamp_ns: int, prepared: Prepared) -> tuple[Reason | None, ImageStats]:
+        """What is wrong with an image, alone or beside the one before it."""
+        stats, before, health = image_stats(prepared.rgb), self._image_stats, self.config.health
+        rule = check_image(stats, health)
         newest_ns = self._window.newest_stamp_ns
         if rule is None and before is not None and newest_ns is not None:
             is_later = stamp_ns > newest_ns
-            if is_later and health.reject_frozen and is_repeated(look, before):
+            if is_later and health.reject_frozen and is_repeated(stats, before):
                 rule = Reason.FROZEN_IMAGE
             elif self._window.follows(stamp_ns, prepared.intrinsics) and is_exposure_jump(
-                look, before, health
+                stats, before, health
             ):
                 rule = Reason.EXPOSURE_JUMP
-        return rule, look
+        return rule, stats
 
-    def _judge_increments(
+    def _check_increments(
         self, prediction: Prediction, window: Window, scale: ScaleState, count: int
     ) -> tuple[Reason, ...]:
         intervals_s = np.diff(np.array(window.stamps_ns, dtype=np.int64))[-count:] * 1e-9
         found: dict[Reason, None] = {}  # ordered, each reason once
         for T, dt_s in zip(prediction.increments[-count:], intervals_s, strict=True):
-            found.update(dict.fromkeys(judge_motion(T, dt_s, scale.value, self.config.health)))
+            found.update(dict.fromkeys(check_motion(T, dt_s, scale.value, self.config.health)))
         return tuple(found)
 
     def _integrate(
@@ -236,7 +242,7 @@ class VisualOdometry:
             depth=depth,
             depth_intrinsics=depth_intrinsics,
             scale=scale or ScaleState(),
-            timings_ns=clock.laps,
+            timings_ns=clock.stage_times_ns,
         )
 
 
@@ -244,12 +250,12 @@ class _StageClock:
     """Time of each stage of one step."""
 
     def __init__(self) -> None:
-        self.laps: dict[str, int] = {}
+        self.stage_times_ns: dict[str, int] = {}
         self._last = time.perf_counter_ns()
 
-    def lap(self, stage: str) -> None:
+    def mark(self, stage: str) -> None:
         now = time.perf_counter_ns()
-        self.laps[stage] = now - self._last
+        self.stage_times_ns[stage] = now - self._last
         self._last = now
 
 

@@ -11,7 +11,7 @@ from sfm_ros.datatypes import DepthMap, FloatArray, Reason
 from sfm_ros.geometry import is_rotation, rotation_angle
 
 
-def judge_motion(
+def check_motion(
     T_prev_curr: FloatArray, dt_s: float, scale: float, config: HealthConfig
 ) -> tuple[Reason, ...]:
     """Why an increment must not be integrated; empty where it may.
@@ -36,7 +36,7 @@ def judge_motion(
     return tuple(reasons)
 
 
-def judge_depth(depth: DepthMap, config: HealthConfig) -> tuple[Reason, ...]:
+def check_depth(depth: DepthMap, config: HealthConfig) -> tuple[Reason, ...]:
     """Why a depth map is not to be trusted; empty where it is."""
     sample = depth[::4, ::4]  # a sixteenth of the pixels tells a flat map as well
     inv_depth = 1.0 / sample[(sample > 0) & (sample < np.inf)].astype(np.float64)

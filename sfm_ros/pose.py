@@ -47,7 +47,7 @@ class PoseIntegrator:
 
     def hold(self) -> None:
         """Motion of unknown size went unseen: keep the pose, trust it less."""
-        self._add_noise(self.noise.unseen_m)
+        self._add_noise(self.noise.gap_distance_m)
 
     def _add_noise(self, distance: float) -> None:
         self._covariance = self._covariance + motion_covariance(self.noise, distance)

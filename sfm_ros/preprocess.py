@@ -1,4 +1,4 @@
-"""From a camera picture to the network's input: rectify, crop and resize in one cached remap."""
+"""From a camera image to the network's input: rectify, crop and resize in one cached remap."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from sfm_ros.datatypes import CameraIntrinsics, Frame, RgbImage, read_only
 from sfm_ros.errors import CalibrationError, ImageError
 
 PixelMaps = tuple[Any, Any]
-"""Where each pixel of the result lies in the picture: x and y, (h, w) each."""
+"""Where each pixel of the result lies in the image: x and y, (h, w) each."""
 
 _PLUMB_BOB = ("plumb_bob", "rational_polynomial")
 _EQUIDISTANT = ("equidistant", "fisheye")
 _LONGEST_SIDE = 32766
-"""Pixels; OpenCV's remap takes no picture that is longer."""
+"""Pixels; OpenCV's remap takes no image that is longer."""
 _MOST_ENLARGED = 8
-"""A picture that would be enlarged by more shows the networks nothing."""
+"""An image that would be enlarged by more shows the networks nothing."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Prepared:
-    """A picture on the network's grid, (h, w, 3) uint8, with the pinhole camera it now shows, and
+    """An image on the network's grid, (h, w, 3) uint8, with the pinhole camera it now shows, and
     how long it took to make.
     """
 
@@ -35,7 +35,7 @@ class Prepared:
 
 
 def rectified_camera(intrinsics: CameraIntrinsics) -> CameraIntrinsics:
-    """The pinhole camera of the rectified picture, at the size of the picture that arrives.
+    """The pinhole camera of the rectified image, at the size of the image that arrives.
 
     Where there is a projection P (camera_info), it is the rectified camera; else K is kept.
     """
@@ -52,9 +52,9 @@ def rectified_camera(intrinsics: CameraIntrinsics) -> CameraIntrinsics:
 
 
 def plan_target_camera(camera: CameraIntrinsics, width: int, height: int) -> CameraIntrinsics:
-    """The camera after the largest centred crop of the wanted aspect, scaled to width x height.
+    """The camera after the largest centered crop of the wanted aspect, scaled to width x height.
 
-    The crop keeps the principal point as near its centre as the picture allows, so that the
+    The crop keeps the principal point as near its center as the image allows, so that the
     horizon stays where training had it, whatever the camera's own aspect.
 
     Args:
@@ -81,12 +81,12 @@ _FITS = {"crop": plan_target_camera, "stretch": CameraIntrinsics.resized}
 def undistort_map(
     source: CameraIntrinsics, target: CameraIntrinsics, undistort: bool
 ) -> PixelMaps:
-    """Where each target pixel lies in the source picture: two (h, w) float32 maps, x and y.
+    """Where each target pixel lies in the source image: two (h, w) float32 maps, x and y.
 
     Args:
-        source: calibration of the picture that arrives, with distortion and R.
+        source: calibration of the image that arrives, with distortion and R.
         target: the pinhole camera to show.
-        undistort: False takes the picture as rectified already (no distortion, no R).
+        undistort: False takes the image as rectified already (no distortion, no R).
     """
     size = (target.width, target.height)
     if not undistort:
@@ -124,14 +124,14 @@ class _Plan:
 class ImagePreparer:
     """Turns frames into network input; the remap table is built once for each calibration.
 
-    A picture that is to shrink by two or more is first averaged down by a whole factor, because a
+    An image that is to shrink by two or more is first averaged down by a whole factor, because a
     bilinear remap alone would skip pixels and make distant texture flicker.
 
     Args:
         width, height: size of the network's input.
-        input: whether pictures arrive rectified, as ``PreprocessConfig.input`` says it.
+        input: whether images arrive rectified, as ``PreprocessConfig.input`` says it.
         fit: ``crop`` keeps the aspect (`plan_target_camera`, what a robot runs); ``stretch`` keeps
-            the whole picture, squeezed to the network's aspect, as published evaluations do.
+            the whole image, squeezed to the network's aspect, as published evaluations do.
     """
 
     def __init__(self, width: int, height: int, input: str = "auto", fit: str = "crop") -> None:
@@ -148,7 +148,7 @@ class ImagePreparer:
 
         Raises:
             CalibrationError: the distortion model is unknown.
-            ImageError: the picture is far smaller than the network's input, or too long.
+            ImageError: the image is far smaller than the network's input, or too long.
         """
         start = time.perf_counter_ns()
         plan = self._plan_for(frame.intrinsics)
@@ -175,7 +175,7 @@ class ImagePreparer:
         map_x, map_y = undistort_map(intrinsics, target, undistort)
         shrink = max(1, int(min(camera.fx / target.fx, camera.fy / target.fy)))
         _check_size(camera, target, shrink)
-        # Pixel centres are integers: pixel c of the picture is (c + 0.5) / s - 0.5 of the average.
+        # Pixel centers are integers: pixel c of the image is (c + 0.5) / s - 0.5 of the average.
         maps = cv2.convertMaps(
             (map_x + 0.5) / shrink - 0.5, (map_y + 0.5) / shrink - 0.5, cv2.CV_16SC2
         )
@@ -199,7 +199,7 @@ def _check_size(camera: CameraIntrinsics, target: CameraIntrinsics, shrink: int)
 
 def _resampled(rgb: RgbImage, plan: _Plan) -> RgbImage:
     if rgb.strides[2] < 0:
-        # A view of a BGR picture: OpenCV would copy it whole, the result is a tenth of it.
+        # A view of a BGR image: OpenCV would copy it whole, the result is a tenth of it.
         bgr = _resampled(rgb[:, :, ::-1], plan)
         return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
     small = cv2.remap(_averaged_down(rgb, plan.shrink), *plan.maps, cv2.INTER_LINEAR)
@@ -216,7 +216,7 @@ def _averaged_down(rgb: RgbImage, factor: int) -> RgbImage:
 
 
 def needs_undistortion(intrinsics: CameraIntrinsics) -> bool:
-    """Whether a picture with this calibration is still distorted or turned."""
+    """Whether an image with this calibration is still distorted or turned."""
     turned = (
         intrinsics.R is not None
         and np.any(intrinsics.R)

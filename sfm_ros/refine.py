@@ -1,6 +1,6 @@
 """Geometric refinement of the predicted motion: tracked corners and predicted depth.
 
-The pose network is a good guess; the pictures themselves know better. Corners of the newest frame
+The pose network is a good guess; the images themselves know better. Corners of the newest frame
 are tracked into the one before it, lifted by the predicted depth, and the motion is corrected so
 that they land where they were tracked to (perspective-n-point by robust Gauss-Newton). A corner's
 residual is weighed by how uncertain it is: tracking noise in every direction, and along the
@@ -21,7 +21,7 @@ import numpy.typing as npt
 from sfm_ros.config import RefineConfig
 from sfm_ros.datatypes import CameraIntrinsics, DepthMap, FloatArray, Prediction, RgbImage
 from sfm_ros.geometry import make_transform, project, rotation_angle, so3_exp
-from sfm_ros.motion_prior import Inertia, TranslationPrior
+from sfm_ros.motion_prior import ConstantVelocityModel, TranslationPrior
 from sfm_ros.window import Window
 
 _ITERATIONS = 4
@@ -76,14 +76,14 @@ class MotionRefiner:
 
     def __init__(self, config: RefineConfig) -> None:
         self.config = config
-        self._inertia = Inertia()
+        self._motion_model = ConstantVelocityModel()
         self._helper = ThreadPoolExecutor(1, thread_name_prefix="sfm_corners")
         self._views: tuple[Window, Future[_Views]] | None = None
 
     def look_ahead(self, window: Window) -> None:
         """Begin to look for the corners of a window's newest frame."""
         prev, curr = window.images[-2:]
-        views = self._helper.submit(_look, prev, curr, self.config.max_corners)
+        views = self._helper.submit(_look, prev, curr, self.config.max_features)
         self._views = window, views
 
     def correct(self, prediction: Prediction, window: Window) -> Prediction:
@@ -99,13 +99,13 @@ class MotionRefiner:
             prediction.depth,
             window.intrinsics,
             prediction.T_prev_curr,
-            self._inertia.predict(before_ns, dt_s, self.config.velocity_share),
+            self._motion_model.predict(before_ns, dt_s, self.config.velocity_sigma_ratio),
         )
         T_prev_curr = refined.T_prev_curr
         if refined.covariance is None:
-            self._inertia.forget()
+            self._motion_model.forget()
         else:
-            self._inertia.remember(T_prev_curr[:3, 3], refined.covariance, dt_s, stamp_ns)
+            self._motion_model.remember(T_prev_curr[:3, 3], refined.covariance, dt_s, stamp_ns)
         increments = prediction.increments.copy()
         increments[-1] = T_prev_curr
         return replace(prediction, increments=increments)
@@ -117,7 +117,7 @@ class MotionRefiner:
         depth_curr: DepthMap,
         intrinsics: CameraIntrinsics,
         T_prev_curr: FloatArray,
-        inertia: TranslationPrior | None = None,
+        motion_model: TranslationPrior | None = None,
     ) -> Refinement:
         """Correct a predicted motion.
 
@@ -126,10 +126,10 @@ class MotionRefiner:
             depth_curr: (h, w) predicted depth of the newer, network units.
             intrinsics: camera of this grid.
             T_prev_curr: (4, 4) predicted motion, network units.
-            inertia: what the motion before tells of this translation, or None.
+            motion_model: what the motion before tells of this translation, or None.
         """
-        views = _look(rgb_prev, rgb_curr, self.config.max_corners)
-        return self._refine(views, depth_curr, intrinsics, T_prev_curr, inertia)
+        views = _look(rgb_prev, rgb_curr, self.config.max_features)
+        return self._refine(views, depth_curr, intrinsics, T_prev_curr, motion_model)
 
     def _refine(
         self,
@@ -137,11 +137,11 @@ class MotionRefiner:
         depth_curr: DepthMap,
         intrinsics: CameraIntrinsics,
         T_prev_curr: FloatArray,
-        inertia: TranslationPrior | None,
+        motion_model: TranslationPrior | None,
     ) -> Refinement:
-        prior = TranslationPrior.around(T_prev_curr[:3, 3], self.config.prior_share)
-        if inertia is not None:
-            prior = prior.fused(inertia)
+        prior = TranslationPrior.around(T_prev_curr[:3, 3], self.config.prior_sigma_ratio)
+        if motion_model is not None:
+            prior = prior.fused(motion_model)
         T_guess = make_transform(T_prev_curr[:3, :3], prior.mean)
         tracks = _track(views, depth_curr, intrinsics, T_guess)
         count = len(tracks.points)
@@ -167,38 +167,38 @@ class MotionRefiner:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class _Views:
-    """Two grey pictures (h, w) and the (N, 2) corners of the newer one."""
+    """Two gray images (h, w) and the (N, 2) corners of the newer one."""
 
     prev: npt.NDArray
     curr: npt.NDArray
-    corners: npt.NDArray[np.float32]
+    keypoints: npt.NDArray[np.float32]
 
 
-def _look(rgb_prev: RgbImage, rgb_curr: RgbImage, max_corners: int) -> _Views:
+def _look(rgb_prev: RgbImage, rgb_curr: RgbImage, max_features: int) -> _Views:
     prev = cv2.cvtColor(rgb_prev, cv2.COLOR_RGB2GRAY)
     curr = cv2.cvtColor(rgb_curr, cv2.COLOR_RGB2GRAY)
     # Half the size tells a corner as well, in a third of the time.
     half = cv2.resize(curr, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     found = cv2.goodFeaturesToTrack(
-        half, max_corners, qualityLevel=0.01, minDistance=3, blockSize=3
+        half, max_features, qualityLevel=0.01, minDistance=3, blockSize=3
     )
-    corners = np.zeros((0, 2)) if found is None else 2 * np.asarray(found).reshape(-1, 2) + 0.5
-    return _Views(prev=prev, curr=curr, corners=corners.astype(np.float32))
+    keypoints = np.zeros((0, 2)) if found is None else 2 * np.asarray(found).reshape(-1, 2) + 0.5
+    return _Views(prev=prev, curr=curr, keypoints=keypoints.astype(np.float32))
 
 
 def _track(
     views: _Views, depth_curr: DepthMap, intrinsics: CameraIntrinsics, T_prev_curr: FloatArray
 ) -> Tracks:
-    points = _lift(views.corners, depth_curr, intrinsics.K)
+    points = _lift(views.keypoints, depth_curr, intrinsics.K)
     guess = project(points @ T_prev_curr[:3, :3].T + T_prev_curr[:3, 3], intrinsics.K)
     known = np.isfinite(guess).all(axis=1) & _inside(guess, intrinsics)
-    corners, points, guess = views.corners[known], points[known], guess[known]
-    if len(corners) == 0:
+    keypoints, points, guess = views.keypoints[known], points[known], guess[known]
+    if len(keypoints) == 0:
         return Tracks(points=points, pixels_prev=guess)
     found, status, _ = cv2.calcOpticalFlowPyrLK(
         views.curr,
         views.prev,
-        corners,
+        keypoints,
         guess.astype(np.float32),
         winSize=(9, 9),
         maxLevel=2,
@@ -233,7 +233,7 @@ def solve(
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """The motion that explains the tracks best, its translation near the prior.
 
-    Minimises, over t + v and exp(w) R, the sum of Cauchy(r^T S^-1 r) with S = sigma_px^2 I +
+    Minimizes, over t + v and exp(w) R, the sum of Cauchy(r^T S^-1 r) with S = sigma_px^2 I +
     sigma_depth^2 g g^T, g the derivative of the pixel by the logarithm of the depth, plus the
     prior's (t - mean)^T information (t - mean).
 
@@ -246,7 +246,7 @@ def solve(
     known = 1e-9 * np.eye(6)  # never singular
     known[:3, :3] += prior.information
     for _ in range(_ITERATIONS):
-        errors = _linearise(tracks, K, T, config)
+        errors = _linearize(tracks, K, T, config)
         H, b = _normal_equations(errors)
         H += known
         b[:3] += prior.information @ (T[:3, 3] - prior.mean)
@@ -289,7 +289,7 @@ class _Errors:
     variance: float
 
 
-def _linearise(tracks: Tracks, K: FloatArray, T: FloatArray, config: RefineConfig) -> _Errors:
+def _linearize(tracks: Tracks, K: FloatArray, T: FloatArray, config: RefineConfig) -> _Errors:
     focal = np.array([[K[0, 0]], [K[1, 1]]])
     turned = T[:3, :3] @ tracks.points.T
     points = turned + T[:3, 3:]

@@ -12,14 +12,14 @@ from sfm_ros.datatypes import DepthMap, FloatArray, Frame
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class SourceItem:
-    """A frame with the truth about it, where there is any.
+    """A frame with the ground truth about it, where there is any.
 
     Attributes:
-        frame: picture, stamp and calibration.
-        T_world_camera: (4, 4) pose of the optical camera frame in a fixed frame, metres; or None.
-        depth_m: (H, W) float32 metres along +z on the grid of the picture, 0 or NaN where unknown;
+        frame: image, stamp and calibration.
+        T_world_camera: (4, 4) pose of the optical camera frame in a fixed frame, meters; or None.
+        depth_m: (H, W) float32 meters along +z on the grid of the image, 0 or NaN where unknown;
             or None.
-        speed_m_s: speed of the camera at that moment, metres a second; or None.
+        speed_m_s: speed of the camera at that moment, meters per second; or None.
     """
 
     frame: Frame
@@ -41,7 +41,7 @@ class Source(Protocol):
 
 
 Deferred: TypeAlias = "Callable[[], SourceItem | None]"
-"""Decodes one frame; None where its picture cannot be decoded and the source skips such."""
+"""Decodes one frame; None where its image cannot be decoded and the source skips such."""
 
 
 def deferred(source: Source) -> Iterator[Deferred]:

@@ -16,7 +16,7 @@ class Window:
     """Input of one inference.
 
     Attributes:
-        images: N pictures (h, w, 3) uint8 in order of time, all through the same camera.
+        images: N images (h, w, 3) uint8 in order of time, all through the same camera.
         stamps_ns: their stamps.
         intrinsics: calibration of that grid.
     """
@@ -49,7 +49,7 @@ class FrameWindow:
         self._length = length
         self.max_gap_s = max_gap_s
         self._entries: deque[_Entry] = deque(maxlen=length)
-        self._stray: _Entry | None = None
+        self._out_of_order: _Entry | None = None
         self._before_gap_ns: int | None = None
 
     def __len__(self) -> int:
@@ -72,42 +72,46 @@ class FrameWindow:
     def clear(self) -> None:
         """Forget every frame."""
         self._entries.clear()
-        self._stray = self._before_gap_ns = None
+        self._out_of_order = self._before_gap_ns = None
 
     def follows(self, stamp_ns: int, intrinsics: CameraIntrinsics) -> bool:
         """Whether a frame would simply continue the window."""
-        return bool(self._entries) and self._judge(stamp_ns, intrinsics) is None
+        return bool(self._entries) and self._check(stamp_ns, intrinsics) is None
 
     def push(self, stamp_ns: int, image: RgbImage, intrinsics: CameraIntrinsics) -> Reason | None:
         """Take a frame in; returns the rule that applied, or None where it simply follows."""
         entry = _Entry(stamp_ns=stamp_ns, image=image, intrinsics=intrinsics)
-        reason, stray = self._judge(stamp_ns, intrinsics), self._stray
-        if reason is Reason.OUT_OF_ORDER and stray is not None and self._goes_on(stray, entry):
+        reason, out_of_order = self._check(stamp_ns, intrinsics), self._out_of_order
+        if (
+            reason is Reason.OUT_OF_ORDER
+            and out_of_order is not None
+            and self._goes_on(out_of_order, entry)
+        ):
             reason = Reason.TIME_REVERSED
-        self._stray = entry if reason is Reason.OUT_OF_ORDER else None
+        self._out_of_order = entry if reason is Reason.OUT_OF_ORDER else None
         if reason in IGNORED:
             return reason
         before_ns = self.newest_stamp_ns
         if reason is not None:
             self._entries.clear()
-        if reason is Reason.TIME_REVERSED and stray is not None:
-            self._entries.append(stray)
+        if reason is Reason.TIME_REVERSED and out_of_order is not None:
+            self._entries.append(out_of_order)
         self._before_gap_ns = before_ns if reason is Reason.GAP else None
         self._entries.append(entry)
         return reason
 
-    def _judge(self, stamp_ns: int, intrinsics: CameraIntrinsics) -> Reason | None:
+    def _check(self, stamp_ns: int, intrinsics: CameraIntrinsics) -> Reason | None:
         """The rule for one frame by itself."""
         newest = self.newest_stamp_ns
         if newest is None:
             return None
         if stamp_ns <= newest:
-            return self._judge_late(stamp_ns, newest)
+            return self._check_late(stamp_ns, newest)
         if intrinsics is not self._entries[-1].intrinsics:
             return Reason.CALIBRATION_CHANGED
         return Reason.GAP if stamp_ns - newest > self._max_gap_ns else None
 
-    def _judge_late(self, stamp_ns: int, newest: int) -> Reason:
+    def _check_late(self, stamp_ns: int, newest: int) -> Reason:
         if stamp_ns == 0:
             return Reason.NO_STAMP
         if stamp_ns == newest:
@@ -116,14 +120,14 @@ class FrameWindow:
             return Reason.GAP
         return Reason.OUT_OF_ORDER
 
-    def _goes_on(self, stray: _Entry, entry: _Entry) -> bool:
+    def _goes_on(self, out_of_order: _Entry, entry: _Entry) -> bool:
         """Whether a second old frame follows the first: the time itself was set back."""
         newest = self.newest_stamp_ns
         return (
             newest is not None
             and newest - entry.stamp_ns > self._max_gap_ns
-            and 0 < entry.stamp_ns - stray.stamp_ns <= self._max_gap_ns
-            and entry.intrinsics is stray.intrinsics
+            and 0 < entry.stamp_ns - out_of_order.stamp_ns <= self._max_gap_ns
+            and entry.intrinsics is out_of_order.intrinsics
         )
 
     def window(self) -> Window | None:

@@ -76,8 +76,13 @@ EXTERNAL: dict[str, tuple[str, ...]] = {
     "numpy": ("sfm_ros*", "training*"),
     "yaml": ("sfm_ros*", "training*"),
     "cv2": ("sfm_ros*", "training*"),
-    "rosbags": ("sfm_ros.bags.*", "sfm_ros.sources.*", "sfm_ros.evaluation.*", "sfm_ros.cli.*",
-                "sfm_ros.ros.*"),
+    "rosbags": (
+        "sfm_ros.bags.*",
+        "sfm_ros.sources.*",
+        "sfm_ros.evaluation.*",
+        "sfm_ros.cli.*",
+        "sfm_ros.ros.*",
+    ),
     "matplotlib": ("sfm_ros.evaluation.*", "training.*"),
     "tqdm": ("sfm_ros.evaluation.*", "sfm_ros.cli.*", "sfm_ros.ros.*", "training.*"),
     "onnxruntime": ("sfm_ros.engines.onnx_engine", "training.export"),
@@ -126,7 +131,7 @@ def matches(module: str, patterns: set[str]) -> bool:
     )
 
 
-def judge_own(importer: str, imported: str) -> str | None:
+def check_own(importer: str, imported: str) -> str | None:
     """Why ``importer`` must not import ``imported``, both ours, or None where it may."""
     for pattern, allowed in ONLY.items():
         if matches(importer, {pattern}):
@@ -141,7 +146,7 @@ def judge_own(importer: str, imported: str) -> str | None:
     return None if theirs <= mine else UPWARDS
 
 
-def judge_external(importer: str, package: str) -> str | None:
+def check_external(importer: str, package: str) -> str | None:
     if package == "cv2" and importer in WITHOUT_OPENCV:
         return "the lowest layers stand on numpy alone"
     homes = EXTERNAL.get(package)
@@ -173,7 +178,7 @@ def violations(root: Path) -> list[str]:
             if package in sys.stdlib_module_names:
                 continue
             ours = package in ("sfm_ros", "training")
-            reason = judge_own(importer, imported) if ours else judge_external(importer, package)
+            reason = check_own(importer, imported) if ours else check_external(importer, package)
             if reason:
                 found.append(f"{importer} imports {imported}: {reason}")
         if importer != SAMPLER_HOME and calls_sampler(tree):

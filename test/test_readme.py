@@ -1,4 +1,4 @@
-"""The README tells the truth about what can be checked: parameters, files, options."""
+"""The README tells the ground truth about what can be checked: parameters, files, options."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The unit of training: windows of N frames, on one device.
 
 Shape letters, here and all over training: b batch, n frames of a window, s sources (n - 1), h w
-rows and columns. Colours are RGB in [0, 1]. Pixel centres are integers.
+rows and columns. Colors are RGB in [0, 1]. Pixel centers are integers.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ class Batch:
 
     Attributes:
         rgb_bn3hw: float in [0, 1], frames in order of time.
-        rgb_clean_bn3hw: the same without colour augmentation; what the photometric loss compares.
+        rgb_clean_bn3hw: the same without color augmentation; what the photometric loss compares.
         K_b33: intrinsics of this grid.
-        depth_target_b1hw: true depth of the target frame in metres, 0 where unknown; or None.
+        depth_target_b1hw: ground-truth depth of the target frame in meters, 0 where unknown; or None.
         T_source_target_bs44: true motion, sources in order of time; or None.
         has_depth_b, has_motion_b: 1.0 for the windows whose depth, or motion, is known, else 0.0;
             None where that holds for no window of any set.
-        distance_bs: metres between the cameras of the target and of each source, from poses or
+        distance_bs: meters between the cameras of the target and of each source, from poses or
             from a known speed; NaN where unknown (0 is a car that stands); or None.
     """
 

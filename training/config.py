@@ -24,7 +24,7 @@ class NetworkConfig:
     encoder_weights: str = ""
     """ImageNet weights of a ResNet: a state-dict file in torchvision's format; empty: none."""
     pose: str = "auto"
-    """``stacked`` (SfMLearner's: all frames at once), ``pair`` (each pair of neighbours, forwards
+    """``stacked`` (SfMLearner's: all frames at once), ``pair`` (each pair of neighbors, forwards
     and backwards), or ``auto``: pair with ``lite``, else stacked."""
     scales: int = 4
     sequence_length: int = 3
@@ -59,7 +59,7 @@ class ObjectiveConfig:
     """Enlarge every scale to full size before warping (Godard et al. 2019), against the texture
     copies and holes of the small scales; costs as much as so many finest scales."""
     smoothness: str = "second_order"
-    """``second_order`` (Zhou et al.) or ``edge_aware`` (on mean-normalised values)."""
+    """``second_order`` (Zhou et al.) or ``edge_aware`` (on mean-normalized values)."""
     smoothness_of: str = "disparity"
     """``disparity`` (Zhou et al.'s published code) or ``depth`` (as the paper's text says)."""
     smoothness_weight: float = 0.5
@@ -75,9 +75,9 @@ class ObjectiveConfig:
     velocity_weight: float = 0.0
     """| predicted way - known way | where a speed or a pose is known (Guizilini et al. 2020)."""
     depth_supervision_weight: float = 0.0
-    """Scale-aware log-depth error where the truth is known (synthetic data)."""
+    """Scale-aware log-depth error where the ground truth is known (synthetic data)."""
     sky_depth: float = 0.0
-    """Metres: with depth supervision, pixels of a true depth map that have none are sky, and must
+    """Meters: with depth supervision, pixels of a ground-truth depth map that have none are sky, and must
     be farther than this (rendered streets); 0: they are unknown (laser scans)."""
     pose_supervision_weight: float = 0.0
     """Motion error where the motion is known: rendered streets, drives prepared with poses. These
@@ -98,13 +98,13 @@ class DataConfig:
     reverse_probability: float = 0.0
     """Play a window backwards, so that the pose net sees a car that reverses."""
     scale_crop: float = 1.15
-    colour_probability: float = 0.5
-    """How often the colours of a window are changed."""
-    colour_changes: tuple[str, ...] = ("brightness", "contrast", "gamma", "saturation")
+    color_probability: float = 0.5
+    """How often the colors of a window are changed."""
+    color_changes: tuple[str, ...] = ("brightness", "contrast", "gamma", "saturation")
     """Which of their properties, each by up to 20 %."""
-    grey_probability: float = 0.2
-    """Train on grey pictures too: a gray camera costs an unprepared net 0.04 abs_rel."""
-    validation_share: float = 0.1
+    gray_probability: float = 0.2
+    """Train on gray images too: a gray camera costs an unprepared net 0.04 abs_rel."""
+    validation_ratio: float = 0.1
     """The last part of each sequence, never trained on."""
     resident: str = "auto"
     """Copy the sets to the device once: ``auto`` on a GPU they fit into, ``never``, ``always``."""
@@ -163,7 +163,7 @@ class TrainConfig:
 
 
 CHOICES: dict[str, tuple[str, ...]] = {
-    "data.colour_changes": ("brightness", "contrast", "gamma", "saturation"),
+    "data.color_changes": ("brightness", "contrast", "gamma", "saturation"),
     "data.resident": ("auto", "never", "always"),
     "network.depth": ("dispnet", "vgg16", "vgg12", "resnet18", "resnet50", "lite"),
     "network.pose": ("auto", "stacked", "pair"),
@@ -195,9 +195,9 @@ RANGES: dict[str, tuple[float, float]] = {
     "data.flip_probability": (0, 1),
     "data.reverse_probability": (0, 1),
     "data.scale_crop": (1, 4),
-    "data.colour_probability": (0, 1),
-    "data.grey_probability": (0, 1),
-    "data.validation_share": (0, 0.9),
+    "data.color_probability": (0, 1),
+    "data.gray_probability": (0, 1),
+    "data.validation_ratio": (0, 0.9),
     "optim.steps": (1, math.inf),
     "optim.batch_size": (1, math.inf),
     "optim.learning_rate": (0, math.inf),
@@ -263,9 +263,9 @@ def _check_together(config: TrainConfig) -> None:
         raise ConfigError(f"'data.repeat' is {list(shares)}, expected shares >= 0, not all zero")
     if config.optim.precision != "fp32" and max(config.width, config.height) <= 64:
         # torch's CPU kernel leaves the weight gradient of a 16-bit convolution over one pixel
-        # uninitialised, and the pose network comes down to one pixel.
+        # uninitialized, and the pose network comes down to one pixel.
         raise ConfigError(
-            f"'optim.precision' {config.optim.precision} needs a picture wider or higher than 64 "
+            f"'optim.precision' {config.optim.precision} needs an image wider or higher than 64 "
             f"pixels, not {config.width}x{config.height}; use fp32"
         )
     if config.network.learned_intrinsics == "shared" and (

@@ -112,7 +112,7 @@ def _convert(value: Any, expected: Any, name: str, limits: Limits) -> Any:
         kind = expected.__args__[0]
         return tuple(_convert(item, kind, f"{name}[{i}]", limits) for i, item in enumerate(value))
     if expected is str and value is False and "off" in limits.choices.get(name, ()):
-        value = "off"  # YAML 1.1 reads the word as a truth value.
+        value = "off"  # YAML 1.1 reads the word as a ground truth value.
     if expected is float:
         value = _to_float(value, name)
     elif not isinstance(value, expected) or (expected is int and isinstance(value, bool)):

@@ -2,7 +2,7 @@
 
 Each process makes its part of every batch (training/data/batcher.py) and gradients are averaged
 over the processes. A loss that divides by a count divides by the count of the whole batch
-(``shared_count``), and batch normalisation sees the whole batch, so that the processes follow the
+(``shared_count``), and batch normalization sees the whole batch, so that the processes follow the
 path that one process would take with the same batch. Without ``torchrun`` everything here does
 nothing.
 """
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class DistributedContext:
     """Which of how many processes this is, as ``torchrun`` tells it.
 
     Attributes:
@@ -37,12 +37,12 @@ class Place:
     launched: bool = False
 
     @staticmethod
-    def of_this_process() -> Place:
+    def of_this_process() -> DistributedContext:
         """Read it from the environment."""
         if "RANK" not in os.environ:
-            return Place()
+            return DistributedContext()
         rank, world, local = (int(os.environ[k]) for k in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
-        return Place(rank, world, local, launched=True)
+        return DistributedContext(rank, world, local, launched=True)
 
     @property
     def first(self) -> bool:
@@ -51,12 +51,12 @@ class Place:
 
 
 @contextmanager
-def joined(place: Place) -> Iterator[None]:
+def joined(context: DistributedContext) -> Iterator[None]:
     """While this lasts, the processes can reach each other: by NCCL between GPUs, else by Gloo.
 
     Within another one it changes nothing.
     """
-    if place.world == 1 or dist.is_initialized():
+    if context.world == 1 or dist.is_initialized():
         yield
         return
     dist.init_process_group()
@@ -101,7 +101,7 @@ def greatest(value: int, device: torch.device) -> int:
 
 
 def share_batch_norm(model: nn.Module, device: torch.device) -> None:
-    """Let every batch normalisation see the batch of all processes. The state keeps its names."""
+    """Let every batch normalization see the batch of all processes. The state keeps its names."""
     if world_size() == 1:
         return
     if device.type == "cuda":
@@ -125,7 +125,7 @@ class _MeanOverProcesses(torch.autograd.Function):
 
 
 class _SharedBatchNorm2d(nn.BatchNorm2d):
-    """Batch normalisation over all processes, for CPUs: torch's own needs a GPU.
+    """Batch normalization over all processes, for CPUs: torch's own needs a GPU.
 
     The processes have parts of equal size, so that means of means are means.
     """
@@ -135,11 +135,11 @@ class _SharedBatchNorm2d(nn.BatchNorm2d):
             return super().forward(input)
         values = input.float()
         mean_c = _MeanOverProcesses.apply(values.mean(dim=(0, 2, 3)))
-        centred = values - mean_c.view(1, -1, 1, 1)
-        variance_c = _MeanOverProcesses.apply(centred.square().mean(dim=(0, 2, 3)))
+        centered = values - mean_c.view(1, -1, 1, 1)
+        variance_c = _MeanOverProcesses.apply(centered.square().mean(dim=(0, 2, 3)))
         self._remember(mean_c, variance_c, values.numel() // len(mean_c) * world_size())
         scale_c = self.weight * (variance_c + self.eps).rsqrt()
-        result = centred * scale_c.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)
+        result = centered * scale_c.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)
         return result.to(input.dtype)
 
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Depth of a checkpoint or a bundle against true depth, by the protocol of ``sfm_evaluate depth``.
+"""Depth of a checkpoint or a bundle against ground-truth depth, by the protocol of ``sfm_evaluate depth``.
 
 python training/evaluate_depth.py --checkpoint runs/road/best.pt --kitti kitti_raw --split eigen
 python training/evaluate_depth.py --model runs/road/bundle --prepared data/synthetic
@@ -21,8 +21,8 @@ from sfm_ros.errors import SfmRosError, SourceError
 from sfm_ros.evaluation.depth.command import (
     add_data_options,
     add_protocol_options,
-    judge,
     open_data,
+    score_depth,
 )
 from sfm_ros.evaluation.depth.datasets import DepthSample, DepthSet
 from training.data.sequence import PreparedSet, SequenceRecord
@@ -43,8 +43,8 @@ def prepared_set(path: Path) -> DepthSet:
         for offset in range(sequence.count)
     ]
     if not samples:
-        raise SourceError(f"no sequence of the prepared set {path} has true depth")
-    return DepthSet(name=str(path), truth="prepared set", crop="none", samples=samples)
+        raise SourceError(f"no sequence of the prepared set {path} has ground-truth depth")
+    return DepthSet(name=str(path), ground_truth="prepared set", crop="none", samples=samples)
 
 
 def _prepared_sample(prepared: PreparedSet, sequence: SequenceRecord, offset: int) -> DepthSample:
@@ -62,7 +62,7 @@ def _prepared_sample(prepared: PreparedSet, sequence: SequenceRecord, offset: in
         assert prepared.depth_m is not None  # some sequence has depth
         return np.asarray(prepared.depth_m[index], dtype=np.float32)
 
-    return DepthSample(name=f"{sequence.name} {offset}", frame=frame, truth=depth)
+    return DepthSample(name=f"{sequence.name} {offset}", frame=frame, ground_truth=depth)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         data = open_data(options) if options.prepared is None else _only_prepared(options)
-        return judge(open_model(options), data, options)
+        return score_depth(open_model(options), data, options)
     except (SfmRosError, OSError) as error:
         print(f"evaluate_depth: {error}", file=sys.stderr)
         return 1
@@ -88,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _only_prepared(options: argparse.Namespace) -> DepthSet:
     if any(getattr(options, kind) is not None for kind in ("kitti", "images", "synthetic")):
-        raise SfmRosError("--prepared is named beside other pictures, expected one of them")
+        raise SfmRosError("--prepared is named beside other images, expected one of them")
     return prepared_set(options.prepared)
 
 

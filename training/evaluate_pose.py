@@ -43,10 +43,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="folders of KITTI odometry sequences or raw drives with poses",
     )  # fmt: skip
     parser.add_argument("--frames", metavar="FIRST-LAST", help="both included, counted from 0")
-    parser.add_argument("--camera", help="camera of the drive (default: colour, left)")
+    parser.add_argument("--camera", help="camera of the drive (default: color, left)")
     parser.add_argument(
         "--align", choices=ALIGNMENTS, default="7dof",
-        help="how a whole trajectory is laid over the truth (default: %(default)s)",
+        help="how a whole trajectory is laid over the ground truth (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
     return parser.parse_args(arguments)
@@ -86,9 +86,9 @@ def text_report(model: str, drive: str, align: str, scores: dict[str, MotionScor
     lines += [f"{name:<{width}}{_row(score)}" for name, score in scores.items()]
     lines += [
         "",
-        "ATE and RE of 5 and 3 frames: SfMLearner's, each snippet scaled by the truth, mean and "
+        "ATE and RE of 5 and 3 frames: SfMLearner's, each snippet scaled by the ground truth, mean and "
         "standard deviation over",
-        f"snippets (ATE in metres, not a root mean square; RE in radians). The rest: whole "
+        f"snippets (ATE in meters, not a root mean square; RE in radians). The rest: whole "
         f"trajectory, alignment {align}.",
         "A correlation near 0 means that the motion was not seen, however good the snippets.",
     ]

@@ -84,7 +84,7 @@ def export_bundle(
 
     Args:
         model: any device and mode; it is copied.
-        training_fx: mean focal length of the training pictures, pixels at the network's size.
+        training_fx: mean focal length of the training images, pixels at the network's size.
 
     Returns:
         ``out_dir``.
@@ -104,9 +104,9 @@ def export_bundle(
     with tempfile.TemporaryDirectory(dir=out_dir.parent, prefix=f".{out_dir.name}-") as scratch:
         bundle = Path(scratch) / "bundle"
         bundle.mkdir()
-        picture = torch.zeros(1, spec.height, spec.width, 3, dtype=torch.uint8)
-        window = picture.unsqueeze(1).expand(-1, spec.sequence_length, -1, -1, -1).contiguous()
-        _write_graph(DepthGraph(still), picture, "rgb", "depth", bundle / spec.depth_file)
+        image = torch.zeros(1, spec.height, spec.width, 3, dtype=torch.uint8)
+        window = image.unsqueeze(1).expand(-1, spec.sequence_length, -1, -1, -1).contiguous()
+        _write_graph(DepthGraph(still), image, "rgb", "depth", bundle / spec.depth_file)
         _write_graph(
             PoseGraph(still), window, "window", "T_source_target", bundle / spec.pose_file
         )
@@ -147,7 +147,7 @@ def spec_of(model: SfmModel, config: TrainConfig, name: str, training_fx: float)
 
 
 def is_metric(config: TrainConfig) -> bool:
-    """Whether the training saw lengths in metres."""
+    """Whether the training saw lengths in meters."""
     objective = config.objective
     return (
         objective.depth_supervision_weight > 0
@@ -204,7 +204,7 @@ def _check_parity(model: SfmModel, spec: ModelSpec, bundle: Path) -> None:
     depth_session = onnxruntime.InferenceSession(str(bundle / spec.depth_file))
     pose_session = onnxruntime.InferenceSession(str(bundle / spec.pose_file))
     for seed in range(_PARITY_WINDOWS):
-        images = synthetic_pictures(spec.sequence_length, spec.height, spec.width, seed)
+        images = synthetic_images(spec.sequence_length, spec.height, spec.width, seed)
         window = torch.from_numpy(np.stack(images))[None]
         with torch.inference_mode():
             depth = DepthGraph(model)(window[:, -1]).numpy()
@@ -224,8 +224,8 @@ def _check_equal(what: str, error: npt.NDArray[np.float32]) -> None:
         )
 
 
-def synthetic_pictures(count: int, height: int, width: int, seed: int) -> list[RgbImage]:
-    """Pictures (h, w, 3) uint8 with blobs of all sizes, each a little beside the one before."""
+def synthetic_images(count: int, height: int, width: int, seed: int) -> list[RgbImage]:
+    """Images (h, w, 3) uint8 with blobs of all sizes, each a little beside the one before."""
     generator = torch.Generator().manual_seed(seed)
     wide = width + 4 * count
     texture = torch.zeros(1, 3, height, wide)

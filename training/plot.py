@@ -1,4 +1,4 @@
-"""Loss curves of runs, and depth of several models side by side, as pictures.
+"""Loss curves of runs, and depth of several models side by side, as images.
 
 python training/plot.py curves runs/vgg16 runs/resnet --names loss/total validation/score
 python training/plot.py depth a.png b.png --models runs/vgg16/best.pt runs/resnet/best.pt default
@@ -26,7 +26,7 @@ from matplotlib.axes import Axes
 from sfm_ros.datatypes import CameraIntrinsics, DepthMap, Frame, RgbImage
 from sfm_ros.errors import SfmRosError, SourceError
 from sfm_ros.evaluation.depth.protocol import FITS, DepthPredictor
-from sfm_ros.sources.folder import intrinsics_for, read_picture
+from sfm_ros.sources.folder import intrinsics_for, read_image
 from training.fit.run_log import HISTORY, read_history
 from training.model_options import open_named_model
 
@@ -35,7 +35,7 @@ _SEEN_SHARE = 98.0
 """Percent of the raw values that a panel makes room for: single peaks would flatten the rest."""
 _BRIGHTEST = 95.0
 """Percentile of the disparity that is drawn brightest."""
-_PICTURE_WIDTH, _LABEL_HEIGHT, _GAP = 3.6, 0.28, 0.06
+_IMAGE_WIDTH, _LABEL_HEIGHT, _GAP = 3.6, 0.28, 0.06
 """Inches."""
 
 
@@ -89,7 +89,7 @@ def draw_curves(
         runs: folders.
         labels: for the legend, one a run.
         names: which figures.
-        out: picture to write.
+        out: image to write.
         keep: of `smooth`.
 
     Raises:
@@ -118,11 +118,11 @@ def _draw_panel(axis: Axes, name: str, curves: dict[str, Curves], keep: float) -
     is_validation = name.startswith("validation/")
     shown: list[npt.NDArray] = []
     high = -np.inf
-    for colour, (label, known) in enumerate(curves.items()):
+    for color, (label, known) in enumerate(curves.items()):
         if name not in known:
             continue
         steps, values = known[name]
-        style: dict[str, Any] = dict(color=f"C{colour % 10}", ls="-" if colour < 10 else "--")
+        style: dict[str, Any] = dict(color=f"C{color % 10}", ls="-" if color < 10 else "--")
         if is_validation:
             axis.plot(steps, values, marker=".", label=label, **style)
         else:
@@ -146,35 +146,35 @@ def _draw_panel(axis: Axes, name: str, curves: dict[str, Curves], keep: float) -
 
 
 def draw_depth(
-    pictures: Sequence[RgbImage],
+    images: Sequence[RgbImage],
     columns: Sequence[tuple[str, Sequence[DepthMap]]],
     out: Path,
 ) -> None:
-    """Draw a row a picture: the original, then the disparity of each model.
+    """Draw a row an image: the original, then the disparity of each model.
 
     Disparity is drawn from 0 (black, endlessly far) to near its largest value (bright), each
-    picture by its own: models that know no scale can be compared, and a blank map looks blank.
+    image by its own: models that know no scale can be compared, and a blank map looks blank.
 
     Args:
-        pictures: (H, W, 3) uint8, one a row.
-        columns: name of a model, and its depth of each picture.
-        out: picture to write.
+        images: (H, W, 3) uint8, one a row.
+        columns: name of a model, and its depth of each image.
+        out: image to write.
     """
-    heights = [_PICTURE_WIDTH * rgb.shape[0] / rgb.shape[1] for rgb in pictures]
+    heights = [_IMAGE_WIDTH * rgb.shape[0] / rgb.shape[1] for rgb in images]
     count = len(columns) + 1
     page = (
-        count * (_PICTURE_WIDTH + _GAP) - _GAP,
+        count * (_IMAGE_WIDTH + _GAP) - _GAP,
         _LABEL_HEIGHT + sum(heights) + _GAP * (len(heights) - 1),
     )
     figure = plt.figure(figsize=page, dpi=120)
     top = _LABEL_HEIGHT
-    for row, (rgb, height) in enumerate(zip(pictures, heights, strict=True)):
+    for row, (rgb, height) in enumerate(zip(images, heights, strict=True)):
         for column in range(count):
             axis = figure.add_axes(
                 (
-                    column * (_PICTURE_WIDTH + _GAP) / page[0],
+                    column * (_IMAGE_WIDTH + _GAP) / page[0],
                     1 - (top + height) / page[1],
-                    _PICTURE_WIDTH / page[0],
+                    _IMAGE_WIDTH / page[0],
                     height / page[1],
                 )
             )
@@ -186,7 +186,7 @@ def draw_depth(
                 brightest = np.nanpercentile(disparity, _BRIGHTEST)
                 axis.imshow(disparity, cmap="magma", vmin=0.0, vmax=brightest)
             if row == 0:
-                title = "picture" if column == 0 else columns[column - 1][0]
+                title = "image" if column == 0 else columns[column - 1][0]
                 axis.set_title(title, fontsize=10, pad=4)
         top += height + _GAP
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -195,13 +195,13 @@ def draw_depth(
 
 
 def predict(
-    model: str, pictures: Sequence[RgbImage], calib: Path | None, fit: str
+    model: str, images: Sequence[RgbImage], calib: Path | None, fit: str
 ) -> tuple[str, list[DepthMap]]:
-    """Name and depth of pictures by a model.
+    """Name and depth of images by a model.
 
     Args:
         model: a checkpoint (``.pt``), or a bundle by folder or name.
-        pictures: (H, W, 3) each.
+        images: (H, W, 3) each.
         calib: their calibration; None takes them as rectified, with the axis in the middle.
         fit: see `DepthPredictor`.
 
@@ -211,7 +211,7 @@ def predict(
     engine = open_named_model(model)
     predictor = DepthPredictor(engine, fit)
     depths = []
-    for rgb in pictures:
+    for rgb in images:
         height, width = rgb.shape[:2]
         middle = CameraIntrinsics(
             width=width, height=height, fx=width, fy=width, cx=(width - 1) / 2, cy=(height - 1) / 2
@@ -235,7 +235,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     curves.add_argument("--out", type=Path, default=Path("curves.png"))
     curves.set_defaults(run=_run_curves)
     depth = commands.add_parser("depth", help="depth of several models side by side")
-    depth.add_argument("pictures", nargs="+", type=Path, help="files, one row each")
+    depth.add_argument("images", nargs="+", type=Path, help="files, one row each")
     depth.add_argument("--models", nargs="+", required=True, help="checkpoints (.pt) or bundles")
     depth.add_argument("--labels", nargs="+", help="titles of the columns (default: the names)")
     depth.add_argument("--calib", type=Path, help="calibration; without: taken as rectified")
@@ -255,7 +255,7 @@ def _run_curves(options: argparse.Namespace) -> None:
 
 
 def _run_depth(options: argparse.Namespace) -> None:
-    rgbs = [read_picture(file) for file in options.pictures]
+    rgbs = [read_image(file) for file in options.images]
     found = [predict(model, rgbs, options.calib, options.fit) for model in options.models]
     titles = _labels(options.labels, [name for name, _ in found])
     columns = [(title, depths) for title, (_, depths) in zip(titles, found, strict=True)]

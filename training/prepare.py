@@ -7,7 +7,7 @@
     python training/prepare.py bag prepared/bag --file BAG --topic /camera/image_raw
     python training/prepare.py report prepared/bag
 
-Each picture is rectified, cropped to the aspect of the networks and resized. Several calls with
+Each image is rectified, cropped to the aspect of the networks and resized. Several calls with
 one output folder add to it; a call that was interrupted goes on where it was when given again. A
 source that cannot be used is named and left out. The report says what a person should know about
 the set before spending hours on it.
@@ -31,7 +31,7 @@ from training.preparation.set_statistics import examine
 from training.preparation.sources import add_commands
 from training.preparation.writer import PreparedWriter
 
-REPORT_TEXT, REPORT_PICTURE = "report.txt", "report.png"
+REPORT_TEXT, REPORT_IMAGE = "report.txt", "report.png"
 INTERRUPTED = 130
 
 
@@ -43,8 +43,8 @@ def report(prepared: PreparedSet) -> str:
     found = examine(prepared)
     text = report_text(found)
     (prepared.path / REPORT_TEXT).write_text(text + "\n", encoding="utf-8")
-    draw(found, prepared.path / REPORT_PICTURE)
-    return f"{text}\nas a picture: {prepared.path / REPORT_PICTURE}"
+    draw(found, prepared.path / REPORT_IMAGE)
+    return f"{text}\nas an image: {prepared.path / REPORT_IMAGE}"
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -57,13 +57,13 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "--input",
         choices=("auto", "rectified", "raw"),
         default="auto",
-        help="whether the pictures are rectified already",
+        help="whether the images are rectified already",
     )
     common.add_argument(
         "--fit",
         choices=("crop", "stretch"),
         default="crop",
-        help="keep the aspect, as a robot runs it, or the whole picture, as published results do",
+        help="keep the aspect, as a robot runs it, or the whole image, as published results do",
     )
     common.add_argument("--every", type=_positive, default=1, help="take each K-th frame only")
     common.add_argument(
@@ -74,7 +74,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "--min-change",
         type=float,
         default=0.0,
-        help="drop frames whose mean grey difference (of 255) to the last kept one is smaller",
+        help="drop frames whose mean gray difference (of 255) to the last kept one is smaller",
     )
     common.add_argument("--provenance", help="where it comes from and under which licence")
     common.add_argument(

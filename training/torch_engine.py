@@ -42,7 +42,7 @@ class TorchEngine:
                 f"the weights in {path} do not fit its recipe: {error}"
             ) from error
         still = deployed(model)
-        # The focal length of the training pictures is of no use here.
+        # The focal length of the training images is of no use here.
         name = f"{path.parent.name}/{path.name}, step {contents['step']}"
         self.spec = spec_of(still, config, name, training_fx=math.nan)
         try:

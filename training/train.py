@@ -30,7 +30,7 @@ from sfm_ros.errors import ConfigError, SfmRosError
 from training.config import TrainConfig, load_config
 from training.data.batcher import Batcher
 from training.data.sequence import PreparedSet
-from training.distributed import Place, joined
+from training.distributed import DistributedContext, joined
 from training.fit.checkpoint import LAST, CheckpointError, load_networks
 from training.fit.loop import Trainer
 from training.losses.objective import Objective
@@ -41,20 +41,20 @@ INTERRUPTED = 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code: 0 done, 130 stopped and saved, 1 failed."""
-    options, place = parse(arguments), Place.of_this_process()
+    options, context = parse(arguments), DistributedContext.of_this_process()
     try:
-        with joined(place):
+        with joined(context):
             trainer = build(options)
             _stop_on_signals(trainer)
             done = trainer.run()
     except SfmRosError as error:
-        if place.first:
+        if context.first:
             print(f"train: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("stopped before the first step; nothing was saved", file=sys.stderr)
         return INTERRUPTED
-    if place.first:
+    if context.first:
         _tell_the_end(trainer, options, done)
     return 0 if done else INTERRUPTED
 
@@ -70,23 +70,23 @@ def build(options: argparse.Namespace) -> Trainer:
         )
     if not config.data.prepared:
         raise ConfigError("'data.prepared' is empty; name a folder that prepare.py has written")
-    place = Place.of_this_process()
-    device = _device(config, place)
+    context = DistributedContext.of_this_process()
+    device = _device(config, context)
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
     torch.manual_seed(config.run.seed)
     sets = [PreparedSet.open(path) for path in config.data.prepared]
-    batcher = Batcher(sets, config, place.rank, place.world)
+    batcher = Batcher(sets, config, context.rank, context.world)
     model = build_model(config.network, config.width, config.height)
     if options.init and not exists:
         load_networks(options.init, model, options.init_networks)
     objective = Objective(config.objective)
-    model.wants_source_depths = objective.needs_source_depths
+    model.needs_source_depths = objective.needs_source_depths
     fresh = options.init is None
-    trainer = Trainer(config, model, objective, batcher, options.out, device, place, fresh)
+    trainer = Trainer(config, model, objective, batcher, options.out, device, context, fresh)
     if exists or options.resume == "always":
         trainer.resume()
-    if place.first:
+    if context.first:
         _tell_the_beginning(trainer, batcher)
     return trainer
 
@@ -119,12 +119,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _device(config: TrainConfig, place: Place) -> torch.device:
+def _device(config: TrainConfig, context: DistributedContext) -> torch.device:
     name = config.run.device
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and place.launched:
-        name = f"cuda:{place.local}"
+    if name == "cuda" and context.launched:
+        name = f"cuda:{context.local}"
     try:
         torch.empty(1, device=name)
         device = torch.device(name)
@@ -140,7 +140,7 @@ def _device(config: TrainConfig, place: Place) -> torch.device:
 
 
 def _tell_the_beginning(trainer: Trainer, batcher: Batcher) -> None:
-    optim, world = trainer.config.optim, trainer.place.world
+    optim, world = trainer.config.optim, trainer.context.world
     shared = f" in {world} processes" if world > 1 else ""
     print(
         f"{batcher.training_count} windows to train on, {batcher.validation_count} held out, "
@@ -154,8 +154,8 @@ def _tell_the_end(trainer: Trainer, options: argparse.Namespace, done: bool) -> 
     print(f"{word} at step {trainer.step_count}: {options.out / LAST}")
     if not done:
         program = "python"
-        if trainer.place.launched:
-            program = f"torchrun --nproc-per-node {trainer.place.world}"
+        if trainer.context.launched:
+            program = f"torchrun --nproc-per-node {trainer.context.world}"
         print(f"go on with: {program} training/train.py {_resume_arguments(options)}")
 
 
@@ -165,13 +165,13 @@ def _stop_on_signals(trainer: Trainer) -> None:
     Under torchrun it does not: one Ctrl-C may reach a process twice there, and torchrun itself
     kills whoever does not end within half a minute.
     """
-    place = trainer.place
+    context = trainer.context
 
     def stop(number: int, _: FrameType | None) -> None:
-        if place.first:
+        if context.first:
             print("stopping after this step; the run will be saved", file=sys.stderr)
         trainer.request_stop()
-        signal.signal(number, signal.SIG_IGN if place.launched else signal.SIG_DFL)
+        signal.signal(number, signal.SIG_IGN if context.launched else signal.SIG_DFL)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)

@@ -1,4 +1,4 @@
-"""The messages of a bag of one camera, its truth and a laser scanner, as rosbags writes them."""
+"""The messages of a bag of one camera, its ground truth and a lidar, as rosbags writes them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from sfm_ros.datatypes import CameraIntrinsics, FloatArray, Frame, body_frame_na
 from sfm_ros.errors import ImageError
 from sfm_ros.geometry import optical_to_body, quat_xyzw_from_matrix
 
-TRUTH_FRAME = "ground_truth"
-"""Frame in which true poses are given: the first camera's, in body axes."""
+GROUND_TRUTH_FRAME = "ground_truth"
+"""Frame in which ground-truth poses are given: the first camera's, in body axes."""
 
 STORE = get_typestore(Stores.ROS2_JAZZY)
 _TYPES = STORE.types
@@ -29,46 +29,46 @@ def header(stamp_ns: int, frame_id: str) -> Any:
     return _TYPES["std_msgs/msg/Header"](stamp=stamp, frame_id=frame_id)
 
 
-def image_message(frame: Frame, is_grey: bool = False) -> Any:
-    """The picture as sensor_msgs/Image: bgr8 as camera drivers send it, or mono8."""
+def image_message(frame: Frame, is_gray: bool = False) -> Any:
+    """The image as sensor_msgs/Image: bgr8 as camera drivers send it, or mono8."""
     height, width = frame.rgb.shape[:2]
-    pixels = frame.rgb[:, :, 0] if is_grey else frame.rgb[:, :, ::-1]
+    pixels = frame.rgb[:, :, 0] if is_gray else frame.rgb[:, :, ::-1]
     return _TYPES["sensor_msgs/msg/Image"](
         header=header(frame.stamp_ns, frame.frame_id),
         height=height,
         width=width,
-        encoding="mono8" if is_grey else "bgr8",
+        encoding="mono8" if is_gray else "bgr8",
         is_bigendian=0,
-        step=(1 if is_grey else 3) * width,
+        step=(1 if is_gray else 3) * width,
         data=np.ascontiguousarray(pixels).reshape(-1),
     )
 
 
-def encode_picture(frame: Frame, kind: str, quality: int, is_grey: bool = False) -> bytes:
-    """The picture as the bytes of a file.
+def encode_image(frame: Frame, kind: str, quality: int, is_gray: bool = False) -> bytes:
+    """The image as the bytes of a file.
 
     Args:
-        frame: the picture.
+        frame: the image.
         kind: ``png`` (nothing is lost) or ``jpeg``.
         quality: of JPEG, 1 to 100.
-        is_grey: write one channel.
+        is_gray: write one channel.
 
     Raises:
         ImageError: OpenCV cannot write it.
     """
-    pixels = frame.rgb[:, :, 0] if is_grey else cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2BGR)
+    pixels = frame.rgb[:, :, 0] if is_gray else cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2BGR)
     settings = [cv2.IMWRITE_JPEG_QUALITY, quality] if kind == "jpeg" else []
     ok, data = cv2.imencode(f".{kind}", pixels, settings)
     if not ok:
-        raise ImageError(f"cannot write a picture of {frame.rgb.shape} as {kind}")
+        raise ImageError(f"cannot write an image of {frame.rgb.shape} as {kind}")
     return data.tobytes()
 
 
 def compressed_image_message(
-    data: bytes, kind: str, stamp_ns: int, frame_id: str, is_grey: bool = False
+    data: bytes, kind: str, stamp_ns: int, frame_id: str, is_gray: bool = False
 ) -> Any:
-    """The bytes of a picture file as sensor_msgs/CompressedImage, as image_transport names it."""
-    encoding = "mono8" if is_grey else "bgr8"
+    """The bytes of an image file as sensor_msgs/CompressedImage, as image_transport names it."""
+    encoding = "mono8" if is_gray else "bgr8"
     return _TYPES["sensor_msgs/msg/CompressedImage"](
         header=header(stamp_ns, frame_id),
         format=f"{encoding}; {kind} compressed {encoding}",
@@ -77,7 +77,7 @@ def compressed_image_message(
 
 
 def camera_info_message(camera: CameraIntrinsics, stamp_ns: int, frame_id: str) -> Any:
-    """The calibration as sensor_msgs/CameraInfo; without P the picture keeps K when rectified."""
+    """The calibration as sensor_msgs/CameraInfo; without P the image keeps K when rectified."""
     P = np.hstack([camera.K, np.zeros((3, 1))]) if camera.P is None else camera.P
     R = np.eye(3) if camera.R is None else camera.R
     roi = _TYPES["sensor_msgs/msg/RegionOfInterest"](
@@ -98,12 +98,12 @@ def camera_info_message(camera: CameraIntrinsics, stamp_ns: int, frame_id: str) 
     )
 
 
-def truth_message(T_world_camera: FloatArray, stamp_ns: int, camera_frame: str) -> Any:
-    """The true pose as nav_msgs/Odometry in body axes (REP 103), without covariance or twist.
+def ground_truth_message(T_world_camera: FloatArray, stamp_ns: int, camera_frame: str) -> Any:
+    """The ground-truth pose as nav_msgs/Odometry in body axes (REP 103), without covariance or twist.
 
     Args:
         T_world_camera: (4, 4), optical axes.
-        stamp_ns: of the picture.
+        stamp_ns: of the image.
         camera_frame: optical frame of the camera; the child is its body frame.
     """
     T = optical_to_body(T_world_camera)
@@ -117,7 +117,7 @@ def truth_message(T_world_camera: FloatArray, stamp_ns: int, camera_frame: str) 
     )
     unknown = np.zeros(36)
     return _TYPES["nav_msgs/msg/Odometry"](
-        header=header(stamp_ns, TRUTH_FRAME),
+        header=header(stamp_ns, GROUND_TRUTH_FRAME),
         child_frame_id=body_frame_name(camera_frame),
         pose=_TYPES["geometry_msgs/msg/PoseWithCovariance"](pose=pose, covariance=unknown),
         twist=_TYPES["geometry_msgs/msg/TwistWithCovariance"](twist=still, covariance=unknown),

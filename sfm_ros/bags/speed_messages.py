@@ -29,14 +29,14 @@ class Speeds:
 
     Attributes:
         stamps_ns: (n,) int64, ascending.
-        speeds_m_s: (n,) metres a second, >= 0.
+        speeds_m_s: (n,) meters per second, >= 0.
     """
 
     stamps_ns: np.ndarray
     speeds_m_s: FloatArray
 
     def at(self, stamp_ns: int) -> float | None:
-        """The speed at a moment, between its two neighbours; None where none is near."""
+        """The speed at a moment, between its two neighbors; None where none is near."""
         place = int(np.searchsorted(self.stamps_ns, stamp_ns))
         near = self.stamps_ns[max(0, place - 1) : place + 1]
         if np.abs(near - stamp_ns).min() > MAX_DISTANCE_NS:

@@ -100,7 +100,7 @@ class TransformTree:
         if not sampled:
             raise SourceError(
                 f"nothing on /tf moves between '{fixed}' and '{frame}'; name the fixed frame in "
-                "which the camera's true path is known"
+                "which the camera's ground-truth trajectory is known"
             )
         busiest = max(sampled, key=len)
         stamps = np.array(sorted(busiest), dtype=np.int64)

@@ -1,6 +1,6 @@
 """Writes a source of frames as a ROS 2 bag, one frame in memory at a time.
 
-The truth a source knows is kept beside the bag, not only in it: the camera's poses as an array,
+The ground truth a source knows is kept beside the bag, not only in it: the camera's poses as an array,
 depth as one file a frame. The bag itself can be played by any ROS 2 tool.
 """
 
@@ -26,8 +26,8 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from sfm_ros.bags.messages import (
     STORE,
     camera_info_message,
+    ground_truth_message,
     image_message,
-    truth_message,
 )
 from sfm_ros.datatypes import CameraIntrinsics, DepthMap, FloatArray
 from sfm_ros.errors import SourceError
@@ -36,18 +36,18 @@ from sfm_ros.source import Source, SourceItem
 
 IMAGE_TOPIC = "/camera/image_raw"
 CAMERA_INFO_TOPIC = "/camera/camera_info"
-TRUTH_TOPIC = "/ground_truth/odometry"
+GROUND_TRUTH_TOPIC = "/ground_truth/odometry"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Truth:
-    """What is known of a sequence besides its pictures.
+class GroundTruth:
+    """What is known of a sequence besides its images.
 
     Attributes:
-        frames: how many pictures there are.
-        trajectory: poses of the camera at those where it is known, metres; None where at none.
-        K: (3, 3) camera matrix of the pictures (and of the true depth).
-        depth_folder: where ``<stamp>.npy`` lie, (H, W) float32 metres, 0 or NaN where unknown.
+        frames: how many images there are.
+        trajectory: poses of the camera at those where it is known, meters; None where at none.
+        K: (3, 3) camera matrix of the images (and of the ground-truth depth).
+        depth_folder: where ``<stamp>.npy`` lie, (H, W) float32 meters, 0 or NaN where unknown.
     """
 
     frames: int
@@ -56,7 +56,7 @@ class Truth:
     depth_folder: Path
 
     def depth(self, stamp_ns: int) -> DepthMap | None:
-        """True depth of a frame, or None where it is not known."""
+        """Ground-truth depth of a frame, or None where it is not known."""
         path = self.depth_folder / f"{stamp_ns}.npy"
         return np.load(path) if path.is_file() else None
 
@@ -67,18 +67,18 @@ def write_bag(
     depth_folder: Path,
     limit: int | None = None,
     on_frame: Callable[[], None] = lambda: None,
-) -> Truth:
+) -> GroundTruth:
     """Write the first ``limit`` frames of a source as an mcap bag.
 
     Args:
         source: where the frames come from.
         bag: folder to make; must not be there yet.
-        depth_folder: where true depth goes, if the source has any.
+        depth_folder: where ground-truth depth goes, if the source has any.
         limit: at most so many frames.
         on_frame: called after each.
 
     Returns:
-        The truth of what was written.
+        The ground truth of what was written.
 
     Raises:
         SourceError: the source is empty or cannot be read.
@@ -100,7 +100,7 @@ def write_bag(
             on_frame()
     if camera is None:
         raise SourceError(f"{source.name} holds no frame; expected at least one")
-    return Truth(
+    return GroundTruth(
         frames=frames,
         trajectory=_trajectory(poses),
         K=camera.K,
@@ -122,14 +122,16 @@ class BagTopics:
         self._connections: dict[str, Any] = {}
 
     def frame(self, item: SourceItem) -> None:
-        """Write a frame as camera_info and raw image, with its true pose where there is one."""
+        """Write a frame as camera_info and raw image, with its ground-truth pose where there is one."""
         frame = item.frame
         info = camera_info_message(frame.intrinsics, frame.stamp_ns, frame.frame_id)
         self.add(CAMERA_INFO_TOPIC, info, frame.stamp_ns)
         self.add(IMAGE_TOPIC, image_message(frame), frame.stamp_ns)
         if item.T_world_camera is not None:
-            truth = truth_message(item.T_world_camera, frame.stamp_ns, frame.frame_id)
-            self.add(TRUTH_TOPIC, truth, frame.stamp_ns)
+            ground_truth = ground_truth_message(
+                item.T_world_camera, frame.stamp_ns, frame.frame_id
+            )
+            self.add(GROUND_TRUTH_TOPIC, ground_truth, frame.stamp_ns)
 
     def add(self, topic: str, message: Any, stamp_ns: int, is_latched: bool = False) -> None:
         """Write a message.

@@ -1,6 +1,6 @@
-"""Depth and odometry over the real middleware, scored against the truth where it is known.
+"""Depth and odometry over the real middleware, scored against the ground truth where it is known.
 
-Without arguments an unseen synthetic street drive is rendered; with them your own pictures, bag,
+Without arguments an unseen synthetic street drive is rendered; with them your own images, bag,
 video or KITTI folder is played. The player and the node run as two processes, a third records.
 Results: summary.json, report.html, trajectory.png, trajectory.tum and depth.png.
 """
@@ -15,18 +15,18 @@ import sys
 import tempfile
 from pathlib import Path
 
-from sfm_ros.bags.writer import Truth
+from sfm_ros.bags.writer import GroundTruth
 from sfm_ros.cli.demo_inputs import BagInput, Input, add_input_options, choose_input, convert
 from sfm_ros.cli.progress import progress
 from sfm_ros.config import ModelConfig, SfmConfig
 from sfm_ros.engines.factory import resolve_bundle
 from sfm_ros.errors import SfmRosError
-from sfm_ros.evaluation.report.figures import draw_pictures
+from sfm_ros.evaluation.report.figures import draw_images
 from sfm_ros.evaluation.report.results import RunContext, write_results
 from sfm_ros.evaluation.report.summary import text_table
-from sfm_ros.evaluation.runs.ground_truth import TruePath
+from sfm_ros.evaluation.runs.ground_truth import GroundTruthTrajectory
 from sfm_ros.evaluation.runs.online import RunPlan, run_over_middleware
-from sfm_ros.evaluation.runs.recorded import outcome_of
+from sfm_ros.evaluation.runs.recorded import result_of
 from sfm_ros.evaluation.runs.recording import Recording
 from sfm_ros.model_spec import ModelSpec
 
@@ -77,12 +77,12 @@ def run(options: argparse.Namespace, command: str, work: Path) -> int:
     spec = ModelSpec.load(bundle)
     options.out.mkdir(parents=True, exist_ok=True)
     chosen = choose_input(options)
-    plan, truth = _prepare(chosen, options, bundle, spec.sequence_length - 1, work)
+    plan, ground_truth = _prepare(chosen, options, bundle, spec.sequence_length - 1, work)
     interrupted = _play(plan, work)
     recording = Recording.load(work / "recording")
     # Of a run that was cut short only what the recorder heard is known to have been played.
     played = len(recording.image_stamps_ns) if interrupted else plan.frames
-    outcome = outcome_of(recording, played, plan.frames_to_start, truth, interrupted)
+    result = result_of(recording, played, plan.frames_to_start, ground_truth, interrupted)
     context = RunContext(
         title=f"sfm_ros: {chosen.name}",
         input_name=chosen.name,
@@ -91,8 +91,10 @@ def run(options: argparse.Namespace, command: str, work: Path) -> int:
         config=_config(Path(options.model)),
         rate=plan.rate,
     )
-    results = write_results([outcome], _true_path(truth, chosen), context, options.out)
-    draw_pictures(results.runs[0], context.unit, options.out)
+    results = write_results(
+        [result], _ground_truth_trajectory(ground_truth, chosen), context, options.out
+    )
+    draw_images(results.runs[0], context.unit, options.out)
     print(f"\n{chosen.name}, model {spec.name}\n{text_table(results.summary)}")
     beside = ", ".join(f.name for f in sorted(options.out.glob("*.*")) if f.suffix != ".html")
     print(f"\nresults: {options.out.resolve() / 'report.html'}\n         beside it: {beside}")
@@ -101,13 +103,13 @@ def run(options: argparse.Namespace, command: str, work: Path) -> int:
 
 def _prepare(
     chosen: Input, options: argparse.Namespace, bundle: Path, frames_to_start: int, work: Path
-) -> tuple[RunPlan, Truth | None]:
-    """The bag to play, with the truth about it where there is any."""
+) -> tuple[RunPlan, GroundTruth | None]:
+    """The bag to play, with the ground truth about it where there is any."""
     if isinstance(chosen, BagInput):
-        bag, truth = chosen, None
+        bag, ground_truth = chosen, None
     else:
         folder = (options.out if options.keep_bag else work) / "bag"
-        bag, truth = convert(chosen, folder, work / "truth", options.frames)
+        bag, ground_truth = convert(chosen, folder, work / "ground_truth", options.frames)
     frames = bag.frames if options.frames is None else min(bag.frames, options.frames)
     plan = RunPlan(
         bag=bag.path,
@@ -120,17 +122,21 @@ def _prepare(
         config=_config(bundle),
         keep_every=max(frames // _KEPT_FRAMES, 1),
     )
-    return plan, truth
+    return plan, ground_truth
 
 
 def _config(bundle: Path) -> SfmConfig:
     return SfmConfig(model=ModelConfig(bundle=str(bundle)))
 
 
-def _true_path(truth: Truth | None, chosen: Input) -> TruePath:
-    if truth is None or truth.trajectory is None:
-        return TruePath(trajectory=None, problem="no true poses were given")
-    return TruePath(trajectory=truth.trajectory, name=f"poses of {chosen.name}")
+def _ground_truth_trajectory(
+    ground_truth: GroundTruth | None, chosen: Input
+) -> GroundTruthTrajectory:
+    if ground_truth is None or ground_truth.trajectory is None:
+        return GroundTruthTrajectory(trajectory=None, problem="no ground-truth poses were given")
+    return GroundTruthTrajectory(
+        trajectory=ground_truth.trajectory, name=f"poses of {chosen.name}"
+    )
 
 
 def _play(plan: RunPlan, work: Path) -> bool:

@@ -14,7 +14,7 @@ from sfm_ros.source import Source
 from sfm_ros.sources.factory import open_source
 
 if TYPE_CHECKING:
-    from sfm_ros.bags.writer import Truth
+    from sfm_ros.bags.writer import GroundTruth
 
 RAW_IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
@@ -27,7 +27,7 @@ class SourceInput:
     """Frames that are written to a bag first.
 
     Attributes:
-        source: the frames, and the truth about them where there is any.
+        source: the frames, and the ground truth about them where there is any.
         verb: what writing them means, for the progress bar.
     """
 
@@ -72,14 +72,16 @@ def add_input_options(
     group.add_argument(
         "data", nargs="?", type=Path, metavar="DIR", help="KITTI sequence or drive, bag or video"
     )
-    group.add_argument("--images", type=Path, help="folder of pictures; needs --calib")
+    group.add_argument("--images", type=Path, help="folder of images; needs --calib")
     group.add_argument("--kitti", type=Path, help="KITTI odometry sequence or raw drive")
     group.add_argument("--bag", type=Path, help="ROS 1 or ROS 2 bag")
     group.add_argument("--video", type=Path, help="video file; needs --calib")
     group.add_argument("--calib", type=Path, help="camera_info YAML or KITTI calibration")
-    group.add_argument("--poses", type=Path, help="true poses, KITTI or TUM, for --images")
+    group.add_argument("--poses", type=Path, help="ground-truth poses, KITTI or TUM, for --images")
     group.add_argument("--fps", type=float, help="frame rate of --images or --video")
-    group.add_argument("--pose-topic", help="of --bag: true poses, Odometry or PoseStamped")
+    group.add_argument(
+        "--pose-topic", help="of --bag: ground-truth poses, Odometry or PoseStamped"
+    )
     group.add_argument("--image-topic", help="of --bag; default: the only one")
     group.add_argument("--camera-info-topic", help="of --bag; default: beside the image topic")
     return group
@@ -105,7 +107,7 @@ def choose_input(options: argparse.Namespace) -> Input:
 
 
 def given_kind(options: argparse.Namespace) -> tuple[str, Path] | None:
-    """The kind of the input that is named (see `recognise`) and where it is; None for none.
+    """The kind of the input that is named (see `recognize`) and where it is; None for none.
 
     Raises:
         SourceError: more than one is named, or it is not there.
@@ -117,14 +119,14 @@ def given_kind(options: argparse.Namespace) -> tuple[str, Path] | None:
     for kind, path in given.items():
         if not path.exists():
             raise SourceError(f"there is no {path}")
-        return (recognise(path) if kind == "data" else kind), path
+        return (recognize(path) if kind == "data" else kind), path
     return None
 
 
 def convert(
     chosen: SourceInput, folder: Path, depth_folder: Path, limit: int | None
-) -> tuple[BagInput, Truth]:
-    """Write frames as a bag that can be played, with the truth about them beside it.
+) -> tuple[BagInput, GroundTruth]:
+    """Write frames as a bag that can be played, with the ground truth about them beside it.
 
     Raises:
         SourceError: the source is empty or cannot be read.
@@ -135,18 +137,20 @@ def convert(
     total = len(source) if limit is None else min(len(source), limit)
     shutil.rmtree(folder, ignore_errors=True)
     with progress(chosen.verb, total) as bar:
-        truth = write_bag(source, folder, depth_folder, limit, lambda: bar.update() and None)
+        ground_truth = write_bag(
+            source, folder, depth_folder, limit, lambda: bar.update() and None
+        )
     bag = BagInput(
         name=source.name,
         path=folder,
         image_topic=IMAGE_TOPIC,
         camera_info_topic=CAMERA_INFO_TOPIC,
-        frames=truth.frames,
+        frames=ground_truth.frames,
     )
-    return bag, truth
+    return bag, ground_truth
 
 
-def recognise(path: Path) -> str:
+def recognize(path: Path) -> str:
     """What lies at a path: ``bag``, ``video``, ``kitti`` or ``images``."""
     if path.is_file():
         return "bag" if path.suffix in (".bag", ".mcap", ".db3") else "video"
@@ -172,7 +176,7 @@ def inspect_bag(path: Path, image_topic: str | None, camera_info_topic: str | No
 
     topics = BagFile(path).topics
     images = [name for name, (kind, _) in topics.items() if kind in (RAW_IMAGE, COMPRESSED_IMAGE)]
-    if image_topic is None:  # of a picture that is there raw and compressed, take the raw one
+    if image_topic is None:  # of an image that is there raw and compressed, take the raw one
         images = [n for n in images if n == _base(n) or _base(n) not in images]
     image = _the_topic(path, "image", images, image_topic)
     compressed = topics[image][0] == COMPRESSED_IMAGE

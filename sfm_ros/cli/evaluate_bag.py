@@ -1,4 +1,4 @@
-"""Score a bag, or anything else the demo plays, in lockstep: every frame, in order.
+"""Score a bag, or anything else the demo plays, offline: every frame, in order.
 
 The bag is read itself, without middleware, through the object that the node runs; nothing is
 dropped and nothing depends on time, so that a second run gives the same files. With --online the
@@ -31,10 +31,10 @@ from sfm_ros.config import SfmConfig, load_config
 from sfm_ros.errors import ConfigError, SfmRosError, SourceError
 
 if TYPE_CHECKING:
-    from sfm_ros.bags.writer import Truth
-    from sfm_ros.evaluation.runs.ground_truth import TruePath
-    from sfm_ros.evaluation.runs.offline import LockstepRun
-    from sfm_ros.evaluation.runs.result import Outcome
+    from sfm_ros.bags.writer import GroundTruth
+    from sfm_ros.evaluation.runs.ground_truth import GroundTruthTrajectory
+    from sfm_ros.evaluation.runs.offline import OfflineRun
+    from sfm_ros.evaluation.runs.result import RunResult
     from sfm_ros.evaluation.runs.sequence import Sequence
     from sfm_ros.model_spec import ModelSpec
 
@@ -45,7 +45,7 @@ def add_command(subparsers: Any) -> None:
     """Add ``bag`` to the commands of sfm_evaluate."""
     parser = subparsers.add_parser(
         "bag",
-        help="run the odometry over a bag, pictures, a video or a KITTI drive, and score it",
+        help="run the odometry over a bag, images, a video or a KITTI drive, and score it",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -53,12 +53,18 @@ def add_command(subparsers: Any) -> None:
     group.add_argument(
         "--synthetic", action="store_true", help="render and score the demo's unseen drive"
     )
-    truth = parser.add_argument_group("the truth in a bag (what is marked as such is found)")
-    truth.add_argument(
-        "--truth-frame", metavar="FRAME", help="frame of /tf in which the camera's path is true"
+    ground_truth = parser.add_argument_group(
+        "the ground truth in a bag (what is marked as such is found)"
     )
-    truth.add_argument(
-        "--depth-topic", metavar="TOPIC", help="true depth: Image 16UC1 or 32FC1, or PointCloud2"
+    ground_truth.add_argument(
+        "--ground-truth-frame",
+        metavar="FRAME",
+        help="frame of /tf in which the camera's path is true",
+    )
+    ground_truth.add_argument(
+        "--depth-topic",
+        metavar="TOPIC",
+        help="ground-truth depth: Image 16UC1 or 32FC1, or PointCloud2",
     )
     run = parser.add_argument_group("the run")
     run.add_argument("--out", type=Path, required=True, help="folder of the results")
@@ -77,7 +83,7 @@ def evaluate(options: argparse.Namespace) -> int:
 
     Raises:
         SfmRosError: an input, the model or the configuration cannot be used; or the run over the
-            middleware failed, and the results are those in lockstep.
+            middleware failed, and the results are those offline.
     """
     from concurrent.futures import ThreadPoolExecutor
     from importlib import import_module
@@ -92,32 +98,34 @@ def evaluate(options: argparse.Namespace) -> int:
         # results while it runs.
         loading = loader.submit(create_engine, config.model)
         loader.submit(import_module, "sfm_ros.evaluation.report.results")
-        from sfm_ros.evaluation.runs.offline import LockstepRun
+        from sfm_ros.evaluation.runs.offline import OfflineRun
         from sfm_ros.odometry import VisualOdometry
 
-        with _prepared(options) as (sequence, bag, kept_truth):
+        with _prepared(options) as (sequence, bag, kept_ground_truth):
             engine = loading.result()
             odometry = VisualOdometry(engine, config)
-            run = LockstepRun(odometry, engine.name, engine.spec.sequence_length - 1)
-            outcomes = [_in_lockstep(run, sequence, options)]
+            run = OfflineRun(odometry, engine.name, engine.spec.sequence_length - 1)
+            results = [_in_offline(run, sequence, options)]
             failure: SfmRosError | None = None
-            if options.online and not outcomes[0].interrupted:
+            if options.online and not results[0].interrupted:
                 try:
-                    outcomes.append(_online(bag, kept_truth, config, outcomes[0]))
-                except SfmRosError as error:  # what was done in lockstep is kept all the same
+                    results.append(_online(bag, kept_ground_truth, config, results[0]))
+                except SfmRosError as error:  # what was done offline is kept all the same
                     failure = error
-            truth = sequence.path_of(outcomes[0].image_stamps_ns, lambda: run.true_trajectory)
+            ground_truth = sequence.path_of(
+                results[0].image_stamps_ns, lambda: run.ground_truth_trajectory
+            )
     engine.close()
-    _write(outcomes, truth, sequence, engine.spec, config, options.out)
+    _write(results, ground_truth, sequence, engine.spec, config, options.out)
     run.timings.write(options.out / "timings.csv")
     if failure is not None:
         raise failure
-    return 130 if any(outcome.interrupted for outcome in outcomes) else 0
+    return 130 if any(result.interrupted for result in results) else 0
 
 
 def _write(
-    outcomes: list[Outcome],
-    truth: TruePath,
+    results: list[RunResult],
+    ground_truth: GroundTruthTrajectory,
     sequence: Sequence,
     spec: ModelSpec,
     config: SfmConfig,
@@ -135,16 +143,16 @@ def _write(
         command=shlex.join(["sfm_evaluate", *sys.argv[1:]]),
         spec=spec,
         config=config,
-        rate=0.0 if len(outcomes) > 1 else None,
+        rate=0.0 if len(results) > 1 else None,
         depth_problem=sequence.depth_problem,
     )
     with ThreadPoolExecutor(1) as writer:  # encoding and the disk beside the scoring
-        writing = writer.submit(write_depth, outcomes[0].snapshots, out)
-        results = write_results(outcomes, truth, context, out)
+        writing = writer.submit(write_depth, results[0].snapshots, out)
+        written = write_results(results, ground_truth, context, out)
         writing.result()
-    print(f"\n{sequence.name}, model {spec.name}\n{text_table(results.summary)}")
-    if results.runs[0].path.problem:
-        print(f"  errors of the path: not available, {results.runs[0].path.problem}")
+    print(f"\n{sequence.name}, model {spec.name}\n{text_table(written.summary)}")
+    if written.runs[0].path.problem:
+        print(f"  errors of the path: not available, {written.runs[0].path.problem}")
     print(f"\nresults: {out.resolve() / 'report.html'}")
 
 
@@ -165,13 +173,13 @@ def _configuration(options: argparse.Namespace) -> SfmConfig:
 @contextmanager
 def _prepared(
     options: argparse.Namespace,
-) -> Iterator[tuple[Sequence, BagInput | None, Truth | None]]:
-    """The frames with their truth; with --online also the bag to play, and its true depth."""
+) -> Iterator[tuple[Sequence, BagInput | None, GroundTruth | None]]:
+    """The frames with their ground truth; with --online also the bag to play, and its ground-truth depth."""
     given = given_kind(options)
     if (given is None) == (not options.synthetic):
-        raise SourceError("expected one input: a bag, pictures, a video, KITTI, or --synthetic")
+        raise SourceError("expected one input: a bag, images, a video, KITTI, or --synthetic")
     is_bag = given is not None and given[0] == "bag"
-    named = [o for o in ("truth_frame", "depth_topic") if getattr(options, o) is not None]
+    named = [o for o in ("ground_truth_frame", "depth_topic") if getattr(options, o) is not None]
     if named and not is_bag:
         raise SourceError(f"--{named[0].replace('_', '-')} is of a bag, and the input is none")
     if given is not None and is_bag and not (options.online and options.calib is not None):
@@ -190,8 +198,8 @@ def _prepared(
     from sfm_ros.evaluation.runs.converted_sequence import converted_sequence
 
     with _temporary_folder() as work:
-        bag, truth = convert(chosen, work / "bag", work / "truth", options.frames)
-        yield converted_sequence(bag.path, truth, chosen.name), bag, truth
+        bag, ground_truth = convert(chosen, work / "bag", work / "ground_truth", options.frames)
+        yield converted_sequence(bag.path, ground_truth, chosen.name), bag, ground_truth
 
 
 @contextmanager
@@ -210,31 +218,29 @@ def _open_bag(path: Path, options: argparse.Namespace) -> Sequence:
         image=options.image_topic,
         camera_info=options.camera_info_topic,
         poses=options.pose_topic,
-        fixed_frame=options.truth_frame,
+        fixed_frame=options.ground_truth_frame,
         depth=options.depth_topic,
     )
     return bag_sequence(path, topics, options.calib, options.poses)
 
 
-def _in_lockstep(
-    lockstep: LockstepRun, sequence: Sequence, options: argparse.Namespace
-) -> Outcome:
+def _in_offline(offline: OfflineRun, sequence: Sequence, options: argparse.Namespace) -> RunResult:
     total = len(sequence.source)
     if options.frames is not None:
         total = min(total, options.frames)
     with progress("scoring", total) as bar:
-        return lockstep.run(sequence.source, options.frames, sequence.depth_of, bar.update)
+        return offline.run(sequence.source, options.frames, sequence.depth_of, bar.update)
 
 
 def _online(
     bag: BagInput | None,
-    truth: Truth | None,
+    ground_truth: GroundTruth | None,
     config: SfmConfig,
-    lockstep: Outcome,
-) -> Outcome:
+    offline: RunResult,
+) -> RunResult:
     """The same frames through the two processes."""
     from sfm_ros.evaluation.runs.online import RunPlan, run_over_middleware
-    from sfm_ros.evaluation.runs.recorded import outcome_of
+    from sfm_ros.evaluation.runs.recorded import result_of
     from sfm_ros.evaluation.runs.recording import Recording
 
     assert bag is not None
@@ -243,11 +249,11 @@ def _online(
         image_topic=bag.image_topic,
         camera_info_topic=bag.camera_info_topic,
         compressed=bag.compressed,
-        frames=lockstep.frames,
-        frames_to_start=min(lockstep.frames_to_start, lockstep.frames),
+        frames=offline.frames,
+        frames_to_start=min(offline.frames_to_start, offline.frames),
         rate=0.0,
         config=config,
-        keep_every=max(lockstep.frames // _KEPT_FRAMES, 1),
+        keep_every=max(offline.frames // _KEPT_FRAMES, 1),
     )
     with _temporary_folder() as work, progress("playing", plan.frames) as bar:
         interrupted = False
@@ -257,4 +263,4 @@ def _online(
             interrupted = True
         recording = Recording.load(work / "recording")
         played = len(recording.image_stamps_ns) if interrupted else plan.frames
-        return outcome_of(recording, played, plan.frames_to_start, truth, interrupted)
+        return result_of(recording, played, plan.frames_to_start, ground_truth, interrupted)

@@ -28,13 +28,13 @@ def add_command(subparsers: Any) -> None:
         type=Path,
         default=Path("comparison.png"),
         metavar="FILE",
-        help="picture of all paths; default: %(default)s",
+        help="image of all paths; default: %(default)s",
     )
     parser.set_defaults(run=run, refuse=parser.error)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the table, draw the picture."""
+    """Print the table, draw the image."""
     if len(options.runs) < 2:
         options.refuse(f"{len(options.runs)} run is named, expected at least two")
     if options.plot.suffix.lower() not in (".png", ".pdf", ".svg"):
@@ -46,5 +46,5 @@ def run(options: argparse.Namespace) -> int:
     if draw_comparison(options.plot, runs):
         print(f"\npicture: {options.plot.resolve()}")
     else:
-        print("\nno picture: none of the runs has a trajectory")
+        print("\nno image: none of the runs has a trajectory")
     return 0

@@ -1,4 +1,4 @@
-"""``sfm_evaluate depth``: a model's depth against scans, depth pictures or rendered truth."""
+"""``sfm_evaluate depth``: a model's depth against scans, depth images or rendered ground truth."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from sfm_ros.cli.engine_options import add_engine_options, open_engine
 from sfm_ros.evaluation.depth.command import (
     add_data_options,
     add_protocol_options,
-    judge,
     open_data,
+    score_depth,
 )
 
 _EXAMPLES = """
 examples:
   sfm_evaluate depth --kitti kitti_raw --split eigen --json depth.json --plot depth.png
   sfm_evaluate depth --kitti kitti_raw --split eigen --annotated data_depth_annotated
-  sfm_evaluate depth --images rgb --truth depth --calib camera.yaml --units-per-metre 1000
+  sfm_evaluate depth --images rgb --ground-truth depth --calib camera.yaml --units-per-meter 1000
   sfm_evaluate depth --synthetic 9004 9005 --model runs/road/bundle
 """
 
@@ -25,7 +25,7 @@ def add_command(subparsers: argparse._SubParsersAction) -> None:
     """Add the command ``depth`` to ``sfm_evaluate``."""
     parser = subparsers.add_parser(
         "depth",
-        help="depth of a model against true depth",
+        help="depth of a model against ground-truth depth",
         description="Judge a model's depth by the protocol of Eigen et al. (2014). Beside the "
         "result stand the floors: a constant depth, and the median depth of each image row.",
         epilog=_EXAMPLES,
@@ -46,6 +46,6 @@ def run(options: argparse.Namespace) -> int:
     data = open_data(options)
     engine = open_engine(options)
     try:
-        return judge(engine, data, options)
+        return score_depth(engine, data, options)
     finally:
         engine.close()

@@ -1,4 +1,4 @@
-"""sfm_evaluate trajectory: how far one trajectory is from another that is taken for the truth."""
+"""sfm_evaluate trajectory: how far one trajectory is from another that is taken for the ground truth."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def add_command(subparsers: Any) -> None:
         epilog=_DETAILS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("truth", metavar="GT", help="what is taken for the truth")
+    parser.add_argument("ground_truth", metavar="GT", help="what is taken for the ground truth")
     parser.add_argument("estimate", metavar="EST", help="what is scored")
     parser.add_argument(
         "--align",
@@ -58,7 +58,7 @@ def add_command(subparsers: Any) -> None:
         help="largest difference of stamps in seconds; default: %(default)s",
     )
     parser.add_argument("--times", type=Path, help="a time for each frame, for KITTI files")
-    parser.add_argument("--fps", type=float, help="in place of that: frames a second")
+    parser.add_argument("--fps", type=float, help="in place of that: frames per second")
     parser.add_argument(
         "--keep-axes",
         action="store_true",
@@ -74,12 +74,14 @@ def run(options: argparse.Namespace) -> int:
     """Score, print, write what was asked for."""
     _check(options)
     how = (options.times, options.fps, options.keep_axes)
-    truth = open_trajectory(options.truth, *how)
+    ground_truth = open_trajectory(options.ground_truth, *how)
     estimate = open_trajectory(options.estimate, *how)
-    pairs = pair_inputs(truth, estimate, options.associate, round(options.max_difference * 1e9))
+    pairs = pair_inputs(
+        ground_truth, estimate, options.associate, round(options.max_difference * 1e9)
+    )
     forward = _FORWARD_BODY if options.keep_axes else FORWARD_OPTICAL
     score = score_pairs(pairs, options.align, forward)
-    print(_text(truth, estimate, pairs, score))
+    print(_text(ground_truth, estimate, pairs, score))
     if options.json is not None:
         figures = score_as_json(score) | _context(options, pairs)
         text = json.dumps(figures, indent=2, ensure_ascii=False, allow_nan=False)
@@ -94,7 +96,7 @@ def run(options: argparse.Namespace) -> int:
             score,
             f"{Path(options.estimate).name}, aligned by {options.align}",
         )
-        print(f"picture: {options.plot}")
+        print(f"image: {options.plot}")
     return 0
 
 
@@ -112,9 +114,9 @@ def _check(options: argparse.Namespace) -> None:
 def _context(options: argparse.Namespace, pairs: Pairs) -> dict[str, Any]:
     difference_ns = pairs.largest_difference_ns
     return {
-        "truth": options.truth,
+        "ground_truth": options.ground_truth,
         "estimate": options.estimate,
-        "truth_poses": len(pairs.whole_truth),
+        "ground_truth_poses": len(pairs.whole_ground_truth),
         "estimate_poses": pairs.estimate_count,
         "associated_by": "index" if difference_ns is None else "stamp",
         "max_difference_s": None if difference_ns is None else options.max_difference,
@@ -123,7 +125,7 @@ def _context(options: argparse.Namespace, pairs: Pairs) -> dict[str, Any]:
 
 
 def _text(
-    truth: TrajectoryInput, estimate: TrajectoryInput, pairs: Pairs, score: TrajectoryScore
+    ground_truth: TrajectoryInput, estimate: TrajectoryInput, pairs: Pairs, score: TrajectoryScore
 ) -> str:
     difference_ns = pairs.largest_difference_ns
     by = (
@@ -133,7 +135,7 @@ def _text(
     )
     metrics = score.estimate
     lines = [
-        f"truth     {truth}",
+        f"ground truth     {ground_truth}",
         f"estimate  {estimate}",
         f"paired    {len(pairs)} poses {by}, {metrics.path_length_m:.1f} m of path",
         f"aligned   {metrics.alignment}, scale {metrics.scale:.6g}",

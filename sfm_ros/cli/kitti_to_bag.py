@@ -38,7 +38,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("bag", type=Path, help="folder of the bag to write")
     parser.add_argument(
-        "--camera", help="0 to 3; default: the left colour camera, or the first there is"
+        "--camera", help="0 to 3; default: the left color camera, or the first there is"
     )
     parser.add_argument(
         "--compress",
@@ -51,13 +51,13 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "--quality", type=int, default=_DEFAULTS.jpeg_quality, help="of jpeg; default: %(default)s"
     )
     parser.add_argument("--no-scans", action="store_true", help="leave the laser scans out")
-    parser.add_argument("--frames", type=int, help="only the first so many pictures")
+    parser.add_argument("--frames", type=int, help="only the first so many images")
     parser.add_argument(
         "--part-frames",
         type=int,
         default=_DEFAULTS.frames_per_part,
         metavar="N",
-        help="pictures in one file of the bag; a killed run loses at most these; "
+        help="images in one file of the bag; a killed run loses at most these; "
         "default: %(default)s",
     )
     parser.add_argument(
@@ -104,7 +104,7 @@ def run(options: argparse.Namespace) -> None:
     writer = KittiBagWriter(open_kitti(options.drive, options.camera), options.bag, options.config)
     print(f"{options.drive}: {writer.contents()}", file=sys.stderr)
     if writer.frames_done:
-        print(f"going on after {writer.frames_done} pictures", file=sys.stderr)
+        print(f"going on after {writer.frames_done} images", file=sys.stderr)
     with tqdm(total=writer.frames, initial=writer.frames_done, unit="frame", disable=None) as bar:
         writer.write(lambda: bar.update() and None)
     print(f"bag: {options.bag.resolve()}")

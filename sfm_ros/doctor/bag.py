@@ -36,7 +36,7 @@ class BagContent:
     """What was found.
 
     Attributes:
-        cameras: a topic of pictures each, with its calibration.
+        cameras: a topic of images each, with its calibration.
         edges: transforms; of a moving one the newest value.
         endpoints: what recorded topics were offered with, as publishers.
         topics: topic -> (type, number of messages).
@@ -121,9 +121,9 @@ class _Reading:
         stamp_ns = stamp_of_serialized(data, self._bag.is_ros1)
         camera.images.samples.append(Sample(stamp_ns=stamp_ns, arrived_ns=log_ns))
         camera.images.payload = max(camera.images.payload, len(data))
-        if camera.picture is None:
-            camera.picture = self._bag.decode(connection, data)
-            camera.images.frame_ids.add(camera.picture.header.frame_id)
+        if camera.image is None:
+            camera.image = self._bag.decode(connection, data)
+            camera.images.frame_ids.add(camera.image.header.frame_id)
 
 
 def _is_depth(topic: str) -> bool:
@@ -202,7 +202,7 @@ def _endpoints(bag: BagFile) -> list[Endpoint]:
     return found
 
 
-def judge_content(content: BagContent) -> list[Finding]:
+def check_content(content: BagContent) -> list[Finding]:
     """Whether there is anything to look at."""
     if not any(count for _, count in content.topics.values()):
         return [fail("bag", "it is empty", "record again; was the recorder stopped with Ctrl-C?")]

@@ -1,4 +1,4 @@
-"""A camera's pictures and calibration: usable, of each other, and sane."""
+"""A camera's images and calibration: usable, of each other, and sane."""
 
 from __future__ import annotations
 
@@ -16,51 +16,51 @@ from sfm_ros.model_spec import ModelSpec
 from sfm_ros.preprocess import plan_target_camera, rectified_camera
 
 _NARROW_DEG, _WIDE_DEG = 20.0, 140.0
-_CENTRE_SHARE = 0.25
+_CENTER_SHARE = 0.25
 _SQUARE = 0.05
 _FOCAL_RATIO = 1.6
 _SAME_ASPECT = 0.01
 
 
-def judge_picture(camera: Camera) -> tuple[list[Finding], tuple[int, int] | None]:
-    """Whether a picture can be decoded; its (width, height) where it can."""
+def check_image(camera: Camera) -> tuple[list[Finding], tuple[int, int] | None]:
+    """Whether an image can be decoded; its (width, height) where it can."""
     check = f"image {camera.images.topic}"
-    if camera.picture is None:
+    if camera.image is None:
         return [], None
     try:
-        rgb = _decode(camera.picture)
+        rgb = _decode(camera.image)
     except ImageError as error:
         advice = "use one of the encodings of docs/node.md, or fix what publishes the image"
         return [fail(check, str(error), advice)], None
     height, width = rgb.shape[:2]
-    kind = getattr(camera.picture, "encoding", None) or camera.picture.format
+    kind = getattr(camera.image, "encoding", None) or camera.image.format
     if rgb.std() < 1.0:
         return [
             warn(
                 check,
-                f"{width}x{height} {kind}, of one colour",
+                f"{width}x{height} {kind}, of one color",
                 "look whether the lens is covered or the exposure wrong: there is nothing to see",
             )
         ], (width, height)
     return [ok(check, f"{width}x{height} {kind}")], (width, height)
 
 
-def _decode(picture: Any) -> Any:
-    if hasattr(picture, "format"):
-        return decode_compressed(picture.data, picture.format)
-    layout = (picture.width, picture.height, picture.step, picture.encoding)
-    return decode_raw(picture.data, *layout, bool(picture.is_bigendian))
+def _decode(image: Any) -> Any:
+    if hasattr(image, "format"):
+        return decode_compressed(image.data, image.format)
+    layout = (image.width, image.height, image.step, image.encoding)
+    return decode_raw(image.data, *layout, bool(image.is_bigendian))
 
 
-def judge_calibration(
+def check_calibration(
     camera: Camera, size: tuple[int, int] | None, spec: ModelSpec | None
 ) -> list[Finding]:
-    """Whether the calibration can be used and describes the pictures.
+    """Whether the calibration can be used and describes the images.
 
     Args:
         camera: what was seen.
-        size: (width, height) of its pictures, where one could be decoded.
-        spec: the model the pictures are for, where it is known.
+        size: (width, height) of its images, where one could be decoded.
+        spec: the model the images are for, where it is known.
     """
     check = f"camera_info {camera.info_topic}"
     if not camera.calibrations:
@@ -104,16 +104,16 @@ def _size(
         return
     x, y = size[0] / calibrated[0], size[1] / calibrated[1]
     how = (
-        f"a node scales the picture by {x:g} and leaves camera_info as it was; scale both "
+        f"a node scales the image by {x:g} and leaves camera_info as it was; scale both "
         "(image_proc's resize node does)"
         if abs(x / y - 1) < _SAME_ASPECT
-        else "a node crops the picture and leaves camera_info as it was, or it is of another mode "
+        else "a node crops the image and leaves camera_info as it was, or it is of another mode "
         "of the camera; calibrate in the mode in use"
     )
     yield fail(
         check,
         f"of {calibrated[0]}x{calibrated[1]} pixels (region of interest and binning applied), "
-        f"the pictures have {size[0]}x{size[1]}",
+        f"the images have {size[0]}x{size[1]}",
         how,
     )
 
@@ -124,14 +124,14 @@ def _plausible(check: str, camera: CameraIntrinsics, seen: Camera) -> Iterator[F
             check,
             f"fx {camera.fx:.1f} and fy {camera.fy:.1f} differ by "
             f"{100 * abs(camera.fx / camera.fy - 1):.0f} %",
-            "pixels are square in almost every camera: was the picture scaled in one direction?",
+            "pixels are square in almost every camera: was the image scaled in one direction?",
         )
     off_x = (camera.cx + 0.5) / camera.width - 0.5
     off_y = (camera.cy + 0.5) / camera.height - 0.5
-    if max(abs(off_x), abs(off_y)) > _CENTRE_SHARE:
+    if max(abs(off_x), abs(off_y)) > _CENTER_SHARE:
         yield warn(
             check,
-            f"the principal point ({camera.cx:.0f}, {camera.cy:.0f}) is far from the centre of "
+            f"the principal point ({camera.cx:.0f}, {camera.cy:.0f}) is far from the center of "
             f"{camera.width}x{camera.height}",
             "the calibration is of another size or of a crop: calibrate in the mode in use",
         )
@@ -140,7 +140,7 @@ def _plausible(check: str, camera: CameraIntrinsics, seen: Camera) -> Iterator[F
         yield warn(
             check,
             f"the field of view is {angle:.0f} degrees wide",
-            "a focal length of another picture size shows like this; else the network has never "
+            "a focal length of another image size shows like this; else the network has never "
             "seen such a lens",
         )
     if camera.is_distorted and "rect" in seen.images.topic.rpartition("/")[2]:

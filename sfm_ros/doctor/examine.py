@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from sfm_ros.config import SfmConfig
-from sfm_ros.doctor.camera import judge_calibration, judge_picture
+from sfm_ros.doctor.camera import check_calibration, check_image
 from sfm_ros.doctor.finding import Finding, fail, warn
-from sfm_ros.doctor.frames import judge_mounting
+from sfm_ros.doctor.frames import check_extrinsics
 from sfm_ros.doctor.observed import Camera, Edge
-from sfm_ros.doctor.stamps import judge_age, judge_pairing, judge_stamps
+from sfm_ros.doctor.stamps import check_age, check_pairing, check_stamps
 from sfm_ros.model_spec import ModelSpec
 
 
@@ -37,17 +37,17 @@ def examine_camera(
                 "docs/troubleshooting.md",
             )
         ]
-    picture, size = judge_picture(camera)
-    found = [*picture]
+    image, size = check_image(camera)
+    found = [*image]
     if count == 1:
         found.append(
-            warn(f"stamps {camera.images.topic}", "one picture came", "motion needs several")
+            warn(f"stamps {camera.images.topic}", "one image came", "motion needs several")
         )
-    found += judge_stamps(camera.images, config.window.max_gap_s)
-    found += judge_age(camera.images, clock)
-    found += judge_calibration(camera, size, spec)
+    found += check_stamps(camera.images, config.window.max_gap_s)
+    found += check_age(camera.images, clock)
+    found += check_calibration(camera, size, spec)
     if camera.infos is not None and camera.infos.samples:
-        found += judge_pairing(camera.images, camera.infos)
+        found += check_pairing(camera.images, camera.infos)
     for frame_id in sorted(camera.images.frame_ids):
-        found += judge_mounting(edges, config.node.base_frame, frame_id)
+        found += check_extrinsics(edges, config.node.base_frame, frame_id)
     return found

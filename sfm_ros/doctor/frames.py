@@ -14,7 +14,7 @@ from sfm_ros.geometry import inverse, is_rotation
 _DOWN_OR_UP = 0.9
 
 
-def judge_tree(edges: Sequence[Edge]) -> list[Finding]:
+def check_tree(edges: Sequence[Edge]) -> list[Finding]:
     """What is wrong with the transforms as such."""
     if not edges:
         return [
@@ -99,19 +99,19 @@ def _both_kinds(edges: Sequence[Edge]) -> Iterator[Finding]:
         )
 
 
-def judge_mounting(edges: Sequence[Edge], base: str, optical: str) -> list[Finding]:
+def check_extrinsics(edges: Sequence[Edge], base: str, optical: str) -> list[Finding]:
     """Whether TF leads from the robot's frame to the camera's optical frame, and turns its axes.
 
     Args:
         edges: every transform seen.
         base: ``node.base_frame``; empty for none.
-        optical: frame id of the pictures.
+        optical: frame id of the images.
     """
-    check = f"mounting of '{optical}'"
+    check = f"extrinsics of '{optical}'"
     if not optical:
         return [
             warn(
-                "frame id of the pictures",
+                "frame id of the images",
                 f"it is empty; the node calls it '{OPTICAL_FRAME}'",
                 "set frame_id in the camera's driver: TF cannot place the camera without",
             )
@@ -125,7 +125,7 @@ def judge_mounting(edges: Sequence[Edge], base: str, optical: str) -> list[Findi
                 check,
                 f"TF does not connect '{base}' with it",
                 "the odometry will be that of the camera itself; to get the robot's, publish the "
-                f"mounting: sfm_static_transform --parent {base} --child {optical} --xyz X Y Z "
+                f"extrinsics: sfm_static_transform --parent {base} --child {optical} --xyz X Y Z "
                 "--rpy ROLL PITCH YAW --optical",
             )
         ]
@@ -142,7 +142,7 @@ def _axes(check: str, base: str, T_base_optical: FloatArray) -> list[Finding]:
             fail(
                 check,
                 f"{where}, and its z axis points {'up' if view[2] > 0 else 'down'}",
-                "pictures have optical axes (x right, y down, z forward: REP 103). If the camera "
+                "images have optical axes (x right, y down, z forward: REP 103). If the camera "
                 "looks ahead, the rotation to the optical frame is missing: quaternion xyzw "
                 "-0.5 0.5 -0.5 0.5 below the camera's body frame",
             )

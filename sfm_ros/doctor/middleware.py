@@ -17,7 +17,7 @@ _DEFAULT_SEGMENT = 512 * 1024
 _SHARED_MEMORY = Path("/dev/shm")
 
 
-def judge_environment(
+def check_environment(
     rmw: str, environment: Mapping[str, str], largest_message: int, shipped_profile: Path
 ) -> list[Finding]:
     """Middleware, domain and shared memory of this process, and so of what is started beside it.
@@ -30,7 +30,7 @@ def judge_environment(
     """
     return [
         ok("middleware", f"{rmw}, {environment.get('ROS_DISTRO', 'no sourced ROS')}"),
-        judge_domain(environment),
+        check_domain(environment),
         *_range(environment),
         *(
             [_profile(environment, largest_message, shipped_profile)]
@@ -41,7 +41,7 @@ def judge_environment(
     ]
 
 
-def judge_domain(environment: Mapping[str, str]) -> Finding:
+def check_domain(environment: Mapping[str, str]) -> Finding:
     """Whether ROS_DOMAIN_ID is one."""
     value = environment.get("ROS_DOMAIN_ID", "")
     check = "domain"

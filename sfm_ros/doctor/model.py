@@ -22,14 +22,14 @@ _GPU_FILE = Path("/proc/driver/nvidia/version")
 _RUNS = 3
 
 
-def judge_model(config: ModelConfig) -> tuple[list[Finding], ModelSpec | None]:
+def check_model(config: ModelConfig) -> tuple[list[Finding], ModelSpec | None]:
     """Whether the bundle is whole; what it says of itself, where it is."""
     try:
         bundle = resolve_bundle(config.bundle)
         spec = ModelSpec.load(bundle)
     except SfmRosError as error:
         return [fail("model", str(error), "name a bundle in model.bundle")], None
-    units = "metres" if spec.metric else "network units without a scale"
+    units = "meters" if spec.metric else "network units without a scale"
     about = (
         f"{spec.name}, input {spec.width}x{spec.height}, {units}, sha256 "
         f"{spec.depth_sha256[:12]} {spec.pose_sha256[:12]}, {bundle}"
@@ -37,8 +37,8 @@ def judge_model(config: ModelConfig) -> tuple[list[Finding], ModelSpec | None]:
     return [ok("model", about)], spec
 
 
-def judge_engine(config: ModelConfig) -> list[Finding]:
-    """Load the engine that would be used and let it see a picture."""
+def check_engine(config: ModelConfig) -> list[Finding]:
+    """Load the engine that would be used and let it see an image."""
     libraries = ", ".join(f"{n} {v}" for n, v in library_versions().items()) or "no library"
     try:
         engine = create_engine(config)
@@ -51,7 +51,7 @@ def judge_engine(config: ModelConfig) -> list[Finding]:
     finally:
         engine.close()
     found = [
-        ok("engine", f"{engine.name}, {taken_ms:.0f} ms a picture on this machine, {libraries}")
+        ok("engine", f"{engine.name}, {taken_ms:.0f} ms an image on this machine, {libraries}")
     ]
     if _GPU_FILE.exists() and engine.name == "onnx":
         found.append(
@@ -76,11 +76,11 @@ def library_versions() -> dict[str, str]:
 
 
 def _time_of_inference(engine: Engine) -> float:
-    """Milliseconds of one picture, the best of a few."""
+    """Milliseconds of one image, the best of a few."""
     spec = engine.spec
-    grey = np.full((spec.height, spec.width, 3), 128, dtype=np.uint8)
+    gray = np.full((spec.height, spec.width, 3), 128, dtype=np.uint8)
     window = Window(
-        images=(grey,) * spec.sequence_length,
+        images=(gray,) * spec.sequence_length,
         stamps_ns=tuple(range(spec.sequence_length)),
         intrinsics=CameraIntrinsics(
             width=spec.width,

@@ -48,9 +48,9 @@ class Camera:
     """A topic of images with the calibration beside it.
 
     Attributes:
-        images: the stream of pictures.
+        images: the stream of images.
         infos: the stream of calibrations; None where no such topic exists.
-        picture: one image message (fields of sensor_msgs/Image or CompressedImage), or None.
+        image: one image message (fields of sensor_msgs/Image or CompressedImage), or None.
         calibrations: CameraInfo messages of different content, the first few of them.
         info_topic: where the calibration was looked for.
     """
@@ -58,7 +58,7 @@ class Camera:
     images: Stream
     info_topic: str
     infos: Stream | None = None
-    picture: Any = None
+    image: Any = None
     calibrations: list[Any] = field(default_factory=list)
 
 

@@ -8,7 +8,7 @@ from sfm_ros.doctor.finding import Finding, fail, ok
 from sfm_ros.doctor.observed import Endpoint
 
 
-def judge_pairs(endpoints: Sequence[Endpoint], topics: Iterable[str]) -> list[Finding]:
+def check_pairs(endpoints: Sequence[Endpoint], topics: Iterable[str]) -> list[Finding]:
     """Whether the endpoints of some topics can talk to each other.
 
     Args:
@@ -63,8 +63,8 @@ def _sides(endpoints: Sequence[Endpoint]) -> str:
     return ", ".join(sorted({f"{e.node} ({e.reliability or 'unknown'})" for e in endpoints}))
 
 
-def judge_image_publishers(endpoints: Sequence[Endpoint], topic: str) -> list[Finding]:
-    """Whether exactly one node publishes a topic of pictures or calibrations."""
+def check_image_publishers(endpoints: Sequence[Endpoint], topic: str) -> list[Finding]:
+    """Whether exactly one node publishes a topic of images or calibrations."""
     names = [e.node for e in endpoints if e.topic == topic and e.is_publisher]
     if len(names) < 2:
         return []
@@ -77,7 +77,7 @@ def judge_image_publishers(endpoints: Sequence[Endpoint], topic: str) -> list[Fi
     ]
 
 
-def judge_names(nodes: Sequence[str]) -> list[Finding]:
+def check_names(nodes: Sequence[str]) -> list[Finding]:
     """Whether two nodes bear the same full name."""
     twice = sorted({name for name in nodes if nodes.count(name) > 1})
     return [
@@ -91,7 +91,7 @@ def judge_names(nodes: Sequence[str]) -> list[Finding]:
     ]
 
 
-def judge_static(endpoints: Sequence[Endpoint]) -> list[Finding]:
+def check_static(endpoints: Sequence[Endpoint]) -> list[Finding]:
     """Whether static transforms are kept for whoever starts later."""
     return [
         fail(

@@ -21,7 +21,7 @@ _OTHER_CLOCK_S = 60.0
 _Stamps = npt.NDArray[np.int64]
 
 
-def judge_stamps(stream: Stream, max_gap_s: float) -> list[Finding]:
+def check_stamps(stream: Stream, max_gap_s: float) -> list[Finding]:
     """Order and evenness of the stamps of a stream.
 
     Args:
@@ -41,7 +41,7 @@ def judge_stamps(stream: Stream, max_gap_s: float) -> list[Finding]:
                 check,
                 f"{zeros} of {len(stamps)} stamps are zero",
                 "set header.stamp to the time of exposure in the driver; the node cannot order "
-                "pictures without it",
+                "images without it",
             )
         ]
     found = [*_order(check, stamps), *_evenness(check, stamps, max_gap_s)]
@@ -63,7 +63,7 @@ def _order(check: str, stamps: _Stamps) -> Iterator[Finding]:
         yield warn(
             check,
             f"{twice} of {len(stamps)} stamps repeat the one before",
-            "a duplicate is ignored: look for a relay that sends each picture twice",
+            "a duplicate is ignored: look for a relay that sends each image twice",
         )
 
 
@@ -77,7 +77,7 @@ def _evenness(check: str, stamps: _Stamps, max_gap_s: float) -> Iterator[Finding
     if period > 1 / _SLOW_HZ:
         yield warn(
             check,
-            f"{1 / period:.1f} pictures a second",
+            f"{1 / period:.1f} images per second",
             f"at least {_SLOW_HZ:g} are needed to see the motion between two of them, 10 or more "
             "are better",
         )
@@ -113,7 +113,7 @@ def _rate_text(stamps: _Stamps) -> str:
     return f"{1 / period:.1f} Hz"
 
 
-def judge_age(stream: Stream, clock: str) -> list[Finding]:
+def check_age(stream: Stream, clock: str) -> list[Finding]:
     """How far the stamps are from the clock they are compared with.
 
     Args:
@@ -140,23 +140,23 @@ def judge_age(stream: Stream, clock: str) -> list[Finding]:
             warn(
                 check,
                 f"stamps are {-age_s:.3f} s ahead of {clock}",
-                "TF refuses times in the future: synchronise the clocks (chrony, PTP)",
+                "TF refuses times in the future: synchronize the clocks (chrony, PTP)",
             )
         ]
     if age_s > _OLD_S:
         return [
             warn(
                 check,
-                f"pictures arrive {age_s:.2f} s after their stamp",
+                f"images arrive {age_s:.2f} s after their stamp",
                 "look for a queue in the driver, a slow network, or clocks that are not "
-                "synchronised",
+                "synchronized",
             )
         ]
     return [ok(check, f"{1000 * age_s:.1f} ms behind {clock}")]
 
 
-def judge_pairing(images: Stream, infos: Stream) -> list[Finding]:
-    """Whether pictures and calibrations belong together by stamp and frame."""
+def check_pairing(images: Stream, infos: Stream) -> list[Finding]:
+    """Whether images and calibrations belong together by stamp and frame."""
     check = f"pair {images.topic}"
     found = []
     if images.frame_ids and infos.frame_ids and images.frame_ids != infos.frame_ids:
@@ -167,9 +167,9 @@ def judge_pairing(images: Stream, infos: Stream) -> list[Finding]:
                 "publish both with the camera's optical frame",
             )
         )
-    pictures = {sample.stamp_ns for sample in images.samples}
+    exposed = {sample.stamp_ns for sample in images.samples}
     calibrated = {sample.stamp_ns for sample in infos.samples}
-    if len(pictures) > 2 and len(calibrated) > 2 and not pictures & calibrated:
+    if len(exposed) > 2 and len(calibrated) > 2 and not exposed & calibrated:
         found.append(
             warn(
                 check,

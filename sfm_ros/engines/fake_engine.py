@@ -34,7 +34,7 @@ class FakeEngine:
     Args:
         spec: contract it claims to follow.
         motion: increment(s) (4, 4) or (N-1, 4, 4), or a function of the window that gives them;
-            one increment is said of every pair of neighbours.
+            one increment is said of every pair of neighbors.
         depth: (h, w) depth, or a function of the window; by default a road seen from 1.65 m.
     """
 

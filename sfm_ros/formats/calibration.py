@@ -1,8 +1,8 @@
 """Camera calibrations from files: ROS camera_info YAML, KITTI's three text formats, a bare 3x3 K.
 
-`read_calibration` recognises the format from the content. The picture's size is passed in by
-whoever opened a picture: KITTI's files need it, and for the others it is the check that the
-calibration belongs to the picture.
+`read_calibration` recognizes the format from the content. The image's size is passed in by
+whoever opened an image: KITTI's files need it, and for the others it is the check that the
+calibration belongs to the image.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ def read_calibration(
 
     * **camera_info YAML** (camera_calibration, or a printed CameraInfo message).
     * **KITTI odometry** ``calib.txt``: lines ``P0: `` ... ``P3: ``, rectified cameras.
-    * **KITTI raw** ``calib_cam_to_cam.txt``: the rectified camera where the picture has the size
+    * **KITTI raw** ``calib_cam_to_cam.txt``: the rectified camera where the image has the size
       ``S_rect_xx``, the distorted one (with D, R and P) where it has the size ``S_xx``.
-    * **nine numbers**: a bare K, row by row, of a picture without distortion.
+    * **nine numbers**: a bare K, row by row, of an image without distortion.
 
     Args:
         path: the file.
-        width, height: size of the picture in pixels. May be left out for YAML only.
+        width, height: size of the image in pixels. May be left out for YAML only.
         camera: which camera of a KITTI file, such as ``"02"`` or 2. By default the only one, or 02
             of a raw file and 0 of an odometry file.
 
@@ -68,7 +68,7 @@ def read_calibration(
         return _from_yaml(text, path, width, height)
     if width is None or height is None:
         raise CalibrationError(
-            f"the calibration {path} does not hold the picture's size; pass width and height"
+            f"the calibration {path} does not hold the image's size; pass width and height"
         )
     numbers = _bare_matrix(text)
     if numbers is not None:
@@ -181,7 +181,7 @@ def _check_size(found: tuple[int, int], width: int | None, height: int | None, w
     wanted = (width or found[0], height or found[1])
     if found != wanted:
         raise CalibrationError(
-            f"{where}: the calibration is for {found[0]}x{found[1]} pictures, but the picture is "
+            f"{where}: the calibration is for {found[0]}x{found[1]} images, but the image is "
             f"{wanted[0]}x{wanted[1]}; calibrate at this size or scale fx, fy, cx, cy with it"
         )
 
@@ -292,7 +292,7 @@ def _from_kitti(
     if rectified_size is not None and (width, height) != rectified_size:
         also = f" or {size[0]}x{size[1]} (distorted)" if size else ""
         raise CalibrationError(
-            f"{where}: the picture is {width}x{height}, but the calibration is for pictures of "
+            f"{where}: the image is {width}x{height}, but the calibration is for images of "
             f"{rectified_size[0]}x{rectified_size[1]} (rectified){also}"
         )
     return calibration_from_fields(width=width, height=height, K=P[:, :3], where=where)

@@ -9,7 +9,7 @@ from sfm_ros.formats.calibration import calibration_from_fields
 
 
 def intrinsics_from_info(info: Any, where: str = "camera_info") -> CameraIntrinsics:
-    """The calibration in a CameraInfo of ROS 1 or 2, for the picture as it is sent.
+    """The calibration in a CameraInfo of ROS 1 or 2, for the image as it is sent.
 
     A region of interest and binning are applied, in this order, as the message's definition says.
 

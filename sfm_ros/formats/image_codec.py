@@ -1,8 +1,8 @@
-"""Bytes of a raw or compressed image to an RGB picture, for the node and the bag reader alike.
+"""Bytes of a raw or compressed image to an RGB image, for the node and the bag reader alike.
 
 The encodings are those of `sensor_msgs/Image`. Nothing here knows a message type: callers pass
 the fields. Where only the order of the bytes differs from RGB the result is a view of the
-message's own bytes, which must then stay as they are: a picture on its way to a network's small
+message's own bytes, which must then stay as they are: an image on its way to a network's small
 input is not worth copying whole.
 """
 
@@ -22,11 +22,11 @@ _Bytes = npt.NDArray[np.uint8]
 _Convert = Callable[[_Bytes, bool], npt.NDArray]
 
 
-def _colour(code: int) -> _Convert:
+def _color(code: int) -> _Convert:
     return lambda pixels, _: cv2.cvtColor(pixels, code)
 
 
-def _sixteen_bit_grey(pixels: _Bytes, is_bigendian: bool) -> npt.NDArray:
+def _sixteen_bit_gray(pixels: _Bytes, is_bigendian: bool) -> npt.NDArray:
     high_byte = pixels[:, :, 0 if is_bigendian else 1]
     return cv2.cvtColor(np.ascontiguousarray(high_byte), cv2.COLOR_GRAY2RGB)
 
@@ -61,12 +61,12 @@ _ENCODINGS: dict[str, tuple[int, _Convert]] = {
     "rgb8": (3, lambda pixels, _: pixels),
     "bgr8": (3, lambda pixels, _: pixels[:, :, ::-1]),
     "8UC3": (3, lambda pixels, _: pixels[:, :, ::-1]),
-    "rgba8": (4, _colour(cv2.COLOR_RGBA2RGB)),
-    "bgra8": (4, _colour(cv2.COLOR_BGRA2RGB)),
-    "mono8": (1, _colour(cv2.COLOR_GRAY2RGB)),
-    "8UC1": (1, _colour(cv2.COLOR_GRAY2RGB)),
-    "mono16": (2, _sixteen_bit_grey),
-    "16UC1": (2, _sixteen_bit_grey),
+    "rgba8": (4, _color(cv2.COLOR_RGBA2RGB)),
+    "bgra8": (4, _color(cv2.COLOR_BGRA2RGB)),
+    "mono8": (1, _color(cv2.COLOR_GRAY2RGB)),
+    "8UC1": (1, _color(cv2.COLOR_GRAY2RGB)),
+    "mono16": (2, _sixteen_bit_gray),
+    "16UC1": (2, _sixteen_bit_gray),
     "bayer_rggb8": (1, _bayer(cv2.COLOR_BayerBG2RGB)),
     "bayer_bggr8": (1, _bayer(cv2.COLOR_BayerRG2RGB)),
     "bayer_gbrg8": (1, _bayer(cv2.COLOR_BayerGR2RGB)),
@@ -84,14 +84,14 @@ SUPPORTED_ENCODINGS: tuple[str, ...] = tuple(_ENCODINGS)
 def decode_raw(
     data: Any, width: int, height: int, step: int, encoding: str, is_bigendian: bool = False
 ) -> RgbImage:
-    """The picture in a raw image message.
+    """The image in a raw image message.
 
     Args:
         data: the message's bytes: any contiguous buffer (bytes, memoryview, array, ndarray).
         width, height: size in pixels.
         step: bytes from the start of one row to the start of the next; padding is skipped.
         encoding: one of `SUPPORTED_ENCODINGS`. ``8UC3`` is taken as BGR, as OpenCV writes it.
-        is_bigendian: byte order of 16-bit grey; of these only the high byte is kept.
+        is_bigendian: byte order of 16-bit gray; of these only the high byte is kept.
 
     Returns:
         (height, width, 3) uint8 RGB; a new array, or a view of ``data`` (``rgb8``, ``bgr8``).
@@ -145,10 +145,10 @@ def _check_layout(
 
 
 def decode_compressed(data: Any, format: str = "") -> RgbImage:
-    """The picture in a compressed image message or an image file held in memory.
+    """The image in a compressed image message or an image file held in memory.
 
-    The kind (JPEG, PNG, WebP, BMP, TIFF) is recognised from the bytes; grey becomes RGB. A JPEG,
-    PNG or BMP cut short is an error: OpenCV would fill the missing rows with grey.
+    The kind (JPEG, PNG, WebP, BMP, TIFF) is recognized from the bytes; gray becomes RGB. A JPEG,
+    PNG or BMP cut short is an error: OpenCV would fill the missing rows with gray.
 
     Args:
         data: the file's bytes: anything with a contiguous buffer.
@@ -162,7 +162,7 @@ def decode_compressed(data: Any, format: str = "") -> RgbImage:
     """
     if "compressedDepth" in format:
         raise ImageError(
-            f"the image format is {format!r}: a depth image; use the colour camera's topic"
+            f"the image format is {format!r}: a depth image; use the color camera's topic"
         )
     buffer = _as_bytes(data)
     kind = f"format {format!r}" if format else "no format given"
@@ -171,17 +171,17 @@ def decode_compressed(data: Any, format: str = "") -> RgbImage:
     if _is_cut_short(buffer):
         raise ImageError(f"the compressed image ({kind}) of {buffer.size} bytes is truncated")
     try:
-        # Grey stays grey at first: OpenCV takes twice as long to decode it to colours.
-        picture = cv2.imdecode(buffer, cv2.IMREAD_ANYCOLOR)
+        # Gray stays gray at first: OpenCV takes twice as long to decode it to colors.
+        image = cv2.imdecode(buffer, cv2.IMREAD_ANYCOLOR)
     except cv2.error as error:
         raise ImageError(f"cannot decode the compressed image ({kind}): {error}") from error
-    if picture is None:
+    if image is None:
         raise ImageError(
             f"cannot decode the compressed image ({kind}) of {buffer.size} bytes: not a JPEG, "
-            "PNG, WebP, BMP or TIFF picture, or a damaged one"
+            "PNG, WebP, BMP or TIFF image, or a damaged one"
         )
-    to_rgb = cv2.COLOR_GRAY2RGB if picture.ndim == 2 else cv2.COLOR_BGR2RGB
-    return np.asarray(cv2.cvtColor(picture, to_rgb), dtype=np.uint8)
+    to_rgb = cv2.COLOR_GRAY2RGB if image.ndim == 2 else cv2.COLOR_BGR2RGB
+    return np.asarray(cv2.cvtColor(image, to_rgb), dtype=np.uint8)
 
 
 def _is_cut_short(buffer: _Bytes) -> bool:
@@ -190,7 +190,7 @@ def _is_cut_short(buffer: _Bytes) -> bool:
     if head.startswith(b"\xff\xd8"):
         content = buffer.tobytes()
         # Inside coded data 0xff is always escaped, so an end marker after which no scan begins is
-        # the picture's own and not that of a thumbnail in its header.
+        # the image's own and not that of a thumbnail in its header.
         end = content.rfind(b"\xff\xd9")
         return end < 0 or content.find(b"\xff\xda", end) >= 0
     if head.startswith(b"\x89PNG"):

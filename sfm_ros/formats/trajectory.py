@@ -72,7 +72,7 @@ class Trajectory:
 
     @property
     def positions(self) -> FloatArray:
-        """(N, 3) camera centres in the world."""
+        """(N, 3) camera centers in the world."""
         return self.poses[:, :3, 3]
 
     def select(self, indices: Indices) -> Trajectory:
@@ -176,7 +176,7 @@ def read_kitti(
     Args:
         path: the file.
         stamps_ns: stamp of each *frame* of the sequence (times.txt); by default index / fps.
-        fps: frames a second where ``stamps_ns`` is not given; KITTI has 10.
+        fps: frames per second where ``stamps_ns`` is not given; KITTI has 10.
 
     Raises:
         TrajectoryError: missing file, wrong count of columns, NaN, no rotation (each with its

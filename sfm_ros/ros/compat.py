@@ -214,9 +214,9 @@ def quaternion_message(R: FloatArray) -> Quaternion:
 
 
 def create_cloud(header: Header, points: npt.NDArray[np.float32]) -> PointCloud2:
-    """An organised cloud of (h, w, 3) points."""
+    """An organized cloud of (h, w, 3) points."""
     height, width = points.shape[:2]
-    # sensor_msgs_py takes the first axis of an organised cloud for its width: hand it a list.
+    # sensor_msgs_py takes the first axis of an organized cloud for its width: hand it a list.
     make = _xyz_cloud if _point_cloud2 is None else _point_cloud2.create_cloud_xyz32
     cloud = make(header, points.reshape(-1, 3))
     cloud.height, cloud.width, cloud.row_step = height, width, cloud.point_step * width
@@ -244,7 +244,7 @@ def _xyz_cloud(header: Header, points: npt.NDArray[np.float32]) -> PointCloud2:
 
 
 def decode_with_cv_bridge(message: Image) -> RgbImage | None:
-    """The picture as (H, W, 3) RGB for an encoding only cv_bridge knows, else None."""
+    """The image as (H, W, 3) RGB for an encoding only cv_bridge knows, else None."""
     if _cv_bridge is None:
         return None
     try:

@@ -63,8 +63,8 @@ def frame_from_image(message: Image | CompressedImage, intrinsics: CameraIntrins
     """A raw or compressed image with its calibration as a Frame.
 
     Raises:
-        ImageError: the picture cannot be decoded, or its stamp is no time.
-        CalibrationError: the picture has another size than its calibration.
+        ImageError: the image cannot be decoded, or its stamp is no time.
+        CalibrationError: the image has another size than its calibration.
     """
     stamp = message.header.stamp
     if stamp.nanosec >= _NS:  # could not be sent on
@@ -93,7 +93,7 @@ def _decode_raw(message: Image) -> np.ndarray:
 
 
 def depth_to_image(depth: DepthMap, image_header: Header) -> Image:
-    """A depth map as 32FC1: metres along the optical axis, NaN where invalid (REP 118)."""
+    """A depth map as 32FC1: meters along the optical axis, NaN where invalid (REP 118)."""
     height, width = depth.shape
     return Image(
         header=image_header,
@@ -107,7 +107,7 @@ def depth_to_image(depth: DepthMap, image_header: Header) -> Image:
 
 
 def rgb_to_image(rgb: RgbImage, image_header: Header) -> Image:
-    """A picture of (h, w, 3) uint8 as rgb8."""
+    """An image of (h, w, 3) uint8 as rgb8."""
     height, width = rgb.shape[:2]
     return Image(
         header=image_header,
@@ -138,7 +138,7 @@ def info_from_intrinsics(camera: CameraIntrinsics, info_header: Header) -> Camer
 def cloud_from_depth(
     depth: DepthMap, camera: CameraIntrinsics, cloud_header: Header
 ) -> PointCloud2:
-    """An organised cloud, one point a pixel, in the camera's optical frame; NaN where invalid."""
+    """An organized cloud, one point a pixel, in the camera's optical frame; NaN where invalid."""
     # geometry.back_project in single precision, which is the message's.
     x = ((np.arange(camera.width) - camera.cx) / camera.fx).astype(np.float32)
     y = ((np.arange(camera.height) - camera.cy) / camera.fy).astype(np.float32)
@@ -152,13 +152,13 @@ def cloud_from_depth(
 def pose_in_body_axes(T_optical: FloatArray, T_body_camera: FloatArray) -> FloatArray:
     """A camera's pose or motion as that of the body it is mounted on: B T B^-1.
 
-    The optical odom frame is the camera at its first picture; the body's odom frame is the body at
+    The optical odom frame is the camera at its first image; the body's odom frame is the body at
     that moment. With ``T_BODY_OPTICAL`` the body is the camera itself in body axes, and this is
     :func:`sfm_ros.geometry.optical_to_body`.
 
     Args:
         T_optical: (4, 4) T_odom_camera, or T_prev_curr, in optical axes.
-        T_body_camera: (4, 4) mounting: points of the optical frame into the body frame.
+        T_body_camera: (4, 4) extrinsics: points of the optical frame into the body frame.
     """
     return T_body_camera @ T_optical @ inverse(T_body_camera)
 

@@ -56,14 +56,14 @@ class BagSource:
         calib: str | Path | CameraIntrinsics | None = None,
         speed_topic: str | None = None,
     ) -> None:
-        """Open the bag, choose the topics, read the calibration and the true poses.
+        """Open the bag, choose the topics, read the calibration and the ground-truth poses.
 
         Args:
             path: ``.bag``, ``.mcap`` or ``.db3`` file, or the folder of a ROS 2 bag; or the bag
                 where its topics have been listed already.
             image_topic: Image or CompressedImage; by default the only one.
             camera_info_topic: by default ``camera_info`` beside the image topic.
-            pose_topic: true poses of the camera as Odometry or PoseStamped, in body axes (x
+            pose_topic: ground-truth poses of the camera as Odometry or PoseStamped, in body axes (x
                 forward, y left, z up: REP 103) at the camera; the frame takes the nearest in time.
             calib: calibration or file of it, in place of the bag's.
             speed_topic: velocities as Odometry or a stamped Twist, such as those of the wheels.
@@ -77,13 +77,13 @@ class BagSource:
         self.skipped = 0
         self.image_topic = self._choose_image_topic(image_topic)
         first = self._bag.first(self.image_topic)
-        rgb = self._first_picture(first)
+        rgb = self._first_image(first)
         if calib is not None:
             self._intrinsics = intrinsics_for(rgb, calib)
         else:
             self._intrinsics = self._read_camera_info(camera_info_topic)
         _check_size(rgb, self._intrinsics, self.image_topic)
-        self._truth = None if pose_topic is None else self._read_poses(pose_topic)
+        self._ground_truth = None if pose_topic is None else self._read_poses(pose_topic)
         self._speeds = None
         if speed_topic is not None:
             self._require(speed_topic, SPEED_TYPES)
@@ -122,7 +122,7 @@ class BagSource:
         )
         return SourceItem(
             frame=frame,
-            T_world_camera=poses_at(self._truth, [stamp_ns])[0],
+            T_world_camera=poses_at(self._ground_truth, [stamp_ns])[0],
             speed_m_s=None if self._speeds is None else self._speeds.at(stamp_ns),
         )
 
@@ -135,7 +135,7 @@ class BagSource:
             for name, (kind, _) in self._bag.topics.items()
             if kind in (RAW_TYPE, COMPRESSED_TYPE) and not name.endswith("compressedDepth")
         ]
-        # The same camera, raw and compressed: take the picture without loss.
+        # The same camera, raw and compressed: take the image without loss.
         names = [
             name for name in names if _base_topic(name) == name or _base_topic(name) not in names
         ]
@@ -162,7 +162,7 @@ class BagSource:
         ]
         return f"Its topics: {', '.join(sorted(entries)) or 'none, it is empty'}"
 
-    def _first_picture(self, record: Record) -> RgbImage:
+    def _first_image(self, record: Record) -> RgbImage:
         try:
             return _decode(record.message)
         except ImageError as error:

@@ -22,12 +22,12 @@ def open_source(
     calib: _Calibration = None,
     **options: Any,
 ) -> Source:
-    """Open a folder of pictures, a video, a bag, a KITTI drive or a synthetic street.
+    """Open a folder of images, a video, a bag, a KITTI drive or a synthetic street.
 
     Exactly one of the first five is given. The libraries of the other kinds are not imported.
 
     Args:
-        images: folder of pictures; needs ``calib``.
+        images: folder of images; needs ``calib``.
         video: video file; needs ``calib``.
         bag: ROS bag.
         kitti: folder of a KITTI raw drive or odometry sequence.

@@ -1,4 +1,4 @@
-"""A folder of pictures as a source of frames."""
+"""A folder of images as a source of frames."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
 
 class FolderSource:
-    """The pictures of a folder in natural order (``2.png`` before ``10.png``).
+    """The images of a folder in natural order (``2.png`` before ``10.png``).
 
     Attributes:
         name: the folder.
-        fps: frames a second; where a file of times was read, their mean rate.
+        fps: frames per second; where a file of times was read, their mean rate.
         camera_height_m: height of the camera over the road, where the data set tells it.
-        files: the picture of each frame.
+        files: the image of each frame.
         stamps_ns: its time.
-        poses: its true pose T_world_camera, or None.
+        poses: its ground-truth pose T_world_camera, or None.
         intrinsics: the camera of every frame.
     """
 
@@ -44,31 +44,31 @@ class FolderSource:
         camera_height_m: float | None = None,
         frames: Collection[int] | None = None,
     ) -> None:
-        """Look at the folder and its first picture; the others are decoded while iterating.
+        """Look at the folder and its first image; the others are decoded while iterating.
 
         Args:
-            images_dir: folder of png, jpg, bmp, tif or webp pictures, colour or grey.
-            calib: calibration of these pictures, or a file of it (see `read_calibration`).
-            poses: true poses T_world_camera: a KITTI file with a line for each picture, a TUM
+            images_dir: folder of png, jpg, bmp, tif or webp images, color or gray.
+            calib: calibration of these images, or a file of it (see `read_calibration`).
+            poses: ground-truth poses T_world_camera: a KITTI file with a line for each image, a TUM
                 file on the clock of the stamps, or a trajectory on that clock.
             fps: frame rate where there is no file of times.
             times: file of times. By default ``times.txt`` or ``timestamps.txt`` in the folder or
                 its parent, where there is one.
             camera: which camera of a KITTI calibration.
             camera_height_m: height of the camera over the road, where it is known.
-            frames: give only the pictures whose names are these numbers (``000123.png`` is 123).
+            frames: give only the images whose names are these numbers (``000123.png`` is 123).
 
         Raises:
-            SourceError: no folder or picture, an unreadable first picture, times that do not fit,
+            SourceError: no folder or image, an unreadable first image, times that do not fit,
                 none of the wanted frames.
-            CalibrationError: see `read_calibration`; or it is for another size of picture.
+            CalibrationError: see `read_calibration`; or it is for another size of image.
             TrajectoryError: the poses cannot be read.
         """
         folder = Path(images_dir)
         self.name = str(images_dir)
         self.camera_height_m = camera_height_m
-        self.files = list_pictures(folder)
-        first = read_picture(self.files[0])
+        self.files = list_images(folder)
+        first = read_image(self.files[0])
         self.intrinsics = intrinsics_for(first, calib, camera)
         times_file = Path(times) if times is not None else find_times(folder)
         if times_file is None:
@@ -111,7 +111,7 @@ class FolderSource:
         return part
 
     def __iter__(self) -> Iterator[SourceItem]:
-        """The frames; a picture that cannot be decoded raises SourceError with its name."""
+        """The frames; an image that cannot be decoded raises SourceError with its name."""
         for decode in self.deferred():
             yield decode()
 
@@ -121,7 +121,7 @@ class FolderSource:
             yield partial(self._decode, file, stamp_ns, pose)
 
     def _decode(self, file: Path, stamp_ns: int, pose: FloatArray | None) -> SourceItem:
-        rgb = read_picture(file)
+        rgb = read_image(file)
         try:
             frame = Frame(stamp_ns=stamp_ns, rgb=rgb, intrinsics=self.intrinsics)
         except CalibrationError as error:
@@ -134,19 +134,19 @@ def frame_number(file: Path) -> int | None:
     return int(file.stem) if file.stem.isdecimal() else None
 
 
-def list_pictures(folder: Path) -> list[Path]:
-    """The picture files of a folder in natural order; SourceError where there is none."""
+def list_images(folder: Path) -> list[Path]:
+    """The image files of a folder in natural order; SourceError where there is none."""
     if not folder.is_dir():
-        raise SourceError(f"there is no folder of pictures {folder}")
+        raise SourceError(f"there is no folder of images {folder}")
     visible = (file for file in folder.iterdir() if not file.name.startswith("."))
     files = [file for file in visible if file.suffix.lower() in IMAGE_SUFFIXES]
     if not files:
-        raise SourceError(f"{folder} holds no picture, expected {', '.join(IMAGE_SUFFIXES)} files")
+        raise SourceError(f"{folder} holds no image, expected {', '.join(IMAGE_SUFFIXES)} files")
     return sorted(files, key=natural_key)
 
 
-def read_picture(file: Path) -> RgbImage:
-    """(H, W, 3) uint8 RGB of a picture file.
+def read_image(file: Path) -> RgbImage:
+    """(H, W, 3) uint8 RGB of an image file.
 
     Raises:
         SourceError: it cannot be read or decoded, or is truncated.
@@ -154,13 +154,13 @@ def read_picture(file: Path) -> RgbImage:
     try:
         return decode_compressed(file.read_bytes(), file.suffix[1:].lower())
     except (OSError, ImageError) as error:
-        raise SourceError(f"cannot read the picture {file}: {error}") from error
+        raise SourceError(f"cannot read the image {file}: {error}") from error
 
 
 def intrinsics_for(
     rgb: RgbImage, calib: str | Path | CameraIntrinsics, camera: str | int | None = None
 ) -> CameraIntrinsics:
-    """A calibration that was passed as such, or the one in a file for pictures of this size.
+    """A calibration that was passed as such, or the one in a file for images of this size.
 
     Raises:
         CalibrationError: see `read_calibration`.

@@ -1,4 +1,4 @@
-"""Stamps of a folder of pictures: from a file of times, or from the frame rate."""
+"""Stamps of a folder of images: from a file of times, or from the frame rate."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def regular_stamps(count: int, fps: float) -> list[int]:
     """
     if not 0 < fps < float("inf"):
         raise SourceError(
-            f"the frame rate is {fps}, expected a positive number of frames a second"
+            f"the frame rate is {fps}, expected a positive number of frames per second"
         )
     return [round(index * NS / fps) for index in range(count)]
 
 
 def find_times(images_dir: Path) -> Path | None:
-    """The file of times in a folder of pictures or in its parent, as KITTI places them."""
+    """The file of times in a folder of images or in its parent, as KITTI places them."""
     for folder in (images_dir, images_dir.parent):
         for name in _TIME_FILES:
             if (folder / name).is_file():
@@ -71,12 +71,12 @@ def _parse_time(text: str) -> int:
 
 
 def stamps_of(files: Sequence[Path], times: Path) -> list[int]:
-    """The stamp of each picture, from a file with a line for each frame.
+    """The stamp of each image, from a file with a line for each frame.
 
-    Where pictures are missing, those left are found by their number: ``000123.png`` is line 124.
+    Where images are missing, those left are found by their number: ``000123.png`` is line 124.
 
     Raises:
-        SourceError: the file does not fit the pictures.
+        SourceError: the file does not fit the images.
     """
     stamps = read_times(times)
     if len(stamps) == len(files):
@@ -85,6 +85,6 @@ def stamps_of(files: Sequence[Path], times: Path) -> list[int]:
     if max(numbers) < len(stamps):
         return [stamps[number] for number in numbers]
     raise SourceError(
-        f"{times} has {len(stamps)} times, but {files[0].parent} has {len(files)} pictures; "
+        f"{times} has {len(stamps)} times, but {files[0].parent} has {len(files)} images; "
         "expected a line for each"
     )

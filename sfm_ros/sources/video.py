@@ -20,7 +20,7 @@ class VideoSource:
 
     Attributes:
         name: the file.
-        fps: frames a second.
+        fps: frames per second.
         camera_height_m: None, a video does not tell.
     """
 
@@ -44,7 +44,7 @@ class VideoSource:
         capture = self._open()
         try:
             stated, count = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
-            first = _next_picture(capture)
+            first = _next_image(capture)
         finally:
             capture.release()
         if first is None:
@@ -66,7 +66,7 @@ class VideoSource:
         capture = self._open()
         try:
             index = 0
-            while (rgb := _next_picture(capture)) is not None:
+            while (rgb := _next_image(capture)) is not None:
                 stamp_ns = round(index * NS / self.fps)
                 yield SourceItem(
                     frame=Frame(stamp_ns=stamp_ns, rgb=rgb, intrinsics=self._intrinsics)
@@ -84,6 +84,6 @@ class VideoSource:
         return capture
 
 
-def _next_picture(capture: cv2.VideoCapture) -> RgbImage | None:
+def _next_image(capture: cv2.VideoCapture) -> RgbImage | None:
     ok, bgr = capture.read()
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8) if ok else None

@@ -1,4 +1,4 @@
-"""One picture that holds every texture of a synthetic street, in all its reductions.
+"""One image that holds every texture of a synthetic street, in all its reductions.
 
 The reductions are a rip map: width and height are halved independently, because a wall seen at a
 grazing angle shrinks along the street only, and a plain mip level would blur it to nothing.

@@ -8,7 +8,7 @@ from sfm_ros.synthetic.place import Site
 from sfm_ros.synthetic.quads import UP
 from sfm_ros.synthetic.things import CARS, HIGH_VEHICLES, car_height
 
-CAR_COLOURS = [
+CAR_COLORS = [
     (0.95, 0.95, 0.95), (0.7, 0.71, 0.73), (0.4, 0.41, 0.43), (0.1, 0.1, 0.11), (0.12, 0.15, 0.3),
     (0.55, 0.08, 0.08), (0.16, 0.17, 0.18), (0.2, 0.3, 0.26), (0.75, 0.7, 0.6),
 ]  # fmt: skip
@@ -48,7 +48,7 @@ def _put(site: Site, which: int, s: float, lateral: float, facing_forward: bool)
     gap = np.linalg.norm(site.keep_out - place.foot[[0, 2]], axis=1)
     if gap.min() < 0.5 * shape.width + 1.15:
         return
-    tint = np.array(CAR_COLOURS[int(rng.integers(len(CAR_COLOURS)))])
+    tint = np.array(CAR_COLORS[int(rng.integers(len(CAR_COLORS)))])
     length, width, height = shape.length, shape.width, car_height(shape)
     side = site.pages["car_side"][which]
     for right, u, start in ((-0.5, -place.t, 0.5), (0.5, -place.t, 0.5)):

@@ -8,16 +8,16 @@ import cv2
 import numpy as np
 
 from sfm_ros.synthetic.noise import (
-    Colour,
+    Color,
     courses,
     fractal_noise,
     grainy,
-    pick_colour,
+    pick_color,
 )
 
 FACADE_PX = (384, 512)
 """Rows and columns of a facade sheet."""
-METRES_PER_PX = 0.04
+METERS_PER_PX = 0.04
 """So a sheet shows 15.4 m by 20.5 m of wall."""
 
 PLASTER = [
@@ -32,25 +32,25 @@ SHUTTERS = [(70, 90, 70), (110, 60, 45), (90, 90, 96), (150, 150, 140), (60, 70,
 
 @dataclass(frozen=True, kw_only=True)
 class FacadePlan:
-    """The regular grid of one facade, in metres."""
+    """The regular grid of one facade, in meters."""
 
     storey: float
     bay: float
     window: tuple[float, float]
     sill: float
-    frame: Colour
-    shutter: Colour | None
+    frame: Color
+    shutter: Color | None
     arched: bool
     shop: bool
 
 
-def facade(rng: np.random.Generator) -> Colour:
+def facade(rng: np.random.Generator) -> Color:
     """(384, 512, 3) a wall with storeys of windows; the street is at the lower edge."""
     height, width = FACADE_PX
     kind = rng.choice(["plaster", "masonry", "office"], p=[0.6, 0.28, 0.12])
     rgb = _wall(rng, kind, height, width)
     plan = _plan(rng, kind)
-    storey_px = plan.storey / METRES_PER_PX
+    storey_px = plan.storey / METERS_PER_PX
     for level in range(int(height / storey_px) + 1):
         bottom = height - level * storey_px
         if level == 0:
@@ -61,15 +61,15 @@ def facade(rng: np.random.Generator) -> Colour:
         for level in range(1, int(height / storey_px) + 1):
             y = int(height - level * storey_px)
             rgb[y - 2 : y + 1] *= rng.choice([0.8, 1.12])
-    plinth = int(rng.uniform(0.2, 1.0) / METRES_PER_PX)
+    plinth = int(rng.uniform(0.2, 1.0) / METERS_PER_PX)
     rgb[-plinth:] *= rng.uniform(0.6, 1.0)
     soot = np.linspace(1.0, rng.uniform(0.8, 1.0), height, dtype=np.float32)
     return rgb * soot[:, None, None]
 
 
-def _wall(rng: np.random.Generator, kind: str, height: int, width: int) -> Colour:
+def _wall(rng: np.random.Generator, kind: str, height: int, width: int) -> Color:
     if kind == "masonry":
-        rgb = grainy(rng, height, width, pick_colour(rng, MASONRY), 0.06, 0.06)
+        rgb = grainy(rng, height, width, pick_color(rng, MASONRY), 0.06, 0.06)
         stone = int(rng.integers(3, 9))
         rgb *= courses(height, width, stone, stone * 2, rng.uniform(0.72, 0.92))[..., None]
         rows = -(-height // stone)
@@ -80,7 +80,7 @@ def _wall(rng: np.random.Generator, kind: str, height: int, width: int) -> Colou
         )
         return rgb * patches[:height, :width, None]
     palette = PLASTER if kind == "plaster" else OFFICE
-    return grainy(rng, height, width, pick_colour(rng, palette), 0.025, rng.uniform(0.01, 0.06))
+    return grainy(rng, height, width, pick_color(rng, palette), 0.025, rng.uniform(0.01, 0.06))
 
 
 def _plan(rng: np.random.Generator, kind: str) -> FacadePlan:
@@ -92,35 +92,35 @@ def _plan(rng: np.random.Generator, kind: str) -> FacadePlan:
         bay=bay,
         window=(min(bay * wide, 2.4), storey * rng.uniform(0.42, 0.6)),
         sill=storey * rng.uniform(0.22, 0.32),
-        frame=pick_colour(rng, [(235, 235, 232), (235, 235, 232), (90, 60, 40), (60, 60, 64)]),
-        shutter=pick_colour(rng, SHUTTERS) if kind == "plaster" and rng.random() < 0.35 else None,
+        frame=pick_color(rng, [(235, 235, 232), (235, 235, 232), (90, 60, 40), (60, 60, 64)]),
+        shutter=pick_color(rng, SHUTTERS) if kind == "plaster" and rng.random() < 0.35 else None,
         arched=bool(kind == "masonry" and rng.random() < 0.3),
         shop=bool(rng.random() < 0.25),
     )
 
 
-def _window_row(rng: np.random.Generator, rgb: Colour, plan: FacadePlan, bottom: float) -> None:
-    bays = int(rgb.shape[1] * METRES_PER_PX / plan.bay)
+def _window_row(rng: np.random.Generator, rgb: Color, plan: FacadePlan, bottom: float) -> None:
+    bays = int(rgb.shape[1] * METERS_PER_PX / plan.bay)
     balcony = rng.random() < 0.12
     for bay in range(bays):
-        centre = (bay + 0.5) * rgb.shape[1] / bays
+        center = (bay + 0.5) * rgb.shape[1] / bays
         if rng.random() < 0.05:
             continue
-        _window(rng, rgb, plan, centre, bottom - plan.sill / METRES_PER_PX, plan.window)
+        _window(rng, rgb, plan, center, bottom - plan.sill / METERS_PER_PX, plan.window)
         if balcony and bay % 2:
-            _balcony(rng, rgb, centre, bottom, plan.bay / METRES_PER_PX)
+            _balcony(rng, rgb, center, bottom, plan.bay / METERS_PER_PX)
 
 
 def _window(
     rng: np.random.Generator,
-    rgb: Colour,
+    rgb: Color,
     plan: FacadePlan,
-    centre: float,
+    center: float,
     sill: float,
     size_m: tuple[float, float],
 ) -> None:
-    half, tall = size_m[0] / METRES_PER_PX / 2, size_m[1] / METRES_PER_PX
-    x0, x1, y0, y1 = int(centre - half), int(centre + half), int(sill - tall), int(sill)
+    half, tall = size_m[0] / METERS_PER_PX / 2, size_m[1] / METERS_PER_PX
+    x0, x1, y0, y1 = int(center - half), int(center + half), int(sill - tall), int(sill)
     if y1 <= 2 or x0 < 2 or x1 > rgb.shape[1] - 3:
         return
     y0 = max(y0, 2)
@@ -140,7 +140,7 @@ def _window(
     rgb[y1 + 1 : y1 + 3, x0 - 3 : x1 + 3] *= 0.7
 
 
-def _glass(rng: np.random.Generator, height: int, width: int) -> Colour:
+def _glass(rng: np.random.Generator, height: int, width: int) -> Color:
     """A pane: dark, with a slanted reflection of the sky, or a blind, or a curtain."""
     dark = rng.uniform(20, 70) + np.array([0, 4, 10], dtype=np.float32)
     pane = np.tile(dark, (height, width, 1)).astype(np.float32)
@@ -153,9 +153,9 @@ def _glass(rng: np.random.Generator, height: int, width: int) -> Colour:
 
 
 def _balcony(
-    rng: np.random.Generator, rgb: Colour, centre: float, bottom: float, width: float
+    rng: np.random.Generator, rgb: Color, center: float, bottom: float, width: float
 ) -> None:
-    x0, x1 = max(int(centre - 0.45 * width), 0), int(centre + 0.45 * width)
+    x0, x1 = max(int(center - 0.45 * width), 0), int(center + 0.45 * width)
     y1 = int(bottom)
     y0 = y1 - 24
     if y0 < 0:
@@ -164,38 +164,38 @@ def _balcony(
     rgb[y1 : y1 + 4, x0:x1] *= 0.5
 
 
-def _ground_floor(rng: np.random.Generator, rgb: Colour, plan: FacadePlan, bottom: float) -> None:
+def _ground_floor(rng: np.random.Generator, rgb: Color, plan: FacadePlan, bottom: float) -> None:
     """Doors, garage doors, shop windows or plain windows."""
-    bays = int(rgb.shape[1] * METRES_PER_PX / plan.bay)
+    bays = int(rgb.shape[1] * METERS_PER_PX / plan.bay)
     if plan.shop:
-        top = int(bottom - plan.storey / METRES_PER_PX)
-        rgb[top : top + 16] = pick_colour(rng, [(180, 40, 40), (40, 70, 120), (60, 60, 60),
+        top = int(bottom - plan.storey / METERS_PER_PX)
+        rgb[top : top + 16] = pick_color(rng, [(180, 40, 40), (40, 70, 120), (60, 60, 60),
                                                 (200, 190, 60), (40, 110, 70)], 25.0)  # fmt: skip
         rgb[top + 16 : int(bottom)] *= 0.8
     for bay in range(bays):
-        centre = (bay + 0.5) * rgb.shape[1] / bays
+        center = (bay + 0.5) * rgb.shape[1] / bays
         if plan.shop:
-            _window(rng, rgb, plan, centre, bottom - 12, (plan.bay * 0.85, plan.storey - 1.3))
+            _window(rng, rgb, plan, center, bottom - 12, (plan.bay * 0.85, plan.storey - 1.3))
         elif rng.random() < 0.22:
-            _door(rng, rgb, centre, bottom, 1.0 if rng.random() < 0.7 else min(2.6, plan.bay))
+            _door(rng, rgb, center, bottom, 1.0 if rng.random() < 0.7 else min(2.6, plan.bay))
         else:
-            _window(rng, rgb, plan, centre, bottom - plan.sill / METRES_PER_PX - 4, plan.window)
+            _window(rng, rgb, plan, center, bottom - plan.sill / METERS_PER_PX - 4, plan.window)
 
 
 def _door(
-    rng: np.random.Generator, rgb: Colour, centre: float, bottom: float, width_m: float
+    rng: np.random.Generator, rgb: Color, center: float, bottom: float, width_m: float
 ) -> None:
-    half, tall = int(width_m / METRES_PER_PX / 2), int(rng.uniform(2.0, 2.3) / METRES_PER_PX)
-    x0, x1, y1 = max(int(centre) - half, 0), int(centre) + half, int(bottom)
-    colour = pick_colour(rng, [*SHUTTERS, (200, 200, 198), (130, 90, 60)])
+    half, tall = int(width_m / METERS_PER_PX / 2), int(rng.uniform(2.0, 2.3) / METERS_PER_PX)
+    x0, x1, y1 = max(int(center) - half, 0), int(center) + half, int(bottom)
+    color = pick_color(rng, [*SHUTTERS, (200, 200, 198), (130, 90, 60)])
     rgb[y1 - tall - 2 : y1, max(x0 - 2, 0) : x1 + 2] *= 0.7
-    rgb[y1 - tall : y1, x0:x1] = colour
+    rgb[y1 - tall : y1, x0:x1] = color
     rgb[y1 - tall : y1 : 8, x0:x1] *= 0.88
 
 
-def roof(rng: np.random.Generator) -> Colour:
+def roof(rng: np.random.Generator) -> Color:
     """(256, 256, 3) rows of tiles, about 5 cm a pixel."""
-    rgb = grainy(rng, 256, 256, pick_colour(rng, ROOFS), 0.06, 0.08)
+    rgb = grainy(rng, 256, 256, pick_color(rng, ROOFS), 0.06, 0.08)
     rgb[:: int(rng.integers(5, 9))] *= rng.uniform(0.65, 0.85)
     rgb *= courses(256, 256, 6, 8, 0.94)[..., None]
     if rng.random() < 0.5:
@@ -205,9 +205,9 @@ def roof(rng: np.random.Generator) -> Colour:
     return rgb
 
 
-def garden_wall(rng: np.random.Generator) -> Colour:
+def garden_wall(rng: np.random.Generator) -> Color:
     """(64, 256, 3) a low wall, about 3 cm a pixel."""
-    rgb = grainy(rng, 64, 256, pick_colour(rng, MASONRY + PLASTER[:6]), 0.05, 0.1)
+    rgb = grainy(rng, 64, 256, pick_color(rng, MASONRY + PLASTER[:6]), 0.05, 0.1)
     if rng.random() < 0.7:
         stone = int(rng.integers(4, 12))
         rgb *= courses(64, 256, stone, 2 * stone, rng.uniform(0.6, 0.9))[..., None]
@@ -216,7 +216,7 @@ def garden_wall(rng: np.random.Generator) -> Colour:
     return rgb
 
 
-def concrete_barrier(rng: np.random.Generator) -> Colour:
+def concrete_barrier(rng: np.random.Generator) -> Color:
     """(64, 512, 3) a motorway's concrete median with stains and joints."""
     tone = rng.uniform(80, 175)
     rgb = grainy(rng, 64, 512, np.array([tone, tone * 0.99, tone * 0.96]), 0.04, 0.06)
@@ -228,9 +228,9 @@ def concrete_barrier(rng: np.random.Generator) -> Colour:
     return rgb
 
 
-def gable(rng: np.random.Generator) -> tuple[Colour, Colour]:
+def gable(rng: np.random.Generator) -> tuple[Color, Color]:
     """(64, 128, 3) the triangle of wall under a roof, and its outline."""
-    rgb = grainy(rng, 64, 128, pick_colour(rng, PLASTER + MASONRY[:2]), 0.03, 0.04)
+    rgb = grainy(rng, 64, 128, pick_color(rng, PLASTER + MASONRY[:2]), 0.03, 0.04)
     rgb[26:46, 56:72] = _glass(rng, 20, 16)
     alpha = np.zeros((64, 128), dtype=np.float32)
     cv2.fillPoly(alpha, [np.array([[0, 63], [64, 0], [127, 63]], dtype=np.int32)], 255.0)

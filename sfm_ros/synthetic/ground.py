@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from sfm_ros.datatypes import RgbImage
-from sfm_ros.synthetic.noise import Colour, fractal_noise, pick_colour
+from sfm_ros.synthetic.noise import Color, fractal_noise, pick_color
 
 ROW_M, COL_M = 0.1, 0.05
 ROWS, COLS = 2048, 1024
 PERIOD_M = ROWS * ROW_M
-"""The ground repeats along the street after this many metres."""
+"""The ground repeats along the street after this many meters."""
 HALF_M = COLS * COL_M / 2
 LEVELS = 8
 
@@ -25,7 +25,7 @@ GRASS = [(92, 104, 52), (78, 96, 46), (116, 112, 64), (132, 120, 76), (70, 84, 4
 
 @dataclass(frozen=True, kw_only=True)
 class RoadPlan:
-    """Cross-section of a street; lateral offsets in metres, right positive.
+    """Cross-section of a street; lateral offsets in meters, right positive.
 
     Attributes:
         left, right: edges of the asphalt (left is negative).
@@ -56,7 +56,7 @@ class GroundTexture:
     Attributes:
         rgb: (rows, COLS + 2, 3) uint8.
         first_row: (LEVELS,) row where s = 0 of each level lies.
-        row_scale, col_scale: (LEVELS,) texels a metre.
+        row_scale, col_scale: (LEVELS,) texels a meter.
         detail: (256, 256) float32 factors around one, repeating every 4 m: the grain up close.
     """
 
@@ -99,7 +99,7 @@ def build_ground(
     )
 
 
-def _paint(rng: np.random.Generator, plan: RoadPlan) -> Colour:
+def _paint(rng: np.random.Generator, plan: RoadPlan) -> Color:
     lateral = (np.arange(COLS) + 0.5) * COL_M - HALF_M
     rgb = _verge(rng)
     if plan.pavement:
@@ -123,32 +123,32 @@ def _paint(rng: np.random.Generator, plan: RoadPlan) -> Colour:
     return rgb
 
 
-def _verge(rng: np.random.Generator) -> Colour:
+def _verge(rng: np.random.Generator) -> Color:
     """Grass, with worn and dry places."""
-    colour = pick_colour(rng, GRASS, 10.0)
-    dry = pick_colour(rng, [(140, 124, 84), (120, 104, 76)], 10.0)
+    color = pick_color(rng, GRASS, 10.0)
+    dry = pick_color(rng, [(140, 124, 84), (120, 104, 76)], 10.0)
     mix = np.clip(0.35 + 0.35 * fractal_noise(rng, ROWS, COLS, (24, 12), 4), 0, 1)[..., None]
     grain = 1 + 0.12 * rng.standard_normal((ROWS, COLS, 1), dtype=np.float32)
-    return ((1 - mix) * colour + mix * dry) * grain
+    return ((1 - mix) * color + mix * dry) * grain
 
 
-def _pave(rng: np.random.Generator, rgb: Colour, columns: npt.NDArray[np.bool_]) -> None:
+def _pave(rng: np.random.Generator, rgb: Color, columns: npt.NDArray[np.bool_]) -> None:
     width = int(columns.sum())
     if not width:
         return
-    colour = pick_colour(rng, PAVING)
+    color = pick_color(rng, PAVING)
     tone = 1 + 0.04 * rng.standard_normal((ROWS, width, 1), dtype=np.float32)
     soft = 1 + 0.05 * fractal_noise(rng, ROWS, width, (40, 2), 3)[..., None]
-    slab = colour * tone * soft
+    slab = color * tone * soft
     if rng.random() < 0.7:
         slab[:: int(rng.integers(3, 8))] *= 0.85
         slab[:, :: int(rng.integers(6, 14))] *= 0.85
     rgb[:, columns] = slab
 
 
-def _asphalt(rng: np.random.Generator, plan: RoadPlan, lateral: npt.NDArray) -> Colour:
+def _asphalt(rng: np.random.Generator, plan: RoadPlan, lateral: npt.NDArray) -> Color:
     width = len(lateral)
-    colour = pick_colour(rng, ASPHALT, 10.0)
+    color = pick_color(rng, ASPHALT, 10.0)
     tone = 1 + 0.05 * rng.standard_normal((ROWS, width), dtype=np.float32)
     tone += rng.uniform(0.02, 0.06) * fractal_noise(rng, ROWS, width, (20, 3), 4)
     tone += rng.uniform(0.0, 0.05) * fractal_noise(rng, 1, width, (1, 12), 2)
@@ -167,13 +167,13 @@ def _asphalt(rng: np.random.Generator, plan: RoadPlan, lateral: npt.NDArray) -> 
         cv2.polylines(canvas, [points], False, float(rng.uniform(0.55, 0.8)), 1, cv2.LINE_AA)
     if not plan.motorway:
         for _ in range(int(rng.integers(2, 12))):  # manholes; texels are twice as long as wide
-            centre = (int(rng.integers(width)), int(rng.integers(ROWS)))
-            cv2.ellipse(canvas, centre, (6, 3), 0, 0, 360, float(rng.uniform(0.5, 0.75)), -1)
-    return colour * canvas[..., None]
+            center = (int(rng.integers(width)), int(rng.integers(ROWS)))
+            cv2.ellipse(canvas, center, (6, 3), 0, 0, 360, float(rng.uniform(0.5, 0.75)), -1)
+    return color * canvas[..., None]
 
 
 def _line(
-    rgb: Colour,
+    rgb: Color,
     lateral: npt.NDArray,
     line: tuple[float, float, float, float, int],
     worn: npt.NDArray,
@@ -185,14 +185,14 @@ def _line(
         count = max(int(round(PERIOD_M / (dash + gap))), 1)
         phase = (s * count / PERIOD_M) % 1.0
         cover = cover * (phase < dash / (dash + gap))[:, None]
-    colour = np.array([206, 160, 50] if yellow else [222, 222, 216], dtype=np.float32)
+    color = np.array([206, 160, 50] if yellow else [222, 222, 216], dtype=np.float32)
     columns = np.flatnonzero(cover.max(axis=0))
     opacity = (0.9 * cover[:, columns] * worn[:, columns])[..., None].astype(np.float32)
-    rgb[:, columns] = rgb[:, columns] * (1 - opacity) + colour * opacity
+    rgb[:, columns] = rgb[:, columns] * (1 - opacity) + color * opacity
 
 
 def _zebra(
-    rng: np.random.Generator, rgb: Colour, lateral: npt.NDArray, plan: RoadPlan, worn: npt.NDArray
+    rng: np.random.Generator, rgb: Color, lateral: npt.NDArray, plan: RoadPlan, worn: npt.NDArray
 ) -> None:
     row = int(rng.integers(0, ROWS - 40))
     bars = ((lateral % 1.0) < 0.5) & (lateral > plan.left + 0.2) & (lateral < plan.right - 0.2)
@@ -206,12 +206,12 @@ SKY_TOP_RAD, SKY_BOTTOM_RAD = 0.7, -0.06
 """Elevations of the panorama's upper and lower edge."""
 
 
-def build_sky(rng: np.random.Generator, motorway: bool) -> tuple[RgbImage, Colour]:
-    """(256, 1024, 3) panorama of sky and far ridges, and the (3,) colour of the haze."""
+def build_sky(rng: np.random.Generator, motorway: bool) -> tuple[RgbImage, Color]:
+    """(256, 1024, 3) panorama of sky and far ridges, and the (3,) color of the haze."""
     elevation = np.linspace(SKY_TOP_RAD, SKY_BOTTOM_RAD, SKY_ROWS, dtype=np.float32)[:, None]
     clear = rng.random() < 0.55
-    zenith = pick_colour(rng, [(84, 132, 200), (110, 156, 214)] if clear else [(190, 196, 204)])
-    horizon = pick_colour(rng, [(214, 226, 238), (236, 238, 240)], 8.0)
+    zenith = pick_color(rng, [(84, 132, 200), (110, 156, 214)] if clear else [(190, 196, 204)])
+    horizon = pick_color(rng, [(214, 226, 238), (236, 238, 240)], 8.0)
     blend = np.clip(elevation / SKY_TOP_RAD, 0, 1)[..., None] ** 0.6
     rgb = horizon * (1 - blend) + zenith * blend
     clouds = fractal_noise(rng, SKY_ROWS, SKY_COLS, (4, 6), 5)
@@ -222,7 +222,7 @@ def build_sky(rng: np.random.Generator, motorway: bool) -> tuple[RgbImage, Colou
         height = rng.uniform(0.005, 0.09 if motorway else 0.04)
         ridge = height * (1 + 0.5 * fractal_noise(rng, 1, SKY_COLS, (1, 8), 4)[0])
         mask = np.clip((ridge[None] - elevation) / 0.003 + 0.5, 0, 1)[..., None]
-        land = pick_colour(rng, GRASS + [(80, 90, 70)], 8.0) * 0.8
+        land = pick_color(rng, GRASS + [(80, 90, 70)], 8.0) * 0.8
         texture = 1 + 0.12 * fractal_noise(rng, SKY_ROWS, SKY_COLS, (40, 160), 3)[..., None]
         rgb = rgb * (1 - mask) + (land * texture * (1 - distance) + horizon * distance) * mask
     return np.clip(rgb, 0, 255).astype(np.uint8), horizon

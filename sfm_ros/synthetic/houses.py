@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sfm_ros.datatypes import FloatArray
-from sfm_ros.synthetic.facades import FACADE_PX, METRES_PER_PX
+from sfm_ros.synthetic.facades import FACADE_PX, METERS_PER_PX
 from sfm_ros.synthetic.place import Site
 from sfm_ros.synthetic.quads import UP, Place
 
@@ -33,7 +33,7 @@ def add_houses(
 
 
 def _side_road(site: Site, s: float, side: int, width: float) -> None:
-    """Asphalt from the edge of the street away between two houses, a centimetre thick."""
+    """Asphalt from the edge of the street away between two houses, a centimeter thick."""
     place = site.place(s, site.edge(side))
     outward, page = side * place.n, site.page("side_road")
     across = np.cross(UP, outward)
@@ -54,16 +54,16 @@ def _house(
     if not site.is_free(footprint, 0.3 + 0.6 * site.plan.pavement):
         return
     floors = int(rng.integers(storeys[0], storeys[1] + 1))
-    height = min(floors * rng.uniform(2.7, 3.3) + 0.6, FACADE_PX[0] * METRES_PER_PX - 0.2)
+    height = min(floors * rng.uniform(2.7, 3.3) + 0.6, FACADE_PX[0] * METERS_PER_PX - 0.2)
     page, tint = site.page("facade"), rng.uniform(0.95, 1.04, size=3) * rng.uniform(0.8, 1.1)
     n, t = place.n * side, place.t * side  # n points away from the street
     here = Place(place.foot, t, n)
-    rows = height / METRES_PER_PX
+    rows = height / METERS_PER_PX
     for forward, right, along, span in (
         (0.5, -0.5, -t, width), (-0.5, -0.5, n, depth), (0.5, 0.5, -n, depth),
         (-0.5, 0.5, t, width),
     ):  # fmt: skip
-        cols = span / METRES_PER_PX
+        cols = span / METERS_PER_PX
         x0 = rng.uniform(0.0, FACADE_PX[1] - cols)
         part = (x0, FACADE_PX[0] - rows, x0 + cols, FACADE_PX[0])
         corner = here.point(forward * width, right * depth)

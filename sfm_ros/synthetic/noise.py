@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 Gray = npt.NDArray[np.floating]
-Colour = npt.NDArray[np.floating]
+Color = npt.NDArray[np.floating]
 
 
 def fractal_noise(
@@ -37,24 +37,24 @@ def fractal_noise(
     return total / max(float(total.std()), 1e-6)
 
 
-def flat(height: int, width: int, colour: Colour) -> Colour:
-    """(height, width, 3) float32 of one colour."""
-    return np.tile(np.asarray(colour, dtype=np.float32), (height, width, 1))
+def flat(height: int, width: int, color: Color) -> Color:
+    """(height, width, 3) float32 of one color."""
+    return np.tile(np.asarray(color, dtype=np.float32), (height, width, 1))
 
 
 def grainy(
-    rng: np.random.Generator, height: int, width: int, colour: Colour, grain: float, stain: float
-) -> Colour:
-    """A surface of one colour with fine grain and soft stains, both relative amplitudes."""
+    rng: np.random.Generator, height: int, width: int, color: Color, grain: float, stain: float
+) -> Color:
+    """A surface of one color with fine grain and soft stains, both relative amplitudes."""
     fine = rng.standard_normal((height, width), dtype=np.float32)
     soft = fractal_noise(rng, height, width, (3, 3), 4)
-    return flat(height, width, colour) * (1.0 + grain * fine + stain * soft)[..., None]
+    return flat(height, width, color) * (1.0 + grain * fine + stain * soft)[..., None]
 
 
-def pick_colour(
+def pick_color(
     rng: np.random.Generator, palette: list[tuple[int, int, int]], jitter: float = 12.0
-) -> Colour:
-    """A colour of the palette, moved a little as a whole and a little per channel."""
+) -> Color:
+    """A color of the palette, moved a little as a whole and a little per channel."""
     base = np.array(palette[rng.integers(len(palette))], dtype=np.float32)
     shift = rng.normal(0.0, jitter) + rng.normal(0.0, jitter / 3.0, size=3)
     return np.clip(base + shift, 5.0, 250.0).astype(np.float32)
@@ -71,24 +71,24 @@ def courses(height: int, width: int, row_px: int, col_px: int, dark: float) -> G
 
 def blobs(
     rng: np.random.Generator,
-    rgb: Colour,
+    rgb: Color,
     alpha: Gray | None,
-    centres: Colour,
+    centers: Color,
     radius_px: float,
-    colour: Colour,
+    color: Color,
     spread: float,
 ) -> None:
     """Paint leaf clusters, first the lower (darker) ones, in place."""
-    order = np.argsort(-centres[:, 1])
-    low, high = float(centres[:, 1].min()), float(centres[:, 1].max())
-    count = len(centres)
-    light = 1.15 - 0.6 * (centres[order, 1] - low) / max(high - low, 1.0)
+    order = np.argsort(-centers[:, 1])
+    low, high = float(centers[:, 1].min()), float(centers[:, 1].max())
+    count = len(centers)
+    light = 1.15 - 0.6 * (centers[order, 1] - low) / max(high - low, 1.0)
     light += spread * rng.standard_normal(count)
-    tones = np.clip(light[:, None] * colour, 0, 255).tolist()
+    tones = np.clip(light[:, None] * color, 0, 255).tolist()
     widths = np.maximum(radius_px * rng.uniform(0.4, 1.3, count), 1).astype(int).tolist()
     angles = rng.uniform(0, 180, count).tolist()
     tall = max(int(radius_px * 0.7), 1)
-    wheres = centres[order].astype(int).tolist()
+    wheres = centers[order].astype(int).tolist()
     for where, wide, angle, tone in zip(wheres, widths, angles, tones, strict=True):
         cv2.ellipse(rgb, where, (wide, tall), angle, 0, 360, tone, -1, cv2.LINE_AA)
         if alpha is not None:

@@ -1,4 +1,4 @@
-"""The centre line of a synthetic street and the drive of a camera along it.
+"""The center line of a synthetic street and the drive of a camera along it.
 
 World axes are optical ones: x right, y down, z forward. A heading ``psi`` points along
 ``(sin psi, 0, cos psi)``; a right bend makes it grow. Lateral offsets are positive to the right.
@@ -14,7 +14,7 @@ import numpy.typing as npt
 from sfm_ros.datatypes import FloatArray
 
 STEP_M = 0.25
-"""Arc length between two samples of a centre line."""
+"""Arc length between two samples of a center line."""
 VIEW_M = 190.0
 """How far a street goes on beyond the last camera, so that no view shows its end."""
 BEHIND_M = 60.0
@@ -25,11 +25,11 @@ _CHUNK = 2_000_000
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class CentreLine:
+class CenterLine:
     """A smooth plane curve sampled every ``STEP_M``.
 
     Attributes:
-        xz: (N, 2) positions in metres.
+        xz: (N, 2) positions in meters.
         heading: (N,) radians.
         curvature: (N,) 1/m, positive where the road bends to the right.
     """
@@ -40,7 +40,7 @@ class CentreLine:
 
     @property
     def length(self) -> float:
-        """Arc length in metres."""
+        """Arc length in meters."""
         return (len(self.xz) - 1) * STEP_M
 
     def at(self, s: FloatArray | float, lateral: FloatArray | float = 0.0) -> FloatArray:
@@ -78,16 +78,16 @@ def _nearest(points: FloatArray, samples: FloatArray) -> tuple[npt.NDArray[np.in
     return index, np.sqrt(np.maximum(squared[np.arange(len(points)), index], 0.0))
 
 
-def from_curvature(curvature: FloatArray, heading0: float = 0.0) -> CentreLine:
-    """The centre line with the given curvature, starting ``BEHIND_M`` before the origin."""
+def from_curvature(curvature: FloatArray, heading0: float = 0.0) -> CenterLine:
+    """The center line with the given curvature, starting ``BEHIND_M`` before the origin."""
     heading = heading0 + np.concatenate([[0.0], np.cumsum(curvature[:-1]) * STEP_M])
     steps = STEP_M * np.stack([np.sin(heading), np.cos(heading)], axis=1)
     xz = np.concatenate([np.zeros((1, 2)), np.cumsum(steps[:-1], axis=0)])
     origin = int(round(BEHIND_M / STEP_M))
-    return CentreLine(xz=xz - xz[origin], heading=heading, curvature=curvature)
+    return CenterLine(xz=xz - xz[origin], heading=heading, curvature=curvature)
 
 
-def random_centre_line(rng: np.random.Generator, length_m: float, motorway: bool) -> CentreLine:
+def random_center_line(rng: np.random.Generator, length_m: float, motorway: bool) -> CenterLine:
     """Straights and bends joined by linear curvature (clothoids); never crosses itself.
 
     The heading stays within 55 degrees of the first one, so that a street advances for ever.
@@ -128,7 +128,7 @@ def _bend(angle: float, radius: float) -> FloatArray:
     return shape * np.sign(angle) / radius
 
 
-def centre_line_of(T_world_camera: FloatArray) -> CentreLine:
+def center_line_of(T_world_camera: FloatArray) -> CenterLine:
     """A street under given cameras: through their positions, straight where they stand."""
     positions = T_world_camera[:, [0, 2], 3]
     kept = [positions[0]]
@@ -141,13 +141,13 @@ def centre_line_of(T_world_camera: FloatArray) -> CentreLine:
         psi = float(np.arctan2(forward[0], forward[1]))
         reach = float(np.ptp(positions, axis=0).sum())
         line = from_curvature(np.zeros(int((BEHIND_M + reach + VIEW_M) / STEP_M)), psi)
-        return CentreLine(
+        return CenterLine(
             xz=line.xz + positions[0], heading=line.heading, curvature=line.curvature
         )
     return route
 
 
-def _smooth_route(points: FloatArray) -> CentreLine | None:
+def _smooth_route(points: FloatArray) -> CenterLine | None:
     """A polyline resampled and extended straight; None where it turns too sharply."""
     chords = np.diff(points, axis=0)
     heading = np.unwrap(np.arctan2(chords[:, 0], chords[:, 1]))
@@ -161,7 +161,7 @@ def _smooth_route(points: FloatArray) -> CentreLine | None:
     smooth = np.interp(s, middles, heading)
     curvature = np.gradient(smooth, STEP_M)
     line = from_curvature(curvature, float(smooth[0]))
-    return CentreLine(xz=line.xz + points[0], heading=smooth, curvature=curvature)
+    return CenterLine(xz=line.xz + points[0], heading=smooth, curvature=curvature)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,7 +176,7 @@ class DriveStyle:
 
 
 def drive(
-    rng: np.random.Generator, line: CentreLine, style: DriveStyle, frames: int, fps: float
+    rng: np.random.Generator, line: CenterLine, style: DriveStyle, frames: int, fps: float
 ) -> FloatArray:
     """(frames, 4, 4) T_world_camera of a drive; y = 0 is the camera's nominal height."""
     s, acceleration = _arc_lengths(rng, line, style, frames, fps)
@@ -198,7 +198,7 @@ def drive(
 
 
 def _arc_lengths(
-    rng: np.random.Generator, line: CentreLine, style: DriveStyle, frames: int, fps: float
+    rng: np.random.Generator, line: CenterLine, style: DriveStyle, frames: int, fps: float
 ) -> tuple[FloatArray, FloatArray]:
     """Arc length and acceleration at each frame: wishes, bends and the pedals' limits."""
     substeps = 8

@@ -7,7 +7,7 @@ import numpy as np
 from sfm_ros.datatypes import FloatArray
 from sfm_ros.synthetic.atlas import Page
 from sfm_ros.synthetic.ground import RoadPlan
-from sfm_ros.synthetic.path import CentreLine
+from sfm_ros.synthetic.path import CenterLine
 from sfm_ros.synthetic.quads import UP, Place, QuadBuilder, add_box, add_crossed
 
 Pages = dict[str, tuple[Page, ...]]
@@ -19,7 +19,7 @@ class Site:
     def __init__(
         self,
         rng: np.random.Generator,
-        line: CentreLine,
+        line: CenterLine,
         plan: RoadPlan,
         pages: Pages,
         build: QuadBuilder,
@@ -36,7 +36,7 @@ class Site:
 
     @property
     def length(self) -> float:
-        """Length of the street in metres."""
+        """Length of the street in meters."""
         return self.line.length
 
     def page(self, kind: str) -> Page:
@@ -139,11 +139,11 @@ class Site:
         add_crossed(self.build, place, wide, tall, self.page(kind), 3, rng.uniform(0.7, 1.15))
         base = self.build.sun.ground_offset(0.68 * tall)
         for _ in range(7):  # a crown's shadow is ragged: a few overlapping discs
-            centre = place.foot[[0, 2]] + base + rng.normal(0.0, 0.18 * wide, size=2)
+            center = place.foot[[0, 2]] + base + rng.normal(0.0, 0.18 * wide, size=2)
             angles = np.linspace(0, 2 * np.pi, 10, endpoint=False)
             radius = wide * rng.uniform(0.07, 0.24) * rng.uniform(0.7, 1.2, size=10)
             ring = np.stack([np.cos(angles), np.sin(angles)], axis=1) * radius[:, None]
-            self.build.shadows.append(centre + ring)
+            self.build.shadows.append(center + ring)
 
     def avenue(self, side: int, lateral: float, spacing: float) -> None:
         """Trees at even distances, as along an avenue."""
@@ -154,10 +154,10 @@ class Site:
                 self.tree(s + self.rng.normal(0, 1.0), side * lateral, tall)
 
     def shrubs(
-        self, side: int, near: float, far: float, per_metre: float, span: tuple[float, float]
+        self, side: int, near: float, far: float, per_meter: float, span: tuple[float, float]
     ) -> None:
-        """Low greenery strewn between two distances from the centre line."""
-        for s in np.arange(span[0], span[1], 1.0 / per_metre):
+        """Low greenery strewn between two distances from the center line."""
+        for s in np.arange(span[0], span[1], 1.0 / per_meter):
             place = self.place(s, side * self.rng.uniform(near, far))
             tall = self.rng.uniform(0.6, 2.6)
             if self.is_free(place.rectangle(1.6, 1.6), 0.6):

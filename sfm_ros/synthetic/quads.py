@@ -18,21 +18,21 @@ class Polygons:
     """Convex polygons on the ground.
 
     Attributes:
-        outlines: (K, 2) corners of each, x and z in metres.
-        centre: (N, 2) means of the corners.
+        outlines: (K, 2) corners of each, x and z in meters.
+        center: (N, 2) means of the corners.
         radius: (N,) largest distance of a corner from the mean.
     """
 
     outlines: tuple[FloatArray, ...]
-    centre: FloatArray
+    center: FloatArray
     radius: FloatArray
 
     @classmethod
     def of(cls, outlines: list[FloatArray]) -> Polygons:
         """Measure a list of polygons once, so that most can be passed over quickly."""
-        centre = np.array([outline.mean(axis=0) for outline in outlines]).reshape(-1, 2)
-        far = [np.linalg.norm(o - c, axis=1).max() for o, c in zip(outlines, centre, strict=True)]
-        return cls(tuple(outlines), centre, np.array(far))
+        center = np.array([outline.mean(axis=0) for outline in outlines]).reshape(-1, 2)
+        far = [np.linalg.norm(o - c, axis=1).max() for o, c in zip(outlines, center, strict=True)]
+        return cls(tuple(outlines), center, np.array(far))
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +68,7 @@ class Sun:
     strength: float
 
     def light(self, normal: FloatArray) -> float:
-        """Factor on the colour of a surface with an outward unit normal."""
+        """Factor on the color of a surface with an outward unit normal."""
         facing = max(float(normal @ self.direction), 0.0)
         sky = 0.5 - 0.5 * float(normal[1])
         ambient = (1.0 - 0.62 * self.strength) * (0.8 + 0.2 * sky)
@@ -112,9 +112,9 @@ class QuadBuilder:
         x0, y0, x1, y1 = part if part is not None else (0, 0, width, height)
         if light is None:
             light = self.sun.light(_normal(u, v))
-        colour = np.broadcast_to(np.asarray(tint, dtype=np.float64), (3,)) * light
+        color = np.broadcast_to(np.asarray(tint, dtype=np.float64), (3,)) * light
         corner = np.array([x + x0, y + y0, x + x1, y + y1], dtype=np.float64)
-        self._rows.append(np.concatenate([origin, u, v, corner, colour]))
+        self._rows.append(np.concatenate([origin, u, v, corner, color]))
         self._flags.append((cutout, two_sided))
 
     def shadow_of(self, footprint: FloatArray, height: float) -> None:
@@ -178,11 +178,11 @@ class Place:
         )
 
     def point(self, forward: float, right: float, up: float = 0.0) -> FloatArray:
-        """(3,) world point of local coordinates in metres."""
+        """(3,) world point of local coordinates in meters."""
         return self.foot + forward * self.t + right * self.n + up * UP
 
     def rectangle(self, length: float, width: float) -> FloatArray:
-        """(4, 2) footprint centred on the place, in x and z."""
+        """(4, 2) footprint centered on the place, in x and z."""
         corners = [(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)]
         return np.array([self.point(a * length, b * width)[[0, 2]] for a, b in corners])
 
@@ -197,7 +197,7 @@ def add_box(
     base: float = 0.0,
     top: Page | None = None,
 ) -> None:
-    """A box of (length, width, height) centred on a place, one texture on its four sides."""
+    """A box of (length, width, height) centered on a place, one texture on its four sides."""
     length, width, height = size
     for forward, right, along, span in (
         (-0.5, -0.5, place.n, width), (0.5, 0.5, -place.n, width),

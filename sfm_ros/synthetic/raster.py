@@ -29,7 +29,7 @@ F32 = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class RayGrid:
-    """Samples of a picture: ray slopes of columns and rows, and their spacing.
+    """Samples of an image: ray slopes of columns and rows, and their spacing.
 
     Attributes:
         x: (W,) float32 slopes of the columns; ``ray = (x, y, 1)``.

@@ -9,7 +9,7 @@ from sfm_ros.synthetic.quads import UP, Place, add_box
 
 
 def add_roadside(site: Site, side: int, edge: float) -> None:
-    """What lines a motorway on one side, changing every few hundred metres."""
+    """What lines a motorway on one side, changing every few hundred meters."""
     rng, s = site.rng, 0.0
     while s < site.length - 20.0:
         end = min(s + rng.uniform(60.0, 300.0), site.length - 10.0)

@@ -1,4 +1,4 @@
-"""Colour of every sample: ground, quads, sky, cast shadows, haze, and the camera's own faults."""
+"""Color of every sample: ground, quads, sky, cast shadows, haze, and the camera's own faults."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ def shade(world: World, hits: Hits, grid: RayGrid, T_world_camera: FloatArray, s
     index = np.flatnonzero(ident == SKY)
     flat_out[index] = _sky_light(world, grid, T_world_camera[:3, :3], index)
     depth = 1.0 / np.maximum(hits.inv_depth, 1e-3)
-    air = np.where(hits.inv_depth > 0, 1.0 - np.exp(-depth / world.look.haze_m), 0.0)[..., None]
+    air = np.where(hits.inv_depth > 0, 1.0 - np.exp(-depth / world.appearance.haze_m), 0.0)[
+        ..., None
+    ]
     out += air * (world.haze.astype(np.float32) - out)
     return out
 
@@ -41,11 +43,11 @@ def _rays(grid: RayGrid, index: npt.NDArray[np.int64]) -> tuple[F32, F32]:
     return grid.x[col], grid.y[row]
 
 
-def _sample(picture: RgbImage, x: F32, y: F32) -> F32:
+def _sample(image: RgbImage, x: F32, y: F32) -> F32:
     """(N, 3) bilinear samples at (N,) columns and rows."""
     count = len(x)
     columns, rows = _as_maps(x), _as_maps(y)
-    seen = cv2.remap(picture, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    seen = cv2.remap(image, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return seen.reshape(-1, 3)[:count].astype(np.float32)
 
 
@@ -110,18 +112,18 @@ def _ground_light(
     level = exact.astype(np.int32)
     share = (exact - level)[:, None]
     phase = along % ground.PERIOD_M
-    colour = np.zeros((len(index), 3), dtype=np.float32)
+    color = np.zeros((len(index), 3), dtype=np.float32)
     for step, weight in ((level, 1.0 - share), (level + 1, share)):
         rows = phase * texture.row_scale[step] + texture.first_row[step]
         cols = (lateral_in + ground.HALF_M) * texture.col_scale[step] - 0.5
-        colour += weight * _sample(texture.rgb, cols.astype(np.float32), rows.astype(np.float32))
+        color += weight * _sample(texture.rgb, cols.astype(np.float32), rows.astype(np.float32))
     near = np.flatnonzero(reach < 14.0)
     size = texture.detail.shape[0]
     rows = (along[near] * size / 4.0).astype(np.int32) % size
     cols = (lateral[near] * size / 4.0).astype(np.int32) % size
     fade = np.clip((14.0 - reach[near]) / 8.0, 0, 1)
-    colour[near] *= (1 + fade * (texture.detail[rows, cols] - 1))[:, None]
-    return colour * (world.ground_light * _shadows(world, grid, T_world_camera, index))[:, None]
+    color[near] *= (1 + fade * (texture.detail[rows, cols] - 1))[:, None]
+    return color * (world.ground_light * _shadows(world, grid, T_world_camera, index))[:, None]
 
 
 def _street_coordinates(
@@ -158,7 +160,7 @@ def _shadows(
     T_camera_world = np.linalg.inv(T_world_camera).astype(np.float64)
     factor = np.ones(len(index), dtype=np.float32)
     for polygons, dark in (
-        (world.quads.shadows, world.look.shadow), (world.quads.contacts, 0.35),
+        (world.quads.shadows, world.appearance.shadow), (world.quads.contacts, 0.35),
     ):  # fmt: skip
         if dark > 0.97:
             continue
@@ -177,7 +179,7 @@ def _in_view(
 ) -> npt.NDArray[np.int64]:
     """Indices of the ground polygons that may be seen within SHADOW_FAR_M."""
     R, t, radius = T_camera_world[:3, :3], T_camera_world[:3, 3], polygons.radius
-    x, z = (polygons.centre @ R[i, [0, 2]] + t[i] for i in (0, 2))
+    x, z = (polygons.center @ R[i, [0, 2]] + t[i] for i in (0, 2))
     margin = radius + 2.0  # pitch and roll move a point of the ground by less than this
     seen = (z + margin > 1.0) & (z - margin < SHADOW_FAR_M)
     ahead = np.maximum(z, 0.0) + margin
@@ -221,23 +223,23 @@ def _sky_light(
     rows = (ground.SKY_TOP_RAD - elevation) / span * ground.SKY_ROWS - 0.5
     cols = (azimuth / (2 * np.pi)) % 1.0 * (ground.SKY_COLS - 1)
     seen = _sample(world.sky, cols.astype(np.float32), rows.astype(np.float32))
-    return seen * np.float32(world.look.sky_gain)
+    return seen * np.float32(world.appearance.sky_gain)
 
 
 def expose(world: World, light: F32, noise_seed: tuple[int, int]) -> RgbImage:
-    """(H, W, 3) uint8 picture of (2 H + 1, 2 W + 1, 3) samples."""
+    """(H, W, 3) uint8 image of (2 H + 1, 2 W + 1, 3) samples."""
     tent = np.array([0.25, 0.5, 0.25], dtype=np.float32)
-    picture = cv2.sepFilter2D(light, -1, tent, tent)[1::2, 1::2]
-    look = world.look
-    height, width = picture.shape[:2]
-    picture = picture * (look.exposure / 255.0 * look.white).astype(np.float32)
-    gray = picture.mean(axis=2, keepdims=True)
-    picture = np.maximum(gray + look.saturation * (picture - gray), 0.0)
-    picture = cv2.pow(picture, look.gamma)
+    image = cv2.sepFilter2D(light, -1, tent, tent)[1::2, 1::2]
+    appearance = world.appearance
+    height, width = image.shape[:2]
+    image = image * (appearance.exposure / 255.0 * appearance.white).astype(np.float32)
+    gray = image.mean(axis=2, keepdims=True)
+    image = np.maximum(gray + appearance.saturation * (image - gray), 0.0)
+    image = cv2.pow(image, appearance.gamma)
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
-    picture *= (255.0 * (1.0 - 0.5 * look.vignette * (x * x + y * y)))[..., None]
-    if look.blur_px > 0.2:
-        picture = cv2.GaussianBlur(picture, (3, 3), look.blur_px)
+    image *= (255.0 * (1.0 - 0.5 * appearance.vignette * (x * x + y * y)))[..., None]
+    if appearance.blur_px > 0.2:
+        image = cv2.GaussianBlur(image, (3, 3), appearance.blur_px)
     rng = np.random.default_rng(noise_seed)
-    picture += look.noise * rng.standard_normal(picture.shape, dtype=np.float32)
-    return np.clip(picture + 0.5, 0, 255).astype(np.uint8)
+    image += appearance.noise * rng.standard_normal(image.shape, dtype=np.float32)
+    return np.clip(image + 0.5, 0, 255).astype(np.uint8)

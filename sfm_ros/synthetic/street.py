@@ -33,11 +33,11 @@ class SyntheticConfig:
 
     Attributes:
         seed: every random choice follows from it.
-        width, height: picture size in pixels.
-        frames: how many pictures (ignored where camera poses are given).
-        fps: pictures per second.
+        width, height: image size in pixels.
+        frames: how many images (ignored where camera poses are given).
+        fps: images per second.
         fx: focal length in pixels; None draws 0.5 to 0.95 of the width, and moves the principal
-            point a little off the centre.
+            point a little off the center.
         camera_height_m: height of the camera above the road; None draws 1.2 to 1.9 m.
         kind: ``city``, ``motorway``, ``mixed`` (one of these, drawn from the seed), or ``traffic``
             (a city street with vehicles standing in its lanes, lorries and buses among them).
@@ -57,7 +57,7 @@ class SyntheticConfig:
             raise ConfigError(f"kind is '{self.kind}', expected one of {', '.join(KINDS)}")
         if min(self.width, self.height) < 16:
             raise ConfigError(
-                f"the picture is {self.width}x{self.height}, expected at least 16x16 pixels"
+                f"the image is {self.width}x{self.height}, expected at least 16x16 pixels"
             )
         if self.frames < 1 or not self.fps > 0.0:
             raise ConfigError(
@@ -68,22 +68,22 @@ class SyntheticConfig:
             raise ConfigError(f"fx is {self.fx}, expected a positive number of pixels")
         if self.camera_height_m is not None and not 0.2 <= self.camera_height_m <= 10.0:
             raise ConfigError(
-                f"camera_height_m is {self.camera_height_m}, expected 0.2 to 10 metres"
+                f"camera_height_m is {self.camera_height_m}, expected 0.2 to 10 meters"
             )
 
 
 class SyntheticStreet:
-    """A ``Source`` of rendered frames with truth; any frame can be rendered at any time.
+    """A ``Source`` of rendered frames with ground truth; any frame can be rendered at any time.
 
-    ``depth_m`` is the depth at the centre of each pixel, 0 for the sky. Colours are filtered over
+    ``depth_m`` is the depth at the center of each pixel, 0 for the sky. Colors are filtered over
     the pixel, so at a silhouette they mix what the depth does not.
 
     Attributes:
         name: kind and seed.
-        fps: pictures per second.
+        fps: images per second.
         camera_height_m: nominal height of the camera above the road.
         intrinsics: the camera of every frame.
-        poses: (N, 4, 4) float64 T_world_camera, metres; the first one is not the identity.
+        poses: (N, 4, 4) float64 T_world_camera, meters; the first one is not the identity.
     """
 
     def __init__(self, config: SyntheticConfig, T_world_camera: FloatArray | None = None) -> None:
@@ -115,11 +115,11 @@ class SyntheticStreet:
         if T_world_camera is None:
             style = _draw_style(camera_rng, plan.lane, motorway)
             length = config.frames / config.fps * style.speed_max
-            line = path.random_centre_line(drive_rng, length, motorway)
+            line = path.random_center_line(drive_rng, length, motorway)
             poses = path.drive(drive_rng, line, style, config.frames, config.fps)
         else:
             poses = _checked_poses(T_world_camera, self.camera_height_m)
-            line = path.centre_line_of(poses)
+            line = path.center_line_of(poses)
         self.poses = read_only(poses)
         self._arc_lengths = _follow(line, poses)
         self._world = _build_world(config.seed, kind, self, line, plan, poses)
@@ -142,8 +142,8 @@ class SyntheticStreet:
         world, pose = self._world, self.poses[index]
         hits = cast(world.quads, world.atlas, self._grid, np.linalg.inv(pose), world.ground_y)
         light = shade(world, hits, self._grid, pose, float(self._arc_lengths[index]))
-        centre = hits.inv_depth[1::2, 1::2]
-        depth = np.where(centre > 0, 1.0 / np.maximum(centre, 1e-6), 0.0).astype(np.float32)
+        center = hits.inv_depth[1::2, 1::2]
+        depth = np.where(center > 0, 1.0 / np.maximum(center, 1e-6), 0.0).astype(np.float32)
         frame = Frame(
             stamp_ns=FIRST_STAMP_NS + round(index * 1e9 / self.fps),
             rgb=expose(world, light, (self._config.seed, index)),
@@ -193,13 +193,13 @@ def _checked_poses(T_world_camera: FloatArray, camera_height_m: float) -> FloatA
     return poses
 
 
-def _follow(line: path.CentreLine, poses: FloatArray) -> FloatArray:
+def _follow(line: path.CenterLine, poses: FloatArray) -> FloatArray:
     """(N,) arc length beside each camera."""
     return line.nearest(poses[:, [0, 2], 3])[:, 0]
 
 
 def _ray_grid(camera: CameraIntrinsics) -> RayGrid:
-    """Two samples a pixel along each axis; the odd ones are the pixel centres."""
+    """Two samples a pixel along each axis; the odd ones are the pixel centers."""
     cols = np.arange(2 * camera.width + 1) / 2.0 - 0.5
     rows = np.arange(2 * camera.height + 1) / 2.0 - 0.5
     return RayGrid(
@@ -214,7 +214,7 @@ def _build_world(
     seed: int,
     kind: str,
     street: SyntheticStreet,
-    line: path.CentreLine,
+    line: path.CenterLine,
     plan: scene.RoadPlan,
     poses: FloatArray,
 ) -> scene.World:
@@ -237,5 +237,5 @@ def _build_world(
         quads=build.build(),
         sky=sky,
         haze=haze.astype(np.float64),
-        look=scene.draw_look(rngs[0], sun, float(ground.rgb[:, 1:-1].mean())),
+        appearance=scene.draw_appearance(rngs[0], sun, float(ground.rgb[:, 1:-1].mean())),
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from sfm_ros.synthetic.noise import Colour, Gray, blobs, fractal_noise, grainy, pick_colour
+from sfm_ros.synthetic.noise import Color, Gray, blobs, fractal_noise, grainy, pick_color
 
 LEAVES = [(70, 92, 40), (58, 84, 44), (92, 108, 52), (50, 70, 38), (84, 96, 40), (104, 112, 60)]
 AUTUMN = [(150, 90, 40), (160, 110, 50), (130, 70, 40), (140, 130, 60)]
@@ -15,7 +15,7 @@ AUTUMN = [(150, 90, 40), (160, 110, 50), (130, 70, 40), (140, 130, 60)]
 
 @dataclass(frozen=True)
 class CarShape:
-    """Side view of a vehicle in metres; ``outline`` goes over the roof from front to rear.
+    """Side view of a vehicle in meters; ``outline`` goes over the roof from front to rear.
 
     ``glass`` names the segments of the outline that are windows; ``panes`` are side windows;
     ``doors`` says that the rear is a pair of doors as high as the vehicle.
@@ -109,11 +109,11 @@ CAR_PX = (96, 256)
 
 
 def car_height(shape: CarShape) -> float:
-    """Height of the roof in metres."""
+    """Height of the roof in meters."""
     return max(y for _, y in shape.outline)
 
 
-def car_side(shape: CarShape) -> tuple[Colour, Gray]:
+def car_side(shape: CarShape) -> tuple[Color, Gray]:
     """White vehicle seen from its side, front to the left, and its outline; tinted when placed."""
     rows, cols = CAR_PX
     scale = np.array([cols / shape.length, -rows / car_height(shape)])
@@ -136,16 +136,16 @@ def car_side(shape: CarShape) -> tuple[Colour, Gray]:
     rgb[int(0.62 * rows)] *= 0.9
     radius = shape.wheel_radius
     for x in shape.wheels:
-        centre = tuple(int(v) for v in pixels(((x, radius),))[0])
+        center = tuple(int(v) for v in pixels(((x, radius),))[0])
         axes = (int(radius * scale[0]), int(-radius * scale[1]))
-        cv2.ellipse(rgb, centre, (axes[0] + 2, axes[1] + 2), 0, 0, 360, (15.0,) * 3, -1)
-        cv2.ellipse(alpha, centre, axes, 0, 0, 360, 255.0, -1)
+        cv2.ellipse(rgb, center, (axes[0] + 2, axes[1] + 2), 0, 0, 360, (15.0,) * 3, -1)
+        cv2.ellipse(alpha, center, axes, 0, 0, 360, 255.0, -1)
         hub = (int(axes[0] * 0.6), int(axes[1] * 0.6))
-        cv2.ellipse(rgb, centre, hub, 0, 0, 360, (120.0,) * 3, -1)
+        cv2.ellipse(rgb, center, hub, 0, 0, 360, (120.0,) * 3, -1)
     return rgb, alpha
 
 
-def car_end(rear: bool) -> Colour:
+def car_end(rear: bool) -> Color:
     """(64, 128, 3) lower front or rear of a white vehicle: lamps, grille, plate, bumper."""
     rgb = np.full((64, 128, 3), 215.0, dtype=np.float32)
     lamp = (190.0, 20.0, 15.0) if rear else (250.0, 250.0, 240.0)
@@ -158,7 +158,7 @@ def car_end(rear: bool) -> Colour:
     return rgb
 
 
-def rear_doors(rng: np.random.Generator) -> Colour:
+def rear_doors(rng: np.random.Generator) -> Color:
     """(128, 128, 3) the rear of a white lorry: two doors with their bars, lamps at the bottom."""
     rgb = grainy(rng, 128, 128, np.array([215.0, 215.0, 215.0]), 0.02, 0.05)
     rgb[:, 62:66] *= 0.5
@@ -172,7 +172,7 @@ def rear_doors(rng: np.random.Generator) -> Colour:
     return rgb
 
 
-def car_panel(glass: bool) -> Colour:
+def car_panel(glass: bool) -> Color:
     """(32, 32, 3) bonnet and roof, or a windscreen that mirrors the sky towards its top."""
     if not glass:
         return np.full((32, 32, 3), 235.0, dtype=np.float32)
@@ -183,30 +183,30 @@ def car_panel(glass: bool) -> Colour:
     return rgb
 
 
-def tree(rng: np.random.Generator, autumn: bool, conifer: bool) -> tuple[Colour, Gray]:
+def tree(rng: np.random.Generator, autumn: bool, conifer: bool) -> tuple[Color, Gray]:
     """(256, 256, 3) a tree with trunk and ragged crown, and its outline."""
     palette = AUTUMN + LEAVES[:2] if autumn and not conifer else LEAVES
-    colour = pick_colour(rng, palette, 8.0)
-    rgb = np.tile(colour * 0.7, (256, 256, 1)).astype(np.float32)
+    color = pick_color(rng, palette, 8.0)
+    rgb = np.tile(color * 0.7, (256, 256, 1)).astype(np.float32)
     alpha = np.zeros((256, 256), dtype=np.float32)
     trunk = int(rng.integers(4, 8))
-    bark = [float(c) for c in pick_colour(rng, [(84, 70, 56), (110, 100, 88), (60, 52, 46)])]
+    bark = [float(c) for c in pick_color(rng, [(84, 70, 56), (110, 100, 88), (60, 52, 46)])]
     for target, value in ((rgb, bark), (alpha, 255.0)):
         cv2.line(target, (128, 255), (128, 120), value, trunk)
         for reach in rng.uniform(-60, 60, size=5):
             cv2.line(target, (128, 170), (int(128 + reach), 90), value, max(trunk // 2, 1))
     count = 800
-    centres: Colour
+    centers: Color
     if conifer:
         y = 240.0 * np.sqrt(rng.uniform(0.0, 0.85, count)) + 8
-        centres = np.stack([128 + rng.uniform(-0.42, 0.42, count) * y, y], axis=1)
+        centers = np.stack([128 + rng.uniform(-0.42, 0.42, count) * y, y], axis=1)
     else:
-        centres = _crown(rng, count)
-    blobs(rng, rgb, alpha, centres, rng.uniform(3.0, 6.5), colour, 0.16)
+        centers = _crown(rng, count)
+    blobs(rng, rgb, alpha, centers, rng.uniform(3.0, 6.5), color, 0.16)
     return rgb * (1 + 0.08 * rng.standard_normal((256, 256, 1), dtype=np.float32)), alpha
 
 
-def _crown(rng: np.random.Generator, count: int) -> Colour:
+def _crown(rng: np.random.Generator, count: int) -> Color:
     lobes = rng.normal([128, 88], [32, 26], size=(7, 2))
     which = rng.integers(len(lobes), size=count)
     radius = 44.0 * np.sqrt(rng.random(count))
@@ -215,30 +215,30 @@ def _crown(rng: np.random.Generator, count: int) -> Colour:
     return np.clip(lobes[which] + offset, [12, 10], [243, 190])
 
 
-def bush(rng: np.random.Generator) -> tuple[Colour, Gray]:
+def bush(rng: np.random.Generator) -> tuple[Color, Gray]:
     """(128, 256, 3) a low shrub, and its outline."""
-    colour = pick_colour(rng, LEAVES, 8.0)
-    rgb = np.tile(colour * 0.6, (128, 256, 1)).astype(np.float32)
+    color = pick_color(rng, LEAVES, 8.0)
+    rgb = np.tile(color * 0.6, (128, 256, 1)).astype(np.float32)
     alpha = np.zeros((128, 256), dtype=np.float32)
     x = rng.uniform(14, 242, 500)
     roof = 118 * (1 - np.abs(x / 128 - 1) ** rng.uniform(2.0, 4.0)) * rng.uniform(0.6, 1.0)
     y = 124 - rng.uniform(0, 1, 500) * np.maximum(roof, 8.0)
-    blobs(rng, rgb, alpha, np.stack([x, np.maximum(y, 8)], axis=1), 4.5, colour, 0.18)
+    blobs(rng, rgb, alpha, np.stack([x, np.maximum(y, 8)], axis=1), 4.5, color, 0.18)
     alpha[118:, 20:236] = 255.0
     return rgb * (1 + 0.08 * rng.standard_normal((128, 256, 1), dtype=np.float32)), alpha
 
 
-def foliage(rng: np.random.Generator, height: int, width: int) -> Colour:
+def foliage(rng: np.random.Generator, height: int, width: int) -> Color:
     """(height, width, 3) a trimmed hedge or the face of a wood."""
-    colour = pick_colour(rng, LEAVES, 8.0)
-    rgb = np.tile(colour * 0.75, (height, width, 1)).astype(np.float32)
+    color = pick_color(rng, LEAVES, 8.0)
+    rgb = np.tile(color * 0.75, (height, width, 1)).astype(np.float32)
     count = height * width // 40
-    centres = rng.uniform([0, 0], [width, height], size=(count, 2))
-    blobs(rng, rgb, None, centres, 5.0, colour, 0.18)
+    centers = rng.uniform([0, 0], [width, height], size=(count, 2))
+    blobs(rng, rgb, None, centers, 5.0, color, 0.18)
     return rgb * (1 + 0.15 * fractal_noise(rng, height, width, (3, 6), 2))[..., None]
 
 
-def wood(rng: np.random.Generator) -> tuple[Colour, Gray]:
+def wood(rng: np.random.Generator) -> tuple[Color, Gray]:
     """(128, 512, 3) the edge of a wood with its tree tops, and its outline."""
     rgb = foliage(rng, 128, 512)
     rgb *= np.linspace(1.15, 0.6, 128, dtype=np.float32)[:, None, None]
@@ -247,8 +247,8 @@ def wood(rng: np.random.Generator) -> tuple[Colour, Gray]:
     return rgb, alpha
 
 
-def guard_rail(rng: np.random.Generator) -> tuple[Colour, Gray]:
-    """(64, 256, 3) eight metres of steel rail on posts, 0.8 m high, and its outline."""
+def guard_rail(rng: np.random.Generator) -> tuple[Color, Gray]:
+    """(64, 256, 3) eight meters of steel rail on posts, 0.8 m high, and its outline."""
     tone = rng.uniform(130, 200)
     rgb = grainy(rng, 64, 256, np.array([tone, tone, tone * 1.02]), 0.03, 0.05)
     alpha = np.zeros((64, 256), dtype=np.float32)
@@ -261,10 +261,10 @@ def guard_rail(rng: np.random.Generator) -> tuple[Colour, Gray]:
     return rgb, alpha
 
 
-def fence(rng: np.random.Generator) -> tuple[Colour, Gray]:
+def fence(rng: np.random.Generator) -> tuple[Color, Gray]:
     """(64, 256, 3) pales with gaps, and their outline."""
-    colour = pick_colour(rng, [(110, 80, 56), (200, 200, 196), (70, 76, 72), (130, 110, 90)])
-    rgb = grainy(rng, 64, 256, colour, 0.05, 0.08)
+    color = pick_color(rng, [(110, 80, 56), (200, 200, 196), (70, 76, 72), (130, 110, 90)])
+    rgb = grainy(rng, 64, 256, color, 0.05, 0.08)
     alpha = np.zeros((64, 256), dtype=np.float32)
     step = int(rng.integers(6, 13))
     gap = int(rng.integers(1, step // 2 + 1))
@@ -275,7 +275,7 @@ def fence(rng: np.random.Generator) -> tuple[Colour, Gray]:
     return rgb, alpha
 
 
-def sign(rng: np.random.Generator) -> tuple[Colour, Gray]:
+def sign(rng: np.random.Generator) -> tuple[Color, Gray]:
     """(64, 64, 3) a round, triangular or square traffic sign, and its outline."""
     rgb = np.full((64, 64, 3), 235.0, dtype=np.float32)
     alpha = np.zeros((64, 64), dtype=np.float32)
@@ -302,9 +302,9 @@ def sign(rng: np.random.Generator) -> tuple[Colour, Gray]:
     return rgb, alpha
 
 
-def panel(rng: np.random.Generator) -> Colour:
+def panel(rng: np.random.Generator) -> Color:
     """(96, 256, 3) a direction sign over a motorway."""
-    ground = pick_colour(rng, [(20, 100, 60), (30, 70, 150)], 8.0)
+    ground = pick_color(rng, [(20, 100, 60), (30, 70, 150)], 8.0)
     rgb = np.tile(ground, (96, 256, 1)).astype(np.float32)
     cv2.rectangle(rgb, (3, 3), (252, 92), (230.0,) * 3, 2)
     for row in (22, 44, 66):
@@ -313,7 +313,7 @@ def panel(rng: np.random.Generator) -> Colour:
     return rgb
 
 
-def side_road(rng: np.random.Generator) -> Colour:
+def side_road(rng: np.random.Generator) -> Color:
     """(128, 512, 3) asphalt of a road that joins from the side, with its kerbs."""
     tone = rng.uniform(75, 120)
     rgb = grainy(rng, 128, 512, np.array([tone, tone, tone * 1.02]), 0.05, 0.05)
@@ -323,15 +323,15 @@ def side_road(rng: np.random.Generator) -> Colour:
     return rgb
 
 
-def hillside(rng: np.random.Generator) -> Colour:
+def hillside(rng: np.random.Generator) -> Color:
     """(256, 256, 3) dry or green grass with scrub, for banks along a road."""
-    colour = pick_colour(rng, [(168, 144, 96), (150, 132, 84), (100, 110, 60), (120, 118, 70)])
+    color = pick_color(rng, [(168, 144, 96), (150, 132, 84), (100, 110, 60), (120, 118, 70)])
     soft = fractal_noise(rng, 256, 256, (5, 5), 5)
     rgb = (
-        colour
+        color
         * (1 + 0.12 * soft + 0.08 * rng.standard_normal((256, 256), dtype=np.float32))[..., None]
     )
-    centres = rng.uniform(0, 256, size=(int(rng.integers(0, 60)), 2))
-    if len(centres):
-        blobs(rng, rgb, None, centres, 6.0, pick_colour(rng, LEAVES), 0.2)
+    centers = rng.uniform(0, 256, size=(int(rng.integers(0, 60)), 2))
+    if len(centers):
+        blobs(rng, rgb, None, centers, 6.0, pick_color(rng, LEAVES), 0.2)
     return rgb.astype(np.float32)

@@ -21,8 +21,8 @@ class UnseenDrive:
     """A Source: a city street of about 140 m with bends to both sides, exact depth and poses.
 
     Args:
-        frames: how many pictures, at 10 Hz.
-        width, height: picture size.
+        frames: how many images, at 10 Hz.
+        width, height: image size.
         seed: of the street.
     """
 

@@ -12,16 +12,16 @@ from sfm_ros.synthetic.atlas import Atlas, AtlasBuilder
 from sfm_ros.synthetic.cars import add_parked_cars, add_queue, add_traffic
 from sfm_ros.synthetic.ground import GroundTexture, RoadPlan
 from sfm_ros.synthetic.houses import add_houses
-from sfm_ros.synthetic.noise import flat, pick_colour
-from sfm_ros.synthetic.path import CentreLine
+from sfm_ros.synthetic.noise import flat, pick_color
+from sfm_ros.synthetic.path import CenterLine
 from sfm_ros.synthetic.place import Site
 from sfm_ros.synthetic.quads import Quads, Sun
 from sfm_ros.synthetic.roadside import add_gantries, add_roadside
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Look:
-    """Air and camera: what turns radiance into the picture.
+class Appearance:
+    """Air and camera: what turns radiance into the image.
 
     Attributes:
         exposure, gamma, saturation: tone; contrast comes with gamma.
@@ -31,7 +31,7 @@ class Look:
         sky_gain: factor on the sky, which is often overexposed.
         vignette: loss of light in the corners.
         blur_px: spread of the lens, pixels.
-        noise: spread of the sensor's noise, grey levels.
+        noise: spread of the sensor's noise, gray levels.
     """
 
     exposure: float
@@ -50,7 +50,7 @@ class Look:
 class World:
     """Everything that does not change from frame to frame."""
 
-    line: CentreLine
+    line: CenterLine
     plan: RoadPlan
     ground_y: float
     ground: GroundTexture
@@ -59,7 +59,7 @@ class World:
     quads: Quads
     sky: RgbImage
     haze: FloatArray
-    look: Look
+    appearance: Appearance
 
 
 def draw_plan(rng: np.random.Generator, motorway: bool) -> RoadPlan:
@@ -89,7 +89,7 @@ def _city_plan(rng: np.random.Generator) -> RoadPlan:
 
 
 def _motorway_plan(rng: np.random.Generator) -> RoadPlan:
-    """One carriageway; its left edge is the median, s = centre of the carriageway."""
+    """One carriageway; its left edge is the median, s = center of the carriageway."""
     lane, lanes = rng.uniform(3.4, 3.8), int(rng.integers(2, 6))
     left_shoulder, right_shoulder = rng.uniform(0.7, 2.5), rng.uniform(2.0, 3.5)
     half = lanes * lane / 2
@@ -103,13 +103,13 @@ def _motorway_plan(rng: np.random.Generator) -> RoadPlan:
     )  # fmt: skip
 
 
-def draw_look(rng: np.random.Generator, sun: Sun, ground_level: float) -> Look:
-    """Tone, air and lens; exposed for the ground of mean grey ``ground_level`` in this light."""
+def draw_appearance(rng: np.random.Generator, sun: Sun, ground_level: float) -> Appearance:
+    """Tone, air and lens; exposed for the ground of mean gray ``ground_level`` in this light."""
     gamma = rng.uniform(0.8, 1.4)
     wanted = 255.0 * (rng.uniform(60.0, 135.0) / 255.0) ** (1.0 / gamma)
     # Walls are seldom as dark as asphalt: a meter sees something between.
     metered = (0.5 * ground_level + 60.0) * sun.light(np.array([0.0, -1.0, 0.0]))
-    return Look(
+    return Appearance(
         exposure=wanted / metered,
         gamma=gamma,
         saturation=rng.uniform(0.5, 1.15),
@@ -157,7 +157,7 @@ def build_atlas(rng: np.random.Generator, kind: str) -> Atlas:
     atlas.add("slope", things.hillside(rng))
     atlas.add("gantry", things.panel(rng))
     atlas.add("gable", *facades.gable(rng))
-    atlas.add("steel", flat(32, 32, pick_colour(rng, [(140, 142, 145), (90, 92, 95)])))
+    atlas.add("steel", flat(32, 32, pick_color(rng, [(140, 142, 145), (90, 92, 95)])))
     for shape in things.CARS:
         atlas.add("car_side", *things.car_side(shape))
     atlas.add("front", things.car_end(rear=False))

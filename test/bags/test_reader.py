@@ -16,7 +16,7 @@ from sfm_ros.sources.bag import BagSource
 CAMERA = CameraIntrinsics(width=8, height=6, fx=10, fy=11, cx=3.5, cy=2.5)
 KINDS = ["ros1", "sqlite3", "mcap"]
 START = 1_700_000_000_000_000_000
-PICTURE = np.random.default_rng(3).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+IMAGE = np.random.default_rng(3).integers(0, 256, (6, 8, 3), dtype=np.uint8)
 
 
 def simple_bag(new_bag, kind="mcap", count=3):
@@ -24,7 +24,7 @@ def simple_bag(new_bag, kind="mcap", count=3):
     for index in range(count):
         stamp = START + index * 100_000_000
         recorder.info("/cam/camera_info", stamp)
-        recorder.image("/cam/image_raw", PICTURE + index, "rgb8", stamp)
+        recorder.image("/cam/image_raw", IMAGE + index, "rgb8", stamp)
     return recorder.done()
 
 
@@ -71,7 +71,7 @@ def test_storage_files_without_metadata_are_read_in_order(new_bag, tmp_path):
     for part in range(2):
         recorder = new_bag("mcap", f"part{part}")
         for index in range(2):
-            recorder.image("/image", PICTURE, "rgb8", START + 10 * part + index)
+            recorder.image("/image", IMAGE, "rgb8", START + 10 * part + index)
         (file,) = recorder.done().glob("*.mcap")
         file.rename(folder / f"all_{part}.mcap")
     source = BagSource(folder, calib=CAMERA)
@@ -83,9 +83,9 @@ def test_storage_files_without_metadata_are_read_in_order(new_bag, tmp_path):
 @pytest.mark.parametrize("mode", ["FILE", "MESSAGE"])
 def test_compressed_bags_are_unpacked(new_bag, mode):
     recorder = new_bag("sqlite3", compression=rosbag2.CompressionMode[mode])
-    recorder.image("/image", PICTURE, "rgb8", START)
+    recorder.image("/image", IMAGE, "rgb8", START)
     (item,) = BagSource(recorder.done(), calib=CAMERA)
-    np.testing.assert_array_equal(item.frame.rgb, PICTURE)
+    np.testing.assert_array_equal(item.frame.rgb, IMAGE)
 
 
 @pytest.mark.parametrize(

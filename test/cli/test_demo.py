@@ -15,7 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from small_bags import picture
+from small_bags import image
 
 from sfm_ros.cli.demo import main
 from sfm_ros.engines.factory import MODELS
@@ -31,7 +31,7 @@ TIMEOUT_S = 60.0
 
 @pytest.fixture
 def bundle(make_bundle: Callable[..., Path]) -> Path:
-    """Networks that see a camera go ahead by 0.7 units a frame, before a tilted wall."""
+    """Networks that see a camera go ahead by 0.7 units per frame, before a tilted wall."""
     depth = np.tile(np.linspace(60.0, 3.0, 32, dtype=np.float32)[:, None], (1, 64))
     T_prev_curr = np.eye(4)
     T_prev_curr[2, 3] = SEEN_STEP
@@ -40,11 +40,11 @@ def bundle(make_bundle: Callable[..., Path]) -> Path:
 
 @pytest.fixture
 def drive(tmp_path: Path) -> Path:
-    """A folder of pictures with a calibration and poses: straight ahead, 1.4 m a frame."""
+    """A folder of images with a calibration and poses: straight ahead, 1.4 m a frame."""
     folder = tmp_path / "drive"
     (folder / "images").mkdir(parents=True)
     for index in range(FRAMES):
-        cv2.imwrite(str(folder / f"images/{index}.png"), picture(index))
+        cv2.imwrite(str(folder / f"images/{index}.png"), image(index))
     (folder / "calib.txt").write_text("P0: 40 0 31.5 0 0 40 15.5 0 0 0 1 0\n")
     rows = [f"1 0 0 0 0 1 0 0 0 0 1 {STEP_M * index}\n" for index in range(FRAMES)]
     (folder / "poses.txt").write_text("".join(rows))

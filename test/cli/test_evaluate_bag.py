@@ -31,7 +31,7 @@ FRAMES = 12
 
 @pytest.fixture
 def bundle(make_bundle: Callable[..., Path]) -> Path:
-    """Networks that see a camera go ahead by 0.7 units a frame and turn, before a tilted wall."""
+    """Networks that see a camera go ahead by 0.7 units per frame and turn, before a tilted wall."""
     depth = np.tile(np.linspace(60.0, 3.0, 32, dtype=np.float32)[:, None], (1, 64))
     return make_bundle(depth, pose(1, step_m=STEP))
 
@@ -50,7 +50,9 @@ def json_in(out: Path, name: str) -> Any:
     return json.loads((out / name).read_text(), parse_constant=lambda n: pytest.fail(n))
 
 
-def test_a_bag_is_scored_against_the_truth_in_it(bag: Path, bundle: Path, tmp_path: Path) -> None:
+def test_a_bag_is_scored_against_the_ground_truth_in_it(
+    bag: Path, bundle: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     assert evaluate(bag, "--model", bundle, "--out", out) == 0
     summary = json_in(out, "summary.json")
@@ -58,7 +60,7 @@ def test_a_bag_is_scored_against_the_truth_in_it(bag: Path, bundle: Path, tmp_pa
     assert (summary["frames"], summary["frames_lost"]) == (FRAMES, 0)
     assert summary["ate_m"] == pytest.approx(0.0, abs=1e-5)
     assert summary["sim3_scale"] == pytest.approx(1.4 / STEP, rel=1e-5)
-    assert summary["truth"] == "/ground_truth/odometry"
+    assert summary["ground_truth"] == "/ground_truth/odometry"
     assert summary["configuration"]["model"]["threads"] == 2
     metrics = json_in(out, "metrics.json")
     assert metrics["odometry"]["ate_m"] == summary["ate_m"]
@@ -76,7 +78,7 @@ def test_a_bag_is_scored_against_the_truth_in_it(bag: Path, bundle: Path, tmp_pa
     assert sixteen.dtype == np.uint16
     assert sixteen / 256 == pytest.approx(np.load(maps[0]), abs=1 / 512)
     assert len((out / "timings.csv").read_text().splitlines()) == FRAMES + 1
-    assert "no laser scanner" in (out / "report.html").read_text()
+    assert "no lidar" in (out / "report.html").read_text()
 
 
 def test_two_runs_write_the_same_bytes(bag: Path, tmp_path: Path, repository: Path) -> None:
@@ -109,7 +111,7 @@ def test_over_the_middleware_comes_the_same(bag: Path, bundle: Path, tmp_path: P
     assert "two processes" in (out / "report.html").read_text()
 
 
-def test_a_file_of_poses_takes_the_place_of_the_truth_in_the_bag(
+def test_a_file_of_poses_takes_the_place_of_the_ground_truth_in_the_bag(
     bag: Path, bundle: Path, tmp_path: Path
 ) -> None:
     rows = ["1 0 0 0 0 1 0 0 0 0 1 0\n"] * FRAMES
@@ -122,7 +124,9 @@ def test_a_file_of_poses_takes_the_place_of_the_truth_in_the_bag(
     assert evaluate(bag, *words, tmp_path / "short.txt") == 1
 
 
-def test_pictures_without_a_truth_are_run_and_not_scored(bundle: Path, tmp_path: Path) -> None:
+def test_images_without_a_ground_truth_are_run_and_not_scored(
+    bundle: Path, tmp_path: Path
+) -> None:
     images = tmp_path / "images"
     images.mkdir()
     for index, item in enumerate(Drive(5)):
@@ -134,15 +138,18 @@ def test_pictures_without_a_truth_are_run_and_not_scored(bundle: Path, tmp_path:
     summary = json_in(out, "summary.json")
     assert summary["ate_m"] is None and summary["path_length_m"] is None
     assert summary["estimated_path_length"] == pytest.approx(2 * STEP, rel=1e-5)
-    assert json_in(out, "metrics.json")["odometry_not_available"] == "no true poses were given"
+    assert (
+        json_in(out, "metrics.json")["odometry_not_available"]
+        == "no ground-truth poses were given"
+    )
 
 
-def test_a_truth_with_a_hole_in_it_is_not_available(
+def test_a_ground_truth_with_a_hole_in_it_is_not_available(
     bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from sfm_ros.bags.messages import truth_message
+    from sfm_ros.bags.messages import ground_truth_message
 
-    messages = [("/gt", truth_message(pose(i), stamp(i), "camera_optical"), stamp(i))
+    messages = [("/gt", ground_truth_message(pose(i), stamp(i), "camera_optical"), stamp(i))
                 for i in range(FRAMES)]  # fmt: skip
     messages[5][1].pose.pose.position.y = np.nan
     bag, out = write(tmp_path / "bag", messages, frames=FRAMES), tmp_path / "out"
@@ -194,8 +201,8 @@ def test_a_spoilt_bag_is_answered_in_one_line(
         (["{bag}", "--image-topic", "/left"], "/left"),
         (["{bag}", "--pose-topic", "/left"], "on /left, found no such topic"),
         (["{bag}", "--depth-topic", "/left"], "on /left, found no such topic"),
-        (["{bag}", "--truth-frame", "mars"], "'mars'"),
-        (["{bag}", "--truth-frame", "a", "--pose-topic", "b"], "expected one"),
+        (["{bag}", "--ground-truth-frame", "mars"], "'mars'"),
+        (["{bag}", "--ground-truth-frame", "a", "--pose-topic", "b"], "expected one"),
         (["--synthetic", "--depth-topic", "/left"], "--depth-topic is of a bag"),
         (["{bag}", "--threads", "0"], "--threads is 0"),
         (["{bag}", "--frames", "0"], "--frames is 0"),
@@ -243,7 +250,7 @@ def test_a_kitti_sequence_gives_the_same_twice(shared_data: Path, tmp_path: Path
     assert json_in(tmp_path / "first", "summary.json")["frames_lost"] == 0
 
 
-def test_what_was_done_in_lockstep_outlives_a_node_that_fails(
+def test_what_was_done_in_offline_outlives_a_node_that_fails(
     bag: Path,
     bundle: Path,
     tmp_path: Path,

@@ -21,32 +21,32 @@ from sfm_ros.formats.image_codec import decode_compressed
 from sfm_ros.formats.trajectory import Trajectory, write_kitti
 from sfm_ros.geometry import body_to_optical, make_transform, matrix_from_quat_xyzw, se3_exp
 from sfm_ros.sources.bag import BagSource
-from sfm_ros.sources.kitti.source import open_kitti
 from sfm_ros.sources.kitti import to_bag as kitti_bag
+from sfm_ros.sources.kitti.source import open_kitti
 from sfm_ros.sources.kitti.to_bag import KittiBagConfig, KittiBagWriter
 
 WIDTH, HEIGHT = 24, 16
 _STORE = get_typestore(Stores.ROS2_JAZZY)
-# Rows of a calib.txt: camera 2 is 6 cm to the left of camera 0; the scanner's axes are body axes.
+# Rows of a calib.txt: camera 2 is 6 cm to the left of camera 0; the lidar's axes are body axes.
 _CALIB = """P0: 20 0 12 0 0 20 8 0 0 0 1 0
 P2: 20 0 12 1.2 0 20 8 0 0 0 1 0
 Tr: 0 -1 0 0 0 0 -1 -0.1 1 0 0 -0.3
 """
 
 
-def _pictures(folder: Path, count: int, grey: bool, suffix: str = ".png") -> list[np.ndarray]:
+def _images(folder: Path, count: int, gray: bool, suffix: str = ".png") -> list[np.ndarray]:
     folder.mkdir(parents=True)
-    shape = (HEIGHT, WIDTH) if grey else (HEIGHT, WIDTH, 3)
-    pictures = np.random.default_rng(1).integers(0, 256, (count, *shape), dtype=np.uint8)
-    for index, picture in enumerate(pictures):
-        cv2.imwrite(str(folder / f"{index:06d}{suffix}"), picture)
-    return list(pictures)
+    shape = (HEIGHT, WIDTH) if gray else (HEIGHT, WIDTH, 3)
+    images = np.random.default_rng(1).integers(0, 256, (count, *shape), dtype=np.uint8)
+    for index, image in enumerate(images):
+        cv2.imwrite(str(folder / f"{index:06d}{suffix}"), image)
+    return list(images)
 
 
-def _sequence(root: Path, count: int = 7, grey: bool = False, scans: bool = True) -> Path:
+def _sequence(root: Path, count: int = 7, gray: bool = False, scans: bool = True) -> Path:
     """An odometry sequence with poses, times and scans of a different size each."""
     folder = root / "sequences" / "05"
-    _pictures(folder / ("image_0" if grey else "image_2"), count, grey)
+    _images(folder / ("image_0" if gray else "image_2"), count, gray)
     (folder / "calib.txt").write_text(_CALIB)
     (folder / "times.txt").write_text("".join(f"{0.103 * i:.6e}\n" for i in range(count)))
     poses = np.stack([se3_exp([0.1 * i, 0, i, 0, 0.02 * i, 0]) for i in range(count)])
@@ -113,7 +113,7 @@ def test_everything_of_a_sequence_is_in_the_bag(tmp_path, capsys):
 
 
 def test_true_poses_come_back_through_the_bag_source(tmp_path):
-    drive = _sequence(tmp_path, grey=True)
+    drive = _sequence(tmp_path, gray=True)
     assert main([str(drive), str(tmp_path / "bag"), "--camera", "0"]) == 0
     back = BagSource(tmp_path / "bag", pose_topic="/ground_truth/odometry")
     for ours, theirs in zip(back, open_kitti(drive, "0"), strict=True):
@@ -143,7 +143,7 @@ def test_transforms_put_a_scanned_point_where_the_calibration_does(tmp_path):
     T_camera_velodyne = (
         np.linalg.inv(edges["camera_body", "camera_optical"]) @ edges["camera_body", "velodyne"]
     )
-    # Ten metres ahead, two to the left, one up; camera 2 sees everything 1.2 / 20 further right.
+    # Ten meters ahead, two to the left, one up; camera 2 sees everything 1.2 / 20 further right.
     seen = T_camera_velodyne @ [10, 2, 1, 1]
     np.testing.assert_allclose(seen[:3], [-2 + 0.06, -1.1, 9.7], atol=1e-12)
     np.testing.assert_allclose(
@@ -154,7 +154,7 @@ def test_transforms_put_a_scanned_point_where_the_calibration_does(tmp_path):
 @pytest.mark.parametrize(("kind", "suffix"), [("png", ".png"), ("jpeg", ".jpg")])
 def test_files_of_the_wanted_kind_are_passed_on_untouched(tmp_path, kind, suffix):
     folder = tmp_path / "drive"
-    _pictures(folder / "image_0", 3, grey=True, suffix=suffix)
+    _images(folder / "image_0", 3, gray=True, suffix=suffix)
     (folder / "calib.txt").write_text(_CALIB)
     assert main([str(folder), str(tmp_path / "bag"), "--compress", kind]) == 0
     found = _read(tmp_path / "bag")["/camera/image_raw/compressed"]
@@ -259,7 +259,7 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_bytes(tmp_path, repository, c
     first_part = (killed / "bag_0.mcap").stat().st_mtime_ns
     capsys.readouterr()
     assert main([str(drive), str(killed), *arguments]) == 0
-    assert "going on after 3 pictures" in capsys.readouterr().err
+    assert "going on after 3 images" in capsys.readouterr().err
     assert (killed / "bag_0.mcap").stat().st_mtime_ns == first_part
     assert _digests(killed) == _digests(whole)
 
@@ -315,11 +315,11 @@ def test_impossible_options_are_refused(tmp_path, capsys, arguments, message):
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("damage", ["picture", "scan", "calibration", "drive"])
+@pytest.mark.parametrize("damage", ["image", "scan", "calibration", "drive"])
 def test_a_damaged_drive_is_an_error_and_no_bag(tmp_path, capsys, damage):
     drive = _sequence(tmp_path)
     files = {
-        "picture": drive / "image_2" / "000004.png",
+        "image": drive / "image_2" / "000004.png",
         "scan": drive / "velodyne" / "000002.bin",
         "calibration": drive / "calib.txt",
     }

@@ -1,21 +1,21 @@
-"""Colours of depth: which is which, and that they do not flicker."""
+"""Colors of depth: which is which, and that they do not flicker."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from sfm_ros.colormap import DEFAULT_LIMITS, UNKNOWN_GREY, SteadyLimits, depth_colours
+from sfm_ros.colormap import DEFAULT_LIMITS, UNKNOWN_GRAY, SteadyLimits, color_of_depth
 
 
-def test_near_is_bright_far_is_dark_and_unknown_is_grey() -> None:
+def test_near_is_bright_far_is_dark_and_unknown_is_gray() -> None:
     depth = np.array([[2.0, 10.0, 50.0, np.nan, -1.0, np.inf]], dtype=np.float32)
-    colours = depth_colours(depth, (2.0, 50.0))
-    assert colours.shape == (1, 6, 3) and colours.dtype == np.uint8
-    brightness = colours[0, :3].sum(axis=1).astype(int)
+    colors = color_of_depth(depth, (2.0, 50.0))
+    assert colors.shape == (1, 6, 3) and colors.dtype == np.uint8
+    brightness = colors[0, :3].sum(axis=1).astype(int)
     assert brightness[0] > brightness[1] > brightness[2]
-    assert (colours[0, 3:] == UNKNOWN_GREY).all()
-    assert colours[0, 0].argmin() == 2  # magma ends in light yellow, little blue: not swapped
+    assert (colors[0, 3:] == UNKNOWN_GRAY).all()
+    assert colors[0, 0].argmin() == 2  # magma ends in light yellow, little blue: not swapped
 
 
 def test_limits_follow_slowly_in_inverse_depth() -> None:

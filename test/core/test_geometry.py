@@ -83,7 +83,7 @@ def test_half_turns_are_read_back(axis: np.ndarray) -> None:
     assert g.rotation_angle(g.so3_exp(axis * np.pi)) == pytest.approx(np.pi)
 
 
-def test_one_metre_ahead_and_a_left_turn_in_body_axes() -> None:
+def test_one_meter_ahead_and_a_left_turn_in_body_axes() -> None:
     ahead = g.optical_to_body(g.make_transform(np.eye(3), [0.0, 0.0, 1.0]))
     np.testing.assert_allclose(ahead[:3, 3], [1.0, 0.0, 0.0])
     left = g.optical_to_body(g.make_transform(g.so3_exp([0.0, -np.radians(5), 0.0]), np.zeros(3)))
@@ -91,7 +91,7 @@ def test_one_metre_ahead_and_a_left_turn_in_body_axes() -> None:
     np.testing.assert_allclose(g.body_to_optical(ahead)[:3, 3], [0.0, 0.0, 1.0])
 
 
-def test_points_go_into_the_picture_and_back() -> None:
+def test_points_go_into_the_image_and_back() -> None:
     K = np.array([[200.0, 0, 20], [0, 210.0, 15], [0, 0, 1]])
     depth = np.random.default_rng(2).uniform(1, 50, (30, 40)).astype(np.float32)
     pixels = g.project(g.back_project(depth, K).reshape(-1, 3), K)

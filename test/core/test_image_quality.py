@@ -1,4 +1,4 @@
-"""Which pictures show nothing, and that streets are not among them."""
+"""Which images show nothing, and that streets are not among them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from sfm_ros.config import HealthConfig
 from sfm_ros.datatypes import Reason, RgbImage
-from sfm_ros.image_quality import is_exposure_jump, is_repeated, judge_picture, look_at
+from sfm_ros.image_quality import check_image, image_stats, is_exposure_jump, is_repeated
 from sfm_ros.preprocess import ImagePreparer
 from sfm_ros.sources.kitti.source import open_kitti
 from sfm_ros.synthetic.street import SyntheticConfig, SyntheticStreet
@@ -23,7 +23,7 @@ def noise(low: int, high: int, seed: int = 0) -> RgbImage:
 
 
 @pytest.mark.parametrize(
-    ("picture", "expected"),
+    ("image", "expected"),
     [
         (np.zeros(SHAPE, np.uint8), Reason.NO_TEXTURE),
         (np.full(SHAPE, 255, np.uint8), Reason.NO_TEXTURE),
@@ -32,44 +32,44 @@ def noise(low: int, high: int, seed: int = 0) -> RgbImage:
         (noise(100, 140), Reason.IMAGE_NOISE),
         (np.zeros((1, 1, 3), np.uint8), Reason.NO_TEXTURE),
     ],
-    ids=["black", "white", "dark with noise", "white noise", "grey noise", "one pixel"],
+    ids=["black", "white", "dark with noise", "white noise", "gray noise", "one pixel"],
 )
-def test_a_picture_without_a_scene_is_named(picture: RgbImage, expected: Reason) -> None:
-    assert judge_picture(look_at(picture), CONFIG) is expected
+def test_a_image_without_a_scene_is_named(image: RgbImage, expected: Reason) -> None:
+    assert check_image(image_stats(image), CONFIG) is expected
 
 
 def test_white_noise_keeps_an_eighth_of_its_contrast() -> None:
-    look = look_at(noise(0, 255))
-    assert look.block_contrast / look.contrast == pytest.approx(1 / 8, rel=0.1)
+    stats = image_stats(noise(0, 255))
+    assert stats.block_contrast / stats.contrast == pytest.approx(1 / 8, rel=0.1)
 
 
 def test_a_scene_under_noise_is_still_a_scene() -> None:
     street = next(iter(SyntheticStreet(SyntheticConfig(width=416, height=128, frames=1))))
     noisy = np.clip(street.frame.rgb.astype(int) + noise(0, 60, seed=1) - 30, 0, 255)
-    assert judge_picture(look_at(noisy.astype(np.uint8)), CONFIG) is None
+    assert check_image(image_stats(noisy.astype(np.uint8)), CONFIG) is None
 
 
-def test_a_repeated_picture_is_known_to_the_last_bit() -> None:
-    first = look_at(noise(0, 255))
+def test_a_repeated_image_is_known_to_the_last_bit() -> None:
+    first = image_stats(noise(0, 255))
     other = noise(0, 255)
-    assert is_repeated(look_at(other), first)
+    assert is_repeated(image_stats(other), first)
     other[-1, -1, 0] ^= 1
-    assert not is_repeated(look_at(other), first)
+    assert not is_repeated(image_stats(other), first)
 
 
 def test_the_limit_of_a_jump_of_exposure() -> None:
-    grey = look_at(np.full(SHAPE, 100, np.uint8))
-    assert not is_exposure_jump(look_at(np.full(SHAPE, 140, np.uint8)), grey, CONFIG)
-    assert is_exposure_jump(look_at(np.full(SHAPE, 141, np.uint8)), grey, CONFIG)
+    gray = image_stats(np.full(SHAPE, 100, np.uint8))
+    assert not is_exposure_jump(image_stats(np.full(SHAPE, 140, np.uint8)), gray, CONFIG)
+    assert is_exposure_jump(image_stats(np.full(SHAPE, 141, np.uint8)), gray, CONFIG)
     off = HealthConfig(max_exposure_jump=0.0)
-    assert not is_exposure_jump(look_at(np.full(SHAPE, 255, np.uint8)), grey, off)
+    assert not is_exposure_jump(image_stats(np.full(SHAPE, 255, np.uint8)), gray, off)
 
 
-def check_drive(pictures: list[RgbImage]) -> None:
-    looks = [look_at(picture) for picture in pictures]
-    assert [judge_picture(look, CONFIG) for look in looks] == [None] * len(looks)
-    for look, before in zip(looks[1:], looks, strict=False):
-        assert not is_repeated(look, before) and not is_exposure_jump(look, before, CONFIG)
+def check_drive(images: list[RgbImage]) -> None:
+    looks = [image_stats(image) for image in images]
+    assert [check_image(stats, CONFIG) for stats in looks] == [None] * len(looks)
+    for stats, before in zip(looks[1:], looks, strict=False):
+        assert not is_repeated(stats, before) and not is_exposure_jump(stats, before, CONFIG)
 
 
 def test_a_rendered_drive_raises_no_alarm() -> None:

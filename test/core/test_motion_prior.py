@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sfm_ros.motion_prior import Inertia, TranslationPrior
+from sfm_ros.motion_prior import ConstantVelocityModel, TranslationPrior
 
 TENTH_NS = 100_000_000
 
@@ -33,9 +33,9 @@ def test_a_predicted_translation_is_uncertain_by_a_share_of_its_length() -> None
 
 
 def test_velocity_goes_on_over_another_interval_with_its_uncertainty() -> None:
-    inertia = Inertia()
-    inertia.remember(np.array([0.0, 0.0, 1.0]), 0.04 * np.eye(3), 0.1, TENTH_NS)
-    prior = inertia.predict(TENTH_NS, 0.2, change_share=0.1)
+    motion_model = ConstantVelocityModel()
+    motion_model.remember(np.array([0.0, 0.0, 1.0]), 0.04 * np.eye(3), 0.1, TENTH_NS)
+    prior = motion_model.predict(TENTH_NS, 0.2, change_share=0.1)
     assert prior is not None
     np.testing.assert_allclose(prior.mean, [0, 0, 2])
     # Twice the time is twice the error; the change of a tenth of the way, and 5 mm, come on top.
@@ -43,23 +43,23 @@ def test_velocity_goes_on_over_another_interval_with_its_uncertainty() -> None:
 
 
 def test_a_motion_that_does_not_follow_the_last_one_has_no_inertia() -> None:
-    inertia = Inertia()
-    assert inertia.predict(0, 0.1, 0.01) is None
-    inertia.remember(np.ones(3), np.eye(3), 0.1, TENTH_NS)
-    assert inertia.predict(2 * TENTH_NS, 0.1, 0.01) is None
-    inertia.forget()
-    assert inertia.predict(TENTH_NS, 0.1, 0.01) is None
+    motion_model = ConstantVelocityModel()
+    assert motion_model.predict(0, 0.1, 0.01) is None
+    motion_model.remember(np.ones(3), np.eye(3), 0.1, TENTH_NS)
+    assert motion_model.predict(2 * TENTH_NS, 0.1, 0.01) is None
+    motion_model.forget()
+    assert motion_model.predict(TENTH_NS, 0.1, 0.01) is None
 
 
 @pytest.mark.parametrize("change_share", [0.01, 0.1])
 def test_many_noisy_measurements_are_averaged_as_the_filter_says(change_share: float) -> None:
     """The steady state of the scalar filter: P solves P = (1/(P + Q) + 1/R)^-1."""
     sigma_measured = 0.2
-    inertia, measured = Inertia(), _gaussian([0, 0, 10], sigma_measured)
+    motion_model, measured = ConstantVelocityModel(), _gaussian([0, 0, 10], sigma_measured)
     covariance = sigma_measured**2 * np.eye(3)
     for index in range(300):
-        inertia.remember(measured.mean, covariance, 0.1, index)
-        prior = inertia.predict(index, 0.1, change_share)
+        motion_model.remember(measured.mean, covariance, 0.1, index)
+        prior = motion_model.predict(index, 0.1, change_share)
         assert prior is not None
         covariance = np.linalg.inv(prior.fused(measured).information)
     R, Q = sigma_measured**2, (10 * change_share + 0.005) ** 2

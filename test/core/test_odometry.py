@@ -27,7 +27,7 @@ STEP = 100_000_000
 AHEAD = make_transform(np.eye(3), [0.0, 0.0, 1.0])
 
 
-def _picture(camera: CameraIntrinsics, seed: int, brightness: int = 120) -> np.ndarray:
+def _image(camera: CameraIntrinsics, seed: int, brightness: int = 120) -> np.ndarray:
     """Something with shapes and a sensor's noise, (h, w, 3) uint8."""
     ramp = np.linspace(-50, 50, camera.width) + brightness
     noise = np.random.default_rng(seed).integers(-3, 4, (camera.height, camera.width, 3))
@@ -38,8 +38,8 @@ def _frame(
     index: float, camera: CameraIntrinsics = CAMERA, rgb: np.ndarray | None = None
 ) -> Frame:
     stamp_ns = round(index * STEP)
-    picture = _picture(camera, stamp_ns) if rgb is None else rgb
-    return Frame(stamp_ns=stamp_ns, rgb=picture, intrinsics=camera)
+    image = _image(camera, stamp_ns) if rgb is None else rgb
+    return Frame(stamp_ns=stamp_ns, rgb=image, intrinsics=camera)
 
 
 def _run(odometry: VisualOdometry, *indices: float) -> list[OdometryEstimate]:
@@ -51,7 +51,7 @@ def _position(estimate: OdometryEstimate) -> np.ndarray:
     return estimate.T_odom_camera[:3, 3]
 
 
-def test_a_metre_a_frame_adds_up_from_the_first_frame() -> None:
+def test_a_meter_a_frame_adds_up_from_the_first_frame() -> None:
     estimates = _run(VisualOdometry(FakeEngine(SPEC, motion=AHEAD)), *range(5))
     assert [e.status for e in estimates[:2]] == [TrackingStatus.INITIALIZING] * 2
     assert estimates[2].status is TrackingStatus.TRACKING
@@ -148,7 +148,7 @@ def _noise(seed: int) -> np.ndarray:
 
 
 def _frozen(_: int) -> np.ndarray:
-    return _picture(CAMERA, round(4 * STEP))
+    return _image(CAMERA, round(4 * STEP))
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def _frozen(_: int) -> np.ndarray:
     ],
 )
 @pytest.mark.parametrize("bad_frames", [2, 10])
-def test_a_picture_that_shows_nothing_is_named_and_passed_over(
+def test_a_image_that_shows_nothing_is_named_and_passed_over(
     draw: Callable[[int], np.ndarray], reason: Reason, bad_frames: int
 ) -> None:
     odometry = VisualOdometry(FakeEngine(SPEC, motion=AHEAD))
@@ -180,7 +180,7 @@ def test_a_picture_that_shows_nothing_is_named_and_passed_over(
 def test_a_simulated_camera_may_stand_still() -> None:
     config = config_from_dict({"health": {"reject_frozen": False}})
     odometry = VisualOdometry(FakeEngine(SPEC, motion=AHEAD), config)
-    still = _picture(CAMERA, 7)
+    still = _image(CAMERA, 7)
     estimates = [odometry.step(_frame(i, rgb=still)) for i in range(4)]
     assert estimates[-1].status is TrackingStatus.TRACKING
 
@@ -188,7 +188,7 @@ def test_a_simulated_camera_may_stand_still() -> None:
 def test_a_jump_of_exposure_begins_a_segment_without_a_jump_of_the_pose() -> None:
     odometry = VisualOdometry(FakeEngine(SPEC, motion=AHEAD))
     before = _run(odometry, *range(4))[-1]
-    brighter = [_frame(4 + i, rgb=_picture(CAMERA, i, brightness=170)) for i in range(3)]
+    brighter = [_frame(4 + i, rgb=_image(CAMERA, i, brightness=170)) for i in range(3)]
     jumped, _, after = [odometry.step(frame) for frame in brighter]
     assert jumped.status is TrackingStatus.INITIALIZING
     assert Reason.EXPOSURE_JUMP in jumped.reasons
@@ -207,7 +207,7 @@ def test_a_changed_calibration_begins_a_segment_without_a_jump() -> None:
 
 
 def _then(motions: dict[int, np.ndarray]) -> FakeEngine:
-    """A metre ahead, but for the windows that end at the given frames."""
+    """A meter ahead, but for the windows that end at the given frames."""
     return FakeEngine(SPEC, motion=lambda w: motions.get(w.stamps_ns[-1] // STEP, AHEAD))
 
 

@@ -1,4 +1,4 @@
-"""Rectify, crop and resize against KITTI's own rectified pictures and against closed forms."""
+"""Rectify, crop and resize against KITTI's own rectified images and against closed forms."""
 
 from __future__ import annotations
 
@@ -45,27 +45,27 @@ def _raw_and_rectified_camera(folder: Path) -> tuple[CameraIntrinsics, CameraInt
     return raw, rectified
 
 
-def _difference(picture: np.ndarray, truth: np.ndarray) -> float:
-    return float(np.abs(picture.astype(float) - truth.astype(float)).mean())
+def _difference(image: np.ndarray, ground_truth: np.ndarray) -> float:
+    return float(np.abs(image.astype(float) - ground_truth.astype(float)).mean())
 
 
 @pytest.mark.parametrize("name", ["003", "033", "063"])
 def test_kitti_rectification_is_reproduced(shared_data: Path, name: str) -> None:
     folder = shared_data / "oracle_rectification"
     raw, rectified = _raw_and_rectified_camera(folder)
-    picture = cv2.imread(str(folder / f"raw_{name}.png"))
-    truth = cv2.imread(str(folder / f"rectified_{name}.png"))
-    picture = picture[: raw.height, : raw.width]
+    image = cv2.imread(str(folder / f"raw_{name}.png"))
+    ground_truth = cv2.imread(str(folder / f"rectified_{name}.png"))
+    image = image[: raw.height, : raw.width]
 
-    right = cv2.remap(picture, *undistort_map(raw, rectified, True), cv2.INTER_LINEAR)
-    assert _difference(right, truth) < 1.5
+    right = cv2.remap(image, *undistort_map(raw, rectified, True), cv2.INTER_LINEAR)
+    assert _difference(right, ground_truth) < 1.5
 
     wrong = CameraIntrinsics(
         width=raw.width, height=raw.height, fx=raw.fx * 1.03, fy=raw.fy * 1.03, cx=raw.cx + 8,
         cy=raw.cy, distortion=raw.distortion, R=raw.R,
     )  # fmt: skip
-    off = cv2.remap(picture, *undistort_map(wrong, rectified, True), cv2.INTER_LINEAR)
-    assert _difference(off, truth) > 5
+    off = cv2.remap(image, *undistort_map(wrong, rectified, True), cv2.INTER_LINEAR)
+    assert _difference(off, ground_truth) > 5
 
 
 def test_the_crop_keeps_the_principal_point_and_the_aspect() -> None:
@@ -74,7 +74,7 @@ def test_the_crop_keeps_the_principal_point_and_the_aspect() -> None:
     scale = 416 / 640
     assert target.fx == pytest.approx(578 * scale)
     assert target.fy / target.fx == pytest.approx(576 / 578)
-    assert target.cy == pytest.approx(63.5)  # the crop is centred on the principal point
+    assert target.cy == pytest.approx(63.5)  # the crop is centered on the principal point
     wide = plan_target_camera(KITTI, 416, 128)
     assert wide.fx == pytest.approx(721.5 * 128 / 375)
     assert wide.cx == pytest.approx(207.5)
@@ -103,7 +103,7 @@ def test_each_pixel_of_the_result_shows_where_its_camera_says(size: tuple[int, i
 
 
 @pytest.mark.parametrize("size", [(1242, 375), (500, 160)])
-def test_a_view_of_a_bgr_picture_is_taken_as_the_rgb_picture_it_shows(
+def test_a_view_of_a_bgr_image_is_taken_as_the_rgb_image_it_shows(
     size: tuple[int, int],
 ) -> None:
     width, height = size
@@ -114,8 +114,8 @@ def test_a_view_of_a_bgr_picture_is_taken_as_the_rgb_picture_it_shows(
     view = np.ascontiguousarray(rgb[:, :, ::-1])[:, :, ::-1]
     assert view.strides[2] < 0
     plain, turned = (
-        ImagePreparer(416, 128).prepare(Frame(stamp_ns=0, rgb=picture, intrinsics=camera)).rgb
-        for picture in (rgb, view)
+        ImagePreparer(416, 128).prepare(Frame(stamp_ns=0, rgb=image, intrinsics=camera)).rgb
+        for image in (rgb, view)
     )
     np.testing.assert_array_equal(turned, plain)
 
@@ -149,8 +149,8 @@ def test_distorted_points_are_brought_back(model: str, distortion: tuple[float, 
     ray = source.R.T @ ray
     D = np.array(distortion)
     if model == "equidistant":
-        normalised = (ray[:2] / ray[2]).reshape(1, 1, 2)
-        pixel = cv2.fisheye.distortPoints(normalised, source.K, D).ravel()
+        normalized = (ray[:2] / ray[2]).reshape(1, 1, 2)
+        pixel = cv2.fisheye.distortPoints(normalized, source.K, D).ravel()
     else:
         pixel = cv2.projectPoints(ray[None], np.zeros(3), np.zeros(3), source.K, D)[0].ravel()
     np.testing.assert_allclose([map_x[row, column], map_y[row, column]], pixel, atol=1e-3)
@@ -177,7 +177,7 @@ def test_the_plan_is_kept_for_an_equal_calibration_and_renewed_for_another() -> 
 
 
 def test_rectified_input_is_not_undistorted_and_raw_input_is() -> None:
-    """Some drivers publish rectified pictures with the distortion still in camera_info."""
+    """Some drivers publish rectified images with the distortion still in camera_info."""
     camera = CameraIntrinsics(
         width=416, height=128, fx=240, fy=240, cx=207.5, cy=63.5, distortion=(-0.3, 0.1, 0, 0, 0)
     )
@@ -192,11 +192,11 @@ def test_rectified_input_is_not_undistorted_and_raw_input_is() -> None:
     ("width", "height", "expected"),
     [(1, 1, "at least 52x16"), (51, 200, "at least 52x16"), (70_000, 100, "at most 32766")],
 )
-def test_a_picture_of_a_hopeless_size_is_refused(width: int, height: int, expected: str) -> None:
+def test_a_image_of_a_hopeless_size_is_refused(width: int, height: int, expected: str) -> None:
     camera = CameraIntrinsics(width=width, height=height, fx=80, fy=80, cx=0, cy=0)
-    picture = np.zeros((height, width, 3), np.uint8)
+    image = np.zeros((height, width, 3), np.uint8)
     with pytest.raises(ImageError, match=f"is {width}x{height}, expected {expected}"):
-        ImagePreparer(416, 128).prepare(Frame(stamp_ns=0, rgb=picture, intrinsics=camera))
+        ImagePreparer(416, 128).prepare(Frame(stamp_ns=0, rgb=image, intrinsics=camera))
 
 
 @pytest.mark.parametrize("wrong", [{"fx": 1e-9}, {"fy": 1e12}, {"cx": -1e20}])

@@ -20,10 +20,14 @@ CAMERA = CameraIntrinsics(width=416, height=128, fx=242, fy=242, cx=207.5, cy=63
 GUESS_ERROR = se3_exp([0.05, -0.03, 0.15, 0.004, 0.02, -0.004])
 
 
-def _errors(refined: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
+def _errors(refined: np.ndarray, ground_truth: np.ndarray) -> tuple[float, float]:
     """Translation error as a share of the way, rotation error in degrees."""
-    shift = np.linalg.norm(refined[:3, 3] - truth[:3, 3]) / np.linalg.norm(truth[:3, 3])
-    return float(shift), float(np.degrees(rotation_angle(truth[:3, :3].T @ refined[:3, :3])))
+    shift = np.linalg.norm(refined[:3, 3] - ground_truth[:3, 3]) / np.linalg.norm(
+        ground_truth[:3, 3]
+    )
+    return float(shift), float(
+        np.degrees(rotation_angle(ground_truth[:3, :3].T @ refined[:3, :3]))
+    )
 
 
 def _refine_street(seed: int, depth_error: float = 0.0) -> tuple[Refinement, np.ndarray]:
@@ -31,29 +35,29 @@ def _refine_street(seed: int, depth_error: float = 0.0) -> tuple[Refinement, np.
     prev, curr = street.render(10), street.render(11)
     assert prev.T_world_camera is not None and curr.T_world_camera is not None
     assert curr.depth_m is not None
-    truth = inverse(prev.T_world_camera) @ curr.T_world_camera
+    ground_truth = inverse(prev.T_world_camera) @ curr.T_world_camera
     noise = np.random.default_rng(seed).normal(size=curr.depth_m.shape)
     depth = (curr.depth_m * np.exp(depth_error * noise)).astype(np.float32)
     config = RefineConfig(sigma_depth=max(depth_error, 0.05))
     refined = MotionRefiner(config).refine(
-        prev.frame.rgb, curr.frame.rgb, depth, street.intrinsics, GUESS_ERROR @ truth
+        prev.frame.rgb, curr.frame.rgb, depth, street.intrinsics, GUESS_ERROR @ ground_truth
     )
-    return refined, truth
+    return refined, ground_truth
 
 
 @pytest.mark.parametrize("seed", [1, 4, 5])
 def test_a_wrong_guess_is_corrected_on_a_street(seed: int) -> None:
-    refined, truth = _refine_street(seed)
-    guess_shift, guess_angle = _errors(GUESS_ERROR @ truth, truth)
-    shift, angle = _errors(refined.T_prev_curr, truth)
+    refined, ground_truth = _refine_street(seed)
+    guess_shift, guess_angle = _errors(GUESS_ERROR @ ground_truth, ground_truth)
+    shift, angle = _errors(refined.T_prev_curr, ground_truth)
     assert refined.inliers > 40
     assert angle < 0.1 < 1.0 < guess_angle
     assert shift < 0.5 * guess_shift
 
 
 def test_noisy_depth_still_gives_the_rotation() -> None:
-    refined, truth = _refine_street(5, depth_error=0.2)
-    shift, angle = _errors(refined.T_prev_curr, truth)
+    refined, ground_truth = _refine_street(5, depth_error=0.2)
+    shift, angle = _errors(refined.T_prev_curr, ground_truth)
     assert angle < 0.15 and shift < 0.15
 
 
@@ -63,9 +67,9 @@ def _points(rng: np.random.Generator, count: int) -> np.ndarray:
     return np.stack([(u - 207.5) / 242 * z, (v - 63.5) / 242 * z, z], axis=1)
 
 
-def _tracks(rng: np.random.Generator, truth: np.ndarray) -> Tracks:
+def _tracks(rng: np.random.Generator, ground_truth: np.ndarray) -> Tracks:
     points = _points(rng, 150)
-    pixels = project(points @ truth[:3, :3].T + truth[:3, 3], CAMERA.K)
+    pixels = project(points @ ground_truth[:3, :3].T + ground_truth[:3, 3], CAMERA.K)
     return Tracks(points=points, pixels_prev=pixels)
 
 
@@ -79,31 +83,31 @@ def _loose(mean: np.ndarray) -> TranslationPrior:
 
 def test_a_third_of_false_tracks_does_not_matter() -> None:
     rng = np.random.default_rng(0)
-    truth = se3_exp([0.02, 0.0, 1.0, 0.0, 0.03, 0.0])
-    tracks = _tracks(rng, truth)
+    ground_truth = se3_exp([0.02, 0.0, 1.0, 0.0, 0.03, 0.0])
+    tracks = _tracks(rng, ground_truth)
     tracks.pixels_prev[:50] += rng.uniform(-30, 30, (50, 2))
-    guess = GUESS_ERROR @ truth
+    guess = GUESS_ERROR @ ground_truth
     T, distances, _ = solve(tracks, CAMERA.K, guess, _loose(guess[:3, 3]), RefineConfig())
-    shift, angle = _errors(T, truth)
+    shift, angle = _errors(T, ground_truth)
     assert angle < 0.05 and shift < 0.03
     assert np.median(distances[50:]) < 1 < np.median(distances[:50])
 
 
 def test_depth_that_is_twice_too_large_doubles_the_way_and_keeps_the_rotation() -> None:
     """Lengths follow the predicted depth, so that depth and trajectory share one scale."""
-    truth = se3_exp([0.0, 0.0, 1.0, 0.0, 0.03, 0.0])
-    tracks = _tracks(np.random.default_rng(1), truth)
+    ground_truth = se3_exp([0.0, 0.0, 1.0, 0.0, 0.03, 0.0])
+    tracks = _tracks(np.random.default_rng(1), ground_truth)
     doubled = dataclasses.replace(tracks, points=2 * tracks.points)
-    T, _, _ = solve(doubled, CAMERA.K, truth, _loose(truth[:3, 3]), RefineConfig())
-    np.testing.assert_allclose(T[:3, 3], 2 * truth[:3, 3], atol=0.02)
-    assert rotation_angle(truth[:3, :3].T @ T[:3, :3]) < 1e-3
+    T, _, _ = solve(doubled, CAMERA.K, ground_truth, _loose(ground_truth[:3, 3]), RefineConfig())
+    np.testing.assert_allclose(T[:3, 3], 2 * ground_truth[:3, 3], atol=0.02)
+    assert rotation_angle(ground_truth[:3, :3].T @ T[:3, :3]) < 1e-3
 
 
 def test_a_tight_prior_keeps_its_translation() -> None:
-    truth = se3_exp([0.0, 0.0, 1.0, 0.0, 0.03, 0.0])
-    tracks = _tracks(np.random.default_rng(2), truth)
+    ground_truth = se3_exp([0.0, 0.0, 1.0, 0.0, 0.03, 0.0])
+    tracks = _tracks(np.random.default_rng(2), ground_truth)
     mean = np.array([0.0, 0.0, 1.3])
-    T, _, _ = solve(tracks, CAMERA.K, truth, _round(mean, 1e-6), RefineConfig())
+    T, _, _ = solve(tracks, CAMERA.K, ground_truth, _round(mean, 1e-6), RefineConfig())
     np.testing.assert_allclose(T[:3, 3], mean, atol=1e-4)
 
 
@@ -120,7 +124,7 @@ def _odometry_over(stamps: list[int], wrong_from: int, from_ns: int | None = Non
         assert prev.T_world_camera is not None and curr.T_world_camera is not None
         assert curr.depth_m is not None
         last = index == 8 + len(stamps)
-        truth = inverse(prev.T_world_camera) @ curr.T_world_camera
+        ground_truth = inverse(prev.T_world_camera) @ curr.T_world_camera
         scale = 2.0 if index >= wrong_from else 1.0
         window = Window(
             images=(prev.frame.rgb, curr.frame.rgb),
@@ -130,9 +134,11 @@ def _odometry_over(stamps: list[int], wrong_from: int, from_ns: int | None = Non
             ),
             intrinsics=street.intrinsics,
         )
-        prediction = Prediction(depth=curr.depth_m * np.float32(scale), increments=truth[None])
+        prediction = Prediction(
+            depth=curr.depth_m * np.float32(scale), increments=ground_truth[None]
+        )
         refined = refiner.correct(prediction, window).T_prev_curr
-        lengths.append(float(np.linalg.norm(refined[:3, 3]) / np.linalg.norm(truth[:3, 3])))
+        lengths.append(float(np.linalg.norm(refined[:3, 3]) / np.linalg.norm(ground_truth[:3, 3])))
     return lengths
 
 
@@ -182,19 +188,19 @@ def test_corners_found_ahead_serve_their_own_window_only() -> None:
             intrinsics=street.intrinsics,
         )
 
-    truth = inverse(poses[0]) @ poses[1]
-    prediction = Prediction(depth=items[1].depth_m, increments=truth[None])
+    ground_truth = inverse(poses[0]) @ poses[1]
+    prediction = Prediction(depth=items[1].depth_m, increments=ground_truth[None])
     plain, ahead = MotionRefiner(RefineConfig()), MotionRefiner(RefineConfig())
     ahead.look_ahead(window(1, 2))  # its networks failed; the next window comes unannounced
     expected = plain.correct(prediction, window(0, 1)).T_prev_curr
     np.testing.assert_array_equal(ahead.correct(prediction, window(0, 1)).T_prev_curr, expected)
 
 
-def test_pictures_without_corners_keep_the_prediction() -> None:
-    grey = np.full((128, 416, 3), 90, dtype=np.uint8)
+def test_images_without_corners_keep_the_prediction() -> None:
+    gray = np.full((128, 416, 3), 90, dtype=np.uint8)
     depth = np.full((128, 416), 10.0, dtype=np.float32)
     guess = se3_exp([0, 0, 1.0, 0, 0.01, 0])
-    refined = MotionRefiner(RefineConfig()).refine(grey, grey, depth, CAMERA, guess)
+    refined = MotionRefiner(RefineConfig()).refine(gray, gray, depth, CAMERA, guess)
     assert refined.inliers == 0
     np.testing.assert_array_equal(refined.T_prev_curr, guess)
 
@@ -209,7 +215,7 @@ def test_invalid_depth_keeps_the_prediction() -> None:
     np.testing.assert_array_equal(refined.T_prev_curr, guess)
 
 
-def test_unrelated_pictures_are_not_believed() -> None:
+def test_unrelated_images_are_not_believed() -> None:
     rng = np.random.default_rng(3)
     one, other = rng.integers(0, 255, (2, 128, 416, 3), dtype=np.uint8)
     depth = rng.uniform(5, 50, (128, 416)).astype(np.float32)

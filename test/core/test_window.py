@@ -82,7 +82,7 @@ def test_another_camera_begins_anew() -> None:
 
 
 @given(st.lists(st.integers(0, 20), max_size=60))
-def test_a_window_always_holds_neighbours_in_order(ticks: list[int]) -> None:
+def test_a_window_always_holds_neighbors_in_order(ticks: list[int]) -> None:
     window = FrameWindow(3, max_gap_s=0.3)
     for tick in ticks:
         rule = window.push(tick * STEP, IMAGE, CAMERA)

@@ -121,7 +121,7 @@ def test_a_topic_may_be_named_without_its_slash(
     ("messages", "said"),
     [
         (drive(focal=0.0), "the camera is not calibrated"),
-        (drive(width=128, height=96), "the pictures have 64x48"),
+        (drive(width=128, height=96), "the images have 64x48"),
         ([m for m in drive() if "info" not in m[0]], "no calibration arrived"),
         (
             [*drive(20), *((t, n + 10**10, m) for t, n, m in drive(5))],

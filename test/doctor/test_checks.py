@@ -11,14 +11,14 @@ import pytest
 
 from sfm_ros.config import ModelConfig
 from sfm_ros.datatypes import Reason
-from sfm_ros.doctor.camera import field_of_view_deg, judge_calibration, judge_picture
+from sfm_ros.doctor.camera import check_calibration, check_image, field_of_view_deg
 from sfm_ros.doctor.finding import Finding, Level, as_json, as_text
-from sfm_ros.doctor.frames import judge_mounting, judge_tree
-from sfm_ros.doctor.middleware import judge_environment, largest_segment
-from sfm_ros.doctor.model import judge_engine, judge_model
+from sfm_ros.doctor.frames import check_extrinsics, check_tree
+from sfm_ros.doctor.middleware import check_environment, largest_segment
+from sfm_ros.doctor.model import check_engine, check_model
 from sfm_ros.doctor.observed import Camera, Edge, Endpoint, Sample, Stream, info_topic_of
-from sfm_ros.doctor.qos import judge_image_publishers, judge_names, judge_pairs, judge_static
-from sfm_ros.doctor.stamps import judge_age, judge_pairing, judge_stamps
+from sfm_ros.doctor.qos import check_image_publishers, check_names, check_pairs, check_static
+from sfm_ros.doctor.stamps import check_age, check_pairing, check_stamps
 from sfm_ros.geometry import R_BODY_OPTICAL, make_transform
 from sfm_ros.model_spec import ModelSpec
 from sfm_ros.reasons import MEANING, advice_for
@@ -69,7 +69,7 @@ def only(findings: list[Finding]) -> Finding:
 
 
 def test_even_stamps_are_in_order_with_their_rate() -> None:
-    found = only(judge_stamps(stream(even()), 0.5))
+    found = only(check_stamps(stream(even()), 0.5))
     assert found.level is Level.OK and "10.0 Hz" in found.found
 
 
@@ -79,7 +79,7 @@ def test_even_stamps_are_in_order_with_their_rate() -> None:
         ([BEGIN_NS, 0, BEGIN_NS + PERIOD_NS], Level.FAIL, "1 of 3 stamps are zero"),
         ([*even(20), *even(20)], Level.FAIL, "go back 1 times, by up to 1.900 s"),
         ([*even(20), even(20)[-1]], Level.WARN, "repeat the one before"),
-        ([BEGIN_NS + i * 10 * PERIOD_NS for i in range(9)], Level.WARN, "1.0 pictures a second"),
+        ([BEGIN_NS + i * 10 * PERIOD_NS for i in range(9)], Level.WARN, "1.0 images per second"),
         ([*even(20), *(BEGIN_NS + (29 + i) * PERIOD_NS for i in range(9))], Level.WARN,
          "1 gaps of more than 0.5 s, the longest 1.00 s"),
         ([s for i, s in enumerate(even(60)) if i % 5 != 4], Level.WARN, "% of the frames are"),
@@ -87,14 +87,14 @@ def test_even_stamps_are_in_order_with_their_rate() -> None:
     ],
 )  # fmt: skip
 def test_faults_of_stamps_are_named(stamps: list[int], level: Level, said: str) -> None:
-    found = only(judge_stamps(stream(stamps), 0.5))
+    found = only(check_stamps(stream(stamps), 0.5))
     assert found.level is level and said in found.found and found.advice
 
 
 def test_a_recording_that_counts_from_zero_is_sound() -> None:
     stamps = [PERIOD_NS * i for i in range(10)]
-    assert only(judge_stamps(stream(stamps), 0.5)).level is Level.OK
-    looped = only(judge_stamps(stream([*stamps, *stamps]), 0.5))
+    assert only(check_stamps(stream(stamps), 0.5)).level is Level.OK
+    looped = only(check_stamps(stream([*stamps, *stamps]), 0.5))
     assert "go back 1 times" in looped.found
 
 
@@ -108,23 +108,23 @@ def test_a_recording_that_counts_from_zero_is_sound() -> None:
     ],
 )
 def test_age_is_judged_against_a_named_clock(age_s: float, level: Level, said: str) -> None:
-    found = only(judge_age(stream(even(), round(age_s * 1e9)), "/clock"))
+    found = only(check_age(stream(even(), round(age_s * 1e9)), "/clock"))
     assert found.level is level and said in found.found
 
 
-def test_pictures_and_calibrations_that_do_not_belong_together_are_named() -> None:
+def test_images_and_calibrations_that_do_not_belong_together_are_named() -> None:
     shifted = stream([s + 7 for s in even()], frame="other")
-    text = as_text(judge_pairing(stream(even()), shifted))
+    text = as_text(check_pairing(stream(even()), shifted))
     assert "of frame 'cam_optical', camera_info of 'other'" in text
     assert "bears the stamp of an image" in text
-    assert only(judge_pairing(stream(even()), stream(even()))).level is Level.OK
+    assert only(check_pairing(stream(even()), stream(even()))).level is Level.OK
 
 
 # ---- camera -----------------------------------------------------------------------------------
 
 
 def test_a_sound_calibration_tells_its_field_of_view() -> None:
-    found = only(judge_calibration(camera(calibration()), (640, 480), None))
+    found = only(check_calibration(camera(calibration()), (640, 480), None))
     assert found.level is Level.OK and "65 degrees wide" in found.found
 
 
@@ -133,8 +133,8 @@ def test_a_sound_calibration_tells_its_field_of_view() -> None:
     [
         ({"k": [0.0] * 9}, Level.FAIL, "not calibrated"),
         ({"k": [math.nan, 0, 320, 0, 500, 240, 0, 0, 1]}, Level.FAIL, "not finite"),
-        ({"width": 320, "height": 240}, Level.FAIL, "the pictures have 640x480"),
-        ({"width": 1280, "height": 480}, Level.FAIL, "the pictures have 640x480"),
+        ({"width": 320, "height": 240}, Level.FAIL, "the images have 640x480"),
+        ({"width": 1280, "height": 480}, Level.FAIL, "the images have 640x480"),
         ({"distortion_model": "fov", "d": [0.9]}, Level.FAIL, "distortion model is 'fov'"),
         ({"d": [0.1, 0.1]}, Level.FAIL, "2 distortion coefficients"),
         ({"k": [500, 0, 319.5, 0, 250, 239.5, 0, 0, 1]}, Level.WARN, "fx 500.0 and fy 250.0"),
@@ -143,51 +143,51 @@ def test_a_sound_calibration_tells_its_field_of_view() -> None:
     ],
 )
 def test_faults_of_calibrations_are_named(changes: dict, level: Level, said: str) -> None:
-    found = only(judge_calibration(camera(calibration(**changes)), (640, 480), None))
+    found = only(check_calibration(camera(calibration(**changes)), (640, 480), None))
     assert found.level is level and said in found.found and found.advice
 
 
-def test_a_picture_scaled_without_its_calibration_is_told_from_a_cropped_one() -> None:
-    scaled = only(judge_calibration(camera(calibration()), (320, 240), None))
-    assert "scales the picture by 0.5" in scaled.advice
-    cropped = only(judge_calibration(camera(calibration()), (640, 360), None))
+def test_a_image_scaled_without_its_calibration_is_told_from_a_cropped_one() -> None:
+    scaled = only(check_calibration(camera(calibration()), (320, 240), None))
+    assert "scales the image by 0.5" in scaled.advice
+    cropped = only(check_calibration(camera(calibration()), (640, 360), None))
     assert "crops" in cropped.advice
 
 
 def test_region_of_interest_and_binning_count_as_the_size() -> None:
     info = calibration(binning_x=2, binning_y=2)
-    assert only(judge_calibration(camera(info), (320, 240), None)).level is Level.OK
+    assert only(check_calibration(camera(info), (320, 240), None)).level is Level.OK
 
 
 def test_distortion_beside_a_rectified_topic_is_named() -> None:
     seen = camera(calibration(d=[-0.3, 0.1, 0, 0, 0]), topic="/cam/image_rect")
-    found = only(judge_calibration(seen, (640, 480), None))
+    found = only(check_calibration(seen, (640, 480), None))
     assert "sounds rectified" in found.found and "preprocess.input" in found.advice
 
 
 def test_a_lens_unlike_the_models_is_named() -> None:
-    _, spec = judge_model(ModelConfig())
+    _, spec = check_model(ModelConfig())
     assert isinstance(spec, ModelSpec)
     wide = calibration(k=[200, 0, 319.5, 0, 200, 239.5, 0, 0, 1], p=[0.0] * 12)
-    found = only(judge_calibration(camera(wide), (640, 480), spec))
+    found = only(check_calibration(camera(wide), (640, 480), spec))
     assert found.level is Level.WARN and "trained with" in found.found
 
 
 def test_a_calibration_that_changes_or_lacks_is_named() -> None:
-    several = judge_calibration(camera(calibration(), calibration(width=320)), (320, 480), None)
+    several = check_calibration(camera(calibration(), calibration(width=320)), (320, 480), None)
     assert "2 versions" in as_text(several)
-    assert only(judge_calibration(camera(), None, None)).level is Level.FAIL
+    assert only(check_calibration(camera(), None, None)).level is Level.FAIL
 
 
-def test_pictures_that_show_nothing_or_cannot_be_decoded_are_named() -> None:
+def test_images_that_show_nothing_or_cannot_be_decoded_are_named() -> None:
     seen = camera()
-    seen.picture = SimpleNamespace(
+    seen.image = SimpleNamespace(
         width=8, height=4, step=24, encoding="rgb8", is_bigendian=0, data=bytes(96)
     )
-    findings, size = judge_picture(seen)
-    assert "of one colour" in only(findings).found and size == (8, 4)
-    seen.picture.data = bytes(20)
-    findings, size = judge_picture(seen)
+    findings, size = check_image(seen)
+    assert "of one color" in only(findings).found and size == (8, 4)
+    seen.image.data = bytes(20)
+    findings, size = check_image(seen)
     assert only(findings).level is Level.FAIL and size is None
 
 
@@ -210,9 +210,9 @@ OPTICAL = edge("cam", "cam_optical", make_transform(R_BODY_OPTICAL, np.zeros(3))
 MOUNTED = edge("base_link", "cam", make_transform(np.eye(3), np.array([1.0, 0.0, 1.5])))
 
 
-def test_a_sound_tree_and_mounting() -> None:
-    assert only(judge_tree([MOUNTED, OPTICAL])).level is Level.OK
-    found = only(judge_mounting([MOUNTED, OPTICAL], "base_link", "cam_optical"))
+def test_a_sound_tree_and_extrinsics() -> None:
+    assert only(check_tree([MOUNTED, OPTICAL])).level is Level.OK
+    found = only(check_extrinsics([MOUNTED, OPTICAL], "base_link", "cam_optical"))
     assert found.level is Level.OK
     assert "(1.00, 0.00, 1.50)" in found.found and "0 degrees left" in found.found
 
@@ -229,23 +229,23 @@ def test_a_sound_tree_and_mounting() -> None:
     ],
 )
 def test_faults_of_trees_are_named(edges: list[Edge], level: Level, said: str) -> None:
-    found = only(judge_tree(edges))
+    found = only(check_tree(edges))
     assert found.level is level and said in found.found and found.advice
 
 
 def test_an_optical_frame_with_body_axes_is_found() -> None:
     """The classic: the camera hangs on the robot without the rotation of REP 103."""
     upright = edge("base_link", "cam_optical", make_transform(np.eye(3), np.array([1.0, 0, 1])))
-    found = only(judge_mounting([upright], "base_link", "cam_optical"))
+    found = only(check_extrinsics([upright], "base_link", "cam_optical"))
     assert found.level is Level.FAIL and "z axis points up" in found.found
     assert "-0.5 0.5 -0.5 0.5" in found.advice
 
 
-def test_a_missing_mounting_names_the_command_that_adds_it() -> None:
-    found = only(judge_mounting([OPTICAL], "base_link", "cam_optical"))
+def test_a_missing_extrinsics_names_the_command_that_adds_it() -> None:
+    found = only(check_extrinsics([OPTICAL], "base_link", "cam_optical"))
     assert found.level is Level.WARN and "sfm_static_transform" in found.advice
-    assert "empty" in only(judge_mounting([], "base_link", "")).found
-    assert judge_mounting([], "", "cam_optical") == []
+    assert "empty" in only(check_extrinsics([], "base_link", "")).found
+    assert check_extrinsics([], "", "cam_optical") == []
 
 
 # ---- quality of service and graph -------------------------------------------------------------
@@ -259,27 +259,27 @@ def endpoint(node: str, is_publisher: bool, **changes: str) -> Endpoint:
 def test_pairs_that_never_connect_are_named_with_both_nodes() -> None:
     driver = endpoint("/driver", True, reliability="best_effort")
     listener = endpoint("/listener", False)
-    found = only(judge_pairs([driver, listener], ["/t"]))
+    found = only(check_pairs([driver, listener], ["/t"]))
     assert found.level is Level.FAIL
     assert "/driver -> /listener never connect: the publisher is best effort" in found.found
     tf = endpoint("/tf_listener", False, durability="transient_local")
-    assert "volatile" in only(judge_pairs([endpoint("/d", True), tf], ["/t"])).found
+    assert "volatile" in only(check_pairs([endpoint("/d", True), tf], ["/t"])).found
     other = endpoint("/x", False, type_name="sensor_msgs/msg/CompressedImage")
-    assert "2 types" in only(judge_pairs([driver, other], ["/t"])).found
+    assert "2 types" in only(check_pairs([driver, other], ["/t"])).found
     fine = endpoint("/listener", False, reliability="best_effort")
-    assert only(judge_pairs([endpoint("/driver", True), fine], ["/t"])).level is Level.OK
+    assert only(check_pairs([endpoint("/driver", True), fine], ["/t"])).level is Level.OK
 
 
 def test_two_publishers_two_names_and_volatile_static_transforms_are_named() -> None:
     pair = [endpoint("/a", True), endpoint("/b", True)]
-    assert "2 of them: /a, /b" in only(judge_image_publishers(pair, "/t")).found
-    assert judge_image_publishers(pair[:1], "/t") == []
-    assert "/sfm_node" in only(judge_names(["/sfm_node", "/x", "/sfm_node"])).found
+    assert "2 of them: /a, /b" in only(check_image_publishers(pair, "/t")).found
+    assert check_image_publishers(pair[:1], "/t") == []
+    assert "/sfm_node" in only(check_names(["/sfm_node", "/x", "/sfm_node"])).found
     static = Endpoint(
         node="/a", topic="/tf_static", type_name="tf2_msgs/msg/TFMessage", is_publisher=True,
         reliability="reliable", durability="volatile",
     )  # fmt: skip
-    assert only(judge_static([static])).level is Level.FAIL
+    assert only(check_static([static])).level is Level.FAIL
 
 
 @pytest.mark.parametrize(
@@ -298,9 +298,9 @@ def test_calibration_is_looked_for_beside_the_images(topic: str, info: str) -> N
 
 
 def test_the_shipped_model_is_whole_and_runs() -> None:
-    findings, spec = judge_model(ModelConfig())
+    findings, spec = check_model(ModelConfig())
     assert only(findings).level is Level.OK and spec is not None
-    found = judge_engine(ModelConfig())[0]
+    found = check_engine(ModelConfig())[0]
     assert found.level is Level.OK and "onnxruntime" in found.found
 
 
@@ -311,13 +311,13 @@ def test_a_damaged_model_is_named(tmp_path: Path) -> None:
     for file in shipped.iterdir():
         (bundle / file.name).write_bytes(file.read_bytes())
     (bundle / "pose.onnx").write_bytes(b"cut short")
-    findings, spec = judge_model(ModelConfig(bundle=str(bundle)))
+    findings, spec = check_model(ModelConfig(bundle=str(bundle)))
     assert "damaged" in only(findings).found and spec is None
-    assert only(judge_model(ModelConfig(bundle="/nowhere"))[0]).level is Level.FAIL
+    assert only(check_model(ModelConfig(bundle="/nowhere"))[0]).level is Level.FAIL
 
 
 def environment(largest: int = 1_400_000, **variables: str) -> dict[str, Finding]:
-    findings = judge_environment("rmw_fastrtps_cpp", variables, largest, PROFILE)
+    findings = check_environment("rmw_fastrtps_cpp", variables, largest, PROFILE)
     return {finding.check: finding for finding in findings}
 
 
@@ -333,7 +333,7 @@ def test_the_environment_is_judged() -> None:
     assert environment(ROS_DOMAIN_ID="x")["domain"].level is Level.FAIL
     assert environment(ROS_LOCALHOST_ONLY="1")["discovery"].level is Level.OK
     assert environment(ROS_AUTOMATIC_DISCOVERY_RANGE="OFF")["discovery"].level is Level.FAIL
-    other = judge_environment("rmw_cyclonedds_cpp", {}, 0, PROFILE)
+    other = check_environment("rmw_cyclonedds_cpp", {}, 0, PROFILE)
     assert "shared memory" not in {finding.check for finding in other}
 
 
@@ -353,7 +353,7 @@ def test_every_reason_code_has_its_meaning_and_advice() -> None:
 def test_json_holds_what_the_text_says() -> None:
     import json
 
-    findings = judge_tree([])
+    findings = check_tree([])
     report = json.loads(as_json("a bag", findings))
     assert report["subject"] == "a bag" and report["failed"] is False
     assert report["checks"][0]["level"] == "WARN"

@@ -97,7 +97,7 @@ def _window() -> Window:
     return Window(images=images, stamps_ns=(0, 1, 2), intrinsics=camera)
 
 
-def test_depth_is_of_the_newest_frame_and_motion_between_neighbours(bundle: Path) -> None:
+def test_depth_is_of_the_newest_frame_and_motion_between_neighbors(bundle: Path) -> None:
     prediction = OnnxEngine(bundle, threads=1).infer(_window())
     np.testing.assert_allclose(prediction.depth, 21.0)  # red of the newest frame is 20
     np.testing.assert_allclose(prediction.increments[0], T_0_1, atol=1e-6)
@@ -193,7 +193,7 @@ def test_a_foreign_graph_is_refused_with_both_contracts(bundle: Path) -> None:
     [
         ({"format": "other/9"}, "'other/9'.*sfm_ros.model/1"),
         ({"width": None}, r"missing keys \['width'\]"),
-        ({"colour": "blue"}, r"unknown keys \['colour'\]"),
+        ({"color": "blue"}, r"unknown keys \['color'\]"),
         ({"width": "wide"}, "'width' is 'wide'"),
         ({"width": -1}, "-1x16"),
         ({"target_index": 3}, "target 3"),

@@ -186,7 +186,7 @@ def test_real_calibrations(shared_data, folder, size, expected):
     assert (camera.width, camera.height) == size
 
 
-def test_kitti_raw_file_serves_the_distorted_and_the_rectified_picture(shared_data):
+def test_kitti_raw_file_serves_the_distorted_and_the_rectified_image(shared_data):
     path = shared_data / "oracle_rectification" / "calib_cam_to_cam.txt"
     raw = read_calibration(path, 1392, 512, camera="02")
     assert raw.fx == pytest.approx(959.791) and raw.distortion[0] == pytest.approx(-0.3691481)

@@ -1,4 +1,4 @@
-"""Every encoding comes out as the picture that went in; damaged input is an ImageError."""
+"""Every encoding comes out as the image that went in; damaged input is an ImageError."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sfm_ros.formats.image_codec import SUPPORTED_ENCODINGS, decode_compressed, 
 HEIGHT, WIDTH = 6, 8
 
 
-def _picture() -> np.ndarray:
+def _image() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
 
 
@@ -34,7 +34,7 @@ def _padded(rows: np.ndarray, step: int) -> bytes:
     [("rgb8", (0, 1, 2)), ("bgr8", (2, 1, 0)), ("8UC3", (2, 1, 0))],
 )
 def test_three_channel_encodings_are_exact(encoding, channels, padding):
-    rgb = _picture()
+    rgb = _image()
     step = WIDTH * 3 + padding
     out = decode_raw(_padded(rgb[:, :, channels], step), WIDTH, HEIGHT, step, encoding)
     np.testing.assert_array_equal(out, rgb)
@@ -42,7 +42,7 @@ def test_three_channel_encodings_are_exact(encoding, channels, padding):
 
 @pytest.mark.parametrize(("encoding", "order"), [("rgba8", (0, 1, 2, 3)), ("bgra8", (2, 1, 0, 3))])
 def test_alpha_is_dropped(encoding, order):
-    rgb = _picture()
+    rgb = _image()
     rgba = np.dstack([rgb, np.full((HEIGHT, WIDTH), 77, np.uint8)])
     step = WIDTH * 4 + 3
     out = decode_raw(_padded(rgba[:, :, order], step), WIDTH, HEIGHT, step, encoding)
@@ -50,15 +50,15 @@ def test_alpha_is_dropped(encoding, order):
 
 
 @pytest.mark.parametrize("encoding", ["mono8", "8UC1"])
-def test_grey_becomes_three_equal_channels(encoding):
-    grey = _picture()[:, :, 0]
-    out = decode_raw(_padded(grey, WIDTH + 2), WIDTH, HEIGHT, WIDTH + 2, encoding)
-    np.testing.assert_array_equal(out, np.repeat(grey[:, :, None], 3, axis=2))
+def test_gray_becomes_three_equal_channels(encoding):
+    gray = _image()[:, :, 0]
+    out = decode_raw(_padded(gray, WIDTH + 2), WIDTH, HEIGHT, WIDTH + 2, encoding)
+    np.testing.assert_array_equal(out, np.repeat(gray[:, :, None], 3, axis=2))
 
 
 @pytest.mark.parametrize("encoding", ["mono16", "16UC1"])
 @pytest.mark.parametrize(("order", "is_bigendian"), [("<u2", 0), (">u2", 1)])
-def test_sixteen_bit_grey_honours_byte_order(encoding, order, is_bigendian):
+def test_sixteen_bit_gray_honours_byte_order(encoding, order, is_bigendian):
     values = np.array([[0, 255, 256, 0x1234], [0xFFFF, 0xFF00, 0x00FF, 0x8000]])
     data = values.astype(order).tobytes()
     out = decode_raw(data, 4, 2, 8, encoding, is_bigendian)
@@ -66,11 +66,11 @@ def test_sixteen_bit_grey_honours_byte_order(encoding, order, is_bigendian):
 
 
 @pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
-def test_bayer_gives_back_an_even_colour(pattern):
-    colour = {"r": 200, "g": 120, "b": 30}
+def test_bayer_gives_back_an_even_color(pattern):
+    color = {"r": 200, "g": 120, "b": 30}
     mosaic = np.empty((HEIGHT, WIDTH), np.uint8)
     for index, letter in enumerate(pattern):
-        mosaic[index // 2 :: 2, index % 2 :: 2] = colour[letter]
+        mosaic[index // 2 :: 2, index % 2 :: 2] = color[letter]
     out = decode_raw(mosaic.tobytes(), WIDTH, HEIGHT, WIDTH, f"bayer_{pattern}8")
     np.testing.assert_array_equal(out, np.broadcast_to([200, 120, 30], (HEIGHT, WIDTH, 3)))
 
@@ -78,11 +78,11 @@ def test_bayer_gives_back_an_even_colour(pattern):
 @pytest.mark.parametrize(
     ("encoding", "luma_at"), [("yuv422", 1), ("uyvy", 1), ("yuv422_yuy2", 0), ("yuyv", 0)]
 )
-def test_yuv422_separates_luma_and_colour(encoding, luma_at):
+def test_yuv422_separates_luma_and_color(encoding, luma_at):
     packed = np.full((HEIGHT, WIDTH, 2), 128, np.uint8)
     packed[:, :, luma_at] = 235
     out = decode_raw(packed.tobytes(), WIDTH, HEIGHT, WIDTH * 2, encoding)
-    assert out.min() >= 253  # video-range white, no colour
+    assert out.min() >= 253  # video-range white, no color
     u_at = (0, 1 - luma_at)
     packed[:, ::2, u_at[1]] = 40  # less blue
     yellow = decode_raw(packed.tobytes(), WIDTH, HEIGHT, WIDTH * 2, encoding)
@@ -100,7 +100,7 @@ def test_yuv422_separates_luma_and_colour(encoding, luma_at):
     ],
 )
 def test_any_buffer_is_accepted(wrap):
-    rgb = _picture()
+    rgb = _image()
     out = decode_raw(wrap(rgb.tobytes()), WIDTH, HEIGHT, WIDTH * 3, "rgb8")
     np.testing.assert_array_equal(out, rgb)
 
@@ -132,27 +132,27 @@ def _encoded(suffix: str, image: np.ndarray) -> bytes:
     return data.tobytes()
 
 
-def _smooth_picture() -> np.ndarray:
+def _smooth_image() -> np.ndarray:
     y, x = np.mgrid[0:48, 0:64]
     return np.dstack([4 * x, 5 * y, 255 - 4 * x]).astype(np.uint8)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif"])
 def test_lossless_formats_are_exact(suffix):
-    rgb = _smooth_picture()
+    rgb = _smooth_image()
     np.testing.assert_array_equal(decode_compressed(_encoded(suffix, rgb[:, :, ::-1]), "png"), rgb)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".webp"])
 def test_lossy_formats_are_close_in_rgb_order(suffix):
-    rgb = _smooth_picture()
+    rgb = _smooth_image()
     out = decode_compressed(_encoded(suffix, rgb[:, :, ::-1]), "rgb8; jpeg compressed bgr8")
     assert np.abs(out.astype(int) - rgb).mean() < 6
 
 
-def test_grey_png_of_sixteen_bits_becomes_rgb():
-    grey = np.full((5, 7), 0x8000, np.uint16)
-    out = decode_compressed(_encoded(".png", grey), "png")
+def test_gray_png_of_sixteen_bits_becomes_rgb():
+    gray = np.full((5, 7), 0x8000, np.uint16)
+    out = decode_compressed(_encoded(".png", gray), "png")
     assert out.shape == (5, 7, 3) and np.all(out == 0x80)
 
 
@@ -166,7 +166,7 @@ def test_truncated_files_are_refused(suffix, kept):
 
 
 def test_progressive_jpeg_and_trailing_padding_are_fine():
-    ok, data = cv2.imencode(".jpg", _smooth_picture(), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])
+    ok, data = cv2.imencode(".jpg", _smooth_image(), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])
     assert ok and decode_compressed(data.tobytes() + b"\0" * 100, "jpeg").shape == (48, 64, 3)
 
 
@@ -193,7 +193,7 @@ def test_undecodable_data_is_refused(data, format, named):
     encoding=st.sampled_from([*SUPPORTED_ENCODINGS, "", "32FC1"]),
     is_bigendian=st.booleans(),
 )
-def test_any_raw_image_is_a_picture_or_an_image_error(
+def test_any_raw_image_is_a_image_or_an_image_error(
     width, height, step, size, encoding, is_bigendian
 ):
     data = bytes(size)
@@ -212,7 +212,7 @@ def test_any_raw_image_is_a_picture_or_an_image_error(
     junk=st.binary(min_size=0, max_size=12),
 )
 def test_damaged_compressed_images_never_crash(suffix, position, junk):
-    data = bytearray(_encoded(suffix, _smooth_picture()))
+    data = bytearray(_encoded(suffix, _smooth_image()))
     data[position : position + len(junk)] = junk
     try:
         out = decode_compressed(bytes(data), "jpeg")

@@ -123,7 +123,7 @@ def test_kitti_stamps_follow_the_frame_index(tmp_path):
         read_kitti(path, stamps_ns=range(3))
 
 
-def test_format_is_recognised_by_its_columns(tmp_path):
+def test_format_is_recognized_by_its_columns(tmp_path):
     assert read_trajectory(_file(tmp_path, f"# x\n1.5 {TUM_POSE}\n")).stamps_ns[0] == 1_500_000_000
     assert len(read_trajectory(_file(tmp_path, f"{POSE}\n{POSE}\n"))) == 2
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 
 from training import train
-from training.distributed import Place, joined
+from training.distributed import DistributedContext, joined
 
 if __name__ == "__main__":
     names = sys.argv[1:]
-    with joined(Place.of_this_process()):
+    with joined(DistributedContext.of_this_process()):
         for recipe, out in zip(names[::2], names[1::2], strict=True):
             if code := train.main(["--config", recipe, "--out", out]):
                 sys.exit(code)

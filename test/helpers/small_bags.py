@@ -1,4 +1,4 @@
-"""Small bags with truth on every kind of topic."""
+"""Small bags with ground truth on every kind of topic."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def pose(index: int, step_m: float = 1.4) -> FloatArray:
     return np.linalg.matrix_power(T_prev_curr, index)
 
 
-def picture(index: int, width: int = WIDTH, height: int = HEIGHT) -> RgbImage:
+def image(index: int, width: int = WIDTH, height: int = HEIGHT) -> RgbImage:
     """A smooth random pattern that grows from frame to frame, as if driven towards."""
     noise = np.random.default_rng(4).integers(0, 256, (height // 3, width // 3, 3), np.uint8)
     pattern = cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
@@ -42,19 +42,19 @@ def picture(index: int, width: int = WIDTH, height: int = HEIGHT) -> RgbImage:
 
 
 class Drive:
-    """Pictures of a camera that moves as `pose` says."""
+    """Images of a camera that moves as `pose` says."""
 
     name = "a drive"
 
     def __init__(self, frames: int = 12, with_poses: bool = True) -> None:
-        self._pictures = [picture(index) for index in range(frames)]
+        self._images = [image(index) for index in range(frames)]
         self._with_poses = with_poses
 
     def __len__(self) -> int:
-        return len(self._pictures)
+        return len(self._images)
 
     def __iter__(self) -> Iterator[SourceItem]:
-        for index, rgb in enumerate(self._pictures):
+        for index, rgb in enumerate(self._images):
             yield SourceItem(
                 frame=Frame(stamp_ns=stamp(index), rgb=rgb, intrinsics=CAMERA),
                 T_world_camera=pose(index) if self._with_poses else None,
@@ -81,4 +81,4 @@ def write(
     return bag
 
 
-__all__ = ["CAMERA", "OPTICAL_FRAME", "Drive", "picture", "pose", "stamp", "write"]
+__all__ = ["CAMERA", "OPTICAL_FRAME", "Drive", "image", "pose", "stamp", "write"]

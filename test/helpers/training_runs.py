@@ -22,7 +22,7 @@ width: 64
 height: 64
 network: {{depth: lite, pretrained: false, scales: 1, depth_unit: 10.0}}
 objective: {{minimum_reprojection: true, auto_mask: true, depth_supervision_weight: 0.1}}
-data: {{prepared: ["{prepared}"], validation_share: 0.2}}
+data: {{prepared: ["{prepared}"], validation_ratio: 0.2}}
 optim: {{steps: 6, batch_size: 2, learning_rate: 1.0e-4, weight_average: 0.9}}
 run: {{device: cpu, threads: 1, scalars_every: 1, checkpoint_every: 2, validate_every: 4}}
 """

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import yaml
 
-from sfm_ros.bags.writer import CAMERA_INFO_TOPIC, IMAGE_TOPIC, TRUTH_TOPIC, write_bag
+from sfm_ros.bags.writer import CAMERA_INFO_TOPIC, GROUND_TRUTH_TOPIC, IMAGE_TOPIC, write_bag
 from sfm_ros.cli import evaluate
 from sfm_ros.config import config_from_dict, iter_fields
 from sfm_ros.datatypes import CameraIntrinsics, Frame
@@ -24,10 +24,10 @@ from sfm_ros.source import SourceItem
 FILES = ("kitti_bag.launch.py", "camera.launch.py")
 
 
-class ThreePictures:
-    """A source, with true poses where they are asked for."""
+class ThreeImages:
+    """A source, with ground-truth poses where they are asked for."""
 
-    name = "three pictures"
+    name = "three images"
 
     def __init__(self, with_poses: bool) -> None:
         self._pose = np.eye(4) if with_poses else None
@@ -49,8 +49,8 @@ class ThreePictures:
 
 @pytest.fixture
 def bag(tmp_path: Path) -> Path:
-    """A ROS 2 bag of one camera with true poses and without transforms."""
-    write_bag(ThreePictures(True), tmp_path / "drive", tmp_path / "truth")
+    """A ROS 2 bag of one camera with ground-truth poses and without transforms."""
+    write_bag(ThreeImages(True), tmp_path / "drive", tmp_path / "ground_truth")
     return tmp_path / "drive"
 
 
@@ -124,30 +124,32 @@ def test_bag_launch_connects_player_and_node_and_loses_no_image(
 
 
 def test_true_poses_of_a_bag_are_drawn(launch: Callable[..., Any], bag: Path) -> None:
-    truth = launch("kitti_bag.launch.py", bag=str(bag), namespace="front").node("sfm_truth_path")
-    assert truth.arguments == ["--type", "nav_msgs/msg/Odometry"]
-    assert dict(truth.remappings) == {
-        "truth": TRUTH_TOPIC,
+    ground_truth = launch("kitti_bag.launch.py", bag=str(bag), namespace="front").node(
+        "sfm_ground_truth_path"
+    )
+    assert ground_truth.arguments == ["--type", "nav_msgs/msg/Odometry"]
+    assert dict(ground_truth.remappings) == {
+        "ground_truth": GROUND_TRUTH_TOPIC,
         "odometry": "/front/sfm_node/odometry",
     }
 
 
-def test_a_bag_without_truth_draws_none(launch: Callable[..., Any], tmp_path: Path) -> None:
-    write_bag(ThreePictures(False), tmp_path / "plain", tmp_path / "truth")
+def test_a_bag_without_ground_truth_draws_none(launch: Callable[..., Any], tmp_path: Path) -> None:
+    write_bag(ThreeImages(False), tmp_path / "plain", tmp_path / "ground_truth")
     launched = launch("kitti_bag.launch.py", bag=str(tmp_path / "plain"))
     assert launched.executables() == ["sfm_node", "sfm_bag_player"]
 
 
-def test_a_kitti_folder_is_played_as_it_is_with_its_own_mounting(
+def test_a_kitti_folder_is_played_as_it_is_with_its_own_extrinsics(
     launch: Callable[..., Any], kitti: Path, installed: dict[str, str]
 ) -> None:
     installed["rosbag2_transport"] = "/opt/ros/share/rosbag2_transport"
     launched = launch("kitti_bag.launch.py", bag=str(kitti), camera_pose="1 0 1.5 0 0 0")
-    assert launched.executables() == ["sfm_node", "sfm_truth_path", "sfm_bag_player"]
+    assert launched.executables() == ["sfm_node", "sfm_ground_truth_path", "sfm_bag_player"]
     assert launched.node("sfm_bag_player").arguments[0] == str(kitti)
 
 
-def test_the_mounting_is_published_where_the_bag_has_none(
+def test_the_extrinsics_is_published_where_the_bag_has_none(
     launch: Callable[..., Any], bag: Path
 ) -> None:
     static = pytest.importorskip("sfm_ros.ros.tools.static_transform", reason="no rclpy")
@@ -203,7 +205,13 @@ def test_the_recorder_hears_both_sides_of_the_node(launch: Callable[..., Any], b
     launched = launch("kitti_bag.launch.py", bag=str(bag), record="/tmp/run1", namespace="front")
     arguments = launched.node("sfm_bag_recorder").arguments
     assert arguments[:3] == ["--out", "/tmp/run1", "--topics"]
-    expected = {IMAGE_TOPIC, CAMERA_INFO_TOPIC, TRUTH_TOPIC, "/front/sfm_node/odometry", "/tf"}
+    expected = {
+        IMAGE_TOPIC,
+        CAMERA_INFO_TOPIC,
+        GROUND_TRUTH_TOPIC,
+        "/front/sfm_node/odometry",
+        "/tf",
+    }
     assert expected <= set(arguments[3:])
     waits = launched.node("sfm_bag_player").arguments
     assert waits[waits.index("--image-subscribers") + 1] == "2"  # the node and the recorder
@@ -246,7 +254,7 @@ def test_rviz_starts_where_it_is_wanted_and_installed(
     layout = Path(rviz.arguments[1])
     shown = set(re.findall(r"Value: (/\S+)", layout.read_text()))
     assert dict(rviz.remappings)["/sfm_node/path"] == "/front/sfm_node/path"
-    assert {name for name, _ in rviz.remappings} | {"/sfm_truth/path"} >= shown
+    assert {name for name, _ in rviz.remappings} | {"/sfm_ground_truth/path"} >= shown
 
 
 def test_camera_launch_passes_frames_topics_and_own_config(launch: Callable[..., Any]) -> None:

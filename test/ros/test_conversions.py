@@ -28,7 +28,7 @@ from sfm_ros.pose import PoseIntegrator
 from sfm_ros.ros import compat, conversions
 from sfm_ros.ros.compat import TransformTree, byte_array, create_cloud, matrix_from_message
 from sfm_ros.ros.node.calibration import CalibrationCache
-from sfm_ros.ros.node.extrinsics import MountingFinder
+from sfm_ros.ros.node.extrinsics import ExtrinsicsLookup
 
 RNG = np.random.default_rng(5)
 
@@ -71,12 +71,12 @@ def test_calibration_round_trip() -> None:
     assert again.distortion == camera.distortion
 
 
-def test_region_and_binning_give_the_camera_of_the_picture_that_is_sent() -> None:
+def test_region_and_binning_give_the_camera_of_the_image_that_is_sent() -> None:
     info = camera_info(binning_x=2, binning_y=2)
     info.roi.x_offset, info.roi.y_offset, info.roi.width, info.roi.height = 100, 40, 400, 200
     camera = intrinsics_from_info(info)
     assert (camera.width, camera.height) == (200, 100)
-    # The pixel that saw (cx, cy): two columns become one whose centre lies between them.
+    # The pixel that saw (cx, cy): two columns become one whose center lies between them.
     assert camera.cx == pytest.approx((320 - 100 + 0.5) / 2 - 0.5)
     assert camera.cy == pytest.approx((240 - 40 + 0.5) / 2 - 0.5)
     assert camera.fx == 250
@@ -227,7 +227,7 @@ def test_byte_array_takes_arrays_that_are_not_contiguous() -> None:
     assert bytes(byte_array(values)) == values.tobytes()
 
 
-def test_unknown_mounting_is_the_camera_in_body_axes() -> None:
+def test_unknown_extrinsics_is_the_camera_in_body_axes() -> None:
     T = random_pose()
     found = conversions.pose_in_body_axes(T, conversions.T_BODY_OPTICAL)
     assert np.allclose(found, optical_to_body(T))
@@ -341,45 +341,45 @@ def test_tree_survives_a_cycle() -> None:
 
 
 @pytest.mark.parametrize("base_frame", ["base", "", "eye"])
-def test_a_mounting_is_never_invented(base_frame: str) -> None:
+def test_a_extrinsics_is_never_invented(base_frame: str) -> None:
     """Nobody connects the frames, there is no base frame, or the image calls itself the base."""
-    finder = MountingFinder(tree_of, base_frame, 0.0, lambda _: None)
-    mounting = finder.of("eye")
-    assert (mounting.child, mounting.is_known) == ("eye_body", False)
-    assert np.allclose(mounting.T_body_camera, conversions.T_BODY_OPTICAL)
-    assert mounting.is_ours_to_tell
-    assert finder.of("eye") is mounting
+    finder = ExtrinsicsLookup(tree_of, base_frame, 0.0, lambda _: None)
+    extrinsics = finder.of("eye")
+    assert (extrinsics.child, extrinsics.is_known) == ("eye_body", False)
+    assert np.allclose(extrinsics.T_body_camera, conversions.T_BODY_OPTICAL)
+    assert extrinsics.is_ours_to_tell
+    assert finder.of("eye") is extrinsics
 
 
 def test_a_camera_that_has_its_place_in_tf_gets_no_second_parent() -> None:
     tree = tree_of(eye=("camera_link", np.eye(4)))
-    mounting = MountingFinder(lambda: tree, "base", 0.0, lambda _: None).of("eye")
-    assert not mounting.is_known and not mounting.is_ours_to_tell
+    extrinsics = ExtrinsicsLookup(lambda: tree, "base", 0.0, lambda _: None).of("eye")
+    assert not extrinsics.is_known and not extrinsics.is_ours_to_tell
 
 
 def test_a_wait_for_tf_that_is_cut_short_decides_nothing() -> None:
     tree = TransformTree()
-    finder = MountingFinder(lambda: tree, "base", 60.0, lambda _: None)
+    finder = ExtrinsicsLookup(lambda: tree, "base", 60.0, lambda _: None)
     finder.stop()
     assert finder.of("eye") is None
     tree.add(conversions.transform_message(random_pose(), 0, "base", "eye"))
     finder.resume()
-    mounting = finder.of("eye")
-    assert mounting is not None and mounting.is_known
+    extrinsics = finder.of("eye")
+    assert extrinsics is not None and extrinsics.is_known
 
 
-def test_a_known_mounting_is_taken() -> None:
+def test_a_known_extrinsics_is_taken() -> None:
     T = random_pose()
     tree = tree_of(eye=("base", T))
-    mounting = MountingFinder(lambda: tree, "base", 0.0, lambda _: None).of("eye")
-    assert (mounting.child, mounting.is_known) == ("base", True)
-    assert np.allclose(mounting.T_body_camera, T)
-    assert not mounting.is_ours_to_tell
+    extrinsics = ExtrinsicsLookup(lambda: tree, "base", 0.0, lambda _: None).of("eye")
+    assert (extrinsics.child, extrinsics.is_known) == ("base", True)
+    assert np.allclose(extrinsics.T_body_camera, T)
+    assert not extrinsics.is_ours_to_tell
 
 
 def test_without_tf_the_camera_is_the_body_at_once() -> None:
-    mounting = MountingFinder(lambda: None, "base", 60.0, lambda _: None).of("camera_optical")
-    assert mounting.child == "camera_body" and not mounting.is_ours_to_tell
+    extrinsics = ExtrinsicsLookup(lambda: None, "base", 60.0, lambda _: None).of("camera_optical")
+    assert extrinsics.child == "camera_body" and not extrinsics.is_ours_to_tell
 
 
 class ClosingTree(TransformTree):
@@ -398,7 +398,7 @@ def test_tf_is_listened_to_only_until_it_has_answered() -> None:
         trees.append(ClosingTree())
         return trees[-1]
 
-    finder = MountingFinder(make, "base", 0.0, lambda _: None)
+    finder = ExtrinsicsLookup(make, "base", 0.0, lambda _: None)
     for frame in ("eye", "eye", "other_eye"):
         finder.of(frame)
     assert [tree.closed for tree in trees] == [1, 1]

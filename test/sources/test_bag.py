@@ -1,4 +1,4 @@
-"""Bags of every kind give back the pictures, stamps, calibration and poses that were recorded."""
+"""Bags of every kind give back the images, stamps, calibration and poses that were recorded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sfm_ros.sources.factory import open_source
 CAMERA = CameraIntrinsics(width=8, height=6, fx=10, fy=11, cx=3.5, cy=2.5)
 KINDS = ["ros1", "sqlite3", "mcap"]
 START = 1_700_000_000_000_000_000
-PICTURE = np.random.default_rng(3).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+IMAGE = np.random.default_rng(3).integers(0, 256, (6, 8, 3), dtype=np.uint8)
 
 
 def _png(rgb):
@@ -27,7 +27,7 @@ def simple_bag(new_bag, kind="mcap", count=3):
     for index in range(count):
         stamp = START + index * 100_000_000
         recorder.info("/cam/camera_info", stamp)
-        recorder.image("/cam/image_raw", PICTURE + index, "rgb8", stamp)
+        recorder.image("/cam/image_raw", IMAGE + index, "rgb8", stamp)
     return recorder.done()
 
 
@@ -37,7 +37,7 @@ def test_frames_of_every_kind_of_bag(new_bag, kind):
     items = list(source)
     assert len(source) == len(items) == 3 and source.skipped == 0
     for index, item in enumerate(items):
-        np.testing.assert_array_equal(item.frame.rgb, PICTURE + index)
+        np.testing.assert_array_equal(item.frame.rgb, IMAGE + index)
         assert item.frame.stamp_ns == START + index * 100_000_000
         assert item.frame.frame_id == "cam" and item.T_world_camera is None
     camera = items[0].frame.intrinsics
@@ -46,14 +46,14 @@ def test_frames_of_every_kind_of_bag(new_bag, kind):
     assert [item.frame.stamp_ns for item in source] == [item.frame.stamp_ns for item in items]
 
 
-GREY = PICTURE[:, :, 0]
+GRAY = IMAGE[:, :, 0]
 ENCODINGS = {
-    "rgb8": (PICTURE, PICTURE),
-    "bgr8": (PICTURE[:, :, ::-1], PICTURE),
-    "rgba8": (np.dstack([PICTURE, GREY]), PICTURE),
-    "bgra8": (np.dstack([PICTURE[:, :, ::-1], GREY]), PICTURE),
-    "mono8": (GREY, np.dstack([GREY] * 3)),
-    "mono16": (GREY.astype("<u2") << 8, np.dstack([GREY] * 3)),
+    "rgb8": (IMAGE, IMAGE),
+    "bgr8": (IMAGE[:, :, ::-1], IMAGE),
+    "rgba8": (np.dstack([IMAGE, GRAY]), IMAGE),
+    "bgra8": (np.dstack([IMAGE[:, :, ::-1], GRAY]), IMAGE),
+    "mono8": (GRAY, np.dstack([GRAY] * 3)),
+    "mono16": (GRAY.astype("<u2") << 8, np.dstack([GRAY] * 3)),
     "bayer_rggb8": (np.full((6, 8), 77, np.uint8), np.full((6, 8, 3), 77)),
     "bayer_gbrg8": (np.full((6, 8), 77, np.uint8), np.full((6, 8, 3), 77)),
 }
@@ -72,27 +72,27 @@ def test_raw_images_of_every_encoding(new_bag, kind, encoding):
 def test_padding_and_byte_order_are_honoured(new_bag):
     recorder = new_bag()
     padded = np.full((6, 20), 0xEE, np.uint8)
-    padded[:, :16] = GREY.astype(">u2").view(np.uint8).reshape(6, 16)
-    padded[:, :16:2] = GREY
+    padded[:, :16] = GRAY.astype(">u2").view(np.uint8).reshape(6, 16)
+    padded[:, :16:2] = GRAY
     recorder.image("/image", padded, "mono16", START, step=20, bigendian=1)
     (item,) = BagSource(recorder.done(), calib=CAMERA)
-    np.testing.assert_array_equal(item.frame.rgb[:, :, 1], GREY)
+    np.testing.assert_array_equal(item.frame.rgb[:, :, 1], GRAY)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_compressed_images_and_their_camera_info(new_bag, kind):
     recorder = new_bag(kind)
     recorder.info("/cam/camera_info")
-    recorder.compressed("/cam/image_raw/compressed", _png(PICTURE), START)
+    recorder.compressed("/cam/image_raw/compressed", _png(IMAGE), START)
     source = BagSource(recorder.done())
     (item,) = source
     assert source.image_topic == "/cam/image_raw/compressed"
-    np.testing.assert_array_equal(item.frame.rgb, PICTURE)
+    np.testing.assert_array_equal(item.frame.rgb, IMAGE)
 
 
 def test_zero_header_stamps_give_way_to_the_time_of_recording(new_bag):
     recorder = new_bag()
-    recorder.image("/image", PICTURE, "rgb8", 0, log_ns=START + 5)
+    recorder.image("/image", IMAGE, "rgb8", 0, log_ns=START + 5)
     (item,) = BagSource(recorder.done(), calib=CAMERA)
     assert item.frame.stamp_ns == START + 5
 
@@ -101,7 +101,7 @@ def test_region_and_binning_of_camera_info(new_bag):
     full = CameraIntrinsics(width=40, height=30, fx=20, fy=22, cx=17, cy=13)
     recorder = new_bag()
     recorder.info("/camera_info", camera=full, binning=2, roi=(4, 6, 16, 12))
-    recorder.image("/image", PICTURE, "rgb8", START)
+    recorder.image("/image", IMAGE, "rgb8", START)
     (item,) = BagSource(recorder.done())
     camera = item.frame.intrinsics
     assert (camera.width, camera.height, camera.fx, camera.fy) == (8, 6, 10, 11)
@@ -116,10 +116,10 @@ def test_true_poses_come_back_in_optical_axes(new_bag, kind, stamped):
     poses = [se3_exp([0.1, 0.2, 1.0 + index, 0.05, 0.1, 0.02 * index]) for index in range(3)]
     for index, pose in enumerate(poses):
         stamp = START + index * 100_000_000
-        recorder.image("/cam/image_raw", PICTURE, "rgb8", stamp)
+        recorder.image("/cam/image_raw", IMAGE, "rgb8", stamp)
         if index < 2:
-            recorder.pose("/truth", optical_to_body(pose), stamp + 3_000_000, stamped)
-    items = list(BagSource(recorder.done(), pose_topic="/truth"))
+            recorder.pose("/ground_truth", optical_to_body(pose), stamp + 3_000_000, stamped)
+    items = list(BagSource(recorder.done(), pose_topic="/ground_truth"))
     np.testing.assert_allclose(items[0].T_world_camera, poses[0], atol=1e-9)
     np.testing.assert_allclose(items[1].T_world_camera, poses[1], atol=1e-9)
     assert items[2].T_world_camera is None  # the nearest is 97 ms away
@@ -129,17 +129,17 @@ def test_driving_ahead_in_body_axes_is_plus_z(new_bag):
     recorder = new_bag()
     ahead = np.eye(4)
     ahead[0, 3] = 5.0  # x of body axes is forward
-    recorder.image("/image", PICTURE, "rgb8", START)
-    recorder.pose("/truth", ahead, START)
-    (item,) = BagSource(recorder.done(), pose_topic="/truth", calib=CAMERA)
+    recorder.image("/image", IMAGE, "rgb8", START)
+    recorder.pose("/ground_truth", ahead, START)
+    (item,) = BagSource(recorder.done(), pose_topic="/ground_truth", calib=CAMERA)
     np.testing.assert_allclose(item.T_world_camera[:3, 3], [0, 0, 5], atol=1e-12)
 
 
 def test_several_image_topics_must_be_named(new_bag):
     recorder = new_bag()
     recorder.info("/left/camera_info")
-    recorder.image("/left/image_raw", PICTURE, "rgb8", START)
-    recorder.image("/right/image_raw", PICTURE, "rgb8", START)
+    recorder.image("/left/image_raw", IMAGE, "rgb8", START)
+    recorder.image("/right/image_raw", IMAGE, "rgb8", START)
     path = recorder.done()
     with pytest.raises(SourceError, match="several image topics.*/left/image_raw.*/right"):
         BagSource(path)
@@ -158,19 +158,19 @@ def test_several_image_topics_must_be_named(new_bag):
 
 def test_raw_is_preferred_to_the_same_camera_compressed(new_bag):
     recorder = new_bag()
-    recorder.compressed("/cam/image_raw/compressed", _png(PICTURE), START)
-    recorder.image("/cam/image_raw", PICTURE, "rgb8", START)
+    recorder.compressed("/cam/image_raw/compressed", _png(IMAGE), START)
+    recorder.image("/cam/image_raw", IMAGE, "rgb8", START)
     recorder.compressed("/depth/image_rect/compressedDepth", b"x", START)
     assert BagSource(recorder.done(), calib=CAMERA).image_topic == "/cam/image_raw"
 
 
 def test_first_undecodable_image_is_an_error_and_a_later_one_is_skipped(new_bag, caplog):
     recorder = new_bag("mcap", "first")
-    recorder.image("/image", PICTURE, "rgb32", START)
+    recorder.image("/image", IMAGE, "rgb32", START)
     with pytest.raises(SourceError, match="first image of /image.*rgb32"):
         BagSource(recorder.done(), calib=CAMERA)
     recorder = new_bag("mcap", "later")
-    png = _png(PICTURE)
+    png = _png(IMAGE)
     for index, data in enumerate([png, png[: len(png) // 2], png]):
         recorder.compressed("/image/compressed", data, START + index)
     source = BagSource(recorder.done(), calib=CAMERA)
@@ -182,6 +182,6 @@ def test_size_of_image_and_calibration_must_agree(new_bag):
     recorder = new_bag()
     wrong = CameraIntrinsics(width=16, height=12, fx=10, fy=10, cx=8, cy=6)
     recorder.info("/camera_info", camera=wrong)
-    recorder.image("/image", PICTURE, "rgb8", START)
+    recorder.image("/image", IMAGE, "rgb8", START)
     with pytest.raises(CalibrationError, match="/image is 8x6.*16x12"):
         BagSource(recorder.done())

@@ -35,7 +35,7 @@ def _poses(count):
     return poses
 
 
-def test_pictures_come_in_natural_order_with_regular_stamps(tmp_path):
+def test_images_come_in_natural_order_with_regular_stamps(tmp_path):
     _folder(tmp_path / "images", ("10.png", "9.png", "100.bmp"))
     source = FolderSource(tmp_path / "images", CAMERA, fps=30.0)
     items = list(source)
@@ -47,23 +47,23 @@ def test_pictures_come_in_natural_order_with_regular_stamps(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "JPEG", "bmp", "tif", "webp"])
-def test_every_kind_of_picture_and_grey_ones_are_read(tmp_path, suffix):
+def test_every_kind_of_image_and_gray_ones_are_read(tmp_path, suffix):
     (tmp_path / f"a.{suffix}").touch()
     cv2.imwrite(str(tmp_path / f"a.{suffix}"), np.full((24, 32), 120, np.uint8))
     (item,) = FolderSource(tmp_path, CAMERA)
     assert np.abs(item.frame.rgb.astype(int) - 120).max() <= 2
 
 
-def test_colours_are_rgb(tmp_path):
-    picture = _flat(0)
-    picture[:, :, 2] = 200  # red in OpenCV's order
-    cv2.imwrite(str(tmp_path / "a.png"), picture)
+def test_colors_are_rgb(tmp_path):
+    image = _flat(0)
+    image[:, :, 2] = 200  # red in OpenCV's order
+    cv2.imwrite(str(tmp_path / "a.png"), image)
     (item,) = FolderSource(tmp_path, CAMERA)
     assert item.frame.rgb[0, 0].tolist() == [200, 0, 0]
 
 
 @pytest.mark.parametrize("place", ["images", "."])
-def test_times_are_found_beside_or_above_the_pictures(tmp_path, place):
+def test_times_are_found_beside_or_above_the_images(tmp_path, place):
     _folder(tmp_path / "images")
     (tmp_path / place / "times.txt").write_text("0.0\n1.036224e-01\n2.1\n")
     source = FolderSource(tmp_path / "images", CAMERA)
@@ -88,7 +88,7 @@ def test_times_of_a_thinned_out_folder_are_found_by_number(tmp_path):
 @pytest.mark.parametrize(
     ("text", "named"),
     [
-        ("0\n1\n", "has 2 times, but .* 3 pictures"),
+        ("0\n1\n", "has 2 times, but .* 3 images"),
         ("0\n1\n1\n", "line 3: 1 is not later"),
         ("0\nsoon\n2\n", "line 2.*soon"),
         ("2011-99-26 13:02:25\n", "line 1"),
@@ -113,14 +113,14 @@ def test_poses_of_kitti_and_tum_files_reach_their_frames(tmp_path):
     assert found == [None, 1, 2]  # no pose within 20 ms of the first
 
 
-def test_more_poses_than_pictures_are_refused(tmp_path):
+def test_more_poses_than_images_are_refused(tmp_path):
     _folder(tmp_path / "images")
     write_kitti(tmp_path / "poses.txt", Trajectory(np.arange(4), _poses(4)))
     with pytest.raises(TrajectoryError, match="frame 3.*3 stamps"):
         FolderSource(tmp_path / "images", CAMERA, poses=tmp_path / "poses.txt")
 
 
-def test_fewer_poses_than_pictures_need_the_index_of_their_frames(tmp_path):
+def test_fewer_poses_than_images_need_the_index_of_their_frames(tmp_path):
     _folder(tmp_path / "images")
     file = tmp_path / "poses.txt"
     write_kitti(file, Trajectory(np.arange(2), _poses(2)))
@@ -133,7 +133,7 @@ def test_fewer_poses_than_pictures_need_the_index_of_their_frames(tmp_path):
     assert found == [None, 0, 1]
 
 
-def test_truncated_picture_is_named(tmp_path):
+def test_truncated_image_is_named(tmp_path):
     _folder(tmp_path, ("0.jpg", "1.jpg"))
     data = (tmp_path / "1.jpg").read_bytes()
     (tmp_path / "1.jpg").write_bytes(data[: len(data) // 2])
@@ -141,7 +141,7 @@ def test_truncated_picture_is_named(tmp_path):
         list(FolderSource(tmp_path, CAMERA))
 
 
-def test_picture_of_another_size_is_named(tmp_path):
+def test_image_of_another_size_is_named(tmp_path):
     _folder(tmp_path)
     cv2.imwrite(str(tmp_path / "1.png"), np.zeros((10, 10), np.uint8))
     with pytest.raises(CalibrationError, match=r"1\.png.*10x10.*32x24"):
@@ -153,7 +153,7 @@ def test_missing_and_empty_folders_are_refused(tmp_path):
         FolderSource(tmp_path / "none", CAMERA)
     (tmp_path / "notes.txt").touch()
     (tmp_path / "._0.png").touch()  # what macOS leaves on foreign disks
-    with pytest.raises(SourceError, match="holds no picture"):
+    with pytest.raises(SourceError, match="holds no image"):
         FolderSource(tmp_path, CAMERA)
     _folder(tmp_path)
     with pytest.raises(SourceError, match="frame rate is 0"):
@@ -203,13 +203,13 @@ def _sequence(tmp_path):
 
 def test_kitti_odometry_layout(tmp_path):
     folder = _sequence(tmp_path)
-    colour, grey = open_kitti(folder), open_kitti(folder, camera=0)
-    first = next(iter(colour))
+    color, gray = open_kitti(folder), open_kitti(folder, camera=0)
+    first = next(iter(color))
     assert first.frame.rgb[0, 0, 0] == 20 and first.frame.intrinsics.fx == 31
-    assert next(iter(grey)).frame.intrinsics.fx == 30
-    assert [item.frame.stamp_ns for item in grey] == [0, 103_700_000, 207_400_000]
-    assert [item.T_world_camera[2, 3] for item in grey] == [0, 1, 2]
-    assert grey.camera_height_m == 1.65
+    assert next(iter(gray)).frame.intrinsics.fx == 30
+    assert [item.frame.stamp_ns for item in gray] == [0, 103_700_000, 207_400_000]
+    assert [item.T_world_camera[2, 3] for item in gray] == [0, 1, 2]
+    assert gray.camera_height_m == 1.65
     with pytest.raises(SourceError, match="no camera 3; it has 0, 2"):
         open_kitti(folder, camera=3)
 
@@ -227,7 +227,7 @@ def _raw_drive(tmp_path, shared_data, with_oxts):
     if with_oxts:
         (drive / "oxts" / "data").mkdir(parents=True)
         for index in range(3):
-            # One metre to the east a frame at 49 degrees north, heading east (yaw 0).
+            # One meter to the east a frame at 49 degrees north, heading east (yaw 0).
             longitude = 8.0 + np.rad2deg(index / (6378137.0 * np.cos(np.deg2rad(49.0))))
             record = [49.0, longitude, 115.0, 0, 0, 0] + [0] * 24
             text = " ".join(repr(float(number)) for number in record)

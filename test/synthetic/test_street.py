@@ -32,7 +32,7 @@ def yaw_left(degrees: float) -> np.ndarray:
 def warp(
     source: np.ndarray, depth: np.ndarray, K: np.ndarray, T_source_target: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The source picture seen from the target, and where that is defined."""
+    """The source image seen from the target, and where that is defined."""
     rows, cols = np.mgrid[: depth.shape[0], : depth.shape[1]].astype(np.float64)
     rays = np.stack([(cols - K[0, 2]) / K[0, 0], (rows - K[1, 2]) / K[1, 1], np.ones_like(rows)])
     points = (rays * depth).reshape(3, -1)
@@ -46,7 +46,7 @@ def warp(
     return cv2.remap(source.astype(np.float32), maps[0], maps[1], cv2.INTER_LINEAR), inside
 
 
-def truth(item: SourceItem) -> tuple[np.ndarray, np.ndarray]:
+def ground_truth(item: SourceItem) -> tuple[np.ndarray, np.ndarray]:
     """Depth and pose of a rendered frame."""
     assert item.depth_m is not None and item.T_world_camera is not None
     return item.depth_m, item.T_world_camera
@@ -56,8 +56,8 @@ def photometric_error(
     target: SourceItem, source: SourceItem, T_source_target: np.ndarray
 ) -> float:
     K = target.frame.intrinsics.K
-    picture, inside = warp(source.frame.rgb, truth(target)[0], K, T_source_target)
-    return float(np.abs(picture - target.frame.rgb.astype(np.float32))[inside].mean())
+    image, inside = warp(source.frame.rgb, ground_truth(target)[0], K, T_source_target)
+    return float(np.abs(image - target.frame.rgb.astype(np.float32))[inside].mean())
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def motorway() -> SyntheticStreet:
 
 @pytest.fixture(scope="module")
 def straight() -> SyntheticStreet:
-    """Level cameras at 1.5 m, one metre apart, with a KITTI-like focal length."""
+    """Level cameras at 1.5 m, one meter apart, with a KITTI-like focal length."""
     config = SyntheticConfig(seed=5, fx=241.0, camera_height_m=HEIGHT_M, kind="city")
     return SyntheticStreet(config, T_world_camera=forward_poses(6, 1.0))
 
@@ -80,7 +80,7 @@ def straight() -> SyntheticStreet:
 def ground_mask(street: SyntheticStreet, index: int) -> np.ndarray:
     """Pixels whose back-projected point lies on the ground plane of the world."""
     item = street.render(index)
-    depth, pose = truth(item)
+    depth, pose = ground_truth(item)
     K = street.intrinsics.K
     rows, cols = np.mgrid[: depth.shape[0], : depth.shape[1]]
     rays = np.stack([(cols - K[0, 2]) / K[0, 0], (rows - K[1, 2]) / K[1, 1], np.ones(rows.shape)])
@@ -88,10 +88,10 @@ def ground_mask(street: SyntheticStreet, index: int) -> np.ndarray:
     return (depth > 0) & (np.abs(y - street.camera_height_m) < 1e-3)
 
 
-def test_a_picture_of_a_level_camera_shows_the_ground_at_height_over_slope(
+def test_a_image_of_a_level_camera_shows_the_ground_at_height_over_slope(
     straight: SyntheticStreet,
 ) -> None:
-    depth, _ = truth(straight.render(0))
+    depth, _ = ground_truth(straight.render(0))
     K = straight.intrinsics.K
     slope = (np.arange(straight.intrinsics.height) - K[1, 2]) / K[1, 1]
     bottom = slope > 0.15
@@ -103,7 +103,7 @@ def test_a_picture_of_a_level_camera_shows_the_ground_at_height_over_slope(
 def test_ground_covers_a_good_part_and_obstacles_stand_before_it(
     straight: SyntheticStreet,
 ) -> None:
-    depth, _ = truth(straight.render(0))
+    depth, _ = ground_truth(straight.render(0))
     K = straight.intrinsics.K
     slope = (np.arange(depth.shape[0]) - K[1, 2]) / K[1, 1]
     below = slope > 0.02
@@ -113,17 +113,17 @@ def test_ground_covers_a_good_part_and_obstacles_stand_before_it(
     assert 0.3 < share < 0.99
 
 
-def test_one_metre_forward_takes_one_metre_from_the_depth_of_the_road(
+def test_one_meter_forward_takes_one_meter_from_the_depth_of_the_road(
     straight: SyntheticStreet,
 ) -> None:
     K = straight.intrinsics.K
     before, after = straight.render(0), straight.render(1)
-    assert np.linalg.inv(truth(before)[1]) @ truth(after)[1] == pytest.approx(
+    assert np.linalg.inv(ground_truth(before)[1]) @ ground_truth(after)[1] == pytest.approx(
         forward_poses(2, 1.0)[1]
     )
     point = np.array([0.0, HEIGHT_M, 9.0])
     for item, expected in ((before, 9.0), (after, 8.0)):
-        depth, pose = truth(item)
+        depth, pose = ground_truth(item)
         seen = K @ (point - pose[:3, 3])
         col, row = np.round(seen[:2] / seen[2]).astype(int)
         exact = HEIGHT_M / ((row - K[1, 2]) / K[1, 1])
@@ -157,14 +157,14 @@ def test_turning_left_shows_what_was_on_the_left() -> None:
     assert moved < 0.6 * opposite
 
 
-def test_the_same_seed_gives_the_same_pictures_in_any_order(city: SyntheticStreet) -> None:
+def test_the_same_seed_gives_the_same_images_in_any_order(city: SyntheticStreet) -> None:
     again = SyntheticStreet(SyntheticConfig(seed=3, kind="city", frames=40))
     late = again.render(3)
     again.render(1)
     in_sequence = [item for item, _ in zip(city, range(4), strict=False)][3]
     for item in (late, again.render(3)):
         np.testing.assert_array_equal(item.frame.rgb, in_sequence.frame.rgb)
-        for mine, other in zip(truth(item), truth(in_sequence), strict=True):
+        for mine, other in zip(ground_truth(item), ground_truth(in_sequence), strict=True):
             np.testing.assert_array_equal(mine, other)
 
 
@@ -181,7 +181,7 @@ def test_frames_are_whole(name: str, request: pytest.FixtureRequest) -> None:
     street = request.getfixturevalue(name)
     item = street.render(11)
     assert item.frame.rgb.shape == (128, 416, 3)
-    depth, _ = truth(item)
+    depth, _ = ground_truth(item)
     assert depth.shape == (128, 416) and depth.dtype == np.float32
     assert np.all(np.isfinite(depth)) and depth.min() >= 0.0
     assert 0.02 < np.mean(depth == 0.0) < 0.7
@@ -221,7 +221,7 @@ def test_traffic_stands_in_the_lanes_but_never_in_the_cameras_way() -> None:
         shares = [ground_mask(street, 27).mean() for street in (busy, empty)]
         covered.append(shares[1] - shares[0])
         for index in (0, 14, 27):
-            depth, _ = truth(busy.render(index))
+            depth, _ = ground_truth(busy.render(index))
             assert depth[depth > 0].min() > 0.5
     # Vehicles hide the road; how many there are is drawn from the seed.
     assert min(covered) > 0 and sum(covered) > 0.1
@@ -250,7 +250,7 @@ def test_a_circle_of_cameras_can_be_rendered() -> None:
     street = SyntheticStreet(SyntheticConfig(seed=9, fx=241.0, kind="city"), T_world_camera=poses)
     for index in (0, 40):
         target, source = street.render(index), street.render(index + 1)
-        above = truth(target)[0][:64]
+        above = ground_truth(target)[0][:64]
         assert above[above > 0].min() > 0.8
         T = np.linalg.inv(street.poses[index + 1]) @ street.poses[index]
         unmoved = photometric_error(target, source, np.eye(4))

@@ -36,10 +36,10 @@ def wall_frame(
     index: int,
     width: int,
     height: int,
-    truth: bool = True,
+    ground_truth: bool = True,
     K: tuple[float, float, float, float] | None = None,
 ) -> PreparedFrame:
-    """What the camera sees of the wall NORMAL . x = DISTANCE; its centre is not K's."""
+    """What the camera sees of the wall NORMAL . x = DISTANCE; its center is not K's."""
     fx, fy, cx, cy = K or (0.8 * width, 0.9 * width, 0.4 * width, 0.55 * height)
     u, v = np.meshgrid(np.arange(width), np.arange(height))
     rays = np.stack([(u - cx) / fx, (v - cy) / fy, np.ones_like(u, dtype=float)], axis=-1)
@@ -47,34 +47,34 @@ def wall_frame(
     directions = rays @ T[:3, :3].T
     depth = (DISTANCE - NORMAL @ T[:3, 3]) / (directions @ NORMAL)
     points = T[:3, 3] + depth[..., None] * directions
-    colours = [
+    colors = [
         np.sin(1.7 * (points[..., :2] @ wave[:2]) + wave[2] + 2.0 * channel)
         for channel in range(3)
         for wave in WAVES
     ]
-    rgb = np.array(colours).reshape(3, len(WAVES), height, width).mean(1).transpose(1, 2, 0)
+    rgb = np.array(colors).reshape(3, len(WAVES), height, width).mean(1).transpose(1, 2, 0)
     return PreparedFrame(
         rgb=np.rint(127.5 + 120.0 * rgb).astype(np.uint8),
         K=(fx, fy, cx, cy),
         stamp_ns=index * 100_000_000,
-        T_world_camera=T if truth else None,
-        depth_m=depth.astype(np.float32) if truth else None,
+        T_world_camera=T if ground_truth else None,
+        depth_m=depth.astype(np.float32) if ground_truth else None,
     )
 
 
 @pytest.fixture(scope="session")
 def wall_frames() -> Callable[..., Iterator[PreparedFrame]]:
-    """``wall_frames(count, width, height, truth, K)``: frames of the wall, one at a time."""
+    """``wall_frames(count, width, height, ground_truth, K)``: frames of the wall, one at a time."""
 
     def frames(
         count: int,
         width: int = 64,
         height: int = 64,
-        truth: bool = True,
+        ground_truth: bool = True,
         K: tuple[float, float, float, float] | None = None,
     ) -> Iterator[PreparedFrame]:
         for index in range(count):
-            yield wall_frame(index, width, height, truth, K)
+            yield wall_frame(index, width, height, ground_truth, K)
 
     return frames
 
@@ -86,8 +86,8 @@ def wall_set(
     """A prepared set of two rides of 40 frames 64x64 along the wall, with depth and poses."""
     path: Path = tmp_path_factory.mktemp("wall")
     writer = PreparedWriter(path, 64, 64)
-    for ride in range(2):
-        writer.add(f"ride{ride}", wall_frames(40), "closed form")
+    for recording in range(2):
+        writer.add(f"recording{recording}", wall_frames(40), "closed form")
     return writer.finish()
 
 

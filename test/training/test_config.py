@@ -60,7 +60,7 @@ def test_overrides_go_over_the_file(tmp_path: Path) -> None:
         ({"network": {"learned_intrinsics": True}}, ["network.learned_intrinsics", "str"]),
         ({"network": {"learned_intrinsics": "shared"}}, ["shared", "data.scale_crop"]),
         ({"objective": {"smoothness": "third_order"}}, ["second_order, edge_aware"]),
-        ({"objective": {"smoothness_of": "colour"}}, ["disparity, depth"]),
+        ({"objective": {"smoothness_of": "color"}}, ["disparity, depth"]),
         ({"objective": {"ssim_weight": -0.1}}, ["objective.ssim_weight", "-0.1"]),
         ({"objective": {"smoothness_scale_divisor": 0}}, ["smoothness_scale_divisor", "1"]),
         ({"objective": {"auto_mask": True}}, ["minimum_reprojection"]),

@@ -106,12 +106,12 @@ def test_depth_of_a_prepared_set(
     assert values["floors"]["row_median_depth"]["abs_rel"] < 0.3
     sample = evaluate_depth.prepared_set(wall_set.path).samples[41]
     assert sample.name == "ride1 1" and sample.frame().intrinsics.fx == pytest.approx(0.8 * 64)
-    np.testing.assert_array_equal(sample.truth(), np.float32(wall_set.depth_m[41]))
+    np.testing.assert_array_equal(sample.ground_truth(), np.float32(wall_set.depth_m[41]))
     capsys.readouterr()
     for wrong, reason in (
         (["--prepared", str(tmp_path)], "not a prepared set"),
         (["--prepared", str(wall_set.path), "--synthetic", "1"], "--prepared is named beside"),
-        ([], "0 kinds of pictures"),
+        ([], "0 kinds of images"),
     ):
         assert evaluate_depth.main([*judged, *wrong]) == 1
         assert reason in capsys.readouterr().err
@@ -122,10 +122,10 @@ def test_a_set_without_depth_is_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     writer = PreparedWriter(tmp_path / "blind", 64, 64)
-    writer.add("ride", wall_frames(4, truth=False), "")
+    writer.add("recording", wall_frames(4, ground_truth=False), "")
     writer.finish()
     assert evaluate_depth.main(["--prepared", str(tmp_path / "blind")]) == 1
-    assert "has true depth" in capsys.readouterr().err
+    assert "has ground-truth depth" in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -168,9 +168,9 @@ def test_motion_of_a_sequence(
 def test_depth_side_by_side(
     checkpoint: Path, sequence: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pictures = [str(sequence / "image_2" / f"{i:06d}.png") for i in range(2)]
+    images = [str(sequence / "image_2" / f"{i:06d}.png") for i in range(2)]
     out = tmp_path / "depth.png"
-    command = ["depth", *pictures, "--out", str(out), "--models", str(checkpoint), str(checkpoint)]
+    command = ["depth", *images, "--out", str(out), "--models", str(checkpoint), str(checkpoint)]
     assert plot.main([*command, "--labels", "first", "second"]) == 0
     drawn = cv2.imread(str(out))
     assert drawn.shape[1] > 2.5 * drawn.shape[0] / 2  # three columns, two rows

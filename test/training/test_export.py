@@ -36,20 +36,20 @@ CONFIG = TrainConfig(
 )
 
 
-def pictures(seed: int = 7) -> torch.Tensor:
+def images(seed: int = 7) -> torch.Tensor:
     """A window (1, 3, h, w, 3) uint8."""
-    images = export.synthetic_pictures(3, CONFIG.height, CONFIG.width, seed)
-    return torch.from_numpy(np.stack(images))[None]
+    window = export.synthetic_images(3, CONFIG.height, CONFIG.width, seed)
+    return torch.from_numpy(np.stack(window))[None]
 
 
 @pytest.fixture(scope="module")
 def model() -> SfmModel:
-    """Untrained, but with the running statistics of its normalisations settled."""
+    """Untrained, but with the running statistics of its normalizations settled."""
     torch.manual_seed(0)
     model = build_model(CONFIG.network, CONFIG.width, CONFIG.height).train()
     with torch.no_grad():
         for seed in range(100):
-            model(pictures(seed).permute(0, 1, 4, 2, 3).float() / 255)
+            model(images(seed).permute(0, 1, 4, 2, 3).float() / 255)
     return model
 
 
@@ -83,19 +83,19 @@ def test_graphs_are_single_valid_files_and_small(bundle: Path) -> None:
 
 def test_the_shipped_engine_agrees_with_torch(bundle: Path, model: SfmModel) -> None:
     still = copy.deepcopy(model).eval()
-    window = pictures(seed=11)
+    window = images(seed=11)
     frames = window.permute(0, 1, 4, 2, 3).float() / 255
     with torch.no_grad():
         depth = still.depth(frames[:, -1])[0, 0].numpy()
-        T_next_centre = still.motion(frames)[0, 1]
+        T_next_center = still.motion(frames)[0, 1]
     camera = CameraIntrinsics(width=96, height=64, fx=77.0, fy=77.0, cx=47.5, cy=31.5)
     found = OnnxEngine(bundle, threads=1).infer(
         Window(images=tuple(window[0, 1:].numpy()), stamps_ns=(1, 2), intrinsics=camera)
     )
     assert depth.std() / depth.mean() > 0.01
     np.testing.assert_allclose(found.depth, depth, rtol=1e-4)
-    # The newest increment is T_centre_next.
-    expected = rigid_inverse(T_next_centre).numpy()
+    # The newest increment is T_center_next.
+    expected = rigid_inverse(T_next_center).numpy()
     np.testing.assert_allclose(found.increments[-1], expected, atol=1e-4)
 
 
@@ -112,18 +112,18 @@ def test_the_shipped_engine_agrees_with_torch(bundle: Path, model: SfmModel) -> 
 def test_every_network_can_be_exported(
     depth: str, pose: str, frames: int, exported: int, tmp_path: Path
 ) -> None:
-    """``export_bundle`` itself refuses graphs that differ; this looks at one picture more."""
+    """``export_bundle`` itself refuses graphs that differ; this looks at one image more."""
     torch.manual_seed(0)
     network = NetworkConfig(depth=depth, pose=pose, sequence_length=frames)
     config = TrainConfig(width=96, height=64, network=network)
     model = build_model(network, 96, 64)
     out = export.export_bundle(model, config, tmp_path / "net", training_fx=60.0)
     assert ModelSpec.load(out).sequence_length == exported
-    picture = pictures(seed=3)[:, 0]
+    image = images(seed=3)[:, 0]
     session = onnxruntime.InferenceSession(out / "depth.onnx")
-    (found,) = session.run(None, {"rgb": picture.numpy()})
+    (found,) = session.run(None, {"rgb": image.numpy()})
     with torch.no_grad():
-        wanted = model.eval().depth(picture.permute(0, 3, 1, 2).float() / 255)[:, 0]
+        wanted = model.eval().depth(image.permute(0, 3, 1, 2).float() / 255)[:, 0]
     np.testing.assert_allclose(found, wanted.numpy(), rtol=1e-4)
     window = torch.zeros(1, exported, 64, 96, 3, dtype=torch.uint8).numpy()
     (motions,) = onnxruntime.InferenceSession(out / "pose.onnx").run(None, {"window": window})
@@ -221,7 +221,7 @@ def test_command_says_what_is_missing(
     assert "--training-fx" in capsys.readouterr().err
 
 
-def test_unsupervised_models_do_not_claim_metres() -> None:
+def test_unsupervised_models_do_not_claim_meters() -> None:
     assert not export.is_metric(dataclasses.replace(CONFIG, objective=ObjectiveConfig()))
     known_speed = ObjectiveConfig(velocity_weight=0.05)
     assert export.is_metric(dataclasses.replace(CONFIG, objective=known_speed))

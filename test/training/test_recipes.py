@@ -27,22 +27,22 @@ WIDTH, HEIGHT = 96, 64
 
 
 @pytest.fixture(scope="module")
-def ride(
+def recording(
     tmp_path_factory: pytest.TempPathFactory, wall_frames: Callable[..., Iterator[PreparedFrame]]
 ) -> Path:
     """A prepared set of eight frames along the wall of conftest.py, with depth and poses.
 
-    Every third frame: at the wall's own pace the picture moves by less than a pixel.
+    Every third frame: at the wall's own pace the image moves by less than a pixel.
     """
-    path: Path = tmp_path_factory.mktemp("ride")
+    path: Path = tmp_path_factory.mktemp("recording")
     writer = PreparedWriter(path, WIDTH, HEIGHT)
-    writer.add("ride", islice(wall_frames(24, WIDTH, HEIGHT), 0, None, 3), "closed form")
+    writer.add("recording", islice(wall_frames(24, WIDTH, HEIGHT), 0, None, 3), "closed form")
     writer.finish()
     return path
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
-def test_every_recipe_learns_in_20_steps(recipe: Path, ride: Path, tmp_path: Path) -> None:
+def test_every_recipe_learns_in_20_steps(recipe: Path, recording: Path, tmp_path: Path) -> None:
     """The loss of twenty steps over the same two batches is finite and falls.
 
     Overridden for the cost alone: the size (96x64), the batch (1), the prepared data (one small
@@ -52,7 +52,7 @@ def test_every_recipe_learns_in_20_steps(recipe: Path, ride: Path, tmp_path: Pat
     changes = [
         f"width={WIDTH}",
         f"height={HEIGHT}",
-        f"data.prepared=[{ride}]",
+        f"data.prepared=[{recording}]",
         "data.repeat=[]",
         "network.pretrained=false",
         "optim.batch_size=1",
@@ -64,7 +64,7 @@ def test_every_recipe_learns_in_20_steps(recipe: Path, ride: Path, tmp_path: Pat
     trainer = train.build(
         train.parse(arguments + [word for text in changes for word in ("--set", text)])
     )
-    batcher = Batcher([PreparedSet.open(ride)], config)
+    batcher = Batcher([PreparedSet.open(recording)], config)
     batches = [batcher.training_batch(step) for step in (0, 1)]
     trainer.model.train()
 
@@ -139,7 +139,7 @@ def test_the_variable_rate_of_the_second_report() -> None:
     ],
 )
 def test_photometric_weights_of_the_reports(name: str, l1: float, ssim: float) -> None:
-    """Their programs add up two sources where ours takes the mean, and see pictures in [-1, 1]."""
+    """Their programs add up two sources where ours takes the mean, and see images in [-1, 1]."""
     objective = load_config(RECIPES[0].parent / f"{name}.yaml").objective
     sources, span = 2, 2
     assert objective.l1_weight == pytest.approx(sources * span * l1)

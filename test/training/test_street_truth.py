@@ -1,4 +1,4 @@
-"""The objective on rendered streets: the truth must be what it prefers."""
+"""The objective on rendered streets: the ground truth must be what it prefers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from training.batch import Batch, ModelOutput  # noqa: E402
 from training.config import ObjectiveConfig  # noqa: E402
 from training.geometry.se3 import rigid_inverse  # noqa: E402
 from training.geometry.warp import project_target  # noqa: E402
-from training.losses.consistency import depth_disagreement  # noqa: E402
+from training.losses.consistency import depth_inconsistency  # noqa: E402
 from training.losses.objective import Objective  # noqa: E402
 from training.networks.intrinsics import SharedIntrinsics  # noqa: E402
 
@@ -51,7 +51,7 @@ def camera_poses() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def street() -> tuple[Batch, ModelOutput]:
-    """Rendered windows, and the output of a model that knows the truth."""
+    """Rendered windows, and the output of a model that knows the ground truth."""
     config = SyntheticConfig(seed=5, width=WIDTH, height=HEIGHT, fx=FOCAL, kind="city")
     items = list(SyntheticStreet(config, T_world_camera=camera_poses()))
     rgb = np.stack([item.frame.rgb for item in items]).astype(np.float32) / 255
@@ -95,24 +95,26 @@ def test_true_depths_are_consistent(street: tuple[Batch, ModelOutput]) -> None:
     batch, output = street
     assert output.source_depths_bs1hw is not None
 
-    def disagreement(scale: float) -> float:
+    def inconsistency(scale: float) -> float:
         sources = output.source_depths_bs1hw * torch.tensor([1.0, scale]).view(1, 2, 1, 1, 1)
         told = dataclasses.replace(output, source_depths_bs1hw=sources)
         return term("consistency", CONSISTENT, batch, told)
 
-    right = disagreement(1.0)
+    right = inconsistency(1.0)
     assert right < 0.05
     # Half of |1 - k| / (1 + k), for one of two frames has another scale.
-    assert disagreement(0.7) > right + 0.7 * 0.5 * 0.3 / 1.7
-    assert disagreement(1.3) > right + 0.7 * 0.5 * 0.3 / 2.3
+    assert inconsistency(0.7) > right + 0.7 * 0.5 * 0.3 / 1.7
+    assert inconsistency(1.3) > right + 0.7 * 0.5 * 0.3 / 2.3
 
 
-def test_nearly_all_pixels_of_the_truth_are_consistent(street: tuple[Batch, ModelOutput]) -> None:
+def test_nearly_all_pixels_of_the_ground_truth_are_consistent(
+    street: tuple[Batch, ModelOutput],
+) -> None:
     batch, output = street
     assert output.source_depths_bs1hw is not None
     points = project_target(output.depths_b1hw[0], output.T_source_target_bs44[:, 0], batch.K_b33)
     seen = points.sample(output.source_depths_bs1hw[:, 0].reciprocal())
-    found = depth_disagreement(points.inv_depth_bhw.unsqueeze(1), seen)[points.valid()]
+    found = depth_inconsistency(points.inv_depth_bhw.unsqueeze(1), seen)[points.valid()]
     assert found.median() < 2e-3
     assert (found < 0.02).float().mean() > 0.8
 
@@ -120,7 +122,7 @@ def test_nearly_all_pixels_of_the_truth_are_consistent(street: tuple[Batch, Mode
 def test_the_self_discovered_mask_doubts_what_one_frame_hides(
     street: tuple[Batch, ModelOutput],
 ) -> None:
-    """The error that is left at the truth lies where depths disagree, not just anywhere."""
+    """The error that is left at the ground truth lies where depths disagree, not just anywhere."""
     batch, output = street
     masked = dataclasses.replace(L1, consistency_mask=True)
     plain, weighed = (term("photometric", config, batch, output) for config in (L1, masked))
@@ -132,22 +134,22 @@ def test_the_self_discovered_mask_doubts_what_one_frame_hides(
 def test_a_focal_length_that_is_10_percent_wrong_is_found_again(
     off: float, street: tuple[Batch, ModelOutput]
 ) -> None:
-    """Given true depth and motion, the pictures alone tell the camera; K is never shown.
+    """Given ground-truth depth and motion, the images alone tell the camera; K is never shown.
 
-    The learned camera starts in the middle of the picture and is free in all of its four numbers.
+    The learned camera starts in the middle of the image and is free in all of its four numbers.
     """
     batch, output = street
     unknown = dataclasses.replace(batch, K_b33=torch.full_like(batch.K_b33, math.nan))
     camera = SharedIntrinsics(start_focal=off * FOCAL / WIDTH)
-    optimiser = torch.optim.Adam(camera.parameters(), lr=0.01)
+    optimizer = torch.optim.Adam(camera.parameters(), lr=0.01)
     before = None
     for _ in range(60):
         K = camera(torch.zeros(WINDOWS, 1), WIDTH, HEIGHT)
         total, _ = Objective(L1)(unknown, dataclasses.replace(output, K_b33=K))
         before = total.item() if before is None else before
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         total.backward()
-        optimiser.step()
+        optimizer.step()
     assert K[0, 0, 0].item() == pytest.approx(FOCAL, rel=0.02)
     assert K[0, 1, 1].item() == pytest.approx(FOCAL, rel=0.02)
     assert K[0, 0, 2].item() == pytest.approx((WIDTH - 1) / 2, abs=0.02 * WIDTH)

@@ -1,4 +1,4 @@
-"""Random changes to a batch that keep pictures, calibration, depth and motion consistent.
+"""Random changes to a batch that keep images, calibration, depth and motion consistent.
 
 Shape letters as in training/batch.py: b batch, n frames of a window, s sources, h w rows, columns.
 Every function returns a new batch; what is drawn at random is drawn in ``draw_plan`` alone.
@@ -21,8 +21,8 @@ from training.config import DataConfig
 from training.data.resample import crop_enlarged
 
 JITTER = 0.2
-"""The factors of COLOURS are drawn from 1 - JITTER to 1 + JITTER."""
-COLOURS = ("brightness", "contrast", "gamma", "saturation")
+"""The factors of COLORS are drawn from 1 - JITTER to 1 + JITTER."""
+COLORS = ("brightness", "contrast", "gamma", "saturation")
 LUMA = (0.299, 0.587, 0.114)
 
 Flags = npt.NDArray[np.bool_]
@@ -34,16 +34,16 @@ class Plan:
     """What is done to each window of a batch.
 
     Attributes:
-        flip_b, reverse_b, grey_b, colour_b: whether.
+        flip_b, reverse_b, gray_b, color_b: whether.
         scale_b2: factors of width and height, >= 1.
         offset_b2: place of the crop, 0 (left, top) to 1 (right, bottom).
-        jitter_b4: factors of COLOURS, 1 for those that stay.
+        jitter_b4: factors of COLORS, 1 for those that stay.
     """
 
     flip_b: Flags
     reverse_b: Flags
-    grey_b: Flags
-    colour_b: Flags
+    gray_b: Flags
+    color_b: Flags
     scale_b2: Floats
     offset_b2: Floats
     jitter_b4: Floats
@@ -55,12 +55,12 @@ class Plan:
 
 def draw_plan(config: DataConfig, size: int, rng: np.random.Generator) -> Plan:
     """Draw what happens to each of ``size`` windows."""
-    allowed = np.isin(COLOURS, config.colour_changes)
+    allowed = np.isin(COLORS, config.color_changes)
     return Plan(
         flip_b=rng.random(size) < config.flip_probability,
         reverse_b=rng.random(size) < config.reverse_probability,
-        grey_b=rng.random(size) < config.grey_probability,
-        colour_b=rng.random(size) < config.colour_probability,
+        gray_b=rng.random(size) < config.gray_probability,
+        color_b=rng.random(size) < config.color_probability,
         scale_b2=rng.uniform(1.0, config.scale_crop, (size, 2)),
         offset_b2=rng.random((size, 2)),
         jitter_b4=np.where(allowed, rng.uniform(1.0 - JITTER, 1.0 + JITTER, (size, 4)), 1.0),
@@ -68,14 +68,14 @@ def draw_plan(config: DataConfig, size: int, rng: np.random.Generator) -> Plan:
 
 
 def augment(batch: Batch, plan: Plan) -> Batch:
-    """Geometry and grey change both pictures alike; colour changes only what the networks see."""
+    """Geometry and gray change both images alike; color changes only what the networks see."""
     batch = scale_crop(batch, plan.scale_b2, plan.offset_b2)
     batch = reverse(flip(batch, plan.flip_b), plan.reverse_b)
-    clean = to_grey(batch.rgb_clean_bn3hw, plan.grey_b)
+    clean = to_gray(batch.rgb_clean_bn3hw, plan.gray_b)
     return replace(
         batch,
         rgb_clean_bn3hw=clean,
-        rgb_bn3hw=jitter_colour(clean, plan.colour_b, plan.jitter_b4),
+        rgb_bn3hw=jitter_color(clean, plan.color_b, plan.jitter_b4),
     )
 
 
@@ -95,10 +95,10 @@ def flip(batch: Batch, flip_b: Flags) -> Batch:
         mirror = torch.tensor([-1.0, 1.0, 1.0, 1.0], dtype=T.dtype, device=T.device)
         T = torch.where(chosen[:, None, None, None], mirror[:, None] * T * mirror, T)
 
-    def mirrored(pictures: Tensor) -> Tensor:
-        return _changed(pictures, flip_b, lambda chosen: chosen.flip(-1))
+    def mirrored(images: Tensor) -> Tensor:
+        return _changed(images, flip_b, lambda chosen: chosen.flip(-1))
 
-    return _with_pictures(batch, mirrored, mirrored, K_b33=K, T_source_target_bs44=T)
+    return _with_images(batch, mirrored, mirrored, K_b33=K, T_source_target_bs44=T)
 
 
 def reverse(batch: Batch, reverse_b: Flags) -> Batch:
@@ -132,8 +132,8 @@ def reverse(batch: Batch, reverse_b: Flags) -> Batch:
 def scale_crop(batch: Batch, scale_b2: Floats, offset_b2: Floats) -> Batch:
     """Enlarge each window by its own factors and cut out a part of the former size.
 
-    A pixel u of the old picture lies at (u + 0.5) s - 0.5 - x0 in the new one, pixel centres at
-    integers. Depth values stay: the calibration changes with the picture.
+    A pixel u of the old image lies at (u + 0.5) s - 0.5 - x0 in the new one, pixel centers at
+    integers. Depth values stay: the calibration changes with the image.
     """
     height, width = batch.rgb_bn3hw.shape[-2:]
     sizes = np.maximum(np.rint(scale_b2 * (width, height)).astype(int), (width, height))
@@ -147,30 +147,30 @@ def scale_crop(batch: Batch, scale_b2: Floats, offset_b2: Floats) -> Batch:
         corner = torch.from_numpy(corners[:, axis]).to(K.device)
         K[:, axis, 2] = (K[:, axis, 2] + 0.5) * factor - 0.5 - corner
     cut = partial(crop_enlarged, sizes_b2=sizes, corners_b2=corners)
-    return _with_pictures(batch, cut, partial(cut, nearest=True), K_b33=K)
+    return _with_images(batch, cut, partial(cut, nearest=True), K_b33=K)
 
 
-def to_grey(rgb_bn3hw: Tensor, grey_b: Flags) -> Tensor:
-    """Replace the colours of the chosen windows by their luma (ITU-R BT.601)."""
-    if not grey_b.any():
+def to_gray(rgb_bn3hw: Tensor, gray_b: Flags) -> Tensor:
+    """Replace the colors of the chosen windows by their luma (ITU-R BT.601)."""
+    if not gray_b.any():
         return rgb_bn3hw
-    return _changed(rgb_bn3hw, grey_b, lambda chosen: _luma(chosen).expand_as(chosen))
+    return _changed(rgb_bn3hw, gray_b, lambda chosen: _luma(chosen).expand_as(chosen))
 
 
-def jitter_colour(rgb_bn3hw: Tensor, colour_b: Flags, jitter_b4: Floats) -> Tensor:
+def jitter_color(rgb_bn3hw: Tensor, color_b: Flags, jitter_b4: Floats) -> Tensor:
     """Brightness, contrast, saturation, gamma of the chosen windows, alike for all frames."""
-    factors = torch.from_numpy(jitter_b4[colour_b]).to(rgb_bn3hw)[:, :, None, None, None, None]
+    factors = torch.from_numpy(jitter_b4[color_b]).to(rgb_bn3hw)[:, :, None, None, None, None]
     brightness, contrast, gamma, saturation = factors.unbind(1)
 
     def changed(chosen: Tensor) -> Tensor:
-        grey = _luma(chosen)
+        gray = _luma(chosen)
         # One at a time: the order of summation then does not depend on what else was chosen.
-        mean = torch.stack([window.mean() for window in grey])[:, None, None, None, None]
-        picture = grey + saturation * (chosen - grey)
-        picture = picture.sub_(mean).mul_(contrast).add_(mean).mul_(brightness)
-        return picture.clamp_(0.0, 1.0).pow_(gamma)
+        mean = torch.stack([window.mean() for window in gray])[:, None, None, None, None]
+        image = gray + saturation * (chosen - gray)
+        image = image.sub_(mean).mul_(contrast).add_(mean).mul_(brightness)
+        return image.clamp_(0.0, 1.0).pow_(gamma)
 
-    return _changed(rgb_bn3hw, colour_b, changed)
+    return _changed(rgb_bn3hw, color_b, changed)
 
 
 def _luma(rgb_bn3hw: Tensor) -> Tensor:
@@ -187,7 +187,7 @@ def _changed(tensor: Tensor, chosen_b: Flags, change: Callable[[Tensor], Tensor]
     return result
 
 
-def _with_pictures(
+def _with_images(
     batch: Batch,
     change: Callable[[Tensor], Tensor],
     change_depth: Callable[[Tensor], Tensor],
@@ -201,7 +201,7 @@ def _with_pictures(
 
 
 def _pair(batch: Batch, change: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
-    """Both pictures changed; worked out once where they are still the same tensor."""
+    """Both images changed; worked out once where they are still the same tensor."""
     clean = change(batch.rgb_clean_bn3hw)
     if batch.rgb_bn3hw is batch.rgb_clean_bn3hw:
         return clean, clean

@@ -1,7 +1,7 @@
 """Batches of windows as a pure function of the step: a resumed run sees what it would have seen.
 
 A batch is made in two halves. `Batcher.raw` gathers the windows of a step from the store: uint8
-pictures, a quarter of the bytes. `Batcher.finish` turns them into colours and augments them, on
+images, a quarter of the bytes. `Batcher.finish` turns them into colors and augments them, on
 whatever device they are by then.
 """
 
@@ -30,7 +30,7 @@ class RawBatch:
 
     Attributes:
         rgb_bnhw3: uint8.
-        depth_target_b1hw: float16 metres, 0 unknown; None where no set has any truth.
+        depth_target_b1hw: float16 meters, 0 unknown; None where no set has any ground truth.
         K_b33, T_source_target_bs44, has_depth_b, has_motion_b, distance_bs: as in `Batch`.
     """
 
@@ -127,7 +127,7 @@ class Batcher:
 
     def batch_of(self, windows: Sequence[Window]) -> Batch:
         """These windows as they are, without augmentation."""
-        return _as_colours(self.raw(windows))
+        return _as_colors(self.raw(windows))
 
     def raw(self, windows: Sequence[Window]) -> RawBatch:
         """These windows as they are stored, on the device of the store."""
@@ -153,9 +153,9 @@ class Batcher:
         """Augment the raw windows of a step on the device they are on."""
         rng = np.random.default_rng([self._config.run.seed, 1, step])
         plan = draw_plan(self._config.data, self._config.optim.batch_size, rng)
-        return augment(_as_colours(raw), plan.part(self._shard))
+        return augment(_as_colors(raw), plan.part(self._shard))
 
-    def true_motion(self, window: Window) -> npt.NDArray[np.float64] | None:
+    def gt_motion(self, window: Window) -> npt.NDArray[np.float64] | None:
         """(s, 4, 4) T_source_target = inv(T_world_source) @ T_world_target, or None."""
         record = self._record(window)
         if record.poses is None:
@@ -169,14 +169,16 @@ class Batcher:
         return self._sets[window.set_index].sequences[window.sequence]
 
     def _motion_or_identity(self, window: Window) -> npt.NDArray[np.float64]:
-        truth = self.true_motion(window)
-        return np.tile(np.eye(4), (self._length - 1, 1, 1)) if truth is None else truth
+        ground_truth = self.gt_motion(window)
+        return (
+            np.tile(np.eye(4), (self._length - 1, 1, 1)) if ground_truth is None else ground_truth
+        )
 
     def _distance(self, window: Window) -> npt.NDArray[np.float64]:
-        """Metres to each source, by the poses, else by the speed; NaN where there is neither."""
-        truth = self.true_motion(window)
-        if truth is not None:
-            return np.linalg.norm(truth[:, :3, 3], axis=1)
+        """Meters to each source, by the poses, else by the speed; NaN where there is neither."""
+        ground_truth = self.gt_motion(window)
+        if ground_truth is not None:
+            return np.linalg.norm(ground_truth[:, :3, 3], axis=1)
         record = self._record(window)
         if record.speeds_m_s is None:
             return np.full(self._length - 1, np.nan)
@@ -188,7 +190,7 @@ class Batcher:
         return np.abs(way[source_indices(self._length)] - way[target_index(self._length)])
 
 
-def _as_colours(raw: RawBatch) -> Batch:
+def _as_colors(raw: RawBatch) -> Batch:
     rgb = raw.rgb_bnhw3.permute(0, 1, 4, 2, 3).contiguous().to(torch.float32).mul_(1.0 / 255.0)
     depth = raw.depth_target_b1hw
     return Batch(

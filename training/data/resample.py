@@ -1,4 +1,4 @@
-"""Cut parts out of enlarged pictures, each picture by its own factors, on a CPU or a GPU."""
+"""Cut parts out of enlarged images, each image by its own factors, on a CPU or a GPU."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ Integers = npt.NDArray[np.int64]
 
 
 def crop_enlarged(
-    pictures_bnchw: Tensor, sizes_b2: Integers, corners_b2: Integers, nearest: bool = False
+    images_bnchw: Tensor, sizes_b2: Integers, corners_b2: Integers, nearest: bool = False
 ) -> Tensor:
-    """The part of the former size that begins at a corner of the enlarged pictures.
+    """The part of the former size that begins at a corner of the enlarged images.
 
     Args:
-        pictures_bnchw: float; the n pictures of a window are treated alike.
+        images_bnchw: float; the n images of a window are treated alike.
         sizes_b2: width and height after enlarging, not smaller than before.
-        corners_b2: column and row of the enlarged picture that becomes the first one.
+        corners_b2: column and row of the enlarged image that becomes the first one.
         nearest: take the nearest value instead of mixing four (for depth).
     """
     # OpenCV is the fastest on a CPU (torch's interpolate() takes four times as long), but takes
-    # one picture at a time: on a GPU the many small launches would cost more than the work.
-    if pictures_bnchw.device.type == "cpu":
-        return _one_by_one(pictures_bnchw, sizes_b2, corners_b2, nearest)
-    return crop_batched(pictures_bnchw, sizes_b2, corners_b2, nearest)
+    # one image at a time: on a GPU the many small launches would cost more than the work.
+    if images_bnchw.device.type == "cpu":
+        return _one_by_one(images_bnchw, sizes_b2, corners_b2, nearest)
+    return crop_batched(images_bnchw, sizes_b2, corners_b2, nearest)
 
 
-def _one_by_one(pictures: Tensor, sizes: Integers, corners: Integers, nearest: bool) -> Tensor:
-    height, width = pictures.shape[-2:]
-    result = torch.empty_like(pictures)
+def _one_by_one(images: Tensor, sizes: Integers, corners: Integers, nearest: bool) -> Tensor:
+    height, width = images.shape[-2:]
+    result = torch.empty_like(images)
     for i, ((w, h), (x, y)) in enumerate(zip(sizes.tolist(), corners.tolist(), strict=True)):
         if nearest:
             # OpenCV breaks ties the other way.
-            large = interpolate(pictures[i], size=(h, w), mode="nearest-exact")
+            large = interpolate(images[i], size=(h, w), mode="nearest-exact")
             result[i] = large[..., y : y + height, x : x + width]
             continue
-        planes, cuts = (tensor[i].flatten(0, -3).numpy() for tensor in (pictures, result))
+        planes, cuts = (tensor[i].flatten(0, -3).numpy() for tensor in (images, result))
         for plane, cut in zip(planes, cuts, strict=True):
             large = cv2.resize(plane, (w, h), interpolation=cv2.INTER_LINEAR)
             cut[:] = large[y : y + height, x : x + width]
@@ -47,34 +47,34 @@ def _one_by_one(pictures: Tensor, sizes: Integers, corners: Integers, nearest: b
 
 
 def crop_batched(
-    pictures_bnchw: Tensor, sizes_b2: Integers, corners_b2: Integers, nearest: bool = False
+    images_bnchw: Tensor, sizes_b2: Integers, corners_b2: Integers, nearest: bool = False
 ) -> Tensor:
     """The same for all windows at once: rows first, then columns."""
     for dim, axis in ((-2, 1), (-1, 0)):
-        length = pictures_bnchw.shape[dim]
+        length = images_bnchw.shape[dim]
         place_bl = (np.arange(length) + corners_b2[:, axis : axis + 1] + 0.5) * (
             length / sizes_b2[:, axis : axis + 1]
         )
         if nearest:
-            pictures_bnchw = _take(pictures_bnchw, dim, np.floor(place_bl))
+            images_bnchw = _take(images_bnchw, dim, np.floor(place_bl))
             continue
         place_bl = np.maximum(place_bl - 0.5, 0.0)
         first = np.floor(place_bl)
-        share = _along(pictures_bnchw, dim, place_bl - first).to(pictures_bnchw.dtype)
-        pictures_bnchw = torch.lerp(
-            _take(pictures_bnchw, dim, first), _take(pictures_bnchw, dim, first + 1), share
+        share = _along(images_bnchw, dim, place_bl - first).to(images_bnchw.dtype)
+        images_bnchw = torch.lerp(
+            _take(images_bnchw, dim, first), _take(images_bnchw, dim, first + 1), share
         )
-    return pictures_bnchw
+    return images_bnchw
 
 
-def _take(pictures: Tensor, dim: int, index_bl: npt.NDArray[np.float64]) -> Tensor:
-    last = pictures.shape[dim] - 1
-    index = _along(pictures, dim, np.minimum(index_bl, last).astype(np.int64))
-    return pictures.gather(dim, index.expand_as(pictures))
+def _take(images: Tensor, dim: int, index_bl: npt.NDArray[np.float64]) -> Tensor:
+    last = images.shape[dim] - 1
+    index = _along(images, dim, np.minimum(index_bl, last).astype(np.int64))
+    return images.gather(dim, index.expand_as(images))
 
 
-def _along(pictures: Tensor, dim: int, values_bl: npt.NDArray) -> Tensor:
-    """A row of values for each window, shaped to lie along a dimension of the pictures."""
+def _along(images: Tensor, dim: int, values_bl: npt.NDArray) -> Tensor:
+    """A row of values for each window, shaped to lie along a dimension of the images."""
     shape = [len(values_bl), 1, 1, 1, 1]
     shape[dim] = values_bl.shape[1]
-    return torch.from_numpy(values_bl).to(pictures.device).reshape(shape)
+    return torch.from_numpy(values_bl).to(images.device).reshape(shape)

@@ -38,7 +38,7 @@ class Window:
 class WindowSampler:
     """Lists the windows of prepared sets and deals them out.
 
-    The last ``validation_share`` of each sequence is kept out of the training part; a set whose
+    The last ``validation_ratio`` of each sequence is kept out of the training part; a set whose
     share of the batches is zero is held out as a whole.
     """
 
@@ -95,12 +95,12 @@ def _windows(
     sets: Sequence[PreparedSet], set_index: int, config: TrainConfig, training: bool
 ) -> list[Window]:
     length, shares = config.network.sequence_length, config.data.repeat
-    held_out_share = config.data.validation_share
+    held_out_ratio = config.data.validation_ratio
     if shares and shares[set_index] == 0:
-        held_out_share = 1.0
+        held_out_ratio = 1.0
     windows = []
     for number, record in enumerate(sets[set_index].sequences):
-        held_out = round(record.count * held_out_share)
+        held_out = round(record.count * held_out_ratio)
         if held_out < length:
             held_out = 0
         split = record.count - held_out

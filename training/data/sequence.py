@@ -1,11 +1,11 @@
 """The prepared format: a folder of frames of one size, ready to be cut into training windows.
 
 ``frames.u8``   (N, H, W, 3) uint8 RGB, raw bytes in C order, read by memory mapping.
-``depth.f16``   (N, H, W) float16 metres along +z, 0 unknown; absent where no sequence has any.
+``depth.f16``   (N, H, W) float16 meters along +z, 0 unknown; absent where no sequence has any.
 ``index.json``  what the frames are (below).
 ``report.txt``, ``report.png``  what a person should know before training; nothing reads them.
 
-The frames are rectified: a pinhole camera without distortion, pixel centres at integers, x right,
+The frames are rectified: a pinhole camera without distortion, pixel centers at integers, x right,
 y down, z ahead. The index is one object::
 
     {"format": "sfm_ros.prepared/1", "width": W, "height": H, "sequences": [
@@ -15,7 +15,7 @@ y down, z ahead. The index is one object::
        "K": [fx, fy, cx, cy],     # px of the stored size
        "stamps_ns": [0, 100000000],
        "has_depth": false,        # whether depth.f16 holds any for these frames
-       "poses": null,             # or T_world_camera, metres: rows of 12 numbers (upper 3 x 4)
+       "poses": null,             # or T_world_camera, meters: rows of 12 numbers (upper 3 x 4)
        "speeds_m_s": [8.1, 8.2],  # absent where not measured
        "provenance": "..."}]}     # where it comes from, its licence, the settings of prepare.py
 
@@ -49,10 +49,10 @@ class PreparedFrame:
 
     Attributes:
         rgb: (H, W, 3) uint8, rectified, in the size of the set.
-        K: fx, fy, cx, cy of that picture, px.
+        K: fx, fy, cx, cy of that image, px.
         stamp_ns: time of exposure.
-        T_world_camera: (4, 4) true pose, metres, or None.
-        depth_m: (H, W) true depth, metres, 0 or not finite where unknown, or None.
+        T_world_camera: (4, 4) ground-truth pose, meters, or None.
+        depth_m: (H, W) ground-truth depth, meters, 0 or not finite where unknown, or None.
         speed_m_s: measured speed of the camera, or None.
         place: its place in the source, counting also those that are left out.
     """
@@ -72,7 +72,7 @@ class SequenceRecord:
 
     Attributes:
         source: what it was prepared from; a source may have been cut into several sequences.
-        poses: (count, 4, 4) float64 ``T_world_camera``, metres, or None.
+        poses: (count, 4, 4) float64 ``T_world_camera``, meters, or None.
         speeds_m_s: measured speed at each frame, or None.
     """
 
@@ -138,7 +138,7 @@ class PreparedSet:
 
     Attributes:
         frames: (N, H, W, 3) uint8, read-only.
-        depth_m: (N, H, W) float16 metres, 0 unknown, or None.
+        depth_m: (N, H, W) float16 meters, 0 unknown, or None.
     """
 
     path: Path

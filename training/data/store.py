@@ -1,7 +1,7 @@
 """Where the frames of the prepared sets lie while training: in mapped files, or on the device.
 
 uint8 frames of 416x128 take 160 KB each: the 44 000 of all KITTI drives are 7 GB, which a GPU's
-own memory often holds. Then a batch is gathered there and no picture is ever sent.
+own memory often holds. Then a batch is gathered there and no image is ever sent.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class MappedFrames:
         )
 
     def depths(self, places: Sequence[tuple[int, int]]) -> Tensor:
-        """(b, 1, H, W) float16 metres of each (set, frame), 0 unknown."""
+        """(b, 1, H, W) float16 meters of each (set, frame), 0 unknown."""
         return torch.from_numpy(np.stack([self._depth(s, i) for s, i in places]))
 
     def _depth(self, set_index: int, frame: int) -> npt.NDArray[np.float16]:

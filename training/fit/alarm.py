@@ -34,7 +34,7 @@ SATURATED_SLOPE = 0.0025
 """Slope of the sigmoid, whose greatest is 0.25, below which a pixel learns nothing any more."""
 SATURATED_SHARE = 0.9
 VANISHED_PX = 0.02
-"""Mean shift of the picture by the translation, below which there is no motion."""
+"""Mean shift of the image by the translation, below which there is no motion."""
 DEAD_SPREAD = 5e-3
 """Spread of the motions over the windows, relative to their size, below which they are one."""
 EXPLODED = 1.5
@@ -49,7 +49,7 @@ def vital_signs(batch: Batch, output: ModelOutput, network: NetworkConfig) -> di
     Returns:
         ``saturated``: share of the pixels at which the sigmoid of the disparity has no slope left,
         with a minus sign where most of them lie at the far end; ``parallax_px``: mean shift of
-        the picture by the translation; ``motion_spread``: standard deviation of the predicted
+        the image by the translation; ``motion_spread``: standard deviation of the predicted
         motions over the windows, relative to their size (nan where there is but one window).
     """
     sigmoid = (
@@ -59,9 +59,9 @@ def vital_signs(batch: Batch, output: ModelOutput, network: NetworkConfig) -> di
     far = mean_over_processes((stuck & (sigmoid < 0.5)).float().mean())
     near = mean_over_processes((stuck & (sigmoid >= 0.5)).float().mean())
     T = output.T_source_target_bs44.float()
-    way_bs = T[..., :3, 3].norm(dim=-1)
+    distance_bs = T[..., :3, 3].norm(dim=-1)
     inv_depth_b = output.depths_b1hw[0].float().reciprocal().mean(dim=(1, 2, 3))
-    shift_bs = way_bs * (inv_depth_b * camera_of(batch, output)[:, 0, 0].float())[:, None]
+    shift_bs = distance_bs * (inv_depth_b * camera_of(batch, output)[:, 0, 0].float())[:, None]
     spread = torch.maximum(
         _relative_spread(T[..., :3, 3]),
         _relative_spread((T - torch.eye(4, device=T.device))[..., :3, :3].flatten(-2)),
@@ -201,14 +201,14 @@ def _about_the_networks(signs: Mapping[str, float]) -> dict[str, str]:
         )
     if signs["parallax_px"] < VANISHED_PX:
         found["no motion"] = (
-            f"the motion vanishes: it moves the pictures by {signs['parallax_px']:.2g} px; "
+            f"the motion vanishes: it moves the images by {signs['parallax_px']:.2g} px; "
             "raise network.translation_factor, or objective.mask_weight (a mask near 0 hides "
             "every error), lower objective.smoothness_weight, or take faster video"
         )
     elif signs["motion_spread"] < DEAD_SPREAD:
         found["dead motion"] = (
             "the pose network says the same motion for every window (spread "
-            f"{signs['motion_spread']:.1g} of its size): the picture dies on its way through; "
+            f"{signs['motion_spread']:.1g} of its size): the image dies on its way through; "
             "lower optim.learning_rate, or begin again with another run.seed or a higher "
             "network.translation_factor"
         )

@@ -18,7 +18,7 @@ from training.config import TrainConfig, to_dict
 from training.data.batcher import Batcher
 from training.data.prefetch import BatchStream
 from training.distributed import (
-    Place,
+    DistributedContext,
     greatest,
     mean_over_processes,
     share_batch_norm,
@@ -72,11 +72,11 @@ class Trainer:
         batcher: Batcher,
         out: Path,
         device: torch.device,
-        place: Place | None = None,
+        context: DistributedContext | None = None,
         fresh: bool = True,
     ) -> None:
         self.config, self.out, self.device = config, out, device
-        self.place = place or Place()
+        self.context = context or DistributedContext()
         self.model = model.to(device)
         share_batch_norm(self.model, device)
         self._forward = self._prepared_forward()
@@ -121,7 +121,7 @@ class Trainer:
         self.step_count, self.best = contents["step"], contents["best"]
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
-        """One optimisation step.
+        """One optimization step.
 
         Returns:
             The loss and its parts, detached; in the steps that are logged, of the batch of all
@@ -159,7 +159,7 @@ class Trainer:
             TrainingError: the loss is not finite.
             CheckpointError: a checkpoint cannot be written; the one before it is kept.
         """
-        steps, first = self.config.optim.steps, self.place.first
+        steps, first = self.config.optim.steps, self.context.first
         log = RunLog(self.out, self.step_count) if first else None
         self.model.train()
         try:
@@ -256,8 +256,8 @@ class Trainer:
         if self._due(run.scalars_every):
             self._log_step(log, progress, clock, figures)
         if self._due(run.images_every):
-            picture = panel(self.model, batch, self.config.objective)
-            log.image(self.step_count, "panel", picture)
+            image = panel(self.model, batch, self.config.objective)
+            log.image(self.step_count, "panel", image)
         try:
             if self._due(run.validate_every):
                 self._validate(log)
@@ -275,7 +275,7 @@ class Trainer:
         scalars["rate/learning_rate"] = self._optimizer.param_groups[0]["lr"]
         log.scalars(self.step_count, scalars)
         windows = self.config.run.scalars_every * self.config.optim.batch_size
-        log.speed(self.step_count, *clock.lap(windows))
+        log.speed(self.step_count, *clock.mark(windows))
         self._raise(log, self._watch.look(self.step_count, values))
         progress.set_postfix(loss=f"{values['total']:.4f}", refresh=False)
 
@@ -327,7 +327,7 @@ class _Clock:
         self._batches = batches
         self._began, self._waited_s = time.perf_counter(), batches.waited_s
 
-    def lap(self, windows: int) -> tuple[float, float]:
+    def mark(self, windows: int) -> tuple[float, float]:
         """Windows a second, and share of the time waited, since the last lap."""
         now, waited_s = time.perf_counter(), self._batches.waited_s
         elapsed = now - self._began

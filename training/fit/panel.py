@@ -1,4 +1,4 @@
-"""One picture that tells how a window is explained, for TensorBoard."""
+"""One image that tells how a window is explained, for TensorBoard."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from training.losses.photometric import LocalMoments, photometric_error
 
 @torch.no_grad()
 def panel(model: nn.Module, batch: Batch, config: ObjectiveConfig) -> Tensor:
-    """The first window of a batch as pictures below each other.
+    """The first window of a batch as images below each other.
 
     Target; its last source, warped, black where it does not see; the difference, three times as
     bright; the explainability mask, where there is one; the auto-mask, where it is used (white:
@@ -34,12 +34,12 @@ def panel(model: nn.Module, batch: Batch, config: ObjectiveConfig) -> Tensor:
         rows.append(output.mask_logits_bshw[0][0, -1:].float().sigmoid())
     if config.auto_mask:
         rows.append(_moving(target, sources, warped, valid, config)[0])
-    rows.append(colour_depth(output.depths_b1hw[0][0]))
+    rows.append(color_depth(output.depths_b1hw[0][0]))
     return torch.cat([row.float().clamp(0, 1).expand(3, -1, -1) for row in rows], dim=1)
 
 
-def colour_depth(depth_1hw: Tensor) -> Tensor:
-    """Depth as a picture (3, h, w): near is bright; inverse depth between its quantiles."""
+def color_depth(depth_1hw: Tensor) -> Tensor:
+    """Depth as an image (3, h, w): near is bright; inverse depth between its quantiles."""
     inv_depth = 1.0 / depth_1hw.float().clamp_min(1e-6)
     low, high = (torch.quantile(inv_depth, q) for q in (0.02, 0.98))
     x = ((inv_depth - low) / (high - low).clamp_min(1e-12)).clamp(0, 1)

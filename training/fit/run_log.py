@@ -55,10 +55,10 @@ class RunLog:
         except OSError as error:
             self._complain(error)
 
-    def image(self, step: int, name: str, picture_3hw: Tensor) -> None:
-        """Record a picture, RGB in [0, 1]."""
+    def image(self, step: int, name: str, image_3hw: Tensor) -> None:
+        """Record an image, RGB in [0, 1]."""
         try:
-            self._board.add_image(name, picture_3hw.clamp(0, 1), step)
+            self._board.add_image(name, image_3hw.clamp(0, 1), step)
         except OSError as error:
             self._complain(error)
 

@@ -1,4 +1,4 @@
-"""What held-out windows say: is the picture explained, the depth right, the motion alive?
+"""What held-out windows say: is the image explained, the depth right, the motion alive?
 
 Shape letters: b batch, s sources, h w rows and columns (see training/batch.py).
 """
@@ -35,7 +35,7 @@ class Validation:
         flatness: spread of disparity over an image divided by its mean.
         translation, translation_spread: mean and standard deviation of |t|.
         yaw_spread_deg: standard deviation of yaw.
-        translation_correlation, yaw_correlation: with the truth, over the windows that have it.
+        translation_correlation, yaw_correlation: with the ground truth, over the windows that have it.
     """
 
     photo: float
@@ -90,7 +90,7 @@ class Validation:
             )
         if self.score > 0.98:
             found["nothing explained"] = (
-                f"the warped pictures explain the target no better than standing still "
+                f"the warped images explain the target no better than standing still "
                 f"(ratio {self.score:.3f}): depth or motion has not been learned yet; if that "
                 "stays so, try another optim.learning_rate or a higher network.translation_factor"
             )
@@ -98,7 +98,7 @@ class Validation:
         if relative < DEAD_SPREAD and self.yaw_spread_deg < 1e-3:
             found["dead motion"] = (
                 "the pose network says the same motion for every held-out window: the signal dies "
-                "on its way through (initialisation), or network.translation_factor is far too "
+                "on its way through (initialization), or network.translation_factor is far too "
                 "small"
             )
         return found
@@ -115,8 +115,8 @@ class _Sums:
     flatness: list[float] = field(default_factory=list)
     translation: list[float] = field(default_factory=list)
     yaw: list[float] = field(default_factory=list)
-    true_translation: list[float] = field(default_factory=list)
-    true_yaw: list[float] = field(default_factory=list)
+    gt_translation: list[float] = field(default_factory=list)
+    gt_yaw: list[float] = field(default_factory=list)
 
 
 @torch.no_grad()
@@ -188,11 +188,13 @@ def _add_depth(sums: _Sums, batch: Batch, output: ModelOutput) -> None:
         sums.flatness.append(float(disparity.std() / disparity.mean().abs().clamp_min(1e-12)))
     if batch.depth_target_b1hw is None:
         return
-    for truth, depth in zip(batch.depth_target_b1hw, output.depths_b1hw[0].float(), strict=True):
-        known = (truth > 0) & (truth <= MAX_DEPTH_M)
+    for ground_truth, depth in zip(
+        batch.depth_target_b1hw, output.depths_b1hw[0].float(), strict=True
+    ):
+        known = (ground_truth > 0) & (ground_truth <= MAX_DEPTH_M)
         if not known.any():
             continue
-        t, d = truth[known], depth[known]
+        t, d = ground_truth[known], depth[known]
         scale = t.median() / d.median()
         sums.abs_rel.append(float(((scale * d - t).abs() / t).mean()))
         sums.abs_rel_metric.append(float(((d - t).abs() / t).mean()))
@@ -206,10 +208,10 @@ def _add_motion(
     for window, predicted in zip(windows, T, strict=True):
         sums.translation.append(_length(predicted))
         sums.yaw.append(_yaw_deg(predicted))
-        truth = batcher.true_motion(window)
-        last = None if truth is None else truth[-1]
-        sums.true_translation.append(math.nan if last is None else _length(last))
-        sums.true_yaw.append(math.nan if last is None else _yaw_deg(last))
+        ground_truth = batcher.gt_motion(window)
+        last = None if ground_truth is None else ground_truth[-1]
+        sums.gt_translation.append(math.nan if last is None else _length(last))
+        sums.gt_yaw.append(math.nan if last is None else _yaw_deg(last))
 
 
 def _length(T: np.ndarray) -> float:
@@ -230,8 +232,8 @@ def _summary(sums: _Sums) -> Validation:
         translation=_mean(sums.translation),
         translation_spread=float(np.std(sums.translation)) if sums.translation else math.nan,
         yaw_spread_deg=float(np.std(sums.yaw)) if sums.yaw else math.nan,
-        translation_correlation=_correlation(sums.translation, sums.true_translation),
-        yaw_correlation=_correlation(sums.yaw, sums.true_yaw),
+        translation_correlation=_correlation(sums.translation, sums.gt_translation),
+        yaw_correlation=_correlation(sums.yaw, sums.gt_yaw),
     )
 
 
@@ -239,8 +241,8 @@ def _mean(values: list[float]) -> float:
     return float(np.mean(values)) if values else math.nan
 
 
-def _correlation(predicted: list[float], truth: list[float]) -> float:
-    p, t = np.array(predicted), np.array(truth)
+def _correlation(predicted: list[float], ground_truth: list[float]) -> float:
+    p, t = np.array(predicted), np.array(ground_truth)
     known = np.isfinite(t)
     if known.sum() < 3 or np.std(p[known]) < 1e-12 or np.std(t[known]) < 1e-12:
         return math.nan

@@ -1,4 +1,4 @@
-"""The pinhole camera on tensors. Pixel centres are integers, depth is along +z, K is (b, 3, 3)."""
+"""The pinhole camera on tensors. Pixel centers are integers, depth is along +z, K is (b, 3, 3)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def inverse_intrinsics(K_b33: Tensor) -> Tensor:
 def scale_intrinsics(K_b33: Tensor, scale_x: float, scale_y: float) -> Tensor:
     """Intrinsics of the resized image.
 
-    The principal point follows the pixel centres: ``c -> (c + 0.5) * s - 0.5``.
+    The principal point follows the pixel centers: ``c -> (c + 0.5) * s - 0.5``.
 
     Args:
         K_b33: intrinsics of the original grid, pixels.

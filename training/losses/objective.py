@@ -1,8 +1,8 @@
-"""What training minimises, on one page.
+"""What training minimizes, on one page.
 
 total = sum over scales k of [ view synthesis + smoothness / divisor^k + mask regulariser
         + geometry consistency ]
-        + supervision where the truth, or the way, is known
+        + supervision where the ground truth, or the way, is known
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from training.config import ObjectiveConfig
 from training.distributed import mean_over_processes
 from training.geometry.warp import project_target
 from training.losses.consistency import (
-    consistency_belief,
     consistency_error,
-    depth_disagreement,
+    consistency_mask,
+    depth_inconsistency,
 )
 from training.losses.explainability import mask_regulariser
 from training.losses.photometric import (
@@ -28,15 +28,15 @@ from training.losses.photometric import (
     photometric_error,
 )
 from training.losses.smoothness import edge_aware, second_order
-from training.losses.supervision import log_depth_error, motion_error, way_error
+from training.losses.supervision import log_depth_error, motion_error, velocity_loss
 from training.losses.views import View, Views, resized
 
 
 class Objective:
     """The loss of a batch (Zhou et al. eq. 4, with the later choices as options).
 
-    Every scale is compared at its own size with pictures reduced by area, or, with
-    ``full_resolution``, enlarged to the size of the pictures. Computed in float32 whatever
+    Every scale is compared at its own size with images reduced by area, or, with
+    ``full_resolution``, enlarged to the size of the images. Computed in float32 whatever
     precision the networks ran in.
 
     Args:
@@ -49,14 +49,14 @@ class Objective:
 
     def __init__(self, config: ObjectiveConfig) -> None:
         self.config = config
-        self._compares_pictures = config.l1_weight > 0 or config.ssim_weight > 0
+        self._compares_images = config.l1_weight > 0 or config.ssim_weight > 0
         self.needs_source_depths = config.consistency_weight > 0 or config.consistency_mask
 
     def __call__(self, batch: Batch, output: ModelOutput) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss and its parts.
 
         Returns:
-            The scalar to minimise; and, detached, ``total``, the weighted terms that add up to it
+            The scalar to minimize; and, detached, ``total``, the weighted terms that add up to it
             (``photometric``, ``smoothness``, ``mask``, ``consistency``, ``depth_supervision``,
             ``pose_supervision``, ``velocity``) and the diagnostics ``disparity_spread`` (std /
             mean within an image; below 0.1 the depth has collapsed), ``translation_norm`` and
@@ -82,7 +82,7 @@ class Objective:
         views = Views(batch, camera_of(batch, output), self._error if config.auto_mask else None)
         terms: dict[str, list[Tensor]] = {}
         for scale in range(len(output.depths_b1hw)):
-            if self._compares_pictures or config.consistency_weight:
+            if self._compares_images or config.consistency_weight:
                 for name, value in self._synthesis_terms(views, output, scale).items():
                     terms.setdefault(name, []).append(value)
             if config.smoothness_weight:
@@ -96,7 +96,7 @@ class Objective:
         return {name: torch.stack(values).sum() for name, values in terms.items()}
 
     def _synthesis_terms(self, views: Views, output: ModelOutput, scale: int) -> dict[str, Tensor]:
-        """What the pictures, and the depths, of the sources say of one scale of the target."""
+        """What the images, and the depths, of the sources say of one scale of the target."""
         config = self.config
         depth = output.depths_b1hw[scale].float()
         size = views.full_size if config.full_resolution else _size(depth)
@@ -111,24 +111,24 @@ class Objective:
         warped, valid, moved = _from_the_target(
             seen, depth, output.T_source_target_bs44.float(), view
         )
-        terms, belief = {}, None
+        terms, confidence = {}, None
         if self.needs_source_depths:
-            disagreement = depth_disagreement(moved, warped[:, :, 3])
+            inconsistency = depth_inconsistency(moved, warped[:, :, 3])
             if config.consistency_weight:
-                error = consistency_error(disagreement, valid)
+                error = consistency_error(inconsistency, valid)
                 terms["consistency"] = config.consistency_weight * error
             if config.consistency_mask:
-                belief = consistency_belief(disagreement)
-        if not self._compares_pictures:
+                confidence = consistency_mask(inconsistency)
+        if not self._compares_images:
             return terms
         if output.mask_logits_bshw:
             mask = resized(output.mask_logits_bshw[scale].float(), size).sigmoid()
-            belief = mask if belief is None else belief * mask
+            confidence = mask if confidence is None else confidence * mask
         error = self._error(view.target, warped[:, :, :3])
         terms["photometric"] = (
-            minimum_over_sources(error, valid, view.still_error_bshw, belief)
+            minimum_over_sources(error, valid, view.still_error_bshw, confidence)
             if config.minimum_reprojection
-            else mean_over_sources(error, valid, belief)
+            else mean_over_sources(error, valid, confidence)
         )
         return terms
 
@@ -151,17 +151,17 @@ class Objective:
         config = self.config
         T = output.T_source_target_bs44.float()
         terms = {}
-        truth, known = batch.depth_target_b1hw, batch.has_depth_b
-        if config.depth_supervision_weight and truth is not None and known is not None:
+        ground_truth, known = batch.depth_target_b1hw, batch.has_depth_b
+        if config.depth_supervision_weight and ground_truth is not None and known is not None:
             depths = [depth.float() for depth in output.depths_b1hw]
-            error = log_depth_error(depths, truth, known, config.sky_depth)
+            error = log_depth_error(depths, ground_truth, known, config.sky_depth)
             terms["depth_supervision"] = config.depth_supervision_weight * error
-        T_true, known = batch.T_source_target_bs44, batch.has_motion_b
-        if config.pose_supervision_weight and T_true is not None and known is not None:
-            error = motion_error(T, T_true, known)
+        T_gt, known = batch.T_source_target_bs44, batch.has_motion_b
+        if config.pose_supervision_weight and T_gt is not None and known is not None:
+            error = motion_error(T, T_gt, known)
             terms["pose_supervision"] = config.pose_supervision_weight * error
         if config.velocity_weight and batch.distance_bs is not None:
-            error = way_error(T, batch.distance_bs.float())
+            error = velocity_loss(T, batch.distance_bs.float())
             terms["velocity"] = config.velocity_weight * error
         return terms
 
@@ -198,9 +198,9 @@ def _from_the_target(
 def _diagnostics(output: ModelOutput) -> dict[str, Tensor]:
     disparity = output.disparities_b1hw[0].float().flatten(1)
     way = output.T_source_target_bs44[..., :3, 3].float().norm(dim=-1)
-    mean_way = mean_over_processes(way.mean())
+    mean_distance = mean_over_processes(way.mean())
     return {
         "disparity_spread": (disparity.std(dim=1) / disparity.mean(dim=1)).mean(),
-        "translation_norm": mean_way,
-        "translation_spread": mean_over_processes((way - mean_way).square().mean()).sqrt(),
+        "translation_norm": mean_distance,
+        "translation_spread": mean_over_processes((way - mean_distance).square().mean()).sqrt(),
     }

@@ -1,4 +1,4 @@
-"""How far a synthesised view is from the picture it should be. All float32, RGB in [0, 1]."""
+"""How far a synthesized view is from the image it should be. All float32, RGB in [0, 1]."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _C2 = 0.03**2
 
 @dataclass(frozen=True)
 class LocalMoments:
-    """Pictures (..., c, h, w) with their 3x3 local moments, formed on demand and kept.
+    """Images (..., c, h, w) with their 3x3 local moments, formed on demand and kept.
 
     Attributes:
-        image: the pictures.
+        image: the images.
     """
 
     image: Tensor
@@ -40,7 +40,7 @@ class LocalMoments:
 class _BoxMean(torch.autograd.Function):
     """Sums of shifted views, which on a CPU cost a tenth of avg_pool2d.
 
-    The gradient is written out: left to autograd, every shifted view would fill a picture of
+    The gradient is written out: left to autograd, every shifted view would fill an image of
     zeros on the way back.
     """
 
@@ -68,7 +68,7 @@ def _sum_columns(padded: Tensor) -> Tensor:
 
 
 def box_mean(image: Tensor) -> Tensor:
-    """Mean of each 3x3 neighbourhood of (..., c, h, w), the picture reflected at its border."""
+    """Mean of each 3x3 neighborhood of (..., c, h, w), the image reflected at its border."""
     return _BoxMean.apply(image)
 
 
@@ -91,8 +91,8 @@ def photometric_error(
     """``l1_weight * |target - view| + ssim_weight * (1 - SSIM) / 2``, mean of the channels.
 
     Args:
-        target: the pictures to match, (b, 1, c, h, w).
-        views_bschw: a synthesised view a source.
+        target: the images to match, (b, 1, c, h, w).
+        views_bschw: a synthesized view a source.
 
     Returns:
         (b, s, h, w), not negative.
@@ -107,17 +107,17 @@ def photometric_error(
 
 
 def mean_over_sources(
-    error_bshw: Tensor, valid_bshw: Tensor, belief_bshw: Tensor | None = None
+    error_bshw: Tensor, valid_bshw: Tensor, confidence_bshw: Tensor | None = None
 ) -> Tensor:
-    """Mean over all sources and pixels that see the target (Zhou et al. eq. 1, normalised).
+    """Mean over all sources and pixels that see the target (Zhou et al. eq. 1, normalized).
 
-    ``belief_bshw`` in [0, 1] lowers the error where it is doubted, not the count it is divided
+    ``confidence_bshw`` in [0, 1] lowers the error where it is doubted, not the count it is divided
     by (Zhou et al. eq. 3, Bian et al. eq. 8).
     """
     weight = valid_bshw.to(error_bshw.dtype)
     count = shared_count(weight.sum())
-    if belief_bshw is not None:
-        weight = weight * belief_bshw
+    if confidence_bshw is not None:
+        weight = weight * confidence_bshw
     return (error_bshw * weight).sum() / count
 
 
@@ -125,14 +125,14 @@ def minimum_over_sources(
     error_bshw: Tensor,
     valid_bshw: Tensor,
     still_error_bshw: Tensor | None,
-    belief_bshw: Tensor | None = None,
+    confidence_bshw: Tensor | None = None,
 ) -> Tensor:
     """Per-pixel minimum reprojection (Godard et al. 2019), optionally auto-masked.
 
     A pixel hidden in one source is usually seen in another. With ``still_error_bshw``, the
     error of the unmoved sources, a pixel which no motion explains better than standing still adds
     a constant: it teaches nothing (cars that drive along, a stopped camera, the sky).
-    ``belief_bshw`` weighs the error of the source that was chosen; it has no say in the choice,
+    ``confidence_bshw`` weighs the error of the source that was chosen; it has no say in the choice,
     or the source that is doubted most would win.
     """
     unseen = torch.finfo(error_bshw.dtype).max
@@ -141,8 +141,8 @@ def minimum_over_sources(
     if still_error_bshw is not None:
         still = still_error_bshw.amin(dim=1)
         moving = best < still
-    if belief_bshw is not None:
-        best = best * belief_bshw.gather(1, chosen.unsqueeze(1)).squeeze(1)
+    if confidence_bshw is not None:
+        best = best * confidence_bshw.gather(1, chosen.unsqueeze(1)).squeeze(1)
     if moving is not None:
         return torch.where(moving, best, still).mean()
     seen = valid_bshw.any(dim=1)

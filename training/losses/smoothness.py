@@ -24,12 +24,12 @@ def second_order(map_b1hw: Tensor) -> Tensor:
 
 
 def edge_aware(map_b1hw: Tensor, image_b3hw: Tensor) -> Tensor:
-    """First differences of a mean-normalised map, excused where the picture has an edge.
+    """First differences of a mean-normalized map, excused where the image has an edge.
 
     ``|dx d*| exp(-|dx I|) + |dy d*| exp(-|dy I|)`` with ``d* = d / mean(d)``, so that the term
     cannot be lowered by shrinking all disparities.
     """
-    normalised = map_b1hw / map_b1hw.mean(dim=(2, 3), keepdim=True).clamp(min=1e-7)
+    normalized = map_b1hw / map_b1hw.mean(dim=(2, 3), keepdim=True).clamp(min=1e-7)
     weight_x = (-_dx(image_b3hw).abs().mean(dim=1, keepdim=True)).exp()
     weight_y = (-_dy(image_b3hw).abs().mean(dim=1, keepdim=True)).exp()
-    return (_dx(normalised).abs() * weight_x).mean() + (_dy(normalised).abs() * weight_y).mean()
+    return (_dx(normalized).abs() * weight_x).mean() + (_dy(normalized).abs() * weight_y).mean()

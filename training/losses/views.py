@@ -1,4 +1,4 @@
-"""The pictures of a batch at the sizes at which they are compared.
+"""The images of a batch at the sizes at which they are compared.
 
 Shape letters as in ``training/batch.py``.
 """
@@ -35,7 +35,7 @@ class View:
 
 
 class Views:
-    """Clean pictures of a batch at any size, reduced by area; each size is made once.
+    """Clean images of a batch at any size, reduced by area; each size is made once.
 
     Args:
         batch: what to compare.
@@ -66,7 +66,7 @@ class Views:
         return self._made[size]
 
     def target(self, size: tuple[int, int]) -> Tensor:
-        """The target picture alone (b, 3, h, w)."""
+        """The target image alone (b, 3, h, w)."""
         frames = self._frames(size)
         return frames[:, target_index(frames.shape[1])]
 

@@ -1,17 +1,17 @@
 """Convolutions as training on a CPU computes them fastest; what they compute stays the same.
 
 Shape letters as in ``training/batch.py``; besides, i o input and output channels, k kernel, p
-places (b * h * w) at which a kernel is laid on the picture, t what it then covers: k * k pixels
+places (b * h * w) at which a kernel is laid on the image, t what it then covers: k * k pixels
 and their channels, channels last.
 
-torch hands a convolution to oneDNN, which is quick where a picture is large and its channels fill
+torch hands a convolution to oneDNN, which is quick where an image is large and its channels fill
 a vector register. DispNet has layers of neither kind:
 
 * **Few places, large kernels** (the deep layers: 512 to 1024 channels, at most 4x13 pixels). There
   the weights are copied into oneDNN's order and their gradient back, which takes longer than the
   arithmetic. As matrix products, weights and gradient are used as they lie in memory.
 * **One or two output channels** (the predictions): 16 are computed, the rest is thrown away. Here
-  a block of neighbouring pixels takes their places, see ``_widened``.
+  a block of neighboring pixels takes their places, see ``_widened``.
 * **Transposed convolutions**: the gradient of their weights takes twice as long as that of the
   convolution they are the transpose of, and is the same.
 
@@ -136,7 +136,7 @@ class _ByProduct(torch.autograd.Function):
         height, width = (_places(size, *ctx.geometry) for size in input.shape[-2:])
         covered_pt = _covered(input, (height, width), *ctx.geometry)
         ctx.save_for_backward(covered_pt, weight)
-        output = _picture((len(input), weight.shape[0], height, width), input)
+        output = _image((len(input), weight.shape[0], height, width), input)
         torch.addmm(bias, covered_pt, _matrix(weight).t(), out=_table(output))
         return output
 
@@ -186,7 +186,7 @@ class _TransposedByProduct(torch.autograd.Function):
         to_input = None
         if ctx.needs_input_grad[0]:
             shape = (len(gradient), weight.shape[0], *ctx.input_size)
-            to_input = _picture(shape, gradient)
+            to_input = _image(shape, gradient)
             torch.mm(covered_pt, _matrix(weight).t(), out=_table(to_input))
         to_weight = _kernels(input_pi.t() @ covered_pt, weight)
         return to_input, to_weight, gradient.sum(dim=(0, 2, 3)), None, None, None
@@ -227,7 +227,7 @@ class _Transposed(torch.autograd.Function):
 
 
 def _places(size: int, kernel: int, stride: int, padding: int) -> int:
-    """In how many places along an axis a kernel is laid on a picture."""
+    """In how many places along an axis a kernel is laid on an image."""
     return (size + 2 * padding - kernel) // stride + 1
 
 
@@ -242,25 +242,25 @@ def _kernels(matrix: Tensor, weight: Tensor) -> Tensor:
     return matrix.view(first, rows, columns, second).permute(0, 3, 1, 2)
 
 
-def _picture(shape: Sequence[int], like: Tensor) -> Tensor:
-    """An empty picture (b, channels, h, w), channels last, of which ``_table`` is a view."""
+def _image(shape: Sequence[int], like: Tensor) -> Tensor:
+    """An empty image (b, channels, h, w), channels last, of which ``_table`` is a view."""
     return torch.empty(
         shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last
     )
 
 
-def _table(picture: Tensor) -> Tensor:
-    """Channels (p, channels) of each pixel of a picture."""
-    return picture.permute(0, 2, 3, 1).reshape(-1, picture.shape[1])
+def _table(image: Tensor) -> Tensor:
+    """Channels (p, channels) of each pixel of an image."""
+    return image.permute(0, 2, 3, 1).reshape(-1, image.shape[1])
 
 
 def _covered(
-    picture: Tensor, places: tuple[int, int], kernel: int, stride: int, padding: int
+    image: Tensor, places: tuple[int, int], kernel: int, stride: int, padding: int
 ) -> Tensor:
-    """What the kernel covers (p, t) at each of the places (rows, columns) of a picture."""
-    batch, channels = picture.shape[:2]
-    # Of the last stride of the picture the kernel may cover less than there is, or more.
-    padded = F.pad(picture.permute(0, 2, 3, 1), (0, 0, *(padding, padding + stride) * 2))
+    """What the kernel covers (p, t) at each of the places (rows, columns) of an image."""
+    batch, channels = image.shape[:2]
+    # Of the last stride of the image the kernel may cover less than there is, or more.
+    padded = F.pad(image.permute(0, 2, 3, 1), (0, 0, *(padding, padding + stride) * 2))
     frame, row, column, _ = padded.stride()
     covered = padded.as_strided(
         (batch, *places, kernel, kernel * channels),
@@ -277,21 +277,21 @@ def _laid_down(
     stride: int,
     padding: int,
 ) -> Tensor:
-    """The transpose of ``_covered``: a picture of this shape onto which all is added up."""
+    """The transpose of ``_covered``: an image of this shape onto which all is added up."""
     batch, channels, height, width = shape
-    picture = _picture(shape, spread_pt).zero_()
-    pixels = picture.permute(0, 2, 3, 1)
+    image = _image(shape, spread_pt).zero_()
+    pixels = image.permute(0, 2, 3, 1)
     spread = spread_pt.view(batch, *places, kernel, kernel, channels)
     for i in range(kernel):
         seen_y, place_y = _inside(places[0], height, i - padding, stride)
         for j in range(kernel):
             seen_x, place_x = _inside(places[1], width, j - padding, stride)
             pixels[:, seen_y, seen_x].add_(spread[:, place_y, place_x, i, j])
-    return picture
+    return image
 
 
 def _inside(places: int, size: int, offset: int, stride: int) -> tuple[slice, slice]:
-    """Along an axis, the pixels ``place * stride + offset`` of a picture, and their places."""
+    """Along an axis, the pixels ``place * stride + offset`` of an image, and their places."""
     first = max(0, -(offset // stride))
     last = max(min(places - 1, (size - 1 - offset) // stride), first - 1)
     begin = first * stride + offset

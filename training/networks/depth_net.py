@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from training.config import NetworkConfig
 from training.networks.convolution import Conv2d, ConvTranspose2d
-from training.networks.disparity import DisparityHead, normalise
-from training.networks.initialisation import initialise_relu_layers
+from training.networks.disparity import DisparityHead, normalize
+from training.networks.initialization import initialize_relu_layers
 
 _ENCODER_CHANNELS = (32, 64, 128, 256, 512, 512, 512)
 _ENCODER_KERNELS = (7, 5, 3, 3, 3, 3, 3)
@@ -70,7 +70,7 @@ class DispNet(nn.Module):
 
     Args:
         config: scales and range of the disparity.
-        levels: how often the encoder halves the picture, at most 7.
+        levels: how often the encoder halves the image, at most 7.
         down: makes the two layers of an encoder level from its channels and kernel.
         up: makes the layer that doubles the size, from its channels.
     """
@@ -101,7 +101,7 @@ class DispNet(nn.Module):
                 decoder, skips, range(levels - 1, -1, -1), strict=True
             )
         )
-        initialise_relu_layers(self)
+        initialize_relu_layers(self)
         self.heads = nn.ModuleList(
             DisparityHead(
                 channels,
@@ -114,7 +114,7 @@ class DispNet(nn.Module):
         )
 
     def forward(self, rgb_b3hw: Tensor) -> list[Tensor]:
-        features = normalise(rgb_b3hw)
+        features = normalize(rgb_b3hw)
         skips: list[Tensor] = []
         for down in self.down:
             skips.append(features)

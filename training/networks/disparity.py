@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from training.networks.convolution import Conv2d
-from training.networks.initialisation import initialise_prediction
+from training.networks.initialization import initialize_prediction
 
 Padding = Literal["zeros", "reflect"]
 
 
-def normalise(rgb: Tensor) -> Tensor:
+def normalize(rgb: Tensor) -> Tensor:
     """RGB in [0, 1] to about [-1, 1], the way the ImageNet weights of the encoder expect it.
 
     ``(255 rgb - 127) / 128``, bit for bit, in the order in which the first layer reads it: else it
@@ -39,7 +39,7 @@ class DisparityHead(nn.Module):
         self.alpha = alpha
         self.beta = beta
         self.conv = Conv2d(channels, 1, 3, padding=1, padding_mode=padding_mode)
-        initialise_prediction(self.conv, gain=0.3, bias=bias)
+        initialize_prediction(self.conv, gain=0.3, bias=bias)
 
     def forward(self, features: Tensor) -> Tensor:
         return self.alpha * torch.sigmoid(self.conv(features).float()) + self.beta

@@ -1,6 +1,6 @@
 """Cameras that are learned with depth and motion (after Gordon et al. 2019, section 3.3).
 
-A wrong focal length shows where the camera turns: a rotation moves the picture by an amount that
+A wrong focal length shows where the camera turns: a rotation moves the image by an amount that
 depends on nothing else. Straight driving alone tells nothing of it.
 """
 
@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 _GAIN = 5.0
-"""Steps of the shared camera against the optimiser's rate: it has four numbers to find, and finds
+"""Steps of the shared camera against the optimizer's rate: it has four numbers to find, and finds
 a focal length that is 10 % off in some 150 steps of 2e-4 instead of 700."""
 
 
@@ -21,7 +21,7 @@ class SharedIntrinsics(nn.Module):
     """One camera for the whole run: four numbers.
 
     Args:
-        start_focal: focal length at the start, as a share of the picture's width.
+        start_focal: focal length at the start, as a share of the image's width.
     """
 
     def __init__(self, start_focal: float) -> None:
@@ -38,7 +38,7 @@ class WindowIntrinsics(nn.Module):
 
     Args:
         channels: of the pose network's bottleneck.
-        start_focal: focal length at the start, as a share of the picture's width.
+        start_focal: focal length at the start, as a share of the image's width.
     """
 
     def __init__(self, channels: int, start_focal: float) -> None:
@@ -56,12 +56,12 @@ class WindowIntrinsics(nn.Module):
 
 
 def _start(focal: float) -> Tensor:
-    """Softplus of these is (focal, focal, 0.5, 0.5): square pixels, the centre of the picture."""
+    """Softplus of these is (focal, focal, 0.5, 0.5): square pixels, the center of the image."""
     return torch.tensor([math.log(math.expm1(share)) for share in (focal, focal, 0.5, 0.5)])
 
 
 def _camera(raw_b4: Tensor, width: int, height: int) -> Tensor:
-    """fx, fy as shares of the width, cx and cy of width and height; pixel centres at integers."""
+    """fx, fy as shares of the width, cx and cy of width and height; pixel centers at integers."""
     fx, fy, cx, cy = F.softplus(raw_b4.float()).unbind(-1)
     zero, one = torch.zeros_like(fx), torch.ones_like(fx)
     rows = [

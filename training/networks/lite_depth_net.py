@@ -14,7 +14,7 @@ from training.networks.skip_depth_net import PADDING, SkipDepthNet
 
 
 class _PointwiseConv(nn.Sequential):
-    """1x1, normalisation, ReLU."""
+    """1x1, normalization, ReLU."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(
@@ -23,7 +23,7 @@ class _PointwiseConv(nn.Sequential):
 
 
 class _SeparableConv(nn.Sequential):
-    """Depthwise 3x3, pointwise 1x1, normalisation, ReLU."""
+    """Depthwise 3x3, pointwise 1x1, normalization, ReLU."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(

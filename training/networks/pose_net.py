@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from training.networks.convolution import Conv2d, ConvTranspose2d
-from training.networks.disparity import normalise
-from training.networks.initialisation import initialise_prediction, initialise_relu_layers
+from training.networks.disparity import normalize
+from training.networks.initialization import initialize_prediction, initialize_relu_layers
 
 _CHANNELS = (16, 32, 64, 128, 256, 256, 256)
 _KERNELS = (7, 5, 3, 3, 3, 3, 3)
@@ -28,7 +28,7 @@ class PoseOutput(NamedTuple):
     Attributes:
         vectors_bm6: a pose vector a motion, translation first, float32.
         mask_logits_bshw: a logit a source and pixel, finest first; empty without a decoder.
-        features_bc: the bottleneck, averaged over the picture.
+        features_bc: the bottleneck, averaged over the image.
     """
 
     vectors_bm6: Tensor
@@ -61,18 +61,18 @@ class PoseNet(nn.Module):
             nn.Sequential(Conv2d(i, o, k, stride=2, padding=(k - 1) // 2), nn.ReLU(inplace=True))
             for i, o, k in zip(inputs, _CHANNELS, _KERNELS, strict=True)
         )
-        initialise_relu_layers(self)
+        initialize_relu_layers(self)
         self.predict = Conv2d(_CHANNELS[-1], 6 * self.motions, 1)
-        initialise_prediction(self.predict, gain=0.3)
+        initialize_prediction(self.predict, gain=0.3)
         factors = [translation_factor] * 3 + [rotation_factor] * 3
         self.register_buffer("factors", torch.tensor(factors), persistent=False)
         self.masks = MaskDecoder(self.motions, mask_scales) if mask_scales else None
 
     def forward(self, frames_bnchw: Tensor) -> PoseOutput:
         """Motions and masks of stacked frames (b, frames, 3, h, w), RGB in [0, 1], by time."""
-        picture = normalise(frames_bnchw.flatten(1, 2))
-        height, width = picture.shape[-2:]
-        features = picture
+        image = normalize(frames_bnchw.flatten(1, 2))
+        height, width = image.shape[-2:]
+        features = image
         sizes: list[tuple[int, int]] = []
         shared = features
         for index, conv in enumerate(self.convs):
@@ -99,7 +99,7 @@ class MaskDecoder(nn.Module):
             )
             for i, o, k in zip(inputs, _MASK_CHANNELS, _MASK_KERNELS, strict=True)
         )
-        initialise_relu_layers(self)
+        initialize_relu_layers(self)
         self.scales = scales
         self.heads = nn.ModuleList(
             Conv2d(channels, sources, kernel, padding=(kernel - 1) // 2)
@@ -109,7 +109,7 @@ class MaskDecoder(nn.Module):
         )
         for head in self.heads:
             assert isinstance(head, Conv2d)
-            initialise_prediction(head)
+            initialize_prediction(head)
 
     def forward(self, features: Tensor, sizes: list[tuple[int, int]]) -> list[Tensor]:
         """Logits, finest first; ``sizes`` are (height, width) before each shared convolution."""

@@ -39,16 +39,16 @@ class SfmModel(nn.Module):
     """Depth of the target frame and the motion to the other frames of a window.
 
     The ``stacked`` pose network sees all frames at once, in order of time (Zhou et al.). The
-    ``pair`` network looks at each pair of neighbours, forwards and backwards, and the motions are
+    ``pair`` network looks at each pair of neighbors, forwards and backwards, and the motions are
     chained. Half the difference of the two looks is the motion, so that reversing a pair inverts
     it and equal frames stand still. Without that, a network with little data remembers which place
     turns left instead of seeing the turn.
 
-    Lengths are in metres if the truth was, else in an unknown unit; the networks' own unit is
+    Lengths are in meters if the ground truth was, else in an unknown unit; the networks' own unit is
     ``config.depth_unit`` of them, for depth and translation alike.
 
     Attributes:
-        wants_source_depths: whether ``forward`` works out the depth of the sources too, for a loss
+        needs_source_depths: whether ``forward`` works out the depth of the sources too, for a loss
             that compares them with the target's.
     """
 
@@ -57,7 +57,7 @@ class SfmModel(nn.Module):
         self.config = config
         self.depth_unit = config.depth_unit
         self.sequence_length = config.sequence_length
-        self.wants_source_depths = False
+        self.needs_source_depths = False
         self.pairwise = sees_pairs(config)
         self.depth_net = _DEPTH_NETS[config.depth](config)
         self.pose_net = PoseNet(
@@ -87,7 +87,7 @@ class SfmModel(nn.Module):
         )
 
     def depth(self, rgb_b3hw: Tensor) -> Tensor:
-        """Finest depth (b, 1, h, w) of single pictures (b, 3, h, w)."""
+        """Finest depth (b, 1, h, w) of single images (b, 3, h, w)."""
         return self.depth_unit / self.depth_net(rgb_b3hw)[0]
 
     def motion(self, rgb_bn3hw: Tensor) -> Tensor:
@@ -97,7 +97,7 @@ class SfmModel(nn.Module):
     def parameter_groups(
         self, learning_rate: float, encoder_learning_rate: float | None = None
     ) -> list[dict[str, Any]]:
-        """Optimiser groups: a pretrained encoder may learn at its own rate."""
+        """Optimizer groups: a pretrained encoder may learn at its own rate."""
         encoder: list[nn.Parameter] = []
         if isinstance(self.depth_net, SkipDepthNet):
             encoder = list(self.depth_net.encoder.parameters())
@@ -112,10 +112,10 @@ class SfmModel(nn.Module):
     def _disparities(self, rgb_bn3hw: Tensor) -> tuple[list[Tensor], Tensor | None]:
         """The target's at all scales, and the finest depth of the sources where it is wanted."""
         target = target_index(self.sequence_length)
-        if not self.wants_source_depths:
+        if not self.needs_source_depths:
             return self.depth_net(rgb_bn3hw[:, target]), None
         batch, frames = rgb_bn3hw.shape[:2]
-        # One pass, so that batch normalisation sees target and sources alike.
+        # One pass, so that batch normalization sees target and sources alike.
         scales = [d.unflatten(0, (batch, frames)) for d in self.depth_net(rgb_bn3hw.flatten(0, 1))]
         sources = scales[0][:, source_indices(self.sequence_length)]
         return [disparity[:, target] for disparity in scales], self.depth_unit / sources
@@ -136,7 +136,7 @@ class SfmModel(nn.Module):
         return chain_to_target(T_older_newer), [], features_bc
 
     def _look_at_pairs(self, rgb_bn3hw: Tensor) -> tuple[Tensor, Tensor]:
-        """Symmetric vectors (b, n - 1, 6) of neighbours, older from newer, and mean features."""
+        """Symmetric vectors (b, n - 1, 6) of neighbors, older from newer, and mean features."""
         older, newer = rgb_bn3hw[:, :-1], rgb_bn3hw[:, 1:]
         both_ways = torch.cat(
             [torch.stack([older, newer], dim=2), torch.stack([newer, older], dim=2)], dim=1
@@ -152,7 +152,7 @@ class SfmModel(nn.Module):
 
 
 def chain_to_target(T_older_newer_bp44: Tensor) -> Tensor:
-    """Motions between neighbours to motions between each source and the target.
+    """Motions between neighbors to motions between each source and the target.
 
     Args:
         T_older_newer_bp44: (b, n - 1, 4, 4); number i maps frame i + 1 into frame i.
@@ -180,7 +180,7 @@ def sees_pairs(config: NetworkConfig) -> bool:
 
 
 def build_model(config: NetworkConfig, width: int, height: int) -> SfmModel:
-    """The model of a configuration, initialised, in channels-last layout, in training mode.
+    """The model of a configuration, initialized, in channels-last layout, in training mode.
 
     Raises:
         ConfigError: an unknown network, a size it cannot take, or a window too short.

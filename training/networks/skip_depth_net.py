@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from training.config import NetworkConfig
 from training.networks.disparity import DisparityHead, Padding
-from training.networks.initialisation import initialise_relu_layers
+from training.networks.initialization import initialize_relu_layers
 
 PADDING: Padding = "reflect"
 """Zero padding leaves a dark frame of some eight pixels around the depth image."""
@@ -50,7 +50,7 @@ class SkipDepthNet(nn.Module):
         self.merge = nn.ModuleList(
             merge(own + skip, own) for own, skip in zip(channels, skips, strict=True)
         )
-        initialise_relu_layers(self)
+        initialize_relu_layers(self)
         self.heads = nn.ModuleList(
             DisparityHead(
                 own,

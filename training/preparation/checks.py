@@ -14,26 +14,26 @@ FEW_FRAMES = 2000
 MAX_STATIC = 0.1
 MAX_DUPLICATES = 0.01
 FLOW_PX = (1.0, 0.08)
-"""Median flow between neighbours: at least so many px, at most this share of the width."""
+"""Median flow between neighbors: at least so many px, at most this share of the width."""
 MAX_DARK, MAX_BRIGHT = 0.3, 0.1
 """Mean shares of pixels without texture."""
 MAX_FLICKER = 0.05
 MAX_UNEVEN = 0.05
-"""Share of neighbours more than 1.5 usual intervals apart."""
-CENTRE = (0.1, 0.3)
-"""How far the principal point may be from the centre, as shares of width and height; a crop to the
+"""Share of neighbors more than 1.5 usual intervals apart."""
+CENTER = (0.1, 0.3)
+"""How far the principal point may be from the center, as shares of width and height; a crop to the
 aspect of the networks moves it upright."""
 ASPECT = 0.05
 FIELD_OF_VIEW_DEG = (25.0, 130.0)
 WRONG_CALIBRATION = (
-    "Most likely the calibration is of another camera or size of picture: calibrate again"
+    "Most likely the calibration is of another camera or size of image: calibrate again"
 )
 LISTED = 5
 """Wrong calibrations named one by one."""
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class CheckResult:
     """One line of the report."""
 
     subject: str
@@ -45,8 +45,8 @@ class Verdict:
         return f"{'OK' if self.is_ok else 'WARNING':8} {self.subject}: {self.text}"
 
 
-def judge(found: Examination) -> list[Verdict]:
-    """All verdicts, in the order of the report."""
+def check(found: Examination) -> list[CheckResult]:
+    """All results, in the order of the report."""
     return [
         _amount(found),
         _motion(found),
@@ -59,102 +59,102 @@ def judge(found: Examination) -> list[Verdict]:
     ]
 
 
-def _amount(found: Examination) -> Verdict:
+def _amount(found: Examination) -> CheckResult:
     frames, short = len(found.prepared.frames), found.short_frames
     length = f"{found.hours:.1f} hours" if found.hours >= 1 else f"{60 * found.hours:.1f} minutes"
     text = f"{frames} frames, {length}"
     if short > 0.1 * frames:
-        return Verdict(
+        return CheckResult(
             "amount",
             False,
             f"{text}; {short} of them lie in sequences of one or two frames and are lost: raise "
             "--max-gap, or take more frames (--every, --min-change)",
         )
     if frames < FEW_FRAMES:
-        return Verdict(
+        return CheckResult(
             "amount",
             False,
             f"{text}: few. Begin with a trained network (train.py --init), or add recordings",
         )
-    return Verdict("amount", True, text)
+    return CheckResult("amount", True, text)
 
 
-def _motion(found: Examination) -> Verdict:
+def _motion(found: Examination) -> CheckResult:
     if not len(found.flow_px):
-        return Verdict("motion", False, "there are no two neighbours: record longer")
+        return CheckResult("motion", False, "there are no two neighbors: record longer")
     flow, width = float(np.median(found.flow_px)), found.prepared.width
-    text = f"the picture moves by {flow:.1f} px between neighbours (median)"
+    text = f"the image moves by {flow:.1f} px between neighbors (median)"
     if flow < FLOW_PX[0]:
         every = min(10, math.ceil(2 * FLOW_PX[0] / max(flow, 0.1)))
-        return Verdict(
+        return CheckResult(
             "motion",
             False,
             f"{text}: too little to see depth from; prepare with --every {every} --interleave",
         )
     if flow > FLOW_PX[1] * width:
-        return Verdict(
+        return CheckResult(
             "motion",
             False,
             f"{text}: too far to be found again; take more frames (a smaller --every), or record "
             "at a higher rate",
         )
-    return Verdict("motion", True, text)
+    return CheckResult("motion", True, text)
 
 
-def _static(found: Examination) -> Verdict:
-    text = f"nothing moves in {found.static_share:.1%} of the pairs of neighbours"
+def _static(found: Examination) -> CheckResult:
+    text = f"nothing moves in {found.static_share:.1%} of the pairs of neighbors"
     if found.static_share > MAX_STATIC:
         text += ": prepare with --min-change 2, or train with objective.auto_mask"
-        return Verdict("standing still", False, text)
-    return Verdict("standing still", True, text)
+        return CheckResult("standing still", False, text)
+    return CheckResult("standing still", True, text)
 
 
-def _duplicates(found: Examination) -> Verdict:
-    text = f"{found.duplicate_share:.1%} of the neighbours are one picture twice"
+def _duplicates(found: Examination) -> CheckResult:
+    text = f"{found.duplicate_share:.1%} of the neighbors are one image twice"
     if found.duplicate_share > MAX_DUPLICATES:
         text += ": the recorder filled gaps; prepare with --min-change 0.5"
-        return Verdict("duplicates", False, text)
-    return Verdict("duplicates", True, text)
+        return CheckResult("duplicates", False, text)
+    return CheckResult("duplicates", True, text)
 
 
-def _exposure(found: Examination) -> Verdict:
+def _exposure(found: Examination) -> CheckResult:
     dark, bright = (float(np.mean(v)) if len(v) else 0.0 for v in (found.dark, found.bright))
     text = f"{dark:.1%} of the pixels are black, {bright:.1%} saturated"
     if dark > MAX_DARK:
         text += ": too dark to match; leave night rides out, or raise the camera's exposure"
-        return Verdict("exposure", False, text)
+        return CheckResult("exposure", False, text)
     if bright > MAX_BRIGHT:
         text += ": lower the camera's exposure; what is white has no depth"
-        return Verdict("exposure", False, text)
-    return Verdict("exposure", True, text)
+        return CheckResult("exposure", False, text)
+    return CheckResult("exposure", True, text)
 
 
-def _flicker(found: Examination) -> Verdict:
+def _flicker(found: Examination) -> CheckResult:
     text = f"the brightness jumps in {found.flicker_share:.1%} of the pairs"
     if found.flicker_share > MAX_FLICKER:
         text += ": fix the camera's exposure and gain, or train with objective.ssim_weight 0.85"
-        return Verdict("flicker", False, text)
-    return Verdict("flicker", True, text)
+        return CheckResult("flicker", False, text)
+    return CheckResult("flicker", True, text)
 
 
-def _time(found: Examination) -> Verdict:
+def _time(found: Examination) -> CheckResult:
     if not len(found.interval_s):
-        return Verdict("time", False, "no two frames are in sequence: check the stamps")
+        return CheckResult("time", False, "no two frames are in sequence: check the stamps")
     usual = float(np.median(found.interval_s))
     uneven = float((found.interval_s > 1.5 * usual).mean())
     text = (
-        f"{1 / usual:.1f} frames a second, {found.cuts} cuts inside sources, {uneven:.1%} of the "
-        "neighbours are further apart"
+        f"{1 / usual:.1f} frames per second, {found.cuts} cuts inside sources, {uneven:.1%} of the "
+        "neighbors are further apart"
     )
     if uneven > MAX_UNEVEN:
         text += ": frames were lost in recording, or dropped as static; see that no ride is torn"
-        return Verdict("time", False, text)
-    return Verdict("time", True, text)
+        return CheckResult("time", False, text)
+    return CheckResult("time", True, text)
 
 
-def _calibrations(found: Examination) -> list[Verdict]:
+def _calibrations(found: Examination) -> list[CheckResult]:
     """What is wrong with each calibration, and the others in one line."""
-    wrong: list[Verdict] = []
+    wrong: list[CheckResult] = []
     angles: list[float] = []
     frames = 0
     for camera in found.cameras:
@@ -164,13 +164,13 @@ def _calibrations(found: Examination) -> list[Verdict]:
             frames += camera.frames
         elif len(wrong) < LISTED:
             text = f"{_described(found, camera)}: {'; '.join(problems)}. {WRONG_CALIBRATION}"
-            wrong.append(Verdict("calibration", False, text))
+            wrong.append(CheckResult("calibration", False, text))
     if not angles:
         return wrong
     if len(angles) == 1 and len(found.cameras) == 1:
-        return [Verdict("calibration", True, _described(found, found.cameras[0]))]
+        return [CheckResult("calibration", True, _described(found, found.cameras[0]))]
     text = f"{len(angles)} cameras, {min(angles):.0f} to {max(angles):.0f} degrees wide"
-    return [*wrong, Verdict("calibration", True, f"{text}, {frames} frames")]
+    return [*wrong, CheckResult("calibration", True, f"{text}, {frames} frames")]
 
 
 def _problems(found: Examination, camera: Camera) -> list[str]:
@@ -179,8 +179,8 @@ def _problems(found: Examination, camera: Camera) -> list[str]:
     off_x = abs(cx - (prepared.width - 1) / 2) / prepared.width
     off_y = abs(cy - (prepared.height - 1) / 2) / prepared.height
     problems = []
-    if off_x > CENTRE[0] or off_y > CENTRE[1]:
-        problems.append("the principal point is far from the centre")
+    if off_x > CENTER[0] or off_y > CENTER[1]:
+        problems.append("the principal point is far from the center")
     if abs(fx / fy - 1) > ASPECT:
         problems.append("fx and fy differ (as they must with --fit stretch alone)")
     low, high = FIELD_OF_VIEW_DEG
@@ -203,4 +203,4 @@ def _described(found: Examination, camera: Camera) -> str:
 
 def report_text(found: Examination) -> str:
     """The report as plain text."""
-    return "\n".join([found.headline(), *(verdict.line() for verdict in judge(found))])
+    return "\n".join([found.headline(), *(result.line() for result in check(found))])

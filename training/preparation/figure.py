@@ -1,4 +1,4 @@
-"""The report on a prepared set as one picture."""
+"""The report on a prepared set as one image."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from training.preparation.checks import judge
+from training.preparation.checks import check
 from training.preparation.set_statistics import BRIGHT, DARK, STATIC_CHANGE, Examination
 
 SAMPLES = (3, 4)
@@ -17,7 +17,7 @@ WRAP = 150
 
 
 def draw(found: Examination, path: Path) -> None:
-    """Write the report as a PNG: verdicts, curves over the set, a contact sheet."""
+    """Write the report as a PNG: results, curves over the set, a contact sheet."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -42,8 +42,8 @@ def draw(found: Examination, path: Path) -> None:
 def _draw_text(axes: Any, found: Examination) -> None:
     axes.set_axis_off()
     y = 1.0
-    for text, colour in _lines(found):
-        axes.text(0, y, text, va="top", family="monospace", fontsize=11, color=colour)
+    for text, color in _lines(found):
+        axes.text(0, y, text, va="top", family="monospace", fontsize=11, color=color)
         y -= 0.085
     axes.set_ylim(0, 1)
     axes.set_xlim(0, 1)
@@ -51,17 +51,17 @@ def _draw_text(axes: Any, found: Examination) -> None:
 
 def _lines(found: Examination) -> list[tuple[str, str]]:
     lines = [(part, "black") for part in textwrap.wrap(found.headline(), WRAP)]
-    for verdict in judge(found):
-        colour = "darkgreen" if verdict.is_ok else "firebrick"
-        parts = textwrap.wrap(verdict.line(), WRAP, subsequent_indent=" " * 9)
-        lines += [(part, colour) for part in parts]
+    for result in check(found):
+        color = "darkgreen" if result.is_ok else "firebrick"
+        parts = textwrap.wrap(result.line(), WRAP, subsequent_indent=" " * 9)
+        lines += [(part, color) for part in parts]
     return lines
 
 
 def _draw_motion(axes: Any, found: Examination) -> None:
-    axes.plot(found.places, found.change, ".", markersize=2, label="grey change")
+    axes.plot(found.places, found.change, ".", markersize=2, label="gray change")
     axes.axhline(STATIC_CHANGE, color="firebrick", linewidth=1, label="standing still below")
-    axes.set(xlabel="frame", title="mean grey change to the next frame")
+    axes.set(xlabel="frame", title="mean gray change to the next frame")
     axes.legend(loc="upper right", fontsize=8)
 
 
@@ -71,7 +71,7 @@ def _draw_flow(axes: Any, found: Examination) -> None:
 
 
 def _draw_exposure(axes: Any, found: Examination) -> None:
-    axes.plot(found.places, found.level, ".", markersize=2, label="mean grey value")
+    axes.plot(found.places, found.level, ".", markersize=2, label="mean gray value")
     axes.plot(
         found.places, 255 * found.dark, ".", markersize=2, label=f"pixels <= {DARK} (of 255)"
     )

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from sfm_ros.errors import SourceError
 from sfm_ros.evaluation.depth.splits import RAW_DRIVE_OF_SEQUENCE, SPLITS, frames_of_split
 from sfm_ros.sources.factory import open_source
-from sfm_ros.sources.folder import frame_number, list_pictures
+from sfm_ros.sources.folder import frame_number, list_images
 from sfm_ros.sources.kitti.source import image_folder
 from training.preparation.sources import Job, short_name
 
@@ -31,7 +31,7 @@ def add_kitti_command(
         "--camera",
         type=lambda text: text.split(","),
         default=[None],
-        help="0 to 3, or several: 2,3 takes both colour cameras; by default the left of them",
+        help="0 to 3, or several: 2,3 takes both color cameras; by default the left of them",
     )
     kitti.add_argument(
         "--hold-out",
@@ -136,11 +136,11 @@ def _frames(
     if options.keep_static or not static:
         return None, ""
     try:
-        images = image_folder(drive, camera)
-        pictures = list_pictures(images / "data" if (images / "data").is_dir() else images)
+        folder = image_folder(drive, camera)
+        images = list_images(folder / "data" if (folder / "data").is_dir() else folder)
     except SourceError:
         return None, ""  # opening the source says it, and the other drives go on
-    numbers = (frame_number(picture) for picture in pictures)
+    numbers = (frame_number(image) for image in images)
     kept = frozenset(n for n in numbers if n is not None and n not in static)
     return kept, ", without static frames"
 

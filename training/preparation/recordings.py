@@ -27,7 +27,7 @@ PARTS = "parts"
 
 
 @dataclass(frozen=True, slots=True)
-class Ride:
+class Recording:
     """One ride to be added: a source, or with ``--interleave`` one of its phases.
 
     Attributes:
@@ -62,20 +62,20 @@ def prepared_frames(
         begun: what is in the set already; it is not decoded again.
     """
     preparer = ImagePreparer(options.width, options.height, options.input, options.fit)
-    kept_grey = None if begun is None else _grey(begun.last_rgb)
+    kept_gray = None if begun is None else _gray(begun.last_rgb)
     chosen = islice(deferred(source), phase, None, options.every)
     calls = enumerate(islice(chosen, options.limit or None))
     left = islice(calls, 0 if begun is None else begun.next_place, None)
     for frame in _in_order(preparer, left, options.input, threads):
         if options.min_change > 0:
-            grey = _grey(frame.rgb)
-            if kept_grey is not None and np.abs(grey - kept_grey).mean() < options.min_change:
+            gray = _gray(frame.rgb)
+            if kept_gray is not None and np.abs(gray - kept_gray).mean() < options.min_change:
                 continue
-            kept_grey = grey
+            kept_gray = gray
         yield frame
 
 
-def _grey(rgb: RgbImage) -> npt.NDArray[np.float32]:
+def _gray(rgb: RgbImage) -> npt.NDArray[np.float32]:
     return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), dtype=np.float32)
 
 
@@ -132,36 +132,36 @@ def _prepared_frame(
     )
 
 
-def part_folder(out: Path, ride: Ride) -> Path:
+def part_folder(out: Path, recording: Recording) -> Path:
     """Where another process puts a ride; another setting has another folder."""
-    key = hashlib.sha256(f"{ride.name}\n{ride.provenance}".encode()).hexdigest()[:16]
+    key = hashlib.sha256(f"{recording.name}\n{recording.provenance}".encode()).hexdigest()[:16]
     return out / PARTS / key
 
 
-def make_part(ride: Ride, options: argparse.Namespace, threads: int) -> None:
+def make_part(recording: Recording, options: argparse.Namespace, threads: int) -> None:
     """Prepare one ride as a set of its own, unless an earlier call has finished it.
 
     On disk, frame by frame: a ride of hours would not fit into memory.
     """
     cv2.setNumThreads(1)
-    folder = part_folder(options.out, ride)
+    folder = part_folder(options.out, recording)
     if (folder / INDEX).is_file():
         return
     writer = PreparedWriter(folder, options.width, options.height)
-    begun = writer.begun(ride.name, ride.provenance)
-    frames = prepared_frames(ride.job.open(), options, ride.phase, threads, begun)
-    writer.add(ride.name, frames, ride.provenance, max_gap_ns(options), begun)
+    begun = writer.begun(recording.name, recording.provenance)
+    frames = prepared_frames(recording.job.open(), options, recording.phase, threads, begun)
+    writer.add(recording.name, frames, recording.provenance, max_gap_ns(options), begun)
     writer.finish()
 
 
-def open_part(ride: Ride, options: argparse.Namespace) -> PreparedSet:
+def open_part(recording: Recording, options: argparse.Namespace) -> PreparedSet:
     """A ride that `make_part` has finished."""
-    return PreparedSet.open(part_folder(options.out, ride))
+    return PreparedSet.open(part_folder(options.out, recording))
 
 
-def frames_in_part(ride: Ride, options: argparse.Namespace) -> int:
+def frames_in_part(recording: Recording, options: argparse.Namespace) -> int:
     """How many frames of a part are written already."""
-    file = part_folder(options.out, ride) / "frames.u8"
+    file = part_folder(options.out, recording) / "frames.u8"
     return file.stat().st_size // (options.width * options.height * 3) if file.is_file() else 0
 
 

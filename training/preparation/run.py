@@ -19,7 +19,7 @@ from sfm_ros.errors import SfmRosError, SourceError
 from training.data.sequence import PreparedFrame
 from training.preparation.recordings import (
     PARTS,
-    Ride,
+    Recording,
     expected_frames,
     frames_in_part,
     make_part,
@@ -43,8 +43,8 @@ def prepare(writer: PreparedWriter, jobs: Sequence[Job], options: argparse.Names
         The sources that could not be used, and why.
     """
     phases = options.every if options.interleave else 1
-    rides = [
-        Ride(
+    recordings = [
+        Recording(
             job.name if phase == 0 else f"{job.name}+{phase}",
             job,
             phase,
@@ -53,20 +53,22 @@ def prepare(writer: PreparedWriter, jobs: Sequence[Job], options: argparse.Names
         for job in jobs
         for phase in range(phases)
     ]
-    _check_names(rides)
-    missing = [ride for ride in rides if not _is_done(writer, ride)]
-    if len(missing) < len(rides):
-        tqdm.write(f"{len(rides) - len(missing)} of {len(rides)} sources are prepared already")
+    _check_names(recordings)
+    missing = [recording for recording in recordings if not _is_done(writer, recording)]
+    if len(missing) < len(recordings):
+        tqdm.write(
+            f"{len(recordings) - len(missing)} of {len(recordings)} sources are prepared already"
+        )
     usable, failures = _looked_at(missing, options)
-    total = sum(ride.expected for ride in usable)
+    total = sum(recording.expected for recording in usable)
     add = _add_in_turn if min(options.jobs, len(usable)) < 2 else _add_side_by_side
     with tqdm(total=total, unit="frame", disable=None) as progress:
         add(writer, usable, options, progress, failures)
     return failures
 
 
-def _check_names(rides: Sequence[Ride]) -> None:
-    names = [ride.name for ride in rides]
+def _check_names(recordings: Sequence[Recording]) -> None:
+    names = [recording.name for recording in recordings]
     for name in names:
         if names.count(name) > 1:
             raise SourceError(
@@ -75,12 +77,12 @@ def _check_names(rides: Sequence[Ride]) -> None:
             )
 
 
-def _is_done(writer: PreparedWriter, ride: Ride) -> bool:
-    found = writer.provenance_of(ride.name)
-    if found is not None and found != ride.provenance:
+def _is_done(writer: PreparedWriter, recording: Recording) -> bool:
+    found = writer.provenance_of(recording.name)
+    if found is not None and found != recording.provenance:
         raise SourceError(
-            f"'{ride.name}' is in {writer.path} already, but made otherwise ({found}; asked for "
-            f"{ride.provenance}); choose another output folder"
+            f"'{recording.name}' is in {writer.path} already, but made otherwise ({found}; asked for "
+            f"{recording.provenance}); choose another output folder"
         )
     return found is not None
 
@@ -91,51 +93,55 @@ def _settings(options: argparse.Namespace) -> str:
     return told if options.fit == "crop" else f"{told}, fit {options.fit}"
 
 
-def _looked_at(rides: Sequence[Ride], options: argparse.Namespace) -> tuple[list[Ride], Failures]:
+def _looked_at(
+    recordings: Sequence[Recording], options: argparse.Namespace
+) -> tuple[list[Recording], Failures]:
     """The rides whose sources open, with the number of frames to expect, and the others.
 
     A missing calibration is thus told in the first seconds, not after hours.
     """
-    usable: list[Ride] = []
+    usable: list[Recording] = []
     failures: Failures = {}
-    for ride in tqdm(rides, desc="looking", unit="source", leave=False, disable=None):
+    for recording in tqdm(recordings, desc="looking", unit="source", leave=False, disable=None):
         try:
-            expected = ride.job.frames
+            expected = recording.job.frames
             if expected is None:
-                expected = expected_frames(ride.job.open(), options, ride.phase)
-            usable.append(replace(ride, expected=expected))
+                expected = expected_frames(recording.job.open(), options, recording.phase)
+            usable.append(replace(recording, expected=expected))
         except SfmRosError as error:
-            _note(failures, ride, error)
+            _note(failures, recording, error)
     return usable, failures
 
 
-def _note(failures: Failures, ride: Ride, error: SfmRosError) -> None:
-    failures[ride.name] = error
-    tqdm.write(f"{ride.name}: left out: {error}")
+def _note(failures: Failures, recording: Recording, error: SfmRosError) -> None:
+    failures[recording.name] = error
+    tqdm.write(f"{recording.name}: left out: {error}")
 
 
 def _add_in_turn(
     writer: PreparedWriter,
-    rides: Sequence[Ride],
+    recordings: Sequence[Recording],
     options: argparse.Namespace,
     progress: tqdm,
     failures: Failures,
 ) -> None:
-    for ride in rides:
-        progress.set_description(ride.name)
+    for recording in recordings:
+        progress.set_description(recording.name)
         began = progress.n
         try:
-            begun = writer.begun(ride.name, ride.provenance)
-            frames = prepared_frames(ride.job.open(), options, ride.phase, options.jobs, begun)
+            begun = writer.begun(recording.name, recording.provenance)
+            frames = prepared_frames(
+                recording.job.open(), options, recording.phase, options.jobs, begun
+            )
             if begun is not None:
                 progress.update(begun.next_place)
             counted = _counted(frames, progress)
             gap_ns = max_gap_ns(options)
-            count = writer.add(ride.name, counted, ride.provenance, gap_ns, begun)
-            tqdm.write(f"{ride.name}: {count} frames")
+            count = writer.add(recording.name, counted, recording.provenance, gap_ns, begun)
+            tqdm.write(f"{recording.name}: {count} frames")
         except SfmRosError as error:
-            _note(failures, ride, error)
-        progress.update(began + ride.expected - progress.n)
+            _note(failures, recording, error)
+        progress.update(began + recording.expected - progress.n)
 
 
 def _counted(frames: Iterator[PreparedFrame], progress: tqdm) -> Iterator[PreparedFrame]:
@@ -146,13 +152,13 @@ def _counted(frames: Iterator[PreparedFrame], progress: tqdm) -> Iterator[Prepar
 
 def _add_side_by_side(
     writer: PreparedWriter,
-    rides: Sequence[Ride],
+    recordings: Sequence[Recording],
     options: argparse.Namespace,
     progress: tqdm,
     failures: Failures,
 ) -> None:
     """Processes make rides as parts on disk, which are taken over in the order of the rides."""
-    workers = min(options.jobs, len(rides))
+    workers = min(options.jobs, len(recordings))
     others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(
         workers,
@@ -160,22 +166,25 @@ def _add_side_by_side(
         initializer=_begin_worker,
     )
     try:
-        made = [pool.submit(make_part, ride, options, options.jobs // workers) for ride in rides]
-        for index, (ride, future) in enumerate(zip(rides, made, strict=True)):
-            before = sum(r.expected for r in rides[:index])
-            _wait_for(future, rides[index:], before, options, progress)
+        made = [
+            pool.submit(make_part, recording, options, options.jobs // workers)
+            for recording in recordings
+        ]
+        for index, (recording, future) in enumerate(zip(recordings, made, strict=True)):
+            before = sum(r.expected for r in recordings[:index])
+            _wait_for(future, recordings[index:], before, options, progress)
             try:
                 future.result()
-                count = writer.adopt(open_part(ride, options))
-                tqdm.write(f"{ride.name}: {count} frames")
+                count = writer.adopt(open_part(recording, options))
+                tqdm.write(f"{recording.name}: {count} frames")
             except BrokenProcessPool as error:
                 raise SourceError(
                     "a process ended by itself, most likely for want of memory; give the same "
                     "command with a smaller --jobs"
                 ) from error
             except SfmRosError as error:
-                _note(failures, ride, error)
-            shutil.rmtree(part_folder(options.out, ride), ignore_errors=True)
+                _note(failures, recording, error)
+            shutil.rmtree(part_folder(options.out, recording), ignore_errors=True)
     except BaseException:
         for child in set(multiprocessing.active_children()) - others:
             child.terminate()
@@ -188,7 +197,7 @@ def _add_side_by_side(
 
 def _wait_for(
     future: Future,
-    unfinished: Sequence[Ride],
+    unfinished: Sequence[Recording],
     before: int,
     options: argparse.Namespace,
     progress: tqdm,

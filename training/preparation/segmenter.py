@@ -13,7 +13,7 @@ from training.data.sequence import PreparedFrame, SequenceRecord
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Noted:
-    """What the index says about a frame; the pictures are on disk."""
+    """What the index says about a frame; the images are on disk."""
 
     K: tuple[float, float, float, float]
     has_depth: bool

@@ -1,6 +1,6 @@
 """What a person should know about a prepared set before spending hours of training on it.
 
-Everything is measured on pairs of neighbours drawn at random (always the same ones), so that a set
+Everything is measured on pairs of neighbors drawn at random (always the same ones), so that a set
 of any size is examined in seconds.
 """
 
@@ -16,17 +16,17 @@ import numpy.typing as npt
 from training.data.sequence import PreparedSet, SequenceRecord
 
 PAIRS = 2000
-"""Pairs of neighbours on which pictures are compared."""
+"""Pairs of neighbors on which images are compared."""
 FLOW_PAIRS = 200
 """Those of them on which optical flow is worked out."""
 STATIC_CHANGE = 2.0
-"""Mean grey difference (of 255) of two frames below which the camera is said to stand still."""
+"""Mean gray difference (of 255) of two frames below which the camera is said to stand still."""
 DUPLICATE_CHANGE = 0.05
-"""The same below which they are one picture, recorded twice."""
+"""The same below which they are one image, recorded twice."""
 DARK, BRIGHT = 8, 247
-"""Grey values up to and from which a pixel holds no texture."""
+"""Gray values up to and from which a pixel holds no texture."""
 FLICKER = 8.0
-"""Change of the mean grey value between neighbours that is no motion but the exposure."""
+"""Change of the mean gray value between neighbors that is no motion but the exposure."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -45,13 +45,13 @@ class Examination:
 
     Attributes:
         places: (p,) first frame of each pair; the arrays below belong to them.
-        change: mean absolute grey difference, of 255.
-        level: mean grey value of the first frame.
-        jump: change of the mean grey value.
+        change: mean absolute gray difference, of 255.
+        level: mean gray value of the first frame.
+        jump: change of the mean gray value.
         dark, bright: shares of its pixels without texture.
         flow_places, flow_px: some of the places, and the median optical flow there.
-        interval_s: (m,) time between all neighbours.
-        way_m: (k,) metres between neighbours that have poses.
+        interval_s: (m,) time between all neighbors.
+        distance_m: (k,) meters between neighbors that have poses.
         short_frames: frames in sequences too short for a window of three.
         cuts: places at which a source was cut because time or camera jumped.
     """
@@ -66,7 +66,7 @@ class Examination:
     flow_places: npt.NDArray[np.int64]
     flow_px: Floats
     interval_s: Floats
-    way_m: Floats
+    distance_m: Floats
     short_frames: int
     cuts: int
     cameras: tuple[Camera, ...]
@@ -83,7 +83,7 @@ class Examination:
 
     @property
     def duplicate_share(self) -> float:
-        """Share of the pairs that are one picture twice."""
+        """Share of the pairs that are one image twice."""
         return _share(self.change < DUPLICATE_CHANGE)
 
     @property
@@ -95,7 +95,9 @@ class Examination:
         """One line: where the set lies, its size, how much stands still, how far it moves."""
         prepared = self.prepared
         motion = (
-            f"mean motion {self.way_m.mean():.2f} m a frame" if len(self.way_m) else "no poses"
+            f"mean motion {self.distance_m.mean():.2f} m a frame"
+            if len(self.distance_m)
+            else "no poses"
         )
         depth = sum(r.count for r in prepared.sequences if r.has_depth)
         return (
@@ -124,15 +126,15 @@ def examine(prepared: PreparedSet) -> Examination:
         flow_places=flow_places,
         flow_px=np.array([_median_flow(prepared, int(place)) for place in flow_places]),
         interval_s=_joined([np.diff(record.stamps_ns) / 1e9 for record in records]),
-        way_m=_joined([_ways(record) for record in records]),
+        distance_m=_joined([_ways(record) for record in records]),
         short_frames=sum(record.count for record in records if record.count < 3),
         cuts=len(records) - len({record.source for record in records}),
         cameras=_cameras(prepared),
     )
 
 
-def grey(prepared: PreparedSet, index: int) -> npt.NDArray[np.uint8]:
-    """(H, W) grey values of a frame."""
+def gray(prepared: PreparedSet, index: int) -> npt.NDArray[np.uint8]:
+    """(H, W) gray values of a frame."""
     frame = np.ascontiguousarray(prepared.frames[index])
     return np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
 
@@ -147,7 +149,7 @@ def _places(prepared: PreparedSet) -> npt.NDArray[np.int64]:
 
 
 def _pair_figures(prepared: PreparedSet, place: int) -> tuple[float, float, float, float, float]:
-    first, second = (grey(prepared, place + i).astype(np.float32) for i in (0, 1))
+    first, second = (gray(prepared, place + i).astype(np.float32) for i in (0, 1))
     level = float(first.mean())
     return (
         float(np.abs(second - first).mean()),
@@ -161,7 +163,7 @@ def _pair_figures(prepared: PreparedSet, place: int) -> tuple[float, float, floa
 def _median_flow(prepared: PreparedSet, place: int) -> float:
     """Median length of the optical flow to the next frame, px (Kroeger et al. 2016)."""
     method = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-    flow = method.calc(grey(prepared, place), grey(prepared, place + 1), None)  # type: ignore[call-overload]
+    flow = method.calc(gray(prepared, place), gray(prepared, place + 1), None)  # type: ignore[call-overload]
     return float(np.median(np.linalg.norm(flow, axis=2)))
 
 

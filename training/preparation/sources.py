@@ -42,11 +42,11 @@ def add_commands(commands: argparse._SubParsersAction, common: argparse.Argument
     synthetic.add_argument("--kind", choices=KINDS, default="mixed")
     synthetic.set_defaults(jobs_of=_synthetic_jobs)
 
-    folder = commands.add_parser("folder", parents=[common], help="pictures in folders")
+    folder = commands.add_parser("folder", parents=[common], help="images in folders")
     folder.add_argument("--images", action="append", required=True, help=f"folder; {SEVERAL}")
     folder.add_argument("--calib", type=Path, help="calibration file")
     folder.add_argument("--camera", help="which camera of a KITTI calibration")
-    folder.add_argument("--poses", type=Path, help="true poses, KITTI or TUM")
+    folder.add_argument("--poses", type=Path, help="ground-truth poses, KITTI or TUM")
     folder.add_argument("--fps", type=float, default=10.0, help="where there is no file of times")
     folder.set_defaults(jobs_of=_folder_jobs)
 
@@ -60,7 +60,7 @@ def add_commands(commands: argparse._SubParsersAction, common: argparse.Argument
     bag.add_argument("--file", action="append", required=True, help=SEVERAL)
     bag.add_argument("--topic", help="images, raw or compressed; by default the only ones")
     bag.add_argument("--camera-info-topic")
-    bag.add_argument("--pose-topic", help="true poses of the camera")
+    bag.add_argument("--pose-topic", help="ground-truth poses of the camera")
     bag.add_argument("--speed-topic", help="measured velocity, Odometry or a stamped Twist")
     bag.add_argument("--calib", type=Path, help="calibration file, in place of the bag's own")
     bag.set_defaults(jobs_of=_bag_jobs)

@@ -43,7 +43,7 @@ class Begun:
 
     Attributes:
         next_place: the first place of the source that is not in the set (see `PreparedFrame`).
-        last_rgb: the last picture that is.
+        last_rgb: the last image that is.
         records: its sequences so far.
     """
 

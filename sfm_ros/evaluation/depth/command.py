@@ -33,9 +33,9 @@ from sfm_ros.evaluation.depth.splits import frames_of_split
 
 def add_data_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     """The options that say what to judge on; returns their group."""
-    group = parser.add_argument_group("pictures with true depth (one of)")
+    group = parser.add_argument_group("images with ground-truth depth (one of)")
     group.add_argument("--kitti", type=Path, metavar="ROOT", help="KITTI raw: folder of the days")
-    group.add_argument("--images", type=Path, metavar="DIR", help="pictures, with --truth")
+    group.add_argument("--images", type=Path, metavar="DIR", help="images, with --ground-truth")
     group.add_argument("--synthetic", type=int, nargs="+", metavar="SEED", help="rendered streets")
     kitti = parser.add_argument_group("of --kitti")
     kitti.add_argument("--split", help="frames of a split, such as eigen; default: all there are")
@@ -45,15 +45,15 @@ def add_data_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup
     )
     kitti.add_argument(
         "--lidar-depth", choices=LIDAR_DEPTHS, default=LIDAR_DEPTHS[0],
-        help="depth of a scan's points: along the camera (default), or along the scanner 0.27 m "
+        help="depth of a scan's points: along the camera (default), or along the lidar 0.27 m "
         "behind it, as most published programs have it",
     )  # fmt: skip
     pairs = parser.add_argument_group("of --images")
-    pairs.add_argument("--truth", type=Path, metavar="DIR", help="16-bit depth pictures")
+    pairs.add_argument("--ground-truth", type=Path, metavar="DIR", help="16-bit depth images")
     pairs.add_argument("--calib", type=Path, help="camera_info YAML, KITTI calibration or a 3x3 K")
     pairs.add_argument(
-        "--units-per-metre", type=float, default=256.0,
-        help="256 for KITTI's depth pictures (default), 1000 for millimetres",
+        "--units-per-meter", type=float, default=256.0,
+        help="256 for KITTI's depth images (default), 1000 for millimeters",
     )  # fmt: skip
     streets = parser.add_argument_group("of --synthetic")
     streets.add_argument("--frames", type=int, default=10, help="of each street (default: 10)")
@@ -66,24 +66,24 @@ def add_protocol_options(parser: argparse.ArgumentParser) -> None:
     how = parser.add_argument_group("protocol")
     how.add_argument(
         "--scaling", choices=SCALINGS, default=default.scaling,
-        help="each picture by its ratio of medians (default), all by one factor, or none",
+        help="each image by its ratio of medians (default), all by one factor, or none",
     )  # fmt: skip
     how.add_argument(
         "--crop", choices=("auto", *CROPS), default=default.crop,
-        help="part of the picture that counts (default: Garg's on laser scans, else all of it)",
+        help="part of the image that counts (default: Garg's on laser scans, else all of it)",
     )  # fmt: skip
     how.add_argument(
         "--fit", choices=FITS, default=default.fit,
-        help="stretch: the network gets the whole picture, squeezed, as in published tables "
+        help="stretch: the network gets the whole image, squeezed, as in published tables "
         "(default); crop: it keeps the aspect and cuts the border, as the node does",
     )  # fmt: skip
-    how.add_argument("--min-depth", type=float, default=default.min_depth, help="metres")
-    how.add_argument("--max-depth", type=float, default=default.max_depth, help="metres")
-    how.add_argument("--limit", type=int, help="only so many pictures, spread over the set")
+    how.add_argument("--min-depth", type=float, default=default.min_depth, help="meters")
+    how.add_argument("--max-depth", type=float, default=default.max_depth, help="meters")
+    how.add_argument("--limit", type=int, help="only so many images, spread over the set")
     out = parser.add_argument_group("results")
     out.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
     out.add_argument(
-        "--plot", type=Path, metavar="FILE", help="draw the worst, median and best picture (PNG)"
+        "--plot", type=Path, metavar="FILE", help="draw the worst, median and best image (PNG)"
     )
 
 
@@ -97,7 +97,7 @@ def open_data(options: argparse.Namespace) -> DepthSet:
     given = [kind for kind in kinds if getattr(options, kind) is not None]
     if len(given) != 1:
         raise SfmRosError(
-            f"{len(given)} kinds of pictures are named, expected one of "
+            f"{len(given)} kinds of images are named, expected one of "
             + ", ".join(f"--{kind}" for kind in kinds)
         )
     if given == ["kitti"]:
@@ -111,9 +111,13 @@ def open_data(options: argparse.Namespace) -> DepthSet:
             name=options.split and f"{options.kitti}, split {options.split}",
         )
     if given == ["images"]:
-        if options.truth is None or options.calib is None:
-            raise SfmRosError("--images needs --truth (depth pictures) and --calib (calibration)")
-        return paired_set(options.images, options.truth, options.calib, options.units_per_metre)
+        if options.ground_truth is None or options.calib is None:
+            raise SfmRosError(
+                "--images needs --ground-truth (depth images) and --calib (calibration)"
+            )
+        return paired_set(
+            options.images, options.ground_truth, options.calib, options.units_per_meter
+        )
     if options.frames < 1:
         raise SfmRosError(f"--frames is {options.frames}, expected at least 1")
     return synthetic_set(options.synthetic, options.frames)
@@ -121,11 +125,11 @@ def open_data(options: argparse.Namespace) -> DepthSet:
 
 def _camera(text: str) -> str:
     if text.lstrip("0") not in ("2", "3"):
-        raise SfmRosError(f"the camera is '{text}', expected 02 or 03, KITTI's colour cameras")
+        raise SfmRosError(f"the camera is '{text}', expected 02 or 03, KITTI's color cameras")
     return text.lstrip("0").zfill(2)
 
 
-def judge(engine: Engine, data: DepthSet, options: argparse.Namespace) -> int:
+def score_depth(engine: Engine, data: DepthSet, options: argparse.Namespace) -> int:
     """Run the protocol, print the table, write what was asked for; returns the exit code.
 
     Raises:
@@ -149,11 +153,11 @@ def judge(engine: Engine, data: DepthSet, options: argparse.Namespace) -> int:
             print(f"figures: {options.json}")
         if options.plot is not None:
             draw_extremes(options.plot, report, data, DepthPredictor(engine, protocol.fit))
-            print(f"picture: {options.plot}")
+            print(f"image: {options.plot}")
     except OSError as error:
         raise SfmRosError(f"cannot write the result: {error}") from error
     return 0
 
 
 def _progress(samples: Iterable[DepthSample], what: str) -> Iterable[DepthSample]:
-    return tqdm(samples, desc=what, unit="picture", disable=None, file=sys.stderr)
+    return tqdm(samples, desc=what, unit="image", disable=None, file=sys.stderr)

@@ -1,8 +1,8 @@
-"""Predicted depth on the grid of the picture it was predicted for.
+"""Predicted depth on the grid of the image it was predicted for.
 
 There is one way: the *inverse* depth is enlarged, bilinearly, as Zhou et al. (2017) and the
 programs since do with the network's disparity; at an edge a depth in between would float in the
-air. At the border the outermost values of the network's picture hold up to the edge of its pixels.
+air. At the border the outermost values of the network's image hold up to the edge of its pixels.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ Mask = npt.NDArray[np.bool_]
 _FISHEYE = ("equidistant", "fisheye")
 
 
-class PictureGrid:
-    """Where each pixel of a camera's picture lies in the network's picture of it.
+class ImageGrid:
+    """Where each pixel of a camera's image lies in the network's image of it.
 
     Attributes:
-        seen: (H, W), True where the network's picture covers the pixel's centre.
+        seen: (H, W), True where the network's image covers the pixel's center.
     """
 
-    def __init__(self, picture: CameraIntrinsics, network: CameraIntrinsics, input: str) -> None:
+    def __init__(self, image: CameraIntrinsics, network: CameraIntrinsics, input: str) -> None:
         """Compute the maps.
 
         Args:
-            picture: calibration of the picture as it came.
+            image: calibration of the image as it came.
             network: the pinhole camera of the network's input, see `ImagePreparer`.
-            input: whether pictures arrive rectified, as ``PreprocessConfig.input`` says it.
+            input: whether images arrive rectified, as ``PreprocessConfig.input`` says it.
         """
-        self.key = (calibration_key(picture), calibration_key(network))
-        undistort = input == "raw" or (input == "auto" and needs_undistortion(picture))
-        x, y = _rectified_rays(picture) if undistort else _pinhole_rays(picture)
+        self.key = (calibration_key(image), calibration_key(network))
+        undistort = input == "raw" or (input == "auto" and needs_undistortion(image))
+        x, y = _rectified_rays(image) if undistort else _pinhole_rays(image)
         self._x = (network.fx * x + network.cx).astype(np.float32)
         self._y = (network.fy * y + network.cy).astype(np.float32)
         # Up to the edge of the outermost pixels, with room for rounding.
@@ -47,12 +47,12 @@ class PictureGrid:
             & (self._y <= network.height - 1 + edge)
         )
 
-    def fits(self, picture: CameraIntrinsics, network: CameraIntrinsics) -> bool:
+    def fits(self, image: CameraIntrinsics, network: CameraIntrinsics) -> bool:
         """Whether the maps are for these two cameras."""
-        return self.key == (calibration_key(picture), calibration_key(network))
+        return self.key == (calibration_key(image), calibration_key(network))
 
     def enlarge(self, depth: DepthMap) -> DepthMap:
-        """Depth (h, w) of the network's grid on the picture's, NaN where it does not see."""
+        """Depth (h, w) of the network's grid on the image's, NaN where it does not see."""
         with np.errstate(divide="ignore", invalid="ignore"):
             known = np.isfinite(depth) & (depth > 0)
             inverse = np.where(known, 1.0 / depth, np.nan).astype(np.float32)
@@ -62,24 +62,24 @@ class PictureGrid:
         return np.where(self.seen, 1.0 / enlarged, np.float32(np.nan)).astype(np.float32)
 
 
-def _pinhole_rays(picture: CameraIntrinsics) -> tuple[npt.NDArray, npt.NDArray]:
-    camera = rectified_camera(picture)
+def _pinhole_rays(image: CameraIntrinsics) -> tuple[npt.NDArray, npt.NDArray]:
+    camera = rectified_camera(image)
     x = (np.arange(camera.width) - camera.cx) / camera.fx
     y = (np.arange(camera.height) - camera.cy) / camera.fy
     columns, rows = np.meshgrid(x, y)
     return columns, rows
 
 
-def _rectified_rays(picture: CameraIntrinsics) -> tuple[npt.NDArray, npt.NDArray]:
-    """x / z and y / z of the rays of a distorted picture's pixels, in the rectified frame."""
-    rows, columns = np.mgrid[: picture.height, : picture.width]
+def _rectified_rays(image: CameraIntrinsics) -> tuple[npt.NDArray, npt.NDArray]:
+    """x / z and y / z of the rays of a distorted image's pixels, in the rectified frame."""
+    rows, columns = np.mgrid[: image.height, : image.width]
     pixels = np.stack([columns.ravel(), rows.ravel()], axis=1).astype(np.float64)[:, None]
-    R = np.eye(3) if picture.R is None or not np.any(picture.R) else picture.R
-    D = np.asarray(picture.distortion, dtype=np.float64)
-    if picture.distortion_model in _FISHEYE:
+    R = np.eye(3) if image.R is None or not np.any(image.R) else image.R
+    D = np.asarray(image.distortion, dtype=np.float64)
+    if image.distortion_model in _FISHEYE:
         D = np.zeros(4) if D.size == 0 else D[:4]
-        rays = cv2.fisheye.undistortPoints(pixels, picture.K, D, R=R)[:, 0]
+        rays = cv2.fisheye.undistortPoints(pixels, image.K, D, R=R)[:, 0]
     else:
-        rays = cv2.undistortPoints(pixels, picture.K, D, R=R)[:, 0]
-    shape = (picture.height, picture.width)
+        rays = cv2.undistortPoints(pixels, image.K, D, R=R)[:, 0]
+    shape = (image.height, image.width)
     return rays[:, 0].reshape(shape), rays[:, 1].reshape(shape)

@@ -1,4 +1,4 @@
-"""True depth of single pictures: laser scans seen by a camera, and depth pictures."""
+"""Ground-truth depth of single images: laser scans seen by a camera, and depth images."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from sfm_ros.errors import SourceError
 from sfm_ros.formats.calibration import read_kitti_numbers
 from sfm_ros.geometry import make_transform
 
-LIDAR_DEPTHS = ("camera", "scanner")
-"""``camera``: along the camera's +z. ``scanner``: along the scanner's own forward axis, which lies
+LIDAR_DEPTHS = ("camera", "lidar")
+"""``camera``: along the camera's +z. ``lidar``: along the lidar's own forward axis, which lies
 0.27 m behind the camera: what the programs behind most published KITTI tables take for depth."""
 
 _SCAN_BYTES = 16
@@ -23,12 +23,12 @@ _ENDS_OF_RANGE = (0, 65535)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class ScannerView:
-    """How a rectified KITTI camera sees the points of the laser scanner.
+class LidarView:
+    """How a rectified KITTI camera sees the points of the lidar.
 
     Attributes:
-        P_image_velo: (3, 4), from the scanner's frame to pixels.
-        width, height: of the picture.
+        P_image_velo: (3, 4), from the lidar's frame to pixels.
+        width, height: of the image.
     """
 
     P_image_velo: FloatArray
@@ -36,7 +36,7 @@ class ScannerView:
     height: int
 
 
-def read_scanner_view(calibration_folder: Path, camera: str) -> ScannerView:
+def read_lidar_view(calibration_folder: Path, camera: str) -> LidarView:
     """P_rect_xx @ R_rect_00 @ T_cam_velo (Geiger et al. 2013, equation 8).
 
     Args:
@@ -48,13 +48,13 @@ def read_scanner_view(calibration_folder: Path, camera: str) -> ScannerView:
         CalibrationError: a file or an entry is missing or wrong.
     """
     cameras = calibration_folder / "calib_cam_to_cam.txt"
-    scanner = calibration_folder / "calib_velo_to_cam.txt"
+    lidar = calibration_folder / "calib_velo_to_cam.txt"
     P = read_kitti_numbers(cameras, f"P_rect_{camera}", 12).reshape(3, 4)
     R_rect = read_kitti_numbers(cameras, "R_rect_00", 9).reshape(3, 3)
-    R = read_kitti_numbers(scanner, "R", 9).reshape(3, 3)
-    T_cam_velo = make_transform(R, read_kitti_numbers(scanner, "T", 3))
+    R = read_kitti_numbers(lidar, "R", 9).reshape(3, 3)
+    T_cam_velo = make_transform(R, read_kitti_numbers(lidar, "T", 3))
     width, height = read_kitti_numbers(cameras, f"S_rect_{camera}", 2)
-    return ScannerView(
+    return LidarView(
         P_image_velo=P @ make_transform(R_rect, np.zeros(3)) @ T_cam_velo,
         width=int(width),
         height=int(height),
@@ -62,7 +62,7 @@ def read_scanner_view(calibration_folder: Path, camera: str) -> ScannerView:
 
 
 def read_scan(file: Path) -> npt.NDArray[np.float32]:
-    """(N, 3) points of a KITTI ``velodyne_points`` file: x forward, y left, z up, metres.
+    """(N, 3) points of a KITTI ``velodyne_points`` file: x forward, y left, z up, meters.
 
     Raises:
         SourceError: no such file, or it does not hold whole points.
@@ -81,20 +81,20 @@ def read_scan(file: Path) -> npt.NDArray[np.float32]:
 
 
 def scan_depth(
-    points: npt.NDArray[np.float32], view: ScannerView, depth_of: str = "camera"
+    points: npt.NDArray[np.float32], view: LidarView, depth_of: str = "camera"
 ) -> DepthMap:
-    """Sparse depth of a picture from a laser scan; where several points meet, the nearest.
+    """Sparse depth of an image from a laser scan; where several points meet, the nearest.
 
-    As in Eigen et al. (2014) and the programs since: points behind the scanner are dropped, and a
+    As in Eigen et al. (2014) and the programs since: points behind the lidar are dropped, and a
     point belongs to the pixel ``round(u) - 1, round(v) - 1``, for their matrices count from 1.
 
     Args:
-        points: (N, 3) in the scanner's frame.
-        view: of the picture, see `read_scanner_view`.
+        points: (N, 3) in the lidar's frame.
+        view: of the image, see `read_lidar_view`.
         depth_of: one of `LIDAR_DEPTHS`.
 
     Returns:
-        (height, width) metres, 0 where no point falls.
+        (height, width) meters, 0 where no point falls.
     """
     ahead = points[points[:, 0] >= 0].astype(np.float64)
     projected = ahead @ view.P_image_velo[:, :3].T + view.P_image_velo[:, 3]
@@ -102,34 +102,34 @@ def scan_depth(
     ahead, projected = ahead[in_front], projected[in_front]
     pixels = np.round(projected[:, :2] / projected[:, 2:]).astype(np.int64) - 1
     inside = np.all((pixels >= 0) & (pixels < (view.width, view.height)), axis=1)
-    depth = ahead[:, 0] if depth_of == "scanner" else projected[:, 2]
+    depth = ahead[:, 0] if depth_of == "lidar" else projected[:, 2]
     nearest = np.full((view.height, view.width), np.inf)
     np.minimum.at(nearest, (pixels[inside, 1], pixels[inside, 0]), depth[inside])
     nearest[np.isinf(nearest)] = 0.0
     return nearest.astype(np.float32)
 
 
-def read_depth_picture(file: Path, units_per_metre: float) -> DepthMap:
-    """Depth of a 16-bit single-channel picture; 0 and 65535 mean unknown.
+def read_depth_image(file: Path, units_per_meter: float) -> DepthMap:
+    """Depth of a 16-bit single-channel image; 0 and 65535 mean unknown.
 
     Args:
-        file: such as KITTI's annotated depth (256 units a metre) or an RGB-D camera's (1000).
-        units_per_metre: what a value of one metre is stored as.
+        file: such as KITTI's annotated depth (256 units per meter) or an RGB-D camera's (1000).
+        units_per_meter: what a value of one meter is stored as.
 
     Returns:
-        (H, W) metres, 0 where unknown.
+        (H, W) meters, 0 where unknown.
 
     Raises:
         SourceError: it cannot be read, or is of another kind.
     """
     image = cv2.imread(str(file), cv2.IMREAD_UNCHANGED) if file.is_file() else None
     if image is None:
-        raise SourceError(f"cannot read the depth picture {file}: it is missing or damaged")
+        raise SourceError(f"cannot read the depth image {file}: it is missing or damaged")
     if image.dtype != np.uint16 or image.ndim != 2:
         raise SourceError(
-            f"the depth picture {file} has shape {image.shape} and type {image.dtype}, expected "
-            "(height, width) uint16; a coloured picture of depth holds no metres"
+            f"the depth image {file} has shape {image.shape} and type {image.dtype}, expected "
+            "(height, width) uint16; a colored image of depth holds no meters"
         )
-    depth = image.astype(np.float32) / np.float32(units_per_metre)
+    depth = image.astype(np.float32) / np.float32(units_per_meter)
     depth[np.isin(image, _ENDS_OF_RANGE)] = 0.0
     return depth

@@ -15,30 +15,30 @@ import numpy.typing as npt
 from sfm_ros.errors import SfmRosError
 
 SCALINGS = ("none", "median", "global")
-"""``median``: each picture by its own ratio of medians; ``global``: all by the median of these."""
+"""``median``: each image by its own ratio of medians; ``global``: all by the median of these."""
 CROPS = ("garg", "eigen", "none")
-"""Parts of a KITTI picture that published tables compare, see `crop_mask`."""
+"""Parts of a KITTI image that published tables compare, see `crop_mask`."""
 
 Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DepthMetrics:
-    """Errors of one picture, or their means over several.
+    """Errors of one image, or their means over several.
 
-    With prediction p and truth g, means over the pixels that count:
+    With prediction p and ground truth g, means over the pixels that count:
 
     Attributes:
         abs_rel: mean |p - g| / g.
-        sq_rel: mean (p - g)^2 / g, metres.
-        rmse: root mean (p - g)^2, metres.
+        sq_rel: mean (p - g)^2 / g, meters.
+        rmse: root mean (p - g)^2, meters.
         rmse_log: root mean (ln p - ln g)^2.
-        abs_diff: mean |p - g|, metres.
+        abs_diff: mean |p - g|, meters.
         abs_log: mean |ln p - ln g|.
         log10: mean |log10 p - log10 g|.
         a1, a2, a3: share of pixels with max(p / g, g / p) below 1.25, 1.25^2, 1.25^3.
         scale: factor the prediction was multiplied with.
-        coverage: share of the pixels with a truth for which there is a prediction.
+        coverage: share of the pixels with a ground truth for which there is a prediction.
     """
 
     abs_rel: float
@@ -57,15 +57,15 @@ class DepthMetrics:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DepthSetMetrics:
-    """Means over the pictures of a set.
+    """Means over the images of a set.
 
     Attributes:
-        mean: each figure averaged over pictures, not pixels.
-        images: pictures that count, those with a truth and a prediction somewhere.
-        scale_median, scale_mean, scale_std: of the pictures' ratios of medians, truth over
+        mean: each figure averaged over images, not pixels.
+        images: images that count, those with a ground truth and a prediction somewhere.
+        scale_median, scale_mean, scale_std: of the images' ratios of medians, ground truth over
             prediction, whatever the scaling.
         scale_spread: their standard deviation divided by their median: how steady the scale is
-            from picture to picture.
+            from image to image.
     """
 
     mean: DepthMetrics
@@ -77,25 +77,25 @@ class DepthSetMetrics:
 
 
 def valid_pixels(
-    truth: npt.NDArray,
+    ground_truth: npt.NDArray,
     min_depth: float = 1e-3,
     max_depth: float = 80.0,
     mask: Mask | None = None,
 ) -> Mask:
-    """Pixels whose truth is finite and between the caps, both excluded, and in the mask.
+    """Pixels whose ground truth is finite and between the caps, both excluded, and in the mask.
 
     Args:
-        truth: (H, W) metres; 0, NaN or infinity where unknown.
-        min_depth, max_depth: metres.
+        ground_truth: (H, W) meters; 0, NaN or infinity where unknown.
+        min_depth, max_depth: meters.
         mask: (H, W), True where a pixel may count.
     """
     with np.errstate(invalid="ignore"):
-        valid = np.isfinite(truth) & (truth > min_depth) & (truth < max_depth)
+        valid = np.isfinite(ground_truth) & (ground_truth > min_depth) & (ground_truth < max_depth)
     return valid if mask is None else valid & np.asarray(mask, dtype=bool)
 
 
 def garg_crop(height: int, width: int) -> Mask:
-    """The part of a KITTI picture that Garg et al. (2016) and most papers since compare."""
+    """The part of a KITTI image that Garg et al. (2016) and most papers since compare."""
     mask = np.zeros((height, width), dtype=bool)
     rows = slice(int(0.40810811 * height), int(0.99189189 * height))
     columns = slice(int(0.03594771 * width), int(0.96405229 * width))
@@ -104,7 +104,7 @@ def garg_crop(height: int, width: int) -> Mask:
 
 
 def eigen_crop(height: int, width: int) -> Mask:
-    """The part of a KITTI picture that Eigen et al. (2014) compare."""
+    """The part of a KITTI image that Eigen et al. (2014) compare."""
     mask = np.zeros((height, width), dtype=bool)
     rows = slice(int(0.3324324 * height), int(0.91351351 * height))
     columns = slice(int(0.0359477 * width), int(0.96405229 * width))
@@ -113,7 +113,7 @@ def eigen_crop(height: int, width: int) -> Mask:
 
 
 def crop_mask(name: str, height: int, width: int) -> Mask | None:
-    """The mask of one of `CROPS`; None for the whole picture.
+    """The mask of one of `CROPS`; None for the whole image.
 
     Raises:
         SfmRosError: an unknown name.
@@ -126,22 +126,22 @@ def crop_mask(name: str, height: int, width: int) -> Mask | None:
 
 def depth_errors(
     prediction: npt.NDArray,
-    truth: npt.NDArray,
+    ground_truth: npt.NDArray,
     scaling: str | float = "median",
     min_depth: float = 1e-3,
     max_depth: float = 80.0,
     mask: Mask | None = None,
 ) -> DepthMetrics | None:
-    """Errors of one picture's depth.
+    """Errors of one image's depth.
 
     The scaled prediction is clipped to the caps, as the published programs do. Pixels without a
     prediction (NaN, infinite or not positive) do not count; ``coverage`` tells how many do.
 
     Args:
-        prediction: (H, W) depth along +z on the grid of the truth.
-        truth: (H, W) metres; 0, NaN or infinity where unknown.
+        prediction: (H, W) depth along +z on the grid of the ground truth.
+        ground_truth: (H, W) meters; 0, NaN or infinity where unknown.
         scaling: ``none``, ``median``, or a factor.
-        min_depth, max_depth: caps in metres.
+        min_depth, max_depth: caps in meters.
         mask: (H, W), True where a pixel may count, such as `garg_crop`.
 
     Returns:
@@ -150,16 +150,18 @@ def depth_errors(
     Raises:
         SfmRosError: shapes differ, or an unknown scaling.
     """
-    if prediction.shape != truth.shape or (mask is not None and mask.shape != truth.shape):
+    if prediction.shape != ground_truth.shape or (
+        mask is not None and mask.shape != ground_truth.shape
+    ):
         raise SfmRosError(
-            f"the predicted depth is {prediction.shape}, the true one {truth.shape}, the mask "
+            f"the predicted depth is {prediction.shape}, the true one {ground_truth.shape}, the mask "
             f"{None if mask is None else mask.shape}; bring them to one grid first"
         )
-    valid = valid_pixels(truth, min_depth, max_depth, mask)
+    valid = valid_pixels(ground_truth, min_depth, max_depth, mask)
     counted = valid & _is_depth(prediction)
     if not np.any(counted):
         return None
-    p, g = prediction[counted].astype(np.float64), truth[counted].astype(np.float64)
+    p, g = prediction[counted].astype(np.float64), ground_truth[counted].astype(np.float64)
     scale = _factor(scaling, p, g)
     p = np.clip(p * scale, min_depth, max_depth)
     difference, log_difference = p - g, np.log(p) - np.log(g)
@@ -197,34 +199,36 @@ def _is_depth(prediction: npt.NDArray) -> Mask:
 
 def evaluate_depth(
     predictions: Sequence[npt.NDArray],
-    truths: Sequence[npt.NDArray],
+    ground_truths: Sequence[npt.NDArray],
     scaling: str = "median",
     min_depth: float = 1e-3,
     max_depth: float = 80.0,
     mask: Mask | None = None,
 ) -> DepthSetMetrics | None:
-    """Errors of the depth of a set of pictures: the mean of the pictures' errors.
+    """Errors of the depth of a set of images: the mean of the images' errors.
 
     Args:
-        predictions, truths: (H, W) each, as for `depth_errors`; sequences, for ``global`` looks
+        predictions, ground_truths: (H, W) each, as for `depth_errors`; sequences, for ``global`` looks
             at them twice.
         scaling: one of `SCALINGS`.
         min_depth, max_depth, mask: as for `depth_errors`.
 
     Returns:
-        The means, or None where no pixel of any picture counts.
+        The means, or None where no pixel of any image counts.
 
     Raises:
         SfmRosError: counts or shapes differ, or an unknown scaling.
     """
     if scaling not in SCALINGS:
         raise SfmRosError(f"the scaling is '{scaling}', expected one of {', '.join(SCALINGS)}")
-    if len(predictions) != len(truths):
-        raise SfmRosError(f"{len(predictions)} predictions for {len(truths)} true depth maps")
+    if len(predictions) != len(ground_truths):
+        raise SfmRosError(
+            f"{len(predictions)} predictions for {len(ground_truths)} ground-truth depth maps"
+        )
     caps = (min_depth, max_depth, mask)
     medians = [
         found.scale
-        for p, g in zip(predictions, truths, strict=True)
+        for p, g in zip(predictions, ground_truths, strict=True)
         if (found := depth_errors(p, g, "median", *caps)) is not None
     ]
     if not medians:
@@ -233,18 +237,18 @@ def evaluate_depth(
     how: str | float = median if scaling == "global" else scaling
     errors = [
         found
-        for p, g in zip(predictions, truths, strict=True)
+        for p, g in zip(predictions, ground_truths, strict=True)
         if (found := depth_errors(p, g, how, *caps)) is not None
     ]
-    return summarise(errors, medians)
+    return summarize(errors, medians)
 
 
-def summarise(errors: Sequence[DepthMetrics], ratios: Sequence[float]) -> DepthSetMetrics:
-    """Means over the pictures of a set.
+def summarize(errors: Sequence[DepthMetrics], ratios: Sequence[float]) -> DepthSetMetrics:
+    """Means over the images of a set.
 
     Args:
-        errors: of each picture that counts, at least one.
-        ratios: median of the truth over median of the prediction of each.
+        errors: of each image that counts, at least one.
+        ratios: median of the ground truth over median of the prediction of each.
     """
     median, spread = float(np.median(ratios)), float(np.std(ratios))
     return DepthSetMetrics(

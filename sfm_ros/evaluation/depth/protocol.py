@@ -1,9 +1,9 @@
 """The depth protocol: what is compared with what, and the floors beside the result.
 
-A network trained on video alone knows depth up to a factor, and a picture of a street is half
+A network trained on video alone knows depth up to a factor, and an image of a street is half
 guessed once the height of a pixel is known. So a figure says how its scale was found and which
-pixels count, and beside it stand two rivals that look at no picture: a constant depth, and the
-median true depth of each image row. Both are judged on the same pixels, with the same scaling.
+pixels count, and beside it stand two rivals that look at no image: a constant depth, and the
+median ground-truth depth of each image row. Both are judged on the same pixels, with the same scaling.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sfm_ros.datatypes import CameraIntrinsics, DepthMap, Frame
 from sfm_ros.engines.base import Engine
 from sfm_ros.errors import SfmRosError
 from sfm_ros.evaluation.depth.datasets import DepthSample, DepthSet
-from sfm_ros.evaluation.depth.grid import PictureGrid
+from sfm_ros.evaluation.depth.grid import ImageGrid
 from sfm_ros.evaluation.depth.metrics import (
     CROPS,
     SCALINGS,
@@ -28,7 +28,7 @@ from sfm_ros.evaluation.depth.metrics import (
     Mask,
     crop_mask,
     depth_errors,
-    summarise,
+    summarize,
     valid_pixels,
 )
 from sfm_ros.preprocess import ImagePreparer
@@ -48,10 +48,10 @@ class DepthProtocol:
         scaling: one of `depth_metrics.SCALINGS`.
         crop: one of `depth_metrics.CROPS`, or ``auto`` for what published figures on such data
             use (Garg's on laser scans, none elsewhere).
-        fit: ``stretch`` squeezes the whole picture into the network, as published programs do;
+        fit: ``stretch`` squeezes the whole image into the network, as published programs do;
             ``crop`` keeps the aspect and cuts the border, as the node does. Pixels the network
             does not see do not count.
-        min_depth, max_depth: caps in metres.
+        min_depth, max_depth: caps in meters.
     """
 
     scaling: str = "median"
@@ -80,30 +80,30 @@ class DepthReport:
     """Result of one evaluation.
 
     Attributes:
-        model, data, truth: what was judged, on what.
+        model, data, ground_truth: what was judged, on what.
         protocol: how, with the crop that was used in place of ``auto``.
         rows: figures by name: the model's, and the floors'.
-        pictures: (index in the set, name, the model's errors) of every picture that counts.
-        points, points_unseen: pixels with a truth that the protocol compares, and how many of
+        images: (index in the set, name, the model's errors) of every image that counts.
+        points, points_unpredicted: pixels with a ground truth that the protocol compares, and how many of
             them the network did not see.
-        skipped: pictures without any pixel to compare.
-        absent: pictures of the split that are not in the folder.
+        skipped: images without any pixel to compare.
+        absent: images of the split that are not in the folder.
     """
 
     model: str
     data: str
-    truth: str
+    ground_truth: str
     protocol: DepthProtocol
     rows: dict[str, DepthSetMetrics]
-    pictures: tuple[tuple[int, str, DepthMetrics], ...]
+    images: tuple[tuple[int, str, DepthMetrics], ...]
     points: int
-    points_unseen: int
+    points_unpredicted: int
     skipped: int
     absent: int
 
 
 class DepthPredictor:
-    """Depth of single pictures on their own grid, by an engine.
+    """Depth of single images on their own grid, by an engine.
 
     Args:
         engine: the networks.
@@ -114,7 +114,7 @@ class DepthPredictor:
         spec = engine.spec
         self._engine, self._input = engine, PreprocessConfig().input
         self._preparer = ImagePreparer(spec.width, spec.height, self._input, fit)
-        self._grid: PictureGrid | None = None
+        self._grid: ImageGrid | None = None
 
     def depth(self, frame: Frame) -> DepthMap:
         """(H, W) depth along +z in the network's units, NaN where it does not see."""
@@ -129,9 +129,9 @@ class DepthPredictor:
         depth = self._engine.infer(window).depth
         return self._grid_for(frame.intrinsics, prepared.intrinsics).enlarge(depth)
 
-    def _grid_for(self, picture: CameraIntrinsics, network: CameraIntrinsics) -> PictureGrid:
-        if self._grid is None or not self._grid.fits(picture, network):
-            self._grid = PictureGrid(picture, network, self._input)
+    def _grid_for(self, image: CameraIntrinsics, network: CameraIntrinsics) -> ImageGrid:
+        if self._grid is None or not self._grid.fits(image, network):
+            self._grid = ImageGrid(image, network, self._input)
         return self._grid
 
 
@@ -143,7 +143,7 @@ def run_protocol(
 ) -> DepthReport:
     """Judge a model's depth, and the floors beside it.
 
-    The set is read twice: the truth alone, for the floors; then all together.
+    The set is read twice: the ground truth alone, for the floors; then all together.
     ``global`` scaling takes one more pass.
 
     Args:
@@ -153,17 +153,17 @@ def run_protocol(
         progress: wraps the samples of each pass, with its name.
 
     Raises:
-        SfmRosError: no picture has a pixel to compare; or see the readers.
+        SfmRosError: no image has a pixel to compare; or see the readers.
     """
-    judge = _Judge(DepthPredictor(engine, protocol.fit), data, protocol)
-    judge.learn_floors(progress(data.samples, "truth"))
-    judge.compare(progress(data.samples, "depth"))
+    scorer = _ProtocolScorer(DepthPredictor(engine, protocol.fit), data, protocol)
+    scorer.fit_baselines(progress(data.samples, "ground_truth"))
+    scorer.compare(progress(data.samples, "depth"))
     if protocol.scaling == "global":
-        judge.rescale(progress(data.samples, "one scale"))
-    return judge.report(engine.spec.name)
+        scorer.rescale(progress(data.samples, "one scale"))
+    return scorer.report(engine.spec.name)
 
 
-class _Judge:
+class _ProtocolScorer:
     """The passes over a set."""
 
     def __init__(self, predictor: DepthPredictor, data: DepthSet, protocol: DepthProtocol) -> None:
@@ -176,39 +176,41 @@ class _Judge:
         self._ratios: dict[str, list[float]] = {}
         self._points = self._unseen = 0
 
-    def learn_floors(self, samples: Iterable[DepthSample]) -> None:
+    def fit_baselines(self, samples: Iterable[DepthSample]) -> None:
         for sample in samples:
-            truth = sample.truth()
-            valid = self._counts(truth)
+            ground_truth = sample.ground_truth()
+            valid = self._counts(ground_truth)
             if np.any(valid):
-                self._medians.append(float(np.median(truth[valid])))
-                self._rows.add(truth, valid)
+                self._medians.append(float(np.median(ground_truth[valid])))
+                self._rows.add(ground_truth, valid)
 
     def compare(self, samples: Iterable[DepthSample]) -> None:
         self._errors = {name: {} for name in (MODEL, CONSTANT, ROWS)}
         self._ratios = {name: [] for name in self._errors}
         for index, sample in enumerate(samples):
-            truth, prediction = self._both(sample)
-            valid = self._counts(truth)
+            ground_truth, prediction = self._both(sample)
+            valid = self._counts(ground_truth)
             seen = np.isfinite(prediction)
             self._points += int(np.count_nonzero(valid))
             self._unseen += int(np.count_nonzero(valid & ~seen))
-            for name, depth in self._rivals(prediction).items():
-                found = self._judged(depth, truth, "median", valid)
+            for name, depth in self._baselines(prediction).items():
+                found = self._judged(depth, ground_truth, "median", valid)
                 if found is not None:
                     self._ratios[name].append(found.scale)
                     self._errors[name][index] = found
                 if found is not None and self._protocol.scaling == "none":
-                    self._keep(name, index, self._judged(depth, truth, "none", valid))
+                    self._keep(name, index, self._judged(depth, ground_truth, "none", valid))
 
     def rescale(self, samples: Iterable[DepthSample]) -> None:
         factors = {name: float(np.median(ratios)) for name, ratios in self._ratios.items()}
         for index, sample in enumerate(samples):
             if index in self._errors[MODEL]:
-                truth, prediction = self._both(sample)
-                valid = self._counts(truth)
-                for name, depth in self._rivals(prediction).items():
-                    self._keep(name, index, self._judged(depth, truth, factors[name], valid))
+                ground_truth, prediction = self._both(sample)
+                valid = self._counts(ground_truth)
+                for name, depth in self._baselines(prediction).items():
+                    self._keep(
+                        name, index, self._judged(depth, ground_truth, factors[name], valid)
+                    )
 
     def _keep(self, name: str, index: int, found: DepthMetrics | None) -> None:
         assert found is not None  # the same pixels counted before
@@ -218,36 +220,36 @@ class _Judge:
         errors = self._errors[MODEL]
         if not errors:
             raise SfmRosError(
-                f"nothing to compare: in none of the {len(self._data.samples)} pictures of "
-                f"{self._data.name} is there a true depth of {self._protocol.min_depth:g} to "
+                f"nothing to compare: in none of the {len(self._data.samples)} images of "
+                f"{self._data.name} is there a ground-truth depth of {self._protocol.min_depth:g} to "
                 f"{self._protocol.max_depth:g} m inside the crop '{self._protocol.crop}'"
             )
         return DepthReport(
             model=model,
             data=self._data.name,
-            truth=self._data.truth,
+            ground_truth=self._data.ground_truth,
             protocol=self._protocol,
             rows={
-                name: summarise(list(found.values()), self._ratios[name])
+                name: summarize(list(found.values()), self._ratios[name])
                 for name, found in self._errors.items()
             },
-            pictures=tuple((i, self._data.samples[i].name, errors[i]) for i in sorted(errors)),
+            images=tuple((i, self._data.samples[i].name, errors[i]) for i in sorted(errors)),
             points=self._points,
-            points_unseen=self._unseen,
+            points_unpredicted=self._unseen,
             skipped=len(self._data.samples) - len(errors),
             absent=self._data.absent,
         )
 
     def _both(self, sample: DepthSample) -> tuple[DepthMap, DepthMap]:
-        truth, frame = sample.truth(), sample.frame()
-        if truth.shape != frame.rgb.shape[:2]:
+        ground_truth, frame = sample.ground_truth(), sample.frame()
+        if ground_truth.shape != frame.rgb.shape[:2]:
             raise SfmRosError(
-                f"{sample.name}: the true depth is {truth.shape[1]}x{truth.shape[0]}, the picture "
+                f"{sample.name}: the ground-truth depth is {ground_truth.shape[1]}x{ground_truth.shape[0]}, the image "
                 f"{frame.rgb.shape[1]}x{frame.rgb.shape[0]}; expected one size"
             )
-        return truth, self._predictor.depth(frame)
+        return ground_truth, self._predictor.depth(frame)
 
-    def _rivals(self, prediction: DepthMap) -> dict[str, DepthMap]:
+    def _baselines(self, prediction: DepthMap) -> dict[str, DepthMap]:
         """The model and the floors, all on the pixels the model sees."""
         seen = np.isfinite(prediction)
         unseen = np.float32(np.nan)
@@ -259,22 +261,24 @@ class _Judge:
             ROWS: np.where(seen, rows, unseen),
         }
 
-    def _counts(self, truth: DepthMap) -> Mask:
+    def _counts(self, ground_truth: DepthMap) -> Mask:
         protocol = self._protocol
-        mask = crop_mask(protocol.crop, *truth.shape)
-        return valid_pixels(truth, protocol.min_depth, protocol.max_depth, mask)
+        mask = crop_mask(protocol.crop, *ground_truth.shape)
+        return valid_pixels(ground_truth, protocol.min_depth, protocol.max_depth, mask)
 
     def _judged(
-        self, depth: DepthMap, truth: DepthMap, scaling: str | float, valid: Mask
+        self, depth: DepthMap, ground_truth: DepthMap, scaling: str | float, valid: Mask
     ) -> DepthMetrics | None:
         protocol = self._protocol
-        return depth_errors(depth, truth, scaling, protocol.min_depth, protocol.max_depth, valid)
+        return depth_errors(
+            depth, ground_truth, scaling, protocol.min_depth, protocol.max_depth, valid
+        )
 
 
 class RowMedians:
     """Median depth of each image row over a set, from counts in narrow steps of log depth.
 
-    Rows without any truth take the nearest row that has one. Pictures of slightly different
+    Rows without any ground truth take the nearest row that has one. Images of slightly different
     heights share rows by their relative height.
     """
 
@@ -284,19 +288,21 @@ class RowMedians:
         self._low, self._high = np.log(min_depth), np.log(max_depth)
         self._counts: npt.NDArray[np.int64] | None = None
 
-    def add(self, truth: DepthMap, valid: Mask) -> None:
-        """Count the valid pixels of a picture."""
+    def add(self, ground_truth: DepthMap, valid: Mask) -> None:
+        """Count the valid pixels of an image."""
         if self._counts is None:
-            self._counts = np.zeros((truth.shape[0], self._STEPS), dtype=np.int64)
+            self._counts = np.zeros((ground_truth.shape[0], self._STEPS), dtype=np.int64)
         height = len(self._counts)
-        rows = np.nonzero(valid)[0] * height // truth.shape[0]
-        share = (np.log(truth[valid].astype(np.float64)) - self._low) / (self._high - self._low)
+        rows = np.nonzero(valid)[0] * height // ground_truth.shape[0]
+        share = (np.log(ground_truth[valid].astype(np.float64)) - self._low) / (
+            self._high - self._low
+        )
         steps = np.clip((share * self._STEPS).astype(np.int64), 0, self._STEPS - 1)
         flat = np.bincount(rows * self._STEPS + steps, minlength=self._counts.size)
         self._counts += flat.reshape(self._counts.shape)
 
     def depth(self, height: int, width: int) -> DepthMap:
-        """(height, width) metres; NaN where nothing was ever counted."""
+        """(height, width) meters; NaN where nothing was ever counted."""
         if self._counts is None:
             return np.full((height, width), np.nan, dtype=np.float32)
         below = np.cumsum(self._counts, axis=1)

@@ -1,4 +1,4 @@
-"""A depth evaluation as text, as JSON, and as a picture of its worst, median and best frame."""
+"""A depth evaluation as text, as JSON, and as an image of its worst, median and best frame."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _ERROR = matplotlib.colormaps["coolwarm"].with_extremes(bad=_UNKNOWN)
 _SPARSE = 0.25
 """Share of known pixels below which points are drawn larger than they are."""
 _POINT_RADIUS = 2.5
-_PICTURE_WIDTH, _LABEL_HEIGHT, _GAP = 5.5, 0.24, 0.12
+_IMAGE_WIDTH, _LABEL_HEIGHT, _GAP = 5.5, 0.24, 0.12
 """Inches."""
 
 
@@ -52,15 +52,15 @@ def method_line(report: DepthReport) -> str:
     """How the figures came about, in one line: a figure without it cannot be compared."""
     protocol = report.protocol
     scaling = {
-        "median": "each picture scaled by its ratio of medians",
-        "global": "all pictures scaled by one factor, the median of their ratios",
+        "median": "each image scaled by its ratio of medians",
+        "global": "all images scaled by one factor, the median of their ratios",
         "none": "not scaled",
     }[protocol.scaling]
-    crop = "whole picture" if protocol.crop == "none" else f"{protocol.crop.capitalize()} crop"
-    fit = "whole picture squeezed" if protocol.fit == "stretch" else "border cut to the aspect"
+    crop = "whole image" if protocol.crop == "none" else f"{protocol.crop.capitalize()} crop"
+    fit = "whole image squeezed" if protocol.fit == "stretch" else "border cut to the aspect"
     return (
         f"{scaling}; {crop}; {protocol.min_depth:g} to {protocol.max_depth:g} m; "
-        f"network input: {fit}; inverse depth enlarged bilinearly; mean over pictures"
+        f"network input: {fit}; inverse depth enlarged bilinearly; mean over images"
     )
 
 
@@ -72,7 +72,7 @@ def text_report(report: DepthReport) -> str:
     width = max(len(name) for name in (*report.rows, report.model))
     lines = [
         f"depth of {report.model} on {report.data}",
-        f"truth:  {report.truth}; {model.images} pictures{skipped}{missing}",
+        f"ground truth:  {report.ground_truth}; {model.images} images{skipped}{missing}",
         f"method: {method_line(report)}",
         "",
         " " * width + "".join(f"{title:>10}" for title in _COLUMNS.values()),
@@ -80,37 +80,37 @@ def text_report(report: DepthReport) -> str:
     for name, row in report.rows.items():
         figures = "".join(f"{getattr(row.mean, key):10.4f}" for key in _COLUMNS)
         lines.append(f"{report.model if name == MODEL else name:<{width}}{figures}")
-    unseen = 100.0 * report.points_unseen / max(report.points, 1)
+    unseen = 100.0 * report.points_unpredicted / max(report.points, 1)
     lines += [
         "",
-        f"truth / prediction: median {model.scale_median:.4g}, mean {model.scale_mean:.4g}, "
+        f"ground truth / prediction: median {model.scale_median:.4g}, mean {model.scale_mean:.4g}, "
         f"standard deviation {model.scale_std:.3g} ({100 * model.scale_spread:.1f} % of the "
         "median)",
-        f"{report.points} true depths compared with, {report.points_unseen} of them "
+        f"{report.points} ground-truth depths compared with, {report.points_unpredicted} of them "
         f"({unseen:.2f} %) outside of what the network sees and left out",
     ]
     return "\n".join(lines)
 
 
 def json_report(report: DepthReport) -> dict[str, Any]:
-    """Plain values: the model's figures on top, the floors and the pictures below."""
+    """Plain values: the model's figures on top, the floors and the images below."""
     return {
         "model": report.model,
         "data": report.data,
-        "truth": report.truth,
+        "ground_truth": report.ground_truth,
         "method": method_line(report),
         "protocol": dataclasses.asdict(report.protocol),
         **_figures(report.rows[MODEL]),
         "absent": report.absent,
         "skipped": report.skipped,
         "points": report.points,
-        "points_unseen": report.points_unseen,
-        "floors": {
+        "points_unpredicted": report.points_unpredicted,
+        "baselines": {
             "constant_depth": _figures(report.rows[CONSTANT]),
             "row_median_depth": _figures(report.rows[ROWS]),
         },
-        "pictures": [
-            {"name": name, **dataclasses.asdict(errors)} for _, name, errors in report.pictures
+        "images": [
+            {"name": name, **dataclasses.asdict(errors)} for _, name, errors in report.images
         ],
     }
 
@@ -130,21 +130,21 @@ def _figures(row: DepthSetMetrics) -> dict[str, Any]:
 def draw_extremes(
     path: Path, report: DepthReport, data: DepthSet, predictor: DepthPredictor
 ) -> None:
-    """The worst, the median and the best picture, each with prediction, truth and error.
+    """The worst, the median and the best image, each with prediction, ground truth and error.
 
     Args:
         path: PNG to write; its folder is made.
         report: of this set.
         data: the set.
-        predictor: with the fit of the report; predicts the chosen pictures once more.
+        predictor: with the fit of the report; predicts the chosen images once more.
     """
-    ranked = sorted(report.pictures, key=lambda entry: -entry[2].abs_rel)
+    ranked = sorted(report.images, key=lambda entry: -entry[2].abs_rel)
     titles = {len(ranked) // 2: "median", len(ranked) - 1: "best", 0: "worst"}
     places = sorted(titles)
     first = data.samples[ranked[0][0]].frame().intrinsics
-    height = _PICTURE_WIDTH * first.height / first.width + _LABEL_HEIGHT
+    height = _IMAGE_WIDTH * first.height / first.width + _LABEL_HEIGHT
     figure = pyplot.figure(
-        figsize=(2 * _PICTURE_WIDTH + _GAP, len(places) * (2 * height + _GAP) - _GAP), dpi=120
+        figsize=(2 * _IMAGE_WIDTH + _GAP, len(places) * (2 * height + _GAP) - _GAP), dpi=120
     )
     try:
         for block, place in enumerate(places):
@@ -154,7 +154,7 @@ def draw_extremes(
             depth = predictor.depth(frame) * np.float32(errors.scale)
             title = f"{titles[place]}: {name}" if len(ranked) > 1 else name
             axes = _place_four(figure, block * (2 * height + _GAP), height)
-            _draw_frame(axes, title, errors, frame.rgb, sample.truth(), depth, report)
+            _draw_frame(axes, title, errors, frame.rgb, sample.ground_truth(), depth, report)
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path)
     finally:
@@ -167,9 +167,9 @@ def _place_four(figure: Figure, top: float, height: float) -> list[Axes]:
     return [
         figure.add_axes(
             (
-                column * (_PICTURE_WIDTH + _GAP) / page_width,
+                column * (_IMAGE_WIDTH + _GAP) / page_width,
                 1 - (top + (row + 1) * height) / page_height,
-                _PICTURE_WIDTH / page_width,
+                _IMAGE_WIDTH / page_width,
                 (height - _LABEL_HEIGHT) / page_height,
             )
         )
@@ -183,14 +183,14 @@ def _draw_frame(
     title: str,
     errors: DepthMetrics,
     rgb: RgbImage,
-    truth: DepthMap,
+    ground_truth: DepthMap,
     depth: DepthMap,
     report: DepthReport,
 ) -> None:
     far = report.protocol.max_depth
-    known = np.isfinite(truth) & (truth > 0) & (truth < far)
-    near, farthest = (float(np.percentile(truth[known], q)) for q in (2, 98))
-    true = np.where(known, truth, np.float32(np.nan))
+    known = np.isfinite(ground_truth) & (ground_truth > 0) & (ground_truth < far)
+    near, farthest = (float(np.percentile(ground_truth[known], q)) for q in (2, 98))
+    true = np.where(known, ground_truth, np.float32(np.nan))
     error = np.asarray(100.0 * (np.clip(depth, 0, far) - true) / true, dtype=np.float32)
     nearness = {"cmap": _NEARNESS, "vmin": -np.log(farthest), "vmax": -np.log(near)}
     axes[0].imshow(rgb)
@@ -200,7 +200,7 @@ def _draw_frame(
     labels = (
         f"{title}, abs_rel {errors.abs_rel:.3f}",
         f"prediction x {errors.scale:.3g}, bright = near",
-        f"truth, {near:.0f} to {farthest:.0f} m, grey unknown",
+        f"ground truth, {near:.0f} to {farthest:.0f} m, gray unknown",
         "error: blue 50 % too near, red 50 % too far",
     )
     for axis, label in zip(axes, labels, strict=True):

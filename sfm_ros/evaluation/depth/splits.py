@@ -64,7 +64,7 @@ def frames_of_split(name: str, camera: int | None = None) -> dict[str, list[int]
 
     Args:
         name: one of `SPLITS`.
-        camera: 2 or 3, where the two colour cameras have different frames; None takes both.
+        camera: 2 or 3, where the two color cameras have different frames; None takes both.
 
     Raises:
         ConfigError: no such split.

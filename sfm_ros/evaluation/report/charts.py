@@ -1,6 +1,6 @@
 """Small charts as SVG text: sharp on paper and on a phone, made in a millisecond.
 
-Sizes are in units of which a chart is `WIDTH` wide; the page scales it. Colours come from the
+Sizes are in units of which a chart is `WIDTH` wide; the page scales it. Colors come from the
 page's style sheet, by class, so that a legend beside the chart has the same.
 """
 
@@ -27,7 +27,7 @@ class Line:
     """Points joined by a line.
 
     Attributes:
-        style: class of the style sheet, such as ``truth``.
+        style: class of the style sheet, such as ``ground_truth``.
         x, y: (N,) coordinates; NaN interrupts the line.
         label: for the legend.
     """
@@ -98,10 +98,10 @@ def path_chart(lines: Sequence[Line], unit: str, height: float = 370.0) -> str:
     span_x, span_y = (float(np.ptp(v)) if v.size else 0.0 for v in (xs, ys))
     # A straight path would be a line on the frame without room at its sides.
     per_unit = max(span_x / width, span_y / tall, 1.0 / tall) * 1.08
-    centre = [float((v.min() + v.max()) / 2) if v.size else 0.0 for v in (xs, ys)]
+    center = [float((v.min() + v.max()) / 2) if v.size else 0.0 for v in (xs, ys)]
     frame = _Frame(
-        (centre[0] - per_unit * width / 2, centre[0] + per_unit * width / 2),
-        (centre[1] - per_unit * tall / 2, centre[1] + per_unit * tall / 2),
+        (center[0] - per_unit * width / 2, center[0] + per_unit * width / 2),
+        (center[1] - per_unit * tall / 2, center[1] + per_unit * tall / 2),
         height,
     )
     parts = [_axes(frame, f"to the right [{unit}]", f"ahead [{unit}]")]
@@ -173,7 +173,7 @@ def column_chart(
 
 
 def time_line(stretches: Sequence[Stretch], end: float, unit: str) -> str:
-    """Stretches of time in colours; the shortest is still wide enough to be seen."""
+    """Stretches of time in colors; the shortest is still wide enough to be seen."""
     height = 62.0
     frame = _Frame((0.0, end or 1.0), (0.0, 1.0), height)
     left, width = 4.0, WIDTH - 8.0

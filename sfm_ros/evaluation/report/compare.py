@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sfm_ros.errors import SourceError
-from sfm_ros.evaluation.report.results import TRAJECTORY_FILE, TRUTH_FILE
+from sfm_ros.evaluation.report.results import GROUND_TRUTH_FILE, TRAJECTORY_FILE
 from sfm_ros.evaluation.report.summary import NOT_AVAILABLE, ROWS, format_value
 from sfm_ros.formats.trajectory import Trajectory, read_tum
 
@@ -18,7 +18,7 @@ MARK = "≠"
 _ALWAYS_SHOWN = ("input", "model", "engine")
 _FACTS = (
     *_ALWAYS_SHOWN,
-    *("truth", "way", "rate", "interrupted", "model_sha256", "configuration", "machine"),
+    *("ground_truth", "mode", "rate", "interrupted", "model_sha256", "configuration", "machine"),
     "versions",
 )
 
@@ -31,13 +31,13 @@ class Run:
         name: the folder's, as far as it tells the runs apart.
         summary: ``summary.json``.
         trajectory: ``trajectory.tum``, or None where there is none.
-        truth: ``truth.tum``, or None where there is none.
+        ground_truth: ``ground_truth.tum``, or None where there is none.
     """
 
     name: str
     summary: dict[str, Any]
     trajectory: Trajectory | None
-    truth: Trajectory | None
+    ground_truth: Trajectory | None
 
 
 def load_runs(folders: Sequence[Path]) -> list[Run]:
@@ -52,7 +52,7 @@ def load_runs(folders: Sequence[Path]) -> list[Run]:
             name=name,
             summary=_read_summary(folder / "summary.json"),
             trajectory=_read_optional(folder / TRAJECTORY_FILE),
-            truth=_read_optional(folder / TRUTH_FILE),
+            ground_truth=_read_optional(folder / GROUND_TRUTH_FILE),
         )
         for name, folder in zip(_names(folders), folders, strict=True)
     ]
@@ -150,6 +150,6 @@ def _remark(differing: Mapping[str, list[str]]) -> str:
     if not differing:
         return "the runs were made with the same model, engine, configuration, machine, versions"
     said = f"{MARK} differs; what is not listed is the same in all runs"
-    if {"input", "truth"} & set(differing):
-        said += "\nthe runs saw different inputs or truths: their figures cannot be compared"
+    if {"input", "ground_truth"} & set(differing):
+        said += "\nthe runs saw different inputs or ground truth: their figures cannot be compared"
     return said

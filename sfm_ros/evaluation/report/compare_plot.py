@@ -1,4 +1,4 @@
-"""One picture of the paths of several runs."""
+"""One image of the paths of several runs."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from matplotlib.figure import Figure
 from sfm_ros.datatypes import FloatArray
 from sfm_ros.errors import TrajectoryError
 from sfm_ros.evaluation.report.compare import Run
-from sfm_ros.evaluation.trajectory.alignment import lay_over
+from sfm_ros.evaluation.trajectory.alignment import align_trajectories
 from sfm_ros.evaluation.trajectory.association import pair_by_stamp
 from sfm_ros.evaluation.trajectory.metrics import position_errors
-from sfm_ros.evaluation.trajectory.plot import TRUTH_COLOUR, square_view
+from sfm_ros.evaluation.trajectory.plot import GROUND_TRUTH_COLOR, square_view
 from sfm_ros.formats.trajectory import Trajectory
 
 _FROM_ABOVE = [0, 2]
-_COLOURS = [matplotlib.colormaps["tab10"](index) for index in range(10)]
+_COLORS = [matplotlib.colormaps["tab10"](index) for index in range(10)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class _Path:
-    """(N, 3) positions of a run, and where they were laid over a truth (N,) errors and ways."""
+    """(N, 3) positions of a run, and where they were laid over a ground truth (N,) errors and ways."""
 
     name: str
     positions: FloatArray
@@ -34,9 +34,9 @@ class _Path:
 
 
 def draw_comparison(path: Path, runs: Sequence[Run]) -> bool:
-    """Draw all paths from above, over the truth where a run knows it.
+    """Draw all paths from above, over the ground truth where a run knows it.
 
-    With a truth (of the first run that has one) every path is laid over it by a similarity, and
+    With a ground truth (of the first run that has one) every path is laid over it by a similarity, and
     its error is drawn along the way. Without, each begins at the origin in its own unit.
 
     Args:
@@ -46,22 +46,26 @@ def draw_comparison(path: Path, runs: Sequence[Run]) -> bool:
     Returns:
         Whether there was anything to draw.
     """
-    truth = next((run.truth for run in runs if run.truth is not None), None)
-    paths = [_laid(run.name, run.trajectory, truth) for run in runs if run.trajectory is not None]
+    ground_truth = next((run.ground_truth for run in runs if run.ground_truth is not None), None)
+    paths = [
+        _aligned(run.name, run.trajectory, ground_truth)
+        for run in runs
+        if run.trajectory is not None
+    ]
     if not paths:
         return False
     with_errors = [found for found in paths if found.errors_m is not None]
     figure = Figure(figsize=(11.0 if with_errors else 6.5, 5.8), dpi=110, layout="constrained")
     above, *beside = figure.subplots(1, 2 if with_errors else 1, squeeze=False)[0]
     tracks = [found.positions[:, _FROM_ABOVE] for found in paths]
-    if truth is not None:
-        tracks.append(truth.rebased().positions[:, _FROM_ABOVE])
-        above.plot(*tracks[-1].T, color=TRUTH_COLOUR, lw=5, alpha=0.4, label="truth")
+    if ground_truth is not None:
+        tracks.append(ground_truth.rebased().positions[:, _FROM_ABOVE])
+        above.plot(*tracks[-1].T, color=GROUND_TRUTH_COLOR, lw=5, alpha=0.4, label="ground_truth")
     for index, found in enumerate(paths):
-        colour = _COLOURS[index % len(_COLOURS)]
-        above.plot(*tracks[index].T, color=colour, lw=1.6, label=found.name)
+        color = _COLORS[index % len(_COLORS)]
+        above.plot(*tracks[index].T, color=color, lw=1.6, label=found.name)
         if found.errors_m is not None:
-            beside[0].plot(found.distance_m, found.errors_m, color=colour, label=found.name)
+            beside[0].plot(found.distance_m, found.errors_m, color=color, label=found.name)
     square_view(above, np.concatenate(tracks))
     unit = "m" if with_errors else "each run's own unit"
     above.set(xlabel=f"to the right [{unit}]", ylabel=f"ahead [{unit}]")
@@ -77,21 +81,21 @@ def draw_comparison(path: Path, runs: Sequence[Run]) -> bool:
     return True
 
 
-def _laid(name: str, estimate: Trajectory, truth: Trajectory | None) -> _Path:
+def _aligned(name: str, estimate: Trajectory, ground_truth: Trajectory | None) -> _Path:
     own = _Path(name=f"{name} (not aligned)", positions=estimate.rebased().positions)
-    if truth is None:
+    if ground_truth is None:
         return _Path(name=name, positions=own.positions)
     try:
-        pairs = pair_by_stamp(estimate, truth)
+        pairs = pair_by_stamp(estimate, ground_truth)
     except TrajectoryError:
         return own
-    laid = lay_over(pairs.estimate, pairs.truth, "7dof")
-    # From the first common camera into that of the whole truth, which is drawn.
-    T_first_common = np.linalg.inv(truth.poses[0]) @ pairs.truth[0]
-    steps = np.linalg.norm(np.diff(laid.truth[:, :3, 3], axis=0), axis=1)
+    aligned = align_trajectories(pairs.estimate, pairs.ground_truth, "7dof")
+    # From the first common camera into that of the whole ground truth, which is drawn.
+    T_first_common = np.linalg.inv(ground_truth.poses[0]) @ pairs.ground_truth[0]
+    steps = np.linalg.norm(np.diff(aligned.ground_truth[:, :3, 3], axis=0), axis=1)
     return _Path(
         name=name,
-        positions=(T_first_common @ laid.poses)[:, :3, 3],
+        positions=(T_first_common @ aligned.poses)[:, :3, 3],
         distance_m=np.concatenate([[0.0], np.cumsum(steps)]),
-        errors_m=position_errors(laid.poses, laid.truth),
+        errors_m=position_errors(aligned.poses, aligned.ground_truth),
     )

@@ -1,4 +1,4 @@
-"""Pictures of depth for a page: small, coloured, and packed into the page itself."""
+"""Images of depth for a page: small, colored, and packed into the page itself."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from sfm_ros.colormap import UNKNOWN_GREY, depth_colours, limits_of
+from sfm_ros.colormap import UNKNOWN_GRAY, color_of_depth, limits_of
 from sfm_ros.datatypes import DepthMap, RgbImage
 from sfm_ros.evaluation.runs.result import DepthSnapshot
 
 SHOWN = 4
 _FULL_ERROR = 0.5
-"""Relative error that gets the strongest colour."""
+"""Relative error that gets the strongest color."""
 _SPARSE = 0.25
 """Share of known pixels below which points are drawn larger than they are."""
 _QUALITY = 82
@@ -27,14 +27,14 @@ class Tiles:
 
     Attributes:
         stamp_ns: of the frame.
-        picture, depth, truth, error: the images.
+        image, depth, ground_truth, error: the images.
         abs_rel: relative error of this frame after scaling by the ratio of medians, or None.
     """
 
     stamp_ns: int
-    picture: str | None
+    image: str | None
     depth: str
-    truth: str | None
+    ground_truth: str | None
     error: str | None
     abs_rel: float | None
 
@@ -48,57 +48,59 @@ def choose(snapshots: Sequence[DepthSnapshot], count: int = SHOWN) -> list[Depth
 
 
 def make_tiles(snapshots: Sequence[DepthSnapshot]) -> tuple[list[Tiles], tuple[float, float]]:
-    """Images of some frames, all in the same colours.
+    """Images of some frames, all in the same colors.
 
-    Depth is scaled to the truth where there is one.
+    Depth is scaled to the ground truth where there is one.
 
     Returns:
-        The images, and the depths of the brightest and the darkest colour.
+        The images, and the depths of the brightest and the darkest color.
     """
     limits = depth_limits(snapshots)
     return [_tiles(snapshot, limits) for snapshot in snapshots], limits
 
 
 def _tiles(snapshot: DepthSnapshot, limits: tuple[float, float]) -> Tiles:
-    depth, truth = shown_depth(snapshot), snapshot.truth
+    depth, ground_truth = shown_depth(snapshot), snapshot.ground_truth
     return Tiles(
         stamp_ns=snapshot.stamp_ns,
-        picture=None if snapshot.rgb is None else _uri(snapshot.rgb),
-        depth=_uri(depth_colours(depth, limits)),
-        truth=None if truth is None else _uri(depth_colours(_larger_points(truth), limits)),
-        error=None if truth is None else _uri(error_colours(depth, truth)),
+        image=None if snapshot.rgb is None else _uri(snapshot.rgb),
+        depth=_uri(color_of_depth(depth, limits)),
+        ground_truth=None
+        if ground_truth is None
+        else _uri(color_of_depth(_larger_points(ground_truth), limits)),
+        error=None if ground_truth is None else _uri(error_colors(depth, ground_truth)),
         abs_rel=None if snapshot.scaled is None else snapshot.scaled.abs_rel,
     )
 
 
 def shown_depth(snapshot: DepthSnapshot) -> DepthMap:
-    """The depth, scaled to the truth where there is one."""
+    """The depth, scaled to the ground truth where there is one."""
     scale = 1.0 if snapshot.scaled is None else snapshot.scaled.scale
     return snapshot.depth * np.float32(scale)
 
 
 def depth_limits(snapshots: Sequence[DepthSnapshot]) -> tuple[float, float]:
-    """The nearest and the farthest depth that get colours of their own."""
-    shown = [shown_depth(s) if s.truth is None else s.truth for s in snapshots]
+    """The nearest and the farthest depth that get colors of their own."""
+    shown = [shown_depth(s) if s.ground_truth is None else s.ground_truth for s in snapshots]
     none = np.zeros(0, dtype=np.float32)
     return limits_of(np.concatenate([none, *(d[np.isfinite(d) & (d > 0)] for d in shown)]))
 
 
-def error_colours(depth: DepthMap, truth: DepthMap) -> RgbImage:
+def error_colors(depth: DepthMap, ground_truth: DepthMap) -> RgbImage:
     """(H, W, 3) blue where the depth is too near, white where right, red where too far."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        relative = _larger_points(((depth - truth) / truth).astype(np.float32))
+        relative = _larger_points(((depth - ground_truth) / ground_truth).astype(np.float32))
     known = np.isfinite(relative)
     level = np.clip(np.where(known, relative, 0.0) / _FULL_ERROR, -1.0, 1.0)[..., None]
     near, right, far = np.array([[40, 84, 196], [246, 246, 246], [196, 42, 58]], np.float32)
-    colours = right + np.abs(level) * (np.where(level < 0, near, far) - right)
-    rgb = np.rint(colours).astype(np.uint8)
-    rgb[~known] = UNKNOWN_GREY
+    colors = right + np.abs(level) * (np.where(level < 0, near, far) - right)
+    rgb = np.rint(colors).astype(np.uint8)
+    rgb[~known] = UNKNOWN_GRAY
     return rgb
 
 
 def _larger_points(values: DepthMap) -> DepthMap:
-    """Sparse values spread to their neighbours, so that a scan can be seen."""
+    """Sparse values spread to their neighbors, so that a scan can be seen."""
     known = np.isfinite(values)
     if not known.any() or known.mean() > _SPARSE:
         return values

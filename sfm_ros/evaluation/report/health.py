@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from sfm_ros.evaluation.report.charts import Stretch, time_line
 from sfm_ros.evaluation.report.markup import legend, note, table
-from sfm_ros.evaluation.runs.result import Outcome, Spell
+from sfm_ros.evaluation.runs.result import RunResult, StatusInterval
 
 _MAX_EVENTS = 40
 _STYLES = {
@@ -19,36 +19,36 @@ _STYLES = {
 }
 
 
-def health_of(outcome: Outcome) -> str:
+def health_of(result: RunResult) -> str:
     """A time line of a run and a table of what happened."""
-    spells = outcome.spells
-    if not spells:
-        return note("Not available: no picture went in.")
-    start_ns = min(spell.start_ns for spell in spells)
-    end_ns = max(spell.end_ns for spell in spells)
+    intervals = result.intervals
+    if not intervals:
+        return note("Not available: no image went in.")
+    start_ns = min(interval.start_ns for interval in intervals)
+    end_ns = max(interval.end_ns for interval in intervals)
     stretches = []
-    for spell, following in zip(spells, [*spells[1:], None], strict=True):
-        until = spell.end_ns if following is None else following.start_ns
+    for interval, following in zip(intervals, [*intervals[1:], None], strict=True):
+        until = interval.end_ns if following is None else following.start_ns
         stretches.append(
             Stretch(
-                start=(spell.start_ns - start_ns) * 1e-9,
-                end=max(until - start_ns, spell.start_ns - start_ns) * 1e-9,
-                style=_STYLES.get(spell.status, "waiting"),
-                title=_words(spell),
+                start=(interval.start_ns - start_ns) * 1e-9,
+                end=max(until - start_ns, interval.start_ns - start_ns) * 1e-9,
+                style=_STYLES.get(interval.status, "waiting"),
+                title=_words(interval),
             )
         )
     chart = time_line(stretches, (end_ns - start_ns) * 1e-9, "s")
-    names = {_STYLES.get(s.status, "waiting"): s.status for s in spells}
+    names = {_STYLES.get(s.status, "waiting"): s.status for s in intervals}
     counts = {
-        style: sum(s.frames for s in spells if _STYLES.get(s.status, "waiting") == style)
+        style: sum(s.frames for s in intervals if _STYLES.get(s.status, "waiting") == style)
         for style in names
     }
-    colours = legend(*((style, f"{name} ({counts[style]})") for style, name in names.items()))
-    return f"<figure>{colours}{chart}</figure>{_events(spells, start_ns)}"
+    colors = legend(*((style, f"{name} ({counts[style]})") for style, name in names.items()))
+    return f"<figure>{colors}{chart}</figure>{_events(intervals, start_ns)}"
 
 
-def _events(spells: Sequence[Spell], start_ns: int) -> str:
-    told = [spell for spell in spells if spell.status != "tracking"]
+def _events(intervals: Sequence[StatusInterval], start_ns: int) -> str:
+    told = [interval for interval in intervals if interval.status != "tracking"]
     if not told:
         return note("Nothing happened.")
     rows = "".join(
@@ -62,6 +62,6 @@ def _events(spells: Sequence[Spell], start_ns: int) -> str:
     return table("events", rows, head) + rest
 
 
-def _words(spell: Spell) -> str:
-    reasons = ", ".join(reason.replace("_", " ") for reason in spell.reasons)
-    return f"{spell.status.replace('_', ' ')}{': ' if reasons else ''}{reasons}"
+def _words(interval: StatusInterval) -> str:
+    reasons = ", ".join(reason.replace("_", " ") for reason in interval.reasons)
+    return f"{interval.status.replace('_', ' ')}{': ' if reasons else ''}{reasons}"

@@ -22,7 +22,7 @@ def note(text: str) -> str:
 
 
 def legend(*entries: tuple[str, str]) -> str:
-    """Colours and what they mean: (class of the style sheet, label)."""
+    """Colors and what they mean: (class of the style sheet, label)."""
     items = "".join(
         f'<span><i class="key {style}"></i>{html.escape(label)}</span>' for style, label in entries
     )

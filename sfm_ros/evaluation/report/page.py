@@ -31,10 +31,10 @@ from sfm_ros.evaluation.report.markup import (
 )
 from sfm_ros.evaluation.report.model_card import card_as_html
 from sfm_ros.evaluation.report.summary import ROWS, format_value
-from sfm_ros.evaluation.runs.result import LOCKSTEP, MIDDLEWARE, Outcome
+from sfm_ros.evaluation.runs.result import OFFLINE, ONLINE, RunResult
 from sfm_ros.evaluation.runs.scoring import Agreement, PathScore
 
-_WAYS = {LOCKSTEP: "lockstep", MIDDLEWARE: "two processes"}
+_MODES = {OFFLINE: "offline", ONLINE: "two processes"}
 _STYLE_FILE = Path(__file__).with_name("report.css")
 
 
@@ -42,7 +42,7 @@ _STYLE_FILE = Path(__file__).with_name("report.css")
 class ScoredRun:
     """A run with its figures, as it goes into the report."""
 
-    outcome: Outcome
+    result: RunResult
     path: PathScore
     figures: Mapping[str, Any]
 
@@ -55,8 +55,8 @@ class Page:
         title: heading.
         lead: what was run, in a sentence.
         unit: what a length of the estimate counts.
-        truth: where the true path comes from; None where it is not known.
-        depth_truth: why there is no depth error; None where there is one.
+        ground_truth: where the ground-truth trajectory comes from; None where it is not known.
+        depth_ground_truth: why there is no depth error; None where there is one.
         agreement: of the two runs, where there are two.
         card: the model card as text.
         metrics: figures the model was given when it was trained, by name.
@@ -67,8 +67,8 @@ class Page:
     title: str
     lead: str
     unit: str
-    truth: str | None
-    depth_truth: str | None
+    ground_truth: str | None
+    depth_ground_truth: str | None
     agreement: Agreement | None
     card: str
     metrics: Mapping[str, float]
@@ -105,11 +105,11 @@ def write_page(path: Path, page: Page, runs: Sequence[ScoredRun]) -> None:
 def _summary(page: Page, runs: Sequence[ScoredRun]) -> str:
     tables = {group: _figures(group, runs) for group in dict.fromkeys(row.group for row in ROWS)}
     path = tables.pop("Path")
-    notes = [f"True path: {page.truth}."] if page.truth else []
+    notes = [f"True path: {page.ground_truth}."] if page.ground_truth else []
     if runs[0].path.problem:
         notes.append(f"Errors of the path are not available: {runs[0].path.problem}.")
-    if page.depth_truth:
-        notes.append(f"Errors of the depth are not available: {page.depth_truth}.")
+    if page.depth_ground_truth:
+        notes.append(f"Errors of the depth are not available: {page.depth_ground_truth}.")
     if page.agreement is not None:
         found = page.agreement
         notes.append(
@@ -117,7 +117,7 @@ def _summary(page: Page, runs: Sequence[ScoredRun]) -> str:
             f"has; the largest difference is {found.position:.2g} {page.unit} and "
             f"{found.rotation_deg:.2g}°."
         )
-    if any(run.outcome.interrupted for run in runs):
+    if any(run.result.interrupted for run in runs):
         notes.append("The run was interrupted; the figures are of what was done until then.")
     body = columns("".join(tables.values()), path) + "".join(map(note, notes))
     return section("Summary", body)
@@ -125,7 +125,7 @@ def _summary(page: Page, runs: Sequence[ScoredRun]) -> str:
 
 def _figures(group: str, runs: Sequence[ScoredRun]) -> str:
     """A table of one group of figures, a column for each run."""
-    names = [html.escape(_WAYS[run.outcome.way]) for run in runs] if len(runs) > 1 else [""]
+    names = [html.escape(_MODES[run.result.mode]) for run in runs] if len(runs) > 1 else [""]
     head = "".join(f'<th scope="col">{name}</th>' for name in names)
     rows = []
     for row in ROWS:
@@ -144,14 +144,14 @@ def _trajectory(page: Page, run: ScoredRun) -> str:
     if not len(score.path):
         return section("Path from above", note("Not available: no odometry came back."))
     lines = [_seen_from_above("estimate", score.path)]
-    if score.true_path is not None:
-        lines.insert(0, _seen_from_above("truth", score.true_path))
-    unit = page.unit if score.true_path is None else "m"
+    if score.ground_truth_trajectory is not None:
+        lines.insert(0, _seen_from_above("ground_truth", score.ground_truth_trajectory))
+    unit = page.unit if score.ground_truth_trajectory is None else "m"
     text = "The first camera looks up the page; the dot is the start."
-    if score.true_path is not None:
-        text += " The estimate is laid over the truth by a similarity."
-    colours = legend(*((line.style, line.label) for line in lines))
-    return section("Path from above", figure(path_chart(lines, unit), colours, text))
+    if score.ground_truth_trajectory is not None:
+        text += " The estimate is laid over the ground truth by a similarity."
+    colors = legend(*((line.style, line.label) for line in lines))
+    return section("Path from above", figure(path_chart(lines, unit), colors, text))
 
 
 def _seen_from_above(style: str, positions: np.ndarray) -> Line:
@@ -197,14 +197,14 @@ def _drift(run: ScoredRun) -> str:
     r_err = column_chart(
         labels, [("bar second", [r for _, r in segments.values()])], "rotation [°/100 m]"
     )
-    text = "Mean error at the end of segments of so many metres, as KITTI measures it."
+    text = "Mean error at the end of segments of so many meters, as KITTI measures it."
     return section(title, figure(t_err + r_err, "", text))
 
 
 def _latency(runs: Sequence[ScoredRun]) -> str:
     body = []
     for run in runs:
-        if not run.outcome.stages:
+        if not run.result.stages:
             continue
         bars = [
             Bar(
@@ -213,35 +213,35 @@ def _latency(runs: Sequence[ScoredRun]) -> str:
                 high=p.p99,
                 text=f"{p.p50:.1f} / {p.p99:.1f}",
             )
-            for name, p in run.outcome.stages.items()
+            for name, p in run.result.stages.items()
         ]
-        heading = f"<h3>{_WAYS[run.outcome.way]}</h3>" if len(runs) > 1 else ""
+        heading = f"<h3>{_MODES[run.result.mode]}</h3>" if len(runs) > 1 else ""
         body.append(heading + bar_chart(bars, "ms"))
     if not body:
-        return section("Time by stage", note("Not available: no picture went all the way."))
-    colours = legend(("bar", "median"), ("rest", "99th percentile"))
+        return section("Time by stage", note("Not available: no image went all the way."))
+    colors = legend(("bar", "median"), ("rest", "99th percentile"))
     text = "Milliseconds a frame, median / 99th percentile."
-    return section("Time by stage", figure("".join(body), colours, text))
+    return section("Time by stage", figure("".join(body), colors, text))
 
 
 def _depth(page: Page, run: ScoredRun) -> str:
-    chosen = depth_tiles.choose(run.outcome.snapshots)
+    chosen = depth_tiles.choose(run.result.snapshots)
     if not chosen:
         return section("Depth", note("Not available: no depth came back."))
     tiles, (near, far) = depth_tiles.make_tiles(chosen)
-    start_ns = int(run.outcome.image_stamps_ns[0])
-    has_truth = any(tile.truth is not None for tile in tiles)
-    unit = "m" if has_truth else page.unit
+    start_ns = int(run.result.image_stamps_ns[0])
+    has_ground_truth = any(tile.ground_truth is not None for tile in tiles)
+    unit = "m" if has_ground_truth else page.unit
     ramps = (
         f'<span>{near:.1f} {unit}<i class="ramp depth"></i>{far:.0f} {unit}</span>'
         '<span><i class="key unknown"></i>unknown</span>'
     )
-    order = "From above: the picture and its depth."
-    if has_truth:
+    order = "From above: the image and its depth."
+    if has_ground_truth:
         ramps += '<span>50 % too near<i class="ramp error"></i>50 % too far</span>'
         order = (
-            "From above: the picture, its depth scaled to the truth, the true depth, and how far "
-            "the one is from the other; below the mean of |depth - truth| / truth."
+            "From above: the image, its depth scaled to the ground truth, the ground-truth depth, and how far "
+            "the one is from the other; below the mean of |depth - ground truth| / ground truth."
         )
     frames = "".join(_frame(tile, start_ns) for tile in tiles)
     strip = f'<p class="legend">{ramps}</p><div class="strip">{frames}</div>'
@@ -251,9 +251,9 @@ def _depth(page: Page, run: ScoredRun) -> str:
 def _frame(tile: depth_tiles.Tiles, start_ns: int) -> str:
     seconds = (tile.stamp_ns - start_ns) * 1e-9
     images = (
-        ("picture", tile.picture),
+        ("image", tile.image),
         ("depth", tile.depth),
-        ("true depth", tile.truth),
+        ("ground-truth depth", tile.ground_truth),
         ("error", tile.error),
     )
     shown = "".join(f'<img alt="{name}" src="{uri}">' for name, uri in images if uri is not None)
@@ -265,8 +265,8 @@ def _health(runs: Sequence[ScoredRun]) -> str:
     parts = []
     for run in runs:
         if len(runs) > 1:
-            parts.append(f"<h3>{_WAYS[run.outcome.way]}</h3>")
-        parts.append(health_of(run.outcome))
+            parts.append(f"<h3>{_MODES[run.result.mode]}</h3>")
+        parts.append(health_of(run.result))
     return section("Health", "".join(parts))
 
 

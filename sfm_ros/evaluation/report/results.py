@@ -1,6 +1,6 @@
 """From what came of a run to the files a person and a program look at.
 
-`RESULT_FILES` depend on nothing but input, model and configuration: two lockstep runs write the
+`RESULT_FILES` depend on nothing but input, model and configuration: two offline runs write the
 same bytes. Times, machine, versions and the command stand in the other files.
 """
 
@@ -19,14 +19,14 @@ from sfm_ros.evaluation.report.page import Page, ScoredRun, write_page
 from sfm_ros.evaluation.report.summary import SUMMARY_KEYS, write_json, write_summary
 from sfm_ros.evaluation.runs import scoring
 from sfm_ros.evaluation.runs.depth_samples import png_of
-from sfm_ros.evaluation.runs.ground_truth import TruePath
-from sfm_ros.evaluation.runs.result import LOCKSTEP, MIDDLEWARE, DepthSnapshot, Outcome
+from sfm_ros.evaluation.runs.ground_truth import GroundTruthTrajectory
+from sfm_ros.evaluation.runs.result import OFFLINE, ONLINE, DepthSnapshot, RunResult
 from sfm_ros.formats.trajectory import write_kitti, write_tum
 from sfm_ros.model_spec import ModelSpec
 
 TRAJECTORY_FILE = "trajectory.tum"
 RESULT_FILES = (TRAJECTORY_FILE, "trajectory_kitti.txt", "metrics.json", "health.json")
-TRUTH_FILE = "truth.tum"
+GROUND_TRUTH_FILE = "ground_truth.tum"
 DEPTH_FOLDER = "depth"
 _MIDDLEWARE_PREFIX = "middleware_"
 
@@ -42,7 +42,7 @@ class RunContext:
         spec: contract of the model.
         config: of the odometry.
         rate: how fast it was played over the middleware; None where nothing was.
-        depth_problem: why the true depth is not known, where it is not.
+        depth_problem: why the ground-truth depth is not known, where it is not.
     """
 
     title: str
@@ -75,27 +75,30 @@ class Results:
 
 
 def write_results(
-    outcomes: Sequence[Outcome], truth: TruePath, context: RunContext, out: Path
+    results: Sequence[RunResult],
+    ground_truth: GroundTruthTrajectory,
+    context: RunContext,
+    out: Path,
 ) -> Results:
     """Score one run, or two over the same frames, and write everything into ``out``.
 
     Of the first, whose figures are the summary's, `RESULT_FILES`; of a second the same with
-    ``middleware_`` in front. Of both ``summary.json``, ``report.html`` and, where the true path is
-    known, ``truth.tum``.
+    ``middleware_`` in front. Of both ``summary.json``, ``report.html`` and, where the ground-truth trajectory is
+    known, ``ground_truth.tum``.
     """
     out.mkdir(parents=True, exist_ok=True)
-    runs = tuple(_scored(outcome, truth) for outcome in outcomes)
+    runs = tuple(_scored(result, ground_truth) for result in results)
     for index, run in enumerate(runs):
-        _write_result_files(run, truth, out, "" if index == 0 else _MIDDLEWARE_PREFIX)
-    (out / TRUTH_FILE).unlink(missing_ok=True)  # of an earlier run
-    if truth.trajectory is not None:
-        write_tum(out / TRUTH_FILE, truth.trajectory)
+        _write_result_files(run, ground_truth, out, "" if index == 0 else _MIDDLEWARE_PREFIX)
+    (out / GROUND_TRUTH_FILE).unlink(missing_ok=True)  # of an earlier run
+    if ground_truth.trajectory is not None:
+        write_tum(out / GROUND_TRUTH_FILE, ground_truth.trajectory)
     agreement = None
     if len(runs) > 1:
-        agreement = scoring.compare_runs(runs[0].outcome.estimate, runs[1].outcome.estimate)
-    summary = _summary(runs, agreement, truth, context)
+        agreement = scoring.compare_runs(runs[0].result.estimate, runs[1].result.estimate)
+    summary = _summary(runs, agreement, ground_truth, context)
     write_summary(out / "summary.json", summary)
-    write_page(out / "report.html", _page(runs, agreement, truth, context, summary), runs)
+    write_page(out / "report.html", _page(runs, agreement, ground_truth, context, summary), runs)
     return Results(summary=summary, runs=runs)
 
 
@@ -113,41 +116,43 @@ def write_depth(snapshots: Sequence[DepthSnapshot], out: Path) -> None:
         (folder / f"{snapshot.stamp_ns}.png").write_bytes(png_of(snapshot.depth))
 
 
-def _scored(outcome: Outcome, truth: TruePath) -> ScoredRun:
-    path = scoring.score_path(outcome.estimate, truth)
-    latency = outcome.latency
+def _scored(result: RunResult, ground_truth: GroundTruthTrajectory) -> ScoredRun:
+    path = scoring.score_path(result.estimate, ground_truth)
+    latency = result.latency
     figures = {
         **dict.fromkeys(SUMMARY_KEYS),
-        "frames": outcome.frames,
-        "frames_lost": outcome.frames_lost,
-        "frames_per_second": outcome.frames_per_second,
+        "frames": result.frames,
+        "frames_lost": result.frames_lost,
+        "frames_per_second": result.frames_per_second,
         "latency_p50_ms": None if latency is None else latency.p50,
         "latency_p99_ms": None if latency is None else latency.p99,
-        **scoring.path_figures(outcome.estimate, path),
-        **scoring.depth_figures(outcome.snapshots),
+        **scoring.path_figures(result.estimate, path),
+        **scoring.depth_figures(result.snapshots),
     }
-    return ScoredRun(outcome=outcome, path=path, figures=figures)
+    return ScoredRun(result=result, path=path, figures=figures)
 
 
-def _write_result_files(run: ScoredRun, truth: TruePath, out: Path, prefix: str) -> None:
+def _write_result_files(
+    run: ScoredRun, ground_truth: GroundTruthTrajectory, out: Path, prefix: str
+) -> None:
     tum, kitti, metrics, health = (out / f"{prefix}{name}" for name in RESULT_FILES)
-    outcome = run.outcome
-    if outcome.estimate is not None:
-        write_tum(tum, outcome.estimate)
-        frame_of = {int(stamp): index for index, stamp in enumerate(outcome.image_stamps_ns)}
-        frames = [frame_of[int(stamp)] for stamp in outcome.estimate.stamps_ns]
-        write_kitti(kitti, outcome.estimate, frames)
+    result = run.result
+    if result.estimate is not None:
+        write_tum(tum, result.estimate)
+        frame_of = {int(stamp): index for index, stamp in enumerate(result.image_stamps_ns)}
+        frames = [frame_of[int(stamp)] for stamp in result.estimate.stamps_ns]
+        write_kitti(kitti, result.estimate, frames)
     else:
         tum.unlink(missing_ok=True)  # of an earlier run
         kitti.unlink(missing_ok=True)
-    write_json(metrics, scoring.metrics_as_json(outcome, run.path, truth))
-    write_json(health, {"spells": [spell.as_json() for spell in outcome.spells]})
+    write_json(metrics, scoring.metrics_as_json(result, run.path, ground_truth))
+    write_json(health, {"intervals": [interval.as_json() for interval in result.intervals]})
 
 
 def _summary(
     runs: Sequence[ScoredRun],
     agreement: scoring.Agreement | None,
-    truth: TruePath,
+    ground_truth: GroundTruthTrajectory,
     context: RunContext,
 ) -> dict[str, Any]:
     """The figures of the first run, and what they depend on."""
@@ -155,25 +160,25 @@ def _summary(
     summary = {
         **first.figures,
         "estimated_path_unit": context.unit,
-        "way": first.outcome.way,
+        "mode": first.result.mode,
         "input": context.input_name,
-        "truth": truth.name,
+        "ground_truth": ground_truth.name,
         "rate": context.rate,
-        "interrupted": any(run.outcome.interrupted for run in runs),
-        "frames_rejected": first.outcome.rejected,
-        "last_trouble": first.outcome.trouble,
+        "interrupted": any(run.result.interrupted for run in runs),
+        "frames_rejected": first.result.rejected,
+        "last_trouble": first.result.trouble,
         "model": context.spec.name,
         "model_sha256": [context.spec.depth_sha256, context.spec.pose_sha256],
-        "engine": first.outcome.engine,
-        **_stage_figures(first.outcome),
-        "inference_s": first.outcome.inference_s,
+        "engine": first.result.engine,
+        **_stage_figures(first.result),
+        "inference_s": first.result.inference_s,
         "configuration": config_to_dict(context.config),
         "command": context.command,
         "machine": machine_facts(),
         "versions": package_versions(),
     }
     for other in runs[1:]:
-        summary[other.outcome.way] = dict(other.figures)
+        summary[other.result.mode] = dict(other.figures)
     if agreement is not None:
         summary["agreement"] = {
             "poses": agreement.poses,
@@ -184,9 +189,9 @@ def _summary(
     return summary
 
 
-def _stage_figures(outcome: Outcome) -> dict[str, float | None]:
+def _stage_figures(result: RunResult) -> dict[str, float | None]:
     """Medians of the engine and of all the rest of a step."""
-    stages = dict(outcome.stages)
+    stages = dict(result.stages)
     engine = stages.pop("inference", None)
     rest = sum(p.p50 for p in stages.values())
     return {
@@ -198,24 +203,24 @@ def _stage_figures(outcome: Outcome) -> dict[str, float | None]:
 def _page(
     runs: Sequence[ScoredRun],
     agreement: scoring.Agreement | None,
-    truth: TruePath,
+    ground_truth: GroundTruthTrajectory,
     context: RunContext,
     summary: dict[str, Any],
 ) -> Page:
-    ways = {
-        LOCKSTEP: "in lockstep, every frame in order",
-        MIDDLEWARE: "through two processes over the middleware",
+    modes = {
+        OFFLINE: "offline, every frame in order",
+        ONLINE: "through two processes over the middleware",
     }
-    how = " and ".join(ways[run.outcome.way] for run in runs)
+    how = " and ".join(modes[run.result.mode] for run in runs)
     depth_known = runs[0].figures.get("depth_abs_rel") is not None
-    problem = context.depth_problem or "no true depth is known"
+    problem = context.depth_problem or "no ground-truth depth is known"
     defaults = {name: value for name, _, value in iter_fields()}
     return Page(
         title=context.title,
-        lead=f"{runs[0].outcome.frames} frames, {how}; model {context.spec.name}",
+        lead=f"{runs[0].result.frames} frames, {how}; model {context.spec.name}",
         unit=context.unit,
-        truth=truth.name,
-        depth_truth=None if depth_known else problem,
+        ground_truth=ground_truth.name,
+        depth_ground_truth=None if depth_known else problem,
         agreement=agreement,
         card=context.spec.card,
         metrics=context.spec.metrics,
@@ -229,7 +234,9 @@ def _page(
 
 
 def _facts(summary: dict[str, Any]) -> list[tuple[str, str]]:
-    names = "command input truth rate last_trouble model model_sha256 engine machine versions"
+    names = (
+        "command input ground truth rate last_trouble model model_sha256 engine machine versions"
+    )
     return [
         (name.replace("_", " "), _fact(summary[name]))
         for name in names.split()

@@ -38,13 +38,13 @@ class Row:
 
 
 ROWS = (
-    Row("Delivery", "frames", "Frames played", "{:d}", "Pictures that went in."),
+    Row("Delivery", "frames", "Frames played", "{:d}", "Images that went in."),
     Row(
         "Delivery",
         "frames_lost",
         "Frames lost",
         "{:d}",
-        "Pictures for which no odometry came back.",
+        "Images for which no odometry came back.",
     ),
     Row(
         "Delivery",
@@ -58,7 +58,7 @@ ROWS = (
         "latency_p50_ms",
         "Latency, median",
         "{:.1f} ms",
-        "In lockstep of one step; over the middleware from publishing a picture to the arrival "
+        "Offline of one step; over the middleware from publishing an image to the arrival "
         "of its odometry in a third process.",
     ),
     Row(
@@ -68,7 +68,13 @@ ROWS = (
         "{:.1f} ms",
         "One in a hundred is slower.",
     ),
-    Row("Path", "path_length_m", "Path length", "{:.1f} m", "Length of the true path."),
+    Row(
+        "Path",
+        "path_length_m",
+        "Path length",
+        "{:.1f} m",
+        "Length of the ground-truth trajectory.",
+    ),
     Row(
         "Path",
         "ate_m",
@@ -121,14 +127,14 @@ ROWS = (
         "depth_abs_rel",
         "Depth error",
         "{:.3f}",
-        "Mean of |depth - truth| / truth up to 80 m, each frame scaled by the ratio of medians.",
+        "Mean of |depth - ground truth| / ground truth up to 80 m, each frame scaled by the ratio of medians.",
     ),
     Row(
         "Depth",
         "depth_abs_rel_unscaled",
         "the same, not scaled",
         "{:.3f}",
-        "With the metres that the model itself claims.",
+        "With the meters that the model itself claims.",
     ),
 )
 

@@ -1,4 +1,4 @@
-"""The true depth of a bag's pictures, where it holds it: a depth camera, or a laser scanner."""
+"""The ground-truth depth of a bag's images, where it holds it: a depth camera, or a lidar."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sfm_ros.bags.reader import BagFile
 from sfm_ros.bags.transform_tree import TransformTree
 from sfm_ros.datatypes import CameraIntrinsics, DepthMap, FloatArray, Frame
 from sfm_ros.errors import SourceError
-from sfm_ros.evaluation.runs.ground_truth import TrueDepth
+from sfm_ros.evaluation.runs.ground_truth import GroundTruthDepth
 from sfm_ros.formats.camera_info import intrinsics_from_info
 from sfm_ros.geometry import project
 from sfm_ros.preprocess import rectified_camera
@@ -24,14 +24,14 @@ CLOUD = "sensor_msgs/msg/PointCloud2"
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 
 MAX_DISTANCE_NS = 50_000_000
-"""A depth picture or a scan further from the frame in time shows another moment."""
-_MILLIMETRES = 1000.0
+"""A depth image or a scan further from the frame in time shows another moment."""
+_MILLIMETERS = 1000.0
 _KINDS = {"16UC1": "u2", "mono16": "u2", "32FC1": "f4"}
 _FLOAT32, _FLOAT64 = 7, 8
 
 
 class BagDepth:
-    """True depth from one topic of a bag, asked for in order of time.
+    """Ground-truth depth from one topic of a bag, asked for in order of time.
 
     Attributes:
         topic: where it comes from.
@@ -44,14 +44,14 @@ class BagDepth:
 
         Args:
             bag: the bag.
-            topic: sensor_msgs/Image (16UC1 in millimetres or 32FC1 in metres, seen by the camera
-                itself) or sensor_msgs/PointCloud2 of a scanner that ``/tf_static`` connects with
+            topic: sensor_msgs/Image (16UC1 in millimeters or 32FC1 in meters, seen by the camera
+                itself) or sensor_msgs/PointCloud2 of a lidar that ``/tf_static`` connects with
                 the camera.
-            camera_frame: optical frame of the pictures.
+            camera_frame: optical frame of the images.
             tree: the bag's transforms, where they have been read already.
 
         Raises:
-            SourceError: no such topic, another type, or another camera than the pictures'.
+            SourceError: no such topic, another type, or another camera than the images'.
         """
         kind, count = bag.all_topics.get(topic, ("", 0))
         if kind not in (IMAGE, CLOUD) or not count:
@@ -63,16 +63,16 @@ class BagDepth:
         self._bag = bag
         self._is_cloud = kind == CLOUD
         self._first = bag.first(topic).message
-        self._T_camera_scanner: FloatArray | None = None
+        self._T_camera_lidar: FloatArray | None = None
         self._camera: CameraIntrinsics | None = None
         if self._is_cloud:
             frame = self._first.header.frame_id
             tree = tree or TransformTree(bag, with_moving=False)
-            self._T_camera_scanner = tree.static_transform(camera_frame, frame)
-            if self._T_camera_scanner is None:
+            self._T_camera_lidar = tree.static_transform(camera_frame, frame)
+            if self._T_camera_lidar is None:
                 raise SourceError(
-                    f"/tf_static does not connect the scanner's frame '{frame}' on {topic} with "
-                    f"the camera's '{camera_frame}'; record it, or leave the scanner out"
+                    f"/tf_static does not connect the lidar's frame '{frame}' on {topic} with "
+                    f"the camera's '{camera_frame}'; record it, or leave the lidar out"
                 )
         else:
             self._camera = self._own_camera(camera_frame)
@@ -86,16 +86,16 @@ class BagDepth:
         frame = self._first.header.frame_id
         if frame.lstrip("/") != camera_frame.lstrip("/"):
             raise SourceError(
-                f"the depth on {self.topic} is of the frame '{frame}', the pictures are of "
-                f"'{camera_frame}'; use the topic of depth registered to the pictures"
+                f"the depth on {self.topic} is of the frame '{frame}', the images are of "
+                f"'{camera_frame}'; use the topic of depth registered to the images"
             )
         beside = f"{self.topic.rpartition('/')[0]}/camera_info"
         if self._bag.topics.get(beside, ("", 0))[0] != CAMERA_INFO:
             return None
         return intrinsics_from_info(self._bag.first(beside).message, beside)
 
-    def at(self, frame: Frame) -> TrueDepth | None:
-        """True depth of a frame, or None where there is none near enough in time.
+    def at(self, frame: Frame) -> GroundTruthDepth | None:
+        """Ground-truth depth of a frame, or None where there is none near enough in time.
 
         Frames are asked for in order of time.
 
@@ -105,19 +105,19 @@ class BagDepth:
         message = self._nearest(frame.stamp_ns)
         if message is None:
             return None
-        if self._T_camera_scanner is not None:
+        if self._T_camera_lidar is not None:
             camera = rectified_camera(frame.intrinsics)
             points = cloud_points(message, self.topic)
-            depth = see_points(points, self._T_camera_scanner, frame.intrinsics, camera)
-            return TrueDepth(depth=depth, camera=camera, is_rectified=True)
-        depth = depth_picture(message, self.topic)
+            depth = see_points(points, self._T_camera_lidar, frame.intrinsics, camera)
+            return GroundTruthDepth(depth=depth, camera=camera, is_rectified=True)
+        depth = depth_image(message, self.topic)
         camera = self._camera or frame.intrinsics
         if depth.shape != (camera.height, camera.width):
             raise SourceError(
                 f"the depth on {self.topic} is {depth.shape[1]}x{depth.shape[0]}, its calibration "
                 f"is for {camera.width}x{camera.height}"
             )
-        return TrueDepth(depth=depth, camera=camera, is_rectified=False)
+        return GroundTruthDepth(depth=depth, camera=camera, is_rectified=False)
 
     def _serialized(self) -> Iterator[_Waiting]:
         for connection, log_ns, data in self._bag.serialized([self.topic]):
@@ -151,21 +151,21 @@ def _stamp_of_serialized(data: bytes) -> int:
     return sec * 1_000_000_000 + nanosec
 
 
-def find_scanner(bag: BagFile, camera_frame: str, tree: TransformTree) -> str | None:
-    """The topic of the only scanner that ``/tf_static`` connects with the camera, or None."""
+def find_lidar(bag: BagFile, camera_frame: str, tree: TransformTree) -> str | None:
+    """The topic of the only lidar that ``/tf_static`` connects with the camera, or None."""
     found = []
     for topic, (kind, _) in bag.topics.items():
         if kind == CLOUD:
             frame = bag.first(topic).message.header.frame_id
-            # A cloud in the camera's own frame was made of the pictures.
+            # A cloud in the camera's own frame was made of the images.
             is_other = frame.lstrip("/") != camera_frame.lstrip("/")
             if is_other and tree.static_transform(camera_frame, frame) is not None:
                 found.append(topic)
     return found[0] if len(found) == 1 else None
 
 
-def depth_picture(message: Any, topic: str) -> DepthMap:
-    """(H, W) float32 metres of a sensor_msgs/Image of depth (REP 118), 0 or NaN where unknown.
+def depth_image(message: Any, topic: str) -> DepthMap:
+    """(H, W) float32 meters of a sensor_msgs/Image of depth (REP 118), 0 or NaN where unknown.
 
     Raises:
         SourceError: another encoding, or a size that contradicts the data.
@@ -175,13 +175,13 @@ def depth_picture(message: Any, topic: str) -> DepthMap:
     row_bytes = message.width * int(kind[1])
     if message.step < row_bytes or data.size < message.step * message.height:
         raise SourceError(
-            f"a depth picture on {topic} of {message.width}x{message.height} with step "
+            f"a depth image on {topic} of {message.width}x{message.height} with step "
             f"{message.step} holds {data.size} bytes; the message contradicts itself"
         )
     rows = data[: message.step * message.height].reshape(message.height, message.step)
     order = ">" if message.is_bigendian else "<"
     values = np.ascontiguousarray(rows[:, :row_bytes]).view(order + kind)
-    return (values / _MILLIMETRES if kind == "u2" else values).astype(np.float32)
+    return (values / _MILLIMETERS if kind == "u2" else values).astype(np.float32)
 
 
 def _kind_of(message: Any, topic: str) -> str:
@@ -189,7 +189,7 @@ def _kind_of(message: Any, topic: str) -> str:
     if kind is None:
         raise SourceError(
             f"the depth on {topic} has the encoding '{message.encoding}', expected 16UC1 "
-            "(millimetres) or 32FC1 (metres)"
+            "(millimeters) or 32FC1 (meters)"
         )
     return kind
 
@@ -232,25 +232,25 @@ def cloud_points(message: Any, topic: str) -> npt.NDArray[np.float64]:
 
 def see_points(
     points: npt.NDArray[np.float64],
-    T_camera_scanner: FloatArray,
+    T_camera_lidar: FloatArray,
     intrinsics: CameraIntrinsics,
     camera: CameraIntrinsics,
 ) -> DepthMap:
-    """Sparse depth of a picture from points of a scanner; where several meet, the nearest.
+    """Sparse depth of an image from points of a lidar; where several meet, the nearest.
 
     Args:
-        points: (N, 3) in the scanner's frame, metres.
-        T_camera_scanner: (4, 4) into the camera's optical frame.
-        intrinsics: of the picture as it came; its R turns the camera to the rectified one.
+        points: (N, 3) in the lidar's frame, meters.
+        T_camera_lidar: (4, 4) into the camera's optical frame.
+        intrinsics: of the image as it came; its R turns the camera to the rectified one.
         camera: the rectified pinhole camera.
 
     Returns:
-        (height, width) metres along +z of ``camera``, 0 where no point falls.
+        (height, width) meters along +z of ``camera``, 0 where no point falls.
     """
     turn = np.eye(4)
     if intrinsics.R is not None and np.any(intrinsics.R):
         turn[:3, :3] = intrinsics.R
-    T = turn @ T_camera_scanner
+    T = turn @ T_camera_lidar
     seen = points @ T[:3, :3].T + T[:3, 3]
     seen = seen[seen[:, 2] > 0]
     pixels = np.rint(project(seen, camera.K)).astype(np.int64)

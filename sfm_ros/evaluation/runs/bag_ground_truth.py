@@ -1,4 +1,4 @@
-"""The true path of the camera, where a bag holds it: on a topic of poses, or in its transforms."""
+"""The ground-truth trajectory of the camera, where a bag holds it: on a topic of poses, or in its transforms."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from sfm_ros.bags.reader import BagFile
 from sfm_ros.bags.transform_tree import TransformTree
 from sfm_ros.datatypes import FloatArray
 from sfm_ros.errors import SfmRosError, SourceError
-from sfm_ros.evaluation.runs.ground_truth import TruePath
+from sfm_ros.evaluation.runs.ground_truth import GroundTruthTrajectory
 from sfm_ros.formats.trajectory import Trajectory
 from sfm_ros.geometry import body_to_optical
 
-_SAYS_TRUTH = re.compile(r"truth|(?<![a-z])gt(?![a-z])")
+_SAYS_GROUND_TRUTH = re.compile(r"ground truth|(?<![a-z])gt(?![a-z])")
 
 
-def read_true_path(
+def read_ground_truth_trajectory(
     bag: BagFile, camera_frame: str, pose_topic: str | None, fixed_frame: str | None
-) -> TruePath:
-    """The true path of a bag's camera.
+) -> GroundTruthTrajectory:
+    """The ground-truth trajectory of a bag's camera.
 
     What the caller names is used or is an error. What the bag offers by itself (a topic of poses
-    whose name says that it is the truth) is used where it can be; trouble with it is a reason.
+    whose name says that it is the ground truth) is used where it can be; trouble with it is a reason.
 
     Args:
         bag: the bag.
-        camera_frame: optical frame of the pictures.
+        camera_frame: optical frame of the images.
         pose_topic: one of `POSE_TYPES`. Where its ``child_frame_id`` is another frame that
             ``/tf_static`` connects with the camera, it is the path of that frame; else that of
             the camera, in body axes (x forward, y left, z up: REP 103).
-        fixed_frame: the frame of ``/tf`` in which the camera's path is the truth.
+        fixed_frame: the frame of ``/tf`` in which the camera's path is the ground truth.
 
     Raises:
         SourceError: both are named, what is named is not there, or the bag is damaged.
@@ -42,25 +42,25 @@ def read_true_path(
         raise SourceError("both a topic of poses and a frame of /tf are named, expected one")
     if fixed_frame is not None:
         path = TransformTree(bag, with_moving=True).path_of(camera_frame, fixed_frame)
-        return TruePath(trajectory=path, name=f"/tf, {camera_frame} in {fixed_frame}")
+        return GroundTruthTrajectory(trajectory=path, name=f"/tf, {camera_frame} in {fixed_frame}")
     if pose_topic is not None:
         return _named(bag, camera_frame, pose_topic)
     topics = [name for name, (kind, _) in bag.topics.items() if kind in POSE_TYPES]
-    marked = [name for name in topics if _SAYS_TRUTH.search(name.lower())]
+    marked = [name for name in topics if _SAYS_GROUND_TRUTH.search(name.lower())]
     if len(marked) == 1:
         try:
             return _named(bag, camera_frame, marked[0])
         except SfmRosError as error:
-            return TruePath(trajectory=None, problem=str(error))
+            return GroundTruthTrajectory(trajectory=None, problem=str(error))
     offered = f"{', '.join(sorted(marked or topics))}; choose with --pose-topic"
-    return TruePath(
+    return GroundTruthTrajectory(
         trajectory=None,
-        problem="the bag holds no topic of true poses"
+        problem="the bag holds no topic of ground-truth poses"
         + (f" that is marked as such; it has {offered}" if topics else ""),
     )
 
 
-def _named(bag: BagFile, camera_frame: str, topic: str) -> TruePath:
+def _named(bag: BagFile, camera_frame: str, topic: str) -> GroundTruthTrajectory:
     kind, count = bag.all_topics.get(topic, ("", 0))
     if kind not in POSE_TYPES or not count:
         listing = ", ".join(f"{n} ({k}, {c})" for n, (k, c) in sorted(bag.all_topics.items()))
@@ -75,7 +75,7 @@ def _named(bag: BagFile, camera_frame: str, topic: str) -> TruePath:
         poses[stamp_of(record)] = pose_of(record)
     stamps = sorted(poses)
     T_world_child = np.stack([poses[stamp] for stamp in stamps])
-    return TruePath(
+    return GroundTruthTrajectory(
         trajectory=Trajectory(
             np.array(stamps), _camera_poses(bag, T_world_child, child, camera_frame)
         ),

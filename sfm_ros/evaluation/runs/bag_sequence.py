@@ -1,4 +1,4 @@
-"""The images of a bag, and the truth about them that it holds."""
+"""The images of a bag, and the ground truth about them that it holds."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from sfm_ros.bags.reader import BagFile
 from sfm_ros.bags.transform_tree import TransformTree
 from sfm_ros.datatypes import OPTICAL_FRAME, CameraIntrinsics
 from sfm_ros.errors import SfmRosError
-from sfm_ros.evaluation.runs.bag_depth import BagDepth, find_scanner
-from sfm_ros.evaluation.runs.bag_ground_truth import read_true_path
-from sfm_ros.evaluation.runs.ground_truth import TruePath
+from sfm_ros.evaluation.runs.bag_depth import BagDepth, find_lidar
+from sfm_ros.evaluation.runs.bag_ground_truth import read_ground_truth_trajectory
+from sfm_ros.evaluation.runs.ground_truth import GroundTruthTrajectory
 from sfm_ros.evaluation.runs.sequence import Loader, Sequence
 from sfm_ros.formats.trajectory import Stamps, read_trajectory
 from sfm_ros.sources.bag import BagSource
@@ -23,9 +23,9 @@ class BagTopics:
 
     Attributes:
         image, camera_info: the camera.
-        poses: true poses of the camera, see `read_true_path`.
-        fixed_frame: frame of ``/tf`` in which the camera's path is the truth.
-        depth: true depth, an image or a cloud, see `BagDepth`.
+        poses: ground-truth poses of the camera, see `read_ground_truth_trajectory`.
+        fixed_frame: frame of ``/tf`` in which the camera's path is the ground truth.
+        depth: ground-truth depth, an image or a cloud, see `BagDepth`.
     """
 
     image: str | None = None
@@ -41,13 +41,13 @@ def bag_sequence(
     calib: str | Path | CameraIntrinsics | None = None,
     poses: Path | None = None,
 ) -> Sequence:
-    """The images of a bag, and the truth it holds.
+    """The images of a bag, and the ground truth it holds.
 
     Args:
         path: file or folder.
         topics: which ones.
         calib: calibration, or file of it, in place of the bag's.
-        poses: true poses in place of the bag's: a KITTI file with a line for each image, or a TUM
+        poses: ground-truth poses in place of the bag's: a KITTI file with a line for each image, or a TUM
             file on the clock of the stamps.
 
     Raises:
@@ -56,20 +56,22 @@ def bag_sequence(
         TrajectoryError: named poses cannot be used.
     """
     bag = BagFile(path)
-    known = TruePath(trajectory=None)
+    known = GroundTruthTrajectory(trajectory=None)
     with bag.kept_open():
         source = BagSource(bag, topics.image, topics.camera_info, calib=calib)
         header = bag.first(source.image_topic).message.header
         camera_frame = header.frame_id or OPTICAL_FRAME
         if poses is None:
-            known = read_true_path(bag, camera_frame, topics.poses, topics.fixed_frame)
+            known = read_ground_truth_trajectory(
+                bag, camera_frame, topics.poses, topics.fixed_frame
+            )
         depth, problem = _bag_depth(bag, camera_frame, topics.depth)
 
-    def path_of(stamps_ns: Stamps, _: Loader) -> TruePath:
+    def path_of(stamps_ns: Stamps, _: Loader) -> GroundTruthTrajectory:
         if poses is None:
             return known
         trajectory = read_trajectory(poses, stamps_ns.tolist())
-        return TruePath(trajectory=trajectory, name="file of poses")
+        return GroundTruthTrajectory(trajectory=trajectory, name="file of poses")
 
     return Sequence(
         name=source.name,
@@ -83,17 +85,17 @@ def bag_sequence(
 def _bag_depth(
     bag: BagFile, camera_frame: str, topic: str | None
 ) -> tuple[BagDepth | None, str | None]:
-    """The named topic, or the only scanner; trouble with one that nobody named is a reason."""
+    """The named topic, or the only lidar; trouble with one that nobody named is a reason."""
     if topic is not None:
         return BagDepth(bag, topic, camera_frame), None
     try:
         tree = TransformTree(bag, with_moving=False)
-        found = find_scanner(bag, camera_frame, tree)
+        found = find_lidar(bag, camera_frame, tree)
         if found is not None:
             return BagDepth(bag, found, camera_frame, tree), None
     except SfmRosError as error:
         return None, str(error)
     return None, (
-        "the bag holds no laser scanner that /tf_static connects with the camera, and no topic "
-        "of true depth was named (--depth-topic)"
+        "the bag holds no lidar that /tf_static connects with the camera, and no topic "
+        "of ground-truth depth was named (--depth-topic)"
     )

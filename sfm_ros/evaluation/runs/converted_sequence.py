@@ -1,12 +1,12 @@
-"""A bag that was written from another source, with the truth that was kept beside it."""
+"""A bag that was written from another source, with the ground truth that was kept beside it."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
 
-from sfm_ros.bags.writer import CAMERA_INFO_TOPIC, IMAGE_TOPIC, Truth
-from sfm_ros.evaluation.runs.ground_truth import TrueDepth, TruePath
+from sfm_ros.bags.writer import CAMERA_INFO_TOPIC, IMAGE_TOPIC, GroundTruth
+from sfm_ros.evaluation.runs.ground_truth import GroundTruthDepth, GroundTruthTrajectory
 from sfm_ros.evaluation.runs.offline import depth_of_item
 from sfm_ros.evaluation.runs.sequence import Loader, Sequence
 from sfm_ros.formats.trajectory import Stamps
@@ -14,23 +14,27 @@ from sfm_ros.source import SourceItem
 from sfm_ros.sources.bag import BagSource
 
 
-def converted_sequence(bag: Path, truth: Truth, name: str) -> Sequence:
+def converted_sequence(bag: Path, ground_truth: GroundTruth, name: str) -> Sequence:
     """What `write_bag` wrote, as a sequence.
 
     Args:
         bag: folder of the bag, see `write_bag`.
-        truth: what `write_bag` returned.
+        ground_truth: what `write_bag` returned.
         name: of the source.
     """
     source = BagSource(bag, IMAGE_TOPIC, CAMERA_INFO_TOPIC)
 
-    def path_of(_: Stamps, __: Loader) -> TruePath:
-        if truth.trajectory is None:
-            return TruePath(trajectory=None, problem="no true poses were given")
-        return TruePath(trajectory=truth.trajectory, name="poses of the frames")
+    def path_of(_: Stamps, __: Loader) -> GroundTruthTrajectory:
+        if ground_truth.trajectory is None:
+            return GroundTruthTrajectory(
+                trajectory=None, problem="no ground-truth poses were given"
+            )
+        return GroundTruthTrajectory(
+            trajectory=ground_truth.trajectory, name="poses of the frames"
+        )
 
-    def depth_of(item: SourceItem) -> TrueDepth | None:
-        depth = truth.depth(item.frame.stamp_ns)
+    def depth_of(item: SourceItem) -> GroundTruthDepth | None:
+        depth = ground_truth.depth(item.frame.stamp_ns)
         return depth_of_item(replace(item, depth_m=depth))
 
     return Sequence(name=name, source=source, path_of=path_of, depth_of=depth_of)

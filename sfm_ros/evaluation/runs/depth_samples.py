@@ -1,4 +1,4 @@
-"""Looks at the depth of some frames of a run: keeps it, and compares it with the truth."""
+"""Looks at the depth of some frames of a run: keeps it, and compares it with the ground truth."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import numpy as np
 import numpy.typing as npt
 
 from sfm_ros.datatypes import CameraIntrinsics, DepthMap, OdometryEstimate, RgbImage
-from sfm_ros.evaluation.depth.grid import PictureGrid
+from sfm_ros.evaluation.depth.grid import ImageGrid
 from sfm_ros.evaluation.depth.metrics import depth_errors
-from sfm_ros.evaluation.runs.ground_truth import TrueDepth
+from sfm_ros.evaluation.runs.ground_truth import GroundTruthDepth
 from sfm_ros.evaluation.runs.result import DepthSnapshot
 from sfm_ros.preprocess import rectified_camera
 
 WANTED = 32
 """Frames that are kept of a run; there may be twice as many where its length was not known."""
 DEPTH_SCALE = 256.0
-"""Units a metre in 16-bit pictures of depth, as KITTI stores it."""
+"""Units a meter in 16-bit images of depth, as KITTI stores it."""
 
 
 class SnapshotKeeper:
@@ -24,13 +24,13 @@ class SnapshotKeeper:
 
     Args:
         frames: how many frames are expected.
-        input: whether pictures arrive rectified, as ``PreprocessConfig.input`` says it.
+        input: whether images arrive rectified, as ``PreprocessConfig.input`` says it.
     """
 
     def __init__(self, frames: int, input: str) -> None:
         self._every = max(frames // WANTED, 1)
         self._input = input
-        self._grid: PictureGrid | None = None
+        self._grid: ImageGrid | None = None
         self._kept: dict[int, DepthSnapshot] = {}
 
     def wants(self, index: int) -> bool:
@@ -38,23 +38,27 @@ class SnapshotKeeper:
         return index % self._every == 0
 
     def add(
-        self, index: int, rgb: RgbImage, estimate: OdometryEstimate, truth: TrueDepth | None
+        self,
+        index: int,
+        rgb: RgbImage,
+        estimate: OdometryEstimate,
+        ground_truth: GroundTruthDepth | None,
     ) -> None:
         """Keep a frame that is wanted, ``rgb`` as the networks saw it; nothing without depth."""
         if estimate.depth is None or estimate.depth_intrinsics is None:
             return
         network = estimate.depth_intrinsics
         scaled = unscaled = shown = None
-        if truth is not None:
-            predicted = self._grid_for(truth, network).enlarge(estimate.depth)
-            scaled = depth_errors(predicted, truth.depth, "median")
-            unscaled = depth_errors(predicted, truth.depth, "none")
-            shown = on_network_grid(truth, network)
+        if ground_truth is not None:
+            predicted = self._grid_for(ground_truth, network).enlarge(estimate.depth)
+            scaled = depth_errors(predicted, ground_truth.depth, "median")
+            unscaled = depth_errors(predicted, ground_truth.depth, "none")
+            shown = on_network_grid(ground_truth, network)
         self._kept[index] = DepthSnapshot(
             stamp_ns=estimate.stamp_ns,
             depth=estimate.depth,
             rgb=rgb,
-            truth=shown,
+            ground_truth=shown,
             scaled=scaled,
             unscaled=unscaled,
         )
@@ -67,26 +71,26 @@ class SnapshotKeeper:
         """What has been kept, in order."""
         return tuple(self._kept.values())
 
-    def _grid_for(self, truth: TrueDepth, network: CameraIntrinsics) -> PictureGrid:
-        if self._grid is None or not self._grid.fits(truth.camera, network):
-            how = "rectified" if truth.is_rectified else self._input
-            self._grid = PictureGrid(truth.camera, network, how)
+    def _grid_for(self, ground_truth: GroundTruthDepth, network: CameraIntrinsics) -> ImageGrid:
+        if self._grid is None or not self._grid.fits(ground_truth.camera, network):
+            how = "rectified" if ground_truth.is_rectified else self._input
+            self._grid = ImageGrid(ground_truth.camera, network, how)
         return self._grid
 
 
-def on_network_grid(truth: TrueDepth, network: CameraIntrinsics) -> DepthMap:
-    """(h, w) true depth where its pixels fall on the network's grid, to be looked at; else NaN.
+def on_network_grid(ground_truth: GroundTruthDepth, network: CameraIntrinsics) -> DepthMap:
+    """(h, w) ground-truth depth where its pixels fall on the network's grid, to be looked at; else NaN.
 
-    The grid of the truth is taken as that of a pinhole camera.
+    The grid of the ground truth is taken as that of a pinhole camera.
     """
-    camera = rectified_camera(truth.camera)
-    rows, columns = np.nonzero(np.isfinite(truth.depth) & (truth.depth > 0))
+    camera = rectified_camera(ground_truth.camera)
+    rows, columns = np.nonzero(np.isfinite(ground_truth.depth) & (ground_truth.depth > 0))
     to_network = network.K @ np.linalg.inv(camera.K)
     x = np.rint(to_network[0, 0] * columns + to_network[0, 2]).astype(np.int64)
     y = np.rint(to_network[1, 1] * rows + to_network[1, 2]).astype(np.int64)
     inside = (x >= 0) & (x < network.width) & (y >= 0) & (y < network.height)
     shown = np.full((network.height, network.width), np.nan, dtype=np.float32)
-    shown[y[inside], x[inside]] = truth.depth[rows[inside], columns[inside]]
+    shown[y[inside], x[inside]] = ground_truth.depth[rows[inside], columns[inside]]
     return shown
 
 

@@ -1,4 +1,4 @@
-"""What is known of the truth about a run."""
+"""What is known of the ground truth about a run."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from sfm_ros.formats.trajectory import Trajectory
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class TruePath:
-    """What is known of the camera's true path.
+class GroundTruthTrajectory:
+    """What is known of the camera's ground-truth trajectory.
 
     Attributes:
-        trajectory: T_world_camera in optical axes, metres; None where it is not known.
+        trajectory: T_world_camera in optical axes, meters; None where it is not known.
         name: where it comes from, for people.
         problem: why it is not known; None where it is.
     """
@@ -24,11 +24,11 @@ class TruePath:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class TrueDepth:
-    """True depth of a frame.
+class GroundTruthDepth:
+    """Ground-truth depth of a frame.
 
     Attributes:
-        depth: (H, W) float32 metres along +z, 0 or NaN where unknown.
+        depth: (H, W) float32 meters along +z, 0 or NaN where unknown.
         camera: calibration of that grid.
         is_rectified: the grid is a pinhole camera's, whatever ``camera`` says of distortion.
     """

@@ -1,4 +1,4 @@
-"""Runs the odometry over a source in lockstep: every frame, in order, nothing dropped.
+"""Runs the odometry over a source offline: every frame, in order, nothing dropped.
 
 It is the object that the node runs, called as the node calls it. What comes of a frame does not
 depend on how long anything took, so two runs give the same estimates to the last bit.
@@ -16,29 +16,29 @@ import numpy as np
 from sfm_ros.datatypes import FloatArray, OdometryEstimate, Reason
 from sfm_ros.errors import CalibrationError, ImageError
 from sfm_ros.evaluation.runs.depth_samples import SnapshotKeeper
-from sfm_ros.evaluation.runs.ground_truth import TrueDepth
+from sfm_ros.evaluation.runs.ground_truth import GroundTruthDepth
 from sfm_ros.evaluation.runs.prefetch import prefetched
-from sfm_ros.evaluation.runs.result import LOCKSTEP, Outcome, Percentiles, SpellLog
+from sfm_ros.evaluation.runs.result import OFFLINE, Percentiles, RunResult, StatusTimeline
 from sfm_ros.evaluation.runs.timings import Timings
 from sfm_ros.formats.trajectory import Trajectory
 from sfm_ros.odometry import VisualOdometry
 from sfm_ros.preprocess import Prepared
 from sfm_ros.source import Source, SourceItem
 
-DepthOf = Callable[[SourceItem], TrueDepth | None]
+DepthOf = Callable[[SourceItem], GroundTruthDepth | None]
 
 
-def depth_of_item(item: SourceItem) -> TrueDepth | None:
-    """The true depth that came with a frame, on the grid of its picture."""
+def depth_of_item(item: SourceItem) -> GroundTruthDepth | None:
+    """The ground-truth depth that came with a frame, on the grid of its image."""
     if item.depth_m is None:
         return None
-    return TrueDepth(depth=item.depth_m, camera=item.frame.intrinsics, is_rectified=False)
+    return GroundTruthDepth(depth=item.depth_m, camera=item.frame.intrinsics, is_rectified=False)
 
 
-class LockstepRun:
+class OfflineRun:
     """One pass over a source.
 
-    What is kept of a frame is a few hundred bytes; pictures and depth are kept of some frames
+    What is kept of a frame is a few hundred bytes; images and depth are kept of some frames
     only, however many there are.
 
     Args:
@@ -55,10 +55,10 @@ class LockstepRun:
         self._frames = self._rejected = 0
         self._trouble: str | None = None
         self._interrupted = False
-        self._spells = SpellLog()
+        self._intervals = StatusTimeline()
         self._image_stamps = array("q")
         self._poses = _PoseLog()
-        self._true_poses = _PoseLog()
+        self._ground_truth_poses = _PoseLog()
 
     def run(
         self,
@@ -66,7 +66,7 @@ class LockstepRun:
         limit: int | None = None,
         depth_of: DepthOf = depth_of_item,
         on_frame: Callable[[], object] = lambda: None,
-    ) -> Outcome:
+    ) -> RunResult:
         """Take the frames in, one after the other.
 
         Ctrl-C ends the pass; what there is until then is returned.
@@ -74,7 +74,7 @@ class LockstepRun:
         Args:
             source: the frames.
             limit: at most so many of them.
-            depth_of: true depth of a frame.
+            depth_of: ground-truth depth of a frame.
             on_frame: called after each.
 
         Raises:
@@ -93,16 +93,16 @@ class LockstepRun:
             self._interrupted = True
         finally:
             items.close()
-        return self._outcome(keeper, time.perf_counter() - start)
+        return self._result(keeper, time.perf_counter() - start)
 
     @property
-    def true_trajectory(self) -> Trajectory | None:
-        """The true poses that came with the frames; None where none did.
+    def ground_truth_trajectory(self) -> Trajectory | None:
+        """The ground-truth poses that came with the frames; None where none did.
 
         Raises:
             TrajectoryError: they are not finite.
         """
-        return self._true_poses.trajectory()
+        return self._ground_truth_poses.trajectory()
 
     def _prepared(
         self, items: Iterable[SourceItem]
@@ -125,13 +125,13 @@ class LockstepRun:
         self._frames += 1
         self._image_stamps.append(frame.stamp_ns)
         if item.T_world_camera is not None:
-            self._true_poses.add(frame.stamp_ns, item.T_world_camera)
+            self._ground_truth_poses.add(frame.stamp_ns, item.T_world_camera)
         try:
             estimate = self._odometry.step(frame, prepared)
         except (ImageError, CalibrationError) as error:  # the node drops such a frame
             self._rejected += 1
             self._trouble = str(error)
-            self._spells.add(frame.stamp_ns, "rejected")
+            self._intervals.add(frame.stamp_ns, "rejected")
             return
         self._note(estimate)
         if prepared is not None and keeper.wants(index):
@@ -140,22 +140,22 @@ class LockstepRun:
     def _note(self, estimate: OdometryEstimate) -> None:
         if Reason.TIME_REVERSED in estimate.reasons:  # the node's path begins anew, too
             self._poses = _PoseLog()
-        self._spells.add_estimate(estimate.stamp_ns, estimate.status, estimate.reasons)
+        self._intervals.add_estimate(estimate.stamp_ns, estimate.status, estimate.reasons)
         self.timings.add(estimate.stamp_ns, estimate.timings_ns)
         if estimate.T_odom_camera is not None and estimate.T_prev_curr is not None:
             self._poses.add(estimate.stamp_ns, estimate.T_odom_camera)
 
-    def _outcome(self, keeper: SnapshotKeeper, seconds: float) -> Outcome:
+    def _result(self, keeper: SnapshotKeeper, seconds: float) -> RunResult:
         estimate = self._poses.trajectory()
         steps = self.timings.totals_ms()
         received = 0 if estimate is None else len(estimate)
-        return Outcome(
-            way=LOCKSTEP,
+        return RunResult(
+            mode=OFFLINE,
             frames=self._frames,
             frames_to_start=self._frames_to_start,
             rejected=self._rejected,
             estimate=estimate,
-            spells=self._spells.spells,
+            intervals=self._intervals.intervals,
             snapshots=keeper.snapshots,
             image_stamps_ns=np.array(self._image_stamps, dtype=np.int64),
             latency=Percentiles.of(steps),

@@ -16,7 +16,7 @@ from typing import Any
 
 from sfm_ros.config import SfmConfig, iter_fields
 from sfm_ros.evaluation.runs.processes import ProcessError, ProcessGroup
-from sfm_ros.evaluation.runs.recording import Recording, count_heard, is_open
+from sfm_ros.evaluation.runs.recording import Recording, count_received, is_open
 
 NODE = "/sfm_node"
 _POLL_S = 0.05
@@ -37,7 +37,7 @@ class RunPlan:
         frames_to_start: images at the start that get no odometry (window of the pose network).
         rate: 1 plays as fast as it was recorded, 0 as fast as it is taken.
         config: of the odometry; what it says of the node is not used.
-        keep_every: keep every so many-th picture and depth map.
+        keep_every: keep every so many-th image and depth map.
     """
 
     bag: Path
@@ -98,21 +98,21 @@ def _watch(
 ) -> None:
     """Until every image and every estimate has been heard, or no more can be expected."""
     expected = (plan.frames, plan.frames - plan.frames_to_start)
-    heard, last_news = (0, 0), time.monotonic()
-    while heard < expected or heard[1] < expected[1]:
+    received, last_news = (0, 0), time.monotonic()
+    while received < expected or received[1] < expected[1]:
         time.sleep(_POLL_S)
         children.check("player", "node", "recorder")
-        now, found = time.monotonic(), count_heard(recording)
-        if found != heard:
-            heard, last_news = found, now
-            on_progress(heard[1])
+        now, found = time.monotonic(), count_received(recording)
+        if found != received:
+            received, last_news = found, now
+            on_progress(received[1])
         quiet_s = now - last_news
         if not children.running("player") and quiet_s > _QUIET_AFTER_PLAYER_S:
             return
         if quiet_s > _STALLED_S:
             raise ProcessError(
-                f"nothing came for {_STALLED_S:.0f} s after {heard[0]} of {expected[0]} images "
-                f"and {heard[1]} of {expected[1]} estimates; "
+                f"nothing came for {_STALLED_S:.0f} s after {received[0]} of {expected[0]} images "
+                f"and {received[1]} of {expected[1]} estimates; "
                 f"the node says:\n{children.log_tail('node')}\n"
                 f"the player says:\n{children.log_tail('player')}"
             )
@@ -150,7 +150,7 @@ def _node_command(plan: RunPlan) -> list[str]:
         **_odometry_parameters(plan.config),
         "node.delivery": "every",
         "node.compressed": str(plan.compressed).lower(),
-        "node.mounting_wait_s": "0.0",  # nobody publishes TF: it is the camera's own odometry
+        "node.extrinsics_wait_s": "0.0",  # nobody publishes TF: it is the camera's own odometry
     }
     return _module("node", *_ros_arguments(remaps, parameters))
 

@@ -1,4 +1,4 @@
-"""Reads ahead: the next pictures are decoded in a thread while the networks look at this one."""
+"""Reads ahead: the next images are decoded in a thread while the networks look at this one."""
 
 from __future__ import annotations
 

@@ -5,55 +5,55 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from sfm_ros.bags.writer import Truth
+from sfm_ros.bags.writer import GroundTruth
 from sfm_ros.datatypes import CameraIntrinsics, DepthMap, FloatArray, RgbImage
-from sfm_ros.evaluation.depth.grid import PictureGrid
+from sfm_ros.evaluation.depth.grid import ImageGrid
 from sfm_ros.evaluation.depth.metrics import depth_errors
 from sfm_ros.evaluation.runs.depth_samples import on_network_grid
-from sfm_ros.evaluation.runs.ground_truth import TrueDepth
+from sfm_ros.evaluation.runs.ground_truth import GroundTruthDepth
 from sfm_ros.evaluation.runs.recording import DepthRecord, Recording
 from sfm_ros.evaluation.runs.result import (
-    MIDDLEWARE,
+    ONLINE,
     DepthSnapshot,
-    Outcome,
     Percentiles,
-    Spell,
-    SpellLog,
+    RunResult,
+    StatusInterval,
+    StatusTimeline,
 )
 from sfm_ros.formats.trajectory import Trajectory
 
 _SHOWN_WIDTH = 480
 
 
-def outcome_of(
+def result_of(
     recording: Recording,
     played: int,
     frames_to_start: int,
-    truth: Truth | None,
+    ground_truth: GroundTruth | None,
     interrupted: bool = False,
-) -> Outcome:
+) -> RunResult:
     """Read a recording.
 
     Args:
         recording: of the run.
-        played: pictures that went in.
-        frames_to_start: pictures at the start for which no odometry can come, because the window
+        played: images that went in.
+        frames_to_start: images at the start for which no odometry can come, because the window
             of the networks is not full: its length - 1.
-        truth: what is known of the depth of the pictures.
+        ground_truth: what is known of the depth of the images.
         interrupted: the run was cut short.
     """
     diagnostics = recording.diagnostics
     received = len(np.unique(recording.stamps_ns))
     seconds = float(np.ptp(recording.received_ns)) * 1e-9 if received > 1 else 0.0
     rejected = diagnostics.get("rejected")
-    return Outcome(
-        way=MIDDLEWARE,
+    return RunResult(
+        mode=ONLINE,
         frames=played,
         frames_to_start=frames_to_start,
         rejected=0 if rejected is None else int(rejected),
         estimate=trajectory_of(recording),
-        spells=_spells(recording),
-        snapshots=_snapshots(recording, truth),
+        intervals=_intervals(recording),
+        snapshots=_snapshots(recording, ground_truth),
         image_stamps_ns=recording.image_stamps_ns,
         latency=Percentiles.of(recording.latencies_ms()),
         stages=_stages(diagnostics),
@@ -72,14 +72,14 @@ def trajectory_of(recording: Recording) -> Trajectory | None:
     return Trajectory(stamps, recording.T_odom_camera[first])
 
 
-def _spells(recording: Recording) -> tuple[Spell, ...]:
-    """Of each picture that went in, whether odometry came back; the node says no more of each."""
+def _intervals(recording: Recording) -> tuple[StatusInterval, ...]:
+    """Of each image that went in, whether odometry came back; the node says no more of each."""
     answered = set(recording.stamps_ns.tolist())
-    log, silence = SpellLog(), "initializing"
+    log, silence = StatusTimeline(), "initializing"
     for stamp_ns in recording.image_stamps_ns.tolist():
         log.add(stamp_ns, "tracking" if stamp_ns in answered else silence)
         silence = "no odometry" if stamp_ns in answered else silence
-    return log.spells
+    return log.intervals
 
 
 def _stages(diagnostics: dict[str, str]) -> dict[str, Percentiles]:
@@ -97,32 +97,36 @@ def _stages(diagnostics: dict[str, str]) -> dict[str, Percentiles]:
     }
 
 
-def _snapshots(recording: Recording, truth: Truth | None) -> tuple[DepthSnapshot, ...]:
-    grids: dict[tuple[int, ...], PictureGrid] = {}
-    return tuple(_snapshot(recording, truth, s, grids) for s in recording.depth_stamps_ns())
+def _snapshots(
+    recording: Recording, ground_truth: GroundTruth | None
+) -> tuple[DepthSnapshot, ...]:
+    grids: dict[tuple[int, ...], ImageGrid] = {}
+    return tuple(_snapshot(recording, ground_truth, s, grids) for s in recording.depth_stamps_ns())
 
 
 def _snapshot(
     recording: Recording,
-    truth: Truth | None,
+    ground_truth: GroundTruth | None,
     stamp_ns: int,
-    grids: dict[tuple[int, ...], PictureGrid],
+    grids: dict[tuple[int, ...], ImageGrid],
 ) -> DepthSnapshot:
-    record, rgb = recording.depth(stamp_ns), _small(recording.picture(stamp_ns))
-    true = None if truth is None else truth.depth(stamp_ns)
-    if truth is None or true is None or record.K is None:
+    record, rgb = recording.depth(stamp_ns), _small(recording.image(stamp_ns))
+    true = None if ground_truth is None else ground_truth.depth(stamp_ns)
+    if ground_truth is None or true is None or record.K is None:
         return DepthSnapshot(stamp_ns=stamp_ns, depth=record.depth, rgb=rgb)
-    known = TrueDepth(depth=true, camera=_pinhole(truth.K, true.shape), is_rectified=True)
+    known = GroundTruthDepth(
+        depth=true, camera=_pinhole(ground_truth.K, true.shape), is_rectified=True
+    )
     network = _network_camera(record)
     key = (*true.shape, *record.depth.shape)
     if key not in grids:
-        grids[key] = PictureGrid(known.camera, network, "rectified")
+        grids[key] = ImageGrid(known.camera, network, "rectified")
     predicted: DepthMap = grids[key].enlarge(record.depth)
     return DepthSnapshot(
         stamp_ns=stamp_ns,
         depth=record.depth,
         rgb=rgb,
-        truth=on_network_grid(known, network),
+        ground_truth=on_network_grid(known, network),
         scaled=depth_errors(predicted, true, "median"),
         unscaled=depth_errors(predicted, true, "none"),
     )
@@ -145,7 +149,7 @@ def _pinhole(K: FloatArray, shape: tuple[int, ...]) -> CameraIntrinsics:
 
 
 def _small(rgb: RgbImage | None) -> RgbImage | None:
-    """A picture no wider than it will be shown."""
+    """An image no wider than it will be shown."""
     if rgb is None or rgb.shape[1] <= _SHOWN_WIDTH:
         return rgb
     height = round(rgb.shape[0] * _SHOWN_WIDTH / rgb.shape[1])

@@ -1,7 +1,7 @@
 """What came out of a run, as files: written while it happens, read when it is over.
 
 A recording is a folder. ``images.csv`` and ``odometry.csv`` grow line by line, so that a run that
-is stopped keeps everything up to then; some pictures and depth maps lie beside them.
+is stopped keeps everything up to then; some images and depth maps lie beside them.
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ class RecordingWriter:
         numbers = ",".join(repr(float(value)) for value in pose)
         self._odometry.write(f"{stamp_ns},{received_ns},{numbers}\n")
 
-    def picture(self, stamp_ns: int, rgb: RgbImage) -> None:
-        """Keep a picture for the report."""
-        np.save(self._folder / f"picture_{stamp_ns}.npy", rgb)
+    def pixels(self, stamp_ns: int, rgb: RgbImage) -> None:
+        """Keep the pixels of an image for the report."""
+        np.save(self._folder / f"image_{stamp_ns}.npy", rgb)
 
     def depth(self, stamp_ns: int, record: DepthRecord) -> None:
         """Keep a depth map for scores and the report."""
@@ -139,9 +139,9 @@ class Recording:
             K = values["K"]
             return DepthRecord(depth=values["depth"], K=K if K.size else None)
 
-    def picture(self, stamp_ns: int) -> RgbImage | None:
-        """The picture that went in at this stamp, or None where it was not kept."""
-        path = self.folder / f"picture_{stamp_ns}.npy"
+    def image(self, stamp_ns: int) -> RgbImage | None:
+        """The image that went in at this stamp, or None where it was not kept."""
+        path = self.folder / f"image_{stamp_ns}.npy"
         return np.load(path) if path.is_file() else None
 
 
@@ -150,7 +150,7 @@ def is_open(folder: Path) -> bool:
     return (Path(folder) / ODOMETRY_FILE).is_file()
 
 
-def count_heard(folder: Path) -> tuple[int, int]:
+def count_received(folder: Path) -> tuple[int, int]:
     """How many images and how many estimates a recording holds so far."""
     return _count_rows(Path(folder) / IMAGES_FILE), _count_rows(Path(folder) / ODOMETRY_FILE)
 

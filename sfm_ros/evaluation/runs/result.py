@@ -1,4 +1,4 @@
-"""What a run gave, whichever way it was made: in lockstep, or over the middleware."""
+"""What a run gave, whichever way it was made: offline, or over the middleware."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from sfm_ros.datatypes import DepthMap, FloatArray, Reason, RgbImage, TrackingSt
 from sfm_ros.evaluation.depth.metrics import DepthMetrics
 from sfm_ros.formats.trajectory import Stamps, Trajectory, format_stamp
 
-LOCKSTEP = "lockstep"
-MIDDLEWARE = "middleware"
+OFFLINE = "offline"
+ONLINE = "middleware"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Spell:
+class StatusInterval:
     """Frames in a row with the same status for the same reasons.
 
     Attributes:
@@ -42,22 +42,22 @@ class Spell:
         }
 
 
-class SpellLog:
-    """Joins what is said of each frame into spells."""
+class StatusTimeline:
+    """Joins what is said of each frame into intervals."""
 
     def __init__(self) -> None:
-        self._spells: list[Spell] = []
+        self._intervals: list[StatusInterval] = []
 
     def add(self, stamp_ns: int, status: str, reasons: Sequence[str] = ()) -> None:
         """Say something of the next frame."""
-        last = self._spells[-1] if self._spells else None
+        last = self._intervals[-1] if self._intervals else None
         if last is not None and (last.status, last.reasons) == (status, tuple(reasons)):
             start_ns, frames = last.start_ns, last.frames + 1
-            self._spells.pop()
+            self._intervals.pop()
         else:
             start_ns, frames = stamp_ns, 1
-        self._spells.append(
-            Spell(
+        self._intervals.append(
+            StatusInterval(
                 start_ns=start_ns,
                 end_ns=stamp_ns,
                 frames=frames,
@@ -73,9 +73,9 @@ class SpellLog:
         self.add(stamp_ns, status.value, [reason.value for reason in reasons])
 
     @property
-    def spells(self) -> tuple[Spell, ...]:
+    def intervals(self) -> tuple[StatusInterval, ...]:
         """What has been said so far, in order."""
-        return tuple(self._spells)
+        return tuple(self._intervals)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -85,16 +85,16 @@ class DepthSnapshot:
     Attributes:
         stamp_ns: of the frame.
         depth: (h, w) float32 on the network's grid, published units, NaN where invalid.
-        rgb: (H, W, 3) uint8: the network's own picture of the frame, or the frame itself; None
+        rgb: (H, W, 3) uint8: the network's own image of the frame, or the frame itself; None
             where neither was kept.
-        truth: (h, w) float32 metres on the grid of ``depth``, NaN where unknown; or None.
-        scaled, unscaled: errors with the ratio of medians and without; None without a truth.
+        ground_truth: (h, w) float32 meters on the grid of ``depth``, NaN where unknown; or None.
+        scaled, unscaled: errors with the ratio of medians and without; None without a ground truth.
     """
 
     stamp_ns: int
     depth: DepthMap
     rgb: RgbImage | None = None
-    truth: DepthMap | None = None
+    ground_truth: DepthMap | None = None
     scaled: DepthMetrics | None = None
     unscaled: DepthMetrics | None = None
 
@@ -116,19 +116,19 @@ class Percentiles:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Outcome:
+class RunResult:
     """What came of a run.
 
     Attributes:
-        way: `LOCKSTEP` or `MIDDLEWARE`.
-        frames: pictures that went in.
-        frames_to_start: pictures at the start that get no odometry (window of the networks).
-        rejected: pictures that could not be used.
+        mode: `OFFLINE` or `ONLINE`.
+        frames: images that went in.
+        frames_to_start: images at the start that get no odometry (window of the networks).
+        rejected: images that could not be used.
         estimate: T_odom_camera of every frame the pose was moved to; None where there is none.
-        spells: how it fared, in order of time.
+        intervals: how it fared, in order of time.
         snapshots: depth of some frames, in order of time.
-        image_stamps_ns: (P,) stamps of the pictures that went in.
-        latency: in lockstep of one step; over the middleware from the publication of a picture to
+        image_stamps_ns: (P,) stamps of the images that went in.
+        latency: offline of one step; over the middleware from the publication of an image to
             the arrival of its odometry in a third process.
         stages: of each stage of a step, by its name.
         frames_per_second: estimates over the time they took.
@@ -138,12 +138,12 @@ class Outcome:
         interrupted: it was cut short.
     """
 
-    way: str
+    mode: str
     frames: int
     frames_to_start: int
     rejected: int = 0
     estimate: Trajectory | None
-    spells: tuple[Spell, ...] = ()
+    intervals: tuple[StatusInterval, ...] = ()
     snapshots: tuple[DepthSnapshot, ...] = ()
     image_stamps_ns: Stamps
     latency: Percentiles | None = None
@@ -156,6 +156,6 @@ class Outcome:
 
     @property
     def frames_lost(self) -> int:
-        """Pictures for which odometry could be expected and none came."""
+        """Images for which odometry could be expected and none came."""
         received = 0 if self.estimate is None else len(self.estimate)
         return max(self.frames - min(self.frames_to_start, self.frames) - received, 0)

@@ -1,4 +1,4 @@
-"""From what came of a run and what is known of the truth to figures."""
+"""From what came of a run and what is known of the ground truth to figures."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 
 from sfm_ros.datatypes import FloatArray
 from sfm_ros.errors import TrajectoryError
-from sfm_ros.evaluation.depth.metrics import DepthSetMetrics, summarise
-from sfm_ros.evaluation.runs.ground_truth import TruePath
-from sfm_ros.evaluation.runs.result import DepthSnapshot, Outcome
-from sfm_ros.evaluation.trajectory.alignment import lay_over
+from sfm_ros.evaluation.depth.metrics import DepthSetMetrics, summarize
+from sfm_ros.evaluation.runs.ground_truth import GroundTruthTrajectory
+from sfm_ros.evaluation.runs.result import DepthSnapshot, RunResult
+from sfm_ros.evaluation.trajectory.alignment import align_trajectories
 from sfm_ros.evaluation.trajectory.association import Pairs, pair_by_stamp
 from sfm_ros.evaluation.trajectory.metrics import (
     SNIPPET_LENGTHS,
@@ -43,11 +43,11 @@ class PathScore:
         score: errors after alignment by a similarity, beside the floors; None where unknown.
         others: errors with other alignments, by their name.
         problem: why there are no errors; None where there are.
-        path: (N, 3) estimated positions: laid over the truth where it is known, else as estimated.
-        true_path: (N, 3) true positions of the same instants, first camera at the origin; or None.
-        distance_m: (N,) true way from the start to each of them; empty without a truth.
-        errors_m: (N,) distance from the true position after alignment; empty without a truth.
-        errors_deg: (N,) angle from the true turn since the first pose; empty without a truth. Not
+        path: (N, 3) estimated positions: laid over the ground truth where it is known, else as estimated.
+        ground_truth_trajectory: (N, 3) true positions of the same instants, first camera at the origin; or None.
+        distance_m: (N,) true way from the start to each of them; empty without a ground truth.
+        errors_m: (N,) distance from the true position after alignment; empty without a ground truth.
+        errors_deg: (N,) angle from the true turn since the first pose; empty without a ground truth. Not
             after alignment: that of a straight path leaves the turn about it open.
     """
 
@@ -55,15 +55,15 @@ class PathScore:
     others: dict[str, OdometryMetrics]
     problem: str | None
     path: FloatArray
-    true_path: FloatArray | None = None
+    ground_truth_trajectory: FloatArray | None = None
     distance_m: FloatArray
     errors_m: FloatArray
     errors_deg: FloatArray
 
 
-def score_path(estimate: Trajectory | None, truth: TruePath) -> PathScore:
-    """Score a trajectory; trouble with it or with the truth is told in ``problem``."""
-    pairs, problem = _pair(estimate, truth)
+def score_path(estimate: Trajectory | None, ground_truth: GroundTruthTrajectory) -> PathScore:
+    """Score a trajectory; trouble with it or with the ground truth is told in ``problem``."""
+    pairs, problem = _pair(estimate, ground_truth)
     nothing = np.zeros(0)
     if pairs is None:
         path = np.zeros((0, 3)) if estimate is None else estimate.positions
@@ -76,27 +76,31 @@ def score_path(estimate: Trajectory | None, truth: TruePath) -> PathScore:
             errors_m=nothing,
             errors_deg=nothing,
         )
-    laid, from_start = (lay_over(pairs.estimate, pairs.truth, a) for a in (ALIGNMENT, "origin"))
-    steps = np.linalg.norm(np.diff(laid.truth[:, :3, 3], axis=0), axis=1)
+    aligned, from_start = (
+        align_trajectories(pairs.estimate, pairs.ground_truth, a) for a in (ALIGNMENT, "origin")
+    )
+    steps = np.linalg.norm(np.diff(aligned.ground_truth[:, :3, 3], axis=0), axis=1)
     return PathScore(
         score=score_trajectory(pairs, ALIGNMENT),
         others={name: evaluate_pairs(pairs, name) for name in OTHER_ALIGNMENTS},
         problem=None,
-        path=laid.poses[:, :3, 3],
-        true_path=laid.truth[:, :3, 3],
+        path=aligned.poses[:, :3, 3],
+        ground_truth_trajectory=aligned.ground_truth[:, :3, 3],
         distance_m=np.concatenate([[0.0], np.cumsum(steps)]),
-        errors_m=position_errors(laid.poses, laid.truth),
-        errors_deg=_angles(from_start.poses, from_start.truth),
+        errors_m=position_errors(aligned.poses, aligned.ground_truth),
+        errors_deg=_angles(from_start.poses, from_start.ground_truth),
     )
 
 
-def _pair(estimate: Trajectory | None, truth: TruePath) -> tuple[Pairs | None, str | None]:
-    if truth.trajectory is None:
-        return None, truth.problem or "no true path is known"
+def _pair(
+    estimate: Trajectory | None, ground_truth: GroundTruthTrajectory
+) -> tuple[Pairs | None, str | None]:
+    if ground_truth.trajectory is None:
+        return None, ground_truth.problem or "no ground-truth trajectory is known"
     if estimate is None:
         return None, "no odometry came back"
     try:
-        pairs = pair_by_stamp(estimate, truth.trajectory)
+        pairs = pair_by_stamp(estimate, ground_truth.trajectory)
     except TrajectoryError as error:
         return None, str(error)
     if len(pairs) < _LEAST_POSES:
@@ -104,18 +108,18 @@ def _pair(estimate: Trajectory | None, truth: TruePath) -> tuple[Pairs | None, s
     return pairs, None
 
 
-def _angles(poses: FloatArray, truth: FloatArray) -> FloatArray:
-    between = np.swapaxes(truth[:, :3, :3], 1, 2) @ poses[:, :3, :3]
+def _angles(poses: FloatArray, ground_truth: FloatArray) -> FloatArray:
+    between = np.swapaxes(ground_truth[:, :3, :3], 1, 2) @ poses[:, :3, :3]
     return np.rad2deg([rotation_angle(R) for R in between])
 
 
 def score_depth(
     snapshots: tuple[DepthSnapshot, ...],
 ) -> tuple[DepthSetMetrics, DepthSetMetrics] | None:
-    """Errors over the frames with a truth: scaled by each one's ratio of medians, and unscaled.
+    """Errors over the frames with a ground truth: scaled by each one's ratio of medians, and unscaled.
 
     Returns:
-        Two `DepthSetMetrics`, or None where no frame has a truth.
+        Two `DepthSetMetrics`, or None where no frame has a ground truth.
     """
     compared = [s for s in snapshots if s.scaled is not None and s.unscaled is not None]
     scaled = [s.scaled for s in compared if s.scaled is not None]
@@ -123,17 +127,17 @@ def score_depth(
     if not scaled:
         return None
     ratios = [errors.scale for errors in scaled]
-    return summarise(scaled, ratios), summarise(unscaled, ratios)
+    return summarize(scaled, ratios), summarize(unscaled, ratios)
 
 
 def path_figures(estimate: Trajectory | None, scored: PathScore) -> dict[str, Any]:
-    """Figures of a trajectory for the summary; without a truth only its own length."""
+    """Figures of a trajectory for the summary; without a ground truth only its own length."""
     own = {"estimated_path_length": None if estimate is None else path_length(estimate.poses)}
     if scored.score is None:
         return own
-    whole, floor = scored.score.estimate, scored.score.floors["straight_line"]
+    whole, baseline = scored.score.estimate, scored.score.baselines["straight_line"]
     frames = SNIPPET_LENGTHS[0]
-    mine, its = whole.snippet_ates.get(frames), floor.snippet_ates.get(frames)
+    mine, its = whole.snippet_ates.get(frames), baseline.snippet_ates.get(frames)
     length, ate = whole.path_length_m, whole.ate_rmse_m
     return {
         **own,
@@ -154,7 +158,7 @@ def path_figures(estimate: Trajectory | None, scored: PathScore) -> dict[str, An
 
 
 def depth_figures(snapshots: tuple[DepthSnapshot, ...]) -> dict[str, Any]:
-    """Figures of the depth for the summary; empty without a truth."""
+    """Figures of the depth for the summary; empty without a ground truth."""
     found = score_depth(snapshots)
     if found is None:
         return {}
@@ -170,24 +174,26 @@ def depth_figures(snapshots: tuple[DepthSnapshot, ...]) -> dict[str, Any]:
     }
 
 
-def metrics_as_json(outcome: Outcome, scored: PathScore, truth: TruePath) -> dict[str, Any]:
+def metrics_as_json(
+    result: RunResult, scored: PathScore, ground_truth: GroundTruthTrajectory
+) -> dict[str, Any]:
     """Everything that was measured and does not depend on how long anything took.
 
     Of the same input, model and configuration always the same, to the last bit.
     """
-    depth = score_depth(outcome.snapshots)
-    words = [spell.status for spell in outcome.spells]
+    depth = score_depth(result.snapshots)
+    words = [interval.status for interval in result.intervals]
     health = {
-        status: sum(s.frames for s in outcome.spells if s.status == status)
+        status: sum(s.frames for s in result.intervals if s.status == status)
         for status in dict.fromkeys(words)
     }
     return {
-        "frames": outcome.frames,
-        "frames_lost": outcome.frames_lost,
-        "frames_rejected": outcome.rejected,
+        "frames": result.frames,
+        "frames_lost": result.frames_lost,
+        "frames_rejected": result.rejected,
         "health_frames": health,
-        "estimated_path_length": path_figures(outcome.estimate, scored)["estimated_path_length"],
-        "odometry_truth": truth.name,
+        "estimated_path_length": path_figures(result.estimate, scored)["estimated_path_length"],
+        "odometry_ground_truth": ground_truth.name,
         "odometry_not_available": scored.problem,
         "odometry": None if scored.score is None else score_as_json(scored.score),
         "odometry_other_alignments": {

@@ -21,28 +21,30 @@ from sfm_ros.errors import TrajectoryError
 from sfm_ros.geometry import make_transform
 
 ALIGNMENTS = ("none", "scale", "se3", "sim3", "origin", "origin_scale", "6dof", "7dof")
-"""Ways to lay an estimate over the truth, see `lay_over`."""
+"""Ways to lay an estimate over the ground truth, see `align_trajectories`."""
 _REBASED = ("origin", "origin_scale", "6dof", "7dof")
 FITTED = ("se3", "sim3", "6dof", "7dof")
 """Those that move the estimate to where its positions fit best; they need three poses."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Overlay:
-    """An estimate laid over the truth.
+class AlignedTrajectories:
+    """An estimate laid over the ground truth.
 
     Attributes:
         poses: (N, 4, 4) aligned estimate.
-        truth: (N, 4, 4) truth in the world in which they are compared.
+        ground_truth: (N, 4, 4) ground truth in the world in which they are compared.
         scale: factor the estimate's lengths were multiplied with.
     """
 
     poses: FloatArray
-    truth: FloatArray
+    ground_truth: FloatArray
     scale: float
 
 
-def lay_over(poses: FloatArray, truth: FloatArray, alignment: str) -> Overlay:
+def align_trajectories(
+    poses: FloatArray, ground_truth: FloatArray, alignment: str
+) -> AlignedTrajectories:
     """Lay estimated poses over the true ones of the same instants.
 
     * ``none``: as they are.
@@ -54,7 +56,7 @@ def lay_over(poses: FloatArray, truth: FloatArray, alignment: str) -> Overlay:
     * ``6dof``, ``7dof``: ``origin``, then as ``se3`` and ``sim3``.
 
     Args:
-        poses, truth: (N, 4, 4) T_world_camera.
+        poses, ground_truth: (N, 4, 4) T_world_camera.
         alignment: one of `ALIGNMENTS`.
 
     Raises:
@@ -62,13 +64,16 @@ def lay_over(poses: FloatArray, truth: FloatArray, alignment: str) -> Overlay:
     """
     if alignment in _REBASED:
         # Not the transposed rotation: files round it, and the first must become the identity.
-        poses, truth = np.linalg.inv(poses[0]) @ poses, np.linalg.inv(truth[0]) @ truth
-    aligned, scale = align(poses, truth, alignment)
-    return Overlay(poses=aligned, truth=truth, scale=scale)
+        poses, ground_truth = (
+            np.linalg.inv(poses[0]) @ poses,
+            np.linalg.inv(ground_truth[0]) @ ground_truth,
+        )
+    aligned, scale = align(poses, ground_truth, alignment)
+    return AlignedTrajectories(poses=aligned, ground_truth=ground_truth, scale=scale)
 
 
-def align(poses: FloatArray, truth: FloatArray, alignment: str) -> tuple[FloatArray, float]:
-    """The second half of `lay_over`, in the worlds as they are given.
+def align(poses: FloatArray, ground_truth: FloatArray, alignment: str) -> tuple[FloatArray, float]:
+    """The second half of `align_trajectories`, in the worlds as they are given.
 
     Returns:
         (N, 4, 4) aligned poses, and the factor.
@@ -84,11 +89,11 @@ def align(poses: FloatArray, truth: FloatArray, alignment: str) -> tuple[FloatAr
         return poses, 1.0
     result = np.array(poses)
     if alignment == "origin_scale":
-        scale = least_squares_scale(poses[:, :3, 3], truth[:, :3, 3])
+        scale = least_squares_scale(poses[:, :3, 3], ground_truth[:, :3, 3])
         result[:, :3, 3] *= scale
         return result, scale
     with_scale = alignment in ("scale", "sim3", "7dof")
-    scale, R, t = umeyama(poses[:, :3, 3], truth[:, :3, 3], with_scale)
+    scale, R, t = umeyama(poses[:, :3, 3], ground_truth[:, :3, 3], with_scale)
     result[:, :3, 3] *= scale
     return (result if alignment == "scale" else make_transform(R, t) @ result), scale
 
@@ -109,17 +114,17 @@ def umeyama(
         s, R (3, 3), t (3,).
     """
     source_mean, target_mean = source.mean(axis=0), target.mean(axis=0)
-    source_centred, target_centred = source - source_mean, target - target_mean
-    covariance = target_centred.T @ source_centred / len(source)
+    source_centered, target_centered = source - source_mean, target - target_mean
+    covariance = target_centered.T @ source_centered / len(source)
     U, singular, Vt = np.linalg.svd(covariance)
     signs = np.array([1.0, 1.0, np.sign(np.linalg.det(U) * np.linalg.det(Vt))])
     R = U @ np.diag(signs) @ Vt
-    variance = np.mean(np.sum(source_centred**2, axis=1))
+    variance = np.mean(np.sum(source_centered**2, axis=1))
     scale = float(singular @ signs / variance) if with_scale and variance > 0 else 1.0
     return scale, R, target_mean - scale * R @ source_mean
 
 
-def least_squares_scale(estimate: FloatArray, truth: FloatArray) -> float:
-    """The factor s that minimises |truth - s estimate|^2; 0 for an estimate of zeros."""
+def least_squares_scale(estimate: FloatArray, ground_truth: FloatArray) -> float:
+    """The factor s that minimizes |ground truth - s estimate|^2; 0 for an estimate of zeros."""
     denominator = float(np.sum(estimate**2))
-    return float(np.sum(truth * estimate)) / denominator if denominator > 0 else 0.0
+    return float(np.sum(ground_truth * estimate)) / denominator if denominator > 0 else 0.0

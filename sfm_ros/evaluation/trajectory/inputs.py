@@ -61,7 +61,7 @@ def open_trajectory(
         name: a TUM or KITTI file, told apart by their columns; or a bag with its topic behind a
             colon, ``drive.mcap:/ground_truth/odometry`` (the only topic of poses may be left out).
         times: file with a time for each frame of the sequence, for KITTI files.
-        fps: frames a second, for KITTI files, in place of that.
+        fps: frames per second, for KITTI files, in place of that.
         keep_axes: leave a bag's poses in the axes they are in. By default they are taken to be in
             body axes (x forward, y left, z up: REP 103) and turned into optical ones (x right,
             y down, z forward), which KITTI's files and those of this package are in.
@@ -115,7 +115,7 @@ def _open_bag(name: str, bag: BagFile, topic: str | None, keep_axes: bool) -> Tr
 
 
 def pair_inputs(
-    truth: TrajectoryInput,
+    ground_truth: TrajectoryInput,
     estimate: TrajectoryInput,
     associate: str = "auto",
     max_difference_ns: int = DEFAULT_MAX_DIFFERENCE_NS,
@@ -123,7 +123,7 @@ def pair_inputs(
     """Find the poses that belong together.
 
     Args:
-        truth, estimate: what to compare.
+        ground_truth, estimate: what to compare.
         associate: ``stamp``, ``index``, or ``auto``: by stamp where both are timed, by index where
             neither is.
         max_difference_ns: how far apart in time two poses may be.
@@ -131,13 +131,15 @@ def pair_inputs(
     Raises:
         TrajectoryError: no or too few pairs, or only one of the two has times.
     """
-    timed = (truth.is_timed, estimate.is_timed)
+    timed = (ground_truth.is_timed, estimate.is_timed)
     if associate == "index" or (associate == "auto" and not any(timed)):
-        return pair_by_index(estimate.trajectory, truth.trajectory, estimate.frames, truth.frames)
+        return pair_by_index(
+            estimate.trajectory, ground_truth.trajectory, estimate.frames, ground_truth.frames
+        )
     if not all(timed):
-        lacking = " and ".join(i.name for i in (truth, estimate) if not i.is_timed)
+        lacking = " and ".join(i.name for i in (ground_truth, estimate) if not i.is_timed)
         raise TrajectoryError(
             f"{lacking} has no times to pair poses by; pass --times FILE or --fps N for it, or "
             "pair by --associate index"
         )
-    return pair_by_stamp(estimate.trajectory, truth.trajectory, max_difference_ns)
+    return pair_by_stamp(estimate.trajectory, ground_truth.trajectory, max_difference_ns)

@@ -1,11 +1,11 @@
-"""How far an estimated trajectory is from the truth, in the measures the field compares itself by.
+"""How far an estimated trajectory is from the ground truth, in the measures the field compares itself by.
 
 * **ATE**: root mean square of the position errors of the whole trajectory, after alignment.
 * **RPE**: error of the motion from one pose to the next.
 * **t_err, r_err**: the KITTI odometry benchmark: mean drift over all segments of 100 to 800 m.
 * **snippet ATE and RE**: what SfMLearner and its successors print, see `snippets`.
 
-The floor of each is a trajectory that looks at no picture: `straight_line` and `mean_motion`.
+The floor of each is a trajectory that looks at no image: `straight_line` and `mean_motion`.
 
 Poses are inverted as general matrices: files round rotations to six digits, and the published
 programs, whose figures these functions reproduce to the last digit, do the same.
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sfm_ros.datatypes import FloatArray
-from sfm_ros.evaluation.trajectory.alignment import FITTED, lay_over
+from sfm_ros.evaluation.trajectory.alignment import FITTED, align_trajectories
 from sfm_ros.evaluation.trajectory.association import (
     DEFAULT_MAX_DIFFERENCE_NS,
     Pairs,
@@ -36,7 +36,7 @@ from sfm_ros.evaluation.trajectory.snippets import (
 from sfm_ros.formats.trajectory import Trajectory
 
 SNIPPET_LENGTHS = (5, 3)
-FLOORS = ("straight_line", "mean_motion")
+BASELINES = ("straight_line", "mean_motion")
 _LEAST_FITTED = 3
 
 
@@ -45,17 +45,17 @@ class OdometryMetrics:
     """Errors of one trajectory.
 
     Attributes:
-        alignment: how it was laid over the truth, one of `ALIGNMENTS`.
+        alignment: how it was laid over the ground truth, one of `ALIGNMENTS`.
         scale: factor the estimate's lengths were multiplied with.
         pair_count: poses compared.
-        path_length_m: length of the true path through these poses.
+        path_length_m: length of the ground-truth trajectory through these poses.
         ate_rmse_m: root mean square position error; None where an alignment that fits has fewer
             than three poses to fit.
         rpe_trans_m, rpe_rot_deg: mean error from one compared pose to the next.
         rpe_trans_rmse_m, rpe_rot_rmse_deg: root mean square of the same.
         t_err_percent, r_err_deg_per_100m: KITTI drift; None where the path has no segment.
-        segments: length in metres -> (t_err, r_err) of the segments of that length.
-        snippet_ates, snippet_res: frames -> error of the snippets of so many frames, metres and
+        segments: length in meters -> (t_err, r_err) of the segments of that length.
+        snippet_ates, snippet_res: frames -> error of the snippets of so many frames, meters and
             radians; lengths for which there is no snippet are left out.
     """
 
@@ -77,21 +77,21 @@ class OdometryMetrics:
 
 def evaluate_odometry(
     estimate: Trajectory,
-    truth: Trajectory,
+    ground_truth: Trajectory,
     alignment: str = "sim3",
     max_difference_ns: int = DEFAULT_MAX_DIFFERENCE_NS,
 ) -> OdometryMetrics:
-    """All errors of an estimate, paired with the truth by stamp.
+    """All errors of an estimate, paired with the ground truth by stamp.
 
     Args:
-        estimate, truth: T_world_camera over time, on one clock; their worlds may differ.
+        estimate, ground_truth: T_world_camera over time, on one clock; their worlds may differ.
         alignment: one of `ALIGNMENTS`.
         max_difference_ns: how far apart in time two poses may be to be compared.
 
     Raises:
         TrajectoryError: unknown alignment, or fewer than two pairs.
     """
-    return evaluate_pairs(pair_by_stamp(estimate, truth, max_difference_ns), alignment)
+    return evaluate_pairs(pair_by_stamp(estimate, ground_truth, max_difference_ns), alignment)
 
 
 def evaluate_pairs(pairs: Pairs, alignment: str) -> OdometryMetrics:
@@ -100,18 +100,18 @@ def evaluate_pairs(pairs: Pairs, alignment: str) -> OdometryMetrics:
     Raises:
         TrajectoryError: unknown alignment.
     """
-    laid = lay_over(pairs.estimate, pairs.truth, alignment)
-    segments = segment_errors(laid.poses, laid.truth, pairs.segment_starts())
+    aligned = align_trajectories(pairs.estimate, pairs.ground_truth, alignment)
+    segments = segment_errors(aligned.poses, aligned.ground_truth, pairs.segment_starts())
     drift = np.array(segments)[:, 1:].mean(axis=0) if segments else None
-    lengths, angles = relative_errors(laid.poses, laid.truth)
+    lengths, angles = relative_errors(aligned.poses, aligned.ground_truth)
     is_fit_trivial = alignment in FITTED and len(pairs) < _LEAST_FITTED
     starts = {n: found for n in SNIPPET_LENGTHS if len(found := pairs.snippet_starts(n))}
     return OdometryMetrics(
         alignment=alignment,
-        scale=laid.scale,
+        scale=aligned.scale,
         pair_count=len(pairs),
-        path_length_m=path_length(pairs.truth),
-        ate_rmse_m=None if is_fit_trivial else ate_rmse(laid.poses, laid.truth),
+        path_length_m=path_length(pairs.ground_truth),
+        ate_rmse_m=None if is_fit_trivial else ate_rmse(aligned.poses, aligned.ground_truth),
         rpe_trans_m=float(lengths.mean()),
         rpe_rot_deg=float(angles.mean()),
         rpe_trans_rmse_m=float(np.sqrt(np.mean(lengths**2))),
@@ -119,24 +119,28 @@ def evaluate_pairs(pairs: Pairs, alignment: str) -> OdometryMetrics:
         t_err_percent=None if drift is None else float(drift[0]),
         r_err_deg_per_100m=None if drift is None else float(drift[1]),
         segments=by_length(segments),
-        snippet_ates={n: snippet_ate(pairs.estimate, pairs.truth, n, starts[n]) for n in starts},
-        snippet_res={n: snippet_re(pairs.estimate, pairs.truth, n, starts[n]) for n in starts},
+        snippet_ates={
+            n: snippet_ate(pairs.estimate, pairs.ground_truth, n, starts[n]) for n in starts
+        },
+        snippet_res={
+            n: snippet_re(pairs.estimate, pairs.ground_truth, n, starts[n]) for n in starts
+        },
     )
 
 
-def floor_pairs(
+def baseline_pairs(
     pairs: Pairs, forward: tuple[float, float, float] = FORWARD_OPTICAL
 ) -> dict[str, Pairs]:
-    """The same instants as somebody who looks at no picture would estimate them.
+    """The same instants as somebody who looks at no image would estimate them.
 
-    Both begin at the first true pose and move once for each true pose: ``straight_line`` by the
-    truth's mean step along the optical axis, ``mean_motion`` by its mean motion.
+    Both begin at the first ground-truth pose and move once for each ground-truth pose: ``straight_line`` by the
+    ground truth's mean step along the optical axis, ``mean_motion`` by its mean motion.
 
     Args:
         pairs: what was compared.
         forward: see `straight_line`.
     """
-    whole = pairs.whole_truth
+    whole = pairs.whole_ground_truth
     step = path_length(whole) / (len(whole) - 1)
     line = straight_line(len(whole), step, forward)
     return {
@@ -150,22 +154,22 @@ def path_length(poses: FloatArray) -> float:
     return float(np.linalg.norm(np.diff(poses[:, :3, 3], axis=0), axis=1).sum())
 
 
-def position_errors(poses: FloatArray, truth: FloatArray) -> FloatArray:
+def position_errors(poses: FloatArray, ground_truth: FloatArray) -> FloatArray:
     """(N,) distance of each of (N, 4, 4) aligned poses from the true one."""
-    return np.linalg.norm(poses[:, :3, 3] - truth[:, :3, 3], axis=1)
+    return np.linalg.norm(poses[:, :3, 3] - ground_truth[:, :3, 3], axis=1)
 
 
-def ate_rmse(poses: FloatArray, truth: FloatArray) -> float:
+def ate_rmse(poses: FloatArray, ground_truth: FloatArray) -> float:
     """Absolute trajectory error: root mean square distance of aligned (N, 4, 4) poses."""
-    return float(np.sqrt(np.mean(position_errors(poses, truth) ** 2)))
+    return float(np.sqrt(np.mean(position_errors(poses, ground_truth) ** 2)))
 
 
-def relative_errors(poses: FloatArray, truth: FloatArray) -> tuple[FloatArray, FloatArray]:
+def relative_errors(poses: FloatArray, ground_truth: FloatArray) -> tuple[FloatArray, FloatArray]:
     """(N - 1,) errors of the motion from each pose to the next: lengths, and angles in degrees.
 
     With T the true motion and E the estimated one, those of ``inverse(T) @ E``.
     """
-    errors = np.linalg.inv(_increments(truth)) @ _increments(poses)
+    errors = np.linalg.inv(_increments(ground_truth)) @ _increments(poses)
     return np.linalg.norm(errors[:, :3, 3], axis=1), np.rad2deg(trace_angles(errors))
 
 

@@ -28,7 +28,7 @@ NETWORKS, REFINED, STRAIGHT, MEAN = "networks alone", "refined", "straight line"
 _LEAST_PAIRS = 3
 _CONFIG = SfmConfig(
     scale=ScaleConfig(source="none"),
-    # A model is judged by every picture of a drive, whatever a robot would do with it.
+    # A model is judged by every image of a drive, whatever a robot would do with it.
     health=HealthConfig(
         min_contrast=0.0, min_structure=0.0, max_exposure_jump=0.0, reject_frozen=False
     ),
@@ -42,13 +42,13 @@ class MotionRun:
     Attributes:
         networks: by the pose network alone.
         refined: as the node integrates it.
-        truth: of the same frames.
+        ground_truth: of the same frames.
         held: frames at which the node held its pose instead of believing the motion.
     """
 
     networks: Trajectory
     refined: Trajectory
-    truth: Trajectory
+    ground_truth: Trajectory
     held: int
 
 
@@ -59,7 +59,7 @@ class MotionScore:
     Attributes:
         metrics: the errors of the field, snippets included.
         yaw_correlation, length_correlation: of the turn and of the length of each step with the
-            truth; None where one of the two never changes. A pose network that says the same
+            ground truth; None where one of the two never changes. A pose network that says the same
             motion for every pair has a good snippet error and no correlation.
         held: frames at which the pose was held.
     """
@@ -75,26 +75,28 @@ def run_motion(engine: Engine, items: Iterable[SourceItem]) -> MotionRun:
 
     Args:
         engine: the networks.
-        items: frames in order of time, each with its true pose.
+        items: frames in order of time, each with its ground-truth pose.
 
     Raises:
-        SourceError: a frame has no true pose, the drive has a gap, or it is shorter than a window.
+        SourceError: a frame has no ground-truth pose, the drive has a gap, or it is shorter than a window.
     """
     listener = _Listener(engine)
     odometry = VisualOdometry(listener, _CONFIG)
     stamps: list[int] = []
-    truth: list[FloatArray] = []
+    ground_truth: list[FloatArray] = []
     networks: list[FloatArray] = []
     refined: list[FloatArray] = []
     held = 0
     for item in items:
         if item.T_world_camera is None:
-            raise SourceError(f"frame {len(stamps)} has no true pose; add the file of the poses")
-        listener.heard = None
+            raise SourceError(
+                f"frame {len(stamps)} has no ground-truth pose; add the file of the poses"
+            )
+        listener.received = None
         estimate = odometry.step(item.frame)
         stamps.append(item.frame.stamp_ns)
-        truth.append(item.T_world_camera)
-        if listener.heard is None:
+        ground_truth.append(item.T_world_camera)
+        if listener.received is None:
             if networks:
                 raise SourceError(
                     f"frame {len(stamps) - 1} does not follow the one before it "
@@ -102,7 +104,7 @@ def run_motion(engine: Engine, items: Iterable[SourceItem]) -> MotionRun:
                     "of frames without a gap"
                 )
             continue
-        raw = listener.heard.increments
+        raw = listener.received.increments
         if not networks:
             networks = _chain(np.eye(4), raw)
             # A window that has just filled is integrated at once, or not at all.
@@ -120,32 +122,32 @@ def run_motion(engine: Engine, items: Iterable[SourceItem]) -> MotionRun:
     return MotionRun(
         networks=Trajectory(np.array(stamps), np.stack(networks)),
         refined=Trajectory(np.array(stamps), np.stack(refined)),
-        truth=Trajectory(np.array(stamps), np.stack(truth)),
+        ground_truth=Trajectory(np.array(stamps), np.stack(ground_truth)),
         held=held,
     )
 
 
 def score_motion(run: MotionRun, alignment: str) -> dict[str, MotionScore]:
-    """Errors of the two trajectories, and of two that look at no picture, by name.
+    """Errors of the two trajectories, and of two that look at no image, by name.
 
     Raises:
         TrajectoryError: unknown alignment, or a trajectory that is not finite.
     """
-    count, stamps = len(run.truth), run.truth.stamps_ns
-    rivals = {
+    count, stamps = len(run.ground_truth), run.ground_truth.stamps_ns
+    baselines = {
         NETWORKS: run.networks,
         REFINED: run.refined,
         STRAIGHT: Trajectory(stamps, straight_line(count)),
-        MEAN: Trajectory(stamps, mean_motion(run.truth.poses)),
+        MEAN: Trajectory(stamps, mean_motion(run.ground_truth.poses)),
     }
-    true_steps = _steps(run.truth.poses)
+    gt_steps = _steps(run.ground_truth.poses)
     scores = {}
-    for name, trajectory in rivals.items():
+    for name, trajectory in baselines.items():
         steps = _steps(trajectory.poses)
         scores[name] = MotionScore(
-            metrics=evaluate_odometry(trajectory, run.truth, alignment),
-            yaw_correlation=correlation(_yaws(steps), _yaws(true_steps)),
-            length_correlation=correlation(_lengths(steps), _lengths(true_steps)),
+            metrics=evaluate_odometry(trajectory, run.ground_truth, alignment),
+            yaw_correlation=correlation(_yaws(steps), _yaws(gt_steps)),
+            length_correlation=correlation(_lengths(steps), _lengths(gt_steps)),
             held=run.held if name == REFINED else 0,
         )
     return scores
@@ -169,11 +171,11 @@ class _Listener:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.name, self.spec = engine.name, engine.spec
-        self.heard: Prediction | None = None
+        self.received: Prediction | None = None
 
     def infer(self, window: Window) -> Prediction:
-        self.heard = self._engine.infer(window)
-        return self.heard
+        self.received = self._engine.infer(window)
+        return self.received
 
     def close(self) -> None:
         self._engine.close()

@@ -1,4 +1,4 @@
-"""One picture of a trajectory beside the truth: the path, its error, its drift."""
+"""One image of a trajectory beside the ground truth: the path, its error, its drift."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from sfm_ros.datatypes import FloatArray
-from sfm_ros.evaluation.trajectory.alignment import Overlay, lay_over
+from sfm_ros.evaluation.trajectory.alignment import AlignedTrajectories, align_trajectories
 from sfm_ros.evaluation.trajectory.association import Pairs
 from sfm_ros.evaluation.trajectory.metrics import position_errors
 from sfm_ros.evaluation.trajectory.score import TrajectoryScore
 
-TRUTH_COLOUR = "#555555"
-COLOURS = {"estimate": "#d1495b", "straight_line": "#3a7ca5", "mean_motion": "#81a684"}
+GROUND_TRUTH_COLOR = "#555555"
+COLORS = {"estimate": "#d1495b", "straight_line": "#3a7ca5", "mean_motion": "#81a684"}
 _AXIS_NAMES = "xyz"
 
 
@@ -31,12 +31,12 @@ def draw_score(path: Path, pairs: Pairs, score: TrajectoryScore, title: str) -> 
     Raises:
         OSError, ValueError: the file cannot be written, or its ending is unknown.
     """
-    laid = lay_over(pairs.estimate, pairs.truth, score.estimate.alignment)
+    aligned = align_trajectories(pairs.estimate, pairs.ground_truth, score.estimate.alignment)
     figure = Figure(figsize=(11.0, 5.6), dpi=110, layout="constrained")
     grid = figure.add_gridspec(2, 2, width_ratios=(1.15, 1.0))
     figure.suptitle(title, fontsize=11)
-    _draw_path(figure.add_subplot(grid[:, 0]), laid)
-    _draw_error(figure.add_subplot(grid[0, 1]), laid)
+    _draw_path(figure.add_subplot(grid[:, 0]), aligned)
+    _draw_error(figure.add_subplot(grid[0, 1]), aligned)
     _draw_drift(figure.add_subplot(grid[1, 1]), score)
     figure.savefig(path)
 
@@ -57,13 +57,17 @@ def square_view(axes: Axes, points: FloatArray) -> None:
     axes.set_aspect("equal")
 
 
-def _draw_path(axes: Axes, laid: Overlay) -> None:
-    truth, estimate = laid.truth[:, :3, 3], laid.poses[:, :3, 3]
-    shown = seen_from_above(truth)
-    axes.plot(*truth[:, shown].T, color=TRUTH_COLOUR, lw=4, alpha=0.5, label="truth")
-    axes.plot(*estimate[:, shown].T, color=COLOURS["estimate"], lw=1.6, label="estimate")
-    axes.plot(*truth[0, list(shown)], "o", color="black", ms=6, label="start of the truth")
-    square_view(axes, np.concatenate([truth[:, shown], estimate[:, shown]]))
+def _draw_path(axes: Axes, aligned: AlignedTrajectories) -> None:
+    ground_truth, estimate = aligned.ground_truth[:, :3, 3], aligned.poses[:, :3, 3]
+    shown = seen_from_above(ground_truth)
+    axes.plot(
+        *ground_truth[:, shown].T, color=GROUND_TRUTH_COLOR, lw=4, alpha=0.5, label="ground_truth"
+    )
+    axes.plot(*estimate[:, shown].T, color=COLORS["estimate"], lw=1.6, label="estimate")
+    axes.plot(
+        *ground_truth[0, list(shown)], "o", color="black", ms=6, label="start of the ground truth"
+    )
+    square_view(axes, np.concatenate([ground_truth[:, shown], estimate[:, shown]]))
     axes.set_xlabel(f"{_AXIS_NAMES[shown[0]]} [m]")
     axes.set_ylabel(f"{_AXIS_NAMES[shown[1]]} [m]")
     axes.set_title("the path, in the plane of its largest extent", fontsize=10)
@@ -71,10 +75,12 @@ def _draw_path(axes: Axes, laid: Overlay) -> None:
     axes.legend(loc="best", fontsize=9)
 
 
-def _draw_error(axes: Axes, laid: Overlay) -> None:
-    steps = np.linalg.norm(np.diff(laid.truth[:, :3, 3], axis=0), axis=1)
+def _draw_error(axes: Axes, aligned: AlignedTrajectories) -> None:
+    steps = np.linalg.norm(np.diff(aligned.ground_truth[:, :3, 3], axis=0), axis=1)
     distance = np.concatenate([[0.0], np.cumsum(steps)])
-    axes.plot(distance, position_errors(laid.poses, laid.truth), color=COLOURS["estimate"])
+    axes.plot(
+        distance, position_errors(aligned.poses, aligned.ground_truth), color=COLORS["estimate"]
+    )
     axes.set_xlabel("distance travelled [m]")
     axes.set_ylabel("position error [m]")
     axes.set_ylim(bottom=0)
@@ -93,7 +99,7 @@ def _draw_drift(axes: Axes, score: TrajectoryScore) -> None:
         lengths = list(metrics.segments)
         drift = [metrics.segments[length][0] for length in lengths]
         style = "o--" if name == "mean_motion" else "o-"  # the floors often lie on each other
-        axes.plot(lengths, drift, style, color=COLOURS[name], label=name.replace("_", " "))
+        axes.plot(lengths, drift, style, color=COLORS[name], label=name.replace("_", " "))
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.yaxis.set_major_formatter("{x:g}")

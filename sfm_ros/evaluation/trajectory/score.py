@@ -10,8 +10,8 @@ from sfm_ros.evaluation.trajectory.association import Pairs
 from sfm_ros.evaluation.trajectory.metrics import (
     SNIPPET_LENGTHS,
     OdometryMetrics,
+    baseline_pairs,
     evaluate_pairs,
-    floor_pairs,
 )
 from sfm_ros.evaluation.trajectory.segments import SEGMENT_LENGTHS_M
 from sfm_ros.evaluation.trajectory.snippets import FORWARD_OPTICAL, SnippetError
@@ -21,19 +21,19 @@ NOT_APPLICABLE = "n/a"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrajectoryScore:
-    """Errors of an estimate and of those who look at no picture.
+    """Errors of an estimate and of those who look at no image.
 
     Attributes:
         estimate: of what was evaluated.
-        floors: ``straight_line`` and ``mean_motion``, laid over the truth in the same way.
+        baselines: ``straight_line`` and ``mean_motion``, laid over the ground truth in the same way.
     """
 
     estimate: OdometryMetrics
-    floors: Mapping[str, OdometryMetrics]
+    baselines: Mapping[str, OdometryMetrics]
 
     def all(self) -> dict[str, OdometryMetrics]:
         """The estimate and the floors by name."""
-        return {"estimate": self.estimate, **self.floors}
+        return {"estimate": self.estimate, **self.baselines}
 
 
 def score_trajectory(
@@ -46,10 +46,12 @@ def score_trajectory(
     Raises:
         TrajectoryError: unknown alignment.
     """
-    floors = floor_pairs(pairs, forward)
+    baselines = baseline_pairs(pairs, forward)
     return TrajectoryScore(
         estimate=evaluate_pairs(pairs, alignment),
-        floors={name: evaluate_pairs(floor, alignment) for name, floor in floors.items()},
+        baselines={
+            name: evaluate_pairs(baseline, alignment) for name, baseline in baselines.items()
+        },
     )
 
 
@@ -58,19 +60,19 @@ def score_as_json(score: TrajectoryScore) -> dict[str, Any]:
 
     The keys at the top are the estimate's, those of its 5-frame snippets and those of the floors'
     snippets; everything, the floors' other figures too, is below ``segments``, ``snippets`` and
-    ``floors``.
+    ``baselines``.
     """
     first = SNIPPET_LENGTHS[0]
     figures = _figures(score.estimate)
     result: dict[str, Any] = {"alignment": score.estimate.alignment}
     for key in ("t_err_percent", "r_err_deg_per_100m", "ate_m", "rpe_m", "rpe_deg"):
         result[key] = figures.pop(key)
-    for prefix, metrics in (("snippet", score.estimate), *score.floors.items()):
+    for prefix, metrics in (("snippet", score.estimate), *score.baselines.items()):
         result |= _flat(f"{prefix}_ate", metrics.snippet_ates.get(first))
-    for prefix, metrics in (("snippet", score.estimate), *score.floors.items()):
+    for prefix, metrics in (("snippet", score.estimate), *score.baselines.items()):
         result |= _flat(f"{prefix}_re", metrics.snippet_res.get(first))
-    floors = {name: _figures(metrics) for name, metrics in score.floors.items()}
-    return result | figures | {"floors": floors}
+    baselines = {name: _figures(metrics) for name, metrics in score.baselines.items()}
+    return result | figures | {"baselines": baselines}
 
 
 def _flat(prefix: str, error: SnippetError | None) -> dict[str, float | None]:

@@ -13,31 +13,31 @@ SEGMENT_STEP = 10
 
 
 def segment_errors(
-    poses: FloatArray, truth: FloatArray, starts: Indices | None = None
+    poses: FloatArray, ground_truth: FloatArray, starts: Indices | None = None
 ) -> list[tuple[int, float, float]]:
     """Drift over each segment of the KITTI odometry benchmark (Geiger et al. 2012).
 
-    A segment starts at every tenth pose and ends at the first pose whose true path from there is
+    A segment starts at every tenth pose and ends at the first pose whose ground-truth trajectory from there is
     longer than 100, 200, ... 800 m.
 
     Args:
-        poses, truth: (N, 4, 4) of the same instants.
+        poses, ground_truth: (N, 4, 4) of the same instants.
         starts: indices at which segments start; by default every tenth.
 
     Returns:
         (length m, t_err percent, r_err degrees per 100 m) of each segment; empty for short paths.
     """
-    steps = np.linalg.norm(np.diff(truth[:, :3, 3], axis=0), axis=1)
+    steps = np.linalg.norm(np.diff(ground_truth[:, :3, 3], axis=0), axis=1)
     distance = np.concatenate([[0.0], np.cumsum(steps)])
-    inverse_poses, inverse_truth = np.linalg.inv(poses), np.linalg.inv(truth)
+    inverse_poses, inverse_ground_truth = np.linalg.inv(poses), np.linalg.inv(ground_truth)
     found = []
-    for first in range(0, len(truth), SEGMENT_STEP) if starts is None else starts:
+    for first in range(0, len(ground_truth), SEGMENT_STEP) if starts is None else starts:
         for length in SEGMENT_LENGTHS_M:
             last = int(np.searchsorted(distance, distance[first] + length, side="right"))
-            if last == len(truth):
+            if last == len(ground_truth):
                 break
-            true_motion = inverse_truth[first] @ truth[last]
-            error = np.linalg.inv(inverse_poses[first] @ poses[last]) @ true_motion
+            gt_motion = inverse_ground_truth[first] @ ground_truth[last]
+            error = np.linalg.inv(inverse_poses[first] @ poses[last]) @ gt_motion
             t_err = float(np.linalg.norm(error[:3, 3])) / length * 100
             r_err = float(np.rad2deg(trace_angles(error[None])[0])) / length * 100
             found.append((length, t_err, r_err))
@@ -45,7 +45,7 @@ def segment_errors(
 
 
 def by_length(segments: list[tuple[int, float, float]]) -> dict[int, tuple[float, float]]:
-    """Length in metres -> mean t_err and r_err of the segments of that length."""
+    """Length in meters -> mean t_err and r_err of the segments of that length."""
     result = {}
     for length in sorted({segment[0] for segment in segments}):
         rows = np.array([segment[1:] for segment in segments if segment[0] == length])

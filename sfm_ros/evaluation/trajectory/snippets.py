@@ -1,8 +1,8 @@
 """The errors of short snippets that SfMLearner and its successors print, and their floors.
 
-A snippet is a few consecutive frames with a scale of its own, taken from the truth: these figures
+A snippet is a few consecutive frames with a scale of its own, taken from the ground truth: these figures
 say next to nothing about drift or scale, and saturate. They are kept because published tables are
-in them. Never print one without the floors, trajectories of somebody who looks at no picture.
+in them. Never print one without the floors, trajectories of somebody who looks at no image.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class SnippetError:
 
 
 def snippet_ate(
-    poses: FloatArray, truth: FloatArray, frames: int = 5, starts: Indices | None = None
+    poses: FloatArray, ground_truth: FloatArray, frames: int = 5, starts: Indices | None = None
 ) -> SnippetError:
     """SfMLearner's trajectory error over all snippets of a few consecutive frames.
 
@@ -44,15 +44,15 @@ def snippet_ate(
     kept that way because published tables are.
 
     Args:
-        poses, truth: (N, 4, 4) T_world_camera of the same consecutive frames.
+        poses, ground_truth: (N, 4, 4) T_world_camera of the same consecutive frames.
         frames: length of a snippet; the literature has 5 and 3.
         starts: indices at which snippets start; by default all, N - frames + 1.
 
     Raises:
         TrajectoryError: fewer poses than one snippet, counts that differ, or no start.
     """
-    starts = _check(poses, truth, frames, starts)
-    estimate, gt = (_snippets(p, frames, starts)[..., :3, 3] for p in (poses, truth))
+    starts = _check(poses, ground_truth, frames, starts)
+    estimate, gt = (_snippets(p, frames, starts)[..., :3, 3] for p in (poses, ground_truth))
     dot = np.sum(gt * estimate, axis=(1, 2))
     square = np.sum(estimate**2, axis=(1, 2))
     scale = np.divide(dot, square, out=np.zeros_like(dot), where=square > 0)
@@ -61,7 +61,7 @@ def snippet_ate(
 
 
 def snippet_re(
-    poses: FloatArray, truth: FloatArray, frames: int = 5, starts: Indices | None = None
+    poses: FloatArray, ground_truth: FloatArray, frames: int = 5, starts: Indices | None = None
 ) -> SnippetError:
     """The rotation error that tables of SfMLearner's PyTorch successors print, in radians.
 
@@ -70,13 +70,13 @@ def snippet_re(
     one (whose angle is zero) included.
 
     Args:
-        poses, truth, frames, starts: as for `snippet_ate`.
+        poses, ground_truth, frames, starts: as for `snippet_ate`.
 
     Raises:
         TrajectoryError: as for `snippet_ate`.
     """
-    starts = _check(poses, truth, frames, starts)
-    estimate, gt = (_snippets(p, frames, starts)[..., :3, :3] for p in (poses, truth))
+    starts = _check(poses, ground_truth, frames, starts)
+    estimate, gt = (_snippets(p, frames, starts)[..., :3, :3] for p in (poses, ground_truth))
     between = gt @ np.linalg.inv(estimate)
     twice_sine = np.linalg.norm(
         np.stack([between[..., i, j] - between[..., j, i] for i, j in ((0, 1), (1, 2), (0, 2))]),
@@ -87,11 +87,11 @@ def snippet_re(
 
 
 def _check(
-    poses: FloatArray, truth: FloatArray, frames: int, starts: Indices | None
+    poses: FloatArray, ground_truth: FloatArray, frames: int, starts: Indices | None
 ) -> npt.NDArray[np.intp]:
-    if len(poses) != len(truth) or len(poses) < frames:
+    if len(poses) != len(ground_truth) or len(poses) < frames:
         raise TrajectoryError(
-            f"{len(poses)} poses against {len(truth)} true ones, expected equal counts of at "
+            f"{len(poses)} poses against {len(ground_truth)} true ones, expected equal counts of at "
             f"least the {frames} frames of one snippet"
         )
     if starts is None:
@@ -129,21 +129,21 @@ def straight_line(
     return _constant_velocity(count, step * np.array(forward))
 
 
-def mean_motion(truth: FloatArray) -> FloatArray:
+def mean_motion(ground_truth: FloatArray) -> FloatArray:
     """The floor "always the data set's mean motion", which knows the camera's tilt.
 
     The mean of the linear part of log(T_prev_curr), moved along without turning: turns to either
     side cancel over a data set.
 
     Args:
-        truth: (N, 4, 4) true poses the mean is taken of, N >= 2.
+        ground_truth: (N, 4, 4) ground-truth poses the mean is taken of, N >= 2.
 
     Returns:
         (N, 4, 4) T_world_camera.
     """
-    increments = np.linalg.inv(truth[:-1]) @ truth[1:]
+    increments = np.linalg.inv(ground_truth[:-1]) @ ground_truth[1:]
     velocities = np.array([se3_log(increment)[:3] for increment in increments])
-    return _constant_velocity(len(truth), velocities.mean(axis=0))
+    return _constant_velocity(len(ground_truth), velocities.mean(axis=0))
 
 
 def _constant_velocity(count: int, velocity: FloatArray) -> FloatArray:

@@ -18,14 +18,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sfm_ros.config import SfmConfig, config_from_dict, config_to_dict, load_config
-from sfm_ros.doctor.bag import count_messages, judge_content, read_bag
+from sfm_ros.doctor.bag import check_content, count_messages, read_bag
 from sfm_ros.doctor.examine import examine_camera
 from sfm_ros.doctor.finding import Finding, Level, as_json, as_text, fail, has_failed, ok, warn
-from sfm_ros.doctor.frames import judge_tree
-from sfm_ros.doctor.middleware import judge_domain, judge_environment
-from sfm_ros.doctor.model import judge_engine, judge_model
+from sfm_ros.doctor.frames import check_tree
+from sfm_ros.doctor.middleware import check_domain, check_environment
+from sfm_ros.doctor.model import check_engine, check_model
 from sfm_ros.doctor.observed import CAMERA_INFO_TYPE, IMAGE_TYPES, Camera, Endpoint
-from sfm_ros.doctor.qos import judge_image_publishers, judge_names, judge_pairs, judge_static
+from sfm_ros.doctor.qos import check_image_publishers, check_names, check_pairs, check_static
 from sfm_ros.errors import ConfigError, SfmRosError
 from sfm_ros.model_spec import ModelSpec
 from sfm_ros.reasons import advice_for
@@ -100,9 +100,9 @@ def _configuration(options: argparse.Namespace) -> SfmConfig:
 def _model(
     options: argparse.Namespace, config: SfmConfig
 ) -> tuple[list[Finding], ModelSpec | None]:
-    findings, spec = judge_model(config.model)
+    findings, spec = check_model(config.model)
     if spec is not None and not options.no_engine:
-        findings += judge_engine(config.model)
+        findings += check_engine(config.model)
     return findings, spec
 
 
@@ -116,11 +116,11 @@ def _examine_bag(options: argparse.Namespace, config: SfmConfig, _: list[str]) -
     with tqdm(total=total, desc="reading", unit="message", disable=None, leave=False) as bar:
         content = read_bag(options.bag, options.image_topic, lambda: bar.update())
     model_findings, spec = _model(options, config)
-    findings = [*judge_content(content), *judge_static(content.endpoints)]
+    findings = [*check_content(content), *check_static(content.endpoints)]
     for camera in content.cameras:
         findings += examine_camera(camera, content.edges, config, spec, "the time of recording")
     if content.cameras:
-        findings += judge_tree(content.edges)
+        findings += check_tree(content.edges)
     return [*findings, *model_findings]
 
 
@@ -138,7 +138,7 @@ def _examine_system(
     except ImportError as error:
         advice = "source ROS 2, or install requirements/ros-jazzy.txt; a bag needs neither: --bag"
         return [fail("ros", f"rclpy cannot be imported: {error}", advice)]
-    domain = judge_domain(os.environ)
+    domain = check_domain(os.environ)
     if domain.level is Level.FAIL:  # the middleware would end this process
         return [domain]
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -197,16 +197,16 @@ def _examine_graph(
     model_findings, spec = _model(options, config)
     edges = list(watch.edges.values())
     clock = "the system's clock" if watch.clock_ns is None else "/clock"
-    findings = [*judge_names(watch.nodes()), *_the_nodes(options, watch, running, idle)]
+    findings = [*check_names(watch.nodes()), *_the_nodes(options, watch, running, idle)]
     if present:
         findings += _time(present[0], watch, asked)
     for camera in watch.cameras.values():
         findings += _publishing(endpoints, camera)
         findings += examine_camera(camera, edges, config, spec, clock)
-    findings += judge_pairs(endpoints, _interesting(endpoints, watch, present))
-    findings += [*judge_static(endpoints), *judge_tree(edges), *model_findings]
+    findings += check_pairs(endpoints, _interesting(endpoints, watch, present))
+    findings += [*check_static(endpoints), *check_tree(edges), *model_findings]
     largest = max((c.images.payload for c in watch.cameras.values()), default=0)
-    return [*findings, *judge_environment(rmw, os.environ, largest, PROFILE)]
+    return [*findings, *check_environment(rmw, os.environ, largest, PROFILE)]
 
 
 def _listen(options: argparse.Namespace, watch: SystemWatch) -> list[str]:
@@ -248,14 +248,14 @@ def _as_the_node_has_it(config: SfmConfig, asked: dict[str, Any]) -> SfmConfig:
 def _cameras_to_watch(
     options: argparse.Namespace, endpoints: list[Endpoint], running: list[str]
 ) -> tuple[list[str], str | None]:
-    """Topics of pictures, and the one of calibrations where it is not simply beside them."""
+    """Topics of images, and the one of calibrations where it is not simply beside them."""
     from sfm_ros.ros.doctor.live import camera_topics
 
     if options.image_topic is not None:
         return [options.image_topic], options.camera_info_topic
-    heard = [e for e in endpoints if e.node in running and not e.is_publisher]
-    images = sorted({e.topic for e in heard if e.type_name in IMAGE_TYPES})
-    infos = sorted({e.topic for e in heard if e.type_name == CAMERA_INFO_TYPE})
+    received = [e for e in endpoints if e.node in running and not e.is_publisher]
+    images = sorted({e.topic for e in received if e.type_name in IMAGE_TYPES})
+    infos = sorted({e.topic for e in received if e.type_name == CAMERA_INFO_TYPE})
     if len(images) == 1 and len(infos) == 1:
         return images, options.camera_info_topic or infos[0]
     return images or camera_topics(endpoints), options.camera_info_topic
@@ -265,8 +265,8 @@ def _publishing(endpoints: list[Endpoint], camera: Camera) -> list[Finding]:
     from sfm_ros.ros.doctor.live import camera_topics
 
     findings = [
-        *judge_image_publishers(endpoints, camera.images.topic),
-        *judge_image_publishers(endpoints, camera.info_topic),
+        *check_image_publishers(endpoints, camera.images.topic),
+        *check_image_publishers(endpoints, camera.info_topic),
     ]
     senders = [e for e in endpoints if e.is_publisher and e.topic == camera.images.topic]
     if not senders:

@@ -149,7 +149,7 @@ class SystemWatch:
     # ---- cameras ------------------------------------------------------------------------------
 
     def listen(self, image_topics: list[str], info_topic: str | None, seconds: float) -> None:
-        """Listen for so long to these pictures and to their calibrations, to no others.
+        """Listen for so long to these images and to their calibrations, to no others.
 
         Args:
             image_topics: names of topics of Image or CompressedImage.
@@ -181,9 +181,9 @@ class SystemWatch:
                 Sample(stamp_ns=stamp_of_serialized(data, False), arrived_ns=self._now_ns())
             )
             images.payload = max(images.payload, len(data))
-            if camera.picture is None:
-                camera.picture = deserialize_message(data, kind)
-                images.frame_ids.add(camera.picture.header.frame_id)
+            if camera.image is None:
+                camera.image = deserialize_message(data, kind)
+                images.frame_ids.add(camera.image.header.frame_id)
 
         def on_info(message: CameraInfo) -> None:
             take_info(camera, message, self._now_ns())
@@ -238,13 +238,13 @@ def _endpoint(topic: str, info: Any, is_publisher: bool) -> Endpoint:
 
 
 def running_nodes(endpoints: list[Endpoint]) -> list[str]:
-    """Nodes that publish odometry under their own name and listen to pictures."""
+    """Nodes that publish odometry under their own name and listen to images."""
     listeners = {e.node for e in endpoints if not e.is_publisher and e.type_name in IMAGE_TYPES}
     return sorted(listeners & _odometry_nodes(endpoints))
 
 
 def camera_topics(endpoints: list[Endpoint]) -> list[str]:
-    """Topics of pictures, but for those that an odometry node publishes itself."""
+    """Topics of images, but for those that an odometry node publishes itself."""
     own = tuple(f"{node}/depth" for node in _odometry_nodes(endpoints))
     topics = {e.topic for e in endpoints if e.type_name in IMAGE_TYPES}
     return sorted(topic for topic in topics if not topic.startswith(own))

@@ -42,7 +42,7 @@ COMMON = {
     "camera_pose": Argument(
         default="",
         text="where the camera sits on base_frame, if nobody says so on TF: 'x y z roll pitch "
-        "yaw' in metres and degrees, of the camera's body (x forward, y left, z up)",
+        "yaw' in meters and degrees, of the camera's body (x forward, y left, z up)",
     ),
     "optical_frame": Argument(
         default="", text="frame id of the images, for camera_pose; empty: camera_optical"
@@ -78,7 +78,7 @@ def given_values(context: Any, arguments: Mapping[str, Argument]) -> dict[str, s
     return {name: LaunchConfiguration(name).perform(context) for name in arguments}
 
 
-def is_true(value: str) -> bool:
+def is_ground_truth(value: str) -> bool:
     """Whether an argument was given as true."""
     return value.lower() in ("true", "1", "yes")
 
@@ -118,7 +118,7 @@ def odometry_node(
     """
     managed = given["lifecycle"] != "false"
     values = {
-        "use_sim_time": is_true(given["use_sim_time"]),
+        "use_sim_time": is_ground_truth(given["use_sim_time"]),
         "model.bundle": given["model"],
         "model.engine": given["engine"],
         "node.base_frame": given["base_frame"],
@@ -138,7 +138,7 @@ def odometry_node(
     ]
 
 
-def mounting(given: Mapping[str, str], optical_frame: str) -> list[Any]:
+def extrinsics(given: Mapping[str, str], optical_frame: str) -> list[Any]:
     """The camera's place on the robot, where it was given.
 
     Raises:
@@ -153,7 +153,7 @@ def mounting(given: Mapping[str, str], optical_frame: str) -> list[Any]:
         numbers = []
     if len(numbers) != _POSE_NUMBERS:
         raise ValueError(
-            f"camera_pose is '{given['camera_pose']}', expected 'x y z roll pitch yaw' in metres "
+            f"camera_pose is '{given['camera_pose']}', expected 'x y z roll pitch yaw' in meters "
             "and degrees, such as '1.2 0 1.5 0 5 0'"
         )
     return [
@@ -173,7 +173,7 @@ def mounting(given: Mapping[str, str], optical_frame: str) -> list[Any]:
 
 def viewer(given: Mapping[str, str], images: str) -> list[Any]:
     """RViz with the package's layout, where it is wanted and installed."""
-    if not is_true(given["rviz"]):
+    if not is_ground_truth(given["rviz"]):
         return []
     if not is_installed("rviz2"):
         print("rviz2 is not installed: going on without it")
@@ -185,7 +185,7 @@ def viewer(given: Mapping[str, str], images: str) -> list[Any]:
             executable="rviz2",
             name="rviz2",
             arguments=["-d", f"{share()}/config/sfm.rviz"],
-            parameters=[{"use_sim_time": is_true(given["use_sim_time"])}],
+            parameters=[{"use_sim_time": is_ground_truth(given["use_sim_time"])}],
             remappings=[
                 ("/camera/image_raw", images),
                 *((f"/{NODE_NAME}/{topic}", f"{own}/{topic}") for topic in _SHOWN),

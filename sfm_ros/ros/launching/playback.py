@@ -17,14 +17,14 @@ from launch_ros.actions import Node
 
 from sfm_ros.bags.pose_messages import POSE_TYPES
 from sfm_ros.bags.reader import BagFile
-from sfm_ros.bags.writer import CAMERA_INFO_TOPIC, IMAGE_TOPIC, TRUTH_TOPIC
+from sfm_ros.bags.writer import CAMERA_INFO_TOPIC, GROUND_TRUTH_TOPIC, IMAGE_TOPIC
 from sfm_ros.cli.demo_inputs import inspect_bag
 from sfm_ros.datatypes import OPTICAL_FRAME
 from sfm_ros.doctor.observed import TF_TYPES
-from sfm_ros.ros.launching.arguments import PACKAGE, full_name, is_installed, is_true
+from sfm_ros.ros.launching.arguments import PACKAGE, full_name, is_ground_truth, is_installed
 from sfm_ros.sources.kitti.source import is_kitti
 
-_LAST_PICTURES_S = 5.0
+_LAST_IMAGES_S = 5.0
 _MOMENT_S = "1.0"
 _ODOMETRY = "nav_msgs/msg/Odometry"
 
@@ -40,7 +40,7 @@ class Recorded:
         compressed: the images are on ``image_topic/compressed``.
         optical_frame: frame id of the images.
         has_static_transforms: whether it brings /tf_static.
-        truth: (topic, type) of true poses, or None.
+        ground_truth: (topic, type) of ground-truth poses, or None.
         is_ros2: whether ros2 bag can play it.
     """
 
@@ -50,13 +50,13 @@ class Recorded:
     compressed: bool = False
     optical_frame: str = OPTICAL_FRAME
     has_static_transforms: bool = False
-    truth: tuple[str, str] | None = None
+    ground_truth: tuple[str, str] | None = None
     is_ros2: bool = False
     topics: list[str] = field(default_factory=list)
 
     @property
     def transported(self) -> str:
-        """Topic the pictures really are on."""
+        """Topic the images really are on."""
         return f"{self.image_topic}/compressed" if self.compressed else self.image_topic
 
 
@@ -73,14 +73,14 @@ def describe_recording(given: Mapping[str, str]) -> Recorded:
             image_topic=IMAGE_TOPIC,
             camera_info_topic=CAMERA_INFO_TOPIC,
             has_static_transforms=True,
-            truth=(TRUTH_TOPIC, _ODOMETRY),
-            topics=[IMAGE_TOPIC, CAMERA_INFO_TOPIC, TRUTH_TOPIC],
+            ground_truth=(GROUND_TRUTH_TOPIC, _ODOMETRY),
+            topics=[IMAGE_TOPIC, CAMERA_INFO_TOPIC, GROUND_TRUTH_TOPIC],
         )
     bag = BagFile(path)
     found = inspect_bag(path, given["image_topic"] or None, given["camera_info_topic"] or None)
     image = f"{found.image_topic}/compressed" if found.compressed else found.image_topic
     poses = [(name, kind) for name, (kind, _) in sorted(bag.topics.items()) if kind in POSE_TYPES]
-    truth = poses[0] if len(poses) == 1 else None
+    ground_truth = poses[0] if len(poses) == 1 else None
     return Recorded(
         path=path,
         image_topic=found.image_topic,
@@ -91,9 +91,9 @@ def describe_recording(given: Mapping[str, str]) -> Recorded:
             kind in TF_TYPES and name.endswith("tf_static")
             for name, (kind, _) in bag.topics.items()
         ),
-        truth=truth,
+        ground_truth=ground_truth,
         is_ros2=not bag.is_ros1,
-        topics=[image, found.camera_info_topic, *([truth[0]] if truth else [])],
+        topics=[image, found.camera_info_topic, *([ground_truth[0]] if ground_truth else [])],
     )
 
 
@@ -113,7 +113,7 @@ def player(given: Mapping[str, str], recorded: Recorded) -> Any:
         given["player"] == "auto" and able and is_installed("rosbag2_transport")
     ):
         return _ros2_bag(given, recorded)
-    use_sim_time = is_true(given["use_sim_time"])
+    use_sim_time = is_ground_truth(given["use_sim_time"])
     return Node(
         package=PACKAGE,
         executable="sfm_bag_player",
@@ -147,26 +147,26 @@ def _ros2_bag(given: Mapping[str, str], recorded: Recorded) -> ExecuteProcess:
             *("ros2", "bag", "play", str(recorded.path), "--rate", given["rate"]),
             *("--delay", given["start_delay"], "--disable-keyboard-controls"),
             *("--qos-profile-overrides-path", file.name),
-            *(["--clock", "100"] if is_true(given["use_sim_time"]) else []),
+            *(["--clock", "100"] if is_ground_truth(given["use_sim_time"]) else []),
         ],
         output="screen",
     )
 
 
-def truth(given: Mapping[str, str], recorded: Recorded) -> list[Any]:
-    """Draws the true path, where the recording has one."""
-    if recorded.truth is None:
+def ground_truth(given: Mapping[str, str], recorded: Recorded) -> list[Any]:
+    """Draws the ground-truth trajectory, where the recording has one."""
+    if recorded.ground_truth is None:
         return []
-    topic, kind = recorded.truth
+    topic, kind = recorded.ground_truth
     return [
         Node(
             package=PACKAGE,
-            executable="sfm_truth_path",
-            name="sfm_truth",
+            executable="sfm_ground_truth_path",
+            name="sfm_ground_truth",
             output="screen",
             arguments=["--type", kind],
-            parameters=[{"use_sim_time": is_true(given["use_sim_time"])}],
-            remappings=[("truth", topic), ("odometry", f"{full_name(given)}/odometry")],
+            parameters=[{"use_sim_time": is_ground_truth(given["use_sim_time"])}],
+            remappings=[("ground_truth", topic), ("odometry", f"{full_name(given)}/odometry")],
         )
     ]
 
@@ -174,10 +174,10 @@ def truth(given: Mapping[str, str], recorded: Recorded) -> list[Any]:
 def after_playback(given: Mapping[str, str], playing: Any) -> list[Any]:
     """What happens when the recording is over: scoring, the end, both or nothing."""
     end = [EmitEvent(event=Shutdown(reason="the recording is over"))]
-    wanted = is_true(given["shutdown"])
+    wanted = is_ground_truth(given["shutdown"])
     if not given["evaluate"]:
-        # The node may still be at the last pictures.
-        return _then(playing, [TimerAction(period=_LAST_PICTURES_S, actions=end)] * wanted)
+        # The node may still be at the last images.
+        return _then(playing, [TimerAction(period=_LAST_IMAGES_S, actions=end)] * wanted)
     scoring = ExecuteProcess(
         cmd=[
             *(sys.executable, "-m", "sfm_ros.cli.evaluate", "bag", given["bag"]),

@@ -23,7 +23,7 @@ from sfm_ros.errors import ConfigError
 from sfm_ros.odometry import VisualOdometry
 from sfm_ros.ros import compat
 from sfm_ros.ros.node.calibration import CalibrationCache
-from sfm_ros.ros.node.extrinsics import MountingFinder
+from sfm_ros.ros.node.extrinsics import ExtrinsicsLookup
 from sfm_ros.ros.node.mailbox import Mailbox
 from sfm_ros.ros.node.owned_node import Owned
 from sfm_ros.ros.node.parameters import Parameters
@@ -90,7 +90,7 @@ class NodeCore:
             parameters,
             VisualOdometry(self._engine, parameters.config),
             self._calibration,
-            self._make_mounting(),
+            self._make_extrinsics(),
             self._outputs,
             self._report,
             self._info_topic,
@@ -135,17 +135,17 @@ class NodeCore:
             images = self._node.resolve_topic_name(f"{images}/compressed")
         return images, self._node.resolve_topic_name("camera_info")
 
-    def _make_mounting(self) -> MountingFinder:
+    def _make_extrinsics(self) -> ExtrinsicsLookup:
         options = self._parameters.config.node
         if not compat.has_tf():
             self._node.get_logger().warning(
-                "tf2_msgs is not installed: no TF is published and no mounting is looked up; "
+                "tf2_msgs is not installed: no TF is published and no extrinsics is looked up; "
                 "install it with: pip install ./ros/tf2_msgs"
             )
-        return MountingFinder(
+        return ExtrinsicsLookup(
             lambda: compat.make_lookup(self._node, self._others),
             options.base_frame,
-            options.mounting_wait_s,
+            options.extrinsics_wait_s,
             self._node.get_logger().info,
         )
 
@@ -199,10 +199,10 @@ class NodeCore:
         if self._paused:
             return Reason.PAUSED
         options = self._parameters.config.node
-        if not options.idle_without_subscribers or self._outputs.are_wanted():
+        if not options.idle_without_subscribers or self._outputs.have_subscribers():
             return None
-        tf_is_heard = options.publish_tf and self._hears_tf_besides_us()
-        return None if tf_is_heard else Reason.NO_SUBSCRIBERS
+        tf_is_used = options.publish_tf and self._hears_tf_besides_us()
+        return None if tf_is_used else Reason.NO_SUBSCRIBERS
 
     def _hears_tf_besides_us(self) -> bool:
         topic = self._node.resolve_topic_name("/tf")
@@ -224,7 +224,7 @@ class NodeCore:
             self._status.publish_change()
 
     def _tell_the_report(self) -> bool:
-        """What is to be done with pictures from now on; True where that is news."""
+        """What is to be done with images from now on; True where that is news."""
         return self._report.rest(Reason.PAUSED) if self._paused else self._report.begin()
 
     def _facts(self) -> dict[str, str]:
@@ -239,7 +239,7 @@ class NodeCore:
 
 
 def image_qos(delivery: str) -> QoSProfile:
-    """What the node asks for of the pictures.
+    """What the node asks for of the images.
 
     For an evaluation reliable and without a limit: what does not fit the mailbox waits in the
     middleware. Else best effort, which fits every publisher, and enough of them to outlast a third

@@ -15,7 +15,7 @@ _POLL_S = 0.01
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Mounting:
+class Extrinsics:
     """A body and the camera on it.
 
     Attributes:
@@ -34,8 +34,8 @@ class Mounting:
     is_ours_to_tell: bool = False
 
 
-class MountingFinder:
-    """Looks a camera's mounting up once, when its first picture arrives.
+class ExtrinsicsLookup:
+    """Looks a camera's extrinsics up once, when its first image arrives.
 
     Where TF connects the base frame with the camera's optical frame, the body is the robot. Where
     it does not, nothing is invented: the body is the camera itself with body axes, under a name of
@@ -56,7 +56,7 @@ class MountingFinder:
         Args:
             make_lookup: starts to listen to TF; None without TF.
             base_frame: the robot's frame; empty for none.
-            wait_s: how long the first picture of a camera waits for TF.
+            wait_s: how long the first image of a camera waits for TF.
             say: logs one line.
         """
         self._make_lookup = make_lookup
@@ -64,7 +64,7 @@ class MountingFinder:
         self._base_frame = base_frame
         self._wait_s = wait_s
         self._say = say
-        self._found: dict[str, Mounting] = {}
+        self._found: dict[str, Extrinsics] = {}
         self._stopping = threading.Event()
 
     def stop(self) -> None:
@@ -75,8 +75,8 @@ class MountingFinder:
         """After :meth:`stop`: mountings may be looked up again."""
         self._stopping.clear()
 
-    def of(self, optical_frame: str) -> Mounting | None:
-        """The mounting of a camera, decided at the first call.
+    def of(self, optical_frame: str) -> Extrinsics | None:
+        """The extrinsics of a camera, decided at the first call.
 
         None where :meth:`stop` ends the wait for TF: nothing is decided then.
         """
@@ -93,10 +93,10 @@ class MountingFinder:
 
     def _decide(
         self, optical_frame: str, T_base_camera: FloatArray | None, lookup: Lookup | None
-    ) -> Mounting:
+    ) -> Extrinsics:
         if T_base_camera is not None:
             self._say(f"odometry of '{self._base_frame}': TF knows '{optical_frame}' on it")
-            return Mounting(
+            return Extrinsics(
                 child=self._base_frame,
                 optical_frame=optical_frame,
                 T_body_camera=T_base_camera,
@@ -108,7 +108,7 @@ class MountingFinder:
             f"'{self._base_frame}' with '{optical_frame}'; to get the robot's odometry publish "
             "that transform, or name the robot's frame in node.base_frame, and start again"
         )
-        return Mounting(
+        return Extrinsics(
             child=child,
             optical_frame=optical_frame,
             T_body_camera=T_BODY_OPTICAL,
@@ -117,7 +117,7 @@ class MountingFinder:
         )
 
     def _wait_for_tf(self, optical_frame: str, lookup: Lookup | None) -> FloatArray | None:
-        # An image that calls its own frame the base frame says nothing about a mounting.
+        # An image that calls its own frame the base frame says nothing about an extrinsics.
         if lookup is None or self._base_frame in ("", optical_frame):
             return None
         deadline = time.monotonic() + self._wait_s

@@ -46,7 +46,7 @@ SUBSCRIPTIONS = (
         type_name="sensor_msgs/msg/Image",
         reliability="best_effort",
         depth=10,
-        text="pictures; with `node.compressed`, CompressedImage on `image/compressed`. With "
+        text="images; with `node.compressed`, CompressedImage on `image/compressed`. With "
         "`node.delivery: every` it is reliable and keeps all",
     ),
     Topic(
@@ -54,7 +54,7 @@ SUBSCRIPTIONS = (
         type_name="sensor_msgs/msg/CameraInfo",
         reliability="best_effort",
         depth=2,
-        text="calibration of exactly these pictures. With `node.delivery: every` it is reliable",
+        text="calibration of exactly these images. With `node.delivery: every` it is reliable",
     ),
     Topic(
         name="/tf",
@@ -78,7 +78,7 @@ PUBLICATIONS = (
         name="~/odometry",
         type_name="nav_msgs/msg/Odometry",
         text="pose in `node.odom_frame`, twist in the child's axes, covariance of both; for each "
-        "picture whose motion is known",
+        "image whose motion is known",
     ),
     Topic(
         name="~/path",
@@ -101,13 +101,13 @@ PUBLICATIONS = (
         name="~/depth/color",
         type_name="sensor_msgs/msg/Image",
         depth=2,
-        text="rgb8, the depth as a picture for people, while somebody subscribes",
+        text="rgb8, the depth as an image for people, while somebody subscribes",
     ),
     Topic(
         name="~/points",
         type_name="sensor_msgs/msg/PointCloud2",
         depth=2,
-        text="organised cloud in the optical frame, while somebody subscribes",
+        text="organized cloud in the optical frame, while somebody subscribes",
     ),
     Topic(
         name="~/status",
@@ -139,13 +139,11 @@ PUBLICATIONS = (
 )
 
 SERVICES = (
-    Service(
-        name="~/reset", type_name="std_srvs/srv/Trigger", text="the next picture is the origin"
-    ),
+    Service(name="~/reset", type_name="std_srvs/srv/Trigger", text="the next image is the origin"),
     Service(
         name="~/set_paused",
         type_name="std_srvs/srv/SetBool",
-        text="true: pictures are passed over; false: go on, with the pose held",
+        text="true: images are passed over; false: go on, with the pose held",
     ),
     Service(
         name="~/save_trajectory",
@@ -158,22 +156,22 @@ SERVICES = (
 DIAGNOSTICS = {
     "status": "state, see below",
     "reasons": "reason codes, separated by commas",
-    "received": "pictures that arrived",
-    "processed": "of these, pictures that went through the networks or were judged before",
-    "odometry": "of these, pictures whose motion was published",
-    "rejected": "pictures that could not be decoded, or had another size than their calibration",
-    "skipped": "pictures passed over: paused, nobody subscribes, or over `node.max_rate_hz`",
-    "duplicates": "pictures with the stamp of the one before",
-    "lost_in_transport": "pictures the middleware says it lost",
-    "replaced": "pictures a newer one took the place of, `node.delivery: newest`",
-    "waited_for_room": "times pictures had to wait in the middleware, `node.delivery: every`",
+    "received": "images that arrived",
+    "processed": "of these, images that went through the networks or were judged before",
+    "odometry": "of these, images whose motion was published",
+    "rejected": "images that could not be decoded, or had another size than their calibration",
+    "skipped": "images passed over: paused, nobody subscribes, or over `node.max_rate_hz`",
+    "duplicates": "images with the stamp of the one before",
+    "lost_in_transport": "images the middleware says it lost",
+    "replaced": "images a newer one took the place of, `node.delivery: newest`",
+    "waited_for_room": "times images had to wait in the middleware, `node.delivery: every`",
     "scale_source": "who says what a unit is: model, fixed, or unknown",
     "scale": "published units a network unit",
     "last_trouble": "the last thing that went wrong, in words",
-    "count_*": "pictures since the start with this reason code",
-    "latency_*_p50_ms, _p99_ms": "time of each stage over the last 1000 pictures; `total` from "
+    "count_*": "images since the start with this reason code",
+    "latency_*_p50_ms, _p99_ms": "time of each stage over the last 1000 images; `total` from "
     "arrival to the last message, `engine` the networks, `outside_engine` the rest",
-    "stamp_to_publish_ms_p50, _p99": "from the picture's stamp to the last message, on the node's "
+    "stamp_to_publish_ms_p50, _p99": "from the image's stamp to the last message, on the node's "
     "clock",
     "engine, model": "what runs",
     "image_topic, camera_info_topic": "what is listened to, after remapping",
@@ -188,7 +186,7 @@ PROGRAMS = {
     "sfm_bag_player": "plays ROS 1 and ROS 2 bags and KITTI drives, with /clock",
     "sfm_bag_recorder": "records topics as an mcap bag",
     "sfm_static_transform": "says on /tf_static where a camera sits",
-    "sfm_truth_path": "draws true poses beside the estimated path",
+    "sfm_ground_truth_path": "draws ground-truth poses beside the estimated path",
     "sfm_kitti_to_bag": "writes a KITTI drive as a bag",
     "sfm_evaluate": "scores trajectories, bags and depth",
     "sfm_demo": "renders a drive, plays it through the node, scores it",

@@ -14,7 +14,7 @@ class Mailbox(Generic[T]):
     """A queue of bounded length between one thread that puts and one that takes.
 
     ``newest``: one slot. An item that was not taken in time is replaced, and counted, so that a
-    slow consumer always works on the latest picture.
+    slow consumer always works on the latest image.
 
     ``every``: all items in order. When the queue is full, ``put`` waits, and counts: the rest
     waits in the middleware's own queue.

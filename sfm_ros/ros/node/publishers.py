@@ -1,4 +1,4 @@
-"""Everything the node publishes of the pictures, made from an estimate and nothing else."""
+"""Everything the node publishes of the images, made from an estimate and nothing else."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
-from sfm_ros.colormap import SteadyLimits, depth_colours
+from sfm_ros.colormap import SteadyLimits, color_of_depth
 from sfm_ros.config import SfmConfig
 from sfm_ros.datatypes import CameraIntrinsics, DepthMap, FloatArray, OdometryEstimate, Reason
 from sfm_ros.pose import motion_covariance
 from sfm_ros.ros import conversions
-from sfm_ros.ros.node.extrinsics import Mounting
+from sfm_ros.ros.node.extrinsics import Extrinsics
 from sfm_ros.ros.node.trajectory_log import TrajectoryLog
 from sfm_ros.ros.node.transform_broadcaster import TransformSender
 
@@ -57,7 +57,7 @@ class Outputs:
         self._info_camera: CameraIntrinsics | None = None
         self._info = CameraInfo()
 
-    def are_wanted(self) -> bool:
+    def have_subscribers(self) -> bool:
         """Whether somebody subscribes to one of the topics; TF is not among them."""
         publishers = (
             self._odometry,
@@ -74,13 +74,15 @@ class Outputs:
         self._poses.clear()
         self.trajectory.clear()
 
-    def publish(self, estimate: OdometryEstimate, mounting: Mounting, config: SfmConfig) -> None:
+    def publish(
+        self, estimate: OdometryEstimate, extrinsics: Extrinsics, config: SfmConfig
+    ) -> None:
         """Send what there is of an estimate, the pose first and what only people look at last."""
         if Reason.TIME_REVERSED in estimate.reasons:
             self.clear()
         T_odom_camera, T_prev_curr = estimate.T_odom_camera, estimate.T_prev_curr
         if T_odom_camera is not None and T_prev_curr is not None:
-            self._publish_pose(estimate, T_odom_camera, T_prev_curr, mounting, config)
+            self._publish_pose(estimate, T_odom_camera, T_prev_curr, extrinsics, config)
         if estimate.depth is not None and estimate.depth_intrinsics is not None:
             self._publish_depth(estimate, estimate.depth, estimate.depth_intrinsics, config)
         self._publish_path(config)
@@ -90,15 +92,15 @@ class Outputs:
         estimate: OdometryEstimate,
         T_odom_camera: FloatArray,
         T_prev_curr: FloatArray,
-        mounting: Mounting,
+        extrinsics: Extrinsics,
         config: SfmConfig,
     ) -> None:
-        B = mounting.T_body_camera
+        B = extrinsics.T_body_camera
         T_odom_body = conversions.pose_in_body_axes(T_odom_camera, B)
         odom = conversions.header(estimate.stamp_ns, config.node.odom_frame)
         message = conversions.odometry_message(
             odom,
-            mounting.child,
+            extrinsics.child,
             T_odom_body,
             conversions.covariance_in_body_axes(estimate.covariance, T_odom_camera, B),
             conversions.pose_in_body_axes(T_prev_curr, B),
@@ -109,7 +111,7 @@ class Outputs:
             self._odometry.publish(message)
         pose = message.pose.pose
         if config.node.publish_tf:
-            self._transforms.send(odom, pose, T_odom_body, mounting)
+            self._transforms.send(odom, pose, T_odom_body, extrinsics)
         self.trajectory.add(estimate.stamp_ns, pose)
         self._poses.append(PoseStamped(header=odom, pose=pose))
 
@@ -134,8 +136,8 @@ class Outputs:
         if _is_due(config.node.publish_depth, self._depth):
             self._depth.publish(conversions.depth_to_image(depth, header))
         if _is_due(config.node.publish_depth_color, self._depth_color):
-            colours = depth_colours(depth, self._limits.follow(depth))
-            self._depth_color.publish(conversions.rgb_to_image(colours, header))
+            colors = color_of_depth(depth, self._limits.follow(depth))
+            self._depth_color.publish(conversions.rgb_to_image(colors, header))
         if _is_due(config.node.publish_points, self._cloud):
             self._cloud.publish(conversions.cloud_from_depth(depth, camera, header))
 

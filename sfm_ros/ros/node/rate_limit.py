@@ -1,4 +1,4 @@
-"""How often pictures are let through."""
+"""How often images are let through."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ _LONG_S = 3600.0
 class RateLimit:
     """Lets through at most so many a second, evenly.
 
-    What is let through is processed at once: a picture that comes too early is left out, rather
+    What is let through is processed at once: an image that comes too early is left out, rather
     than kept until its turn, when it would be old. A camera that runs at the limit keeps all its
-    pictures although they come up to a quarter of a period early or late: half a period of
+    images although they come up to a quarter of a period early or late: half a period of
     earliness is forgiven, and made up for.
     """
 
@@ -18,7 +18,7 @@ class RateLimit:
         self._due_s = float("-inf")
 
     def admits(self, now_s: float, rate_hz: float) -> bool:
-        """Whether a picture that comes now is let through.
+        """Whether an image that comes now is let through.
 
         Args:
             now_s: steady time.

@@ -65,7 +65,7 @@ class RunReport:
         self._latencies_due_s = 0.0
 
     def begin(self) -> bool:
-        """Pictures are worked on from now; True where that is news."""
+        """Images are worked on from now; True where that is news."""
         with self._lock:
             self._is_held = False
             if self._last_image_s is not None:
@@ -84,7 +84,7 @@ class RunReport:
             return self._hold(TrackingStatus.LOST, Reason.ENGINE_FAILED)
 
     def _hold(self, status: TrackingStatus, reason: Reason) -> bool:
-        """Whatever a picture that is still under way comes to does not change this state."""
+        """Whatever an image that is still under way comes to does not change this state."""
         self._is_held = True
         return self._become(status, (reason,))
 
@@ -111,14 +111,14 @@ class RunReport:
             return self._now(TrackingStatus.IDLE, (reason,))
 
     def rejected(self, reason: Reason, trouble: str) -> bool:
-        """A picture could not be used; True where the status changed."""
+        """An image could not be used; True where the status changed."""
         with self._lock:
             self._counts["rejected"] += 1
             self._trouble = trouble
             return self._now(TrackingStatus.LOST, (reason,))
 
     def waiting_for_calibration(self, trouble: str) -> bool:
-        """Pictures arrive but no calibration to use them with; True where that is news."""
+        """Images arrive but no calibration to use them with; True where that is news."""
         with self._lock:
             self._trouble = trouble
             status = TrackingStatus.WAITING_FOR_CALIBRATION
@@ -130,7 +130,7 @@ class RunReport:
         timings_ns: dict[str, int],
         stamp_latency_ns: int | None = None,
     ) -> bool:
-        """A picture went all the way.
+        """An image went all the way.
 
         Args:
             estimate: what came of it.
@@ -248,7 +248,7 @@ def _stage_values(timings_ns: list[dict[str, int]]) -> dict[str, str]:
 
 
 def _stamp_values(latencies_ns: list[int]) -> dict[str, str]:
-    """p50 and p99 from a picture's stamp to its last publish; of a bag, whose clock is another,
+    """p50 and p99 from an image's stamp to its last publish; of a bag, whose clock is another,
     they tell how old the recording is."""
     if not latencies_ns:
         return {}

@@ -40,7 +40,7 @@ class StatusPublisher:
         self._report = report
         self._extra = extra
         self._is_silent = False
-        self._twins = 1
+        self._duplicates = 1
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._status = node.create_publisher(DiagnosticStatus, "~/status", latched)
@@ -58,7 +58,7 @@ class StatusPublisher:
             self._status.publish(self._make())
 
     def _on_time(self) -> None:
-        self._look_for_twins()
+        self._check_for_duplicate_nodes()
         self._look_for_silence()
         status = self._make()
         if self._parameters.config.node.publish_status:
@@ -68,20 +68,20 @@ class StatusPublisher:
         self._diagnostics.publish(message)
 
     def _make(self) -> DiagnosticStatus:
-        extra = {**self._extra(), "nodes_of_this_name": str(self._twins)}
+        extra = {**self._extra(), "nodes_of_this_name": str(self._duplicates)}
         name = self._node.get_fully_qualified_name()
         return self._report.diagnostic(f"{name}: odometry", extra)
 
-    def _look_for_twins(self) -> None:
+    def _check_for_duplicate_nodes(self) -> None:
         """Two nodes of one name answer each other's calls and publish on the same topics."""
         mine = (self._node.get_name(), self._node.get_namespace())
-        twins = self._node.get_node_names_and_namespaces().count(mine)
-        if twins > max(1, self._twins):
+        duplicates = self._node.get_node_names_and_namespaces().count(mine)
+        if duplicates > max(1, self._duplicates):
             self._node.get_logger().error(
-                f"{twins} nodes are called {self._node.get_fully_qualified_name()}: both publish "
+                f"{duplicates} nodes are called {self._node.get_fully_qualified_name()}: both publish "
                 "odometry and TF; end one, or start it in another namespace (-r __ns:=/NAME)"
             )
-        self._twins = max(1, twins)
+        self._duplicates = max(1, duplicates)
 
     def _look_for_silence(self) -> None:
         silent_s = self._report.silent_for_s()

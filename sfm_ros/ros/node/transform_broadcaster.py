@@ -10,7 +10,7 @@ from sfm_ros.datatypes import FloatArray
 from sfm_ros.geometry import inverse
 from sfm_ros.ros.compat import Broadcaster, make_broadcaster, make_static_broadcaster
 from sfm_ros.ros.conversions import pose_message, transform_message, transform_of_pose
-from sfm_ros.ros.node.extrinsics import Mounting
+from sfm_ros.ros.node.extrinsics import Extrinsics
 
 
 class TransformSender:
@@ -28,34 +28,36 @@ class TransformSender:
         self._static: Broadcaster | None = None
         self._told: set[str] = set()
 
-    def send(self, odom: Header, pose: Pose, T_odom_body: FloatArray, mounting: Mounting) -> None:
+    def send(
+        self, odom: Header, pose: Pose, T_odom_body: FloatArray, extrinsics: Extrinsics
+    ) -> None:
         """Send a pose.
 
         Args:
             odom: its stamp and the odom frame.
             pose: of the body.
             T_odom_body: (4, 4) the same.
-            mounting: the body.
+            extrinsics: the body.
         """
         if self._broadcaster is None:
             self._broadcaster = make_broadcaster(self._node)
             self._static = make_static_broadcaster(self._node)
         if self._broadcaster is None:  # no tf2_msgs; said at the start
             return
-        if mounting.optical_frame not in self._told:
-            self._told.add(mounting.optical_frame)
-            self._tell_the_camera(mounting)
+        if extrinsics.optical_frame not in self._told:
+            self._told.add(extrinsics.optical_frame)
+            self._tell_the_camera(extrinsics)
         if self._is_inverted:
-            body = Header(stamp=odom.stamp, frame_id=mounting.child)
+            body = Header(stamp=odom.stamp, frame_id=extrinsics.child)
             inverted = pose_message(inverse(T_odom_body))
             self._broadcaster.sendTransform(transform_of_pose(inverted, body, odom.frame_id))
         else:
-            self._broadcaster.sendTransform(transform_of_pose(pose, odom, mounting.child))
+            self._broadcaster.sendTransform(transform_of_pose(pose, odom, extrinsics.child))
 
-    def _tell_the_camera(self, mounting: Mounting) -> None:
-        if mounting.is_ours_to_tell and self._static is not None:
+    def _tell_the_camera(self, extrinsics: Extrinsics) -> None:
+        if extrinsics.is_ours_to_tell and self._static is not None:
             self._static.sendTransform(
                 transform_message(
-                    mounting.T_body_camera, 0, mounting.child, mounting.optical_frame
+                    extrinsics.T_body_camera, 0, extrinsics.child, extrinsics.optical_frame
                 )
             )

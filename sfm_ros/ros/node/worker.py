@@ -16,7 +16,7 @@ from sfm_ros.errors import CalibrationError, EngineError, ImageError
 from sfm_ros.odometry import VisualOdometry
 from sfm_ros.ros import conversions
 from sfm_ros.ros.node.calibration import CalibrationCache
-from sfm_ros.ros.node.extrinsics import MountingFinder
+from sfm_ros.ros.node.extrinsics import ExtrinsicsLookup
 from sfm_ros.ros.node.mailbox import Mailbox
 from sfm_ros.ros.node.parameters import Parameters
 from sfm_ros.ros.node.publishers import Outputs
@@ -37,7 +37,7 @@ class Worker:
         parameters: the node's options; live ones are taken into use between two images.
         odometry: the algorithm.
         calibration: of the images.
-        mounting: of the camera.
+        extrinsics: of the camera.
         outputs: where estimates go.
         report: what happened.
         info_topic: where the calibration should come from, for the log.
@@ -51,7 +51,7 @@ class Worker:
         parameters: Parameters,
         odometry: VisualOdometry,
         calibration: CalibrationCache,
-        mounting: MountingFinder,
+        extrinsics: ExtrinsicsLookup,
         outputs: Outputs,
         report: RunReport,
         info_topic: str,
@@ -65,20 +65,20 @@ class Worker:
         self._config: SfmConfig | None = None
         self._odometry = odometry
         self._calibration = calibration
-        self._mounting = mounting
+        self._extrinsics = extrinsics
         self._outputs = outputs
         self._report = report
         self._info_topic = info_topic
         self._on_change = on_change
         self._on_failure = on_failure
-        self._reset_wanted = threading.Event()
+        self._reset_requested = threading.Event()
         self._say_trouble = LogThrottle(self._logger.warning)
         self._last_status: TrackingStatus | None = None
         self._thread: threading.Thread | None = None
 
     def start(self, mailbox: Mailbox[Waiting]) -> None:
         """Begin to work on what is in the mailbox, until that is closed."""
-        self._mounting.resume()
+        self._extrinsics.resume()
         # A daemon: a program that forgets to destroy its node should end nevertheless.
         self._thread = threading.Thread(
             target=self._work, args=(mailbox,), name="sfm_worker", daemon=True
@@ -87,14 +87,14 @@ class Worker:
 
     def stop(self) -> None:
         """Wait for the end of the image under way; the mailbox has been closed before."""
-        self._mounting.stop()
+        self._extrinsics.stop()
         if self._thread not in (None, threading.current_thread()):  # as where on_failure closes
             self._thread.join()
         self._thread = None
 
     def reset(self) -> None:
         """Let the next image stand at the origin."""
-        self._reset_wanted.set()
+        self._reset_requested.set()
 
     def _work(self, mailbox: Mailbox[Waiting]) -> None:
         try:
@@ -140,10 +140,10 @@ class Worker:
             self._reject(Reason.CALIBRATION_MISMATCH, str(error))
             return
         estimated_ns = time.monotonic_ns()
-        mounting = self._mounting.of(estimate.frame_id)
-        if mounting is None:
+        extrinsics = self._extrinsics.of(estimate.frame_id)
+        if extrinsics is None:
             return
-        self._outputs.publish(estimate, mounting, self._odometry.config)
+        self._outputs.publish(estimate, extrinsics, self._odometry.config)
         timings_ns = {
             "queue": taken_ns - arrived_ns,
             "convert": converted_ns - taken_ns,
@@ -160,8 +160,8 @@ class Worker:
         if self._parameters.config is not self._config:
             self._config = self._parameters.config
             self._odometry.configure(self._config)
-        if self._reset_wanted.is_set():
-            self._reset_wanted.clear()
+        if self._reset_requested.is_set():
+            self._reset_requested.clear()
             self._odometry.reset()
             self._outputs.clear()
 

@@ -1,4 +1,4 @@
-"""Settings of the process that keep a picture's way through the node short."""
+"""Settings of the process that keep an image's way through the node short."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _SWITCH_S = 0.0002
 def tune_process() -> None:
     """Call once in a program that runs the node, before the first image.
 
-    * Memory of a picture's size is kept when it is freed: by default every new 1.4 MB block comes
-      from the kernel page by page, which costs more than what is done with the picture.
-    * OpenCV works in the calling thread: handing parts of pictures this small to other threads
+    * Memory of an image's size is kept when it is freed: by default every new 1.4 MB block comes
+      from the kernel page by page, which costs more than what is done with the image.
+    * OpenCV works in the calling thread: handing parts of images this small to other threads
       takes longer than the work, and the networks want the cores.
     * Threads take turns more often, so that the worker gets an image when it arrives and not when
       the executor next waits.

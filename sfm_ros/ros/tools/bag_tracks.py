@@ -21,7 +21,7 @@ IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 _DEPTH = 10
 # Fast DDS asks for acknowledgements every 3 s, but with each message where the history is full,
 # and one of a single message always is.
-_LOCKSTEP_DEPTH = 1
+_OFFLINE_DEPTH = 1
 _LATCHED_DEPTH = 100
 
 
@@ -45,20 +45,20 @@ class Track:
 
     @property
     def is_image(self) -> bool:
-        """Whether it carries pictures."""
+        """Whether it carries images."""
         return self.type_name in IMAGE_TYPES
 
-    def qos(self, best_effort: bool = False, lockstep: bool = False) -> QoSProfile:
+    def qos(self, best_effort: bool = False, offline: bool = False) -> QoSProfile:
         """Quality of service to publish it with.
 
         Args:
             best_effort: as a camera driver does; else reliable, which every subscriber accepts.
-            lockstep: each message is acknowledged before the next one is sent.
+            offline: each message is acknowledged before the next one is sent.
         """
         if self.is_latched:
             return QoSProfile(depth=_LATCHED_DEPTH, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         policy = ReliabilityPolicy.BEST_EFFORT if best_effort else ReliabilityPolicy.RELIABLE
-        return QoSProfile(depth=_LOCKSTEP_DEPTH if lockstep else _DEPTH, reliability=policy)
+        return QoSProfile(depth=_OFFLINE_DEPTH if offline else _DEPTH, reliability=policy)
 
 
 class Playable(Protocol):

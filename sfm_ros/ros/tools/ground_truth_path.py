@@ -1,8 +1,8 @@
-"""Draw true poses beside the estimated path: ~/path, in the odometry's own frame.
+"""Draw ground-truth poses beside the estimated path: ~/path, in the odometry's own frame.
 
-A bag gives the truth in a frame of its own (a world, the first camera). It is laid over the
-odometry at the first picture that both have a pose for: what is apart later is the error, in
-scale, direction and position. Topics to remap: ``truth`` (in), ``odometry`` (in).
+A bag gives the ground truth in a frame of its own (a world, the first camera). It is laid over the
+odometry at the first image that both have a pose for: what is apart later is the error, in
+scale, direction and position. Topics to remap: ``ground_truth`` (in), ``odometry`` (in).
 """
 
 from __future__ import annotations
@@ -43,80 +43,82 @@ _MAX_DIFFERENCE_NS = 20_000_000
 _ANYTHING = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
-class TruthPath(Node):
-    """Collects true poses and publishes them as a path once they can be placed.
+class GroundTruthPath(Node):
+    """Collects ground-truth poses and publishes them as a path once they can be placed.
 
     Args:
-        type_name: of the messages on ``truth``.
+        type_name: of the messages on ``ground_truth``.
     """
 
     def __init__(self, type_name: str) -> None:
-        super().__init__("sfm_truth")
-        self._truth: deque[tuple[int, FloatArray]] = deque(maxlen=_KEPT)
+        super().__init__("sfm_ground_truth")
+        self._ground_truth: deque[tuple[int, FloatArray]] = deque(maxlen=_KEPT)
         self._poses: deque[PoseStamped] = deque(maxlen=_KEPT)
         self._estimates: deque[tuple[int, FloatArray, str, str]] = deque(maxlen=100)
-        self._truth_child = ""
-        self._T_odom_truth: FloatArray | None = None
+        self._ground_truth_child = ""
+        self._T_odom_gt: FloatArray | None = None
         self._T_body_child: FloatArray = np.eye(4)
         self._odom_frame = "odom"
         self._due_s = 0.0
         self._tree = compat.make_lookup(self)
         self._path = self.create_publisher(Path, "~/path", QoSProfile(depth=1))
-        self.create_subscription(_TYPES[type_name], "truth", self._on_truth, _ANYTHING)
+        self.create_subscription(
+            _TYPES[type_name], "ground_truth", self._on_ground_truth, _ANYTHING
+        )
         self.create_subscription(Odometry, "odometry", self._on_odometry, _ANYTHING)
 
-    def _on_truth(self, message: Any) -> None:
+    def _on_ground_truth(self, message: Any) -> None:
         pose = _pose(message)
         if pose is None:
             return
         stamp_ns = stamp_to_ns(message.header.stamp)
-        if self._truth and stamp_ns < self._truth[-1][0]:
-            self._begin_anew()  # a bag that loops
-        self._truth_child = getattr(message, "child_frame_id", "")
-        self._truth.append((stamp_ns, pose))
-        if self._T_odom_truth is not None:
+        if self._ground_truth and stamp_ns < self._ground_truth[-1][0]:
+            self._restart()  # a bag that loops
+        self._ground_truth_child = getattr(message, "child_frame_id", "")
+        self._ground_truth.append((stamp_ns, pose))
+        if self._T_odom_gt is not None:
             self._poses.append(self._placed(pose))
             self._publish()
 
     def _on_odometry(self, message: Odometry) -> None:
         pose = _pose(message)
-        if self._T_odom_truth is None and pose is not None:
+        if self._T_odom_gt is None and pose is not None:
             frames = (message.header.frame_id, message.child_frame_id)
             self._estimates.append((stamp_to_ns(message.header.stamp), pose, *frames))
             self._place()
 
-    def _begin_anew(self) -> None:
-        self._truth.clear()
+    def _restart(self) -> None:
+        self._ground_truth.clear()
         self._poses.clear()
         self._estimates.clear()
-        self._T_odom_truth = None
+        self._T_odom_gt = None
 
     def _place(self) -> None:
-        """Lay the truth over the odometry at the first picture that both know."""
+        """Lay the ground truth over the odometry at the first image that both know."""
         for stamp_ns, T_odom_child, odom, child in self._estimates:
-            near = nearest(self._truth, stamp_ns)
+            near = nearest(self._ground_truth, stamp_ns)
             if near is None or abs(near[0] - stamp_ns) > _MAX_DIFFERENCE_NS:
                 continue
-            T_child_body = self._body_of_truth(child)
-            self._T_odom_truth = T_odom_child @ T_child_body @ inverse(near[1])
+            T_child_body = self._body_of_ground_truth(child)
+            self._T_odom_gt = T_odom_child @ T_child_body @ inverse(near[1])
             self._T_body_child, self._odom_frame = inverse(T_child_body), odom
-            self._poses.extend(self._placed(pose) for _, pose in self._truth)
+            self._poses.extend(self._placed(pose) for _, pose in self._ground_truth)
             return
 
-    def _body_of_truth(self, child: str) -> FloatArray:
-        """T_child_body: where the body of the true poses sits on that of the odometry.
+    def _body_of_ground_truth(self, child: str) -> FloatArray:
+        """T_child_body: where the body of the ground-truth poses sits on that of the odometry.
 
         Without TF between the two, or without a name of the true body, they are taken as one.
         """
-        if self._tree is None or self._truth_child in ("", child):
+        if self._tree is None or self._ground_truth_child in ("", child):
             return np.eye(4)
-        found = self._tree.find(child, self._truth_child)
+        found = self._tree.find(child, self._ground_truth_child)
         return np.eye(4) if found is None else found
 
-    def _placed(self, T_truth_body: FloatArray) -> PoseStamped:
-        """A true pose as that of the odometry's child in the odometry's frame."""
-        assert self._T_odom_truth is not None
-        pose = pose_message(self._T_odom_truth @ T_truth_body @ self._T_body_child)
+    def _placed(self, T_gt_body: FloatArray) -> PoseStamped:
+        """A ground-truth pose as that of the odometry's child in the odometry's frame."""
+        assert self._T_odom_gt is not None
+        pose = pose_message(self._T_odom_gt @ T_gt_body @ self._T_body_child)
         return PoseStamped(header=Header(frame_id=self._odom_frame), pose=pose)
 
     def _publish(self) -> None:
@@ -147,15 +149,15 @@ def _pose(message: Any) -> FloatArray | None:
 
 def main(args: list[str] | None = None) -> int:
     """Run until SIGINT or SIGTERM."""
-    arguments = sys.argv if args is None else ["sfm_truth_path", *args]
+    arguments = sys.argv if args is None else ["sfm_ground_truth_path", *args]
     parser = argparse.ArgumentParser(
-        prog="sfm_truth_path",
+        prog="sfm_ground_truth_path",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--type", choices=tuple(_TYPES), default="nav_msgs/msg/Odometry")
     options = parser.parse_args(remove_ros_args(arguments)[1:])
-    return run(lambda: TruthPath(options.type), arguments, "sfm_truth_path")
+    return run(lambda: GroundTruthPath(options.type), arguments, "sfm_ground_truth_path")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A KITTI drive as something that can be played: pictures, calibration, mounting, true poses."""
+"""A KITTI drive as something that can be played: images, calibration, extrinsics, ground-truth poses."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from sensor_msgs.msg import CameraInfo, Image
 from sfm_ros.bags.messages import (
     STORE,
     camera_info_message,
+    ground_truth_message,
     image_message,
     transforms_message,
-    truth_message,
 )
-from sfm_ros.bags.writer import CAMERA_INFO_TOPIC, IMAGE_TOPIC, TRUTH_TOPIC
+from sfm_ros.bags.writer import CAMERA_INFO_TOPIC, GROUND_TRUTH_TOPIC, IMAGE_TOPIC
 from sfm_ros.datatypes import OPTICAL_FRAME
 from sfm_ros.errors import SourceError
 from sfm_ros.ros import compat
 from sfm_ros.ros.tools.bag_tracks import Track
 from sfm_ros.source import SourceItem
 from sfm_ros.sources.kitti.source import open_kitti
-from sfm_ros.sources.kitti.to_bag import STATIC_TOPIC, mounting
+from sfm_ros.sources.kitti.to_bag import STATIC_TOPIC, extrinsics
 
 
 class PlayableDrive:
@@ -54,7 +54,7 @@ class PlayableDrive:
         yield _track(IMAGE_TOPIC, "sensor_msgs/msg/Image", Image, count)
         poses = sum(pose is not None for pose in self._drive.poses)
         if poses:
-            yield _track(TRUTH_TOPIC, "nav_msgs/msg/Odometry", Odometry, poses)
+            yield _track(GROUND_TRUTH_TOPIC, "nav_msgs/msg/Odometry", Odometry, poses)
         transforms = compat.transform_message_class()
         if transforms is not None:
             yield _track(STATIC_TOPIC, "tf2_msgs/msg/TFMessage", transforms, 1, is_latched=True)
@@ -63,11 +63,11 @@ class PlayableDrive:
         """(topic, time in ns, message in CDR) in order of time.
 
         Raises:
-            SourceError: a picture cannot be read.
+            SourceError: an image cannot be read.
         """
         wanted = {track.topic for track in self.tracks}
         begin_ns = self._drive.stamps_ns[0]
-        placed = mounting(self._drive.camera_height_m or 0.0, None)
+        placed = extrinsics(self._drive.camera_height_m or 0.0, None)
         made: list[tuple[str, Any]] = [(STATIC_TOPIC, transforms_message(placed, begin_ns))]
         yield from _serialized(made, begin_ns, wanted)
         for item in self._drive:
@@ -79,8 +79,8 @@ def _of_frame(item: SourceItem) -> list[tuple[str, Any]]:
     info = camera_info_message(frame.intrinsics, frame.stamp_ns, frame.frame_id)
     made = [(CAMERA_INFO_TOPIC, info), (IMAGE_TOPIC, image_message(frame))]
     if item.T_world_camera is not None:
-        truth = truth_message(item.T_world_camera, frame.stamp_ns, OPTICAL_FRAME)
-        made.append((TRUTH_TOPIC, truth))
+        ground_truth = ground_truth_message(item.T_world_camera, frame.stamp_ns, OPTICAL_FRAME)
+        made.append((GROUND_TRUTH_TOPIC, ground_truth))
     return made
 
 

@@ -60,7 +60,7 @@ class BagPlayer:
         self._node, self._bag, self._rate = node, bag, rate
         self._publishers = {
             track.topic: node.create_publisher(
-                track.message_class, track.topic, track.qos(best_effort, lockstep=rate == 0)
+                track.message_class, track.topic, track.qos(best_effort, offline=rate == 0)
             )
             for track in bag.tracks
             if not (clock and track.topic == "/clock")  # one clock is enough

@@ -1,7 +1,7 @@
 """Listens beside the node and keeps what it hears, for an evaluation from outside.
 
 It notes when each image was published and when its odometry arrived, by the middleware's own
-stamps, and keeps every n-th picture with its depth map. It knows of the node only its topics.
+stamps, and keeps every n-th image with its depth map. It knows of the node only its topics.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Recorder(Node):
 
     Args:
         writer: where what is heard goes.
-        keep_every: keep every so many-th picture and its depth map.
+        keep_every: keep every so many-th image and its depth map.
         compressed: the images are sensor_msgs/CompressedImage.
     """
 
@@ -93,10 +93,10 @@ class Recorder(Node):
         self._writer.image(stamp_ns, sent_ns)
         if self._seen % self._keep_every == 0:
             self._wanted.add(stamp_ns)
-            self._keep_picture(stamp_ns, message)
+            self._keep_image(stamp_ns, message)
         self._seen += 1
 
-    def _keep_picture(self, stamp_ns: int, serialized: bytes) -> None:
+    def _keep_image(self, stamp_ns: int, serialized: bytes) -> None:
         message = deserialize_message(serialized, self._kind)
         try:
             if self._kind is CompressedImage:
@@ -105,9 +105,9 @@ class Recorder(Node):
                 layout = (message.width, message.height, message.step, message.encoding)
                 rgb = decode_raw(message.data, *layout, bool(message.is_bigendian))
         except ImageError as error:
-            self.get_logger().warning(f"a picture is not kept: {error}")
+            self.get_logger().warning(f"an image is not kept: {error}")
             return
-        self._writer.picture(stamp_ns, rgb)
+        self._writer.pixels(stamp_ns, rgb)
 
     def _on_odometry(self, message: Odometry, info: dict[str, Any]) -> None:
         received_ns = info["received_timestamp"] or time.time_ns()
@@ -156,7 +156,7 @@ def main(args: list[str] | None = None) -> int:
     signal.signal(signal.SIGINT, lambda *_: None)  # rclpy's own handler ends the spinning
     parser = argparse.ArgumentParser(prog="recorder", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of the recording")
-    parser.add_argument("--keep-every", type=int, default=10, help="keep every n-th picture")
+    parser.add_argument("--keep-every", type=int, default=10, help="keep every n-th image")
     parser.add_argument("--compressed", action="store_true", help="images are compressed")
     command_line = sys.argv if args is None else ["recorder", *args]
     options = parser.parse_args(remove_ros_args(command_line)[1:])

@@ -4,7 +4,7 @@
 
 The angles are those of the camera's body (x forward, y left, z up: REP 103). With --optical the
 child is its optical frame (x right, y down, z forward), whose axes are turned once more; it is
-what pictures and camera_info name. It is tf2_ros' static_transform_publisher for machines without
+what images and camera_info name. It is tf2_ros' static_transform_publisher for machines without
 tf2_ros, and for people who do not know by heart what -0.5 0.5 -0.5 0.5 means.
 """
 
@@ -39,11 +39,11 @@ class StaticTransform(Node):
         self._broadcaster.sendTransform(transform)
 
 
-def mounting_matrix(xyz: list[float], rpy: list[float], optical: bool) -> FloatArray:
+def extrinsics_matrix(xyz: list[float], rpy: list[float], optical: bool) -> FloatArray:
     """(4, 4) T_parent_child of a camera.
 
     Args:
-        xyz: metres in the parent frame.
+        xyz: meters in the parent frame.
         rpy: roll, pitch, yaw of the camera's body in radians, about the parent's fixed axes in
             this order, as in URDF.
         optical: the child is the optical frame.
@@ -103,7 +103,7 @@ def main(args: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
-    T_parent_child = mounting_matrix(options.xyz, options.rpy, options.optical)
+    T_parent_child = extrinsics_matrix(options.xyz, options.rpy, options.optical)
     transform = transform_message(T_parent_child, 0, options.parent, options.child)
     return run(lambda: StaticTransform(transform), arguments, "sfm_static_transform")
 

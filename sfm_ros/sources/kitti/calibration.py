@@ -11,8 +11,8 @@ from sfm_ros.formats.calibration import read_kitti_numbers
 from sfm_ros.geometry import make_transform
 
 
-def read_camera_from_scanner(calibration_folder: Path, camera: str) -> FloatArray:
-    """T_camera_scanner of a rectified camera of a raw recording.
+def read_camera_from_lidar(calibration_folder: Path, camera: str) -> FloatArray:
+    """T_camera_lidar of a rectified camera of a raw recording.
 
     Args:
         calibration_folder: the day's folder, with ``calib_cam_to_cam.txt`` and
@@ -25,13 +25,13 @@ def read_camera_from_scanner(calibration_folder: Path, camera: str) -> FloatArra
     cameras = calibration_folder / "calib_cam_to_cam.txt"
     R_rect = read_kitti_numbers(cameras, "R_rect_00", 9).reshape(3, 3)
     T_rectified_raw = make_transform(R_rect, np.zeros(3))
-    T_raw_scanner = read_rigid(calibration_folder / "calib_velo_to_cam.txt")
+    T_raw_lidar = read_rigid(calibration_folder / "calib_velo_to_cam.txt")
     shift = _camera_from_rectified(cameras, f"P_rect_{camera}")
-    return shift @ T_rectified_raw @ T_raw_scanner
+    return shift @ T_rectified_raw @ T_raw_lidar
 
 
-def read_camera_from_scanner_of_sequence(calib: Path, camera: str) -> FloatArray:
-    """T_camera_scanner of a camera of an odometry sequence, from the ``Tr`` of its ``calib.txt``.
+def read_camera_from_lidar_of_sequence(calib: Path, camera: str) -> FloatArray:
+    """T_camera_lidar of a camera of an odometry sequence, from the ``Tr`` of its ``calib.txt``.
 
     Args:
         calib: the file.
@@ -40,9 +40,9 @@ def read_camera_from_scanner_of_sequence(calib: Path, camera: str) -> FloatArray
     Raises:
         CalibrationError: the file or an entry is missing or wrong.
     """
-    T_rectified_scanner = np.eye(4)
-    T_rectified_scanner[:3] = read_kitti_numbers(calib, "Tr", 12).reshape(3, 4)
-    return _camera_from_rectified(calib, f"P{camera}") @ T_rectified_scanner
+    T_rectified_lidar = np.eye(4)
+    T_rectified_lidar[:3] = read_kitti_numbers(calib, "Tr", 12).reshape(3, 4)
+    return _camera_from_rectified(calib, f"P{camera}") @ T_rectified_lidar
 
 
 def read_rigid(file: Path) -> FloatArray:

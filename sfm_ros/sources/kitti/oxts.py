@@ -11,7 +11,7 @@ from sfm_ros.datatypes import FloatArray
 from sfm_ros.errors import SourceError
 from sfm_ros.formats.trajectory import Trajectory
 from sfm_ros.geometry import inverse, make_transform
-from sfm_ros.sources.kitti.calibration import read_camera_from_scanner, read_rigid
+from sfm_ros.sources.kitti.calibration import read_camera_from_lidar, read_rigid
 
 _EARTH_RADIUS_M = 6378137.0
 _FIELDS = 30
@@ -22,7 +22,7 @@ def read_oxts_trajectory(
 ) -> Trajectory:
     """T_world_camera with the first camera as the world.
 
-    Latitude and longitude become metres by the Mercator projection at the first latitude, and
+    Latitude and longitude become meters by the Mercator projection at the first latitude, and
     roll, pitch and yaw a rotation, as in the data set's paper (Geiger et al. 2013, section IV).
 
     Args:
@@ -38,10 +38,10 @@ def read_oxts_trajectory(
     files = sorted(folder.glob("*.txt"))
     if len(files) != len(stamps_ns):
         raise SourceError(
-            f"{folder} holds {len(files)} poses, but there are {len(stamps_ns)} pictures"
+            f"{folder} holds {len(files)} poses, but there are {len(stamps_ns)} images"
         )
     T_velo_imu = read_rigid(calibration_folder / "calib_imu_to_velo.txt")
-    T_imu_camera = inverse(read_camera_from_scanner(calibration_folder, camera) @ T_velo_imu)
+    T_imu_camera = inverse(read_camera_from_lidar(calibration_folder, camera) @ T_velo_imu)
     records = [_read_record(file) for file in files]
     scale = np.cos(np.deg2rad(records[0][0]))
     poses = np.stack([_imu_pose(record, scale) @ T_imu_camera for record in records])

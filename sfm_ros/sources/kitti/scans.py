@@ -1,4 +1,4 @@
-"""The laser scans that belong to the pictures of a KITTI drive."""
+"""The laser scans that belong to the images of a KITTI drive."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from sfm_ros.datatypes import FloatArray
 from sfm_ros.errors import SourceError
 from sfm_ros.sources.folder import FolderSource
 from sfm_ros.sources.kitti.calibration import (
-    read_camera_from_scanner,
-    read_camera_from_scanner_of_sequence,
+    read_camera_from_lidar,
+    read_camera_from_lidar_of_sequence,
 )
 from sfm_ros.sources.timestamps import find_times, stamps_of
 
@@ -22,59 +22,58 @@ class KittiScans:
     """Scans of the laser on the roof, x forward, y left, z up.
 
     Attributes:
-        T_camera_scanner: (4, 4) into the optical frame of the pictures' camera.
-        files: for each picture the scan of the same number, or None where there is none.
-        stamps_ns: of each scan; the picture's where the drive does not tell.
+        T_camera_lidar: (4, 4) into the optical frame of the images' camera.
+        files: for each image the scan of the same number, or None where there is none.
+        stamps_ns: of each scan; the image's where the drive does not tell.
     """
 
-    T_camera_scanner: FloatArray
+    T_camera_lidar: FloatArray
     files: list[Path | None]
     stamps_ns: list[int]
 
 
-def find_scans(pictures: FolderSource) -> KittiScans | None:
-    """The scans beside the pictures of a drive, or None where there is no folder of scans.
+def find_scans(images: FolderSource) -> KittiScans | None:
+    """The scans beside the images of a drive, or None where there is no folder of scans.
 
     Args:
-        pictures: what `open_kitti` gave.
+        images: what `open_kitti` gave.
 
     Raises:
         CalibrationError: there are scans, but not how they lie to the camera.
         SourceError: their file of times does not fit them.
     """
-    images = pictures.files[0].parent
-    is_raw = images.name == "data"
-    camera_folder = images.parent if is_raw else images
+    folder = images.files[0].parent
+    is_raw = folder.name == "data"
+    camera_folder = folder.parent if is_raw else folder
     drive, camera = camera_folder.parent, camera_folder.name.removeprefix("image_")
     folder = drive / "velodyne_points" / "data" if is_raw else drive / "velodyne"
     if not folder.is_dir():
         return None
     by_number = {file.stem: file for file in sorted(folder.glob("*.bin"))}
-    files = [by_number.get(picture.stem) for picture in pictures.files]
+    files = [by_number.get(image.stem) for image in images.files]
     if not any(files):
         return None
     return KittiScans(
-        T_camera_scanner=(
-            read_camera_from_scanner(drive.parent, camera)
+        T_camera_lidar=(
+            read_camera_from_lidar(drive.parent, camera)
             if is_raw
-            else read_camera_from_scanner_of_sequence(drive / "calib.txt", camera)
+            else read_camera_from_lidar_of_sequence(drive / "calib.txt", camera)
         ),
         files=files,
-        stamps_ns=_stamps(folder, list(by_number.values()), files, pictures.stamps_ns),
+        stamps_ns=_stamps(folder, list(by_number.values()), files, images.stamps_ns),
     )
 
 
 def _stamps(
-    folder: Path, scans: list[Path], wanted: list[Path | None], pictures_ns: list[int]
+    folder: Path, scans: list[Path], wanted: list[Path | None], images_ns: list[int]
 ) -> list[int]:
-    # A sequence's scans are at the times of its pictures; only a raw drive has their own.
+    # A sequence's scans are at the times of its images; only a raw drive has their own.
     times = find_times(folder) if folder.name == "data" else None
     if times is None:
-        return pictures_ns
+        return images_ns
     own = dict(zip(scans, stamps_of(scans, times), strict=True))
     return [
-        picture if file is None else own[file]
-        for file, picture in zip(wanted, pictures_ns, strict=True)
+        image if file is None else own[file] for file, image in zip(wanted, images_ns, strict=True)
     ]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sfm_ros.errors import SourceError
 from sfm_ros.formats.trajectory import Trajectory
-from sfm_ros.sources.folder import FolderSource, list_pictures
+from sfm_ros.sources.folder import FolderSource, list_images
 from sfm_ros.sources.kitti.oxts import read_oxts_trajectory
 from sfm_ros.sources.timestamps import find_times, regular_stamps, stamps_of
 
@@ -15,7 +15,7 @@ CAMERA_HEIGHT_M = 1.65
 """Height of KITTI's cameras over the road."""
 FPS = 10.0
 
-# Colour first: cameras 2 and 3 are the colour cameras.
+# Color first: cameras 2 and 3 are the color cameras.
 _CAMERA_ORDER = ("02", "2", "03", "3", "00", "0", "01", "1")
 
 
@@ -36,12 +36,12 @@ def open_kitti(
 
     Args:
         path: folder of the drive or sequence.
-        camera: 0 to 3; by default the left colour camera, or the first there is.
+        camera: 0 to 3; by default the left color camera, or the first there is.
         frames: numbers of the frames to give; by default all.
 
     Raises:
         SourceError: the folder is in neither layout, the camera or all wanted frames are missing.
-        CalibrationError: the calibration is missing or does not fit the pictures.
+        CalibrationError: the calibration is missing or does not fit the images.
         TrajectoryError: the poses cannot be read.
     """
     folder = Path(path)
@@ -76,7 +76,7 @@ def _open_raw(
     return FolderSource(
         images,
         folder.parent / "calib_cam_to_cam.txt",
-        poses=_raw_truth(folder, images, camera),
+        poses=_raw_ground_truth(folder, images, camera),
         fps=FPS,
         camera=camera,
         camera_height_m=CAMERA_HEIGHT_M,
@@ -84,11 +84,11 @@ def _open_raw(
     )
 
 
-def _raw_truth(folder: Path, images: Path, camera: str) -> Trajectory | None:
+def _raw_ground_truth(folder: Path, images: Path, camera: str) -> Trajectory | None:
     oxts = folder / "oxts" / "data"
     if not oxts.is_dir():
         return None
-    files, times = list_pictures(images), find_times(images)
+    files, times = list_images(images), find_times(images)
     stamps = regular_stamps(len(files), FPS) if times is None else stamps_of(files, times)
     return read_oxts_trajectory(oxts, folder.parent, camera, stamps)
 

@@ -1,4 +1,4 @@
-"""Writes a KITTI drive as a ROS 2 bag: pictures, calibration, mounting, poses, laser scans."""
+"""Writes a KITTI drive as a ROS 2 bag: images, calibration, extrinsics, poses, laser scans."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ import numpy as np
 from sfm_ros.bags.messages import (
     camera_info_message,
     compressed_image_message,
-    encode_picture,
+    encode_image,
+    ground_truth_message,
     image_message,
     scan_message,
     transforms_message,
-    truth_message,
 )
 from sfm_ros.bags.split_writer import SplitBag
 from sfm_ros.bags.writer import (
     CAMERA_INFO_TOPIC,
+    GROUND_TRUTH_TOPIC,
     IMAGE_TOPIC,
-    TRUTH_TOPIC,
     BagTopics,
 )
 from sfm_ros.datatypes import OPTICAL_FRAME, FloatArray, Frame, body_frame_name
 from sfm_ros.errors import ConfigError, SourceError
 from sfm_ros.geometry import R_BODY_OPTICAL, make_transform
-from sfm_ros.sources.folder import FolderSource, read_picture
+from sfm_ros.sources.folder import FolderSource, read_image
 from sfm_ros.sources.kitti.scans import KittiScans, find_scans, read_scan_bytes
 
 COMPRESSIONS = ("none", "png", "jpeg")
 SCAN_TOPIC = "/velodyne_points"
 STATIC_TOPIC = "/tf_static"
-SCANNER_FRAME = "velodyne"
+LIDAR_FRAME = "velodyne"
 BASE_FRAME = "base_link"
 _SUFFIXES = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg"}
 
@@ -45,11 +45,11 @@ class KittiBagConfig:
 
     Attributes:
         compression: ``none`` writes sensor_msgs/Image; ``png`` and ``jpeg`` CompressedImage. A
-            picture whose file is of that kind is passed on as it is, nothing decoded.
-        jpeg_quality: 1 to 100, where pictures have to be encoded.
+            image whose file is of that kind is passed on as it is, nothing decoded.
+        jpeg_quality: 1 to 100, where images have to be encoded.
         scans: whether to write the laser scans.
         frames: only the first so many; None writes all.
-        frames_per_part: pictures in one file of the bag, and what a killed run may lose.
+        frames_per_part: images in one file of the bag, and what a killed run may lose.
         start_ns: added to every stamp; KITTI's odometry sequences begin at 0.
     """
 
@@ -77,18 +77,18 @@ class KittiBagConfig:
 
 
 class KittiBagWriter:
-    """Writes a drive; one picture and one scan in memory at a time.
+    """Writes a drive; one image and one scan in memory at a time.
 
     Attributes:
-        frames: pictures in all.
+        frames: images in all.
         frames_done: of these, in parts that are whole already.
     """
 
-    def __init__(self, pictures: FolderSource, bag: Path, config: KittiBagConfig) -> None:
+    def __init__(self, images: FolderSource, bag: Path, config: KittiBagConfig) -> None:
         """Look at the drive, and claim the folder of the bag or find its beginning there.
 
         Args:
-            pictures: what `open_kitti` gave.
+            images: what `open_kitti` gave.
             bag: folder of the bag.
             config: what to write.
 
@@ -96,13 +96,13 @@ class KittiBagWriter:
             SourceError: see `SplitBag`; a pose or scan cannot be placed.
             CalibrationError: scans without their calibration.
         """
-        self._pictures, self._config = pictures, config
-        self._scans = find_scans(pictures) if config.scans else None
-        self._is_grey = _is_grey(pictures.files[0])
-        self.frames = min(len(pictures), config.frames or len(pictures))
+        self._images, self._config = images, config
+        self._scans = find_scans(images) if config.scans else None
+        self._is_gray = _is_gray(images.files[0])
+        self.frames = min(len(images), config.frames or len(images))
         size = config.frames_per_part
         parts = [range(at, min(at + size, self.frames)) for at in range(0, self.frames, size)]
-        source = {"pictures": str(pictures.files[0].parent.resolve()), "of": len(pictures)}
+        source = {"images": str(images.files[0].parent.resolve()), "of": len(images)}
         self._parts, self._bag = parts, SplitBag(bag, len(parts), source | asdict(config))
         self.frames_done = sum(len(part) for part in parts[: self._bag.first_missing])
 
@@ -110,15 +110,15 @@ class KittiBagWriter:
         """Write the parts that are missing, then what makes a bag of them.
 
         Args:
-            on_frame: called after each picture.
+            on_frame: called after each image.
 
         Raises:
-            SourceError: a picture or scan cannot be read; the parts before stay.
+            SourceError: an image or scan cannot be read; the parts before stay.
         """
         for index in range(self._bag.first_missing, len(self._parts)):
             with self._bag.part(index) as topics:
                 if index == 0:
-                    self._add_mounting(topics)
+                    self._add_extrinsics(topics)
                 for frame in self._parts[index]:
                     self._add_frame(topics, frame)
                     on_frame()
@@ -126,56 +126,58 @@ class KittiBagWriter:
 
     def contents(self) -> str:
         """What is written, for people."""
-        poses = sum(pose is not None for pose in self._pictures.poses[: self.frames])
+        poses = sum(pose is not None for pose in self._images.poses[: self.frames])
         scans = 0 if self._scans is None else sum(map(bool, self._scans.files[: self.frames]))
-        kind = "grey" if self._is_grey else "colour"
-        return f"{self.frames} {kind} pictures, {poses} true poses, {scans} laser scans"
+        kind = "gray" if self._is_gray else "color"
+        return f"{self.frames} {kind} images, {poses} ground-truth poses, {scans} laser scans"
 
-    def _add_mounting(self, topics: BagTopics) -> None:
+    def _add_extrinsics(self, topics: BagTopics) -> None:
         stamp_ns = self._stamp(0)
-        transforms = mounting(self._pictures.camera_height_m or 0.0, self._scans)
+        transforms = extrinsics(self._images.camera_height_m or 0.0, self._scans)
         topics.add(STATIC_TOPIC, transforms_message(transforms, stamp_ns), stamp_ns, True)
 
     def _stamp(self, index: int) -> int:
-        return self._pictures.stamps_ns[index] + self._config.start_ns
+        return self._images.stamps_ns[index] + self._config.start_ns
 
     def _add_frame(self, topics: BagTopics, index: int) -> None:
-        stamp_ns, pose = self._stamp(index), self._pictures.poses[index]
-        self._add_picture(topics, index)
+        stamp_ns, pose = self._stamp(index), self._images.poses[index]
+        self._add_image(topics, index)
         if pose is not None:
-            topics.add(TRUTH_TOPIC, truth_message(pose, stamp_ns, OPTICAL_FRAME), stamp_ns)
+            topics.add(
+                GROUND_TRUTH_TOPIC, ground_truth_message(pose, stamp_ns, OPTICAL_FRAME), stamp_ns
+            )
         scan = None if self._scans is None else self._scans.files[index]
         if self._scans is not None and scan is not None:
             scan_ns = self._scans.stamps_ns[index] + self._config.start_ns
-            message = scan_message(read_scan_bytes(scan), scan_ns, SCANNER_FRAME)
+            message = scan_message(read_scan_bytes(scan), scan_ns, LIDAR_FRAME)
             topics.add(SCAN_TOPIC, message, scan_ns)
 
-    def _add_picture(self, topics: BagTopics, index: int) -> None:
-        file, kind = self._pictures.files[index], self._config.compression
+    def _add_image(self, topics: BagTopics, index: int) -> None:
+        file, kind = self._images.files[index], self._config.compression
         stamp_ns = self._stamp(index)
-        info = camera_info_message(self._pictures.intrinsics, stamp_ns, OPTICAL_FRAME)
+        info = camera_info_message(self._images.intrinsics, stamp_ns, OPTICAL_FRAME)
         topics.add(CAMERA_INFO_TOPIC, info, stamp_ns)
         if _SUFFIXES.get(file.suffix.lower()) == kind:
             data = _file_bytes(file)
         else:
             frame = Frame(
-                stamp_ns=stamp_ns, rgb=read_picture(file), intrinsics=self._pictures.intrinsics
+                stamp_ns=stamp_ns, rgb=read_image(file), intrinsics=self._images.intrinsics
             )
             if kind == "none":
-                topics.add(IMAGE_TOPIC, image_message(frame, self._is_grey), stamp_ns)
+                topics.add(IMAGE_TOPIC, image_message(frame, self._is_gray), stamp_ns)
                 return
-            data = encode_picture(frame, kind, self._config.jpeg_quality, self._is_grey)
-        message = compressed_image_message(data, kind, stamp_ns, OPTICAL_FRAME, self._is_grey)
+            data = encode_image(frame, kind, self._config.jpeg_quality, self._is_gray)
+        message = compressed_image_message(data, kind, stamp_ns, OPTICAL_FRAME, self._is_gray)
         topics.add(f"{IMAGE_TOPIC}/compressed", message, stamp_ns)
 
 
-def mounting(
+def extrinsics(
     camera_height_m: float, scans: KittiScans | None
 ) -> dict[tuple[str, str], FloatArray]:
     """(parent, child) -> T_parent_child of a KITTI car.
 
     ``base_link`` stands on the road below the camera, level with it: KITTI does not tell where the
-    axle is. The camera has a body frame (REP 103) and below it its optical frame; the scanner
+    axle is. The camera has a body frame (REP 103) and below it its optical frame; the lidar
     hangs below the body frame, where the calibration puts it.
     """
     body = body_frame_name(OPTICAL_FRAME)
@@ -185,18 +187,18 @@ def mounting(
         (body, OPTICAL_FRAME): T_body_optical,
     }
     if scans is not None:
-        transforms[body, SCANNER_FRAME] = T_body_optical @ scans.T_camera_scanner
+        transforms[body, LIDAR_FRAME] = T_body_optical @ scans.T_camera_lidar
     return transforms
 
 
-def _is_grey(file: Path) -> bool:
-    """Whether a picture file has one channel."""
-    picture = cv2.imdecode(np.frombuffer(_file_bytes(file), np.uint8), cv2.IMREAD_UNCHANGED)
-    return picture is not None and picture.ndim == 2
+def _is_gray(file: Path) -> bool:
+    """Whether an image file has one channel."""
+    image = cv2.imdecode(np.frombuffer(_file_bytes(file), np.uint8), cv2.IMREAD_UNCHANGED)
+    return image is not None and image.ndim == 2
 
 
 def _file_bytes(file: Path) -> bytes:
     try:
         return file.read_bytes()
     except OSError as error:
-        raise SourceError(f"cannot read the picture {file}: {error.strerror}") from error
+        raise SourceError(f"cannot read the image {file}: {error.strerror}") from error

@@ -1,4 +1,4 @@
-"""Laser scans against an independent projection, depth pictures against what was written."""
+"""Laser scans against an independent projection, depth images against what was written."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import pytest
 from sfm_ros.errors import SourceError
 from sfm_ros.evaluation.depth.datasets import kitti_set, paired_set, synthetic_set
 from sfm_ros.evaluation.depth.ground_truth import (
-    ScannerView,
-    read_depth_picture,
+    LidarView,
+    read_depth_image,
+    read_lidar_view,
     read_scan,
-    read_scanner_view,
     scan_depth,
 )
 
 DAY, DRIVE = "2011_09_26", "2011_09_26_drive_0052_sync"
-# x forward, y left, z up of the scanner; the camera looks along x.
+# x forward, y left, z up of the lidar; the camera looks along x.
 P_SIMPLE = np.array([[0.0, -10, 0, 0], [0, 0, -10, 0], [1, 0, 0, 0]]) + np.array(
     [[32.0, 0, 0, 0], [16, 0, 0, 0], [0, 0, 0, 0]]
 )
-VIEW = ScannerView(P_image_velo=P_SIMPLE, width=64, height=32)
+VIEW = LidarView(P_image_velo=P_SIMPLE, width=64, height=32)
 
 
 def _numbers(file: Path, key: str) -> np.ndarray:
@@ -33,11 +33,11 @@ def _numbers(file: Path, key: str) -> np.ndarray:
 
 def _by_opencv(folder: Path, number: int) -> dict[tuple[int, int], float]:
     """Nearest depth of each pixel (row, column), projected by OpenCV."""
-    cameras, scanner = folder / "calib_cam_to_cam.txt", folder / "calib_velo_to_cam.txt"
+    cameras, lidar = folder / "calib_cam_to_cam.txt", folder / "calib_velo_to_cam.txt"
     P = _numbers(cameras, "P_rect_02").reshape(3, 4)
     K = P[:, :3]
     R_rect = _numbers(cameras, "R_rect_00").reshape(3, 3)
-    R, T = _numbers(scanner, "R").reshape(3, 3), _numbers(scanner, "T")
+    R, T = _numbers(lidar, "R").reshape(3, 3), _numbers(lidar, "T")
     file = folder / DRIVE / "velodyne_points" / "data" / f"{number:010d}.bin"
     points = np.fromfile(file, dtype=np.float32).reshape(-1, 4)[:, :3].astype(np.float64)
     points = points[points[:, 0] >= 0]
@@ -61,7 +61,7 @@ def test_scans_fall_where_opencv_projects_them(shared_data: Path) -> None:
         "2011_09_26_drive_0052 1",
         "2011_09_26_drive_0052 41",
     ]
-    found = data.samples[1].truth()
+    found = data.samples[1].ground_truth()
     expected = np.zeros((375, 1242))
     for place, depth in _by_opencv(folder, 41).items():
         expected[place] = depth
@@ -72,13 +72,13 @@ def test_scans_fall_where_opencv_projects_them(shared_data: Path) -> None:
     assert np.count_nonzero(differs) <= 4
 
 
-def test_the_scanner_sees_farther_by_its_distance_from_the_camera(shared_data: Path) -> None:
+def test_the_lidar_sees_farther_by_its_distance_from_the_camera(shared_data: Path) -> None:
     root = shared_data / "kitti_raw_layout"
-    camera = kitti_set(root).samples[0].truth()
-    scanner = kitti_set(root, lidar_depth="scanner").samples[0].truth()
-    both = (camera > 5) & (scanner > 5)
-    assert np.median((scanner - camera)[both]) == pytest.approx(0.27, abs=0.08)
-    with pytest.raises(SourceError, match="expected one of camera, scanner"):
+    camera = kitti_set(root).samples[0].ground_truth()
+    lidar = kitti_set(root, lidar_depth="lidar").samples[0].ground_truth()
+    both = (camera > 5) & (lidar > 5)
+    assert np.median((lidar - camera)[both]) == pytest.approx(0.27, abs=0.08)
+    with pytest.raises(SourceError, match="expected one of camera, lidar"):
         kitti_set(root, lidar_depth="lidar")
 
 
@@ -90,7 +90,7 @@ def test_a_point_lands_on_its_pixel_and_the_nearest_wins() -> None:
     depth = scan_depth(points, VIEW)
     assert depth[15, 31] == 10.0  # straight ahead, counted from 1 in KITTI's matrices
     assert depth[13, 30] == 10.0  # 1 m to the left, 2 m up
-    assert np.count_nonzero(depth) == 2  # behind, and outside of the picture
+    assert np.count_nonzero(depth) == 2  # behind, and outside of the image
 
 
 @pytest.mark.parametrize("size", [0, 15, 33])
@@ -103,7 +103,7 @@ def test_a_damaged_scan_is_refused(tmp_path: Path, size: int) -> None:
 
 
 def _write_day(root: Path, numbers: range) -> Path:
-    """A drive of 64x32 pictures whose scanner is VIEW, and a folder of annotated depth."""
+    """A drive of 64x32 images whose lidar is VIEW, and a folder of annotated depth."""
     day = root / "raw" / DAY
     drive = day / DRIVE
     data, scans = drive / "image_02" / "data", drive / "velodyne_points" / "data"
@@ -116,8 +116,8 @@ def _write_day(root: Path, numbers: range) -> Path:
     )
     (day / "calib_velo_to_cam.txt").write_text("R: 0 -1 0 0 0 -1 1 0 0\nT: 0 0 0\n")
     for number in numbers:
-        picture = np.full((32, 64, 3), number, dtype=np.uint8)
-        cv2.imwrite(str(data / f"{number:010d}.png"), picture)
+        image = np.full((32, 64, 3), number, dtype=np.uint8)
+        cv2.imwrite(str(data / f"{number:010d}.png"), image)
         np.array([[5.0 + number, 0, 0, 1]], dtype="<f4").tofile(scans / f"{number:010d}.bin")
     depth = np.zeros((32, 64), dtype=np.uint16)
     depth[20, 30] = 256 * 7 + 128
@@ -127,11 +127,11 @@ def _write_day(root: Path, numbers: range) -> Path:
 
 def test_a_raw_drive_of_ones_own(tmp_path: Path) -> None:
     day = _write_day(tmp_path, range(3))
-    assert np.allclose(read_scanner_view(day, "02").P_image_velo, P_SIMPLE)
+    assert np.allclose(read_lidar_view(day, "02").P_image_velo, P_SIMPLE)
     root = tmp_path / "raw"
 
     everything = kitti_set(root)
-    assert [float(s.truth()[15, 31]) for s in everything.samples] == [5.0, 6.0, 7.0]
+    assert [float(s.ground_truth()[15, 31]) for s in everything.samples] == [5.0, 6.0, 7.0]
     assert (everything.crop, everything.absent) == ("garg", 0)
     assert everything.samples[2].frame().rgb[0, 0, 0] == 2
 
@@ -141,7 +141,7 @@ def test_a_raw_drive_of_ones_own(tmp_path: Path) -> None:
 
     annotated = kitti_set(root, annotated=tmp_path / "annotated")
     assert len(annotated.samples) == 1 and annotated.crop == "none"
-    depth = annotated.samples[0].truth()
+    depth = annotated.samples[0].ground_truth()
     assert depth[20, 30] == 7.5 and np.count_nonzero(depth) == 1
 
     with pytest.raises(SourceError, match="of the 1 that are asked for"):
@@ -150,25 +150,25 @@ def test_a_raw_drive_of_ones_own(tmp_path: Path) -> None:
         kitti_set(tmp_path)
 
 
-def test_depth_pictures_and_their_unknown_values(tmp_path: Path) -> None:
+def test_depth_images_and_their_unknown_values(tmp_path: Path) -> None:
     values = np.array([[0, 1500, 65535, 2000]], dtype=np.uint16)
     cv2.imwrite(str(tmp_path / "d.png"), values)
-    assert read_depth_picture(tmp_path / "d.png", 1000.0).tolist() == [[0.0, 1.5, 0.0, 2.0]]
+    assert read_depth_image(tmp_path / "d.png", 1000.0).tolist() == [[0.0, 1.5, 0.0, 2.0]]
     cv2.imwrite(str(tmp_path / "c.png"), np.zeros((4, 4, 3), dtype=np.uint8))
     with pytest.raises(SourceError, match=r"\(4, 4, 3\) and type uint8"):
-        read_depth_picture(tmp_path / "c.png", 256.0)
+        read_depth_image(tmp_path / "c.png", 256.0)
     (tmp_path / "b.png").write_bytes(b"\x89PNG")
     with pytest.raises(SourceError, match="missing or damaged"):
-        read_depth_picture(tmp_path / "b.png", 256.0)
+        read_depth_image(tmp_path / "b.png", 256.0)
 
 
-def test_pictures_and_depth_are_paired_by_number(shared_data: Path) -> None:
+def test_images_and_depth_are_paired_by_number(shared_data: Path) -> None:
     folder = shared_data / "rgbd_indoor60"
     data = paired_set(folder, folder, folder / "camera-intrinsics.txt", 1000.0)
     assert len(data.samples) == 60 and data.absent == 0
     assert len(data.thinned(7).samples) == 7
     sample = data.samples[3]
-    depth = sample.truth()
+    depth = sample.ground_truth()
     assert depth.shape == sample.frame().rgb.shape[:2]
     assert 0.3 < np.median(depth[depth > 0]) < 5.0 and depth.max() < 60.0
 
@@ -186,14 +186,14 @@ def test_what_cannot_be_paired(tmp_path: Path) -> None:
     cv2.imwrite(str(depths / "02.png"), np.zeros((32, 64), dtype=np.uint16))
     with pytest.raises(SourceError, match="same number"):
         paired_set(images, depths, calib, 256.0)
-    with pytest.raises(SourceError, match="a metre is stored as 0"):
+    with pytest.raises(SourceError, match="a meter is stored as 0"):
         paired_set(images, depths, calib, 0.0)
 
 
-def test_rendered_streets_bring_their_own_truth() -> None:
+def test_rendered_streets_bring_their_own_ground_truth() -> None:
     data = synthetic_set([3], frames=2, width=64, height=32)
     first = data.samples[0]
-    assert len(data.samples) == 2 and first.truth().shape == first.frame().rgb.shape[:2]
-    assert np.array_equal(first.truth(), first.truth())
+    assert len(data.samples) == 2 and first.ground_truth().shape == first.frame().rgb.shape[:2]
+    assert np.array_equal(first.ground_truth(), first.ground_truth())
     with pytest.raises(SourceError, match="limit is 0"):
         data.thinned(0)

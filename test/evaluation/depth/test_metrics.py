@@ -13,12 +13,12 @@ from sfm_ros.evaluation.depth.metrics import (
     valid_pixels,
 )
 
-TRUTH = np.array([[2.0, 4.0], [8.0, 10.0]])
+GROUND_TRUTH = np.array([[2.0, 4.0], [8.0, 10.0]])
 PREDICTION = np.array([[2.0, 5.0], [4.0, 10.0]])  # off by 0, +1, -4, 0
 
 
 def test_every_figure_by_hand():
-    found = depth_errors(PREDICTION, TRUTH, scaling="none")
+    found = depth_errors(PREDICTION, GROUND_TRUTH, scaling="none")
     assert found.abs_rel == pytest.approx((0 + 1 / 4 + 4 / 8 + 0) / 4)
     assert found.sq_rel == pytest.approx((0 + 1 / 4 + 16 / 8 + 0) / 4)
     assert found.rmse == pytest.approx(np.sqrt(17 / 4))
@@ -31,60 +31,62 @@ def test_every_figure_by_hand():
 
 
 def test_median_scaling_takes_out_any_factor():
-    found = depth_errors(TRUTH * 0.01, TRUTH)
+    found = depth_errors(GROUND_TRUTH * 0.01, GROUND_TRUTH)
     assert found.scale == pytest.approx(100) and found.abs_rel == pytest.approx(0, abs=1e-12)
     assert found.a1 == 1.0
-    # medians 6 of the truth and 4.5 of the prediction
-    assert depth_errors(PREDICTION, TRUTH).scale == pytest.approx(6 / 4.5)
+    # medians 6 of the ground truth and 4.5 of the prediction
+    assert depth_errors(PREDICTION, GROUND_TRUTH).scale == pytest.approx(6 / 4.5)
 
 
 def test_a_given_factor_is_applied():
-    found = depth_errors(TRUTH, TRUTH, scaling=1.5)
+    found = depth_errors(GROUND_TRUTH, GROUND_TRUTH, scaling=1.5)
     assert found.abs_rel == pytest.approx(0.5) and found.scale == 1.5
 
 
-def test_caps_choose_pixels_by_truth_and_clip_the_prediction():
-    truth = np.array([[1.0, 50.0, 80.0, 200.0]])
+def test_caps_choose_pixels_by_ground_truth_and_clip_the_prediction():
+    ground_truth = np.array([[1.0, 50.0, 80.0, 200.0]])
     prediction = np.array([[1.0, 500.0, 1.0, 1.0]])
-    found = depth_errors(prediction, truth, scaling="none", max_depth=80.0)
+    found = depth_errors(prediction, ground_truth, scaling="none", max_depth=80.0)
     assert found.abs_diff == pytest.approx((0 + 30) / 2)  # 500 counts as 80; 80 and 200 do not
-    low = depth_errors(np.full((1, 4), 1e-9), truth, scaling="none", min_depth=0.5)
+    low = depth_errors(np.full((1, 4), 1e-9), ground_truth, scaling="none", min_depth=0.5)
     assert low.abs_rel == pytest.approx((0.5 / 1 + 49.5 / 50) / 2)
 
 
-def test_unknown_truth_and_masked_pixels_do_not_count():
-    truth = np.array([[2.0, 0.0, np.nan, np.inf, 4.0, -1.0]])
+def test_unknown_ground_truth_and_masked_pixels_do_not_count():
+    ground_truth = np.array([[2.0, 0.0, np.nan, np.inf, 4.0, -1.0]])
     prediction = np.array([[2.0, 9.0, 9.0, 9.0, 8.0, 9.0]])
-    assert valid_pixels(truth).tolist() == [[True, False, False, False, True, False]]
-    assert depth_errors(prediction, truth, "none").abs_diff == 2.0
+    assert valid_pixels(ground_truth).tolist() == [[True, False, False, False, True, False]]
+    assert depth_errors(prediction, ground_truth, "none").abs_diff == 2.0
     mask = np.array([[True, True, True, True, False, True]])
-    assert depth_errors(prediction, truth, "none", mask=mask).abs_diff == 0.0
+    assert depth_errors(prediction, ground_truth, "none", mask=mask).abs_diff == 0.0
 
 
 def test_missing_prediction_lowers_the_coverage():
     prediction = np.array([[2.0, np.nan], [0.0, 10.0]], dtype=np.float32)
-    found = depth_errors(prediction, TRUTH, "none")
+    found = depth_errors(prediction, GROUND_TRUTH, "none")
     assert found.coverage == 0.5 and found.abs_rel == 0.0
 
 
 def test_nothing_to_compare_is_none():
     assert depth_errors(PREDICTION, np.zeros((2, 2))) is None
-    assert depth_errors(np.full((2, 2), np.nan), TRUTH) is None
+    assert depth_errors(np.full((2, 2), np.nan), GROUND_TRUTH) is None
     assert evaluate_depth([PREDICTION], [np.zeros((2, 2))]) is None
     assert evaluate_depth([], []) is None
 
 
-def test_set_means_are_over_pictures():
-    predictions = [TRUTH * 0.5, TRUTH * 0.25, PREDICTION]
-    truths = [TRUTH, TRUTH, np.zeros((2, 2))]
-    own = evaluate_depth(predictions, truths, "median")
+def test_set_means_are_over_images():
+    predictions = [GROUND_TRUTH * 0.5, GROUND_TRUTH * 0.25, PREDICTION]
+    ground_truths = [GROUND_TRUTH, GROUND_TRUTH, np.zeros((2, 2))]
+    own = evaluate_depth(predictions, ground_truths, "median")
     assert own.images == 2 and own.mean.abs_rel == pytest.approx(0, abs=1e-12)
     assert own.scale_median == pytest.approx(3.0) and own.scale_spread == pytest.approx(1 / 3)
     assert own.mean.scale == pytest.approx(3.0)
-    shared = evaluate_depth(predictions, truths, "global")  # factor 3: 1.5 and 0.75 of the truth
+    shared = evaluate_depth(
+        predictions, ground_truths, "global"
+    )  # factor 3: 1.5 and 0.75 of the ground truth
     assert shared.mean.abs_rel == pytest.approx((0.5 + 0.25) / 2)
     assert shared.mean.a1 == 0.0 and shared.mean.a2 == 1.0  # both below 1.25 squared
-    unscaled = evaluate_depth(predictions, truths, "none")
+    unscaled = evaluate_depth(predictions, ground_truths, "none")
     assert unscaled.mean.abs_rel == pytest.approx((0.5 + 0.75) / 2)
 
 
@@ -92,16 +94,16 @@ def test_wrong_input_is_refused():
     with pytest.raises(SfmRosError, match=r"\(2, 2\).*\(3, 2\)"):
         depth_errors(PREDICTION, np.ones((3, 2)))
     with pytest.raises(SfmRosError, match="mask"):
-        depth_errors(PREDICTION, TRUTH, mask=np.ones((1, 2), bool))
+        depth_errors(PREDICTION, GROUND_TRUTH, mask=np.ones((1, 2), bool))
     with pytest.raises(SfmRosError, match="'mean'"):
-        depth_errors(PREDICTION, TRUTH, "mean")
+        depth_errors(PREDICTION, GROUND_TRUTH, "mean")
     with pytest.raises(SfmRosError, match="'mean'.*global"):
-        evaluate_depth([PREDICTION], [TRUTH], "mean")
+        evaluate_depth([PREDICTION], [GROUND_TRUTH], "mean")
     with pytest.raises(SfmRosError, match="1 predictions for 2"):
-        evaluate_depth([PREDICTION], [TRUTH, TRUTH])
+        evaluate_depth([PREDICTION], [GROUND_TRUTH, GROUND_TRUTH])
 
 
-def test_garg_crop_of_a_kitti_picture():
+def test_garg_crop_of_a_kitti_image():
     rows, columns = np.nonzero(garg_crop(375, 1242))
     assert (rows.min(), rows.max() + 1) == (153, 371)
     assert (columns.min(), columns.max() + 1) == (44, 1197)

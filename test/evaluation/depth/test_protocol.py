@@ -14,7 +14,7 @@ from sfm_ros.datatypes import CameraIntrinsics, DepthMap, Frame
 from sfm_ros.engines.fake_engine import FakeEngine, fake_spec, road_depth
 from sfm_ros.errors import SfmRosError
 from sfm_ros.evaluation.depth.datasets import DepthSample, DepthSet, kitti_set
-from sfm_ros.evaluation.depth.grid import PictureGrid
+from sfm_ros.evaluation.depth.grid import ImageGrid
 from sfm_ros.evaluation.depth.metrics import crop_mask
 from sfm_ros.evaluation.depth.protocol import (
     CONSTANT,
@@ -48,12 +48,14 @@ def road(camera: CameraIntrinsics = CAMERA) -> DepthMap:
     return np.repeat(column[:, None].astype(np.float32), camera.width, axis=1)
 
 
-def as_set(truths: list[DepthMap], crop: str = "none") -> DepthSet:
+def as_set(ground_truths: list[DepthMap], crop: str = "none") -> DepthSet:
     samples = [
-        DepthSample(name=f"p{i}", frame=frame, truth=lambda truth=truth: truth)
-        for i, truth in enumerate(truths)
+        DepthSample(
+            name=f"p{i}", frame=frame, ground_truth=lambda ground_truth=ground_truth: ground_truth
+        )
+        for i, ground_truth in enumerate(ground_truths)
     ]
-    return DepthSet(name="roads", truth="made up", crop=crop, samples=samples)
+    return DepthSet(name="roads", ground_truth="made up", crop=crop, samples=samples)
 
 
 def telling(depths: list[Callable[[Window], DepthMap]]) -> FakeEngine:
@@ -79,12 +81,12 @@ def test_stretching_sees_everything_and_cropping_tells_what_it_does_not() -> Non
         fit: DepthPredictor(FakeEngine(SPEC), fit).depth(frame()) for fit in ("stretch", "crop")
     }
     assert np.isfinite(found["stretch"]).all()
-    # 128x64 of 300x80: the crop is 160 columns wide, centred on cx + 0.5 = 152.7.
+    # 128x64 of 300x80: the crop is 160 columns wide, centered on cx + 0.5 = 152.7.
     seen = np.isfinite(found["crop"]).all(axis=0)
     assert (np.flatnonzero(seen)[0], np.count_nonzero(seen)) == (73, 160)
 
 
-def test_stretched_pictures_keep_every_ray() -> None:
+def test_stretched_images_keep_every_ray() -> None:
     prepared = ImagePreparer(128, 64, fit="stretch").prepare(frame())
     camera = prepared.intrinsics
     for x, y in ((-0.5, -0.5), (CAMERA.width - 0.5, CAMERA.height - 0.5)):
@@ -97,7 +99,7 @@ def test_stretched_pictures_keep_every_ray() -> None:
     ("model", "distortion"),
     [("plumb_bob", (-0.37, 0.2, 0.001, 0.0006, -0.07)), ("equidistant", (-0.03, 0.01, 0.0, 0.0))],
 )
-def test_a_distorted_picture_undoes_what_rectification_did(
+def test_a_distorted_image_undoes_what_rectification_did(
     model: str, distortion: tuple[float, ...]
 ) -> None:
     raw = CameraIntrinsics(
@@ -105,7 +107,7 @@ def test_a_distorted_picture_undoes_what_rectification_did(
         distortion=distortion, R=so3_exp(np.array([0.01, -0.02, 0.005])),
     )  # fmt: skip
     network = plan_target_camera(raw, 128, 64)
-    grid = PictureGrid(raw, CameraIntrinsics(width=128, height=64, fx=network.fx, fy=network.fy,
+    grid = ImageGrid(raw, CameraIntrinsics(width=128, height=64, fx=network.fx, fy=network.fy,
                                              cx=network.cx, cy=network.cy), "auto")  # fmt: skip
     # A depth whose inverse is the column of the network's grid, read back at the raw pixel that
     # rectification took that column from.
@@ -125,18 +127,18 @@ def test_a_right_model_is_right_and_its_factor_is_told() -> None:
     assert (model.scale_median, model.scale_mean, model.scale_std) == pytest.approx(
         (3, 3, 1), rel=1e-3
     )
-    assert report.points == 2 * np.count_nonzero(road()) and report.points_unseen == 0
+    assert report.points == 2 * np.count_nonzero(road()) and report.points_unpredicted == 0
     # A position prior knows a level road as well as the model; a constant does not.
     assert report.rows[ROWS].mean.abs_rel < 3e-3
     assert report.rows[CONSTANT].mean.abs_rel > 0.3
 
 
-def test_one_factor_for_all_pictures_keeps_their_differences() -> None:
+def test_one_factor_for_all_images_keeps_their_differences() -> None:
     engine = telling([lambda w: road_depth(w) * 0.5, lambda w: road_depth(w) * 0.25])
     report = run_protocol(engine, as_set([road(), road()]), DepthProtocol(scaling="global"))
     # The factors are 2 and 4, their median 3: half as far again, and a quarter too near.
-    assert [e.abs_rel for _, _, e in report.pictures] == pytest.approx([0.5, 0.25], abs=0.02)
-    assert all(e.scale == pytest.approx(3.0, rel=1e-3) for _, _, e in report.pictures)
+    assert [e.abs_rel for _, _, e in report.images] == pytest.approx([0.5, 0.25], abs=0.02)
+    assert all(e.scale == pytest.approx(3.0, rel=1e-3) for _, _, e in report.images)
 
 
 def test_without_scaling_a_factor_is_an_error() -> None:
@@ -148,13 +150,13 @@ def test_without_scaling_a_factor_is_an_error() -> None:
 
 
 def test_pixels_the_network_does_not_see_are_counted_for_nobody() -> None:
-    truth = road()
-    truth[:, :60] = 1.0  # outside of the crop, and wrong for every rival
-    report = run_protocol(FakeEngine(SPEC), as_set([truth]), DepthProtocol(fit="crop"))
-    known = truth > 0
+    ground_truth = road()
+    ground_truth[:, :60] = 1.0  # outside of the crop, and wrong for every rival
+    report = run_protocol(FakeEngine(SPEC), as_set([ground_truth]), DepthProtocol(fit="crop"))
+    known = ground_truth > 0
     assert report.points == np.count_nonzero(known)
     outside = np.count_nonzero(known[:, :73]) + np.count_nonzero(known[:, 73 + 160 :])
-    assert report.points_unseen == outside
+    assert report.points_unpredicted == outside
     assert report.rows[MODEL].mean.abs_rel < 2e-3
     assert report.rows[MODEL].mean.coverage == pytest.approx(1 - outside / report.points)
 
@@ -188,13 +190,13 @@ def test_row_medians_are_medians() -> None:
     assert rows.depth(12, 2)[:2, 0].tolist() == [found[0, 0]] * 2  # the same at another height
 
 
-def test_pictures_without_truth_are_counted_and_an_empty_set_is_an_error() -> None:
+def test_images_without_ground_truth_are_counted_and_an_empty_set_is_an_error() -> None:
     report = run_protocol(FakeEngine(SPEC), as_set([np.zeros((80, 300), np.float32), road()]),
                           DepthProtocol())  # fmt: skip
     assert report.skipped == 1 and report.rows[MODEL].images == 1
-    with pytest.raises(SfmRosError, match="nothing to compare: in none of the 1 pictures"):
+    with pytest.raises(SfmRosError, match="nothing to compare: in none of the 1 images"):
         run_protocol(FakeEngine(SPEC), as_set([np.zeros((80, 300), np.float32)]), DepthProtocol())
-    with pytest.raises(SfmRosError, match="the true depth is 10x10, the picture 300x80"):
+    with pytest.raises(SfmRosError, match="the ground-truth depth is 10x10, the image 300x80"):
         run_protocol(FakeEngine(SPEC), as_set([np.ones((10, 10), np.float32)]), DepthProtocol())
 
 
@@ -207,7 +209,7 @@ def test_an_unknown_protocol_is_refused(wrong: dict) -> None:
 
 
 def test_the_floors_on_kitti_s_laser_scans(shared_data: Path) -> None:
-    data = kitti_set(shared_data / "kitti_raw_layout", lidar_depth="scanner")
+    data = kitti_set(shared_data / "kitti_raw_layout", lidar_depth="lidar")
     report = run_protocol(FakeEngine(fake_spec()), data, DepthProtocol())
     # Computed apart from this program, as the published programs do.
     assert report.rows[CONSTANT].mean.abs_rel == pytest.approx(0.34655, abs=1e-4)
@@ -221,7 +223,7 @@ def test_reports_say_the_method(tmp_path: Path) -> None:
     text = text_report(report)
     for word in (
         "ratio of medians",
-        "whole picture",
+        "whole image",
         "80 m",
         CONSTANT,
         ROWS,
@@ -229,8 +231,8 @@ def test_reports_say_the_method(tmp_path: Path) -> None:
     ):
         assert word in text
     values = json.loads(json.dumps(json_report(report)))
-    assert values["abs_rel"] < 2e-3 and len(values["pictures"]) == 3
-    assert set(values["floors"]) == {"constant_depth", "row_median_depth"}
+    assert values["abs_rel"] < 2e-3 and len(values["images"]) == 3
+    assert set(values["baselines"]) == {"constant_depth", "row_median_depth"}
     draw_extremes(
         tmp_path / "a" / "p.png", report, data, DepthPredictor(FakeEngine(SPEC), "stretch")
     )
@@ -239,18 +241,18 @@ def test_reports_say_the_method(tmp_path: Path) -> None:
 
 def test_the_command(make_bundle: Callable, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     bundle = make_bundle(np.full((32, 64), 9.0, dtype=np.float32), np.eye(4))
-    out, picture = tmp_path / "m.json", tmp_path / "p.png"
+    out, image = tmp_path / "m.json", tmp_path / "p.png"
     command = ["depth", "--model", str(bundle), "--threads", "1"]
     street = ["--synthetic", "9004", "--frames", "1"]
-    assert main([*command, *street, "--json", str(out), "--plot", str(picture)]) == 0
+    assert main([*command, *street, "--json", str(out), "--plot", str(image)]) == 0
     values = json.loads(out.read_text())
     # The model says a constant: it is its own floor.
-    assert values["abs_rel"] == pytest.approx(values["floors"]["constant_depth"]["abs_rel"])
-    assert picture.is_file() and str(out) in capsys.readouterr().out
+    assert values["abs_rel"] == pytest.approx(values["baselines"]["constant_depth"]["abs_rel"])
+    assert image.is_file() and str(out) in capsys.readouterr().out
     for wrong, reason in (
-        ([], "0 kinds of pictures"),
-        (["--images", str(tmp_path), *street], "2 kinds of pictures"),
-        (["--images", str(tmp_path)], "--images needs --truth"),
+        ([], "0 kinds of images"),
+        (["--images", str(tmp_path), *street], "2 kinds of images"),
+        (["--images", str(tmp_path)], "--images needs --ground-truth"),
         (["--kitti", str(tmp_path)], "holds no KITTI raw drive"),
         (["--kitti", str(tmp_path), "--split", "best"], "no split 'best'"),
         (["--kitti", str(tmp_path), "--camera", "7"], "the camera is '7'"),

@@ -18,10 +18,10 @@ SUMMARY = {
     "ate_m": 1.5,
     "depth_abs_rel": None,
     "input": "drive.mcap",
-    "truth": "/ground_truth/odometry",
+    "ground_truth": "/ground_truth/odometry",
     "model": "road_small",
     "engine": "onnx on CPU",
-    "configuration": {"refine": {"enabled": True, "max_corners": 100}, "model": {"threads": 2}},
+    "configuration": {"refine": {"enabled": True, "max_features": 100}, "model": {"threads": 2}},
     "machine": {"cpu": "some", "cores": 2},
     "versions": {"numpy": "2.0"},
     "command": "sfm_evaluate bag drive.mcap",
@@ -37,14 +37,14 @@ def _path(turn: float, unit: float = 1.0) -> Trajectory:
 
 @pytest.fixture
 def new_run(tmp_path):
-    def make(name, path=None, truth=None, **changes):
+    def make(name, path=None, ground_truth=None, **changes):
         folder = tmp_path / name
         folder.mkdir(parents=True)
         (folder / "summary.json").write_text(json.dumps(SUMMARY | changes))
         if path is not None:
             write_tum(folder / "trajectory.tum", path)
-        if truth is not None:
-            write_tum(folder / "truth.tum", truth)
+        if ground_truth is not None:
+            write_tum(folder / "ground_truth.tum", ground_truth)
         return str(folder)
 
     return make
@@ -58,7 +58,7 @@ def _rows(text: str) -> dict[str, list[str]]:
 
 
 def test_what_differs_is_marked_and_what_does_not_is_left_out(new_run, tmp_path, capsys):
-    other = {"refine": {"enabled": False, "max_corners": 100}, "model": {"threads": 2}}
+    other = {"refine": {"enabled": False, "max_features": 100}, "model": {"threads": 2}}
     runs = [
         new_run("a", _path(0.02), _path(0.021)),
         new_run("b", _path(0.01), ate_m=2.25, model="mine", configuration=other),
@@ -70,7 +70,7 @@ def test_what_differs_is_marked_and_what_does_not_is_left_out(new_run, tmp_path,
     assert rows[f"{MARK} model"] == ["road_small", "mine"]
     assert rows[f"{MARK} refine.enabled"] == ["true", "false"]
     assert rows["engine"] == ["onnx on CPU", "onnx on CPU"]
-    assert "max_corners" not in said and "Depth error" not in said and "cpu" not in said
+    assert "max_features" not in said and "Depth error" not in said and "cpu" not in said
     assert "cannot be compared" not in said and str(tmp_path / "plot.png") in said
 
 
@@ -79,7 +79,7 @@ def test_other_inputs_are_said_to_be_beyond_comparison(new_run, tmp_path, capsys
     assert main(["compare", *runs, "--plot", str(tmp_path / "plot.png")]) == 0
     said = capsys.readouterr().out
     assert "cannot be compared" in said and "x/run" in said and "y/run" in said
-    assert "no picture" in said and not (tmp_path / "plot.png").exists()
+    assert "no image" in said and not (tmp_path / "plot.png").exists()
 
 
 def test_equal_runs_and_runs_of_older_versions(new_run, tmp_path, capsys):
@@ -93,17 +93,19 @@ def test_equal_runs_and_runs_of_older_versions(new_run, tmp_path, capsys):
     assert rows[f"{MARK} model"] == ["road_small", "–"]
 
 
-def test_every_path_is_in_the_picture(new_run, tmp_path, capsys):
+def test_every_path_is_in_the_image(new_run, tmp_path, capsys):
     runs = [
-        new_run("a", _path(0.02, unit=0.1), _path(0.021)),  # in network units: laid over the truth
+        new_run(
+            "a", _path(0.02, unit=0.1), _path(0.021)
+        ),  # in network units: laid over the ground truth
         new_run("b", _path(0.01)),
     ]
-    for paths, truth in ((runs, True), ([runs[1], new_run("c", _path(0.04))], False)):
+    for paths, ground_truth in ((runs, True), ([runs[1], new_run("c", _path(0.04))], False)):
         assert main(["compare", *paths, "--plot", str(tmp_path / "plot.png")]) == 0
-        picture = cv2.imread(str(tmp_path / "plot.png"))
-        left = picture[:, : picture.shape[1] // 2] if truth else picture
-        for colour in ((0xB4, 0x77, 0x1F), (0x0E, 0x7F, 0xFF)):  # the first two of the cycle
-            assert np.count_nonzero((left == colour).all(axis=2)) > 100
+        image = cv2.imread(str(tmp_path / "plot.png"))
+        left = image[:, : image.shape[1] // 2] if ground_truth else image
+        for color in ((0xB4, 0x77, 0x1F), (0x0E, 0x7F, 0xFF)):  # the first two of the cycle
+            assert np.count_nonzero((left == color).all(axis=2)) > 100
     capsys.readouterr()
 
 

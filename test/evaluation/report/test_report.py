@@ -21,14 +21,14 @@ from sfm_ros.evaluation.report.figures import draw_depth, draw_trajectory
 from sfm_ros.evaluation.report.model_card import card_as_html
 from sfm_ros.evaluation.report.results import RunContext, write_results
 from sfm_ros.evaluation.report.summary import SUMMARY_KEYS, format_value, text_table, write_summary
-from sfm_ros.evaluation.runs.ground_truth import TruePath
+from sfm_ros.evaluation.runs.ground_truth import GroundTruthTrajectory
 from sfm_ros.evaluation.runs.result import (
-    LOCKSTEP,
-    MIDDLEWARE,
+    OFFLINE,
+    ONLINE,
     DepthSnapshot,
-    Outcome,
     Percentiles,
-    SpellLog,
+    RunResult,
+    StatusTimeline,
 )
 from sfm_ros.formats.trajectory import Trajectory
 
@@ -78,35 +78,35 @@ def drive(count: int, step_m: float) -> Trajectory:
     return Trajectory(np.arange(count) * PERIOD_NS, poses)
 
 
-def snapshot(stamp_ns: int, with_truth: bool, with_picture: bool = True) -> DepthSnapshot:
+def snapshot(stamp_ns: int, with_ground_truth: bool, with_image: bool = True) -> DepthSnapshot:
     depth = np.tile(np.linspace(2, 60, 40, dtype=np.float32)[:, None], (1, 120))
     depth[:3] = np.nan
     plain = DepthSnapshot(
         stamp_ns=stamp_ns,
         depth=depth,
-        rgb=np.full((40, 120, 3), 128, np.uint8) if with_picture else None,
+        rgb=np.full((40, 120, 3), 128, np.uint8) if with_image else None,
     )
-    if not with_truth:
+    if not with_ground_truth:
         return plain
-    truth = np.where(np.isnan(depth), np.nan, depth * 1.5).astype(np.float32)
-    truth[:, ::3] = np.nan
-    scaled, unscaled = (depth_errors(depth, truth, how) for how in ("median", "none"))
-    return replace(plain, truth=truth, scaled=scaled, unscaled=unscaled)
+    ground_truth = np.where(np.isnan(depth), np.nan, depth * 1.5).astype(np.float32)
+    ground_truth[:, ::3] = np.nan
+    scaled, unscaled = (depth_errors(depth, ground_truth, how) for how in ("median", "none"))
+    return replace(plain, ground_truth=ground_truth, scaled=scaled, unscaled=unscaled)
 
 
-def outcome(way: str = LOCKSTEP, frames: int = 120, with_truth: bool = True) -> Outcome:
+def result(mode: str = OFFLINE, frames: int = 120, with_ground_truth: bool = True) -> RunResult:
     estimate = drive(frames, 1.0)
-    log = SpellLog()
+    log = StatusTimeline()
     for index, stamp in enumerate(estimate.stamps_ns.tolist()):
         lost = 40 <= index < 45
         log.add(stamp, "lost" if lost else "tracking", ["implausible_motion"] if lost else [])
-    return Outcome(
-        way=way,
+    return RunResult(
+        mode=mode,
         frames=frames,
         frames_to_start=0,
         estimate=estimate,
-        spells=log.spells,
-        snapshots=tuple(snapshot(i * PERIOD_NS, with_truth, i != 1) for i in range(6)),
+        intervals=log.intervals,
+        snapshots=tuple(snapshot(i * PERIOD_NS, with_ground_truth, i != 1) for i in range(6)),
         image_stamps_ns=estimate.stamps_ns,
         latency=Percentiles(p50=20.0, p99=31.0),
         stages={"inference": Percentiles(p50=17.0, p99=25.0)},
@@ -127,8 +127,8 @@ def context(**changes: Any) -> RunContext:
 
 
 CARD = "# Card\n\nKnows <nothing>.\n\n* one\n  entry\n* two\n"
-TRUTH = TruePath(trajectory=drive(120, 2.0), name="poses of a friend")
-UNKNOWN = TruePath(trajectory=None, problem="nobody looked")
+GROUND_TRUTH = GroundTruthTrajectory(trajectory=drive(120, 2.0), name="poses of a friend")
+UNKNOWN = GroundTruthTrajectory(trajectory=None, problem="nobody looked")
 
 
 def page_in(folder: Path) -> str:
@@ -179,7 +179,7 @@ def headings(page: str) -> list[str]:
 
 
 def test_the_page_is_one_file_that_loads_nothing_and_says_everything(tmp_path: Path) -> None:
-    write_results([outcome()], TRUTH, context(), tmp_path)
+    write_results([result()], GROUND_TRUTH, context(), tmp_path)
     page = page_in(tmp_path)
     assert "http:" not in page and "https:" not in page and "//" not in without_data(page)
     assert re.findall(r'<(?:img|script|link)[^>]* (?:src|href)="(?!data:)', page) == []
@@ -194,13 +194,13 @@ def test_the_page_is_one_file_that_loads_nothing_and_says_everything(tmp_path: P
     assert "Knows &lt;nothing&gt;." in page and "<li>one entry</li>" in page
     assert "training_steps" in page
     assert "lost: implausible motion" in page and "poses of a friend" in page
-    # Four frames, the pictures of which are there, their depth, truth and error.
+    # Four frames, the images of which are there, their depth, ground truth and error.
     assert page.count("data:image/jpeg;base64,") in (15, 16)
     assert len(page) < 400_000
 
 
 def test_what_differs_from_the_defaults_is_marked(tmp_path: Path) -> None:
-    write_results([outcome()], TRUTH, context(), tmp_path)
+    write_results([result()], GROUND_TRUTH, context(), tmp_path)
     marked = re.findall(
         r'class="?changed"?><th scope="row">([\w.]+)</th><td>(\w+)', page_in(tmp_path)
     )
@@ -208,7 +208,7 @@ def test_what_differs_from_the_defaults_is_marked(tmp_path: Path) -> None:
 
 
 def test_the_figures_follow_from_the_paths(tmp_path: Path) -> None:
-    results = write_results([outcome()], TRUTH, context(), tmp_path)
+    results = write_results([result()], GROUND_TRUTH, context(), tmp_path)
     summary = results.summary
     assert summary["path_length_m"] == pytest.approx(2.0 * 119)
     assert summary["ate_m"] == pytest.approx(0.0, abs=1e-9)
@@ -220,47 +220,49 @@ def test_the_figures_follow_from_the_paths(tmp_path: Path) -> None:
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["odometry"]["path_length_m"] == pytest.approx(2.0 * 119)
     assert metrics["health_frames"] == {"tracking": 115, "lost": 5}
-    spells = json.loads((tmp_path / "health.json").read_text())["spells"]
-    assert [s["frames"] for s in spells] == [40, 5, 75]
-    assert spells[1]["start"] == "4.000000000" and spells[1]["reasons"] == ["implausible_motion"]
+    intervals = json.loads((tmp_path / "health.json").read_text())["intervals"]
+    assert [s["frames"] for s in intervals] == [40, 5, 75]
+    assert intervals[1]["start"] == "4.000000000" and intervals[1]["reasons"] == [
+        "implausible_motion"
+    ]
 
 
-def test_without_a_truth_it_says_why_and_gives_no_number(tmp_path: Path) -> None:
-    results = write_results([outcome(with_truth=False)], UNKNOWN, context(), tmp_path)
+def test_without_a_ground_truth_it_says_why_and_gives_no_number(tmp_path: Path) -> None:
+    results = write_results([result(with_ground_truth=False)], UNKNOWN, context(), tmp_path)
     assert all(results.summary[key] is None for key in ("ate_m", "path_length_m", "depth_abs_rel"))
     page = page_in(tmp_path)
     assert is_well_formed(page)
     assert page.count("nobody looked") == 3
-    assert "Errors of the depth are not available: no true depth is known" in page
+    assert "Errors of the depth are not available: no ground-truth depth is known" in page
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["odometry"] is None and metrics["odometry_not_available"] == "nobody looked"
     assert metrics["depth_scaled_by_median"] is None
 
 
 def test_a_short_path_has_no_drift_rather_than_none_at_all(tmp_path: Path) -> None:
-    write_results([outcome(frames=40)], TRUTH, context(), tmp_path)
+    write_results([result(frames=40)], GROUND_TRUTH, context(), tmp_path)
     assert "Not applicable: the path has 78 m, the shortest segment 100 m." in page_in(tmp_path)
 
 
 def test_an_empty_run_is_reported_as_such(tmp_path: Path) -> None:
     (tmp_path / "trajectory.tum").write_text("of an earlier run")
     nothing = replace(
-        outcome(), frames=1, frames_to_start=1, estimate=None, spells=(), snapshots=(), stages={},
+        result(), frames=1, frames_to_start=1, estimate=None, intervals=(), snapshots=(), stages={},
         image_stamps_ns=np.zeros(0, np.int64), latency=None, frames_per_second=None,
     )  # fmt: skip
-    results = write_results([nothing], TRUTH, context(), tmp_path)
+    results = write_results([nothing], GROUND_TRUTH, context(), tmp_path)
     assert results.summary["frames_lost"] == 0 and results.summary["ate_m"] is None
     assert "no odometry came back" in page_in(tmp_path) and is_well_formed(page_in(tmp_path))
     assert not (tmp_path / "trajectory.tum").exists()
 
 
 def test_two_runs_stand_side_by_side(tmp_path: Path) -> None:
-    first, second = outcome(), outcome(MIDDLEWARE)
+    first, second = result(), result(ONLINE)
     assert second.estimate is not None
     moved = second.estimate.poses.copy()
     moved[7, 0, 3] += 1e-7
     second = replace(second, estimate=Trajectory(second.estimate.stamps_ns[1:], moved[1:]))
-    results = write_results([first, second], TRUTH, context(), tmp_path)
+    results = write_results([first, second], GROUND_TRUTH, context(), tmp_path)
     assert results.summary["agreement"]["largest_difference"] == pytest.approx(1e-7)
     assert results.summary["agreement"]["poses_of_only_one"] == 1
     assert results.summary["middleware"]["frames"] == 120
@@ -279,25 +281,29 @@ def test_a_card_is_escaped_and_its_lines_flow() -> None:
     )
 
 
-def picture_differs_from_blank(file: Path) -> bool:
+def image_differs_from_blank(file: Path) -> bool:
     pixels = cv2.imread(str(file))
     return pixels is not None and float(pixels.std()) > 5.0
 
 
 @pytest.mark.parametrize("points", [0, 1, 30])
-@pytest.mark.parametrize("with_truth", [False, True])
-def test_trajectory_is_drawn_for_any_length(tmp_path: Path, points: int, with_truth: bool) -> None:
+@pytest.mark.parametrize("with_ground_truth", [False, True])
+def test_trajectory_is_drawn_for_any_length(
+    tmp_path: Path, points: int, with_ground_truth: bool
+) -> None:
     angle = np.linspace(0, 1.5, points)
     track = 20 * np.stack([1 - np.cos(angle), 0 * angle, np.sin(angle)], axis=1)
-    draw_trajectory(tmp_path / "a.png", track, track + 1.0 if with_truth else None, "m", "title")
-    assert picture_differs_from_blank(tmp_path / "a.png")
+    draw_trajectory(
+        tmp_path / "a.png", track, track + 1.0 if with_ground_truth else None, "m", "title"
+    )
+    assert image_differs_from_blank(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize("count", [1, 3])
-@pytest.mark.parametrize("with_truth", [False, True])
-def test_depth_is_drawn_with_holes_and_without_pictures(
-    tmp_path: Path, count: int, with_truth: bool
+@pytest.mark.parametrize("with_ground_truth", [False, True])
+def test_depth_is_drawn_with_holes_and_without_images(
+    tmp_path: Path, count: int, with_ground_truth: bool
 ) -> None:
-    shown = [snapshot(i * 10**9, with_truth, i % 2 == 1) for i in range(count)]
+    shown = [snapshot(i * 10**9, with_ground_truth, i % 2 == 1) for i in range(count)]
     draw_depth(tmp_path / "depth.png", shown, "m")
-    assert picture_differs_from_blank(tmp_path / "depth.png")
+    assert image_differs_from_blank(tmp_path / "depth.png")

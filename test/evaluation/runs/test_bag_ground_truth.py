@@ -1,4 +1,4 @@
-"""Truth in a bag: on a topic of poses, in the transforms, from a depth camera, from a scanner."""
+"""Ground truth in a bag: on a topic of poses, in the transforms, from a depth camera, from a lidar."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from rosbags.typesys import Stores, get_typestore
 from small_bags import CAMERA, HEIGHT, OPTICAL_FRAME, WIDTH, pose, stamp, write
 
 from sfm_ros.bags.messages import (
+    ground_truth_message,
     header,
     scan_message,
     transforms_message,
-    truth_message,
 )
 from sfm_ros.bags.reader import BagFile
 from sfm_ros.bags.transform_tree import TransformTree
 from sfm_ros.datatypes import FloatArray, Frame
 from sfm_ros.errors import SourceError, TrajectoryError
-from sfm_ros.evaluation.runs.bag_depth import BagDepth, find_scanner
-from sfm_ros.evaluation.runs.bag_ground_truth import read_true_path
+from sfm_ros.evaluation.runs.bag_depth import BagDepth, find_lidar
+from sfm_ros.evaluation.runs.bag_ground_truth import read_ground_truth_trajectory
 from sfm_ros.formats.trajectory import Trajectory
 from sfm_ros.geometry import R_BODY_OPTICAL, make_transform, optical_to_body, so3_exp
 
@@ -34,13 +34,13 @@ def increments(trajectory: Trajectory) -> FloatArray:
     return np.linalg.inv(trajectory.poses[:-1]) @ trajectory.poses[1:]
 
 
-def true_increments(count: int = FRAMES) -> FloatArray:
+def gt_increments(count: int = FRAMES) -> FloatArray:
     return np.tile(pose(1), (count - 1, 1, 1))
 
 
 def odometry(index: int, T: FloatArray, child: str) -> tuple[str, Any, int]:
-    """An Odometry that says T of its child, whatever ``truth_message`` would do with it."""
-    message = truth_message(np.eye(4), stamp(index), OPTICAL_FRAME)
+    """An Odometry that says T of its child, whatever ``ground_truth_message`` would do with it."""
+    message = ground_truth_message(np.eye(4), stamp(index), OPTICAL_FRAME)
     return "/ground_truth/odometry", filled(message, T, child), stamp(index)
 
 
@@ -59,10 +59,10 @@ def static(transforms: dict[tuple[str, str], FloatArray]) -> tuple[str, Any, int
 
 def test_a_marked_topic_is_found_and_read_in_body_axes(tmp_path: Path) -> None:
     bag = BagFile(write(tmp_path / "bag", [], with_poses=True))
-    found = read_true_path(bag, OPTICAL_FRAME, None, None)
+    found = read_ground_truth_trajectory(bag, OPTICAL_FRAME, None, None)
     assert found.name == "/ground_truth/odometry" and found.trajectory is not None
     assert found.trajectory.stamps_ns.tolist() == [stamp(i) for i in range(FRAMES)]
-    assert increments(found.trajectory) == pytest.approx(true_increments(), abs=1e-12)
+    assert increments(found.trajectory) == pytest.approx(gt_increments(), abs=1e-12)
 
 
 def test_a_pose_of_the_vehicle_is_taken_to_the_camera(tmp_path: Path) -> None:
@@ -74,9 +74,9 @@ def test_a_pose_of_the_vehicle_is_taken_to_the_camera(tmp_path: Path) -> None:
     ]
     mounted = {("base_link", "mast"): np.eye(4), ("mast", OPTICAL_FRAME): T_BASE_OPTICAL}
     bag = BagFile(write(tmp_path / "bag", [*messages, static(mounted)]))
-    found = read_true_path(bag, OPTICAL_FRAME, None, None).trajectory
+    found = read_ground_truth_trajectory(bag, OPTICAL_FRAME, None, None).trajectory
     assert found is not None
-    assert increments(found) == pytest.approx(true_increments(), abs=1e-9)
+    assert increments(found) == pytest.approx(gt_increments(), abs=1e-9)
 
 
 def test_transforms_are_chained_and_interpolated(tmp_path: Path) -> None:
@@ -92,52 +92,52 @@ def test_transforms_are_chained_and_interpolated(tmp_path: Path) -> None:
             entry = transforms_message({("world", "odom"): drift[i]}, stamp(i))
             messages.append(("/tf", entry, stamp(i)))
     bag = BagFile(write(tmp_path / "bag", messages))
-    found = read_true_path(bag, OPTICAL_FRAME, None, "world").trajectory
+    found = read_ground_truth_trajectory(bag, OPTICAL_FRAME, None, "world").trajectory
     assert found is not None and len(found) == FRAMES - 1, "nothing is known after the last sample"
     at_samples = increments(found.select(np.arange(0, FRAMES - 1, 2)))
     assert at_samples == pytest.approx(np.tile(pose(2), (5, 1, 1)), abs=1e-9)
-    assert increments(found) == pytest.approx(true_increments(FRAMES - 1), abs=2e-3)
+    assert increments(found) == pytest.approx(gt_increments(FRAMES - 1), abs=2e-3)
     with pytest.raises(SourceError, match="not to 'mars'.*base_link, camera_optical, odom, world"):
-        read_true_path(bag, OPTICAL_FRAME, None, "mars")
+        read_ground_truth_trajectory(bag, OPTICAL_FRAME, None, "mars")
 
 
-def test_odometry_that_nobody_calls_the_truth_is_not_taken_for_it(tmp_path: Path) -> None:
+def test_odometry_that_nobody_calls_the_ground_truth_is_not_taken_for_it(tmp_path: Path) -> None:
     wheels = [("/wheels", odometry(i, pose(i), "b")[1], stamp(i)) for i in range(3)]
     bag = BagFile(write(tmp_path / "bag", wheels))
-    found = read_true_path(bag, OPTICAL_FRAME, None, None)
+    found = read_ground_truth_trajectory(bag, OPTICAL_FRAME, None, None)
     assert found.trajectory is None
     assert (
         found.problem is not None and "it has /wheels; choose with --pose-topic" in found.problem
     )
-    assert read_true_path(bag, OPTICAL_FRAME, "/wheels", None).trajectory is not None
+    assert read_ground_truth_trajectory(bag, OPTICAL_FRAME, "/wheels", None).trajectory is not None
 
 
 @pytest.mark.parametrize("broken", [np.nan, np.inf])
-def test_a_pose_that_is_no_number_is_no_truth(tmp_path: Path, broken: float) -> None:
+def test_a_pose_that_is_no_number_is_no_ground_truth(tmp_path: Path, broken: float) -> None:
     messages = [odometry(i, pose(i), "base_link") for i in range(4)]
     messages[2][1].pose.pose.position.x = broken
     bag = BagFile(write(tmp_path / "bag", messages))
-    found = read_true_path(bag, OPTICAL_FRAME, None, None)
+    found = read_ground_truth_trajectory(bag, OPTICAL_FRAME, None, None)
     assert found.trajectory is None and found.problem is not None
     assert "finite" in found.problem and "/ground_truth/odometry" in found.problem
     with pytest.raises(SourceError, match="finite"):
-        read_true_path(bag, OPTICAL_FRAME, "/ground_truth/odometry", None)
+        read_ground_truth_trajectory(bag, OPTICAL_FRAME, "/ground_truth/odometry", None)
 
 
 @pytest.mark.parametrize("topic", ["/nowhere", "/camera/image_raw"])
 def test_a_named_topic_must_be_there(tmp_path: Path, topic: str) -> None:
     bag = BagFile(write(tmp_path / "bag", [], frames=2))
     with pytest.raises(SourceError, match=f"on {topic}.*/camera/camera_info"):
-        read_true_path(bag, OPTICAL_FRAME, topic, None)
+        read_ground_truth_trajectory(bag, OPTICAL_FRAME, topic, None)
 
 
 def test_a_transform_that_never_moves_is_no_path(tmp_path: Path) -> None:
     still = static({("world", OPTICAL_FRAME): np.eye(4)})
     bag = BagFile(write(tmp_path / "bag", [still], frames=2))
     with pytest.raises(SourceError, match="nothing on /tf moves"):
-        read_true_path(bag, OPTICAL_FRAME, None, "world")
+        read_ground_truth_trajectory(bag, OPTICAL_FRAME, None, "world")
     with pytest.raises((SourceError, TrajectoryError)):
-        read_true_path(bag, "elsewhere", None, "world")
+        read_ground_truth_trajectory(bag, "elsewhere", None, "world")
 
 
 def test_a_tree_that_bites_its_tail_ends(tmp_path: Path) -> None:
@@ -167,9 +167,9 @@ def frame(index: int) -> Frame:
 
 
 def depth_image(index: int, encoding: str, frame_id: str = OPTICAL_FRAME, pad: int = 3) -> Any:
-    """2.5 m plus a centimetre a column and a metre an image, rows padded."""
-    metres = np.tile(2.5 + 0.01 * np.arange(WIDTH) + index, (HEIGHT, 1))
-    values = (metres * 1000).round().astype("<u2") if encoding == "16UC1" else metres.astype("<f4")
+    """2.5 m plus a centimeter a column and a meter an image, rows padded."""
+    meters = np.tile(2.5 + 0.01 * np.arange(WIDTH) + index, (HEIGHT, 1))
+    values = (meters * 1000).round().astype("<u2") if encoding == "16UC1" else meters.astype("<f4")
     values[0, 0] = 0 if encoding == "16UC1" else np.nan
     row = values.view(np.uint8).reshape(HEIGHT, -1)
     data = np.hstack([row, np.full((HEIGHT, pad), 255, np.uint8)])
@@ -180,7 +180,7 @@ def depth_image(index: int, encoding: str, frame_id: str = OPTICAL_FRAME, pad: i
 
 
 @pytest.mark.parametrize("encoding", ["16UC1", "32FC1"])
-def test_a_depth_picture_is_read_in_metres_at_its_time(tmp_path: Path, encoding: str) -> None:
+def test_a_depth_image_is_read_in_meters_at_its_time(tmp_path: Path, encoding: str) -> None:
     messages = [("/depth", depth_image(i, encoding), stamp(i) + 3_000_000) for i in (0, 2, 3, 7)]
     depth = BagDepth(BagFile(write(tmp_path / "bag", messages)), "/depth", OPTICAL_FRAME)
     seen = [depth.at(frame(i)) for i in (0, 1, 3, 7, 9)]
@@ -194,32 +194,32 @@ def test_a_depth_picture_is_read_in_metres_at_its_time(tmp_path: Path, encoding:
 def test_depth_of_another_camera_or_kind_is_refused(tmp_path: Path) -> None:
     messages = [
         ("/left", depth_image(0, "16UC1", "left_camera"), stamp(0)),
-        ("/grey", depth_image(0, "16UC1"), stamp(0)),
+        ("/gray", depth_image(0, "16UC1"), stamp(0)),
     ]
     messages[1][1].encoding = "mono8"
     bag = BagFile(write(tmp_path / "bag", messages, frames=2))
     with pytest.raises(SourceError, match="frame 'left_camera'.*registered"):
         BagDepth(bag, "/left", OPTICAL_FRAME)
     with pytest.raises(SourceError, match="'mono8', expected 16UC1"):
-        BagDepth(bag, "/grey", OPTICAL_FRAME)
+        BagDepth(bag, "/gray", OPTICAL_FRAME)
     with pytest.raises(SourceError, match="no such topic"):
         BagDepth(bag, "/nowhere", OPTICAL_FRAME)
 
 
 def test_a_scan_is_seen_by_the_camera(tmp_path: Path) -> None:
-    """A scanner half a metre above and behind the camera, in body axes; the nearer point wins."""
-    T_body_scanner = make_transform(np.eye(3), [-0.5, 0.0, 0.5])
+    """A lidar half a meter above and behind the camera, in body axes; the nearer point wins."""
+    T_body_lidar = make_transform(np.eye(3), [-0.5, 0.0, 0.5])
     T_optical_body = make_transform(R_BODY_OPTICAL.T, np.zeros(3))
     seen = np.array([[0.0, 0.0, 10.0], [0.0, 0.0, 30.0], [2.0, 1.0, 20.0], [0.0, 0.0, -5.0]])
-    to_scanner = np.linalg.inv(T_optical_body @ T_body_scanner)
-    points = seen @ to_scanner[:3, :3].T + to_scanner[:3, 3]
+    to_lidar = np.linalg.inv(T_optical_body @ T_body_lidar)
+    points = seen @ to_lidar[:3, :3].T + to_lidar[:3, 3]
     rows = np.hstack([points, np.ones((4, 1))]).astype("<f4")
     tree = {("body", OPTICAL_FRAME): np.linalg.inv(T_optical_body)}
-    tree["body", "scanner"] = T_body_scanner
-    scans = [("/scan", scan_message(rows.tobytes(), stamp(1), "scanner"), stamp(1))]
+    tree["body", "lidar"] = T_body_lidar
+    scans = [("/scan", scan_message(rows.tobytes(), stamp(1), "lidar"), stamp(1))]
     bag = BagFile(write(tmp_path / "bag", [*scans, static(tree)], frames=3))
     transforms = TransformTree(bag, with_moving=False)
-    assert find_scanner(bag, OPTICAL_FRAME, transforms) == "/scan"
+    assert find_lidar(bag, OPTICAL_FRAME, transforms) == "/scan"
     found = BagDepth(bag, "/scan", OPTICAL_FRAME, transforms).at(frame(1))
     assert found is not None and found.is_rectified
     assert np.count_nonzero(found.depth) == 2
@@ -228,14 +228,14 @@ def test_a_scan_is_seen_by_the_camera(tmp_path: Path) -> None:
     assert found.depth[round(15.5 + 40 / 20), round(31.5 + 80 / 20)] == pytest.approx(20, abs=1e-5)
 
 
-def test_a_scanner_that_hangs_nowhere_is_not_used(tmp_path: Path) -> None:
-    scan = scan_message(np.ones(4, "<f4").tobytes(), stamp(0), "scanner")
+def test_a_lidar_that_hangs_nowhere_is_not_used(tmp_path: Path) -> None:
+    scan = scan_message(np.ones(4, "<f4").tobytes(), stamp(0), "lidar")
     bag = BagFile(write(tmp_path / "bag", [("/scan", scan, stamp(0))], frames=2))
-    assert find_scanner(bag, OPTICAL_FRAME, TransformTree(bag, with_moving=False)) is None
-    with pytest.raises(SourceError, match="/tf_static does not connect .*'scanner'"):
+    assert find_lidar(bag, OPTICAL_FRAME, TransformTree(bag, with_moving=False)) is None
+    with pytest.raises(SourceError, match="/tf_static does not connect .*'lidar'"):
         BagDepth(bag, "/scan", OPTICAL_FRAME)
 
 
 def test_body_axes_are_those_of_the_convention() -> None:
-    """One metre ahead is +z for the camera and +x for a body: what the bags above rely on."""
+    """One meter ahead is +z for the camera and +x for a body: what the bags above rely on."""
     assert optical_to_body(pose(1))[:3, 3] == pytest.approx([1.4, 0.0, 0.0])

@@ -1,4 +1,4 @@
-"""Runs in lockstep: every frame in order, the node's rules, the same bits again."""
+"""Runs offline: every frame in order, the node's rules, the same bits again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_bags import CAMERA, PERIOD_NS, Drive, picture, pose, stamp
+from small_bags import CAMERA, PERIOD_NS, Drive, image, pose, stamp
 
 from sfm_ros.datatypes import Frame, Prediction, Reason
 from sfm_ros.engines.factory import resolve_bundle
@@ -17,9 +17,9 @@ from sfm_ros.engines.fake_engine import FakeEngine, fake_spec
 from sfm_ros.engines.onnx_engine import OnnxEngine
 from sfm_ros.errors import EngineError, ImageError, SourceError, TrajectoryError
 from sfm_ros.evaluation.runs.depth_samples import WANTED, SnapshotKeeper, png_of, sixteen_bit
-from sfm_ros.evaluation.runs.offline import LockstepRun
+from sfm_ros.evaluation.runs.offline import OfflineRun
 from sfm_ros.evaluation.runs.prefetch import prefetched
-from sfm_ros.evaluation.runs.result import Outcome, Percentiles
+from sfm_ros.evaluation.runs.result import Percentiles, RunResult
 from sfm_ros.evaluation.runs.timings import Timings
 from sfm_ros.odometry import VisualOdometry
 from sfm_ros.preprocess import ImagePreparer, Prepared
@@ -42,9 +42,9 @@ def wall(window: Window) -> np.ndarray:
     )
 
 
-def lockstep(engine: FakeEngine | None = None) -> LockstepRun:
+def offline(engine: FakeEngine | None = None) -> OfflineRun:
     engine = engine or FakeEngine(fake_spec(width=64, height=32), moving, wall)
-    return LockstepRun(VisualOdometry(engine), engine.name, engine.spec.sequence_length - 1)
+    return OfflineRun(VisualOdometry(engine), engine.name, engine.spec.sequence_length - 1)
 
 
 class Items:
@@ -76,25 +76,25 @@ def at(times: list[int]) -> Items:
     )
 
 
-def statuses(outcome: Outcome) -> list[tuple[str, int]]:
-    return [(spell.status, spell.frames) for spell in outcome.spells]
+def statuses(result: RunResult) -> list[tuple[str, int]]:
+    return [(interval.status, interval.frames) for interval in result.intervals]
 
 
 def test_every_frame_goes_in_and_its_pose_comes_out() -> None:
-    run = lockstep()
-    outcome = run.run(Drive(12))
-    assert (outcome.frames, outcome.frames_lost, outcome.rejected) == (12, 0, 0)
-    assert outcome.estimate is not None and len(outcome.estimate) == 10
-    assert outcome.estimate.stamps_ns.tolist() == [stamp(i) for i in range(2, 12)]
-    assert np.diff(outcome.estimate.positions[:, 2]) == pytest.approx(STEP)
-    assert statuses(outcome) == [("initializing", 2), ("tracking", 10)]
-    assert set(outcome.stages) >= {"preprocess", "inference", "odometry"}
-    assert outcome.latency is not None and outcome.latency.p99 >= outcome.latency.p50 > 0
-    true = run.true_trajectory
+    run = offline()
+    result = run.run(Drive(12))
+    assert (result.frames, result.frames_lost, result.rejected) == (12, 0, 0)
+    assert result.estimate is not None and len(result.estimate) == 10
+    assert result.estimate.stamps_ns.tolist() == [stamp(i) for i in range(2, 12)]
+    assert np.diff(result.estimate.positions[:, 2]) == pytest.approx(STEP)
+    assert statuses(result) == [("initializing", 2), ("tracking", 10)]
+    assert set(result.stages) >= {"preprocess", "inference", "odometry"}
+    assert result.latency is not None and result.latency.p99 >= result.latency.p50 > 0
+    true = run.ground_truth_trajectory
     assert true is not None and np.array_equal(true.poses[3], pose(3))
 
 
-def test_pictures_are_prepared_once_each_in_another_thread(
+def test_images_are_prepared_once_each_in_another_thread(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     by = []
@@ -105,45 +105,45 @@ def test_pictures_are_prepared_once_each_in_another_thread(
         return prepare(self, frame)
 
     monkeypatch.setattr(ImagePreparer, "prepare", noted)
-    outcome = lockstep().run(Drive(12))
+    result = offline().run(Drive(12))
     assert by == [(stamp(i), False) for i in range(12)]
-    kept = {snapshot.stamp_ns: snapshot.rgb for snapshot in outcome.snapshots}
+    kept = {snapshot.stamp_ns: snapshot.rgb for snapshot in result.snapshots}
     alone = ImagePreparer(64, 32)
     for item in list(Drive(12))[2:]:
         shown = kept[item.frame.stamp_ns]
         assert shown is not None and np.array_equal(shown, prepare(alone, item.frame).rgb)
 
 
-def test_a_picture_that_cannot_be_prepared_is_rejected_in_its_place() -> None:
+def test_a_image_that_cannot_be_prepared_is_rejected_in_its_place() -> None:
     unknown = replace(CAMERA, distortion_model="of the moon", distortion=(0.1,))
     items = list(Drive(8))
     items[4] = replace(items[4], frame=replace(items[4].frame, intrinsics=unknown))
-    outcome = lockstep().run(Items(*items))
-    assert statuses(outcome)[:3] == [("initializing", 2), ("tracking", 2), ("rejected", 1)]
-    assert outcome.rejected == 1 and "of the moon" in (outcome.trouble or "")
-    assert outcome.estimate is not None and len(outcome.estimate) == 5
+    result = offline().run(Items(*items))
+    assert statuses(result)[:3] == [("initializing", 2), ("tracking", 2), ("rejected", 1)]
+    assert result.rejected == 1 and "of the moon" in (result.trouble or "")
+    assert result.estimate is not None and len(result.estimate) == 5
 
 
 def test_a_limit_and_an_empty_source() -> None:
-    assert lockstep().run(Drive(12), limit=4).frames == 4
-    nothing = lockstep().run(Items())
+    assert offline().run(Drive(12), limit=4).frames == 4
+    nothing = offline().run(Items())
     assert nothing.frames == 0 and nothing.estimate is None and nothing.frames_lost == 0
-    assert nothing.latency is None and nothing.spells == ()
+    assert nothing.latency is None and nothing.intervals == ()
 
 
 def test_a_gap_and_a_duplicate_are_told_with_their_reasons() -> None:
-    outcome = lockstep().run(at([0, 1, 2, 3, 3, 4, 30, 31, 32]))
-    reasons = {spell.reasons for spell in outcome.spells}
+    result = offline().run(at([0, 1, 2, 3, 3, 4, 30, 31, 32]))
+    reasons = {interval.reasons for interval in result.intervals}
     assert ("duplicate_stamp",) in reasons and ("gap", "window_not_full") in reasons
-    assert outcome.estimate is not None and len(outcome.estimate) == 4
-    assert outcome.frames_lost == 9 - 2 - 4
+    assert result.estimate is not None and len(result.estimate) == 4
+    assert result.frames_lost == 9 - 2 - 4
 
 
 def test_where_time_goes_back_the_path_begins_anew() -> None:
-    outcome = lockstep().run(at([10, 11, 12, 13, 0, 1, 2, 3]))
-    assert outcome.estimate is not None
-    assert outcome.estimate.stamps_ns.tolist() == [stamp(2), stamp(3)]
-    assert any(Reason.TIME_REVERSED.value in s.reasons for s in outcome.spells)
+    result = offline().run(at([10, 11, 12, 13, 0, 1, 2, 3]))
+    assert result.estimate is not None
+    assert result.estimate.stamps_ns.tolist() == [stamp(2), stamp(3)]
+    assert any(Reason.TIME_REVERSED.value in s.reasons for s in result.intervals)
 
 
 class Choosy(FakeEngine):
@@ -151,7 +151,7 @@ class Choosy(FakeEngine):
 
     def infer(self, window: Window) -> Prediction:
         if window.stamps_ns[-1] == stamp(5):
-            raise ImageError("the picture is upside down")
+            raise ImageError("the image is upside down")
         if window.stamps_ns[-1] == stamp(8):
             raise EngineError("out of memory")
         return super().infer(window)
@@ -159,16 +159,16 @@ class Choosy(FakeEngine):
 
 def test_a_frame_that_cannot_be_used_is_dropped_as_the_node_does() -> None:
     engine = Choosy(fake_spec(width=64, height=32), moving, wall)
-    outcome = lockstep(engine).run(Drive(8))
-    assert outcome.rejected == 1 and outcome.trouble == "the picture is upside down"
-    assert ("rejected", 1) in statuses(outcome) and outcome.frames_lost == 1
+    result = offline(engine).run(Drive(8))
+    assert result.rejected == 1 and result.trouble == "the image is upside down"
+    assert ("rejected", 1) in statuses(result) and result.frames_lost == 1
     with pytest.raises(EngineError, match="out of memory"):
-        lockstep(engine).run(Drive(12))
+        offline(engine).run(Drive(12))
 
 
 def test_a_source_that_breaks_off_is_an_error_and_leaves_no_thread() -> None:
     with pytest.raises(SourceError, match="damaged"):
-        lockstep().run(Items(*list(Drive(4)), SourceError("the bag is damaged")))
+        offline().run(Items(*list(Drive(4)), SourceError("the bag is damaged")))
     assert "sfm_prefetch" not in [thread.name for thread in threading.enumerate()]
 
 
@@ -180,19 +180,19 @@ def test_ctrl_c_keeps_what_was_done() -> None:
         if len(seen) == 7:
             raise KeyboardInterrupt
 
-    outcome = lockstep().run(Drive(12), on_frame=on_frame)
-    assert outcome.interrupted and outcome.frames == 7
-    assert outcome.estimate is not None and len(outcome.estimate) == 5
+    result = offline().run(Drive(12), on_frame=on_frame)
+    assert result.interrupted and result.frames == 7
+    assert result.estimate is not None and len(result.estimate) == 5
 
 
 def test_true_poses_that_are_no_numbers_are_an_error() -> None:
     items = list(Drive(3))
     broken = np.array(items[1].T_world_camera)
     broken[0, 3] = np.nan
-    run = lockstep()
+    run = offline()
     run.run(Items(items[0], replace(items[1], T_world_camera=broken), items[2]))
     with pytest.raises(TrajectoryError, match="not finite"):
-        run.true_trajectory  # noqa: B018
+        run.ground_truth_trajectory  # noqa: B018
 
 
 def test_depth_is_kept_of_so_many_frames_however_long_the_run_is() -> None:
@@ -213,22 +213,22 @@ def test_depth_is_kept_of_so_many_frames_however_long_the_run_is() -> None:
     assert set(np.diff(kept)) == {16} and kept[-1] > 950
 
 
-def test_depth_of_a_frame_is_compared_with_its_truth() -> None:
-    """A truth that is twice the depth: right when scaled, half when not."""
+def test_depth_of_a_frame_is_compared_with_its_ground_truth() -> None:
+    """A ground truth that is twice the depth: right when scaled, half when not."""
     spec = fake_spec(width=64, height=32)
     twice = [replace(item, depth_m=2 * wall_of(item.frame)) for item in Drive(4)]
-    outcome = lockstep(FakeEngine(spec, moving, wall)).run(Items(*twice))
-    snapshot = outcome.snapshots[-1]
+    result = offline(FakeEngine(spec, moving, wall)).run(Items(*twice))
+    snapshot = result.snapshots[-1]
     assert snapshot.scaled is not None and snapshot.unscaled is not None
     assert snapshot.scaled.abs_rel == pytest.approx(0.0, abs=1e-5)
     assert snapshot.scaled.scale == pytest.approx(2.0, rel=1e-5)
     assert snapshot.unscaled.abs_rel == pytest.approx(0.5, rel=1e-5)
-    assert snapshot.truth is not None and snapshot.truth.shape == (32, 64)
-    assert np.nanmedian(snapshot.truth / snapshot.depth) == pytest.approx(2.0, rel=1e-5)
+    assert snapshot.ground_truth is not None and snapshot.ground_truth.shape == (32, 64)
+    assert np.nanmedian(snapshot.ground_truth / snapshot.depth) == pytest.approx(2.0, rel=1e-5)
 
 
 def wall_of(frame: Frame) -> np.ndarray:
-    """The engine's wall on the grid of the picture, which is the network's."""
+    """The engine's wall on the grid of the image, which is the network's."""
     assert frame.intrinsics is CAMERA
     column = np.linspace(60.0, 3.0, frame.rgb.shape[0], dtype=np.float32)
     return np.tile(column[:, None], (1, frame.rgb.shape[1]))
@@ -278,11 +278,11 @@ def test_reading_ahead_keeps_the_order_and_never_runs_away() -> None:
 
 
 def textured(frames: int = 8) -> Source:
-    """Pictures of the size of the shipped model's input."""
+    """Images of the size of the shipped model's input."""
     camera = replace(CAMERA, width=416, height=128, fx=240.0, fy=240.0, cx=207.5, cy=63.5)
     items = []
     for index in range(frames):
-        frame = Frame(stamp_ns=stamp(index), rgb=picture(index, 416, 128), intrinsics=camera)
+        frame = Frame(stamp_ns=stamp(index), rgb=image(index, 416, 128), intrinsics=camera)
         items.append(SourceItem(frame=frame))
     return Items(*items)
 
@@ -292,11 +292,11 @@ def test_the_shipped_model_says_the_same_with_one_and_two_threads() -> None:
     seen = []
     for threads in (1, 2, 2):
         engine = OnnxEngine(bundle, threads=threads)
-        outcome = LockstepRun(
+        result = OfflineRun(
             VisualOdometry(engine), engine.name, engine.spec.sequence_length - 1
         ).run(textured())
-        assert outcome.estimate is not None and len(outcome.snapshots) > 4
-        depths = [snapshot.depth.tobytes() for snapshot in outcome.snapshots]
-        seen.append((outcome.estimate.poses.tobytes(), depths))
+        assert result.estimate is not None and len(result.snapshots) > 4
+        depths = [snapshot.depth.tobytes() for snapshot in result.snapshots]
+        seen.append((result.estimate.poses.tobytes(), depths))
     assert seen[0] == seen[1], "one and two threads differ"
     assert seen[1] == seen[2], "a second start differs"

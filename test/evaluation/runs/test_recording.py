@@ -12,7 +12,7 @@ import pytest
 from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
 
-from sfm_ros.bags.writer import CAMERA_INFO_TOPIC, IMAGE_TOPIC, TRUTH_TOPIC, write_bag
+from sfm_ros.bags.writer import CAMERA_INFO_TOPIC, GROUND_TRUTH_TOPIC, IMAGE_TOPIC, write_bag
 from sfm_ros.cli.demo_inputs import inspect_bag
 from sfm_ros.datatypes import CameraIntrinsics, Frame
 from sfm_ros.errors import SourceError
@@ -21,7 +21,7 @@ from sfm_ros.evaluation.runs.recording import (
     DepthRecord,
     Recording,
     RecordingWriter,
-    count_heard,
+    count_received,
 )
 from sfm_ros.geometry import make_transform, optical_to_body, quat_xyzw_from_matrix, so3_exp
 from sfm_ros.source import SourceItem
@@ -33,13 +33,13 @@ CAMERA = CameraIntrinsics(
 
 
 class ThreeFrames:
-    """Random pictures with poses; the second pose and the third depth are not known."""
+    """Random images with poses; the second pose and the third depth are not known."""
 
     name = "three frames"
 
     def __init__(self) -> None:
         rng = np.random.default_rng(3)
-        self.pictures = rng.integers(0, 256, (3, 4, 7, 3), np.uint8)
+        self.images = rng.integers(0, 256, (3, 4, 7, 3), np.uint8)
         self.pose = make_transform(so3_exp([0.1, -0.7, 0.2]), [1.0, 2.0, 3.0])
         self.stamps = [1_700_000_000_123_456_789 + i * 100_000_000 for i in range(3)]
         self.depth = np.full((4, 7), 2.5, np.float32)
@@ -50,7 +50,7 @@ class ThreeFrames:
     def __iter__(self):  # type: ignore[no-untyped-def]
         for index, stamp in enumerate(self.stamps):
             yield SourceItem(
-                frame=Frame(stamp_ns=stamp, rgb=self.pictures[index], intrinsics=CAMERA),
+                frame=Frame(stamp_ns=stamp, rgb=self.images[index], intrinsics=CAMERA),
                 T_world_camera=None if index == 1 else self.pose,
                 depth_m=None if index == 2 else self.depth,
             )
@@ -67,30 +67,30 @@ def read(bag: Path) -> dict[str, list]:
 
 def test_a_bag_holds_what_the_source_gave(tmp_path: Path) -> None:
     source = ThreeFrames()
-    truth = write_bag(source, tmp_path / "bag", tmp_path / "truth")
+    ground_truth = write_bag(source, tmp_path / "bag", tmp_path / "ground_truth")
     topics = read(tmp_path / "bag")
-    for (stamp_ns, image), expected, picture in zip(
-        topics[IMAGE_TOPIC], source.stamps, source.pictures, strict=True
+    for (stamp_ns, message), expected, image in zip(
+        topics[IMAGE_TOPIC], source.stamps, source.images, strict=True
     ):
-        header = image.header.stamp
+        header = message.header.stamp
         assert stamp_ns == expected == header.sec * 10**9 + header.nanosec
-        assert (image.encoding, image.step) == ("bgr8", 21)
-        assert np.array_equal(image.data.reshape(4, 7, 3)[:, :, ::-1], picture)
+        assert (message.encoding, message.step) == ("bgr8", 21)
+        assert np.array_equal(message.data.reshape(4, 7, 3)[:, :, ::-1], image)
     info = topics[CAMERA_INFO_TOPIC][0][1]
     assert np.array_equal(info.k.reshape(3, 3), CAMERA.K) and info.d.tolist() == [0.1] * 5
     assert (info.width, info.height, info.distortion_model) == (7, 4, "plumb_bob")
 
-    assert truth.frames == 3 and truth.trajectory is not None
-    assert truth.trajectory.stamps_ns.tolist() == [source.stamps[0], source.stamps[2]]
-    depth = truth.depth(source.stamps[0])
+    assert ground_truth.frames == 3 and ground_truth.trajectory is not None
+    assert ground_truth.trajectory.stamps_ns.tolist() == [source.stamps[0], source.stamps[2]]
+    depth = ground_truth.depth(source.stamps[0])
     assert depth is not None and np.array_equal(depth, source.depth)
-    assert truth.depth(source.stamps[2]) is None
+    assert ground_truth.depth(source.stamps[2]) is None
 
 
 def test_the_true_path_in_a_bag_is_in_body_axes(tmp_path: Path) -> None:
     source = ThreeFrames()
-    write_bag(source, tmp_path / "bag", tmp_path / "truth")
-    messages = read(tmp_path / "bag")[TRUTH_TOPIC]
+    write_bag(source, tmp_path / "bag", tmp_path / "ground_truth")
+    messages = read(tmp_path / "bag")[GROUND_TRUTH_TOPIC]
     assert len(messages) == 2
     position = messages[0][1].pose.pose.position
     assert (position.x, position.y, position.z) == pytest.approx((3.0, -1.0, -2.0))
@@ -100,21 +100,21 @@ def test_the_true_path_in_a_bag_is_in_body_axes(tmp_path: Path) -> None:
 
 
 def test_a_limit_ends_the_bag_and_an_empty_source_is_refused(tmp_path: Path) -> None:
-    truth = write_bag(ThreeFrames(), tmp_path / "two", tmp_path / "truth", limit=2)
-    assert truth.frames == 2 and len(read(tmp_path / "two")[IMAGE_TOPIC]) == 2
+    ground_truth = write_bag(ThreeFrames(), tmp_path / "two", tmp_path / "ground_truth", limit=2)
+    assert ground_truth.frames == 2 and len(read(tmp_path / "two")[IMAGE_TOPIC]) == 2
     with pytest.raises(SourceError, match="no frame"):
-        write_bag(ThreeFrames(), tmp_path / "none", tmp_path / "truth", limit=0)
+        write_bag(ThreeFrames(), tmp_path / "none", tmp_path / "ground_truth", limit=0)
 
 
 def test_the_camera_in_a_bag_is_found(tmp_path: Path) -> None:
-    write_bag(ThreeFrames(), tmp_path / "bag", tmp_path / "truth")
+    write_bag(ThreeFrames(), tmp_path / "bag", tmp_path / "ground_truth")
     found = inspect_bag(tmp_path / "bag", None, None)
     assert (found.image_topic, found.camera_info_topic) == (IMAGE_TOPIC, CAMERA_INFO_TOPIC)
     assert (found.frames, found.compressed) == (3, False)
     with pytest.raises(SourceError, match=f"/other .*{IMAGE_TOPIC}.*--image-topic"):
         inspect_bag(tmp_path / "bag", "/other", None)
     with pytest.raises(SourceError, match="is no bag"):
-        inspect_bag(tmp_path / "truth", None, None)
+        inspect_bag(tmp_path / "ground_truth", None, None)
 
 
 def test_a_recording_reads_back_and_survives_a_cut(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_a_recording_reads_back_and_survives_a_cut(tmp_path: Path) -> None:
     writer.odometry(20, 5_500_000, (1.0, 2.0, 3.0, 0.0, 0.0, 0.0, 1.0))
     K = np.diag([4.0, 5.0, 1.0])
     writer.depth(20, DepthRecord(depth=np.full((2, 3), np.nan, np.float32), K=K))
-    writer.picture(20, np.zeros((2, 3, 3), np.uint8))
+    writer.pixels(20, np.zeros((2, 3, 3), np.uint8))
     writer.diagnostics({"engine": "onnx"})
     writer.close()
     with (tmp_path / "odometry.csv").open("a") as file:
@@ -138,9 +138,9 @@ def test_a_recording_reads_back_and_survives_a_cut(tmp_path: Path) -> None:
     assert recording.T_odom_camera[0, :3, 3] == pytest.approx([-2.0, -3.0, 1.0])
     assert recording.depth_stamps_ns() == [20]
     assert np.array_equal(recording.depth(20).K, K)
-    assert recording.picture(20) is not None and recording.picture(10) is None
+    assert recording.image(20) is not None and recording.image(10) is None
     assert recording.diagnostics == {"engine": "onnx"}
-    assert count_heard(tmp_path) == (2, 1) and count_heard(tmp_path / "absent") == (0, 0)
+    assert count_received(tmp_path) == (2, 1) and count_received(tmp_path / "absent") == (0, 0)
 
 
 def test_an_empty_recording_can_be_read(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ FLAGS = {
     "-s": ("scale",),
     "-a": ("se3", "6dof"),
     "-as": ("sim3", "7dof"),
-    "--align_origin": ("origin",),
+    "--align-origin": ("origin",),
 }
 NAMES = ("example_0_09", "KITTI_00_ORB", "freiburg1_xyz-ORB_kf_mono")
 
@@ -43,18 +43,18 @@ def evo() -> dict[str, str]:
 
 
 def _write_files(shared_data: Path, name: str, folder: Path) -> tuple[Path, Path]:
-    """Truth and estimate as TUM files with clean rotations, which both programs read alike."""
+    """Ground truth and estimate as TUM files with clean rotations, which both programs read alike."""
     source = shared_data / "oracle_odometry"
     if name.startswith("freiburg"):
-        truth, estimate = read_tum(source / "freiburg1_xyz-groundtruth.txt"), None
+        ground_truth, estimate = read_tum(source / "freiburg1_xyz-groundtruth.txt"), None
     else:
-        truth = read_kitti(source / ("gt_09.txt" if "09" in name else "KITTI_00_gt.txt"))
+        ground_truth = read_kitti(source / ("gt_09.txt" if "09" in name else "KITTI_00_gt.txt"))
         estimate = read_kitti(source / f"{name}.txt")
     estimate = estimate or read_tum(source / f"{name}.txt")
-    in_estimate, in_truth = associate(estimate, truth)
-    write_tum(folder / "truth.tum", truth.select(in_truth))
+    in_estimate, in_ground_truth = associate(estimate, ground_truth)
+    write_tum(folder / "ground_truth.tum", ground_truth.select(in_ground_truth))
     write_tum(folder / "estimate.tum", estimate.select(in_estimate))
-    return folder / "truth.tum", folder / "estimate.tum"
+    return folder / "ground_truth.tum", folder / "estimate.tum"
 
 
 def _evo(command: list[str], files: tuple[Path, Path], folder: Path) -> dict[str, float]:
@@ -63,7 +63,7 @@ def _evo(command: list[str], files: tuple[Path, Path], folder: Path) -> dict[str
     name = "_".join([Path(program).name, *options])
     saved = folder / f"{name}.zip"
     subprocess.run(
-        [program, "tum", *map(str, files), *options, "--save_results", str(saved)],
+        [program, "tum", *map(str, files), *options, "--save-results", str(saved)],
         check=True,
         capture_output=True,
         timeout=120,

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from rosbags.rosbag2 import StoragePlugin, Writer
 
-from sfm_ros.bags.messages import truth_message
+from sfm_ros.bags.messages import ground_truth_message
 from sfm_ros.bags.writer import BagTopics
 from sfm_ros.cli.evaluate import main
 from sfm_ros.formats.trajectory import Trajectory, write_kitti, write_tum
@@ -54,7 +54,7 @@ def _write_bag(folder: Path, trajectory: Trajectory, order: np.ndarray | None = 
             trajectory.stamps_ns, stamps, trajectory.poses, strict=True
         ):
             for topic in ("/pose", "/other"):
-                message = truth_message(pose, int(stamp), "camera_optical")
+                message = ground_truth_message(pose, int(stamp), "camera_optical")
                 topics.add(topic, message, int(log_ns))
     return folder
 
@@ -66,7 +66,7 @@ def _score(tmp_path: Path, *arguments: object) -> dict:
 
 
 @pytest.mark.parametrize(
-    ("name", "truth", "alignment", "expected"),
+    ("name", "ground_truth", "alignment", "expected"),
     [
         ("example_0_09", "gt_09", "7dof", "2.884113 0.249056 8.386619 0.343413 0.063389"),
         ("example_1_09", "gt_09", "6dof", "2.6068 0.2877 10.8803 0.0557 0.0370"),
@@ -75,13 +75,15 @@ def _score(tmp_path: Path, *arguments: object) -> dict:
         ("freiburg1_xyz-ORB_kf_mono", "freiburg1_xyz-groundtruth", "sim3", "- - 0.009755"),
     ],
 )
-def test_published_scores(shared_data, tmp_path, name, truth, alignment, expected):
+def test_published_scores(shared_data, tmp_path, name, ground_truth, alignment, expected):
     """To the last digit that was published."""
     folder = shared_data / "oracle_odometry"
-    found = _score(tmp_path, folder / f"{truth}.txt", folder / f"{name}.txt", "--align", alignment)
+    found = _score(
+        tmp_path, folder / f"{ground_truth}.txt", folder / f"{name}.txt", "--align", alignment
+    )
     assert list(found)[: len(KEYS)] == KEYS
     assert found["pairs"] == {"freiburg1_xyz-ORB_kf_mono": 32, "example_0_09": 1589}.get(
-        name, found["truth_poses"]
+        name, found["ground_truth_poses"]
     )
     for key, published in zip(KEYS[1:], expected.split(), strict=False):
         if published != "-":
@@ -98,21 +100,24 @@ def test_published_snippets_and_floors(shared_data, tmp_path, name, ate):
     assert (round(found["snippet_ate_mean"], 4), round(found["snippet_ate_std"], 4)) == ate
     if name == "example_1_09":  # the other one lacks frames, and its floors lack them too
         means = [
-            round(found[f"{floor}_ate_mean"], 4) for floor in ("straight_line", "mean_motion")
+            round(found[f"{baseline}_ate_mean"], 4)
+            for baseline in ("straight_line", "mean_motion")
         ]
-        stds = [round(found[f"{floor}_ate_std"], 4) for floor in ("straight_line", "mean_motion")]
+        stds = [
+            round(found[f"{baseline}_ate_std"], 4) for baseline in ("straight_line", "mean_motion")
+        ]
         assert (means, stds) == ([0.0419, 0.0324], [0.0223, 0.0258])
     assert found["snippets"].keys() == {"5", "3"}
-    assert found["floors"]["straight_line"]["ate_m"] > 10 * found["ate_m"]
+    assert found["baselines"]["straight_line"]["ate_m"] > 10 * found["ate_m"]
 
 
 @pytest.mark.parametrize("kinds", [("tum", "kitti"), ("bag", "tum"), ("kitti", "bag")])
 def test_every_format_gives_the_same_figures(tmp_path, kinds):
-    truth, estimate = _drive(), _drive(seed=1)
+    ground_truth, estimate = _drive(), _drive(seed=1)
     expected = None
     for kind in ("same", kinds):
         names = []
-        for which, trajectory in (("truth", truth), ("estimate", estimate)):
+        for which, trajectory in (("ground_truth", ground_truth), ("estimate", estimate)):
             form = "tum" if kind == "same" else kinds[len(names)]
             path = tmp_path / f"{which}_{form}"
             if form == "tum":
@@ -123,7 +128,7 @@ def test_every_format_gives_the_same_figures(tmp_path, kinds):
                 _write_bag(path, trajectory)
             names.append(f"{path}:/pose" if form == "bag" else str(path))
         times = tmp_path / "times.txt"
-        times.write_text("".join(f"{stamp / NS:.9f}\n" for stamp in truth.stamps_ns))
+        times.write_text("".join(f"{stamp / NS:.9f}\n" for stamp in ground_truth.stamps_ns))
         found = _score(tmp_path, *names, "--times", times)
         figures = [found[key] for key in KEYS[1:]]
         if expected is None:
@@ -142,13 +147,13 @@ def test_poses_in_body_axes_can_be_kept(tmp_path):
 
 
 def test_pairing_by_stamp_is_reported(tmp_path, capsys):
-    truth = _drive()
-    estimate = Trajectory(truth.stamps_ns[5:40:2] + 4_000_000, truth.poses[5:40:2])
-    write_tum(tmp_path / "truth.tum", truth)
+    ground_truth = _drive()
+    estimate = Trajectory(ground_truth.stamps_ns[5:40:2] + 4_000_000, ground_truth.poses[5:40:2])
+    write_tum(tmp_path / "ground_truth.tum", ground_truth)
     write_tum(tmp_path / "estimate.tum", estimate)
-    files = (tmp_path / "truth.tum", tmp_path / "estimate.tum")
+    files = (tmp_path / "ground_truth.tum", tmp_path / "estimate.tum")
     found = _score(tmp_path, *files, "--align", "none")
-    assert (found["pairs"], found["truth_poses"], found["estimate_poses"]) == (18, 60, 18)
+    assert (found["pairs"], found["ground_truth_poses"], found["estimate_poses"]) == (18, 60, 18)
     assert found["associated_by"] == "stamp" and found["ate_m"] == pytest.approx(0, abs=1e-12)
     assert found["largest_difference_s"] == pytest.approx(0.004)
     assert "18 poses by stamp, at most 4.000 ms apart" in capsys.readouterr().out
@@ -157,39 +162,39 @@ def test_pairing_by_stamp_is_reported(tmp_path, capsys):
 
 
 def test_frames_that_are_missing_are_missing_in_snippets_too(tmp_path):
-    truth = _drive()
-    write_kitti(tmp_path / "truth.txt", truth)
+    ground_truth = _drive()
+    write_kitti(tmp_path / "ground_truth.txt", ground_truth)
     kept = [index for index in range(60) if index not in (20, 21, 40)]
-    lines = (tmp_path / "truth.txt").read_text().splitlines()
+    lines = (tmp_path / "ground_truth.txt").read_text().splitlines()
     (tmp_path / "lacking.txt").write_text("".join(f"{i} {lines[i]}\n" for i in kept))
-    found = _score(tmp_path, tmp_path / "truth.txt", tmp_path / "lacking.txt")
+    found = _score(tmp_path, tmp_path / "ground_truth.txt", tmp_path / "lacking.txt")
     assert found["associated_by"] == "index" and found["largest_difference_s"] is None
     # 20, 18 and 19 frames in a row hold 16, 14 and 15 snippets of five.
     assert found["snippets"]["5"]["count"] == 16 + 14 + 15
     assert found["snippet_ate_mean"] == pytest.approx(0, abs=1e-9)
 
 
-def test_picture_shows_truth_and_estimate(tmp_path):
-    write_tum(tmp_path / "truth.tum", _drive(300))
+def test_image_shows_ground_truth_and_estimate(tmp_path):
+    write_tum(tmp_path / "ground_truth.tum", _drive(300))
     write_tum(tmp_path / "estimate.tum", _drive(300, seed=2))
-    arguments = [str(tmp_path / "truth.tum"), str(tmp_path / "estimate.tum")]
+    arguments = [str(tmp_path / "ground_truth.tum"), str(tmp_path / "estimate.tum")]
     assert main(["trajectory", *arguments, "--plot", str(tmp_path / "plot.png")]) == 0
-    picture = cv2.imread(str(tmp_path / "plot.png"))
-    red = (picture == (0x5B, 0x49, 0xD1)).all(axis=2)
+    image = cv2.imread(str(tmp_path / "plot.png"))
+    red = (image == (0x5B, 0x49, 0xD1)).all(axis=2)
     assert min(np.count_nonzero(red[:, : red.shape[1] // 2]), np.count_nonzero(red)) > 200
 
 
 def test_short_path_has_no_segments(tmp_path, capsys):
-    write_tum(tmp_path / "truth.tum", _drive(60))
-    found = _score(tmp_path, tmp_path / "truth.tum", tmp_path / "truth.tum")
+    write_tum(tmp_path / "ground_truth.tum", _drive(60))
+    found = _score(tmp_path, tmp_path / "ground_truth.tum", tmp_path / "ground_truth.tum")
     assert found["t_err_percent"] is None and found["r_err_deg_per_100m"] is None
-    assert found["segments"] == {} and found["floors"]["mean_motion"]["t_err_percent"] is None
+    assert found["segments"] == {} and found["baselines"]["mean_motion"]["t_err_percent"] is None
     assert "not applicable: the path of 59" in capsys.readouterr().out.replace("\n", " ")
 
 
 def test_three_poses_have_no_snippet_of_five(tmp_path):
-    write_tum(tmp_path / "truth.tum", _drive(3))
-    found = _score(tmp_path, tmp_path / "truth.tum", tmp_path / "truth.tum")
+    write_tum(tmp_path / "ground_truth.tum", _drive(3))
+    found = _score(tmp_path, tmp_path / "ground_truth.tum", tmp_path / "ground_truth.tum")
     assert found["snippet_ate_mean"] is None and found["straight_line_ate_std"] is None
     assert found["snippets"]["3"]["count"] == 1
 
@@ -203,7 +208,7 @@ def _kitti(count: int) -> str:
 
 
 BAD = {
-    "unequal lengths": (_kitti(9), _kitti(8), "has 8 poses, the truth 9"),
+    "unequal lengths": (_kitti(9), _kitti(8), "has 8 poses, the ground truth 9"),
     "no frame in common": (
         _kitti(4),
         "".join(f"{i + 7} {line}\n" for i, line in enumerate(_kitti(4).splitlines())),
@@ -236,10 +241,10 @@ BAD = {
 
 @pytest.mark.parametrize("case", BAD)
 def test_bad_files_are_refused_with_a_reason_and_never_a_number(tmp_path, capsys, case):
-    truth, estimate, reason = BAD[case]
-    (tmp_path / "truth.txt").write_text(truth)
+    ground_truth, estimate, reason = BAD[case]
+    (tmp_path / "ground_truth.txt").write_text(ground_truth)
     (tmp_path / "estimate.txt").write_text(estimate)
-    files = [str(tmp_path / "truth.txt"), str(tmp_path / "estimate.txt")]
+    files = [str(tmp_path / "ground_truth.txt"), str(tmp_path / "estimate.txt")]
     assert main(["trajectory", *files, "--json", str(tmp_path / "out.json")]) == 1
     said = capsys.readouterr()
     assert reason in said.err and said.err.startswith("sfm_evaluate: ERROR: ")
@@ -258,11 +263,11 @@ def test_truncated_bag(tmp_path, capsys, kept):
 
 def test_bag_with_a_pose_that_is_not_finite(tmp_path, capsys):
     poses = np.array(_drive(5).poses)
-    message = truth_message(poses[3], 0, "camera_optical")
+    message = ground_truth_message(poses[3], 0, "camera_optical")
     message.pose.pose.position.y = float("nan")
     with Writer(tmp_path / "bag", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
         topics = BagTopics(writer)
-        topics.add("/pose", truth_message(poses[2], 0, "camera_optical"), 1)
+        topics.add("/pose", ground_truth_message(poses[2], 0, "camera_optical"), 1)
         topics.add("/pose", message, 2)
     assert main(["trajectory", f"{tmp_path / 'bag'}:/pose", f"{tmp_path / 'bag'}:/pose"]) == 1
     assert "expected finite numbers and a rotation" in capsys.readouterr().err
@@ -284,7 +289,7 @@ def test_bag_with_unordered_stamps_or_without_the_topic(tmp_path, capsys):
 @pytest.mark.parametrize(
     "arguments",
     [["--align", "8dof"], ["--max-difference", "-1"], ["--max-difference", "nan"], ["--fps", "0"],
-     ["--plot", "picture.xyz"], ["--fps", "10", "--times", "t"]],
+     ["--plot", "image.xyz"], ["--fps", "10", "--times", "t"]],
 )  # fmt: skip
 def test_wrong_options_are_refused(tmp_path, arguments):
     write_tum(tmp_path / "a", _drive())

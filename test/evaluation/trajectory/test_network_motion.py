@@ -36,7 +36,7 @@ def increment(index: int) -> np.ndarray:
 
 
 def drive(period_ns: int = 100_000_000) -> list[SourceItem]:
-    # Pictures without a corner: nothing can be tracked, the refinement leaves the prediction.
+    # Images without a corner: nothing can be tracked, the refinement leaves the prediction.
     rgb = np.zeros((64, 128, 3), dtype=np.uint8)
     items, pose = [], np.eye(4)
     for index in range(FRAMES):
@@ -94,7 +94,7 @@ def test_motion_that_is_not_believed_is_counted() -> None:
 def test_what_cannot_be_judged() -> None:
     engine = engine_that_knows(3)
     blind = [SourceItem(frame=item.frame) for item in drive()]
-    with pytest.raises(SourceError, match="frame 0 has no true pose"):
+    with pytest.raises(SourceError, match="frame 0 has no ground-truth pose"):
         run_motion(engine, blind)
     with pytest.raises(SourceError, match="2 frames are fewer than the 3 of a window"):
         run_motion(engine, drive()[:2])
@@ -106,8 +106,13 @@ def test_what_cannot_be_judged() -> None:
 
 
 def test_the_floors_of_kitti_03_frames_300_to_400(shared_data: Path) -> None:
-    truth = read_kitti(shared_data / "kitti_odom03_head" / "poses.txt").select(np.arange(300, 401))
-    scores = score_motion(MotionRun(networks=truth, refined=truth, truth=truth, held=0), "7dof")
+    ground_truth = read_kitti(shared_data / "kitti_odom03_head" / "poses.txt").select(
+        np.arange(300, 401)
+    )
+    scores = score_motion(
+        MotionRun(networks=ground_truth, refined=ground_truth, ground_truth=ground_truth, held=0),
+        "7dof",
+    )
     line = scores[STRAIGHT].metrics.snippet_ates
     assert (str(line[5]), str(line[3])) == ("0.0214 ± 0.0125", "0.0124 ± 0.0073")
     assert scores[NETWORKS].metrics.snippet_ates[5].mean < 1e-6

@@ -13,7 +13,7 @@ FRAME = "camera_optical"
 PERIOD_NS = 100_000_000
 
 
-def picture(level: int, seed: int, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
+def image(level: int, seed: int, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
     """(h, w, 3) uint8 of this mean brightness: a ramp with the noise of a sensor."""
     ramp = np.linspace(-50, 50, width)[None, :, None] + level
     noise = np.random.default_rng(seed).integers(-3, 4, (height, width, 3))
@@ -21,11 +21,11 @@ def picture(level: int, seed: int, width: int = WIDTH, height: int = HEIGHT) -> 
 
 
 def image_message(level: int, stamp_ns: int, frame_id: str = FRAME) -> Image:
-    """A picture of one mean brightness with a stamp."""
+    """An image of one mean brightness with a stamp."""
     message = Image(width=WIDTH, height=HEIGHT, encoding="rgb8", step=3 * WIDTH)
     message.header.stamp = stamp_from_ns(stamp_ns)
     message.header.frame_id = frame_id
-    message.data = picture(level, stamp_ns).tobytes()
+    message.data = image(level, stamp_ns).tobytes()
     return message
 
 

@@ -1,4 +1,4 @@
-"""A camera for tests: drives a node with pictures and collects its answers."""
+"""A camera for tests: drives a node with images and collects its answers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sfm_ros.ros.conversions import stamp_to_ns
 
 
 class Camera:
-    """Drives the node with pictures and collects the answers."""
+    """Drives the node with images and collects the answers."""
 
     def __init__(self, probe: Probe, program: Program) -> None:
         self.probe, self.program = probe, program
@@ -30,7 +30,7 @@ class Camera:
         self.diagnostics = probe.listen("/diagnostics", DiagnosticArray)
 
     def show(self, *levels: int) -> int:
-        """Publish pictures 0.1 s apart; the stamp of the last."""
+        """Publish images 0.1 s apart; the stamp of the last."""
         for level in levels:
             self.now_ns += PERIOD_NS
             self.probe.publish("/image", image_message(level, self.now_ns))
@@ -40,7 +40,7 @@ class Camera:
         self.probe.publish("/camera_info", info or info_message())
 
     def wait_for_change(self, said: int) -> None:
-        """Show standing pictures until the node tells that it uses another calibration."""
+        """Show standing images until the node tells that it uses another calibration."""
 
         def told() -> bool:
             self.show(STAND)
@@ -57,11 +57,11 @@ class Camera:
         return wait_until(found, f"an answer for {stamp_ns}; the node said:\n{self.program.said}")
 
     def drive(self, *levels: int) -> Odometry:
-        """The odometry of the last of these pictures."""
+        """The odometry of the last of these images."""
         return self.answer(self.odometry, self.show(*levels))
 
-    def start_anew(self) -> None:
-        """The next picture stands at the origin."""
+    def restart(self) -> None:
+        """The next image stands at the origin."""
         self.call(Trigger, "/sfm_node/reset")
         self.now_ns += 10 * PERIOD_NS
 

@@ -1,7 +1,7 @@
 """The real node with networks that say what they are shown: ``fake_node.py '{}' --ros-args ...``.
 
-The mean brightness of a picture tells the motion that led to it, see ``MOTIONS``, in body axes:
-metres and radians, translation then rotation vector. The first argument is JSON:
+The mean brightness of an image tells the motion that led to it, see ``MOTIONS``, in body axes:
+meters and radians, translation then rotation vector. The first argument is JSON:
 
 * ``fail_after``: the engine raises after so many inferences;
 * ``busy_s``: an inference takes so long, like a library that hangs, and says so before;
@@ -39,7 +39,7 @@ MOTIONS = {
 
 
 def shown_motion(window: Window) -> FloatArray:
-    """(N-1, 4, 4) increments that the pictures of a window tell."""
+    """(N-1, 4, 4) increments that the images of a window tell."""
     increments = []
     for image in window.images[1:]:
         level = min(MOTIONS, key=lambda level: abs(level - float(image.mean())))

@@ -23,13 +23,13 @@ from sfm_ros.ros.conversions import stamp_from_ns, stamp_to_ns
 
 LATCHED = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 STEP_M = 0.5
-"""What a picture of FORWARD tells."""
+"""What an image of FORWARD tells."""
 _SHOW_AGAIN_S = 0.3
 
 
 def start_node(domain: int, *arguments: str) -> Program:
-    """A node that takes every frame in order and looks for no mounting."""
-    parameters = ros_arguments(node__delivery="every", node__mounting_wait_s=0.0)
+    """A node that takes every frame in order and looks for no extrinsics."""
+    parameters = ros_arguments(node__delivery="every", node__extrinsics_wait_s=0.0)
     return Program([*FAKE_NODE, "{}", *parameters, *arguments], domain)
 
 
@@ -37,7 +37,7 @@ class FaultRig(Camera):
     """Drives straight ahead, lets a test do its worst, and sees whether the node stood it.
 
     ``begin`` leaves the node tracking at x = 1 m. From then on every pose is held against the
-    pictures shown: between two poses no more than their motions may lie.
+    images shown: between two poses no more than their motions may lie.
     """
 
     def __init__(self, probe: Probe, program: Program) -> None:
@@ -48,9 +48,9 @@ class FaultRig(Camera):
         self._counts_before: dict[str, str] = {}
 
     def begin(self) -> None:
-        """One metre ahead of the origin, tracking, everything before forgotten."""
+        """One meter ahead of the origin, tracking, everything before forgotten."""
         self.settle(FOCAL)
-        self.start_anew()
+        self.restart()
         self.forget()
         told = len(self.states)
         assert self.drive(STAND, FORWARD, FORWARD).pose.pose.position.x == pytest.approx(1.0)
@@ -64,20 +64,20 @@ class FaultRig(Camera):
         self._from = len(self.odometry)
 
     def show(self, *levels: int) -> int:
-        """Publish pictures 0.1 s apart; the stamp of the last."""
+        """Publish images 0.1 s apart; the stamp of the last."""
         for level in levels:
             self.now_ns += PERIOD_NS
             self.send(image_message(level, self.now_ns))
         return self.now_ns
 
     def show_pixels(self, rgb: np.ndarray) -> int:
-        """Publish a picture of any size 0.1 s after the one before; its stamp."""
+        """Publish an image of any size 0.1 s after the one before; its stamp."""
         self.now_ns += PERIOD_NS
         self.send(message_of(rgb, self.now_ns))
         return self.now_ns
 
     def send(self, message: Image) -> None:
-        """Publish a picture as it is."""
+        """Publish an image as it is."""
         self.shown.append(stamp_to_ns(message.header.stamp))
         self.probe.publish("/image", message)
 
@@ -101,11 +101,11 @@ class FaultRig(Camera):
         wait_until(lambda: self.count(reason) > 0, f"{reason}; {self.program.said}")
 
     def show_until(self, reason: Reason) -> None:
-        """Show standing pictures until the node gives this reason."""
+        """Show standing images until the node gives this reason."""
         self.repeat(lambda: self.show(STAND), lambda _: self.count(reason) > 0, reason.value)
 
     def settle(self, focal: float | None = None) -> None:
-        """Show standing pictures until the node answers.
+        """Show standing images until the node answers.
 
         Three at a time: so many fill the window.
 
@@ -131,7 +131,7 @@ class FaultRig(Camera):
         return bool(self.odometry) and stamp_to_ns(self.odometry[-1].header.stamp) >= stamp_ns
 
     def repeat(self, show: Callable[[], int], until: Callable[[int], bool], what: str) -> None:
-        """Show a picture, give the node a moment, show another: none piles up before it.
+        """Show an image, give the node a moment, show another: none piles up before it.
 
         Args:
             show: publishes one and gives its stamp.
@@ -160,7 +160,7 @@ class FaultRig(Camera):
 
         Args:
             x: where the node stands.
-            counts: for how many pictures it gave a reason.
+            counts: for how many images it gave a reason.
         """
         self.settle()
         odometry = self.drive(FORWARD)
@@ -174,7 +174,7 @@ class FaultRig(Camera):
         return odometry
 
     def check_poses(self, odometry: list[Odometry]) -> None:
-        """No pose lies farther from the one before than the pictures between them tell."""
+        """No pose lies farther from the one before than the images between them tell."""
         assert odometry
         for message in odometry:
             p, q = message.pose.pose.position, message.pose.pose.orientation
@@ -182,7 +182,7 @@ class FaultRig(Camera):
             assert math.isfinite(p.x) and np.isfinite(message.pose.covariance).all()
             assert np.diag(np.reshape(message.pose.covariance, (6, 6))).min() >= 0
         stamps = [stamp_to_ns(message.header.stamp) for message in odometry]
-        assert set(stamps) <= set(self.shown), "a pose for a picture that was not shown"
+        assert set(stamps) <= set(self.shown), "a pose for an image that was not shown"
         for a, b in zip(odometry[:-1], odometry[1:], strict=True):
             from_ns, to_ns = stamp_to_ns(a.header.stamp), stamp_to_ns(b.header.stamp)
             assert from_ns < to_ns
@@ -192,7 +192,7 @@ class FaultRig(Camera):
 
 
 def message_of(rgb: np.ndarray, stamp_ns: int) -> Image:
-    """A picture of (h, w, 3), or (h, w) grey, as a message."""
+    """An image of (h, w, 3), or (h, w) gray, as a message."""
     height, width = rgb.shape[:2]
     encoding, depth = ("mono8", 1) if rgb.ndim == 2 else ("rgb8", 3)
     message = Image(width=width, height=height, encoding=encoding, step=depth * width)

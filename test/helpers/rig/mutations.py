@@ -11,7 +11,7 @@ import numpy as np
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CameraInfo, Image
 
-from rig.camera import FOCAL, FRAME, HEIGHT, PERIOD_NS, WIDTH, image_message, info_message, picture
+from rig.camera import FOCAL, FRAME, HEIGHT, PERIOD_NS, WIDTH, image, image_message, info_message
 from rig.fake_node import FORWARD, STAND
 from sfm_ros.formats.image_codec import SUPPORTED_ENCODINGS
 from sfm_ros.ros.conversions import stamp_from_ns
@@ -26,7 +26,7 @@ WHOLE = (0, 1, 2, 3, 7, 255, 256, 2**15 - 1, 2**15, 2**16, 2**31 - 1, 2**31, 2**
 WORDS = ("", "/", "//", "camera", FRAME + "x", "Ω", "a" * 5000, "rgb8", "a\nb", " ")
 MODELS = ("", "plumb_bob", "rational_polynomial", "equidistant", "fisheye", "thin_prism", "Ω")
 MOST_PIXELS = 1 << 17
-"""Of a picture made to fit a damaged calibration."""
+"""Of an image made to fit a damaged calibration."""
 
 
 def damaged_number(rng: Rng, value: float) -> float:
@@ -142,7 +142,7 @@ def _damaged(rng: Rng, message: Any, damage: tuple[Callable[[Rng, Any], None], .
 
 
 def damaged_image(rng: Rng, stamp_ns: int) -> Image:
-    """A picture with one to three things wrong."""
+    """An image with one to three things wrong."""
     return _damaged(rng, image_message(FORWARD, stamp_ns), _IMAGE_DAMAGE)
 
 
@@ -158,24 +158,24 @@ def damaged_info(rng: Rng) -> CameraInfo:
 
 
 def fitting_image(rng: Rng, width: int, height: int, stamp_ns: int) -> Image:
-    """A good grey picture of this size, or of the usual one where this is none to make."""
+    """A good gray image of this size, or of the usual one where this is none to make."""
     if not 0 < width * height <= MOST_PIXELS:
         width, height = WIDTH, HEIGHT
-    grey = picture(STAND, int(rng.integers(2**32)), width, height)[:, :, 1]
+    gray = image(STAND, int(rng.integers(2**32)), width, height)[:, :, 1]
     message = Image(width=width, height=height, encoding="mono8", step=width)
     message.header.stamp = stamp_from_ns(stamp_ns)
     message.header.frame_id = FRAME
-    message.data = grey.tobytes()
+    message.data = gray.tobytes()
     return message
 
 
 def damaged_stamps(rng: Rng, images: list[Image]) -> list[Image]:
-    """Pictures of a camera whose clock is somewhere else."""
+    """Images of a camera whose clock is somewhere else."""
     shift_ns = int(rng.choice([-(2**31), -1, 0, 1, 2**31 - 2])) * 10**9
     nanosec = damaged_count(rng, 0, 2**31) if rng.random() < 0.3 else 0
-    for index, image in enumerate(images):
-        image.header.stamp = stamp_from_ns(shift_ns + index * PERIOD_NS)
-        image.header.stamp.nanosec += nanosec
+    for index, sent in enumerate(images):
+        sent.header.stamp = stamp_from_ns(shift_ns + index * PERIOD_NS)
+        sent.header.stamp.nanosec += nanosec
     return images
 
 

@@ -1,7 +1,7 @@
-"""Pictures that say of each pixel where it lies, a room of known depth, and a camera's optics.
+"""Images that say of each pixel where it lies, a room of known depth, and a camera's optics.
 
 The way from a camera's pixel to a point of the cloud can be followed with them: whatever a node
-does to a picture, what is left of it still tells which pixel of the camera it came from. Nothing
+does to an image, what is left of it still tells which pixel of the camera it came from. Nothing
 here uses the project's own geometry.
 """
 
@@ -20,7 +20,7 @@ Numbers = NDArray[np.float64]
 _WAVE_PX = 128.0
 _MIDDLE, _SWING = 127.5, 100.0
 _SWING_KEPT = 15.0
-"""How far the swing may be off where no black was mixed in from outside of the picture."""
+"""How far the swing may be off where no black was mixed in from outside of the image."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,11 +32,11 @@ class Optics:
         K: fx, fy, cx, cy.
         model, D: distortion, as ROS names it.
         R: (3, 3) from the camera to the rectified camera.
-        P: fx, fy, cx, cy of the rectified picture; None for none.
+        P: fx, fy, cx, cy of the rectified image; None for none.
         baseline_px: P[0, 3], of the second camera of a pair.
         region: x, y, width, height of the part that is read out; None for all.
         binning: sensor pixels a pixel, along x and y.
-        is_rectified: the picture that is sent shows P, whatever K and D say of the lens.
+        is_rectified: the image that is sent shows P, whatever K and D say of the lens.
     """
 
     width: int
@@ -105,16 +105,16 @@ class Optics:
         assert np.abs(self.project(_with_depth(xy)) - pixels).max() < 1e-6
         return _with_depth(xy)
 
-    def picture(self, axis: int) -> RgbImage:
+    def image(self, axis: int) -> RgbImage:
         """What the camera sends of a scene that shows each sensor pixel's x (0) or y (1).
 
         Red rises over the whole sensor, green and blue are a cosine and a sine: together they
-        tell the place to a tenth of a pixel, and averaging neighbours changes nothing of it.
+        tell the place to a tenth of a pixel, and averaging neighbors changes nothing of it.
         """
         x, y, width, height = self.region or (0, 0, self.width, self.height)
         columns, rows = width // self.binning[0], height // self.binning[1]
         begin, bins, count = ((x, self.binning[0], columns), (y, self.binning[1], rows))[axis]
-        # The middle of the sensor pixels that make a pixel of the picture.
+        # The middle of the sensor pixels that make a pixel of the image.
         place = begin + np.arange(count) * bins + (bins - 1) / 2
         phase = 2 * np.pi * place / _WAVE_PX
         sensor = (self.width, self.height)[axis]
@@ -130,16 +130,16 @@ class Optics:
         whole = line[None, :, :] if axis == 0 else line[:, None, :]
         return np.broadcast_to(whole, (rows, columns, 3))
 
-    def places(self, pictures: list[RgbImage]) -> tuple[Numbers, NDArray[np.bool_]]:
-        """(h, w, 2) sensor pixels that two pictures of `picture` show, and (h, w) where they do.
+    def places(self, images: list[RgbImage]) -> tuple[Numbers, NDArray[np.bool_]]:
+        """(h, w, 2) sensor pixels that two images of `image` show, and (h, w) where they do.
 
         Args:
-            pictures: one of axis 0 and one of axis 1, however cut, bent and shrunk.
+            images: one of axis 0 and one of axis 1, however cut, bent and shrunk.
         """
         found, shown = zip(
             *(
-                _place(picture.astype(np.float64), sensor)
-                for picture, sensor in zip(pictures, (self.width, self.height), strict=True)
+                _place(image.astype(np.float64), sensor)
+                for image, sensor in zip(images, (self.width, self.height), strict=True)
             ),
             strict=True,
         )
@@ -163,7 +163,7 @@ def _with_depth(xy: Numbers) -> Numbers:
 def _distorted(
     model: str, D: tuple[float, ...], x: Numbers, y: Numbers
 ) -> tuple[Numbers, Numbers]:
-    """Normalised coordinates after the lens, as ROS defines its three models (REP 104)."""
+    """Normalized coordinates after the lens, as ROS defines its three models (REP 104)."""
     if model == "equidistant":
         r = np.maximum(np.hypot(x, y), 1e-12)
         angle = np.arctan(r)
@@ -179,7 +179,7 @@ def _distorted(
 
 
 ROOM = {"right": 2.5, "left": -3.0, "floor": 1.5, "ceiling": -1.2, "end": 9.0}
-"""Metres in the rectified camera's optical axes: walls, floor, ceiling and the end of a room."""
+"""Meters in the rectified camera's optical axes: walls, floor, ceiling and the end of a room."""
 
 
 def room_depth(rays: Numbers) -> Numbers:

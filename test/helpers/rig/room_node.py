@@ -1,6 +1,6 @@
 """The real node in the room of `seen_pixels`: ``room_node.py KIND --ros-args ...``.
 
-The depth of its networks is the room's true depth for whatever pixels of the camera it is shown.
+The depth of its networks is the room's ground-truth depth for whatever pixels of the camera it is shown.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ CAMERAS = {
         D=_FISHEYE, P=(300.0, 300.0, 320.0, 240.0),
     ),
     "cropped, upright": Optics(width=480, height=640, K=(510.0, 510.0, 251.0, 290.0)),
-    "cropped, centre at the edge": Optics(
+    "cropped, center at the edge": Optics(
         width=800, height=600, K=(640.0, 640.0, 371.0, 95.0)
     ),
     "cropped, very wide": Optics(width=2000, height=240, K=(980.0, 980.0, 1100.0, 119.5)),
@@ -92,12 +92,12 @@ class RoomEngine(FakeEngine):
         self.shown: Numbers = np.zeros(0)
 
     def _look(self, window: Window) -> DepthMap:
-        """Of the pictures in a window two show both axes: they come by turns."""
+        """Of the images in a window two show both axes: they come by turns."""
         newest, before = window.images[-1], window.images[-2]
         # The one of x has the greater change of red along the rows.
         spread = [np.ptp(image[..., 0].mean(axis=0)) for image in (newest, before)]
-        pictures = [newest, before] if spread[0] > spread[1] else [before, newest]
-        self.places, self.shown = self._camera.places(pictures)
+        images = [newest, before] if spread[0] > spread[1] else [before, newest]
+        self.places, self.shown = self._camera.places(images)
         somewhere = self._camera.project(np.array([0.0, 0.0, 1.0]))
         rays = self._camera.rays(np.where(self.shown[..., None], self.places, somewhere))
         return np.where(self.shown, room_depth(rays), 1.0).astype(np.float32)

@@ -33,7 +33,7 @@ BEST_EFFORT = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
 class Driver:
-    """Publishes pictures and calibrations at 20 Hz on a thread of its own, until it is closed."""
+    """Publishes images and calibrations at 20 Hz on a thread of its own, until it is closed."""
 
     def __init__(
         self, probe: Probe, space: str, info: CameraInfo, stamp: Callable[[], int]
@@ -48,12 +48,12 @@ class Driver:
 
     def _run(self) -> None:
         x, y = np.meshgrid(np.arange(WIDTH), np.arange(HEIGHT))
-        picture = STAND + 30 * np.sin(x / 9) * np.cos(y / 7)
+        image = STAND + 30 * np.sin(x / 9) * np.cos(y / 7)
         message = Image(width=WIDTH, height=HEIGHT, encoding="rgb8", step=3 * WIDTH)
         message.header.frame_id = self._info.header.frame_id = FRAME
         while not self._ended.wait(0.05):
-            picture = np.roll(picture, 1, axis=1)
-            message.data = np.repeat(picture.astype(np.uint8), 3).tobytes()
+            image = np.roll(image, 1, axis=1)
+            message.data = np.repeat(image.astype(np.uint8), 3).tobytes()
             message.header.stamp = self._info.header.stamp = stamp_from_ns(self._stamp())
             self._infos.publish(self._info)
             self._images.publish(message)
@@ -96,11 +96,11 @@ def said(rows: list[dict[str, Any]]) -> str:
 def test_a_sound_system_passes(
     probe: Probe, start: Callable[[list[str]], Program], drive: Callable[..., Driver]
 ) -> None:
-    node = start([*FAKE_NODE, "{}", *ros_arguments(node__mounting_wait_s=5.0)])
+    node = start([*FAKE_NODE, "{}", *ros_arguments(node__extrinsics_wait_s=5.0)])
     tf = compat.make_static_broadcaster(probe.node)
     if tf is not None:
-        mounting = make_transform(R_BODY_OPTICAL, np.array([0.3, 0.0, 1.2]))
-        tf.sendTransform(transform_message(mounting, 0, "base_link", FRAME))
+        extrinsics = make_transform(R_BODY_OPTICAL, np.array([0.3, 0.0, 1.2]))
+        tf.sendTransform(transform_message(extrinsics, 0, "base_link", FRAME))
     drive("", info_message())
     node.wait_for("odometry of")
     code, rows = examine(start([*DOCTOR, "--json"]))
@@ -116,7 +116,7 @@ def test_a_sound_system_passes(
 def test_the_faults_of_a_system_are_named(
     probe: Probe, start: Callable[[list[str]], Program], drive: Callable[..., Driver]
 ) -> None:
-    """A picture of another size than its calibration, no stamps, a listener nobody reaches."""
+    """An image of another size than its calibration, no stamps, a listener nobody reaches."""
     drive("/eye", info_message(width=640, height=320), stamp=lambda: 0)
     reliable = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
     latched = QoSProfile(depth=5, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -139,7 +139,7 @@ def test_the_faults_of_a_system_are_named(
     failed = said(rows["FAIL"])
     assert code == 1
     assert "stamps are zero" in failed
-    assert "of 640x320 pixels" in failed and "the pictures have 128x64" in failed
+    assert "of 640x320 pixels" in failed and "the images have 128x64" in failed
     assert "qos /eye/image: /probe -> /probe never connect: the publisher is best eff" in failed
     assert "qos /eye/camera_info: /probe -> /probe never connect: the publisher is vol" in failed
     assert "publishers /eye/image: 2 of them" in failed

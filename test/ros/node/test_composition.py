@@ -24,7 +24,7 @@ from sfm_ros.ros.conversions import stamp_to_ns
 from sfm_ros.ros.node.lifecycle import SfmLifecycleNode
 from sfm_ros.ros.node.node import SfmNode
 
-CONFIG = config_from_dict({"node": {"delivery": "every", "mounting_wait_s": 0.0}})
+CONFIG = config_from_dict({"node": {"delivery": "every", "extrinsics_wait_s": 0.0}})
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def executor(domain: int) -> Iterator[MultiThreadedExecutor]:
 
 
 def drive(probe: Probe, space: str, first: int, count: int) -> int:
-    """Show a camera some pictures; the stamp of the last."""
+    """Show a camera some images; the stamp of the last."""
     probe.publish(f"{space}/camera_info", info_message())
     for index in range(first, first + count):
         level = FORWARD if index else STAND
@@ -73,12 +73,12 @@ def test_one_camera_goes_on_where_the_engine_of_another_fails(
         )
         executor.add_node(node)
     spaces = ("/left", "/right")
-    heard = {space: probe.listen(f"{space}/sfm_node/odometry", Odometry) for space in spaces}
+    received = {space: probe.listen(f"{space}/sfm_node/odometry", Odometry) for space in spaces}
 
     def answered(space: str, stamp_ns: int) -> bool:
-        return any(stamp_to_ns(m.header.stamp) == stamp_ns for m in heard[space])
+        return any(stamp_to_ns(m.header.stamp) == stamp_ns for m in received[space])
 
-    for space in heard:
+    for space in received:
         stamp = drive(probe, space, 0, 4)
         wait_until(lambda s=space, t=stamp: answered(s, t), f"odometry of {space}")
     drive(probe, "/left", 4, 1)
@@ -88,14 +88,14 @@ def test_one_camera_goes_on_where_the_engine_of_another_fails(
     said = probe.listen("/left/sfm_node/status", DiagnosticStatus)
     drive(probe, "/left", 5, 40)
 
-    def received() -> int:
+    def reported() -> int:
         values = {entry.key: entry.value for entry in said[-1].values} if said else {}
         return int(values.get("received", 0))
 
-    wait_until(lambda: received() == 45, "all pictures to be heard of")
+    wait_until(lambda: reported() == 45, "all images to be heard of")
     stamp = drive(probe, "/right", 4, 3)
     wait_until(lambda: answered("/right", stamp), "odometry of the other camera")
-    assert heard["/right"][-1].pose.pose.position.x == pytest.approx(3.0)
+    assert received["/right"][-1].pose.pose.position.x == pytest.approx(3.0)
 
 
 def test_a_program_may_destroy_its_node_when_that_fails(
@@ -110,11 +110,11 @@ def test_a_program_may_destroy_its_node_when_that_fails(
     engine = TroubledEngine(fail_after=1)
     node = SfmNode(engine, CONFIG, on_failure=end, namespace="brief", context=executor.context)
     executor.add_node(node)
-    heard = probe.listen("/brief/sfm_node/status", DiagnosticStatus)
-    wait_until(lambda: heard, "the node")
+    received = probe.listen("/brief/sfm_node/status", DiagnosticStatus)
+    wait_until(lambda: received, "the node")
     drive(probe, "/brief", 0, 5)
     assert ended.wait(20)
-    wait_until(lambda: any(m.message == "lost: engine_failed" for m in heard), "its last word")
+    wait_until(lambda: any(m.message == "lost: engine_failed" for m in received), "its last word")
 
 
 def test_cleanup_leaves_what_others_made_on_the_node(executor: MultiThreadedExecutor) -> None:

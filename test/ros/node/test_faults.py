@@ -1,7 +1,7 @@
 """One fault a test, over the middleware: its reason is named, the node lives, no pose is wrong.
 
-The node takes every picture, and its networks tell motion by brightness, so that each test knows
-where the node must stand. Stamps are the pictures' own; where real time matters a test says so.
+The node takes every image, and its networks tell motion by brightness, so that each test knows
+where the node must stand. Stamps are the images' own; where real time matters a test says so.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from rig.probe import Probe, wait_until
 
 pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
 
-from rig.camera import HEIGHT, PERIOD_NS, WIDTH, image_message, info_message, picture
+from rig.camera import HEIGHT, PERIOD_NS, WIDTH, image, image_message, info_message
 from rig.fake_node import FORWARD, STAND
 from rig.fault_rig import STEP_M, FaultRig, message_of, start_node
 from rosgraph_msgs.msg import Clock
@@ -70,7 +70,7 @@ def test_a_driver_that_dies_and_is_started_again(rig: FaultRig) -> None:
 
 
 def test_frozen_image(rig: FaultRig) -> None:
-    pixels = picture(FORWARD, 1)
+    pixels = image(FORWARD, 1)
     odometry = rig.answer(rig.odometry, rig.show_pixels(pixels))
     frozen = [rig.show_pixels(pixels) for _ in range(4)]
     rig.wait_for(Reason.FROZEN_IMAGE)
@@ -142,7 +142,7 @@ def test_stamps_that_jitter_are_no_trouble(rig: FaultRig) -> None:
 
 
 def test_stamps_so_close_that_the_motion_is_unbelievable(rig: FaultRig) -> None:
-    """Half a metre in a millisecond."""
+    """Half a meter in a millisecond."""
     rig.send(image_message(FORWARD, rig.now_ns + 1_000_000))
     rig.wait_for(Reason.IMPLAUSIBLE_MOTION)
     rig.end(1.0, implausible_motion=1)
@@ -150,14 +150,14 @@ def test_stamps_so_close_that_the_motion_is_unbelievable(rig: FaultRig) -> None:
 
 def test_duplicated_stamps(rig: FaultRig) -> None:
     for seed in range(3):
-        rig.send(message_of(picture(FORWARD, seed), rig.now_ns))
+        rig.send(message_of(image(FORWARD, seed), rig.now_ns))
     rig.wait_for(Reason.DUPLICATE_STAMP)
     rig.end(1.0, duplicate_stamp=3)
     assert rig.count("duplicates") == 3
 
 
 def test_reversed_stamps(rig: FaultRig) -> None:
-    """Two pictures change places, again and again."""
+    """Two images change places, again and again."""
     for _ in range(4):
         rig.now_ns += 2 * PERIOD_NS
         rig.send(image_message(FORWARD, rig.now_ns))
@@ -168,7 +168,7 @@ def test_reversed_stamps(rig: FaultRig) -> None:
 
 def test_zero_stamps(rig: FaultRig) -> None:
     for seed in range(3):
-        rig.send(message_of(picture(FORWARD, seed), 0))
+        rig.send(message_of(image(FORWARD, seed), 0))
     rig.wait_for(Reason.NO_STAMP)
     rig.end(1.0, no_stamp=3)
 
@@ -220,7 +220,7 @@ def test_camera_info_of_the_wrong_size(rig: FaultRig) -> None:
 
 
 def test_camera_info_scaled_by_ten_percent(rig: FaultRig) -> None:
-    """A node before this one resizes the picture, or the calibration, and forgets the other."""
+    """A node before this one resizes the image, or the calibration, and forgets the other."""
     rig.calibrate(info_message(88.0, round(1.1 * WIDTH), round(1.1 * HEIGHT)))
     rig.show_until(Reason.CALIBRATION_MISMATCH)
     rig.calibrate()
@@ -235,14 +235,14 @@ def test_focal_length_scaled_by_ten_percent(rig: FaultRig) -> None:
 
 
 def test_resolution_switched_mid_stream(rig: FaultRig) -> None:
-    """The pictures first, as a driver does, then their calibration; and back."""
-    large = picture(FORWARD, 5, 2 * WIDTH, 2 * HEIGHT)
+    """The images first, as a driver does, then their calibration; and back."""
+    large = image(FORWARD, 5, 2 * WIDTH, 2 * HEIGHT)
     rig.show_pixels(large)
     rig.wait_for(Reason.CALIBRATION_MISMATCH)
     rig.calibrate(info_message(160.0, 2 * WIDTH, 2 * HEIGHT))
 
     def show_large() -> int:
-        return rig.show_pixels(picture(STAND, rig.now_ns, 2 * WIDTH, 2 * HEIGHT))
+        return rig.show_pixels(image(STAND, rig.now_ns, 2 * WIDTH, 2 * HEIGHT))
 
     rig.repeat(show_large, rig.has_answered, "odometry at the other size")
     rig.wait_for(Reason.CALIBRATION_CHANGED)
@@ -254,7 +254,7 @@ def test_resolution_switched_mid_stream(rig: FaultRig) -> None:
     rig.end(1.5)
 
 
-# The pictures' form
+# The images' form
 
 
 def test_truncated_image(rig: FaultRig) -> None:
@@ -284,7 +284,7 @@ def test_one_pixel(rig: FaultRig) -> None:
     rig.repeat(
         lambda: rig.show_pixels(dot),
         lambda _: rig.count(Reason.BAD_IMAGE) > 0,
-        "a word on a picture that shows nothing",
+        "a word on an image that shows nothing",
     )
     assert "is 1x1, expected at least 8x4" in rig.told_values["last_trouble"]
     rig.calibrate()
@@ -294,15 +294,15 @@ def test_one_pixel(rig: FaultRig) -> None:
 def test_8k_images(rig: FaultRig) -> None:
     """33 MB each: refused while the calibration is another, used with their own."""
     width, height = 7680, 4320
-    grey = np.tile(picture(STAND, 1, width, 16)[:, :, 1], (height // 16, 1))
-    rig.show_pixels(grey)
+    gray = np.tile(image(STAND, 1, width, 16)[:, :, 1], (height // 16, 1))
+    rig.show_pixels(gray)
     rig.wait_for(Reason.CALIBRATION_MISMATCH)
     rig.calibrate(info_message(4800.0, width, height))
 
     def show_another() -> int:
-        return rig.show_pixels(grey + np.uint8(len(rig.shown) % 3))  # none repeats the last
+        return rig.show_pixels(gray + np.uint8(len(rig.shown) % 3))  # none repeats the last
 
-    rig.repeat(show_another, rig.has_answered, "odometry of large pictures")
+    rig.repeat(show_another, rig.has_answered, "odometry of large images")
     rig.wait_for(Reason.CALIBRATION_CHANGED)
     rig.calibrate()
     rig.end(1.0)

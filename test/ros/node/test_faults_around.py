@@ -89,13 +89,13 @@ def test_camera_info_missing_then_late(probe: Probe, domain: int) -> None:
         program.kill()
 
 
-def drive_far(rig: FaultRig, pictures: int) -> None:
-    """Every picture is answered while somebody does not listen."""
+def drive_far(rig: FaultRig, images: int) -> None:
+    """Every image is answered while somebody does not listen."""
     before = len(rig.odometry)
-    for _ in range(pictures // 10):
+    for _ in range(images // 10):
         rig.drive(*[FORWARD] * 10)
-    assert len(rig.odometry) == before + pictures
-    rig.end(1.0 + pictures * STEP_M)
+    assert len(rig.odometry) == before + images
+    rig.end(1.0 + images * STEP_M)
 
 
 def test_a_subscriber_that_never_reads(rig: FaultRig, domain: int) -> None:
@@ -144,7 +144,7 @@ def test_two_nodes_of_the_same_name(rig: FaultRig, domain: int) -> None:
 
 
 def test_damaged_messages(rig: FaultRig, capsys: pytest.CaptureFixture) -> None:
-    """200 mutations of pictures and calibrations, then all is well."""
+    """200 mutations of images and calibrations, then all is well."""
     seed, rounds = 7, 100
     rng, first = np.random.default_rng(seed), len(rig.odometry)
     for index in range(rounds):

@@ -33,8 +33,8 @@ class Doomed(NamedTuple):
 
 
 def start_node(domain: int, space: str, options: str = "{}") -> Program:
-    """A node of a namespace that takes every picture."""
-    parameters = ros_arguments(node__delivery="every", node__mounting_wait_s=0.0)
+    """A node of a namespace that takes every image."""
+    parameters = ros_arguments(node__delivery="every", node__extrinsics_wait_s=0.0)
     return Program([*FAKE_NODE, options, *parameters, "-r", f"__ns:={space}"], domain)
 
 
@@ -105,7 +105,7 @@ def test_a_node_that_was_killed_can_be_started_again(
         for _ in range(3):
             stamp += PERIOD_NS
             probe.publish(f"{space}/image", image_message(FORWARD, stamp))
-        time.sleep(0.1)  # pictures of 30 Hz
+        time.sleep(0.1)  # images of 30 Hz
         return bool(odometry)
 
     try:

@@ -51,9 +51,9 @@ def found(probe: Probe, of_topic: Callable[[str], list[Any]]) -> set[_Row]:
 def test_topics_services_and_keys_are_those_of_the_table(
     probe: Probe, start: Callable[[list[str]], Program]
 ) -> None:
-    said = start([*FAKE_NODE, "{}", *ros_arguments(node__mounting_wait_s=0.3),
+    said = start([*FAKE_NODE, "{}", *ros_arguments(node__extrinsics_wait_s=0.3),
                   "-r", "__ns:=/front"])  # fmt: skip
-    heard = probe.listen("/diagnostics", DiagnosticArray)
+    received = probe.listen("/diagnostics", DiagnosticArray)
     publications = expected(PUBLICATIONS)
     at_start = expected(tuple(topic for topic in SUBSCRIPTIONS if topic.at_start))
 
@@ -81,12 +81,12 @@ def test_topics_services_and_keys_are_those_of_the_table(
     own = {name: types[0] for name, types in offered if "parameter" not in name}
     own.pop(f"{NAME}/get_type_description", None)
     assert own == {full(service.name): service.type_name for service in SERVICES}
-    check_keys(wait_until(lambda: latest(heard), "diagnostics with latencies"))
+    check_keys(wait_until(lambda: latest(received), "diagnostics with latencies"))
 
 
-def latest(heard: list[DiagnosticArray]) -> list[str]:
+def latest(received: list[DiagnosticArray]) -> list[str]:
     """Keys of the newest diagnostics, once they hold latencies."""
-    keys = [value.key for value in heard[-1].status[0].values] if heard else []
+    keys = [value.key for value in received[-1].status[0].values] if received else []
     return keys if any(key.startswith("latency_") for key in keys) else []
 
 

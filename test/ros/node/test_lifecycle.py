@@ -28,7 +28,7 @@ REAL = [sys.executable, "-m", "sfm_ros.ros.node.lifecycle"]
 
 
 class Manager:
-    """Sends a node its transitions and its pictures."""
+    """Sends a node its transitions and its images."""
 
     def __init__(self, probe: Probe, program: Program) -> None:
         self.probe, self.program = probe, program
@@ -48,7 +48,7 @@ class Manager:
         return self.probe.node.count_subscribers("/image")
 
     def drive(self, odometry: list, *levels: int) -> Any:
-        """The odometry of the last of these pictures."""
+        """The odometry of the last of these images."""
         self.probe.publish("/camera_info", info_message())
         for level in levels:
             self.stamp += PERIOD_NS
@@ -62,7 +62,7 @@ class Manager:
 
 def test_from_unconfigured_to_active_and_back(probe: Probe, start: Start) -> None:
     odometry = probe.listen("/sfm_node/odometry", Odometry)
-    parameters = ros_arguments(node__delivery="every", node__mounting_wait_s=0.0)
+    parameters = ros_arguments(node__delivery="every", node__extrinsics_wait_s=0.0)
     program = start([*MANAGED, *parameters])
     manager = Manager(probe, program)
     publishers = probe.node.count_publishers
@@ -108,7 +108,7 @@ def test_a_model_that_is_missing_leaves_the_node_unconfigured(probe: Probe, star
 def test_a_node_that_starts_itself_is_active_without_a_manager(probe: Probe, start: Start) -> None:
     odometry = probe.listen("/sfm_node/odometry", Odometry)
     parameters = ros_arguments(
-        node__autostart=True, node__delivery="every", node__mounting_wait_s=0.0
+        node__autostart=True, node__delivery="every", node__extrinsics_wait_s=0.0
     )
     manager = Manager(probe, start([*MANAGED, *parameters]))
     wait_until(manager.listeners, "the subscription")

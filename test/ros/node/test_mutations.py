@@ -23,7 +23,7 @@ from sfm_ros.errors import CalibrationError, ImageError
 from sfm_ros.odometry import VisualOdometry
 from sfm_ros.ros import conversions
 from sfm_ros.ros.node.calibration import CalibrationCache
-from sfm_ros.ros.node.extrinsics import Mounting
+from sfm_ros.ros.node.extrinsics import Extrinsics
 from sfm_ros.ros.node.publishers import Outputs
 
 SEED = 20240607
@@ -83,7 +83,7 @@ class WholeWay:
         self.calibration.take(info)
 
     def show(self, image: Image) -> TrackingStatus | None:
-        """What the odometry says of a picture; None where it is refused."""
+        """What the odometry says of an image; None where it is refused."""
         try:
             intrinsics = self.calibration.wait(0)
             assert intrinsics is not None
@@ -92,13 +92,13 @@ class WholeWay:
             assert str(error)
             self.results[type(error).__name__] += 1
             return None
-        mounting = Mounting(
+        extrinsics = Extrinsics(
             child="body",
             optical_frame=estimate.frame_id,
             T_body_camera=conversions.T_BODY_OPTICAL,
             is_known=False,
         )
-        self.outputs.publish(estimate, mounting, self.odometry.config)
+        self.outputs.publish(estimate, extrinsics, self.odometry.config)
         self.results[estimate.status.value] += 1
         return estimate.status
 
@@ -106,7 +106,7 @@ class WholeWay:
 def damaged_input(
     rng: np.random.Generator, clock: Iterator[int]
 ) -> tuple[CameraInfo, list[Image]]:
-    """A calibration and pictures: one of both, or the stamps, damaged."""
+    """A calibration and images: one of both, or the stamps, damaged."""
     kind = rng.random()
     if kind < 0.5:
         good = image_message(FORWARD, next(clock))

@@ -24,9 +24,9 @@ from sfm_ros.ros.conversions import stamp_to_ns
 
 @pytest.fixture(scope="module")
 def running(probe: Probe, domain: int) -> Iterator[Camera]:
-    """One node for the whole module: every frame, in order, no mounting."""
+    """One node for the whole module: every frame, in order, no extrinsics."""
     program = Program(
-        [*FAKE_NODE, "{}", *ros_arguments(node__delivery="every", node__mounting_wait_s=0.2)],
+        [*FAKE_NODE, "{}", *ros_arguments(node__delivery="every", node__extrinsics_wait_s=0.2)],
         domain,
     )
     camera = Camera(probe, program)
@@ -39,7 +39,7 @@ def running(probe: Probe, domain: int) -> Iterator[Camera]:
 def camera(running: Camera) -> Camera:
     """The node, calibrated and at the origin."""
     running.calibrate()
-    running.start_anew()
+    running.restart()
     return running
 
 
@@ -53,7 +53,7 @@ def position(message: Odometry) -> list[float]:
     return [p.x, p.y, p.z]
 
 
-def test_one_metre_ahead_is_one_metre_of_odom_x(camera: Camera) -> None:
+def test_one_meter_ahead_is_one_meter_of_odom_x(camera: Camera) -> None:
     odometry = camera.drive(STAND, FORWARD, FORWARD)
     assert position(odometry) == pytest.approx([1.0, 0.0, 0.0], abs=1e-9)
     assert yaw(odometry) == pytest.approx(0.0, abs=1e-9)
@@ -108,7 +108,7 @@ def test_tf_says_what_odometry_says(camera: Camera) -> None:
     assert same_sign == pytest.approx([-0.5, 0.5, -0.5, 0.5])  # REP 103
 
 
-def test_depth_has_its_own_calibration_and_metres(camera: Camera) -> None:
+def test_depth_has_its_own_calibration_and_meters(camera: Camera) -> None:
     stamp = camera.show(STAND, STAND, STAND)
     depth, info = camera.answer(camera.depth, stamp), camera.answer(camera.depth_info, stamp)
     assert (depth.encoding, depth.width, depth.height, depth.step) == ("32FC1", 64, 32, 256)
@@ -215,7 +215,7 @@ def test_no_pose_is_published_for_a_motion_nobody_knows(camera: Camera) -> None:
     assert after.pose.pose.position.x == pytest.approx(2.5)  # held, then went on
 
 
-def test_a_second_picture_of_the_same_stamp_is_counted(camera: Camera) -> None:
+def test_a_second_image_of_the_same_stamp_is_counted(camera: Camera) -> None:
     before = int(camera.values()["duplicates"])
     camera.drive(STAND, FORWARD, FORWARD)
     camera.probe.publish("/image", image_message(FORWARD, camera.now_ns))

@@ -44,7 +44,7 @@ def test_live_node_waits_for_calibration_then_reports_the_robot_it_is_mounted_on
     odometry = probe.listen("/front/sfm_node/odometry", Odometry)
     moving = probe.listen("/tf", tf2_msgs.TFMessage)
     parameters = ros_arguments(
-        node__compressed="true", node__mounting_wait_s=20.0, window__max_gap_s=1000.0
+        node__compressed="true", node__extrinsics_wait_s=20.0, window__max_gap_s=1000.0
     )
     program = start([*FAKE_NODE, "{}", *parameters, "-r", "__ns:=/front", "-r", "image:=eye"])
     probe.publish("/tf_static", tf2_msgs.TFMessage(transforms=transforms), STATIC_TF_QOS)
@@ -54,8 +54,8 @@ def test_live_node_waits_for_calibration_then_reports_the_robot_it_is_mounted_on
         nonlocal stamp
         stamp += PERIOD_NS
         raw = image_message(level, stamp)
-        picture = np.frombuffer(raw.data, np.uint8).reshape(raw.height, raw.width, 3)
-        png = cv2.imencode(".png", picture)[1].tobytes()
+        image = np.frombuffer(raw.data, np.uint8).reshape(raw.height, raw.width, 3)
+        png = cv2.imencode(".png", image)[1].tobytes()
         message = CompressedImage(header=raw.header, format="png", data=png)
         probe.publish("/front/eye/compressed", message)
 
@@ -67,13 +67,13 @@ def test_live_node_waits_for_calibration_then_reports_the_robot_it_is_mounted_on
     assert not odometry
 
     def tracks() -> bool:
-        # As a driver does, with every picture: a single one may be lost on a busy machine.
+        # As a driver does, with every image: a single one may be lost on a busy machine.
         probe.publish("/front/camera_info", info_message())
         show(STAND)
         return bool(odometry)
 
     wait_until(tracks, "odometry")
-    # A live node may pass over pictures, never the newest: from here on the steps are known.
+    # A live node may pass over images, never the newest: from here on the steps are known.
     wait_until(lambda: stamp_to_ns(odometry[-1].header.stamp) == stamp, "the last one at rest")
     show(FORWARD)
     wait_until(lambda: stamp_to_ns(odometry[-1].header.stamp) == stamp, "the step ahead")
@@ -92,7 +92,7 @@ def test_a_signal_ends_a_node_whose_library_hangs(
     number: signal.Signals, probe: Probe, start: Start
 ) -> None:
     """In an inference of a minute: longer than a test waits."""
-    parameters = ros_arguments(node__delivery="every", node__mounting_wait_s=0.0)
+    parameters = ros_arguments(node__delivery="every", node__extrinsics_wait_s=0.0)
     space = f"/hangs_on_{number.name}"
     program = start([*FAKE_NODE, '{"busy_s": 60}', *parameters, "-r", f"__ns:={space}"])
     probe.publish(f"{space}/camera_info", info_message())
@@ -196,7 +196,7 @@ def test_a_whole_number_is_taken_where_a_fraction_is_meant(probe: Probe, start: 
 
 
 def test_an_engine_that_fails_ends_the_node_with_the_reason(probe: Probe, start: Start) -> None:
-    parameters = ros_arguments(node__delivery="every", node__mounting_wait_s=0.0)
+    parameters = ros_arguments(node__delivery="every", node__extrinsics_wait_s=0.0)
     program = start([*FAKE_NODE, '{"fail_after": 1}', *parameters, "-r", "__ns:=/failing"])
     probe.publish("/failing/camera_info", info_message())
     for index in range(4):
@@ -212,12 +212,12 @@ def test_axes_of_the_camera_follow_rep_103() -> None:
     assert R_BODY_OPTICAL @ [0, 1, 0] == pytest.approx([0, 0, -1])  # down is minus up
 
 
-def test_pictures_that_come_while_the_process_stands_still_are_not_lost(
+def test_images_that_come_while_the_process_stands_still_are_not_lost(
     probe: Probe, start: Start
 ) -> None:
     """A live node on a busy machine: it hears of all of them, and works on the newest."""
     states = probe.listen("/stalled/sfm_node/status", DiagnosticStatus, LATCHED)
-    parameters = ros_arguments(node__mounting_wait_s=0.0)
+    parameters = ros_arguments(node__extrinsics_wait_s=0.0)
     program = start([*FAKE_NODE, "{}", *parameters, "-r", "__ns:=/stalled"])
 
     stamps = itertools.count(PERIOD_NS, PERIOD_NS)
@@ -240,7 +240,7 @@ def test_pictures_that_come_while_the_process_stands_still_are_not_lost(
         return told() == before
 
     probe.publish("/stalled/camera_info", info_message())
-    wait_until(heard_the_first, "a picture that arrives")
+    wait_until(heard_the_first, "an image that arrives")
     wait_until(settled, "the count of those before")
 
     def hears_all_of_a_stall() -> bool:

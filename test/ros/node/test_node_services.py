@@ -38,7 +38,7 @@ def running(
     file = tmp_path_factory.mktemp("run") / "trajectory.tum"
     parameters = ros_arguments(
         node__delivery="every",
-        node__mounting_wait_s=0.2,
+        node__extrinsics_wait_s=0.2,
         node__invert_tf="true",
         node__trajectory_file=str(file),
     )
@@ -52,13 +52,13 @@ def running(
 @pytest.fixture
 def camera(running: Camera) -> Camera:
     """The node, at the origin."""
-    running.start_anew()
+    running.restart()
     return running
 
 
 def test_the_trajectory_is_written_as_it_was_published(camera: Camera, tmp_path: Path) -> None:
     empty = camera.call(Trigger, "/sfm_node/save_trajectory")
-    camera.show(STAND)  # the reset takes effect with this picture
+    camera.show(STAND)  # the reset takes effect with this image
     camera.drive(STAND, FORWARD, FORWARD, FORWARD)
     answer = camera.call(Trigger, "/sfm_node/save_trajectory")
     assert answer.success and not empty.success
@@ -89,10 +89,10 @@ def test_a_home_nobody_has_is_refused_and_the_node_lives(camera: Camera) -> None
     answer = camera.call(Trigger, "/sfm_node/save_trajectory")
     assert not answer.success and name in answer.message
     camera.show(STAND)
-    wait_until(lambda: camera.values()["received"] != before, "the next picture")
+    wait_until(lambda: camera.values()["received"] != before, "the next image")
 
 
-def test_a_pause_is_told_though_no_picture_comes(camera: Camera) -> None:
+def test_a_pause_is_told_though_no_image_comes(camera: Camera) -> None:
     states = camera.probe.listen("/sfm_node/status", DiagnosticStatus, LATCHED)
     camera.drive(STAND, STAND, STAND)
     assert camera.call(SetBool, "/sfm_node/set_paused", SetBool.Request(data=True)).success
@@ -138,7 +138,7 @@ def test_status_is_told_at_every_change_with_its_reason(camera: Camera) -> None:
 def test_limits_may_change_while_the_node_runs(camera: Camera) -> None:
     camera.drive(STAND, STAND, FORWARD)
     assert camera.set_parameter("health.max_speed", 4.0).successful
-    stamp = camera.show(FORWARD)  # half a metre in a tenth of a second: five a second
+    stamp = camera.show(FORWARD)  # half a meter in a tenth of a second: five a second
     assert camera.drive(STAND).pose.pose.position.x == pytest.approx(0.5)
     assert stamp not in [stamp_to_ns(m.header.stamp) for m in camera.odometry]
     assert camera.set_parameter("health.max_speed", 70.0).successful
@@ -183,20 +183,20 @@ def test_a_switch_turns_an_output_off_and_on(camera: Camera) -> None:
     assert silent not in [stamp_to_ns(m.header.stamp) for m in camera.depth]
 
 
-def test_the_colours_of_depth_are_a_picture_of_its_grid(camera: Camera) -> None:
-    pictures = camera.probe.listen("/sfm_node/depth/color", Image)
+def test_the_colors_of_depth_are_a_image_of_its_grid(camera: Camera) -> None:
+    images = camera.probe.listen("/sfm_node/depth/color", Image)
 
     camera.drive(STAND, STAND, STAND)
 
     def arrived() -> bool:
         camera.drive(STAND)
-        return bool(pictures)
+        return bool(images)
 
-    wait_until(arrived, "a picture of the depth")
-    picture = pictures[-1]
-    assert (picture.encoding, picture.width, picture.height) == ("rgb8", 64, 32)
-    assert picture.step == 3 * 64 and picture.header.frame_id == FRAME
-    rows = np.frombuffer(picture.data, np.uint8).reshape(32, 64, 3).mean(axis=(1, 2))
+    wait_until(arrived, "an image of the depth")
+    image = images[-1]
+    assert (image.encoding, image.width, image.height) == ("rgb8", 64, 32)
+    assert image.step == 3 * 64 and image.header.frame_id == FRAME
+    rows = np.frombuffer(image.data, np.uint8).reshape(32, 64, 3).mean(axis=(1, 2))
     assert rows[31] > rows[20] > rows[0]  # the road comes nearer, and brighter, downwards
 
 
@@ -221,7 +221,7 @@ def test_without_subscribers_images_may_be_left_alone(probe: Probe, domain: int)
     """Two nodes: one idles, one is asked for its odometry."""
     parameters = ros_arguments(
         node__delivery="every",
-        node__mounting_wait_s=0.0,
+        node__extrinsics_wait_s=0.0,
         node__publish_tf="false",
         node__idle_without_subscribers="true",
     )
@@ -254,7 +254,7 @@ def test_without_subscribers_images_may_be_left_alone(probe: Probe, domain: int)
 def test_a_listener_to_tf_under_another_name_is_a_subscriber(probe: Probe, domain: int) -> None:
     tf2_msgs = pytest.importorskip("tf2_msgs.msg", reason="tf2_msgs is not installed")
     parameters = ros_arguments(
-        node__delivery="every", node__mounting_wait_s=0.0, node__idle_without_subscribers="true"
+        node__delivery="every", node__extrinsics_wait_s=0.0, node__idle_without_subscribers="true"
     )
     remaps = ["-r", "__ns:=/r1", "-r", "/tf:=tf"]
     program = Program([*FAKE_NODE, "{}", *parameters, *remaps], domain)

@@ -1,4 +1,4 @@
-"""How often pictures are let through."""
+"""How often images are let through."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def count(times_s: list[float], rate_hz: float) -> int:
     return sum(limit.admits(time_s, rate_hz) for time_s in times_s)
 
 
-def test_three_times_too_many_pictures_are_thinned_evenly() -> None:
+def test_three_times_too_many_images_are_thinned_evenly() -> None:
     limit = RateLimit()
     admitted = [i for i in range(300) if limit.admits(i / 30, 10.0)]
     assert len(admitted) == pytest.approx(100, abs=2)

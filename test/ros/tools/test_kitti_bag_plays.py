@@ -1,4 +1,4 @@
-"""A bag of a KITTI drive is one that the player plays, the mounting for late subscribers too."""
+"""A bag of a KITTI drive is one that the player plays, the extrinsics for late subscribers too."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def test_every_topic_of_a_split_bag_is_played_in_order(tmp_path):
     folder = tmp_path / "drive"
     (folder / "image_0").mkdir(parents=True)
     for index in range(5):
-        picture = np.full((16, 24), index, dtype=np.uint8)
-        cv2.imwrite(str(folder / "image_0" / f"{index:06d}.png"), picture)
+        image = np.full((16, 24), index, dtype=np.uint8)
+        cv2.imwrite(str(folder / "image_0" / f"{index:06d}.png"), image)
     (folder / "calib.txt").write_text("P0: 20 0 12 0 0 20 8 0 0 0 1 0\n")
     (folder / "poses.txt").write_text("1 0 0 0 0 1 0 0 0 0 1 0\n" * 5)
     assert main([str(folder), str(tmp_path / "bag"), "--part-frames", "2"]) == 0

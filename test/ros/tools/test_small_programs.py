@@ -1,4 +1,4 @@
-"""The programs around the node: static transform, true path, recorder, player of KITTI drives."""
+"""The programs around the node: static transform, ground-truth trajectory, recorder, player of KITTI drives."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from sfm_ros.ros import compat
 from sfm_ros.ros.conversions import pose_message, stamp_from_ns, stamp_to_ns
 from sfm_ros.ros.tools import static_transform
 from sfm_ros.ros.tools.ground_truth_path import nearest
-from sfm_ros.ros.tools.static_transform import mounting_matrix
+from sfm_ros.ros.tools.static_transform import extrinsics_matrix
 
 EVERYTHING = QoSProfile(history=HistoryPolicy.KEEP_ALL)
 BEGIN_NS = 1_700_000_000_000_000_000
@@ -44,19 +44,19 @@ def program(module: str, *arguments: str) -> list[str]:
 
 
 def test_a_camera_that_looks_ahead_sees_along_the_robots_x() -> None:
-    T = mounting_matrix([1.0, 0.5, 1.5], [0.0, 0.0, 0.0], optical=True)
+    T = extrinsics_matrix([1.0, 0.5, 1.5], [0.0, 0.0, 0.0], optical=True)
     assert T[:3, 3] == pytest.approx([1.0, 0.5, 1.5])
     assert T[:3, 2] == pytest.approx([1, 0, 0])  # forward
-    assert T[:3, 0] == pytest.approx([0, -1, 0])  # the picture's right is the robot's right
+    assert T[:3, 0] == pytest.approx([0, -1, 0])  # the image's right is the robot's right
     assert T[:3, 1] == pytest.approx([0, 0, -1])
 
 
 def test_angles_are_those_of_urdf() -> None:
-    left = mounting_matrix([0, 0, 0], [0, 0, math.pi / 2], optical=True)
+    left = extrinsics_matrix([0, 0, 0], [0, 0, math.pi / 2], optical=True)
     assert left[:3, 2] == pytest.approx([0, 1, 0])
-    down = mounting_matrix([0, 0, 0], [0, math.radians(30), 0], optical=True)
+    down = extrinsics_matrix([0, 0, 0], [0, math.radians(30), 0], optical=True)
     assert down[:3, 2] == pytest.approx([math.cos(math.pi / 6), 0, -0.5])
-    rolled = mounting_matrix([0, 0, 0], [math.pi / 2, 0, math.pi / 2], optical=False)
+    rolled = extrinsics_matrix([0, 0, 0], [math.pi / 2, 0, math.pi / 2], optical=False)
     assert rolled[:3, 2] == pytest.approx([1, 0, 0])  # yaw of what roll made of z
 
 
@@ -69,8 +69,8 @@ def test_the_transform_reaches_a_listener_that_comes_later(
     options = ["--parent", "base_link", "--child", "cam_optical", "--xyz", "1", "0", "1.5"]
     said = start(program("static_transform", *options, "--optical"))
     wait_until(lambda: probe.node.count_publishers("/tf_static"), "a publisher of /tf_static")
-    heard = probe.listen("/tf_static", messages, compat.STATIC_TF_LISTENER_QOS)
-    (transform,) = wait_until(lambda: heard and heard[0].transforms, "the transform")
+    received = probe.listen("/tf_static", messages, compat.STATIC_TF_LISTENER_QOS)
+    (transform,) = wait_until(lambda: received and received[0].transforms, "the transform")
     q = transform.transform.rotation
     assert (transform.header.frame_id, transform.child_frame_id) == ("base_link", "cam_optical")
     assert [q.x, q.y, q.z, q.w] == pytest.approx([-0.5, 0.5, -0.5, 0.5])
@@ -106,7 +106,7 @@ def test_negative_numbers_may_be_written_in_any_way(monkeypatch: pytest.MonkeyPa
     assert (made[0].header.frame_id, made[0].child_frame_id) == ("base", "-1")
 
 
-# ---- true path --------------------------------------------------------------------------------
+# ---- ground-truth trajectory --------------------------------------------------------------------------------
 
 
 def pose(index: int, T: np.ndarray, frame: str, child: str) -> Odometry:
@@ -117,18 +117,18 @@ def pose(index: int, T: np.ndarray, frame: str, child: str) -> Odometry:
     return message
 
 
-def test_the_truth_is_laid_over_the_odometry_where_both_begin(
+def test_the_ground_truth_is_laid_over_the_odometry_where_both_begin(
     probe: Probe, start: Callable[[list[str]], Program]
 ) -> None:
-    """The truth drives north (+y) of a far place, the odometry along its own x."""
-    drawing = start(program("truth_path"))
-    paths = probe.listen("/sfm_truth/path", PathMessage)
+    """The ground truth drives north (+y) of a far place, the odometry along its own x."""
+    drawing = start(program("ground_truth_path"))
+    paths = probe.listen("/sfm_ground_truth/path", PathMessage)
     north = so3_exp(np.array([0, 0, math.pi / 2]))
 
     def drive(first: int, count: int) -> None:
         for index in range(count):
             true = make_transform(north, [500.0, 300.0 + index, 0.0])
-            probe.publish("/truth", pose(first + index, true, "world", "car"))
+            probe.publish("/ground_truth", pose(first + index, true, "world", "car"))
             if index >= 2:
                 estimate = make_transform(np.eye(3), [2.0 + 0.9 * (index - 2), 0.0, 0.0])
                 probe.publish("/odometry", pose(first + index, estimate, "odom", "car"))
@@ -142,13 +142,13 @@ def test_the_truth_is_laid_over_the_odometry_where_both_begin(
     end = pose(30, make_transform(north, [500.0, 330.0, 0.0]), "world", "car")
 
     def last() -> PathMessage | None:
-        probe.publish("/truth", end)
+        probe.publish("/ground_truth", end)
         return next((p for p in paths if len(p.poses) > 30), None)
 
     path = wait_until(last, f"the whole path; it said:\n{drawing.said}")
     assert path.header.frame_id == "odom"
     points = [(p.pose.position.x, p.pose.position.y) for p in path.poses]
-    # Laid together at the second picture, or a later one where that message was overtaken.
+    # Laid together at the second image, or a later one where that message was overtaken.
     begin = points[0][0]
     assert any(begin == pytest.approx(-0.1 * late, abs=1e-6) for late in range(20))
     assert np.diff(points[:30], axis=0) == pytest.approx(np.tile([1.0, 0.0], (29, 1)), abs=1e-6)
@@ -281,7 +281,7 @@ def recorder_on_a_bad_disk(preparation: str, bag: Path, topic: str) -> list[str]
 
 
 def publish_until_it_ends(probe: Probe, recording: Program, topic: str) -> None:
-    """Pictures of 6 KB or more, one after the other."""
+    """Images of 6 KB or more, one after the other."""
     stamps = itertools.count(BEGIN_NS, PERIOD_NS)
 
     def has_ended() -> bool:
@@ -326,12 +326,12 @@ def test_a_recorder_that_can_write_no_more_says_what_became_of_the_bag(
 
 @pytest.fixture
 def sequence(tmp_path: Path) -> Path:
-    """Five pictures of a KITTI odometry sequence with its calibration and poses."""
+    """Five images of a KITTI odometry sequence with its calibration and poses."""
     folder = tmp_path / "03"
     (folder / "image_0").mkdir(parents=True)
     for index in range(5):
-        picture = np.full((20, 60), 40 * index, dtype=np.uint8)
-        cv2.imwrite(str(folder / "image_0" / f"{index:06d}.png"), picture)
+        image = np.full((20, 60), 40 * index, dtype=np.uint8)
+        cv2.imwrite(str(folder / "image_0" / f"{index:06d}.png"), image)
     P = "50 0 30 0 0 50 10 0 0 0 1 0"
     (folder / "calib.txt").write_text("".join(f"P{i}: {P}\n" for i in range(4)))
     poses = [f"1 0 0 0 0 1 0 0 0 0 1 {index}" for index in range(5)]
@@ -344,14 +344,14 @@ def test_a_kitti_drive_is_played_as_it_lies_on_disk(
 ) -> None:
     images = probe.listen("/camera/image_raw", Image, EVERYTHING)
     infos = probe.listen("/camera/camera_info", CameraInfo, EVERYTHING)
-    truth = probe.listen("/ground_truth/odometry", Odometry, EVERYTHING)
+    ground_truth = probe.listen("/ground_truth/odometry", Odometry, EVERYTHING)
     playing = start([*PLAYER, str(sequence), "--rate", "0", "--wait-for-subscribers", "3"])
     assert playing.end() == 0, playing.said
-    wait_until(lambda: len(images) == len(infos) == len(truth) == 5, "five of each")
+    wait_until(lambda: len(images) == len(infos) == len(ground_truth) == 5, "five of each")
     assert [int(m.data[0]) for m in images] == [0, 40, 80, 120, 160]
     assert infos[0].k[0] == 50.0 and (infos[0].width, infos[0].height) == (60, 20)
     assert [stamp_to_ns(m.header.stamp) for m in images] == [i * 10**8 for i in range(5)]
-    assert truth[4].pose.pose.position.x == pytest.approx(4.0)  # forward: the body's x
+    assert ground_truth[4].pose.pose.position.x == pytest.approx(4.0)  # forward: the body's x
 
 
 def test_topics_a_drive_does_not_have_are_refused(

@@ -1,4 +1,4 @@
-"""Prepared sets, batches, augmentation. The oracle is a wall whose picture has a closed form."""
+"""Prepared sets, batches, augmentation. The oracle is a wall whose image has a closed form."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from training.data.augment import (
     augment,
     draw_plan,
     flip,
-    jitter_colour,
+    jitter_color,
     reverse,
     scale_crop,
-    to_grey,
+    to_gray,
 )
 from training.data.batcher import Batcher
 from training.data.prefetch import BatchStream
@@ -69,7 +69,9 @@ def batch(wall_set: PreparedSet) -> Batch:
 def test_what_is_written_is_read(tmp_path: Path, wall_frames: Frames) -> None:
     writer = PreparedWriter(tmp_path, 64, 32)
     writer.add("known", wall_frames(5, 64, 32), "closed form")
-    writer.add("unknown", wall_frames(4, 64, 32, truth=False), "closed form, truth left out")
+    writer.add(
+        "unknown", wall_frames(4, 64, 32, ground_truth=False), "closed form, ground truth left out"
+    )
     prepared = writer.finish()
     known, unknown = prepared.sequences
     originals = list(wall_frames(5, 64, 32))
@@ -106,7 +108,7 @@ def test_a_jump_of_time_or_camera_begins_another_sequence(
     frames[3:] = [replace(f, stamp_ns=f.stamp_ns + 5_000_000_000) for f in frames[3:]]
     frames[7:] = [replace(f, K=(50.0, 50.0, 31.5, 31.5)) for f in frames[7:]]
     writer = PreparedWriter(tmp_path, 64, 64)
-    writer.add("ride", frames, "")
+    writer.add("recording", frames, "")
     sequences = writer.finish().sequences
     assert [(s.start, s.count) for s in sequences] == [(0, 3), (3, 4), (7, 2)]
     assert len({s.name for s in sequences}) == 3
@@ -118,10 +120,10 @@ def write(path: Path, frames: Frames, stop_after: int | None = None) -> None:
     for name, count in (("a", 6), ("b", 8)):
         if writer.has(name):
             continue
-        ride = list(frames(count))
+        recording = list(frames(count))
         if name == "b" and stop_after is not None:
-            writer.add(name, broken(ride[:stop_after]), "")
-        writer.add(name, ride, "")
+            writer.add(name, broken(recording[:stop_after]), "")
+        writer.add(name, recording, "")
     writer.finish()
 
 
@@ -246,7 +248,7 @@ def test_every_window_has_its_turn_before_one_repeats(wall_set: PreparedSet) -> 
 
 
 def test_held_out_frames_are_never_trained_on(wall_set: PreparedSet) -> None:
-    batcher = Batcher([wall_set], make_config(prepared=["wall"], validation_share=0.2))
+    batcher = Batcher([wall_set], make_config(prepared=["wall"], validation_ratio=0.2))
     steps = range(-(-batcher.training_count // 4))
     trained = {w.first + i for s in steps for w in batcher.training_windows(s) for i in range(3)}
     held_out = {w.first + i for w in batcher.validation_windows(1000) for i in range(3)}
@@ -267,7 +269,7 @@ def test_sets_have_their_share_of_every_batch(
     tmp_path: Path, wall_set: PreparedSet, wall_frames: Frames
 ) -> None:
     writer = PreparedWriter(tmp_path, 64, 64)
-    writer.add("short", wall_frames(7, truth=False), "")
+    writer.add("short", wall_frames(7, ground_truth=False), "")
     config = make_config(prepared=["wall", "short"], repeat=[3, 1])
     batcher = Batcher([wall_set, writer.finish()], config)
     sets = [[w.set_index for w in batcher.training_windows(s)] for s in range(CYCLE // 2)]
@@ -277,9 +279,9 @@ def test_sets_have_their_share_of_every_batch(
         assert known is not None and known.tolist() == [1.0 - i for i in sets[0]]
 
 
-def test_without_truth_none_is_told(tmp_path: Path, wall_frames: Frames) -> None:
+def test_without_ground_truth_none_is_told(tmp_path: Path, wall_frames: Frames) -> None:
     writer = PreparedWriter(tmp_path, 64, 64)
-    writer.add("a", wall_frames(7, truth=False), "")
+    writer.add("a", wall_frames(7, ground_truth=False), "")
     batch = Batcher([writer.finish()], make_config(prepared=["a"])).training_batch(0)
     assert batch.depth_target_b1hw is None and batch.has_depth_b is None
     assert batch.T_source_target_bs44 is None and batch.has_motion_b is None
@@ -315,7 +317,7 @@ def test_sets_that_do_not_fit_are_refused(
         Batcher([writer.finish()], make_config(prepared=["a"]))
 
 
-def test_truth_explains_the_pictures(batch: Batch) -> None:
+def test_ground_truth_explains_the_images(batch: Batch) -> None:
     still = replace(batch, T_source_target_bs44=torch.eye(4).expand(4, 2, 4, 4))
     assert warp_error(batch) < 0.003
     assert warp_error(still) > 0.02
@@ -332,9 +334,9 @@ def assert_same_batch(a: Batch, b: Batch) -> None:
 def test_frames_on_the_device_give_the_same_batches(
     tmp_path: Path, wall_set: PreparedSet, wall_frames: Frames
 ) -> None:
-    """Sets with and without truth, mapped from their files and copied to memory."""
+    """Sets with and without ground truth, mapped from their files and copied to memory."""
     writer = PreparedWriter(tmp_path, 64, 64)
-    writer.add("plain", wall_frames(9, truth=False), "")
+    writer.add("plain", wall_frames(9, ground_truth=False), "")
     sets = [wall_set, writer.finish()]
     config = make_config(prepared=["wall", "plain"], repeat=[1, 1], reverse_probability=0.5)
     mapped = Batcher(sets, config)
@@ -380,7 +382,7 @@ def test_known_ways_are_those_of_the_poses(
     tmp_path: Path, wall_set: PreparedSet, wall_frames: Frames
 ) -> None:
     writer = PreparedWriter(tmp_path, 64, 64)
-    writer.add("plain", wall_frames(9, truth=False), "")
+    writer.add("plain", wall_frames(9, ground_truth=False), "")
     config = make_config(prepared=["wall", "plain"], repeat=[1, 1], reverse_probability=1.0)
     batcher = Batcher([wall_set, writer.finish()], config)
     poses = wall_set.sequences[0].poses
@@ -423,13 +425,13 @@ def test_scale_crop_keeps_the_geometry(batch: Batch) -> None:
     changed = scale_crop(batch, scales, offsets)
     assert changed.rgb_bn3hw.shape == batch.rgb_bn3hw.shape
     assert torch.equal(changed.rgb_bn3hw[0], batch.rgb_bn3hw[0])
-    # Enlarging adds the error of the bilinear picture and the nearest depth, not more.
+    # Enlarging adds the error of the bilinear image and the nearest depth, not more.
     assert warp_error(changed) < warp_error(batch) + 0.002
     assert warp_error(replace(changed, K_b33=batch.K_b33)) > 2 * warp_error(changed)
 
 
 def test_scale_crop_puts_pixels_where_the_new_calibration_says(batch: Batch) -> None:
-    """A ramp of x on the wall: its picture is fx X/Z + cx, before and after."""
+    """A ramp of x on the wall: its image is fx X/Z + cx, before and after."""
     u = torch.arange(64.0).expand(4, 3, 3, 64, 64).contiguous()
     ramp = replace(batch, rgb_bn3hw=u, rgb_clean_bn3hw=u)
     scales, offsets = np.full((4, 2), 1.5), np.full((4, 2), 0.5)
@@ -443,14 +445,14 @@ def test_scale_crop_puts_pixels_where_the_new_calibration_says(batch: Batch) -> 
 
 @pytest.mark.parametrize("nearest", [False, True])
 def test_all_windows_at_once_are_cut_like_one_by_one(nearest: bool) -> None:
-    pictures = torch.rand(3, 2, 3, 20, 30, generator=torch.Generator().manual_seed(0))
+    images = torch.rand(3, 2, 3, 20, 30, generator=torch.Generator().manual_seed(0))
     sizes = np.array([[30, 20], [37, 20], [45, 29]])
     corners = np.array([[0, 0], [7, 0], [4, 9]])
-    expected = crop_enlarged(pictures, sizes, corners, nearest)
-    at_once = crop_batched(pictures, sizes, corners, nearest)
+    expected = crop_enlarged(images, sizes, corners, nearest)
+    at_once = crop_batched(images, sizes, corners, nearest)
     torch.testing.assert_close(at_once, expected, atol=2e-6, rtol=0)
-    assert torch.equal(at_once[0], pictures[0])
-    assert not torch.equal(at_once[1], pictures[1])
+    assert torch.equal(at_once[0], images[0])
+    assert not torch.equal(at_once[1], images[1])
 
 
 def test_reverse_keeps_the_geometry(batch: Batch) -> None:
@@ -469,10 +471,10 @@ def test_all_of_it_together_keeps_the_geometry(wall_set: PreparedSet) -> None:
     assert max(errors) < 0.006
 
 
-def test_colour_changes_what_the_networks_see_alone(batch: Batch) -> None:
+def test_color_changes_what_the_networks_see_alone(batch: Batch) -> None:
     still = replace(batch, rgb_clean_bn3hw=batch.rgb_clean_bn3hw[:, :1].expand(-1, 3, -1, -1, -1))
     config = DataConfig(
-        flip_probability=0.0, scale_crop=1.0, colour_probability=1.0, grey_probability=0.0
+        flip_probability=0.0, scale_crop=1.0, color_probability=1.0, gray_probability=0.0
     )
     rng = np.random.default_rng(0)
     changed = augment(replace(still, rgb_bn3hw=still.rgb_clean_bn3hw), draw_plan(config, 4, rng))
@@ -483,31 +485,31 @@ def test_colour_changes_what_the_networks_see_alone(batch: Batch) -> None:
 
 
 def test_no_jitter_changes_nothing(batch: Batch) -> None:
-    same = jitter_colour(batch.rgb_bn3hw, np.array([True] * 4), np.ones((4, 4)))
+    same = jitter_color(batch.rgb_bn3hw, np.array([True] * 4), np.ones((4, 4)))
     torch.testing.assert_close(same, batch.rgb_bn3hw, atol=1e-6, rtol=0)
 
 
-def test_brightness_and_gamma_alone_keep_the_order_of_grey_values() -> None:
+def test_brightness_and_gamma_alone_keep_the_order_of_gray_values() -> None:
     """The reports' augmentation: 65 % of the windows, and a * x^g of each channel by itself."""
-    config = DataConfig(colour_probability=0.65, colour_changes=("brightness", "gamma"))
+    config = DataConfig(color_probability=0.65, color_changes=("brightness", "gamma"))
     plan = draw_plan(config, 10_000, np.random.default_rng(0))
-    assert plan.colour_b.mean() == pytest.approx(0.65, abs=0.02)
+    assert plan.color_b.mean() == pytest.approx(0.65, abs=0.02)
     chosen = plan.jitter_b4[:, [0, 2]]
     assert (plan.jitter_b4[:, [1, 3]] == 1.0).all()
     assert chosen.min() < 0.81 and chosen.max() > 1.19 and chosen.std(axis=0).min() > 0.1
     with pytest.raises(ConfigError, match="hue"):
-        make_config(colour_changes=["brightness", "hue"])
+        make_config(color_changes=["brightness", "hue"])
     brightness, _, gamma, _ = plan.jitter_b4[0]
     rgb = torch.rand(1, 3, 3, 4, 5, generator=torch.Generator().manual_seed(0))
-    changed = jitter_colour(rgb, np.array([True]), plan.jitter_b4[:1])
+    changed = jitter_color(rgb, np.array([True]), plan.jitter_b4[:1])
     torch.testing.assert_close(changed, (rgb * brightness).clamp(max=1.0) ** gamma)
 
 
-def test_grey_has_three_equal_channels(batch: Batch) -> None:
-    grey = to_grey(batch.rgb_bn3hw, np.array([True, False, False, False]))
-    assert torch.equal(grey[0, :, 0], grey[0, :, 2])
-    assert torch.equal(grey[1], batch.rgb_bn3hw[1])
-    config = DataConfig(grey_probability=1.0, colour_probability=0.0)
+def test_gray_has_three_equal_channels(batch: Batch) -> None:
+    gray = to_gray(batch.rgb_bn3hw, np.array([True, False, False, False]))
+    assert torch.equal(gray[0, :, 0], gray[0, :, 2])
+    assert torch.equal(gray[1], batch.rgb_bn3hw[1])
+    config = DataConfig(gray_probability=1.0, color_probability=0.0)
     both = augment(batch, draw_plan(config, 4, np.random.default_rng(0)))
     assert torch.equal(both.rgb_bn3hw, both.rgb_clean_bn3hw)
     assert torch.equal(both.rgb_bn3hw[:, :, 0], both.rgb_bn3hw[:, :, 1])

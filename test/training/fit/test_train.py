@@ -30,7 +30,7 @@ from training.fit.checkpoint import (
 )
 from training.fit.loop import TrainingError
 from training.fit.optimizer import FusedAdam
-from training.fit.panel import colour_depth, panel
+from training.fit.panel import color_depth, panel
 from training.fit.run_log import HISTORY, RunLog, read_history
 from training.fit.schedule import rate_factor
 from training.fit.validation import validate
@@ -49,16 +49,16 @@ def test_a_run_leaves_what_there_is_to_look_at(recipe: Path, tmp_path: Path) -> 
     assert history["validation/score"][0].tolist() == [0, 4, 6]
     assert {"loss/photometric", "loss/gradient_norm", "rate/learning_rate"} <= history.keys()
     assert list((out / "tensorboard").glob("events.*"))
-    picture = tmp_path / "curve.png"
-    assert plot.main(["curves", str(out), "--out", str(picture)]) == 0
-    assert picture.read_bytes().startswith(b"\x89PNG")
+    image = tmp_path / "curve.png"
+    assert plot.main(["curves", str(out), "--out", str(image)]) == 0
+    assert image.read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.fixture
 def wide(tmp_path: Path, wall_frames: Callable[..., Iterator[PreparedFrame]]) -> tuple[str, ...]:
-    """Changes to the recipe: pictures wide enough for 16-bit convolutions on a CPU."""
+    """Changes to the recipe: images wide enough for 16-bit convolutions on a CPU."""
     writer = PreparedWriter(tmp_path / "wide", 128, 64)
-    writer.add("ride", wall_frames(8, 128, 64), "")
+    writer.add("recording", wall_frames(8, 128, 64), "")
     writer.finish()
     return ("--set", f"data.prepared=[{tmp_path / 'wide'}]", "--set", "width=128")
 
@@ -77,7 +77,7 @@ def test_the_networks_may_run_in_half_precision(
 def test_an_overflow_of_fp16_lowers_the_scale_and_costs_one_step(
     recipe: Path, tmp_path: Path, wide: tuple[str, ...]
 ) -> None:
-    more = (*wide, "--set", "optim.precision=fp16", "--set", "data.validation_share=0")
+    more = (*wide, "--set", "optim.precision=fp16", "--set", "data.validation_ratio=0")
     first, second = tmp_path / "first", tmp_path / "second"
     trainer = train.build(train.parse(arguments(recipe, first, *more)))
     trainer.model.train()
@@ -235,7 +235,7 @@ def test_the_cosine_schedule_begins_and_ends_where_it_says() -> None:
     assert rate_factor(optim, 100) == pytest.approx(0.02)
 
 
-def test_the_optimiser_is_adam_whatever_the_layout() -> None:
+def test_the_optimizer_is_adam_whatever_the_layout() -> None:
     shapes = ((8, 6, 3, 3), (4, 1, 3, 3), (5, 7, 1, 1), (9,))
 
     def weights() -> list[nn.Parameter]:
@@ -292,12 +292,12 @@ def test_a_device_gets_the_batches_a_cpu_would_get(wall_set: PreparedSet) -> Non
 
 
 def small_batcher(wall_set: PreparedSet) -> Batcher:
-    config = {"width": 64, "height": 64, "data": {"prepared": ["wall"], "validation_share": 0.2}}
+    config = {"width": 64, "height": 64, "data": {"prepared": ["wall"], "validation_ratio": 0.2}}
     return Batcher([wall_set], load_config(config))
 
 
 def told(batcher: Batcher, change: Callable[[ModelOutput], ModelOutput]) -> Any:
-    """Validate a model that knows the truth of the held-out windows, and then tells this of it."""
+    """Validate a model that knows the ground truth of the held-out windows, and then tells this of it."""
     windows = batcher.validation_windows(8)
     parts = iter([windows[:4], windows[4:]])
 
@@ -317,7 +317,7 @@ def told(batcher: Batcher, change: Callable[[ModelOutput], ModelOutput]) -> Any:
     return validate(model, batcher, windows, 4, torch.device("cpu"))
 
 
-def test_validation_of_the_truth(wall_set: PreparedSet) -> None:
+def test_validation_of_the_ground_truth(wall_set: PreparedSet) -> None:
     result = told(small_batcher(wall_set), lambda output: output)
     assert result.score < 0.1
     assert result.abs_rel == result.abs_rel_metric == 0.0
@@ -384,20 +384,20 @@ def test_the_panel_shows_what_the_loss_sees(wall_set: PreparedSet, depth: str, r
     config = load_config({**changes, "data": {"prepared": ["wall"], "flip_probability": 0.0}})
     model = build_model(config.network, 64, 64)
     batch = Batcher([wall_set], config).training_batch(0)
-    picture = panel(model, batch, config.objective)
-    assert picture.shape == (3, rows * 64, 64)
-    assert float(picture.min()) >= 0.0 and float(picture.max()) <= 1.0
-    assert torch.equal(picture[:, :64], batch.rgb_clean_bn3hw[0, 1])
+    image = panel(model, batch, config.objective)
+    assert image.shape == (3, rows * 64, 64)
+    assert float(image.min()) >= 0.0 and float(image.max()) <= 1.0
+    assert torch.equal(image[:, :64], batch.rgb_clean_bn3hw[0, 1])
     assert model.training
     if depth == "lite":
-        moving = picture[0, 3 * 64 : 4 * 64]
+        moving = image[0, 3 * 64 : 4 * 64]
         assert set(moving.unique().tolist()) == {0.0, 1.0}
 
 
 def test_near_is_bright() -> None:
-    picture = colour_depth(torch.linspace(1, 50, 100).view(1, 10, 10))
-    assert picture.shape == (3, 10, 10)
-    brightness = picture.mean(0).flatten()
+    image = color_depth(torch.linspace(1, 50, 100).view(1, 10, 10))
+    assert image.shape == (3, 10, 10)
+    brightness = image.mean(0).flatten()
     assert float(brightness[0]) > float(brightness[-1]) + 0.2
 
 

@@ -38,7 +38,7 @@ def alarms_of_a_run(
     recipe: Path, out: Path, capsys: pytest.CaptureFixture[str], *changes: str
 ) -> list[str]:
     """What is said live: there is nothing to validate on."""
-    steady = ("optim.steps=14", "run.checkpoint_every=100", "data.validation_share=0")
+    steady = ("optim.steps=14", "run.checkpoint_every=100", "data.validation_ratio=0")
     more = [text for change in (*steady, *changes) for text in ("--set", change)]
     assert train.main(arguments(recipe, out, *more)) == 0
     return [line for line in capsys.readouterr().err.splitlines() if "ALARM" in line]

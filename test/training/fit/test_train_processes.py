@@ -30,7 +30,7 @@ pytestmark = pytest.mark.skipif(
 BASE = """
 width: 64
 height: 64
-data: {{prepared: ["{truth}", "{blind}"], repeat: [0.5, 0.5], validation_share: 0.0}}
+data: {{prepared: ["{ground truth}", "{blind}"], repeat: [0.5, 0.5], validation_ratio: 0.0}}
 run: {{device: cpu, threads: 1, scalars_every: 1, checkpoint_every: 50}}
 """
 # The learning rates are such that rounding, which differs, is not amplified beyond what is asked:
@@ -48,7 +48,7 @@ objective:
 optim: {{steps: 10, batch_size: 4, learning_rate: 1.0e-4, gradient_clip: 1.0}}
 """
 )
-NORMALISED = (
+NORMALIZED = (
     BASE
     + """
 network: {{depth: lite, scales: 2}}
@@ -90,9 +90,9 @@ def torchrun(repository: Path) -> Callable[..., subprocess.Popen[str]]:
 def blind_set(
     tmp_path_factory: pytest.TempPathFactory, wall_frames: Callable[..., Iterator[PreparedFrame]]
 ) -> PreparedSet:
-    """A set without truth: the windows with truth are not the same share of every part."""
+    """A set without ground truth: the windows with ground truth are not the same share of every part."""
     writer = PreparedWriter(tmp_path_factory.mktemp("blind"), 64, 64)
-    writer.add("ride", wall_frames(30, truth=False), "closed form")
+    writer.add("recording", wall_frames(30, ground_truth=False), "closed form")
     return writer.finish()
 
 
@@ -105,9 +105,9 @@ def shared(
 ) -> dict[str, tuple[Path, Path]]:
     """``{name: (recipe, folder of the run of two processes)}``; one start for all of them."""
     folder, runs, names = tmp_path_factory.mktemp("shared"), {}, []
-    for name, text in (("masked", MASKED), ("normalised", NORMALISED)):
+    for name, text in (("masked", MASKED), ("normalized", NORMALIZED)):
         recipe, out = folder / f"{name}.yaml", folder / name
-        recipe.write_text(text.format(truth=wall_set.path, blind=blind_set.path))
+        recipe.write_text(text.format(ground_truth=wall_set.path, blind=blind_set.path))
         runs[name] = recipe, out
         names += [str(recipe), str(out)]
     process = torchrun(shared_runs.__file__, *names)
@@ -144,10 +144,10 @@ def test_two_processes_have_the_losses_of_one_and_one_goes_on_with_the_run_of_tw
     assert [theirs[11], theirs[12]] == pytest.approx([mine[11], mine[12]], rel=1e-4)
 
 
-def test_two_processes_have_the_losses_of_one_with_batch_normalisation(
+def test_two_processes_have_the_losses_of_one_with_batch_normalization(
     shared: dict[str, tuple[Path, Path]], tmp_path: Path, keep_process_state: None
 ) -> None:
-    recipe, together = shared["normalised"]
+    recipe, together = shared["normalized"]
     assert train.main(arguments(recipe, tmp_path / "alone")) == 0
     check_same_course(together, tmp_path / "alone")
 
@@ -202,17 +202,17 @@ place = Place.of_this_process()
 with joined(place):
     x, g, model = torch.load(sys.argv[1], weights_only=False)
     share_batch_norm(model, torch.device("cpu"))
-    mine = slice(2 * place.rank, 2 * place.rank + 2)
+    mine = slice(2 * context.rank, 2 * context.rank + 2)
     part = x[mine].clone().requires_grad_()
     output = model(part)
     (output * g[mine]).sum().backward()
-    count = shared_count(torch.tensor(3 * place.rank))
+    count = shared_count(torch.tensor(3 * context.rank))
     result = (output.detach(), part.grad, model[0].weight.grad, model.state_dict(), count)
-    torch.save(result, f"{sys.argv[1]}.{place.rank}")
+    torch.save(result, f"{sys.argv[1]}.{context.rank}")
 """
 
 
-def test_batch_normalisation_sees_the_batch_of_all(
+def test_batch_normalization_sees_the_batch_of_all(
     torchrun: Callable[..., subprocess.Popen[str]], tmp_path: Path, repository: Path
 ) -> None:
     torch.manual_seed(0)

@@ -81,14 +81,14 @@ def test_terminate_does_the_same(
     assert load_checkpoint(tmp_path / "run" / "last.pt")["step"] == 3
 
 
-@pytest.mark.parametrize("place", ["torch.save", "os.fsync", "os.replace"])
+@pytest.mark.parametrize("context", ["torch.save", "os.fsync", "os.replace"])
 def test_a_full_disk_leaves_the_last_checkpoint(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, context: str
 ) -> None:
     path = tmp_path / "last.pt"
     save_checkpoint(path, contents(1))
     with monkeypatch.context() as patch:
-        patch.setattr(place, full_disk)
+        patch.setattr(context, full_disk)
         with pytest.raises(CheckpointError, match="disk is full.*kept"):
             save_checkpoint(path, contents(2))
     assert load_checkpoint(path)["step"] == 1
@@ -169,7 +169,7 @@ def test_a_motion_that_is_no_number_ends_the_run(
     capsys: pytest.CaptureFixture[str],
     broken: str,
 ) -> None:
-    """Without care, sampling a picture at no place crashes the process."""
+    """Without care, sampling an image at no place crashes the process."""
     original = train.build_model
 
     def build(*args: Any) -> Any:
@@ -178,7 +178,7 @@ def test_a_motion_that_is_no_number_ends_the_run(
         return model
 
     monkeypatch.setattr(train, "build_model", build)
-    more = ("--set", "data.validation_share=0", "--set", "network.pose=stacked")
+    more = ("--set", "data.validation_ratio=0", "--set", "network.pose=stacked")
     assert train.main(arguments(recipe, tmp_path / "run", *more)) == 1
     assert "not finite at step 0" in capsys.readouterr().err
 

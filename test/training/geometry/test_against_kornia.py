@@ -51,8 +51,8 @@ def test_axis_angle(length: float) -> None:
 
 def test_edge_aware_smoothness() -> None:
     disparity, image = torch.rand(2, 1, 14, 19) + 0.1, torch.rand(2, 3, 14, 19)
-    normalised = disparity / disparity.mean(dim=(2, 3), keepdim=True)
-    expected = kornia.losses.inverse_depth_smoothness_loss(normalised, image)
+    normalized = disparity / disparity.mean(dim=(2, 3), keepdim=True)
+    expected = kornia.losses.inverse_depth_smoothness_loss(normalized, image)
     close(edge_aware(disparity, image), expected)
 
 

@@ -24,7 +24,7 @@ from training.geometry.warp import project_target, warp  # noqa: E402
 
 
 def intrinsics(width: int, height: int) -> torch.Tensor:
-    """(1, 3, 3), off-centre on purpose."""
+    """(1, 3, 3), off-center on purpose."""
     K = [[0.8 * width, 0.0, 0.47 * width], [0.0, 0.9 * width, 0.55 * height], [0.0, 0.0, 1.0]]
     return torch.tensor([K], dtype=torch.float64)
 
@@ -101,13 +101,13 @@ def test_projecting_back_projected_pixels_returns_them() -> None:
 
 
 def test_scaled_intrinsics_keep_the_rays_of_pixel_areas() -> None:
-    """The centre of a 2x2 block, seen through K, is the coarse pixel seen through the scaled K."""
+    """The center of a 2x2 block, seen through K, is the coarse pixel seen through the scaled K."""
     K = intrinsics(8, 6)
     coarse = scale_intrinsics(K, 0.5, 0.5)
-    block_centre = torch.tensor([2 * 3 + 0.5, 2 * 1 + 0.5, 1.0], dtype=torch.float64)
+    block_center = torch.tensor([2 * 3 + 0.5, 2 * 1 + 0.5, 1.0], dtype=torch.float64)
     coarse_pixel = torch.tensor([3.0, 1.0, 1.0], dtype=torch.float64)
     torch.testing.assert_close(
-        torch.linalg.inv(K[0]) @ block_centre, torch.linalg.inv(coarse[0]) @ coarse_pixel
+        torch.linalg.inv(K[0]) @ block_center, torch.linalg.inv(coarse[0]) @ coarse_pixel
     )
 
 
@@ -147,7 +147,7 @@ def test_sideways_motion_shifts_a_wall_by_fx_t_over_d_pixels() -> None:
     assert not valid[..., -shift + 1 :].any()
 
 
-def test_half_a_pixel_of_motion_averages_neighbours() -> None:
+def test_half_a_pixel_of_motion_averages_neighbors() -> None:
     K = torch.tensor([[[10.0, 0.0, 4.0], [0.0, 10.0, 3.0], [0.0, 0.0, 1.0]]])
     image = torch.rand(1, 1, 6, 9)
     T = identity().clone()

@@ -23,14 +23,14 @@ OFFSET = 5.0
 
 
 def intrinsics(width: int, height: int) -> Tensor:
-    """(1, 3, 3), off-centre on purpose."""
+    """(1, 3, 3), off-center on purpose."""
     K = [[0.8 * width, 0.0, 0.47 * width], [0.0, 0.9 * width, 0.55 * height], [0.0, 0.0, 1.0]]
     return torch.tensor([K], dtype=torch.float64)
 
 
 def draw(T_target_camera: Tensor, K: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
-    """Picture (1, 3, h, w) in [0, 1] and depth (1, 1, h, w) of a camera at ``T_target_camera``."""
-    picture = torch.empty(1, 3, height, width, dtype=torch.float64)
+    """Image (1, 3, h, w) in [0, 1] and depth (1, 1, h, w) of a camera at ``T_target_camera``."""
+    image = torch.empty(1, 3, height, width, dtype=torch.float64)
     depth = torch.empty(1, 1, height, width, dtype=torch.float64)
     normal = torch.tensor(NORMAL, dtype=torch.float64)
     origin, rotation = T_target_camera[:3, 3], T_target_camera[:3, :3]
@@ -46,8 +46,8 @@ def draw(T_target_camera: Tensor, K: Tensor, height: int, width: int) -> tuple[T
             depth[0, 0, row, column] = along
             for channel in range(3):
                 wave = math.sin(2.1 * x + channel) + math.sin(2.6 * y + 0.4 * x - channel)
-                picture[0, channel, row, column] = 0.5 + 0.2 * wave
-    return picture, depth
+                image[0, channel, row, column] = 0.5 + 0.2 * wave
+    return image, depth
 
 
 def moved_camera() -> torch.Tensor:
@@ -86,7 +86,7 @@ OBJECTIVES = {
 
 
 @pytest.fixture(scope="module")
-def truth() -> tuple[Batch, ModelOutput]:
+def ground_truth() -> tuple[Batch, ModelOutput]:
     """A window of three frames and the output of a model that is right."""
     K = intrinsics(WIDTH, HEIGHT)
     forward = moved_camera()
@@ -115,9 +115,9 @@ def photometric(config: ObjectiveConfig, batch: Batch, output: ModelOutput) -> f
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_the_true_motion_beats_no_motion_and_the_inverted_motion(
-    name: str, truth: tuple[Batch, ModelOutput]
+    name: str, ground_truth: tuple[Batch, ModelOutput]
 ) -> None:
-    batch, output = truth
+    batch, output = ground_truth
     # The auto-mask caps every error at that of standing still: look past it.
     config = dataclasses.replace(OBJECTIVES[name], auto_mask=False)
     T = output.T_source_target_bs44
@@ -129,9 +129,11 @@ def test_the_true_motion_beats_no_motion_and_the_inverted_motion(
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_every_scale_sees_the_same_scene(name: str, truth: tuple[Batch, ModelOutput]) -> None:
-    """The true depth and motion explain the reduced pictures too: K and pictures shrink alike."""
-    batch, output = truth
+def test_every_scale_sees_the_same_scene(
+    name: str, ground_truth: tuple[Batch, ModelOutput]
+) -> None:
+    """The ground-truth depth and motion explain the reduced images too: K and images shrink alike."""
+    batch, output = ground_truth
     config = dataclasses.replace(OBJECTIVES[name], auto_mask=False)
     T = output.T_source_target_bs44
     for scale in range(3):
@@ -144,17 +146,17 @@ def test_every_scale_sees_the_same_scene(name: str, truth: tuple[Batch, ModelOut
         assert photometric(config, batch, one) < 0.3 * photometric(config, batch, none)
 
 
-def test_coarse_scales_explain_the_full_pictures(truth: tuple[Batch, ModelOutput]) -> None:
-    batch, output = truth
+def test_coarse_scales_explain_the_full_images(ground_truth: tuple[Batch, ModelOutput]) -> None:
+    batch, output = ground_truth
     config = dataclasses.replace(OBJECTIVES["l1"], full_resolution=True)
     T = output.T_source_target_bs44
     none = dataclasses.replace(output, T_source_target_bs44=torch.eye(4).expand_as(T))
     assert photometric(config, batch, output) < 0.25 * photometric(config, batch, none)
 
 
-def test_depths_of_one_plane_are_consistent(truth: tuple[Batch, ModelOutput]) -> None:
+def test_depths_of_one_plane_are_consistent(ground_truth: tuple[Batch, ModelOutput]) -> None:
     """Nothing is hidden here, so nothing remains; another scale of one frame shows at once."""
-    batch, output = truth
+    batch, output = ground_truth
     config = dataclasses.replace(OBJECTIVES["l1"], consistency_weight=1.0)
     at_full = dataclasses.replace(
         output,
@@ -162,39 +164,41 @@ def test_depths_of_one_plane_are_consistent(truth: tuple[Batch, ModelOutput]) ->
         disparities_b1hw=output.disparities_b1hw[:1],
     )
 
-    def disagreement(scale: float) -> float:
+    def inconsistency(scale: float) -> float:
         sources = output.source_depths_bs1hw
         assert sources is not None
         sources = sources * torch.tensor([1.0, scale]).view(1, 2, 1, 1, 1)
         told = dataclasses.replace(at_full, source_depths_bs1hw=sources)
         return Objective(config)(batch, told)[1]["consistency"].item()
 
-    assert disagreement(1.0) < 1e-5
+    assert inconsistency(1.0) < 1e-5
     # |1 - k| / (1 + k) in one of the two sources, which see about the same share.
-    assert disagreement(1.1) == pytest.approx(0.5 * 0.1 / 2.1, rel=0.1)
-    assert disagreement(0.5) == pytest.approx(0.5 * 0.5 / 1.5, rel=0.1)
+    assert inconsistency(1.1) == pytest.approx(0.5 * 0.1 / 2.1, rel=0.1)
+    assert inconsistency(0.5) == pytest.approx(0.5 * 0.5 / 1.5, rel=0.1)
 
 
-def test_the_gradient_leads_to_the_true_motion(truth: tuple[Batch, ModelOutput]) -> None:
+def test_the_gradient_leads_to_the_true_motion(ground_truth: tuple[Batch, ModelOutput]) -> None:
     """Descent on the translation alone finds it again, from 30 % off."""
-    batch, output = truth
+    batch, output = ground_truth
     true = output.T_source_target_bs44
     shift = torch.tensor(0.7, requires_grad=True)
-    optimiser = torch.optim.Adam([shift], lr=0.02)
+    optimizer = torch.optim.Adam([shift], lr=0.02)
     for _ in range(40):
         T = true.clone()
         T[..., :3, 3] = true[..., :3, 3] * shift
         moved = dataclasses.replace(output, T_source_target_bs44=T)
         loss, _ = Objective(OBJECTIVES["minimum"])(batch, moved)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
     assert shift.item() == pytest.approx(1.0, abs=0.05)
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_a_mirrored_world_has_the_same_loss(name: str, truth: tuple[Batch, ModelOutput]) -> None:
-    batch, output = truth
+def test_a_mirrored_world_has_the_same_loss(
+    name: str, ground_truth: tuple[Batch, ModelOutput]
+) -> None:
+    batch, output = ground_truth
     mirror = torch.diag(torch.tensor([-1.0, 1.0, 1.0, 1.0]))
     K = batch.K_b33.clone()
     K[:, 0, 2] = WIDTH - 1 - K[:, 0, 2]

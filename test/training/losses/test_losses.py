@@ -12,9 +12,9 @@ from torch import Tensor  # noqa: E402
 
 from training.geometry.se3 import transform_from_pose_vector  # noqa: E402
 from training.losses.consistency import (  # noqa: E402
-    consistency_belief,
     consistency_error,
-    depth_disagreement,
+    consistency_mask,
+    depth_inconsistency,
 )
 from training.losses.explainability import mask_regulariser  # noqa: E402
 from training.losses.photometric import (  # noqa: E402
@@ -26,7 +26,7 @@ from training.losses.photometric import (  # noqa: E402
     ssim,
 )
 from training.losses.smoothness import edge_aware, second_order  # noqa: E402
-from training.losses.supervision import log_depth_error, motion_error, way_error  # noqa: E402
+from training.losses.supervision import log_depth_error, motion_error, velocity_loss  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +60,7 @@ def test_ssim_agrees_with_an_independent_one() -> None:
 
 
 @pytest.mark.parametrize("kind", ["texture", "flat", "black"])
-def test_ssim_of_a_picture_with_itself_is_one(kind: str) -> None:
+def test_ssim_of_a_image_with_itself_is_one(kind: str) -> None:
     image = {
         "texture": torch.rand(1, 3, 12, 16),
         "flat": torch.full((1, 3, 12, 16), 0.7),
@@ -141,12 +141,12 @@ def test_belief_weighs_the_residual_and_the_mask_is_drawn_to_one() -> None:
 
 def test_belief_has_no_say_in_the_choice_of_the_source() -> None:
     error = torch.tensor([[1.0, 6.0], [2.0, 3.0]]).view(1, 2, 1, 2)
-    belief = torch.tensor([[0.5, 0.01], [0.1, 0.25]]).view(1, 2, 1, 2)
+    confidence = torch.tensor([[0.5, 0.01], [0.1, 0.25]]).view(1, 2, 1, 2)
     valid = torch.ones_like(error, dtype=torch.bool)
-    found = minimum_over_sources(error, valid, None, belief)
+    found = minimum_over_sources(error, valid, None, confidence)
     assert found.item() == pytest.approx((1 * 0.5 + 3 * 0.25) / 2)
     still = torch.tensor([[9.0, 2.5], [9.0, 9.0]]).view(1, 2, 1, 2)
-    found = minimum_over_sources(error, valid, still, belief)
+    found = minimum_over_sources(error, valid, still, confidence)
     assert found.item() == pytest.approx((1 * 0.5 + 2.5) / 2)
 
 
@@ -157,7 +157,7 @@ def motions(batch: int) -> Tensor:
     return transform_from_pose_vector(0.2 * torch.randn(batch, 2, 6))
 
 
-def test_supervision_is_zero_at_the_truth() -> None:
+def test_supervision_is_zero_at_the_ground_truth() -> None:
     T = motions(3).requires_grad_()
     error = motion_error(T, T.detach(), torch.ones(3))
     error.backward()
@@ -168,51 +168,57 @@ def test_supervision_is_zero_at_the_truth() -> None:
 
 
 def test_log_depth_error_is_that_of_the_known_pixels() -> None:
-    truth = torch.rand(2, 1, 8, 8) * 40 + 2
-    truth[:, :, :3] = 0
-    doubled = torch.where(truth > 0, 2 * truth, 999.0)
-    half = torch.nn.functional.avg_pool2d(truth.clamp(min=1e-3).log(), 2).exp() * 2
+    ground_truth = torch.rand(2, 1, 8, 8) * 40 + 2
+    ground_truth[:, :, :3] = 0
+    doubled = torch.where(ground_truth > 0, 2 * ground_truth, 999.0)
+    half = torch.nn.functional.avg_pool2d(ground_truth.clamp(min=1e-3).log(), 2).exp() * 2
     half[:, :, :2] = 999.0
-    has_truth = torch.tensor([1.0, 1.0])
-    assert log_depth_error([doubled], truth, has_truth).item() == pytest.approx(math.log(2))
+    has_ground_truth = torch.tensor([1.0, 1.0])
+    assert log_depth_error([doubled], ground_truth, has_ground_truth).item() == pytest.approx(
+        math.log(2)
+    )
     # Rows 2 and 3 share a coarse row: only its known half counts, so leave it out here.
-    truth[:, :, 3] = 0
-    assert log_depth_error([half], truth, has_truth).item() == pytest.approx(math.log(2), rel=1e-5)
+    ground_truth[:, :, 3] = 0
+    assert log_depth_error([half], ground_truth, has_ground_truth).item() == pytest.approx(
+        math.log(2), rel=1e-5
+    )
 
 
-def test_windows_without_truth_do_not_count() -> None:
-    truth = torch.full((2, 1, 4, 4), 10.0)
-    depth = truth.clone()
+def test_windows_without_ground_truth_do_not_count() -> None:
+    ground_truth = torch.full((2, 1, 4, 4), 10.0)
+    depth = ground_truth.clone()
     depth[0] = 123.0
-    has_truth = torch.tensor([0.0, 1.0])
-    assert log_depth_error([depth], truth, has_truth).item() == pytest.approx(0, abs=1e-6)
-    assert log_depth_error([depth], truth, torch.zeros(2)).item() == 0
-    T_true = motions(2)
-    T = T_true.clone()
+    has_ground_truth = torch.tensor([0.0, 1.0])
+    assert log_depth_error([depth], ground_truth, has_ground_truth).item() == pytest.approx(
+        0, abs=1e-6
+    )
+    assert log_depth_error([depth], ground_truth, torch.zeros(2)).item() == 0
+    T_gt = motions(2)
+    T = T_gt.clone()
     T[0, :, :3, 3] += 5
-    assert motion_error(T, T_true, has_truth).item() == pytest.approx(0, abs=1e-6)
+    assert motion_error(T, T_gt, has_ground_truth).item() == pytest.approx(0, abs=1e-6)
 
 
 def test_a_sky_that_is_too_near_is_an_error_and_one_that_is_far_is_not() -> None:
-    truth = torch.full((1, 1, 8, 8), 10.0)
-    truth[..., :4, :] = 0  # the upper half is sky
+    ground_truth = torch.full((1, 1, 8, 8), 10.0)
+    ground_truth[..., :4, :] = 0  # the upper half is sky
     for sky, error in ((10.0, math.log(10) / 2), (100.0, 0.0), (500.0, 0.0)):
-        depth = torch.where(truth > 0, truth, sky)
+        depth = torch.where(ground_truth > 0, ground_truth, sky)
         scales = [depth, depth[..., ::2, ::2]]
-        found = log_depth_error(scales, truth, torch.ones(1), sky_depth=100.0).item()
+        found = log_depth_error(scales, ground_truth, torch.ones(1), sky_depth=100.0).item()
         assert found == pytest.approx(error, abs=1e-5)
     near = torch.full((1, 1, 8, 8), 10.0)
-    assert log_depth_error([near], truth, torch.zeros(1), sky_depth=100.0).item() == 0
+    assert log_depth_error([near], ground_truth, torch.zeros(1), sky_depth=100.0).item() == 0
 
 
 def test_motion_error_by_hand() -> None:
-    T_true = torch.eye(4).expand(1, 1, 4, 4).clone()
-    T_true[..., 2, 3] = -0.9
-    T = T_true.clone()
+    T_gt = torch.eye(4).expand(1, 1, 4, 4).clone()
+    T_gt[..., 2, 3] = -0.9
+    T = T_gt.clone()
     T[..., 0, 3] = 0.2
-    assert motion_error(T, T_true, torch.ones(1)).item() == pytest.approx(0.2 / 1.0, rel=1e-4)
+    assert motion_error(T, T_gt, torch.ones(1)).item() == pytest.approx(0.2 / 1.0, rel=1e-4)
     yaw = transform_from_pose_vector(torch.tensor([[[0, 0, -0.9, 0, 0.01, 0]]]))
-    assert motion_error(yaw, T_true, torch.ones(1)).item() == pytest.approx(20 * 0.01, rel=1e-3)
+    assert motion_error(yaw, T_gt, torch.ones(1)).item() == pytest.approx(20 * 0.01, rel=1e-3)
 
 
 def test_way_error_by_hand() -> None:
@@ -221,13 +227,13 @@ def test_way_error_by_hand() -> None:
     T[1, 0, 2, 3] = 2.0
     distance = torch.tensor([[0.75, 0.0], [1.5, math.nan]])
     # Missed by 0.25, by nothing (a car that stands), by 0.5; the fourth way is not known.
-    assert way_error(T, distance).item() == pytest.approx((0.25 + 0.5) / 3, abs=1e-5)
-    assert way_error(T, torch.full_like(distance, math.nan)).item() == 0
+    assert velocity_loss(T, distance).item() == pytest.approx((0.25 + 0.5) / 3, abs=1e-5)
+    assert velocity_loss(T, torch.full_like(distance, math.nan)).item() == 0
 
 
 def test_way_error_has_a_finite_gradient_where_nothing_moves_or_is_known() -> None:
     T = torch.eye(4).expand(1, 2, 4, 4).clone().requires_grad_()
-    way_error(T, torch.tensor([[0.0, math.nan]])).backward()
+    velocity_loss(T, torch.tensor([[0.0, math.nan]])).backward()
     assert T.grad is not None
     assert torch.isfinite(T.grad).all()
 
@@ -238,10 +244,10 @@ def test_way_error_has_a_finite_gradient_where_nothing_moves_or_is_known() -> No
 def test_disagreement_by_hand() -> None:
     """Bian et al. eq. 5 of depths 2 and 3 is 1/5, and so it is of their inverses."""
     moved, seen = torch.full((1, 1, 2, 2), 1 / 2), torch.full((1, 1, 2, 2), 1 / 3)
-    found = depth_disagreement(moved, seen)
+    found = depth_inconsistency(moved, seen)
     torch.testing.assert_close(found, torch.full_like(found, 0.2))
-    torch.testing.assert_close(depth_disagreement(seen, moved), found)
-    assert depth_disagreement(seen, seen).abs().max() == 0
+    torch.testing.assert_close(depth_inconsistency(seen, moved), found)
+    assert depth_inconsistency(seen, seen).abs().max() == 0
     valid = torch.tensor([[True, False], [True, True]]).view(1, 1, 2, 2)
     found = torch.where(valid, found, 9.0)
     assert consistency_error(found, valid).item() == pytest.approx(0.2)
@@ -249,7 +255,7 @@ def test_disagreement_by_hand() -> None:
 
 
 def test_the_self_discovered_mask_cannot_be_lowered_by_disagreeing() -> None:
-    disagreement = torch.rand(1, 2, 4, 4, requires_grad=True)
-    belief = consistency_belief(disagreement)
-    torch.testing.assert_close(belief, 1 - disagreement.detach())
-    assert not belief.requires_grad
+    inconsistency = torch.rand(1, 2, 4, 4, requires_grad=True)
+    confidence = consistency_mask(inconsistency)
+    torch.testing.assert_close(confidence, 1 - inconsistency.detach())
+    assert not confidence.requires_grad

@@ -20,7 +20,7 @@ from training.config import ObjectiveConfig  # noqa: E402
 from training.geometry.se3 import transform_from_pose_vector  # noqa: E402
 from training.losses.objective import Objective  # noqa: E402
 from training.losses.smoothness import edge_aware, second_order  # noqa: E402
-from training.losses.supervision import way_error  # noqa: E402
+from training.losses.supervision import velocity_loss  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -104,11 +104,11 @@ def test_smoothness_weight_shrinks_with_the_scale() -> None:
     assert parts["smoothness"].item() == pytest.approx(float(expected), rel=1e-6)
 
 
-def test_clean_pictures_are_compared_not_the_augmented_ones() -> None:
+def test_clean_images_are_compared_not_the_augmented_ones() -> None:
     batch, output = random_case()
-    recoloured = dataclasses.replace(batch, rgb_bn3hw=torch.rand_like(batch.rgb_bn3hw))
+    recolored = dataclasses.replace(batch, rgb_bn3hw=torch.rand_like(batch.rgb_bn3hw))
     loss, _ = Objective(EVERYTHING)(batch, output)
-    assert Objective(EVERYTHING)(recoloured, output)[0].item() == loss.item()
+    assert Objective(EVERYTHING)(recolored, output)[0].item() == loss.item()
 
 
 def test_mask_lowers_the_photometric_term_and_costs_its_regulariser() -> None:
@@ -150,7 +150,7 @@ def test_depths_of_the_sources_are_asked_for_where_they_are_missing(option: dict
         objective(batch, dataclasses.replace(output, source_depths_bs1hw=None))
 
 
-def test_truth_alone_can_teach() -> None:
+def test_ground_truth_alone_can_teach() -> None:
     batch, output = random_case()
     config = ObjectiveConfig(
         l1_weight=0.0, smoothness_weight=0.0, depth_supervision_weight=1.0, auto_mask=False
@@ -317,7 +317,7 @@ def test_velocity_term_is_the_weighted_way_error() -> None:
     batch, output = random_case()
     _, parts = Objective(EVERYTHING)(batch, output)
     assert batch.distance_bs is not None
-    expected = 0.7 * way_error(output.T_source_target_bs44, batch.distance_bs)
+    expected = 0.7 * velocity_loss(output.T_source_target_bs44, batch.distance_bs)
     assert parts["velocity"].item() == pytest.approx(expected.item(), rel=1e-6)
 
 

@@ -106,21 +106,21 @@ def test_transposed_convolutions_are_torchs(case: tuple, last: bool, used: list[
 
 def test_what_is_not_trained_in_float32_is_torchs_own(used: list[str]) -> None:
     layers = Conv2d(4, 8, 3, padding=1), ConvTranspose2d(4, 8, 3, stride=2, padding=1)
-    picture = torch.rand(1, 4, 4, 4)
-    assert picture.numel() < FEW_PLACES
+    image = torch.rand(1, 4, 4, 4)
+    assert image.numel() < FEW_PLACES
     for layer in layers:
-        layer.eval()(picture)
-        layer.train().bfloat16()(picture.bfloat16())
+        layer.eval()(image)
+        layer.train().bfloat16()(image.bfloat16())
         layer.float()
         with torch.autocast("cpu", torch.bfloat16):
-            layer(picture)
+            layer(image)
     assert used == []
 
 
 def test_predictions_are_widened_under_autocast_too(used: list[str]) -> None:
-    layer, picture = Conv2d(8, 1, 3, padding=1), torch.rand(2, 8, 16, 16)
+    layer, image = Conv2d(8, 1, 3, padding=1), torch.rand(2, 8, 16, 16)
     with torch.autocast("cpu", torch.bfloat16):
         torch.testing.assert_close(
-            layer(picture).float(), layer.eval()(picture).float(), rtol=0.02, atol=0.02
+            layer(image).float(), layer.eval()(image).float(), rtol=0.02, atol=0.02
         )
     assert used == ["_Widened"]

@@ -47,7 +47,7 @@ def models() -> dict[str, SfmModel]:
 
 
 def windows(count: int, frames: int = 3) -> torch.Tensor:
-    """Different pictures in each window, as different as two street scenes."""
+    """Different images in each window, as different as two street scenes."""
     coarse = torch.rand(count * frames, 3, 4, 6)
     fine = nn.functional.interpolate(coarse, size=(HEIGHT, WIDTH), mode="bilinear")
     return fine.view(count, frames, 3, HEIGHT, WIDTH)
@@ -172,7 +172,7 @@ def test_pose_net_reacts_to_its_input_at_step_0(name: str, models: dict[str, Sfm
     assert spread(models[name]) > 5e-3
 
 
-def test_default_initialisation_would_be_dead() -> None:
+def test_default_initialization_would_be_dead() -> None:
     """The control of the test above: this is what it would catch."""
     model = build_model(LITE, WIDTH, HEIGHT).eval()
     for layer in model.pose_net.modules():
@@ -203,17 +203,17 @@ def test_translation_is_in_depth_units_and_factors_scale_the_start() -> None:
 
 
 @pytest.mark.parametrize("length", [2, 3, 4, 5])
-def test_neighbour_motions_chain_to_the_target(length: int) -> None:
+def test_neighbor_motions_chain_to_the_target(length: int) -> None:
     T_world_frame = transform_from_pose_vector(torch.randn(1, length, 6, dtype=torch.float64))[0]
     T_frame_world = torch.linalg.inv(T_world_frame)
-    neighbours = torch.stack([T_frame_world[i] @ T_world_frame[i + 1] for i in range(length - 1)])[
+    neighbors = torch.stack([T_frame_world[i] @ T_world_frame[i + 1] for i in range(length - 1)])[
         None
     ]
     target = length // 2
     expected = torch.stack(
         [T_frame_world[i] @ T_world_frame[target] for i in range(length) if i != target]
     )[None]
-    torch.testing.assert_close(chain_to_target(neighbours), expected)
+    torch.testing.assert_close(chain_to_target(neighbors), expected)
 
 
 def test_lite_inverts_the_motion_of_a_reversed_window(models: dict[str, SfmModel]) -> None:
@@ -239,8 +239,8 @@ def test_lite_judges_a_pair_the_same_in_any_window() -> None:
     with torch.no_grad():
         # Two frames: the newer is the target. Three: the middle one is, the newest is source 1.
         T_prev_curr = short.motion(frames[:, 1:])[:, 0]
-        T_next_centre = long.motion(frames)[:, 1]
-    torch.testing.assert_close(rigid_inverse(T_next_centre), T_prev_curr)
+        T_next_center = long.motion(frames)[:, 1]
+    torch.testing.assert_close(rigid_inverse(T_next_center), T_prev_curr)
 
 
 @pytest.mark.parametrize(
@@ -269,9 +269,9 @@ def test_depth_of_the_sources_on_demand(models: dict[str, SfmModel]) -> None:
     model, frames = models["resnet18"], windows(2)
     with torch.no_grad():
         plain = model(frames)
-        model.wants_source_depths = True
+        model.needs_source_depths = True
         both = model(frames)
-        model.wants_source_depths = False
+        model.needs_source_depths = False
         expected = torch.stack([model.depth(frames[:, 0]), model.depth(frames[:, 2])], dim=1)
     assert plain.source_depths_bs1hw is None
     torch.testing.assert_close(both.source_depths_bs1hw, expected)

@@ -61,9 +61,9 @@ class WallSource:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path, wall_frames: Frames) -> tuple[Path, Path]:
-    """A folder of 12 pictures 96x64 of the wall, and the file of their K."""
-    made = tmp_path / "pictures"
+def images(tmp_path: Path, wall_frames: Frames) -> tuple[Path, Path]:
+    """A folder of 12 images 96x64 of the wall, and the file of their K."""
+    made = tmp_path / "images"
     made.mkdir()
     frames = list(wall_frames(12, 96, 64))
     for index, frame in enumerate(frames):
@@ -74,14 +74,14 @@ def pictures(tmp_path: Path, wall_frames: Frames) -> tuple[Path, Path]:
     return made, calibration
 
 
-def folder_arguments(out: Path, pictures: tuple[Path, Path], *more: str) -> list[str]:
-    images, calibration = pictures
+def folder_arguments(out: Path, images: tuple[Path, Path], *more: str) -> list[str]:
+    folder, calibration = images
     return [
         "folder",
         str(out),
         *SMALL,
         "--images",
-        str(images),
+        str(folder),
         "--calib",
         str(calibration),
         *more,
@@ -145,19 +145,19 @@ def test_killed_processes_leave_what_they_have_finished(
     assert_same_bytes(tmp_path, whole_streets)
 
 
-def test_several_processes_give_the_same_bytes(
-    tmp_path: Path, pictures: tuple[Path, Path]
-) -> None:
-    rides = ("--every", "4", "--interleave")
-    assert prepare.main(folder_arguments(tmp_path / "one", pictures, *rides)) == 0
-    assert prepare.main(folder_arguments(tmp_path / "two", pictures, *rides, "--jobs", "2")) == 0
+def test_several_processes_give_the_same_bytes(tmp_path: Path, images: tuple[Path, Path]) -> None:
+    recordings = ("--every", "4", "--interleave")
+    assert prepare.main(folder_arguments(tmp_path / "one", images, *recordings)) == 0
+    assert (
+        prepare.main(folder_arguments(tmp_path / "two", images, *recordings, "--jobs", "2")) == 0
+    )
     assert_same_bytes(tmp_path / "one", tmp_path / "two")
 
 
-def test_several_threads_give_the_same_bytes(tmp_path: Path, pictures: tuple[Path, Path]) -> None:
+def test_several_threads_give_the_same_bytes(tmp_path: Path, images: tuple[Path, Path]) -> None:
     static = ("--min-change", "3")
-    assert prepare.main(folder_arguments(tmp_path / "one", pictures, *static)) == 0
-    assert prepare.main(folder_arguments(tmp_path / "many", pictures, *static, "--jobs", "3")) == 0
+    assert prepare.main(folder_arguments(tmp_path / "one", images, *static)) == 0
+    assert prepare.main(folder_arguments(tmp_path / "many", images, *static, "--jobs", "3")) == 0
     assert_same_bytes(tmp_path / "one", tmp_path / "many")
     assert len(PreparedSet.open(tmp_path / "one").frames) < 12
 
@@ -165,16 +165,16 @@ def test_several_threads_give_the_same_bytes(tmp_path: Path, pictures: tuple[Pat
 @pytest.mark.parametrize("more", [(), ("--min-change", "3"), ("--every", "2"), ("--limit", "9")])
 def test_a_source_that_was_broken_off_goes_on_where_it_was(
     tmp_path: Path,
-    pictures: tuple[Path, Path],
+    images: tuple[Path, Path],
     monkeypatch: pytest.MonkeyPatch,
     more: tuple[str, ...],
 ) -> None:
-    """What is in the set is not decoded again; the last picture before the kill is."""
+    """What is in the set is not decoded again; the last image before the kill is."""
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    assert prepare.main(folder_arguments(whole, pictures, *more)) == 0
+    assert prepare.main(folder_arguments(whole, images, *more)) == 0
     monkeypatch.setattr("training.preparation.writer.SAVE_EVERY", 2)
     decoded: list[str] = []
-    read = folder.read_picture
+    read = folder.read_image
 
     def counting(file: Path) -> np.ndarray:
         decoded.append(file.stem)
@@ -182,29 +182,29 @@ def test_a_source_that_was_broken_off_goes_on_where_it_was(
             raise KeyboardInterrupt
         return read(file)
 
-    monkeypatch.setattr(folder, "read_picture", counting)
-    assert prepare.main(folder_arguments(cut, pictures, *more)) == 130
+    monkeypatch.setattr(folder, "read_image", counting)
+    assert prepare.main(folder_arguments(cut, images, *more)) == 130
     assert (cut / "index.open.json").exists() and not (cut / "index.json").exists()
-    before = set(decoded[2:])  # the two openings look at the first picture
+    before = set(decoded[2:])  # the two openings look at the first image
     decoded[:] = ["many"] * 8
-    assert prepare.main(folder_arguments(cut, pictures, *more)) == 0
+    assert prepare.main(folder_arguments(cut, images, *more)) == 0
     assert_same_bytes(cut, whole)
     assert len(before & set(decoded[10:])) <= 4
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_a_source_that_cannot_be_used_does_not_cost_the_others(
-    tmp_path: Path, pictures: tuple[Path, Path], capsys: pytest.CaptureFixture[str], jobs: str
+    tmp_path: Path, images: tuple[Path, Path], capsys: pytest.CaptureFixture[str], jobs: str
 ) -> None:
-    images_folder, calibration = pictures
+    images_folder, calibration = images
     folders = [tmp_path / name for name in ("first", "broken", "absent", "last")]
     for other in (folders[0], folders[1], folders[3]):
         shutil.copytree(images_folder, other)
     (folders[1] / "7.png").write_bytes(b"no picture")
     out = tmp_path / "set"
-    images = [word for path in folders for word in ("--images", str(path))]
-    images += ["--calib", str(calibration)]
-    command = ["folder", str(out), *SMALL, *images, "--jobs", jobs]
+    inputs = [word for path in folders for word in ("--images", str(path))]
+    inputs += ["--calib", str(calibration)]
+    command = ["folder", str(out), *SMALL, *inputs, "--jobs", jobs]
     assert prepare.main(command) == 1
     error = capsys.readouterr().err
     assert "2 sources are left out" in error and "Traceback" not in error
@@ -219,20 +219,19 @@ def test_a_source_that_cannot_be_used_does_not_cost_the_others(
 
 
 def test_two_sources_of_one_name_are_refused(
-    tmp_path: Path, pictures: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, images: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    images = str(pictures[0])
-    command = folder_arguments(tmp_path / "set", pictures)
-    command += ["--images", images]
+    command = folder_arguments(tmp_path / "set", images)
+    command += ["--images", str(images[0])]
     assert prepare.main(command) == 1
     assert "two sources" in capsys.readouterr().err
 
 
-def test_pictures_fit_the_calibration_they_are_given(
-    tmp_path: Path, pictures: tuple[Path, Path], wall_frames: Frames
+def test_images_fit_the_calibration_they_are_given(
+    tmp_path: Path, images: tuple[Path, Path], wall_frames: Frames
 ) -> None:
-    """The wall rendered with the prepared camera is the prepared picture."""
-    assert prepare.main(folder_arguments(tmp_path / "set", pictures)) == 0
+    """The wall rendered with the prepared camera is the prepared image."""
+    assert prepare.main(folder_arguments(tmp_path / "set", images)) == 0
     prepared = PreparedSet.open(tmp_path / "set")
     (record,) = prepared.sequences
     assert np.diff(record.stamps_ns).tolist() == [100_000_000] * 11
@@ -255,9 +254,9 @@ def test_depth_and_poses_come_along(wall_frames: Frames) -> None:
         np.testing.assert_array_equal(frame.T_world_camera, expected.T_world_camera)
 
 
-def test_frames_are_thinned_out(tmp_path: Path, pictures: tuple[Path, Path]) -> None:
+def test_frames_are_thinned_out(tmp_path: Path, images: tuple[Path, Path]) -> None:
     def counts(name: str, *more: str) -> list[int]:
-        assert prepare.main(folder_arguments(tmp_path / name, pictures, *more)) == 0
+        assert prepare.main(folder_arguments(tmp_path / name, images, *more)) == 0
         return [s.count for s in PreparedSet.open(tmp_path / name).sequences]
 
     assert counts("all") == [12]
@@ -284,8 +283,8 @@ def test_a_line_says_what_is_there(wall_set: PreparedSet) -> None:
     assert first.poses is not None and second.poses is not None
     motion = np.linalg.norm(np.diff(first.poses[:, :3, 3], axis=0), axis=1).mean()
     assert str(wall_set.path) in line and "80 frames 64x64 in 2 sequences" in line
-    grey = wall_set.frames.astype(float) @ [0.299, 0.587, 0.114]
-    changes = [np.abs(np.diff(grey[i : i + 40], axis=0)).mean((1, 2)) for i in (0, 40)]
+    gray = wall_set.frames.astype(float) @ [0.299, 0.587, 0.114]
+    changes = [np.abs(np.diff(gray[i : i + 40], axis=0)).mean((1, 2)) for i in (0, 40)]
     assert f" {(np.concatenate(changes) < 2.0).mean():.0%} static" in line
     assert f"{motion:.2f} m a frame" in line and "80 with depth" in line
 
@@ -293,36 +292,36 @@ def test_a_line_says_what_is_there(wall_set: PreparedSet) -> None:
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["folder", "--images", "{pictures}"], "calib"),
-        (["folder", "--images", "{pictures}", "--calib", "/nowhere.yaml"], "nowhere.yaml"),
+        (["folder", "--images", "{images}"], "calib"),
+        (["folder", "--images", "{images}", "--calib", "/nowhere.yaml"], "nowhere.yaml"),
         (["folder", "--images", "/nowhere", "--calib", "{calibration}"], "/nowhere"),
-        (["kitti", "--root", "{pictures}"], "no KITTI drive"),
+        (["kitti", "--root", "{images}"], "no KITTI drive"),
         (["video", "--file", "/nowhere.mp4", "--calib", "{calibration}"], "nowhere.mp4"),
         (["bag", "--file", "/nowhere.bag"], "nowhere.bag"),
     ],
 )
 def test_a_mistake_is_one_line(
     tmp_path: Path,
-    pictures: tuple[Path, Path],
+    images: tuple[Path, Path],
     capsys: pytest.CaptureFixture[str],
     more: list[str],
     message: str,
 ) -> None:
-    images_folder, calibration = pictures
-    filled = [text.format(pictures=images_folder, calibration=calibration) for text in more]
+    images_folder, calibration = images
+    filled = [text.format(images=images_folder, calibration=calibration) for text in more]
     assert prepare.main([*filled, str(tmp_path / "set"), *SMALL]) == 1
     error = capsys.readouterr().err
     assert message in error and "Traceback" not in error
 
 
 def test_another_setting_is_not_taken_for_the_same_source(
-    tmp_path: Path, pictures: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, images: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "set"
-    assert prepare.main(folder_arguments(out, pictures)) == 0
+    assert prepare.main(folder_arguments(out, images)) == 0
     before = (out / "frames.u8").read_bytes()
-    assert prepare.main(folder_arguments(out, pictures)) == 0
-    assert prepare.main(folder_arguments(out, pictures, "--every", "2")) == 1
+    assert prepare.main(folder_arguments(out, images)) == 0
+    assert prepare.main(folder_arguments(out, images, "--every", "2")) == 1
     assert "made otherwise" in capsys.readouterr().err
     assert (out / "frames.u8").read_bytes() == before
 
@@ -345,8 +344,8 @@ def test_a_kitti_drive_keeps_calibration_and_poses(shared_data: Path, tmp_path: 
     assert record.K[2] == pytest.approx((609.5593 + 0.5 - x) * scale - 0.5, abs=1e-2)
     assert record.poses is not None
     rows = (shared_data / "kitti_odom03_head" / "poses.txt").read_text().splitlines()[:5]
-    truth = np.array([row.split() for row in rows], dtype=float).reshape(5, 3, 4)
-    np.testing.assert_allclose(record.poses[:, :3], truth, atol=1e-9)
+    ground_truth = np.array([row.split() for row in rows], dtype=float).reshape(5, 3, 4)
+    np.testing.assert_allclose(record.poses[:, :3], ground_truth, atol=1e-9)
 
 
 def test_a_distorted_camera_is_rectified(shared_data: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Bags and videos as sources of a set: raw and compressed pictures, speeds, own calibrations."""
+"""Bags and videos as sources of a set: raw and compressed images, speeds, own calibrations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sfm_ros.bags.messages import (
     STORE,
     camera_info_message,
     compressed_image_message,
-    encode_picture,
+    encode_image,
     header,
     image_message,
 )
@@ -45,14 +45,14 @@ def twist_message(speed_m_s: float, stamp_ns: int) -> Any:
 
 
 def speed(seconds: Any) -> Any:
-    """Metres a second, so long after the start."""
+    """Meters a second, so long after the start."""
     return 2.0 + 3.0 * seconds
 
 
 @pytest.fixture
 def bag(tmp_path: Path, wall_frames: Frames) -> Path:
     """A raw camera with camera_info, the same compressed without, and wheels at 50 Hz."""
-    path = tmp_path / "ride"
+    path = tmp_path / "recording"
     with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
         topics = BagTopics(writer)
         for index in range(5 * COUNT):
@@ -61,10 +61,10 @@ def bag(tmp_path: Path, wall_frames: Frames) -> Path:
         for frame in wall_frames(COUNT, K=(50.0, 50.0, 31.5, 31.5)):
             # Between two speeds: they have to be interpolated.
             stamp = START + frame.stamp_ns + 10_000_000
-            picture = Frame(stamp_ns=stamp, rgb=frame.rgb, intrinsics=CAMERA)
+            image = Frame(stamp_ns=stamp, rgb=frame.rgb, intrinsics=CAMERA)
             topics.add("/cam/camera_info", camera_info_message(CAMERA, stamp, "cam"), stamp)
-            topics.add("/cam/image_raw", image_message(picture), stamp)
-            data = encode_picture(picture, "png", 95)
+            topics.add("/cam/image_raw", image_message(image), stamp)
+            data = encode_image(image, "png", 95)
             compressed = compressed_image_message(data, "png", stamp, "cam")
             topics.add("/other/image/compressed", compressed, stamp)
     return path
@@ -126,15 +126,15 @@ def test_measured_speed_becomes_a_known_way(bag: Path, tmp_path: Path) -> None:
 
 
 def test_a_frame_far_from_any_speed_has_none(tmp_path: Path, wall_frames: Frames) -> None:
-    path = tmp_path / "ride"
+    path = tmp_path / "recording"
     with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
         topics = BagTopics(writer)
         topics.add("/wheels", twist_message(4.0, START), START)
         for frame in wall_frames(6):
             stamp = START + frame.stamp_ns
-            picture = Frame(stamp_ns=stamp, rgb=frame.rgb, intrinsics=CAMERA)
+            image = Frame(stamp_ns=stamp, rgb=frame.rgb, intrinsics=CAMERA)
             topics.add("/cam/camera_info", camera_info_message(CAMERA, stamp, "cam"), stamp)
-            topics.add("/cam/image_raw", image_message(picture), stamp)
+            topics.add("/cam/image_raw", image_message(image), stamp)
     assert run(path, tmp_path / "set", "--speed-topic", "/wheels") == 0
     first, second = PreparedSet.open(tmp_path / "set").sequences
     assert first.speeds_m_s == (4.0, 4.0, 4.0) and second.speeds_m_s is None
@@ -142,7 +142,7 @@ def test_a_frame_far_from_any_speed_has_none(tmp_path: Path, wall_frames: Frames
 
 
 def test_a_video(tmp_path: Path, wall_frames: Frames) -> None:
-    file, calibration = tmp_path / "ride.avi", tmp_path / "camera_info.yaml"
+    file, calibration = tmp_path / "recording.avi", tmp_path / "camera_info.yaml"
     write_camera_info_yaml(calibration, CAMERA)
     frames = [frame.rgb for frame in wall_frames(COUNT)]
     video = cv2.VideoWriter(str(file), cv2.VideoWriter.fourcc(*"MJPG"), 25.0, (64, 64))
@@ -153,5 +153,5 @@ def test_a_video(tmp_path: Path, wall_frames: Frames) -> None:
     assert prepare.main([*command, "--width", "64", "--height", "64", "--no-report"]) == 0
     prepared = PreparedSet.open(tmp_path / "set")
     assert np.diff(prepared.sequences[0].stamps_ns).tolist() == [40_000_000] * (COUNT - 1)
-    # Grey values: such a video stores colours at half size.
+    # Gray values: such a video stores colors at half size.
     assert np.abs((prepared.frames.astype(float) - frames) @ [0.299, 0.587, 0.114]).mean() < 4.0

@@ -20,21 +20,21 @@ CALIBRATION = "".join(
 )
 
 
-def write_pictures(folder: Path, count: int) -> None:
+def write_images(folder: Path, count: int) -> None:
     folder.mkdir(parents=True)
     rng = np.random.default_rng(list(str(folder).encode()))
     for index in range(count):
-        picture = rng.integers(0, 255, (32, 96, 3), dtype=np.uint8)
-        cv2.imwrite(str(folder / f"{index:010d}.png"), picture)
+        image = rng.integers(0, 255, (32, 96, 3), dtype=np.uint8)
+        cv2.imwrite(str(folder / f"{index:010d}.png"), image)
 
 
 @pytest.fixture
 def raw(tmp_path: Path) -> Path:
-    """Three drives of a day, two colour cameras each."""
+    """Three drives of a day, two color cameras each."""
     root = tmp_path / "raw"
     for drive, count in COUNTS.items():
         for camera in ("image_02", "image_03"):
-            write_pictures(root / DAY / drive / camera / "data", count)
+            write_images(root / DAY / drive / camera / "data", count)
     (root / DAY / "calib_cam_to_cam.txt").write_text(CALIBRATION)
     return root
 
@@ -75,7 +75,7 @@ def test_dropped_frames_leave_a_gap_in_time(raw: Path, tmp_path: Path) -> None:
     ]
 
 
-def test_both_colour_cameras(raw: Path, tmp_path: Path) -> None:
+def test_both_color_cameras(raw: Path, tmp_path: Path) -> None:
     assert run(raw, tmp_path / "set", "--camera", "2,3", "--jobs", "2") == 0
     prepared = PreparedSet.open(tmp_path / "set")
     plain = {r.source.split()[-1]: r for r in prepared.sequences if PLAIN in r.source}
@@ -118,7 +118,7 @@ def test_a_missing_calibration_is_named_and_the_other_day_goes_on(
     raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = "2011_09_28"
-    write_pictures(raw / other / f"{other}_drive_0001_sync" / "image_02" / "data", 20)
+    write_images(raw / other / f"{other}_drive_0001_sync" / "image_02" / "data", 20)
     assert run(raw, tmp_path / "set") == 1
     error = capsys.readouterr().err
     assert f"{other}/calib_cam_to_cam.txt" in error and "Traceback" not in error
@@ -128,7 +128,7 @@ def test_a_missing_calibration_is_named_and_the_other_day_goes_on(
 def test_odometry_sequences(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = tmp_path / "sequences"
     for name in ("03", "04", "09"):
-        write_pictures(root / name / "image_2", 4)
+        write_images(root / name / "image_2", 4)
         (root / name / "calib.txt").write_text("P2: 50 0 47 0 0 50 15 0 0 0 1 0\n")
     assert run(root, tmp_path / "auto") == 0
     assert counts(tmp_path / "auto") == {"03": 4, "04": 4}

@@ -12,8 +12,8 @@ import pytest
 
 from training import prepare
 from training.data.sequence import PreparedFrame, PreparedSet
-from training.preparation import checks as preflight_verdicts
-from training.preparation.checks import judge, report_text
+from training.preparation import checks as preflight_results
+from training.preparation.checks import check, report_text
 from training.preparation.set_statistics import Examination, examine
 from training.preparation.writer import PreparedWriter
 
@@ -25,12 +25,12 @@ COUNT = 30
 
 @pytest.fixture(autouse=True)
 def small_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preflight_verdicts, "FEW_FRAMES", COUNT)
+    monkeypatch.setattr(preflight_results, "FEW_FRAMES", COUNT)
 
 
 def written(path: Path, frames: list[PreparedFrame]) -> PreparedSet:
     writer = PreparedWriter(path, 64, 64)
-    writer.add("ride", frames, "closed form")
+    writer.add("recording", frames, "closed form")
     return writer.finish()
 
 
@@ -41,14 +41,14 @@ def healthy(wall_frames: Frames) -> list[PreparedFrame]:
 
 
 def warnings(found: Examination) -> list[str]:
-    return [verdict.subject for verdict in judge(found) if not verdict.is_ok]
+    return [result.subject for result in check(found) if not result.is_ok]
 
 
 def test_a_good_set_has_no_warning(tmp_path: Path, wall_frames: Frames) -> None:
     found = examine(written(tmp_path, healthy(wall_frames)))
     assert warnings(found) == [], report_text(found)
     assert found.hours == pytest.approx((COUNT - 1) / 10 / 3600)
-    assert "10.0 frames a second" in report_text(found)
+    assert "10.0 frames per second" in report_text(found)
 
 
 def with_rgb(change: Callable[[int, np.ndarray], np.ndarray]) -> Change:
@@ -74,7 +74,7 @@ def with_K(fx: float, fy: float, cx: float, cy: float) -> Change:
         (with_K(50.0, 58.0, 31.5, 33.0), ["calibration"]),
         (with_K(500.0, 500.0, 31.5, 33.0), ["calibration"]),
     ],
-    ids=["dark", "bright", "flicker", "lost frames", "centre", "aspect", "angle"],
+    ids=["dark", "bright", "flicker", "lost frames", "center", "aspect", "angle"],
 )
 def test_a_defect_is_found(
     tmp_path: Path, wall_frames: Frames, change: Change, expected: list[str]
@@ -103,12 +103,12 @@ def test_flow_is_measured_in_pixels(tmp_path: Path, every: int, text: str) -> No
     frames = []
     for i in range(COUNT):
         move = np.array([[1, 0, -shift * i], [0, 1, 0]], dtype=np.float32)
-        grey = cv2.warpAffine(texture, move, (64, 64)).astype(np.uint8)
-        rgb = np.repeat(grey[..., None], 3, axis=2)
+        gray = cv2.warpAffine(texture, move, (64, 64)).astype(np.uint8)
+        rgb = np.repeat(gray[..., None], 3, axis=2)
         frames.append(PreparedFrame(rgb=rgb, K=K, stamp_ns=i * 100_000_000))
     found = examine(written(tmp_path, frames))
     assert np.median(found.flow_px) == pytest.approx(shift, rel=0.15)
-    (line,) = (v.text for v in judge(found) if v.subject == "motion")
+    (line,) = (v.text for v in check(found) if v.subject == "motion")
     assert text in line
 
 
@@ -125,15 +125,15 @@ def test_a_single_frame_is_examined_too(tmp_path: Path, wall_frames: Frames) -> 
     assert {"amount", "motion", "time"} <= set(warnings(found))
 
 
-def test_the_command_writes_text_and_picture(
+def test_the_command_writes_text_and_image(
     tmp_path: Path, wall_frames: Frames, capsys: pytest.CaptureFixture[str]
 ) -> None:
     written(tmp_path, healthy(wall_frames))
     assert prepare.main(["report", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     assert (tmp_path / "report.txt").read_text().strip() in printed
-    picture = cv2.imread(str(tmp_path / "report.png"))
-    assert picture is not None and min(picture.shape[:2]) > 500
+    image = cv2.imread(str(tmp_path / "report.png"))
+    assert image is not None and min(image.shape[:2]) > 500
     assert str(tmp_path / "report.png") in printed
     assert prepare.main(["report", str(tmp_path / "none")]) == 1
     assert "no prepared set" in capsys.readouterr().err

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from sfm_ros.errors import ConfigError
-from training.networks.disparity import normalise
-from training.networks.initialisation import initialise_relu_layers
+from training.networks.disparity import normalize
+from training.networks.initialization import initialize_relu_layers
 
 _STAGES = (
     # expansion, channels, blocks, stride, kernel
@@ -25,7 +25,7 @@ TAP_CHANNELS = (16, 24, 40, 112, 320)
 
 
 def batch_norm(channels: int) -> nn.BatchNorm2d:
-    """Batch normalisation with the published epsilon; slow statistics, for small batches."""
+    """Batch normalization with the published epsilon; slow statistics, for small batches."""
     return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.02)
 
 
@@ -98,10 +98,10 @@ class EfficientNetLite0(nn.Module):
                 inputs = channels
             stages.append(nn.Sequential(*stage))
         self.stages = nn.ModuleList(stages)
-        initialise_relu_layers(self)
+        initialize_relu_layers(self)
 
     def forward(self, rgb_b3hw: Tensor) -> list[Tensor]:
-        features = self.stem(normalise(rgb_b3hw))
+        features = self.stem(normalize(rgb_b3hw))
         taps = []
         for index, stage in enumerate(self.stages):
             features = stage(features)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sfm_ros.errors import ConfigError
-from training.networks.initialisation import initialise_relu_layers
+from training.networks.initialization import initialize_relu_layers
 
 _STAGE_CHANNELS = (64, 128, 256, 512)
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -108,7 +108,7 @@ class ResNet(nn.Module):
         self.tap_channels = (64, *(channels * expansion for channels in _STAGE_CHANNELS))
         self.register_buffer("mean", torch.tensor(_IMAGENET_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(_IMAGENET_STD).view(3, 1, 1), persistent=False)
-        initialise_relu_layers(self)
+        initialize_relu_layers(self)
         # Each block begins as its shortcut (Goyal et al. 2017, section 5.1), so that the signal
         # does not grow from block to block.
         for block in self.modules():

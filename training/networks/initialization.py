@@ -1,4 +1,4 @@
-"""Initial weights that keep a picture alive from the first layer to the last.
+"""Initial weights that keep an image alive from the first layer to the last.
 
 PyTorch's default loses about 0.4x of the signal a layer: a seven-layer pose net then puts out its
 bias whatever it is shown, and never recovers.
@@ -11,7 +11,7 @@ import math
 from torch import nn
 
 
-def initialise_relu_layers(module: nn.Module) -> None:
+def initialize_relu_layers(module: nn.Module) -> None:
     """He et al. for every convolution of a module whose layers are followed by ReLU.
 
     A transposed convolution of stride k adds up only 1 / k^2 of its taps at one output pixel; its
@@ -31,7 +31,7 @@ def initialise_relu_layers(module: nn.Module) -> None:
             nn.init.zeros_(layer.bias)
 
 
-def initialise_prediction(layer: nn.Conv2d, *, gain: float = 1.0, bias: float = 0.0) -> None:
+def initialize_prediction(layer: nn.Conv2d, *, gain: float = 1.0, bias: float = 0.0) -> None:
     """Xavier for a layer that predicts linearly, scaled by ``gain``."""
     nn.init.xavier_uniform_(layer.weight, gain=gain)
     if layer.bias is not None:
