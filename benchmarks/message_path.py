@@ -3,7 +3,7 @@
     python benchmarks/message_path.py [--size 1242x375] [--rate 30] [--seconds 10] [--repeat 1]
 
 Publishes bgr8 images of KITTI's size from one process and counts them in another, as a driver
-publishes and as the node subscribes: live, which is best effort, and with ``node.delivery:
+publishes and as the node subscribes: live, which is best effort, and with ``node.image_queue:
 every``, reliable, or best effort where ``qos_overrides`` say so for such a driver. With the Fast
 DDS profile of this package in both processes, in the publisher alone, and in neither. The longest
 pause between two images in the subscriber tells a loss on the way from one in a process that got

@@ -3,7 +3,7 @@
     python benchmarks/overload.py [--size 1242x375] [--model DIR] [--threads 2] [--seconds 15]
         [--times 0.5 1 2 4]
 
-Finds the rate at which the live node (``node.delivery: newest``) answers every image, then sends
+Finds the rate at which the live node (``node.image_queue: newest``) answers every image, then sends
 at multiples of it, as a driver does that waits for nobody. Of each image that is answered it
 prints the time from its sending until its depth is heard in the sending process, over all and in
 the last quarter, where a queue that grows would show. All topics are heard.

@@ -309,12 +309,12 @@ def _table(folder: Path) -> TextIO:
     return (folder / "soak.csv").open("w", newline="")
 
 
-def node_command(bundle: Path, threads: int, delivery: str) -> list[str]:
+def node_command(bundle: Path, threads: int, image_queue: str) -> list[str]:
     """Starts the node that `Traffic` talks to."""
     parameters = {
         "model.bundle": bundle,
         "model.threads": threads,
-        "node.delivery": delivery,
+        "node.image_queue": image_queue,
         "node.extrinsics_wait_s": 0.0,
     }
     words = [sys.executable, "-m", "sfm_ros.ros.node", "--ros-args"]

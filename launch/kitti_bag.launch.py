@@ -69,7 +69,7 @@ def generate_launch_description() -> LaunchDescription:
 def _start(context) -> list:
     given = given_values(context, ARGUMENTS)
     bag = describe_recording(given)
-    parameters = {"node.delivery": "every", "node.compressed": bag.compressed}
+    parameters = {"node.image_queue": "every", "node.compressed": bag.compressed}
     playing = player(given, bag)
     return [
         *([] if bag.has_static_transforms else extrinsics(given, bag.optical_frame)),

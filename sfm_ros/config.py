@@ -6,7 +6,7 @@ ROS parameters, ``config/sfm.yaml`` and the documentation derive from the datacl
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -18,6 +18,17 @@ from sfm_ros.options import checked, live_option, option
 
 _MOST = 1e6
 """Of options without a limit of their own: what is squared and summed stays far from infinity."""
+
+
+RENAMED = {
+    "refine.max_corners": "refine.max_features",
+    "refine.prior_share": "refine.prior_sigma_ratio",
+    "refine.velocity_share": "refine.velocity_sigma_ratio",
+    "noise.unseen_m": "noise.gap_distance_m",
+    "node.mounting_wait_s": "node.extrinsics_wait_s",
+    "node.delivery": "node.image_queue",
+}
+"""Options of version 0.1 by the names they have now: an old file is refused with the new name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,7 +235,7 @@ class NodeConfig:
         "sfm_trajectory.tum", "File that ~/save_trajectory writes, in the TUM format."
     )
     compressed: bool = option(False, "Subscribe to image/compressed instead of image.")
-    delivery: str = option(
+    image_queue: str = option(
         "newest",
         "newest: the latest frame replaces one that waits (live); every: all frames in order, "
         "reliable (evaluation).",
@@ -232,7 +243,7 @@ class NodeConfig:
     )
     max_rate_hz: float = live_option(
         0.0,
-        "At most so many images per second are processed, with delivery newest; 0 sets no limit.",
+        "Most images processed per second, with image_queue newest; 0 sets no limit.",
         minimum=0.0,
         maximum=1000.0,
     )
@@ -298,7 +309,7 @@ def config_from_dict(values: Mapping[str, Any]) -> SfmConfig:
     if not isinstance(values, Mapping):
         raise ConfigError(f"the configuration is {values!r}, expected blocks of keys")
     block_types = get_type_hints(SfmConfig)
-    _refuse_unknown(values, block_types, "block")
+    refuse_unknown(values, block_types, "block")
     blocks = {}
     for name, entries in values.items():
         if not isinstance(entries, Mapping):
@@ -309,22 +320,28 @@ def config_from_dict(values: Mapping[str, Any]) -> SfmConfig:
 
 def _build_block(block_name: str, block_type: type, entries: Mapping[str, Any]) -> Any:
     options = {entry.name: entry for entry in dataclasses.fields(block_type)}
-    _refuse_unknown(entries, options, "key", f"{block_name}.")
+    refuse_unknown(entries, options, "key", f"{block_name}.")
     values = {
         key: checked(f"{block_name}.{key}", options[key], value) for key, value in entries.items()
     }
     return block_type(**values)
 
 
-def _refuse_unknown(
-    found: Mapping[str, Any], known: Mapping[str, Any], what: str, prefix: str = ""
+def refuse_unknown(
+    found: Iterable[str], known: Iterable[str], what: str, prefix: str = ""
 ) -> None:
-    unknown = [key for key in found if key not in known]
-    if unknown:
-        raise ConfigError(
-            f"unknown {what} '{prefix}{unknown[0]}' in the configuration; known are: "
-            + ", ".join(sorted(known))
-        )
+    """Raise if a name is not one of those that are known; a renamed one gets its new name.
+
+    Raises:
+        ConfigError: names the first unknown one.
+    """
+    known = set(known)
+    unknown = sorted(f"{prefix}{key}" for key in found if key not in known)
+    if not unknown:
+        return
+    if unknown[0] in RENAMED:
+        raise ConfigError(f"{what} '{unknown[0]}' is now called '{RENAMED[unknown[0]]}'")
+    raise ConfigError(f"unknown {what} '{unknown[0]}'; known are: {', '.join(sorted(known))}")
 
 
 def load_config(path: Path) -> SfmConfig:

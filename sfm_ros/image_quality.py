@@ -1,7 +1,7 @@
 """Checks of the images themselves, on the network's small input, each with its reason code.
 
-A covered lens, a broken sensor or a driver that repeats its last image gives the networks
-nothing to see, and they answer all the same. These checks cost a few hundredths of a millisecond.
+If a lens is covered, a sensor broken or a driver repeats its last image, the networks still output
+a motion. These checks cost a few hundredths of a millisecond.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _BLOCK = 8
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class ImageStats:
-    """What one image looks like at a glance.
+    """Statistics of one image.
 
     Attributes:
         rgb: (h, w, 3) the image.
@@ -38,7 +38,7 @@ class ImageStats:
 
 
 def image_stats(rgb: RgbImage) -> ImageStats:
-    """The glance at an image of (h, w, 3) uint8."""
+    """Statistics of an (h, w, 3) uint8 image."""
     green = cv2.extractChannel(rgb, 1)
     height, width = green.shape
     size = (max(1, width // _BLOCK), max(1, height // _BLOCK))
@@ -55,7 +55,7 @@ def image_stats(rgb: RgbImage) -> ImageStats:
 
 
 def check_image(stats: ImageStats, config: HealthConfig) -> Reason | None:
-    """Why an image shows no scene, or None where it does.
+    """Why an image shows no scene, or None if it shows one.
 
     Averaging n independent values divides their deviation by sqrt(n): white noise keeps an eighth
     of its contrast over blocks of 8x8, whereas the contrast of a scene is in its large shapes.
@@ -67,8 +67,10 @@ def check_image(stats: ImageStats, config: HealthConfig) -> Reason | None:
     return Reason.NO_TEXTURE if stats.block_contrast < config.min_contrast else None
 
 
-def is_repeated(stats: ImageStats, before: ImageStats) -> bool:
-    """Whether an image is the one before to the last bit, which no living sensor delivers."""
+def is_repeated(stats: ImageStats, before: ImageStats, config: HealthConfig) -> bool:
+    """Whether an image equals the one before bit by bit, which no working sensor delivers."""
+    if not config.reject_frozen:
+        return False
     same_blocks = np.array_equal(stats.blocks, before.blocks)  # settles it for all but a few
     return same_blocks and np.array_equal(stats.rgb, before.rgb)
 

@@ -1,13 +1,14 @@
 """The algorithm: one frame in, one estimate out.
 
 The networks are SfMLearner's pair (Zhou et al., CVPR 2017): depth from the newest frame, motion
-from the last N; tracked corners correct the newest motion. The pose is the product of the
+from the last N; tracked keypoints correct the newest motion. The pose is the product of the
 increments, ``T_odom_curr = T_odom_prev @ T_prev_curr``.
 """
 
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 
@@ -31,78 +32,76 @@ from sfm_ros.image_quality import (
     is_exposure_jump,
     is_repeated,
 )
-from sfm_ros.output_checks import check_depth, check_motion
+from sfm_ros.output_checks import check_depth, check_increments
 from sfm_ros.pose import PoseIntegrator
 from sfm_ros.preprocess import ImagePreparer, Prepared
 from sfm_ros.refine import MotionRefiner
 from sfm_ros.scale import create_scale
-from sfm_ros.window import IGNORED, FrameWindow, Window
+from sfm_ros.window import IGNORED, FrameWindow
 
-_REFUSED = {
+_REJECTED = {
     **dict.fromkeys(IGNORED, TrackingStatus.DEGRADED),
     Reason.NO_STAMP: TrackingStatus.LOST,
     Reason.NO_TEXTURE: TrackingStatus.LOST,
     Reason.IMAGE_NOISE: TrackingStatus.LOST,
     Reason.FROZEN_IMAGE: TrackingStatus.LOST,
 }
-"""Why a frame is not taken into the window, and where that leaves the odometry."""
+"""Why a frame does not enter the window, and the status of the odometry after it."""
 
 
 class VisualOdometry:
     """Depth and odometry of one camera.
 
-    The pose starts at the identity with the first frame. It never jumps: where no motion can be
-    had (a gap, a window that fills, an implausible output) it is held and its covariance grows.
-    A window that has just filled gives all its increments at once, so that only the motion across
-    a gap is lost. An image that shows nothing is passed over as if it had not come: the time to
-    the next good one decides whether the window goes on or a new segment begins.
+    The pose starts at the identity with the first frame and never jumps: if no motion is available
+    (a gap, a window that fills, an implausible output), it is held and its covariance grows. A
+    window that has just filled yields all its increments at once, so that only the motion across
+    a gap is lost. A frame whose image shows nothing is skipped: the time to the next good one
+    decides whether the window continues or a new segment starts.
 
     Args:
         engine: the networks.
-        config: limits and choices; the defaults stand in ``sfm_ros.config``.
+        config: limits and choices; the defaults are in ``sfm_ros.config``.
     """
 
     def __init__(self, engine: Engine, config: SfmConfig | None = None) -> None:
-        self.config = config or SfmConfig()
+        self.config = config = config or SfmConfig()
         self._engine = engine
         spec = engine.spec
-        self._preparer = ImagePreparer(spec.width, spec.height, self.config.preprocess.input)
-        self._window = FrameWindow(spec.sequence_length, self.config.window.max_gap_s)
-        self._refiner = MotionRefiner(self.config.refine) if self.config.refine.enabled else None
-        self._scale = create_scale(self.config.scale, spec)
-        self.reset()
+        self._preparer = ImagePreparer(spec.width, spec.height, config.preprocess.input)
+        self._window = FrameWindow(spec.sequence_length, config.window)
+        self._refiner = MotionRefiner(config.refine)
+        self._scale = create_scale(config.scale, spec)
+        self._pose = PoseIntegrator(config.noise)
+        self._last_stats: ImageStats | None = None
+        self._segment_is_new = True
 
     @property
     def engine_name(self) -> str:
-        """Which engine runs the networks."""
+        """Name of the engine that runs the networks."""
         return self._engine.name
 
     def configure(self, config: SfmConfig) -> None:
-        """Take other live options into use, from the next frame on; the rest stays as it is."""
+        """Apply live options from the next frame on; the others keep their values."""
         self.config = config
-        self._window.max_gap_s = config.window.max_gap_s
-        self._pose.noise = config.noise
-        if not config.refine.enabled:
-            self._refiner = None
-        elif self._refiner is None:
-            self._refiner = MotionRefiner(config.refine)
-        else:
-            self._refiner.config = config.refine
+        self._window.configure(config.window)
+        self._refiner.configure(config.refine)
+        self._pose.configure(config.noise)
 
     def reset(self) -> None:
-        """Forget everything; the next frame stands at the origin."""
+        """Forget everything; the next frame is at the origin."""
         self._window.clear()
-        self._image_stats: ImageStats | None = None
+        self._last_stats = None
         self._restart_at_origin()
 
     def _restart_at_origin(self) -> None:
         self._scale.reset()
-        self._pose = PoseIntegrator(self.config.noise)
+        self._pose.reset()
         self._segment_is_new = True
 
     def prepare(self, frame: Frame) -> Prepared:
-        """The first stage of ``step`` ahead of time, in another thread if need be: one by one,
-        in the order of the frames. Nothing of the odometry changes.
+        """Run the first stage of ``step`` ahead of time, possibly in another thread.
+
+        It changes nothing in the odometry. Call it once for each frame, in order.
 
         Raises:
             CalibrationError, ImageError: as ``step``.
@@ -110,125 +109,101 @@ class VisualOdometry:
         return self._preparer.prepare(frame)
 
     def step(self, frame: Frame, prepared: Prepared | None = None) -> OdometryEstimate:
-        """Take the next frame in and say where the camera is and what it sees.
+        """Process the next frame.
 
         Args:
             frame: an image with its calibration; frames come in order of time.
-            prepared: what ``prepare`` made of it; None makes it here.
+            prepared: the result of ``prepare``, if it was called ahead of time.
 
         Returns:
-            The estimate for this frame. Trouble is told in ``status`` and ``reasons``.
+            The estimate for this frame; ``status`` and ``reasons`` report what went wrong.
 
         Raises:
             CalibrationError: the calibration cannot be used (unknown distortion model).
             ImageError: the image is far smaller than the network's input, or too long.
             EngineError: the inference library failed.
         """
-        if prepared is None:
-            prepared = self._preparer.prepare(frame)
-        clock = _StageClock()
-        clock.stage_times_ns["preprocess"] = prepared.elapsed_ns
-        rule = self._admit(frame.stamp_ns, prepared)
-        if rule in _REFUSED:
-            return self._estimate(frame, _REFUSED[rule], (rule,), clock)
+        prepared = prepared or self._preparer.prepare(frame)
+        timer = _StageTimer(preprocess=prepared.elapsed_ns)
+        event = self._update_window(frame.stamp_ns, prepared)
+        if event in _REJECTED:
+            return self._estimate(frame, _REJECTED[event], (event,), timer)
         window = self._window.window()
         if window is None:
-            return self._estimate(frame, TrackingStatus.INITIALIZING, _waiting_for(rule), clock)
+            reasons = tuple(filter(None, (event, Reason.WINDOW_NOT_FULL)))
+            return self._estimate(frame, TrackingStatus.INITIALIZING, reasons, timer)
 
-        if self._refiner is not None:
-            self._refiner.look_ahead(window)
+        self._refiner.find_keypoints(window)  # beside the networks
         prediction = self._engine.infer(window)
-        clock.mark("inference")
+        timer.mark("inference")
         bad_depth = check_depth(prediction.depth, self.config.health)
-        if self._refiner is not None and not bad_depth:
+        if not bad_depth:
             prediction = self._refiner.correct(prediction, window)
-            clock.mark("refine")
+        timer.mark("refine")
         scale = self._scale.update(prediction, frame.stamp_ns)
-        new = len(window.images) - 1 if self._segment_is_new else 1
-        bad_motion = self._check_increments(prediction, window, scale, new)
-        T_prev_curr = self._integrate(prediction, scale, 0 if bad_motion or bad_depth else new)
-        depth = _published_depth(prediction, scale, bad_depth)
-        clock.mark("odometry")
-        status = _status(bad_motion, bad_depth)
-        return self._estimate(
-            frame,
-            status,
-            bad_motion + bad_depth,
-            clock,
-            T_prev_curr=T_prev_curr,
+        increments = self._new_increments(prediction, scale)
+        bad_motion = check_increments(increments, window.stamps_ns, self.config.health)
+        if bad_motion or bad_depth:
+            self._pose.hold()
+        else:
+            self._pose.advance(increments)
+            self._segment_is_new = False
+        timer.mark("odometry")
+        return replace(
+            self._estimate(frame, _status(bad_motion, bad_depth), bad_motion + bad_depth, timer),
+            T_prev_curr=None if bad_motion or bad_depth else increments[-1],
             dt_ns=window.stamps_ns[-1] - window.stamps_ns[-2],
-            depth=depth,
+            depth=_published_depth(prediction, scale, bad_depth),
             depth_intrinsics=prepared.intrinsics,
             scale=scale,
         )
 
-    def _admit(self, stamp_ns: int, prepared: Prepared) -> Reason | None:
-        """Take a frame into the window; what there is to say of that, see ``_REFUSED``."""
-        rule, stats = self._check_image(stamp_ns, prepared)
-        if rule in _REFUSED:
-            return rule
-        if rule is not None:
+    def _update_window(self, stamp_ns: int, prepared: Prepared) -> Reason | None:
+        """Put a frame into the window; returns what was special about it, see ``_REJECTED``."""
+        stats = image_stats(prepared.rgb)
+        event = self._check_image(stats, stamp_ns, prepared.intrinsics)
+        if event in _REJECTED:
+            return event
+        if event is not None:
             self._window.clear()
-        rule = self._window.push(stamp_ns, prepared.rgb, prepared.intrinsics) or rule
-        if rule in IGNORED:
-            return rule
-        self._image_stats = stats
-        if rule is Reason.TIME_REVERSED:
+        event = self._window.push(stamp_ns, prepared.rgb, prepared.intrinsics) or event
+        if event in IGNORED:
+            return event
+        self._last_stats = stats
+        if event is Reason.TIME_REVERSED:
             self._restart_at_origin()
-        elif rule is not None:
+        elif event is not None:
             self._pose.hold()
             self._segment_is_new = True
-        return rule
+        return event
 
-    def _check_image(self, stamp_ns: int, prepared: Prepared) -> tuple[Reason | None, ImageStats]:
-        """What is wrong with an image, alone or beside the one before it."""
-        stats, before, health = image_stats(prepared.rgb), self._image_stats, self.config.health
-        rule = check_image(stats, health)
-        newest_ns = self._window.newest_stamp_ns
-        if rule is None and before is not None and newest_ns is not None:
-            is_later = stamp_ns > newest_ns
-            if is_later and health.reject_frozen and is_repeated(stats, before):
-                rule = Reason.FROZEN_IMAGE
-            elif self._window.follows(stamp_ns, prepared.intrinsics) and is_exposure_jump(
-                stats, before, health
-            ):
-                rule = Reason.EXPOSURE_JUMP
-        return rule, stats
+    def _check_image(
+        self, stats: ImageStats, stamp_ns: int, intrinsics: CameraIntrinsics
+    ) -> Reason | None:
+        """What is wrong with an image, alone or compared with the last good one."""
+        health, last_ns = self.config.health, self._window.newest_stamp_ns
+        event = check_image(stats, health)
+        if event is not None or self._last_stats is None or last_ns is None:
+            return event
+        if stamp_ns > last_ns and is_repeated(stats, self._last_stats, health):
+            return Reason.FROZEN_IMAGE
+        follows = self._window.follows(stamp_ns, intrinsics)
+        if follows and is_exposure_jump(stats, self._last_stats, health):
+            return Reason.EXPOSURE_JUMP
+        return None
 
-    def _check_increments(
-        self, prediction: Prediction, window: Window, scale: ScaleState, count: int
-    ) -> tuple[Reason, ...]:
-        intervals_s = np.diff(np.array(window.stamps_ns, dtype=np.int64))[-count:] * 1e-9
-        found: dict[Reason, None] = {}  # ordered, each reason once
-        for T, dt_s in zip(prediction.increments[-count:], intervals_s, strict=True):
-            found.update(dict.fromkeys(check_motion(T, dt_s, scale.value, self.config.health)))
-        return tuple(found)
-
-    def _integrate(
-        self, prediction: Prediction, scale: ScaleState, count: int
-    ) -> FloatArray | None:
-        """Advance by the newest ``count`` increments; returns the newest, scaled, or None."""
-        if count == 0:
-            self._pose.hold()
-            return None
-        increments = prediction.increments[-count:].copy()
+    def _new_increments(self, prediction: Prediction, scale: ScaleState) -> FloatArray:
+        """(n, 4, 4) increments not integrated yet, in published units: the newest, or all."""
+        increments = prediction.increments[0 if self._segment_is_new else -1 :].copy()
         increments[:, :3, 3] *= scale.value
-        for T_prev_curr in increments:
-            self._pose.advance(T_prev_curr)
-        self._segment_is_new = False
-        return increments[-1]
+        return increments
 
     def _estimate(
         self,
         frame: Frame,
         status: TrackingStatus,
         reasons: tuple[Reason, ...],
-        clock: _StageClock,
-        T_prev_curr: FloatArray | None = None,
-        dt_ns: int = 0,
-        depth: DepthMap | None = None,
-        depth_intrinsics: CameraIntrinsics | None = None,
-        scale: ScaleState | None = None,
+        timer: _StageTimer,
     ) -> OdometryEstimate:
         return OdometryEstimate(
             stamp_ns=frame.stamp_ns,
@@ -236,31 +211,23 @@ class VisualOdometry:
             status=status,
             reasons=reasons,
             T_odom_camera=self._pose.T_odom_camera,
-            T_prev_curr=T_prev_curr,
-            dt_ns=dt_ns,
             covariance=self._pose.covariance,
-            depth=depth,
-            depth_intrinsics=depth_intrinsics,
-            scale=scale or ScaleState(),
-            timings_ns=clock.stage_times_ns,
+            timings_ns=timer.times_ns,
         )
 
 
-class _StageClock:
-    """Time of each stage of one step."""
+class _StageTimer:
+    """Measures the time of each stage of one step."""
 
-    def __init__(self) -> None:
-        self.stage_times_ns: dict[str, int] = {}
-        self._last = time.perf_counter_ns()
+    def __init__(self, **times_ns: int) -> None:
+        self.times_ns = times_ns
+        self._last_ns = time.perf_counter_ns()
 
     def mark(self, stage: str) -> None:
-        now = time.perf_counter_ns()
-        self.stage_times_ns[stage] = now - self._last
-        self._last = now
-
-
-def _waiting_for(rule: Reason | None) -> tuple[Reason, ...]:
-    return (Reason.WINDOW_NOT_FULL,) if rule is None else (rule, Reason.WINDOW_NOT_FULL)
+        """End a stage that started at the last mark."""
+        now_ns = time.perf_counter_ns()
+        self.times_ns[stage] = now_ns - self._last_ns
+        self._last_ns = now_ns
 
 
 def _status(bad_motion: tuple[Reason, ...], bad_depth: tuple[Reason, ...]) -> TrackingStatus:
@@ -272,7 +239,7 @@ def _status(bad_motion: tuple[Reason, ...], bad_depth: tuple[Reason, ...]) -> Tr
 def _published_depth(
     prediction: Prediction, scale: ScaleState, bad_depth: tuple[Reason, ...]
 ) -> DepthMap | None:
-    """Depth in published units, NaN where invalid (REP 117); None where none is good."""
+    """Depth in published units, NaN where invalid (REP 117); None if it is not finite at all."""
     if Reason.NON_FINITE_OUTPUT in bad_depth:
         return None
     depth = prediction.depth

@@ -1,8 +1,9 @@
-"""Checks that decide whether a prediction may be believed, each with its reason code."""
+"""Plausibility checks of a prediction, each with its reason code."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -11,34 +12,41 @@ from sfm_ros.datatypes import DepthMap, FloatArray, Reason
 from sfm_ros.geometry import is_rotation, rotation_angle
 
 
-def check_motion(
-    T_prev_curr: FloatArray, dt_s: float, scale: float, config: HealthConfig
+def check_increments(
+    increments: FloatArray, stamps_ns: Sequence[int], config: HealthConfig
 ) -> tuple[Reason, ...]:
-    """Why an increment must not be integrated; empty where it may.
+    """Why motions must not be integrated, each reason once; empty if they may.
 
     Args:
-        T_prev_curr: (4, 4) in network units.
-        dt_s: time between its two frames.
-        scale: published units a network unit.
+        increments: (n, 4, 4) motions between neighboring frames, published units.
+        stamps_ns: stamps of the frames of the window; the last n + 1 belong to the motions.
         config: limits.
     """
+    intervals_s = np.diff(np.array(stamps_ns, dtype=np.int64))[-len(increments) :] * 1e-9
+    found: dict[Reason, None] = {}  # ordered, each reason once
+    for T_prev_curr, dt_s in zip(increments, intervals_s, strict=True):
+        found.update(dict.fromkeys(_check_motion(T_prev_curr, dt_s, config)))
+    return tuple(found)
+
+
+def _check_motion(T_prev_curr: FloatArray, dt_s: float, config: HealthConfig) -> list[Reason]:
     if not np.all(np.isfinite(T_prev_curr)):
-        return (Reason.NON_FINITE_OUTPUT,)
+        return [Reason.NON_FINITE_OUTPUT]
     if not is_rotation(T_prev_curr[:3, :3]):
-        return (Reason.IMPROPER_ROTATION,)
+        return [Reason.IMPROPER_ROTATION]
     reasons = []
-    speed = float(np.linalg.norm(T_prev_curr[:3, 3])) * scale / dt_s
-    if config.max_speed > 0 and speed > config.max_speed:
+    speed = float(np.linalg.norm(T_prev_curr[:3, 3])) / dt_s
+    if 0 < config.max_speed < speed:
         reasons.append(Reason.IMPLAUSIBLE_MOTION)
     rate = math.degrees(rotation_angle(T_prev_curr[:3, :3])) / dt_s
-    if config.max_rotation_deg_per_s > 0 and rate > config.max_rotation_deg_per_s:
+    if 0 < config.max_rotation_deg_per_s < rate:
         reasons.append(Reason.IMPLAUSIBLE_ROTATION)
-    return tuple(reasons)
+    return reasons
 
 
 def check_depth(depth: DepthMap, config: HealthConfig) -> tuple[Reason, ...]:
-    """Why a depth map is not to be trusted; empty where it is."""
-    sample = depth[::4, ::4]  # a sixteenth of the pixels tells a flat map as well
+    """Why a depth map is not to be trusted; empty if it is."""
+    sample = depth[::4, ::4]  # a sixteenth of the pixels shows a flat map as well
     inv_depth = 1.0 / sample[(sample > 0) & (sample < np.inf)].astype(np.float64)
     if 2 * inv_depth.size < sample.size:
         return (Reason.NON_FINITE_OUTPUT,)

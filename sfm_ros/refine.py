@@ -1,11 +1,11 @@
-"""Geometric refinement of the predicted motion: tracked corners and predicted depth.
+"""Geometric refinement of the predicted motion: tracked keypoints and predicted depth.
 
-The pose network is a good guess; the images themselves know better. Corners of the newest frame
-are tracked into the one before it, lifted by the predicted depth, and the motion is corrected so
-that they land where they were tracked to (perspective-n-point by robust Gauss-Newton). A corner's
-residual is weighed by how uncertain it is: tracking noise in every direction, and along the
-direction in which a wrong depth would shift it, that depth's uncertainty too. Far points so settle
-the rotation, the epipolar lines of near ones the direction, and all depths together the length.
+Keypoints of the newest frame are tracked into the one before it, lifted by the predicted depth,
+and the predicted motion is corrected so that they project to where they were tracked
+(perspective-n-point by robust Gauss-Newton). A residual is weighted by its uncertainty: tracking
+noise in every direction, and the uncertainty of the depth along the direction in which a wrong
+depth would shift it. Far points thus determine the rotation, the epipolar lines of near ones the
+direction of the translation, and all depths together its length.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ from sfm_ros.window import Window
 
 _ITERATIONS = 4
 _CONVERGED_RAD = 5e-4
-"""A tenth of a pixel; what is left after a step so small is far less."""
-_CONVERGED_SHARE = 5e-3
+"""A tenth of a pixel; the error after a step this small is far less."""
+_CONVERGED_RATIO = 5e-3
 """Of the length of the translation."""
 _ROBUST_SIGMAS = 2.0
-"""Residuals beyond so many standard deviations lose weight (Cauchy)."""
+"""Residuals beyond this many standard deviations lose weight (Cauchy)."""
 _SMALLEST_LENGTH = 0.02
-"""Network units, added where a step is compared with the length of the translation."""
+"""Network units, added to the length of the translation that a step is compared with."""
 _BORDER = 4
 _FAR_SIGMAS = 4.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Tracks:
-    """Corners of the newest frame and where they were in the one before it.
+    """Keypoints of the newest frame and their positions in the one before it.
 
     Attributes:
         points: (N, 3) in the newest camera, network units.
-        pixels_prev: (N, 2) where they were tracked to.
+        pixels_prev: (N, 2) tracked positions.
     """
 
     points: FloatArray
@@ -55,10 +55,10 @@ class Refinement:
     """Result of a refinement.
 
     Attributes:
-        T_prev_curr: (4, 4) corrected motion; the prediction where there was too little to go by.
-        inliers: tracked corners that agree with it.
-        tracked: tracked corners in all.
-        covariance: (3, 3) of the translation, or None where the prediction was kept.
+        T_prev_curr: (4, 4) corrected motion; the prediction if too few keypoints agree.
+        inliers: tracked keypoints that agree with it.
+        tracked: all tracked keypoints.
+        covariance: (3, 3) of the translation, or None if the prediction was kept.
     """
 
     T_prev_curr: FloatArray
@@ -68,44 +68,52 @@ class Refinement:
 
 
 class MotionRefiner:
-    """Corrects predicted motions, knowing that a camera has inertia.
+    """Corrects predicted motions by tracked keypoints, with a constant-velocity prior.
 
-    What needs no prediction is done in a thread of its own while the networks run: call
-    ``look_ahead`` before them and ``correct`` after.
+    ``find_keypoints`` needs no prediction and runs in a thread beside the networks; ``correct``
+    uses its result.
     """
 
     def __init__(self, config: RefineConfig) -> None:
-        self.config = config
+        self._config = config
         self._motion_model = ConstantVelocityModel()
-        self._helper = ThreadPoolExecutor(1, thread_name_prefix="sfm_corners")
-        self._views: tuple[Window, Future[_Views]] | None = None
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="sfm_keypoints")
+        self._pending: tuple[Window, Future[_Views]] | None = None
 
-    def look_ahead(self, window: Window) -> None:
-        """Begin to look for the corners of a window's newest frame."""
-        prev, curr = window.images[-2:]
-        views = self._helper.submit(_look, prev, curr, self.config.max_features)
-        self._views = window, views
+    def configure(self, config: RefineConfig) -> None:
+        """Apply other options from the next frame on."""
+        self._config = config
+
+    def find_keypoints(self, window: Window) -> None:
+        """Start to detect the keypoints of a window's newest frame."""
+        if self._config.enabled:
+            prev, curr = window.images[-2:]
+            views = self._executor.submit(_detect, prev, curr, self._config.max_features)
+            self._pending = window, views
 
     def correct(self, prediction: Prediction, window: Window) -> Prediction:
         """The prediction with its newest increment refined."""
-        if self._views is None or self._views[0] is not window:
-            self.look_ahead(window)
-        assert self._views is not None
-        views = self._views[1].result()
-        before_ns, stamp_ns = window.stamps_ns[-2:]
-        dt_s = (stamp_ns - before_ns) * 1e-9
+        if not self._config.enabled:
+            self._motion_model.forget()
+            return prediction
+        if self._pending is None or self._pending[0] is not window:
+            self.find_keypoints(window)
+        assert self._pending is not None
+        views = self._pending[1].result()
+        prev_ns, curr_ns = window.stamps_ns[-2:]
+        dt_s = (curr_ns - prev_ns) * 1e-9
         refined = self._refine(
             views,
             prediction.depth,
             window.intrinsics,
             prediction.T_prev_curr,
-            self._motion_model.predict(before_ns, dt_s, self.config.velocity_sigma_ratio),
+            self._motion_model.predict(prev_ns, dt_s, self._config.velocity_sigma_ratio),
         )
         T_prev_curr = refined.T_prev_curr
         if refined.covariance is None:
             self._motion_model.forget()
         else:
-            self._motion_model.remember(T_prev_curr[:3, 3], refined.covariance, dt_s, stamp_ns)
+            self._motion_model.update(T_prev_curr[:3, 3], refined.covariance, dt_s, curr_ns)
         increments = prediction.increments.copy()
         increments[-1] = T_prev_curr
         return replace(prediction, increments=increments)
@@ -117,7 +125,7 @@ class MotionRefiner:
         depth_curr: DepthMap,
         intrinsics: CameraIntrinsics,
         T_prev_curr: FloatArray,
-        motion_model: TranslationPrior | None = None,
+        velocity_prior: TranslationPrior | None = None,
     ) -> Refinement:
         """Correct a predicted motion.
 
@@ -126,10 +134,10 @@ class MotionRefiner:
             depth_curr: (h, w) predicted depth of the newer, network units.
             intrinsics: camera of this grid.
             T_prev_curr: (4, 4) predicted motion, network units.
-            motion_model: what the motion before tells of this translation, or None.
+            velocity_prior: what the last motion predicts for this translation, or None.
         """
-        views = _look(rgb_prev, rgb_curr, self.config.max_features)
-        return self._refine(views, depth_curr, intrinsics, T_prev_curr, motion_model)
+        views = _detect(rgb_prev, rgb_curr, self._config.max_features)
+        return self._refine(views, depth_curr, intrinsics, T_prev_curr, velocity_prior)
 
     def _refine(
         self,
@@ -137,47 +145,47 @@ class MotionRefiner:
         depth_curr: DepthMap,
         intrinsics: CameraIntrinsics,
         T_prev_curr: FloatArray,
-        motion_model: TranslationPrior | None,
+        velocity_prior: TranslationPrior | None,
     ) -> Refinement:
-        prior = TranslationPrior.around(T_prev_curr[:3, 3], self.config.prior_sigma_ratio)
-        if motion_model is not None:
-            prior = prior.fused(motion_model)
+        prior = TranslationPrior.around(T_prev_curr[:3, 3], self._config.prior_sigma_ratio)
+        if velocity_prior is not None:
+            prior = prior.fused(velocity_prior)
         T_guess = make_transform(T_prev_curr[:3, :3], prior.mean)
         tracks = _track(views, depth_curr, intrinsics, T_guess)
         count = len(tracks.points)
-        if count < self.config.min_inliers:
+        if count < self._config.min_inliers:
             return Refinement(T_prev_curr=T_prev_curr, inliers=0, tracked=count)
-        T, distances, covariance = solve(tracks, intrinsics.K, T_guess, prior, self.config)
+        T, distances, covariance = solve(tracks, intrinsics.K, T_guess, prior, self._config)
         inliers = int(np.count_nonzero(distances < _FAR_SIGMAS))
-        if not self._is_believable(T, T_prev_curr, inliers, count):
+        if not self._is_plausible(T, T_prev_curr, inliers, count):
             return Refinement(T_prev_curr=T_prev_curr, inliers=0, tracked=count)
         return Refinement(T_prev_curr=T, inliers=inliers, tracked=count, covariance=covariance)
 
-    def _is_believable(
+    def _is_plausible(
         self, T: FloatArray, T_predicted: FloatArray, inliers: int, tracked: int
     ) -> bool:
-        """Whether most corners agree and the correction is one, not another motion."""
+        """Whether most keypoints agree and the correction is small."""
         turned = np.degrees(rotation_angle(T_predicted[:3, :3].T @ T[:3, :3]))
         return bool(
             np.all(np.isfinite(T))
-            and inliers >= max(self.config.min_inliers, tracked // 3)
-            and turned <= self.config.max_correction_deg
+            and inliers >= max(self._config.min_inliers, tracked // 3)
+            and turned <= self._config.max_correction_deg
         )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class _Views:
-    """Two gray images (h, w) and the (N, 2) corners of the newer one."""
+    """Two gray images (h, w) and the (N, 2) keypoints of the newer one."""
 
     prev: npt.NDArray
     curr: npt.NDArray
     keypoints: npt.NDArray[np.float32]
 
 
-def _look(rgb_prev: RgbImage, rgb_curr: RgbImage, max_features: int) -> _Views:
+def _detect(rgb_prev: RgbImage, rgb_curr: RgbImage, max_features: int) -> _Views:
     prev = cv2.cvtColor(rgb_prev, cv2.COLOR_RGB2GRAY)
     curr = cv2.cvtColor(rgb_curr, cv2.COLOR_RGB2GRAY)
-    # Half the size tells a corner as well, in a third of the time.
+    # Half the size detects a corner as well, in a third of the time.
     half = cv2.resize(curr, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     found = cv2.goodFeaturesToTrack(
         half, max_features, qualityLevel=0.01, minDistance=3, blockSize=3
@@ -210,7 +218,7 @@ def _track(
 
 
 def _lift(pixels: npt.NDArray, depth: DepthMap, K: FloatArray) -> FloatArray:
-    """(N, 3) points of (N, 2) pixels; NaN where the depth is invalid."""
+    """(N, 3) points of (N, 2) pixels; NaN if the depth is invalid."""
     columns, rows = np.rint(pixels).astype(int).T
     z = depth[rows, columns].astype(np.float64)
     z = np.where(np.isfinite(z) & (z > 0), z, np.nan)
@@ -231,7 +239,7 @@ def solve(
     prior: TranslationPrior,
     config: RefineConfig,
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """The motion that explains the tracks best, its translation near the prior.
+    """The motion that fits the tracks best, its translation near the prior.
 
     Minimizes, over t + v and exp(w) R, the sum of Cauchy(r^T S^-1 r) with S = sigma_px^2 I +
     sigma_depth^2 g g^T, g the derivative of the pixel by the logarithm of the depth, plus the
@@ -253,7 +261,7 @@ def solve(
         step = np.linalg.solve(H, b)
         T[:3, 3] -= step[:3]
         T[:3, :3] = so3_exp(-step[3:]) @ T[:3, :3]
-        if _norm(step[3:]) < _CONVERGED_RAD and _norm(step[:3]) < length * _CONVERGED_SHARE:
+        if _norm(step[3:]) < _CONVERGED_RAD and _norm(step[:3]) < length * _CONVERGED_RATIO:
             break
     covariance: FloatArray = np.linalg.inv(H)[:3, :3].astype(np.float64)
     return T, np.sqrt(errors.squares), covariance
@@ -265,9 +273,9 @@ def _norm(v: npt.NDArray[np.floating]) -> float:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class _Errors:
-    """The residuals of N tracks under a motion, and what they depend on; rows u, then rows v.
+    """The residuals of N tracks under a motion and their derivatives; rows u, then rows v.
 
-    S^-1 = (I - share g g^T) / sigma_px^2 is never formed: every product with it is one with the
+    S^-1 = (I - w g g^T) / sigma_px^2 is never formed: every product with it is one with the
     residual and one with g.
 
     Attributes:
@@ -275,7 +283,7 @@ class _Errors:
         J: (2, N, 6) their derivatives by (v, w), dX' = v + w x R X.
         g: (2, N) derivatives of the pixel by the logarithm of the depth.
         g_r: (N,) g^T r.
-        share: (N,) weight of g g^T in S^-1.
+        w: (N,) weight of g g^T in S^-1.
         squares: (N,) squared Mahalanobis distances.
         variance: sigma_px^2.
     """
@@ -284,7 +292,7 @@ class _Errors:
     J: FloatArray
     g: FloatArray
     g_r: FloatArray
-    share: FloatArray
+    w: FloatArray
     squares: FloatArray
     variance: float
 
@@ -308,17 +316,17 @@ def _linearize(tracks: Tracks, K: FloatArray, T: FloatArray, config: RefineConfi
     J *= focal[:, :, None]
     g = focal * (turned[:2] - rays * turned[2])
     variance, depth_variance = config.sigma_px**2, config.sigma_depth**2
-    share = depth_variance / (variance + depth_variance * (g * g).sum(axis=0))
+    w = depth_variance / (variance + depth_variance * (g * g).sum(axis=0))
     g_r = (g * r).sum(axis=0)
-    squares = np.maximum((r * r).sum(axis=0) - share * g_r * g_r, 0.0) / variance
-    return _Errors(r=r, J=J, g=g, g_r=g_r, share=share, squares=squares, variance=variance)
+    squares = np.maximum((r * r).sum(axis=0) - w * g_r * g_r, 0.0) / variance
+    return _Errors(r=r, J=J, g=g, g_r=g_r, w=w, squares=squares, variance=variance)
 
 
 def _normal_equations(e: _Errors) -> tuple[FloatArray, FloatArray]:
     """J^T W J and J^T W r with the robust weights of the residuals, (6, 6) and (6,)."""
     robust = 1.0 / (e.variance + e.squares * (e.variance / _ROBUST_SIGMAS**2))
     along = e.g[0][:, None] * e.J[0] + e.g[1][:, None] * e.J[1]
-    weighted_along = along.T * (robust * e.share)
+    weighted_along = along.T * (robust * e.w)
     J = e.J.reshape(-1, 6)
     weighted_J = J.T * np.concatenate([robust, robust])
     H = weighted_J @ J - weighted_along @ along

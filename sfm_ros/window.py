@@ -1,14 +1,15 @@
-"""The last N frames that belong together, and the rules that decide what belongs together."""
+"""The last N frames of a segment, and the rules that decide when a new segment starts."""
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
 
+from sfm_ros.config import WindowConfig
 from sfm_ros.datatypes import CameraIntrinsics, Reason, RgbImage
 
 IGNORED = (Reason.NO_STAMP, Reason.DUPLICATE_STAMP, Reason.OUT_OF_ORDER)
-"""Rules by which a frame is not taken in at all."""
+"""Rules by which a frame is rejected."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -16,7 +17,7 @@ class Window:
     """Input of one inference.
 
     Attributes:
-        images: N images (h, w, 3) uint8 in order of time, all through the same camera.
+        images: N images (h, w, 3) uint8 in order of time, all of the same camera.
         stamps_ns: their stamps.
         intrinsics: calibration of that grid.
     """
@@ -37,17 +38,17 @@ class FrameWindow:
     """Ordered ring buffer of prepared frames.
 
     * same stamp as the newest: ignored (``DUPLICATE_STAMP``);
-    * stamp 0 after any other frame: ignored (``NO_STAMP``), a driver that sets none;
+    * stamp 0 after any other frame: ignored (``NO_STAMP``), the driver sets none;
     * older than the newest: ignored (``OUT_OF_ORDER``), until a second frame follows it at that
-      time, more than ``max_gap_s`` back: then the two begin anew (``TIME_REVERSED``);
-    * later than the newest by more than ``max_gap_s``: begins anew (``GAP``), and so does the
-      frame after a single one whose stamp was too late;
-    * through another camera: begins anew (``CALIBRATION_CHANGED``).
+      time, more than ``max_gap_s`` back: then the two start a segment (``TIME_REVERSED``);
+    * later than the newest by more than ``max_gap_s``: starts a segment (``GAP``), and so does
+      the frame after a single one whose stamp was too late;
+    * of another camera: starts a segment (``CALIBRATION_CHANGED``).
     """
 
-    def __init__(self, length: int, max_gap_s: float) -> None:
+    def __init__(self, length: int, config: WindowConfig) -> None:
         self._length = length
-        self.max_gap_s = max_gap_s
+        self.configure(config)
         self._entries: deque[_Entry] = deque(maxlen=length)
         self._out_of_order: _Entry | None = None
         self._before_gap_ns: int | None = None
@@ -55,14 +56,9 @@ class FrameWindow:
     def __len__(self) -> int:
         return len(self._entries)
 
-    @property
-    def max_gap_s(self) -> float:
-        """Longest time between two frames of a window."""
-        return self._max_gap_ns * 1e-9
-
-    @max_gap_s.setter
-    def max_gap_s(self, value: float) -> None:
-        self._max_gap_ns = round(value * 1e9)
+    def configure(self, config: WindowConfig) -> None:
+        """Apply another limit from the next frame on."""
+        self._max_gap_ns = round(config.max_gap_s * 1e9)
 
     @property
     def newest_stamp_ns(self) -> int | None:
@@ -75,17 +71,17 @@ class FrameWindow:
         self._out_of_order = self._before_gap_ns = None
 
     def follows(self, stamp_ns: int, intrinsics: CameraIntrinsics) -> bool:
-        """Whether a frame would simply continue the window."""
+        """Whether a frame would continue the window."""
         return bool(self._entries) and self._check(stamp_ns, intrinsics) is None
 
     def push(self, stamp_ns: int, image: RgbImage, intrinsics: CameraIntrinsics) -> Reason | None:
-        """Take a frame in; returns the rule that applied, or None where it simply follows."""
+        """Add a frame; returns the rule that applied, or None if it continues the window."""
         entry = _Entry(stamp_ns=stamp_ns, image=image, intrinsics=intrinsics)
         reason, out_of_order = self._check(stamp_ns, intrinsics), self._out_of_order
         if (
             reason is Reason.OUT_OF_ORDER
             and out_of_order is not None
-            and self._goes_on(out_of_order, entry)
+            and self._continues(out_of_order, entry)
         ):
             reason = Reason.TIME_REVERSED
         self._out_of_order = entry if reason is Reason.OUT_OF_ORDER else None
@@ -120,8 +116,8 @@ class FrameWindow:
             return Reason.GAP
         return Reason.OUT_OF_ORDER
 
-    def _goes_on(self, out_of_order: _Entry, entry: _Entry) -> bool:
-        """Whether a second old frame follows the first: the time itself was set back."""
+    def _continues(self, out_of_order: _Entry, entry: _Entry) -> bool:
+        """Whether a second old frame follows the first: time itself was set back."""
         newest = self.newest_stamp_ns
         return (
             newest is not None

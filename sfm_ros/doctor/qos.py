@@ -47,7 +47,7 @@ def _mismatch(publisher: Endpoint, subscription: Endpoint) -> Iterator[tuple[str
     if (publisher.reliability, subscription.reliability) == ("best_effort", "reliable"):
         yield (
             "the publisher is best effort, the subscriber asks for reliable",
-            "make the subscriber best effort (this node: node.delivery newest, or "
+            "make the subscriber best effort (this node: node.image_queue newest, or "
             f"qos_overrides.{subscription.topic}.subscription.reliability: best_effort; RViz: "
             "Reliability Policy) or the publisher reliable",
         )

@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sfm_ros.config import SfmConfig, config_from_dict, config_to_dict, iter_fields, load_config
+from sfm_ros.config import (
+    RENAMED,
+    SfmConfig,
+    config_from_dict,
+    config_to_dict,
+    iter_fields,
+    load_config,
+)
 from sfm_ros.errors import ConfigError
 
 
@@ -47,6 +54,14 @@ def test_every_option_is_described() -> None:
 def test_what_does_not_fit_is_refused_by_name(values: dict, named: str) -> None:
     with pytest.raises(ConfigError, match=named):
         config_from_dict(values)
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED.items())
+def test_renamed_option_is_refused_with_its_new_name(old: str, new: str) -> None:
+    block, key = old.split(".")
+    with pytest.raises(ConfigError, match=f"'{old}' is now called '{new}'"):
+        config_from_dict({block: {key: 1}})
+    assert new in {name for name, _, _ in iter_fields()}
 
 
 @pytest.mark.parametrize(

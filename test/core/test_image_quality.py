@@ -52,9 +52,9 @@ def test_a_scene_under_noise_is_still_a_scene() -> None:
 def test_a_repeated_image_is_known_to_the_last_bit() -> None:
     first = image_stats(noise(0, 255))
     other = noise(0, 255)
-    assert is_repeated(image_stats(other), first)
+    assert is_repeated(image_stats(other), first, HealthConfig())
     other[-1, -1, 0] ^= 1
-    assert not is_repeated(image_stats(other), first)
+    assert not is_repeated(image_stats(other), first, HealthConfig())
 
 
 def test_the_limit_of_a_jump_of_exposure() -> None:
@@ -69,7 +69,9 @@ def check_drive(images: list[RgbImage]) -> None:
     looks = [image_stats(image) for image in images]
     assert [check_image(stats, CONFIG) for stats in looks] == [None] * len(looks)
     for stats, before in zip(looks[1:], looks, strict=False):
-        assert not is_repeated(stats, before) and not is_exposure_jump(stats, before, CONFIG)
+        assert not is_repeated(stats, before, HealthConfig()) and not is_exposure_jump(
+            stats, before, CONFIG
+        )
 
 
 def test_a_rendered_drive_raises_no_alarm() -> None:

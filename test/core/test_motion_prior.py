@@ -34,34 +34,34 @@ def test_a_predicted_translation_is_uncertain_by_a_share_of_its_length() -> None
 
 def test_velocity_goes_on_over_another_interval_with_its_uncertainty() -> None:
     motion_model = ConstantVelocityModel()
-    motion_model.remember(np.array([0.0, 0.0, 1.0]), 0.04 * np.eye(3), 0.1, TENTH_NS)
-    prior = motion_model.predict(TENTH_NS, 0.2, change_share=0.1)
+    motion_model.update(np.array([0.0, 0.0, 1.0]), 0.04 * np.eye(3), 0.1, TENTH_NS)
+    prior = motion_model.predict(TENTH_NS, 0.2, sigma_ratio=0.1)
     assert prior is not None
     np.testing.assert_allclose(prior.mean, [0, 0, 2])
     # Twice the time is twice the error; the change of a tenth of the way, and 5 mm, come on top.
     np.testing.assert_allclose(np.linalg.inv(prior.information), (0.16 + 0.205**2) * np.eye(3))
 
 
-def test_a_motion_that_does_not_follow_the_last_one_has_no_inertia() -> None:
+def test_a_motion_that_does_not_follow_the_last_one_gives_no_prior() -> None:
     motion_model = ConstantVelocityModel()
     assert motion_model.predict(0, 0.1, 0.01) is None
-    motion_model.remember(np.ones(3), np.eye(3), 0.1, TENTH_NS)
+    motion_model.update(np.ones(3), np.eye(3), 0.1, TENTH_NS)
     assert motion_model.predict(2 * TENTH_NS, 0.1, 0.01) is None
     motion_model.forget()
     assert motion_model.predict(TENTH_NS, 0.1, 0.01) is None
 
 
-@pytest.mark.parametrize("change_share", [0.01, 0.1])
-def test_many_noisy_measurements_are_averaged_as_the_filter_says(change_share: float) -> None:
+@pytest.mark.parametrize("sigma_ratio", [0.01, 0.1])
+def test_many_noisy_measurements_are_averaged_as_the_filter_says(sigma_ratio: float) -> None:
     """The steady state of the scalar filter: P solves P = (1/(P + Q) + 1/R)^-1."""
     sigma_measured = 0.2
     motion_model, measured = ConstantVelocityModel(), _gaussian([0, 0, 10], sigma_measured)
     covariance = sigma_measured**2 * np.eye(3)
     for index in range(300):
-        motion_model.remember(measured.mean, covariance, 0.1, index)
-        prior = motion_model.predict(index, 0.1, change_share)
+        motion_model.update(measured.mean, covariance, 0.1, index)
+        prior = motion_model.predict(index, 0.1, sigma_ratio)
         assert prior is not None
         covariance = np.linalg.inv(prior.fused(measured).information)
-    R, Q = sigma_measured**2, (10 * change_share + 0.005) ** 2
+    R, Q = sigma_measured**2, (10 * sigma_ratio + 0.005) ** 2
     steady = 0.5 * (np.sqrt(Q**2 + 4 * Q * R) - Q)
     np.testing.assert_allclose(covariance, steady * np.eye(3), rtol=1e-6)

@@ -191,7 +191,7 @@ def test_corners_found_ahead_serve_their_own_window_only() -> None:
     ground_truth = inverse(poses[0]) @ poses[1]
     prediction = Prediction(depth=items[1].depth_m, increments=ground_truth[None])
     plain, ahead = MotionRefiner(RefineConfig()), MotionRefiner(RefineConfig())
-    ahead.look_ahead(window(1, 2))  # its networks failed; the next window comes unannounced
+    ahead.find_keypoints(window(1, 2))  # its networks failed; the next window comes unannounced
     expected = plain.correct(prediction, window(0, 1)).T_prev_curr
     np.testing.assert_array_equal(ahead.correct(prediction, window(0, 1)).T_prev_curr, expected)
 

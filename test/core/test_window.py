@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sfm_ros.config import WindowConfig
 from sfm_ros.datatypes import CameraIntrinsics, Reason
 from sfm_ros.window import IGNORED, FrameWindow
 
@@ -20,7 +21,7 @@ def _push(window: FrameWindow, *stamps: int) -> list[Reason | None]:
 
 
 def test_three_frames_fill_it_in_order() -> None:
-    window = FrameWindow(3, max_gap_s=0.5)
+    window = FrameWindow(3, WindowConfig(max_gap_s=0.5))
     assert _push(window, 0, STEP) == [None, None]
     assert window.window() is None
     _push(window, 2 * STEP, 3 * STEP)
@@ -29,13 +30,13 @@ def test_three_frames_fill_it_in_order() -> None:
 
 
 def test_a_duplicate_is_ignored() -> None:
-    window = FrameWindow(3, max_gap_s=0.5)
+    window = FrameWindow(3, WindowConfig(max_gap_s=0.5))
     assert _push(window, 0, STEP, STEP) == [None, None, Reason.DUPLICATE_STAMP]
     assert len(window) == 2
 
 
 def test_time_is_set_back_once_two_frames_say_so() -> None:
-    window = FrameWindow(3, max_gap_s=0.5)
+    window = FrameWindow(3, WindowConfig(max_gap_s=0.5))
     rules = _push(window, 18 * STEP, 19 * STEP, STEP, 2 * STEP)
     assert rules[2:] == [Reason.OUT_OF_ORDER, Reason.TIME_REVERSED]
     _push(window, 3 * STEP)
@@ -44,38 +45,38 @@ def test_time_is_set_back_once_two_frames_say_so() -> None:
 
 
 def test_frames_that_are_a_little_late_are_ignored_whatever_their_number() -> None:
-    window = FrameWindow(3, max_gap_s=0.5)
+    window = FrameWindow(3, WindowConfig(max_gap_s=0.5))
     rules = _push(window, 18 * STEP, 19 * STEP, 15 * STEP, 16 * STEP, 20 * STEP)
     assert rules[2:] == [Reason.OUT_OF_ORDER, Reason.OUT_OF_ORDER, None]
     assert len(window) == 3
 
 
 def test_two_clocks_on_one_topic_do_not_throw_each_other_out() -> None:
-    window = FrameWindow(3, max_gap_s=0.5)
+    window = FrameWindow(3, WindowConfig(max_gap_s=0.5))
     rules = _push(window, 100 * STEP, STEP, 101 * STEP, 2 * STEP, 102 * STEP)
     assert rules == [None, Reason.OUT_OF_ORDER] * 2 + [None]
 
 
 def test_a_stamp_of_zero_is_no_stamp_unless_it_is_the_first() -> None:
-    window = FrameWindow(3, max_gap_s=0.5)
+    window = FrameWindow(3, WindowConfig(max_gap_s=0.5))
     assert _push(window, 0, 0, STEP, 0) == [None, Reason.NO_STAMP, None, Reason.NO_STAMP]
 
 
 def test_the_frame_after_one_from_the_future_begins_a_segment() -> None:
-    window = FrameWindow(3, max_gap_s=0.5)
+    window = FrameWindow(3, WindowConfig(max_gap_s=0.5))
     rules = _push(window, STEP, 1000 * STEP, 2 * STEP, 3 * STEP)
     assert rules == [None, Reason.GAP, Reason.GAP, None]
 
 
 def test_a_gap_begins_anew_and_its_limit_does_not() -> None:
-    window = FrameWindow(3, max_gap_s=0.5)
+    window = FrameWindow(3, WindowConfig(max_gap_s=0.5))
     assert _push(window, 0, 5 * STEP) == [None, None]
     assert _push(window, 10 * STEP + 1) == [Reason.GAP]
     assert len(window) == 1
 
 
 def test_another_camera_begins_anew() -> None:
-    window = FrameWindow(3, max_gap_s=0.5)
+    window = FrameWindow(3, WindowConfig(max_gap_s=0.5))
     _push(window, 0, STEP)
     assert window.push(2 * STEP, IMAGE, OTHER) is Reason.CALIBRATION_CHANGED
     assert len(window) == 1
@@ -83,7 +84,7 @@ def test_another_camera_begins_anew() -> None:
 
 @given(st.lists(st.integers(0, 20), max_size=60))
 def test_a_window_always_holds_neighbors_in_order(ticks: list[int]) -> None:
-    window = FrameWindow(3, max_gap_s=0.3)
+    window = FrameWindow(3, WindowConfig(max_gap_s=0.3))
     for tick in ticks:
         rule = window.push(tick * STEP, IMAGE, CAMERA)
         full = window.window()

@@ -111,7 +111,7 @@ def test_bag_launch_connects_player_and_node_and_loses_no_image(
     node, player = launched.node("sfm_node"), launched.node("sfm_bag_player")
     assert node.namespace == "front"
     assert dict(node.remappings) == {"image": IMAGE_TOPIC, "camera_info": CAMERA_INFO_TOPIC}
-    assert node.parameters[1]["node.delivery"] == "every"
+    assert node.parameters[1]["node.image_queue"] == "every"
     assert node.parameters[1]["node.compressed"] is False
     assert node.parameters[1]["model.bundle"] == "/models/mine"
     assert node.parameters[1]["use_sim_time"] is True

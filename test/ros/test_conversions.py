@@ -263,7 +263,7 @@ def test_covariance_in_body_axes_agrees_with_sampled_poses() -> None:
 def test_odometry_carries_pose_covariance_and_the_twist_that_makes_the_motion() -> None:
     pose = PoseIntegrator(NoiseConfig())
     motion = se3_exp([0.5, 0.1, 0.0, 0.0, 0.0, 0.2])
-    pose.advance(motion)
+    pose.advance(motion[None])
     message = conversions.odometry_message(
         Header(frame_id="odom"), "base_link", pose.T_odom_camera, pose.covariance, motion,
         pose.covariance, 100_000_000,

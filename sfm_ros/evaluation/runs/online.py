@@ -148,7 +148,7 @@ def _node_command(plan: RunPlan) -> list[str]:
     remaps = {"image": plan.image_topic, "camera_info": plan.camera_info_topic}
     parameters = {
         **_odometry_parameters(plan.config),
-        "node.delivery": "every",
+        "node.image_queue": "every",
         "node.compressed": str(plan.compressed).lower(),
         "node.extrinsics_wait_s": "0.0",  # nobody publishes TF: it is the camera's own odometry
     }

@@ -71,7 +71,7 @@ class NodeCore:
         self._report = RunReport()
         self._calibration = CalibrationCache()
         self._subscriptions: list[Subscription] = []
-        self._mailbox: Mailbox[Waiting] = Mailbox(parameters.config.node.delivery)
+        self._mailbox: Mailbox[Waiting] = Mailbox(parameters.config.node.image_queue)
         self._others = MutuallyExclusiveCallbackGroup()
         self._image_topic, self._info_topic = self._topics()
         try:
@@ -108,7 +108,7 @@ class NodeCore:
 
     def start(self) -> None:
         """Subscribe and work on what comes."""
-        self._mailbox = Mailbox(self._parameters.config.node.delivery)
+        self._mailbox = Mailbox(self._parameters.config.node.image_queue)
         self._tell_the_report()
         self._worker.start(self._mailbox)
         self._subscribe()
@@ -151,7 +151,7 @@ class NodeCore:
 
     def _subscribe(self) -> None:
         options = self._parameters.config.node
-        every = options.delivery == "every"
+        every = options.image_queue == "every"
         self._listen(
             CameraInfo,
             self._info_topic,
@@ -163,7 +163,7 @@ class NodeCore:
             CompressedImage if options.compressed else Image,
             self._image_topic,
             self._on_image,
-            image_qos(options.delivery),
+            image_qos(options.image_queue),
             callback_group=MutuallyExclusiveCallbackGroup(),
             event_callbacks=compat.lost_message_events(self._report.lost_in_transport),
         )
@@ -211,7 +211,7 @@ class NodeCore:
 
     def _is_too_soon(self, now_ns: int) -> bool:
         options = self._parameters.config.node
-        is_live = options.delivery == "newest"
+        is_live = options.image_queue == "newest"
         return is_live and not self._rate_limit.admits(now_ns * 1e-9, options.max_rate_hz)
 
     def _reset(self) -> None:
@@ -238,14 +238,14 @@ class NodeCore:
         }
 
 
-def image_qos(delivery: str) -> QoSProfile:
+def image_qos(image_queue: str) -> QoSProfile:
     """What the node asks for of the images.
 
     For an evaluation reliable and without a limit: what does not fit the mailbox waits in the
     middleware. Else best effort, which fits every publisher, and enough of them to outlast a third
     of a second without a processor: the mailbox keeps the newest, and counts the others.
     """
-    if delivery == "every":
+    if image_queue == "every":
         return QoSProfile(history=HistoryPolicy.KEEP_ALL)
     return _best_effort(10)
 

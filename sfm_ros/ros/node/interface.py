@@ -47,14 +47,14 @@ SUBSCRIPTIONS = (
         reliability="best_effort",
         depth=10,
         text="images; with `node.compressed`, CompressedImage on `image/compressed`. With "
-        "`node.delivery: every` it is reliable and keeps all",
+        "`node.image_queue: every` it is reliable and keeps all",
     ),
     Topic(
         name="camera_info",
         type_name="sensor_msgs/msg/CameraInfo",
         reliability="best_effort",
         depth=2,
-        text="calibration of exactly these images. With `node.delivery: every` it is reliable",
+        text="calibration of exactly these images. With `node.image_queue: every` it is reliable",
     ),
     Topic(
         name="/tf",
@@ -163,8 +163,8 @@ DIAGNOSTICS = {
     "skipped": "images passed over: paused, nobody subscribes, or over `node.max_rate_hz`",
     "duplicates": "images with the stamp of the one before",
     "lost_in_transport": "images the middleware says it lost",
-    "replaced": "images a newer one took the place of, `node.delivery: newest`",
-    "waited_for_room": "times images had to wait in the middleware, `node.delivery: every`",
+    "replaced": "images a newer one took the place of, `node.image_queue: newest`",
+    "waited_for_room": "times images had to wait in the middleware, `node.image_queue: every`",
     "scale_source": "who says what a unit is: model, fixed, or unknown",
     "scale": "published units a network unit",
     "last_trouble": "the last thing that went wrong, in words",

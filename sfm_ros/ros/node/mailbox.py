@@ -20,21 +20,21 @@ class Mailbox(Generic[T]):
     waits in the middleware's own queue.
     """
 
-    def __init__(self, delivery: str = "newest", capacity: int = 16) -> None:
+    def __init__(self, image_queue: str = "newest", capacity: int = 16) -> None:
         """Make an empty mailbox.
 
         Args:
-            delivery: ``newest`` or ``every``.
+            image_queue: ``newest`` or ``every``.
             capacity: longest queue of ``every``; ``newest`` has one slot.
 
         Raises:
-            ValueError: another delivery, or a capacity below one.
+            ValueError: another image_queue, or a capacity below one.
         """
-        if delivery not in ("newest", "every"):
-            raise ValueError(f"the delivery is '{delivery}', expected 'newest' or 'every'")
+        if image_queue not in ("newest", "every"):
+            raise ValueError(f"the image_queue is '{image_queue}', expected 'newest' or 'every'")
         if capacity < 1:
             raise ValueError(f"the capacity is {capacity}, expected at least 1")
-        self._waits_for_room = delivery == "every"
+        self._waits_for_room = image_queue == "every"
         self._capacity = capacity if self._waits_for_room else 1
         self._items: deque[T] = deque()
         self._changed = threading.Condition()

@@ -25,7 +25,7 @@ class SfmNode(Node):
         node = SfmNode(namespace="/front")
         executor.add_node(node)
 
-    An executor needs two threads with ``node.delivery`` every, for its image callback waits.
+    An executor needs two threads with ``node.image_queue`` every, for its image callback waits.
 
     Args:
         engine: the networks; by default those the parameters name.

@@ -17,7 +17,7 @@ from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValu
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from sfm_ros.config import SfmConfig, config_from_dict, config_to_dict, iter_fields
+from sfm_ros.config import SfmConfig, config_from_dict, config_to_dict, iter_fields, refuse_unknown
 from sfm_ros.errors import ConfigError
 
 _FOREIGN = ("use_sim_time", "start_type_description_service", "qos_overrides.")
@@ -105,8 +105,5 @@ def descriptor(option: dataclasses.Field) -> ParameterDescriptor:
 def _refuse_unknown(node: Node, known: set[str]) -> None:
     """ROS ignores a misspelt parameter silently, and the default would be taken for the value."""
     overrides = getattr(node, "_parameter_overrides", {})
-    unknown = sorted(n for n in overrides if n not in known and not n.startswith(_FOREIGN))
-    if unknown:
-        raise ConfigError(
-            f"unknown parameter '{unknown[0]}'; known are: {', '.join(sorted(known))}"
-        )
+    ours = [name for name in overrides if not name.startswith(_FOREIGN)]
+    refuse_unknown(ours, known, "parameter")

@@ -42,7 +42,7 @@ class Outputs:
         options = config.node
         self.trajectory = TrajectoryLog(options.trajectory_length)
         # For an evaluation nothing may be lost to a reader that is slow for a moment.
-        qos = QoSProfile(depth=1000 if options.delivery == "every" else 10)
+        qos = QoSProfile(depth=1000 if options.image_queue == "every" else 10)
         few = QoSProfile(depth=2)
         self._odometry = node.create_publisher(Odometry, "~/odometry", qos)
         self._path = node.create_publisher(Path, "~/path", QoSProfile(depth=1))

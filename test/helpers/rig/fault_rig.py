@@ -29,7 +29,7 @@ _SHOW_AGAIN_S = 0.3
 
 def start_node(domain: int, *arguments: str) -> Program:
     """A node that takes every frame in order and looks for no extrinsics."""
-    parameters = ros_arguments(node__delivery="every", node__extrinsics_wait_s=0.0)
+    parameters = ros_arguments(node__image_queue="every", node__extrinsics_wait_s=0.0)
     return Program([*FAKE_NODE, "{}", *parameters, *arguments], domain)
 
 

@@ -24,7 +24,7 @@ from sfm_ros.ros.conversions import stamp_to_ns
 from sfm_ros.ros.node.lifecycle import SfmLifecycleNode
 from sfm_ros.ros.node.node import SfmNode
 
-CONFIG = config_from_dict({"node": {"delivery": "every", "extrinsics_wait_s": 0.0}})
+CONFIG = config_from_dict({"node": {"image_queue": "every", "extrinsics_wait_s": 0.0}})
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ class Doomed(NamedTuple):
 
 def start_node(domain: int, space: str, options: str = "{}") -> Program:
     """A node of a namespace that takes every image."""
-    parameters = ros_arguments(node__delivery="every", node__extrinsics_wait_s=0.0)
+    parameters = ros_arguments(node__image_queue="every", node__extrinsics_wait_s=0.0)
     return Program([*FAKE_NODE, options, *parameters, "-r", f"__ns:={space}"], domain)
 
 

@@ -62,7 +62,7 @@ class Manager:
 
 def test_from_unconfigured_to_active_and_back(probe: Probe, start: Start) -> None:
     odometry = probe.listen("/sfm_node/odometry", Odometry)
-    parameters = ros_arguments(node__delivery="every", node__extrinsics_wait_s=0.0)
+    parameters = ros_arguments(node__image_queue="every", node__extrinsics_wait_s=0.0)
     program = start([*MANAGED, *parameters])
     manager = Manager(probe, program)
     publishers = probe.node.count_publishers
@@ -108,7 +108,7 @@ def test_a_model_that_is_missing_leaves_the_node_unconfigured(probe: Probe, star
 def test_a_node_that_starts_itself_is_active_without_a_manager(probe: Probe, start: Start) -> None:
     odometry = probe.listen("/sfm_node/odometry", Odometry)
     parameters = ros_arguments(
-        node__autostart=True, node__delivery="every", node__extrinsics_wait_s=0.0
+        node__autostart=True, node__image_queue="every", node__extrinsics_wait_s=0.0
     )
     manager = Manager(probe, start([*MANAGED, *parameters]))
     wait_until(manager.listeners, "the subscription")

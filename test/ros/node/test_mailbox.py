@@ -82,10 +82,10 @@ def test_a_closed_mailbox_takes_nothing() -> None:
     assert mailbox.get() is None
 
 
-@pytest.mark.parametrize(("delivery", "capacity"), [("oldest", 1), ("every", 0)])
-def test_nonsense_is_refused_with_what_was_expected(delivery: str, capacity: int) -> None:
+@pytest.mark.parametrize(("image_queue", "capacity"), [("oldest", 1), ("every", 0)])
+def test_nonsense_is_refused_with_what_was_expected(image_queue: str, capacity: int) -> None:
     with pytest.raises(ValueError, match="expected"):
-        Mailbox(delivery, capacity)
+        Mailbox(image_queue, capacity)
 
 
 def test_waiting_ends_with_an_item_or_the_end() -> None:

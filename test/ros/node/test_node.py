@@ -26,7 +26,7 @@ from sfm_ros.ros.conversions import stamp_to_ns
 def running(probe: Probe, domain: int) -> Iterator[Camera]:
     """One node for the whole module: every frame, in order, no extrinsics."""
     program = Program(
-        [*FAKE_NODE, "{}", *ros_arguments(node__delivery="every", node__extrinsics_wait_s=0.2)],
+        [*FAKE_NODE, "{}", *ros_arguments(node__image_queue="every", node__extrinsics_wait_s=0.2)],
         domain,
     )
     camera = Camera(probe, program)

@@ -92,7 +92,7 @@ def test_a_signal_ends_a_node_whose_library_hangs(
     number: signal.Signals, probe: Probe, start: Start
 ) -> None:
     """In an inference of a minute: longer than a test waits."""
-    parameters = ros_arguments(node__delivery="every", node__extrinsics_wait_s=0.0)
+    parameters = ros_arguments(node__image_queue="every", node__extrinsics_wait_s=0.0)
     space = f"/hangs_on_{number.name}"
     program = start([*FAKE_NODE, '{"busy_s": 60}', *parameters, "-r", f"__ns:={space}"])
     probe.publish(f"{space}/camera_info", info_message())
@@ -161,7 +161,7 @@ def test_a_wrong_model_is_refused_before_anything_is_subscribed(
             "unknown parameter 'node.odom_fram'; known are: .*odom_frame",
         ),
         ({"model__threads": 0}, "model.threads"),
-        ({"node__delivery": "sometimes"}, "'sometimes', expected one of: newest, every"),
+        ({"node__image_queue": "sometimes"}, "'sometimes', expected one of: newest, every"),
         ({"health__max_speed": "fast"}, "'health.max_speed' is 'fast' .*expected float"),
         (
             {"qos_overrides./image.subscription.reliability": "perhaps"},
@@ -196,7 +196,7 @@ def test_a_whole_number_is_taken_where_a_fraction_is_meant(probe: Probe, start: 
 
 
 def test_an_engine_that_fails_ends_the_node_with_the_reason(probe: Probe, start: Start) -> None:
-    parameters = ros_arguments(node__delivery="every", node__extrinsics_wait_s=0.0)
+    parameters = ros_arguments(node__image_queue="every", node__extrinsics_wait_s=0.0)
     program = start([*FAKE_NODE, '{"fail_after": 1}', *parameters, "-r", "__ns:=/failing"])
     probe.publish("/failing/camera_info", info_message())
     for index in range(4):

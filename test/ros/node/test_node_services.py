@@ -37,7 +37,7 @@ def running(
     """One node for the whole module; its odometry goes out inverted on TF."""
     file = tmp_path_factory.mktemp("run") / "trajectory.tum"
     parameters = ros_arguments(
-        node__delivery="every",
+        node__image_queue="every",
         node__extrinsics_wait_s=0.2,
         node__invert_tf="true",
         node__trajectory_file=str(file),
@@ -164,7 +164,7 @@ def test_a_value_that_does_not_fit_is_refused_with_the_reason(
 
 
 def test_parameters_are_described(camera: Camera) -> None:
-    names = ["health.max_speed", "node.delivery"]
+    names = ["health.max_speed", "node.image_queue"]
     request = DescribeParameters.Request(names=names)
     answer = camera.call(DescribeParameters, "/sfm_node/describe_parameters", request)
     speed, delivery = answer.descriptors
@@ -220,7 +220,7 @@ def test_tf_is_sent_the_other_way_round_where_asked(camera: Camera) -> None:
 def test_without_subscribers_images_may_be_left_alone(probe: Probe, domain: int) -> None:
     """Two nodes: one idles, one is asked for its odometry."""
     parameters = ros_arguments(
-        node__delivery="every",
+        node__image_queue="every",
         node__extrinsics_wait_s=0.0,
         node__publish_tf="false",
         node__idle_without_subscribers="true",
@@ -254,7 +254,7 @@ def test_without_subscribers_images_may_be_left_alone(probe: Probe, domain: int)
 def test_a_listener_to_tf_under_another_name_is_a_subscriber(probe: Probe, domain: int) -> None:
     tf2_msgs = pytest.importorskip("tf2_msgs.msg", reason="tf2_msgs is not installed")
     parameters = ros_arguments(
-        node__delivery="every", node__extrinsics_wait_s=0.0, node__idle_without_subscribers="true"
+        node__image_queue="every", node__extrinsics_wait_s=0.0, node__idle_without_subscribers="true"
     )
     remaps = ["-r", "__ns:=/r1", "-r", "/tf:=tf"]
     program = Program([*FAKE_NODE, "{}", *parameters, *remaps], domain)

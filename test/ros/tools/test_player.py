@@ -122,7 +122,7 @@ def test_node_in_evaluation_mode_loses_no_frame_of_a_bag_played_as_fast_as_it_go
     odometry = probe.listen("/sfm_node/odometry", Odometry, EVERYTHING)
     diagnostics = probe.listen("/diagnostics", DiagnosticArray)
     remap = ["-r", "image:=/cam/image", "-r", "camera_info:=/cam/info"]
-    parameters = ros_arguments(node__delivery="every", node__extrinsics_wait_s=0.0)
+    parameters = ros_arguments(node__image_queue="every", node__extrinsics_wait_s=0.0)
     start([*FAKE_NODE, "{}", *parameters, *remap])
     wait_until(lambda: diagnostics, "the node")
     program = start([*PLAYER, str(bags["sqlite3"]), "--rate", "0", "--wait-for-subscribers", "2"])
