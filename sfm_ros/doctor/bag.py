@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +22,10 @@ from sfm_ros.doctor.observed import (
     Stream,
     info_topic_of,
 )
-from sfm_ros.errors import SourceError
+from sfm_ros.formats.serialized import stamp_of_serialized
 from sfm_ros.geometry import rigid_motion
 
 _VERSIONS_KEPT = 4
-_HEADER_BYTES = 12
 _DEPTH_WORDS = ("compressedDepth", "/depth", "disparity")
 
 
@@ -166,22 +164,6 @@ def edges_of(message: Any, is_static: bool) -> list[Edge]:
             )
         )
     return edges
-
-
-def stamp_of_serialized(data: bytes, is_ros1: bool) -> int:
-    """The stamp of a message that begins with a header, without reading the rest.
-
-    ROS 1 begins with the sequence number, CDR with four bytes that say the byte order; then come
-    seconds and nanoseconds, four bytes each.
-
-    Raises:
-        SourceError: there are too few bytes.
-    """
-    if len(data) < _HEADER_BYTES:
-        raise SourceError(f"a message of {len(data)} bytes has no header: the bag is damaged")
-    little = is_ros1 or bool(data[1] & 1)
-    sec, nanosec = struct.unpack_from("<iI" if little else ">iI", data, 4)
-    return sec * 1_000_000_000 + nanosec
 
 
 def _endpoints(bag: BagFile) -> list[Endpoint]:

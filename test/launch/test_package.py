@@ -35,7 +35,10 @@ def test_every_option_stands_in_the_yaml_with_its_default(repository: Path) -> N
 def test_every_ros_package_that_is_imported_is_a_dependency(repository: Path) -> None:
     root = ElementTree.parse(repository / "package.xml").getroot()
     declared = {element.text for element in root.findall("exec_depend")}
-    files = [*(repository / "sfm_ros" / "ros").glob("*.py"), *(repository / "launch").glob("*.py")]
+    files = [
+        *(repository / "sfm_ros" / "ros").rglob("*.py"),
+        *(repository / "launch").glob("*.py"),
+    ]
     text = [re.findall(r"_optional\(\"(\w+)", path.read_text()) for path in files]
     imported = {name for names in text for name in names}
     for path in files:

@@ -235,7 +235,7 @@ def _page(
 
 def _facts(summary: dict[str, Any]) -> list[tuple[str, str]]:
     names = (
-        "command input ground truth rate last_trouble model model_sha256 engine machine versions"
+        "command input ground_truth rate last_trouble model model_sha256 engine machine versions"
     )
     return [
         (name.replace("_", " "), _fact(summary[name]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ from sfm_ros.datatypes import CameraIntrinsics, DepthMap, FloatArray, Frame
 from sfm_ros.errors import SourceError
 from sfm_ros.evaluation.runs.ground_truth import GroundTruthDepth
 from sfm_ros.formats.camera_info import intrinsics_from_info
+from sfm_ros.formats.serialized import stamp_of_serialized
 from sfm_ros.geometry import project
 from sfm_ros.preprocess import rectified_camera
 
@@ -121,7 +121,9 @@ class BagDepth:
 
     def _serialized(self) -> Iterator[_Waiting]:
         for connection, log_ns, data in self._bag.serialized([self.topic]):
-            yield _Waiting(_stamp_of_serialized(data) or log_ns, connection, data)
+            yield _Waiting(
+                stamp_of_serialized(data, self._bag.is_ros1) or log_ns, connection, data
+            )
 
     def _nearest(self, stamp_ns: int) -> Any | None:
         """The message nearest in time; those that are passed by are not decoded."""
@@ -142,13 +144,6 @@ class _Waiting(NamedTuple):
     stamp_ns: int
     connection: Connection
     data: bytes
-
-
-def _stamp_of_serialized(data: bytes) -> int:
-    """The header's stamp: in both of ROS's formats two words after the first four bytes."""
-    is_big_endian = data[:2] == b"\x00\x00"  # CDR's word for it; ROS 1 begins with a counter
-    sec, nanosec = struct.unpack_from(">iI" if is_big_endian else "<iI", data, 4)
-    return sec * 1_000_000_000 + nanosec
 
 
 def find_lidar(bag: BagFile, camera_frame: str, tree: TransformTree) -> str | None:

@@ -15,7 +15,7 @@ from sfm_ros.evaluation.runs.ground_truth import GroundTruthTrajectory
 from sfm_ros.formats.trajectory import Trajectory
 from sfm_ros.geometry import body_to_optical
 
-_SAYS_GROUND_TRUTH = re.compile(r"ground truth|(?<![a-z])gt(?![a-z])")
+_MARKED = re.compile(r"truth|(?<![a-z])gt(?![a-z])")
 
 
 def read_ground_truth_trajectory(
@@ -46,7 +46,7 @@ def read_ground_truth_trajectory(
     if pose_topic is not None:
         return _named(bag, camera_frame, pose_topic)
     topics = [name for name, (kind, _) in bag.topics.items() if kind in POSE_TYPES]
-    marked = [name for name in topics if _SAYS_GROUND_TRUTH.search(name.lower())]
+    marked = [name for name in topics if _MARKED.search(name.lower())]
     if len(marked) == 1:
         try:
             return _named(bag, camera_frame, marked[0])

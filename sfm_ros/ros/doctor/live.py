@@ -15,7 +15,7 @@ from rclpy.subscription import Subscription
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from sfm_ros.doctor.bag import edges_of, stamp_of_serialized, take_info
+from sfm_ros.doctor.bag import edges_of, take_info
 from sfm_ros.doctor.observed import (
     CAMERA_INFO_TYPE,
     IMAGE_TYPES,
@@ -26,6 +26,7 @@ from sfm_ros.doctor.observed import (
     Stream,
     info_topic_of,
 )
+from sfm_ros.formats.serialized import stamp_of_serialized
 from sfm_ros.ros import compat
 from sfm_ros.ros.conversions import stamp_to_ns
 

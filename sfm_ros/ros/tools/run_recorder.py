@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import signal
-import struct
 import sys
 import time
 from collections.abc import Callable
@@ -30,20 +29,11 @@ from sfm_ros.datatypes import DepthMap, FloatArray
 from sfm_ros.errors import ImageError
 from sfm_ros.evaluation.runs.recording import DepthRecord, RecordingWriter
 from sfm_ros.formats.image_codec import decode_compressed, decode_raw
+from sfm_ros.formats.serialized import stamp_of_serialized
 from sfm_ros.ros.conversions import stamp_to_ns
 
 _EVERYTHING = QoSProfile(history=HistoryPolicy.KEEP_ALL)
 _LOOK_S = 0.05
-
-
-def stamp_of_serialized(message: bytes) -> int:
-    """The stamp of a serialized message that begins with a header, without reading the rest.
-
-    After four bytes that say the byte order come seconds (int32) and nanoseconds (uint32).
-    """
-    little_endian = message[1] & 1
-    sec, nanosec = struct.unpack_from("<iI" if little_endian else ">iI", message, 4)
-    return sec * 1_000_000_000 + nanosec
 
 
 class Recorder(Node):

@@ -79,7 +79,7 @@ def test_the_lidar_sees_farther_by_its_distance_from_the_camera(shared_data: Pat
     both = (camera > 5) & (lidar > 5)
     assert np.median((lidar - camera)[both]) == pytest.approx(0.27, abs=0.08)
     with pytest.raises(SourceError, match="expected one of camera, lidar"):
-        kitti_set(root, lidar_depth="lidar")
+        kitti_set(root, lidar_depth="laser")
 
 
 def test_a_point_lands_on_its_pixel_and_the_nearest_wins() -> None:

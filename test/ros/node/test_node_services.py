@@ -168,7 +168,7 @@ def test_parameters_are_described(camera: Camera) -> None:
     request = DescribeParameters.Request(names=names)
     answer = camera.call(DescribeParameters, "/sfm_node/describe_parameters", request)
     speed, delivery = answer.descriptors
-    assert "believable" in speed.description and not speed.read_only
+    assert "plausible" in speed.description and not speed.read_only
     assert speed.floating_point_range[0].from_value == 0.0
     assert delivery.read_only and delivery.additional_constraints == "one of: newest, every"
 
@@ -254,7 +254,9 @@ def test_without_subscribers_images_may_be_left_alone(probe: Probe, domain: int)
 def test_a_listener_to_tf_under_another_name_is_a_subscriber(probe: Probe, domain: int) -> None:
     tf2_msgs = pytest.importorskip("tf2_msgs.msg", reason="tf2_msgs is not installed")
     parameters = ros_arguments(
-        node__image_queue="every", node__extrinsics_wait_s=0.0, node__idle_without_subscribers="true"
+        node__image_queue="every",
+        node__extrinsics_wait_s=0.0,
+        node__idle_without_subscribers="true",
     )
     remaps = ["-r", "__ns:=/r1", "-r", "/tf:=tf"]
     program = Program([*FAKE_NODE, "{}", *parameters, *remaps], domain)
