@@ -109,7 +109,7 @@ def json_report(report: DepthReport) -> dict[str, Any]:
             "constant_depth": _figures(report.rows[CONSTANT]),
             "row_median_depth": _figures(report.rows[ROWS]),
         },
-        "images": [
+        "per_image": [
             {"name": name, **dataclasses.asdict(errors)} for _, name, errors in report.images
         ],
     }

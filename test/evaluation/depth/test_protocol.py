@@ -231,7 +231,7 @@ def test_reports_say_the_method(tmp_path: Path) -> None:
     ):
         assert word in text
     values = json.loads(json.dumps(json_report(report)))
-    assert values["abs_rel"] < 2e-3 and len(values["images"]) == 3
+    assert values["abs_rel"] < 2e-3 and len(values["per_image"]) == 3
     assert set(values["baselines"]) == {"constant_depth", "row_median_depth"}
     draw_extremes(
         tmp_path / "a" / "p.png", report, data, DepthPredictor(FakeEngine(SPEC), "stretch")

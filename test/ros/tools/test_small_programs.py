@@ -67,7 +67,7 @@ def test_the_transform_reaches_a_listener_that_comes_later(
     if messages is None:
         pytest.skip("tf2_msgs is not installed")
     options = ["--parent", "base_link", "--child", "cam_optical", "--xyz", "1", "0", "1.5"]
-    said = start(program("static_transform", *options, "--optical"))
+    said = start(program("tools.static_transform", *options, "--optical"))
     wait_until(lambda: probe.node.count_publishers("/tf_static"), "a publisher of /tf_static")
     received = probe.listen("/tf_static", messages, compat.STATIC_TF_LISTENER_QOS)
     (transform,) = wait_until(lambda: received and received[0].transforms, "the transform")
@@ -121,7 +121,7 @@ def test_the_ground_truth_is_laid_over_the_odometry_where_both_begin(
     probe: Probe, start: Callable[[list[str]], Program]
 ) -> None:
     """The ground truth drives north (+y) of a far place, the odometry along its own x."""
-    drawing = start(program("ground_truth_path"))
+    drawing = start(program("tools.ground_truth_path"))
     paths = probe.listen("/sfm_ground_truth/path", PathMessage)
     north = so3_exp(np.array([0, 0, math.pi / 2]))
 
@@ -189,7 +189,7 @@ def test_what_is_recorded_is_what_was_sent(
 ) -> None:
     bag = tmp_path / "new"
     recording = start(
-        program("bag_recorder", "--out", str(bag), "--topics", "/eye/image", "/never")
+        program("tools.bag_recorder", "--out", str(bag), "--topics", "/eye/image", "/never")
     )
     sent = [image_message(10 * i, BEGIN_NS + i * PERIOD_NS) for i in range(20)]
     for message in sent:
@@ -201,7 +201,7 @@ def test_what_is_recorded_is_what_was_sent(
     records = list(BagFile(bag).records(["/eye/image"]))
     assert [bytes(r.message.data) for r in records] == [bytes(m.data) for m in sent]
     assert BagFile(bag).all_topics.keys() == {"/eye/image"}
-    again = start(program("bag_recorder", "--out", str(bag), "--topics", "/x"))
+    again = start(program("tools.bag_recorder", "--out", str(bag), "--topics", "/x"))
     assert again.end() == 1 and "name a new folder" in again.said
 
 
@@ -209,7 +209,7 @@ def test_a_recorder_ends_although_the_camera_does_not(
     probe: Probe, start: Callable[[list[str]], Program], tmp_path: Path
 ) -> None:
     bag = tmp_path / "live"
-    recording = start(program("bag_recorder", "--out", str(bag), "--topics", "/live/image"))
+    recording = start(program("tools.bag_recorder", "--out", str(bag), "--topics", "/live/image"))
     probe.publish("/live/image", image_message(0, BEGIN_NS))
     told, stamp_ns = False, BEGIN_NS
 
@@ -233,7 +233,7 @@ def test_a_recorder_on_simulated_time_needs_no_clock(
     bag = tmp_path / "still"
     simulated = ["--ros-args", "-p", "use_sim_time:=true"]
     recording = start(
-        program("bag_recorder", "--out", str(bag), "--topics", "/still/image", *simulated)
+        program("tools.bag_recorder", "--out", str(bag), "--topics", "/still/image", *simulated)
     )
     probe.publish("/still/image", image_message(0, BEGIN_NS))
     assert probe._publishers["/still/image"].wait_for_all_acked(Duration(seconds=10))
@@ -257,7 +257,7 @@ def test_a_recorder_refuses_before_there_is_a_folder(
     start: Callable[[list[str]], Program],
     tmp_path: Path,
 ) -> None:
-    refused = start(program("bag_recorder", "--out", str(tmp_path / "bag"), *arguments))
+    refused = start(program("tools.bag_recorder", "--out", str(tmp_path / "bag"), *arguments))
     assert refused.end() == 1
     assert re.search(f"sfm_bag_recorder: .*{expected}", refused.said)
     assert "Traceback" not in refused.said and not (tmp_path / "bag").exists()
@@ -268,7 +268,7 @@ def test_a_recorder_says_that_it_may_not_write_there(
 ) -> None:
     (tmp_path / "file").touch()
     out = tmp_path / "file" / "bag"
-    refused = start(program("bag_recorder", "--out", str(out), "--topics", "/x"))
+    refused = start(program("tools.bag_recorder", "--out", str(out), "--topics", "/x"))
     assert refused.end() == 1
     assert f"cannot write the bag {out}: Not a directory" in refused.said
     assert "Traceback" not in refused.said and "incomplete" not in refused.said

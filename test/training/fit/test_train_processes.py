@@ -30,7 +30,7 @@ pytestmark = pytest.mark.skipif(
 BASE = """
 width: 64
 height: 64
-data: {{prepared: ["{ground truth}", "{blind}"], repeat: [0.5, 0.5], validation_ratio: 0.0}}
+data: {{prepared: ["{ground_truth}", "{blind}"], repeat: [0.5, 0.5], validation_ratio: 0.0}}
 run: {{device: cpu, threads: 1, scalars_every: 1, checkpoint_every: 50}}
 """
 # The learning rates are such that rounding, which differs, is not amplified beyond what is asked:
@@ -197,9 +197,9 @@ BATCH_NORM = """
 import sys
 import torch
 from torch import nn
-from training.distributed import Place, joined, share_batch_norm, shared_count
-place = Place.of_this_process()
-with joined(place):
+from training.distributed import DistributedContext, joined, share_batch_norm, shared_count
+context = DistributedContext.of_this_process()
+with joined(context):
     x, g, model = torch.load(sys.argv[1], weights_only=False)
     share_batch_norm(model, torch.device("cpu"))
     mine = slice(2 * context.rank, 2 * context.rank + 2)
