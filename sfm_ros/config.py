@@ -17,7 +17,7 @@ from sfm_ros.errors import ConfigError
 from sfm_ros.options import checked, live_option, option
 
 _MOST = 1e6
-"""Of options without a limit of their own: what is squared and summed stays far from infinity."""
+"""Limit of options without one of their own, so that squares and sums stay finite."""
 
 
 RENAMED = {
@@ -36,10 +36,12 @@ class ModelConfig:
     """Which networks run, and on what."""
 
     bundle: str = option(
-        "default", "Folder of a model bundle, or the name of one that is shipped ('default')."
+        "default", "Folder of a model bundle, or the name of a shipped one ('default')."
     )
     engine: str = option(
-        "auto", "Inference engine: auto takes the best that works here.", choices=("auto", "onnx")
+        "auto",
+        "Inference engine; auto takes the fastest that works on this machine.",
+        choices=("auto", "onnx"),
     )
     threads: int = option(2, "CPU threads of one inference (ONNX Runtime).", minimum=1, maximum=64)
 
@@ -50,7 +52,7 @@ class PreprocessConfig:
 
     input: str = option(
         "auto",
-        "Whether images arrive rectified: auto looks at the distortion in camera_info, "
+        "Whether the images are rectified already: auto decides by the distortion in camera_info, "
         "rectified uses P and does not undistort, raw always undistorts.",
         choices=("auto", "rectified", "raw"),
     )
@@ -58,11 +60,11 @@ class PreprocessConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class WindowConfig:
-    """Which frames may stand together in one window."""
+    """Which frames may form one window."""
 
     max_gap_s: float = live_option(
         0.5,
-        "A longer time between two frames starts a new segment: the pose is held, never guessed.",
+        "A longer time between two frames starts a new segment; the pose is held across the gap.",
         minimum=0.0,
         maximum=_MOST,
     )
@@ -70,108 +72,108 @@ class WindowConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class HealthConfig:
-    """What counts as an implausible output. A motion that fails is not integrated."""
+    """Limits of usable images and plausible outputs; a motion that fails is not integrated."""
 
     min_depth_spread: float = live_option(
         0.05,
-        "Standard deviation over mean of the inverse depth below which the depth counts as flat.",
+        "Standard deviation over mean of the inverse depth below which depth is reported as flat.",
         minimum=0.0,
     )
     max_speed: float = live_option(
         70.0,
-        "Fastest plausible motion in published units per second; 0 switches the check off.",
+        "Fastest plausible motion, published units per second; 0 disables the check.",
         minimum=0.0,
         maximum=_MOST,
     )
     max_rotation_deg_per_s: float = live_option(
-        200.0, "Fastest plausible rotation; 0 switches the check off.", minimum=0.0, maximum=_MOST
+        200.0, "Fastest plausible rotation; 0 disables the check.", minimum=0.0, maximum=_MOST
     )
     min_contrast: float = live_option(
         3.0,
-        "Standard deviation, in gray levels, of the averages of 8x8 pixels below which an image "
-        "shows nothing (covered lens, glare); 0 switches the check off.",
+        "Standard deviation in gray levels of the means of 8x8 pixels below which an image shows "
+        "nothing (covered lens, glare); 0 disables the check.",
         minimum=0.0,
         maximum=128.0,
     )
     min_structure: float = live_option(
         0.25,
-        "Share of an image's contrast that averages of 8x8 pixels must keep: noise keeps 0.12, "
-        "a scene 0.8; 0 switches the check off.",
+        "Fraction of the contrast that means of 8x8 pixels must keep: noise keeps 0.12, a scene "
+        "0.8; 0 disables the check.",
         minimum=0.0,
         maximum=1.0,
     )
     max_exposure_jump: float = live_option(
         40.0,
-        "A greater change of the mean brightness from an image to the next, in gray levels, "
-        "starts a new segment; 0 switches the check off.",
+        "A larger change of the mean brightness between two images, in gray levels, starts a new "
+        "segment; 0 disables the check.",
         minimum=0.0,
         maximum=255.0,
     )
     reject_frozen: bool = live_option(
         True,
-        "An image identical to the one before comes from a camera that hangs and says nothing "
-        "of motion. Switch off for simulated cameras without noise, which may stand still.",
+        "Reject an image identical to the one before: the camera hangs. Disable it for simulated "
+        "cameras without noise, which may stand still.",
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class RefineConfig:
-    """Geometric correction of the predicted motion by tracked corners and predicted depth."""
+    """Geometric correction of the predicted motion by tracked keypoints and predicted depth."""
 
-    enabled: bool = live_option(True, "Correct the pose network's motion by tracked corners.")
+    enabled: bool = live_option(True, "Correct the pose network's motion by tracked keypoints.")
     max_features: int = live_option(
-        100, "Corners tracked from a frame to the one before.", minimum=10, maximum=2000
+        100, "Most keypoints tracked between two frames.", minimum=10, maximum=2000
     )
     min_inliers: int = live_option(
-        25, "With fewer corners that agree, the network's motion is kept.", minimum=6, maximum=2000
+        25, "With fewer inliers the network's motion is kept.", minimum=6, maximum=2000
     )
     sigma_px: float = live_option(
         0.15,
-        "Standard deviation of a tracked corner, pixels of the network input.",
+        "Standard deviation of a tracked keypoint, pixels of the network input.",
         minimum=0.01,
         maximum=_MOST,
     )
     sigma_depth: float = live_option(
         0.3,
-        "Standard deviation of the predicted depth, as a share of it.",
+        "Standard deviation of the predicted depth over the depth.",
         minimum=0.0,
         maximum=_MOST,
     )
     prior_sigma_ratio: float = live_option(
         1.0,
-        "Standard deviation of the network's translation, as a share of its length.",
+        "Standard deviation of the network's translation over its length.",
         minimum=0.001,
         maximum=_MOST,
     )
     velocity_sigma_ratio: float = live_option(
         0.015,
-        "Standard deviation of the change of translation from a frame to the next, as a share.",
+        "Standard deviation of the change of translation between frames over its length.",
         minimum=0.001,
         maximum=_MOST,
     )
     max_correction_deg: float = live_option(
-        10.0, "A correction that turns by more is not believed.", minimum=0.0, maximum=180.0
+        10.0, "A correction with a larger rotation is rejected.", minimum=0.0, maximum=180.0
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScaleConfig:
-    """What turns network units into published units."""
+    """Conversion of network units to published units."""
 
     source: str = option(
         "model",
-        "model: the bundle says whether its units are meters; fixed: multiply by 'factor' and "
-        "call it meters; none: publish network units and say so.",
+        "model: the bundle states whether its units are meters; fixed: multiply by 'factor' to "
+        "get meters; none: publish network units, marked as such.",
         choices=("model", "fixed", "none"),
     )
     factor: float = option(
-        1.0, "Meters a network unit, for source 'fixed'.", minimum=1e-6, maximum=_MOST
+        1.0, "Meters per network unit, for source 'fixed'.", minimum=1e-6, maximum=_MOST
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class NoiseConfig:
-    """Covariance of the published odometry: a random walk in the distance travelled."""
+    """Covariance of the published odometry: a random walk in the distance traveled."""
 
     translation_per_m: float = live_option(
         0.1,
@@ -187,7 +189,7 @@ class NoiseConfig:
     )
     gap_distance_m: float = live_option(
         20.0,
-        "Travel, in published units, whose noise is added where motion went unseen (a gap, a "
+        "Distance in published units whose noise is added for an unobserved motion (a gap, a "
         "rejected output).",
         minimum=0.0,
         maximum=_MOST,
@@ -196,16 +198,14 @@ class NoiseConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class NodeConfig:
-    """Topics, frames and delivery of the ROS node."""
+    """Topics, frames and image queue of the ROS node."""
 
     odom_frame: str = option("odom", "Fixed frame of the odometry (REP 105).")
-    base_frame: str = option(
-        "base_link", "Child frame where its transform to the camera is known from TF."
-    )
+    base_frame: str = option("base_link", "Child frame if TF connects it with the camera.")
     extrinsics_wait_s: float = option(
         1.0,
-        "How long the first image waits for TF to connect base_frame with the camera; after "
-        "that the odometry is that of the camera itself.",
+        "How long the first image waits for TF to connect base_frame with the camera; after that "
+        "the odometry is that of the camera itself.",
         minimum=0.0,
         maximum=60.0,
     )
@@ -213,31 +213,31 @@ class NodeConfig:
     publish_tf: bool = live_option(True, "Broadcast the odometry on /tf.")
     invert_tf: bool = option(
         False,
-        "Broadcast child -> odom instead of odom -> child, for a tree in which the child has "
-        "another parent already (two localization sources).",
+        "Broadcast child -> odom instead of odom -> child, for a tree in which the child already "
+        "has another parent (two localization sources).",
     )
     publish_path: bool = live_option(True, "Publish ~/path while somebody subscribes.")
     publish_depth: bool = live_option(
-        True, "Publish ~/depth and ~/depth/camera_info while somebody subscribes."
+        True, "Publish ~/depth/image and ~/depth/camera_info while somebody subscribes."
     )
     publish_depth_color: bool = live_option(
-        True, "Publish ~/depth/color, an image of the depth, while somebody subscribes."
+        True, "Publish ~/depth/image_color, depth as colors, while somebody subscribes."
     )
     publish_points: bool = live_option(True, "Publish ~/points while somebody subscribes.")
     publish_status: bool = live_option(True, "Publish ~/status at every change and once a second.")
     path_length: int = option(
-        2000, "Poses kept in ~/path; 0 switches the path off.", minimum=0, maximum=1000000
+        2000, "Poses kept in ~/path; 0 disables the path.", minimum=0, maximum=1000000
     )
     trajectory_length: int = option(
         36000, "Poses kept for ~/save_trajectory.", minimum=1, maximum=10000000
     )
     trajectory_file: str = live_option(
-        "sfm_trajectory.tum", "File that ~/save_trajectory writes, in the TUM format."
+        "sfm_trajectory.tum", "File written by ~/save_trajectory, in TUM format."
     )
     compressed: bool = option(False, "Subscribe to image/compressed instead of image.")
     image_queue: str = option(
         "newest",
-        "newest: the latest frame replaces one that waits (live); every: all frames in order, "
+        "newest: the latest image replaces one that waits (live); every: all images in order, "
         "reliable (evaluation).",
         choices=("newest", "every"),
     )
@@ -249,8 +249,7 @@ class NodeConfig:
     )
     idle_without_subscribers: bool = live_option(
         False,
-        "Leave images unprocessed while nobody else subscribes to an output; the odometry does "
-        "not move meanwhile.",
+        "Skip images while nobody subscribes to an output; the odometry does not move meanwhile.",
     )
     autostart: bool = option(
         False,
@@ -262,8 +261,8 @@ class NodeConfig:
             frame = getattr(self, key)
             if frame.startswith("/") or frame != frame.strip():
                 raise ConfigError(
-                    f"'node.{key}' is '{frame}', expected a frame's name as TF 2 has it, without "
-                    "slash or blanks around it"
+                    f"'node.{key}' is '{frame}', expected the name of a TF 2 frame, without "
+                    "leading slash or surrounding blanks"
                 )
         if self.odom_frame in ("", self.base_frame):
             raise ConfigError(
@@ -274,7 +273,7 @@ class NodeConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class SfmConfig:
-    """Everything the run time can be told."""
+    """All options of the run time."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
@@ -296,12 +295,12 @@ def iter_fields(config: SfmConfig | None = None) -> Iterator[tuple[str, dataclas
 
 
 def config_to_dict(config: SfmConfig) -> dict[str, dict[str, Any]]:
-    """Nested plain values, as they stand in YAML."""
+    """Nested plain values, as in YAML."""
     return dataclasses.asdict(config)
 
 
 def config_from_dict(values: Mapping[str, Any]) -> SfmConfig:
-    """Build a configuration; what is not named keeps its default.
+    """Build a configuration; options that are not given keep their defaults.
 
     Raises:
         ConfigError: an unknown block or key, a wrong type, or a value out of range.

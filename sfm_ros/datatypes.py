@@ -179,36 +179,6 @@ class Frame:
         object.__setattr__(self, "rgb", read_only(self.rgb))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class RigidTransform:
-    """A rigid transform that knows its frames: ``p_to = matrix @ p_from``."""
-
-    to: str
-    from_: str
-    matrix: FloatArray
-
-    def __post_init__(self) -> None:
-        if self.matrix.shape != (4, 4):
-            raise ValueError(f"a rigid transform is a (4, 4) matrix, not {self.matrix.shape}")
-        object.__setattr__(self, "matrix", read_only(np.asarray(self.matrix, dtype=np.float64)))
-
-    def __matmul__(self, other: RigidTransform) -> RigidTransform:
-        if self.from_ != other.to:
-            raise ValueError(
-                f"cannot chain T_{self.to}_{self.from_} with T_{other.to}_{other.from_}: the "
-                f"inner frames '{self.from_}' and '{other.to}' differ"
-            )
-        return RigidTransform(to=self.to, from_=other.from_, matrix=self.matrix @ other.matrix)
-
-    def inverse(self) -> RigidTransform:
-        """T_from_to of this T_to_from."""
-        R, t = self.matrix[:3, :3], self.matrix[:3, 3]
-        inverse = np.eye(4)
-        inverse[:3, :3] = R.T
-        inverse[:3, 3] = -R.T @ t
-        return RigidTransform(to=self.from_, from_=self.to, matrix=inverse)
-
-
 class TrackingStatus(enum.Enum):
     """Where the odometry stands; the reasons beside it say why.
 
@@ -257,8 +227,6 @@ class ScaleSource(enum.Enum):
 
     UNKNOWN = "unknown"
     FIXED = "fixed"
-    CAMERA_HEIGHT = "camera_height"
-    EXTERNAL = "external"
     MODEL = "model"
 
 
@@ -268,8 +236,6 @@ class ScaleState:
 
     value: float = 1.0
     source: ScaleSource = ScaleSource.UNKNOWN
-    spread: float = float("nan")
-    age_s: float = float("nan")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

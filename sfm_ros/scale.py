@@ -36,9 +36,7 @@ class ConstantScale:
 def create_scale(config: ScaleConfig, spec: ModelSpec) -> ScaleEstimator:
     """The estimator a configuration asks for."""
     if config.source == "fixed":
-        return ConstantScale(
-            ScaleState(value=config.factor, source=ScaleSource.FIXED, spread=0.0, age_s=0.0)
-        )
+        return ConstantScale(ScaleState(value=config.factor, source=ScaleSource.FIXED))
     if config.source == "model" and spec.metric:
         return ConstantScale(ScaleState(value=1.0, source=ScaleSource.MODEL))
     return ConstantScale(ScaleState(value=1.0, source=ScaleSource.UNKNOWN))

@@ -19,7 +19,7 @@ from sfm_ros.ros.node.interface import PROGRAMS, PUBLICATIONS, SERVICES
 @pytest.fixture(scope="module")
 def generator(repository: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(
-        "write_node_docs", repository / "scripts" / "write_node_docs.py"
+        "write_docs", repository / "scripts" / "write_docs.py"
     )
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -36,7 +36,7 @@ def troubleshooting(repository: Path) -> str:
 
 def test_the_files_are_what_the_code_makes(generator: ModuleType) -> None:
     for path, content in generator.files().items():
-        assert path.read_text(encoding="utf-8") == content, "python scripts/write_node_docs.py"
+        assert path.read_text(encoding="utf-8") == content, "python scripts/write_docs.py"
 
 
 def test_the_page_holds_every_parameter_reason_topic_and_program(generator: ModuleType) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from sfm_ros.config import ModelConfig
@@ -32,17 +33,31 @@ def resolve_bundle(bundle: str) -> Path:
 
 
 def create_engine(config: ModelConfig) -> Engine:
-    """Load the bundle with the engine asked for; ``auto`` takes the best that works here.
+    """Load the bundle with the configured engine; ``auto`` takes the first that is installed.
 
     Raises:
         ModelError: the bundle is missing, damaged or follows another contract.
         EngineError: the engine's library is not installed.
     """
     bundle = resolve_bundle(config.bundle)
-    try:
-        from sfm_ros.engines.onnx_engine import OnnxEngine
-    except ImportError as error:
-        raise EngineError(
-            f"ONNX Runtime is not installed ({error}); install it with: pip install onnxruntime"
-        ) from error
+    names = list(_LOADERS) if config.engine == "auto" else [config.engine]
+    missing = []
+    for name in names:
+        try:
+            return _LOADERS[name](bundle, config)
+        except ImportError as error:
+            missing.append(f"{name} ({error})")
+    raise EngineError(
+        f"no inference library is installed for: {', '.join(missing)}; install ONNX Runtime with: "
+        "pip install onnxruntime"
+    )
+
+
+def _load_onnx(bundle: Path, config: ModelConfig) -> Engine:
+    from sfm_ros.engines.onnx_engine import OnnxEngine
+
     return OnnxEngine(bundle, threads=config.threads)
+
+
+_LOADERS: dict[str, Callable[[Path, ModelConfig], Engine]] = {"onnx": _load_onnx}
+"""Engines by their name in ``model.engine``, fastest first."""
