@@ -28,8 +28,8 @@ LAYERS: tuple[tuple[str, ...], ...] = tuple(
         "bags bags.*",
         "synthetic synthetic.*",
         "sources sources.*",
-        "evaluation evaluation.trajectory evaluation.trajectory.* "
-        "evaluation.depth evaluation.depth.*",
+        "evaluation evaluation.plotting evaluation.tables "
+        "evaluation.trajectory evaluation.trajectory.* evaluation.depth evaluation.depth.*",
         "evaluation.runs evaluation.runs.*",
         "evaluation.report evaluation.report.*",
         "doctor doctor.*",
