@@ -35,10 +35,16 @@ class ConstantScale:
 
 def create_scale(config: ScaleConfig, spec: ModelSpec) -> ScaleEstimator:
     """The estimator a configuration asks for."""
+    source = scale_source(config, spec)
+    if source is ScaleSource.FIXED:
+        return ConstantScale(ScaleState(value=config.factor, source=source, spread=0.0, age_s=0.0))
+    return ConstantScale(ScaleState(value=1.0, source=source))
+
+
+def scale_source(config: ScaleConfig, spec: ModelSpec) -> ScaleSource:
+    """What makes lengths metric: the configuration or the bundle; UNKNOWN if neither does."""
     if config.source == "fixed":
-        return ConstantScale(
-            ScaleState(value=config.factor, source=ScaleSource.FIXED, spread=0.0, age_s=0.0)
-        )
+        return ScaleSource.FIXED
     if config.source == "model" and spec.metric:
-        return ConstantScale(ScaleState(value=1.0, source=ScaleSource.MODEL))
-    return ConstantScale(ScaleState(value=1.0, source=ScaleSource.UNKNOWN))
+        return ScaleSource.MODEL
+    return ScaleSource.UNKNOWN

@@ -37,7 +37,7 @@ def save_figure(figure: Figure, file: Path | io.BytesIO, kind: str | None = None
 
     Args:
         figure: what to write.
-        file: where to.
+        file: path, or a buffer.
         kind: ``png``, ``svg`` or ``pdf``; by default the suffix of the file decides.
 
     Raises:

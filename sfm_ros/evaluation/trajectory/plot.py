@@ -79,15 +79,17 @@ def draw_paths(
     ground_truth: FloatArray | None,
     plane: tuple[int, int] = FROM_ABOVE,
     colors: Sequence[str] = (ESTIMATE_COLOR,),
+    unit: str = "m",
 ) -> None:
     """Draw paths with equal scales; a dot marks the start.
 
     Args:
         axes: where to draw.
-        estimates: label -> (N, 3) positions in meters, or in the unit of the estimate.
+        estimates: label -> (N, 3) positions.
         ground_truth: (M, 3) positions, or None.
         plane: the two axes to draw.
         colors: of the estimates; repeated if there are more estimates.
+        unit: of the positions.
     """
     drawn = [positions[:, plane] for positions in estimates.values()]
     if ground_truth is not None:
@@ -97,7 +99,7 @@ def draw_paths(
         axes.plot(*positions[:, plane].T, color=color, lw=1.8, label=label)
     axes.plot(*drawn[0][:1].T, "o", color="black", ms=6, label="start")
     equal_axes(axes, np.concatenate(drawn))
-    axes.set(xlabel="right [m]", ylabel="ahead [m]")
+    axes.set(xlabel=f"right [{unit}]", ylabel=f"ahead [{unit}]")
     _finish(axes)
 
 
@@ -144,7 +146,7 @@ def draw_drift(axes: Axes, score: TrajectoryScore, label: str) -> None:
     axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.set(xlabel="segment length [m]", ylabel=label)
+    axes.set(xlabel="segment length [m]", ylabel=label, xticks=list(score.estimate.segments))
     _finish(axes)
 
 

@@ -91,8 +91,8 @@ def _check(
 ) -> npt.NDArray[np.intp]:
     if len(poses) != len(ground_truth) or len(poses) < frames:
         raise TrajectoryError(
-            f"{len(poses)} poses and {len(ground_truth)} ground-truth poses, expected equal counts of "
-            f"at least the {frames} frames of a snippet"
+            f"{len(poses)} poses for {len(ground_truth)} ground-truth poses, expected equal "
+            f"counts of at least the {frames} frames of a snippet"
         )
     if starts is None:
         return np.arange(len(poses) - frames + 1)
