@@ -25,7 +25,7 @@ FLAGS = {
     "-s": ("scale",),
     "-a": ("se3", "6dof"),
     "-as": ("sim3", "7dof"),
-    "--align-origin": ("origin",),
+    "--align_origin": ("origin",),
 }
 NAMES = ("example_0_09", "KITTI_00_ORB", "freiburg1_xyz-ORB_kf_mono")
 
@@ -63,7 +63,7 @@ def _evo(command: list[str], files: tuple[Path, Path], folder: Path) -> dict[str
     name = "_".join([Path(program).name, *options])
     saved = folder / f"{name}.zip"
     subprocess.run(
-        [program, "tum", *map(str, files), *options, "--save-results", str(saved)],
+        [program, "tum", *map(str, files), *options, "--save_results", str(saved)],
         check=True,
         capture_output=True,
         timeout=120,
