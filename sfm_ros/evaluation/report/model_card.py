@@ -6,21 +6,25 @@ run, and the page loads nothing.
 
 from __future__ import annotations
 
+import html
 import re
 from xml.etree.ElementTree import Element
 
 from markdown import Extension, Markdown
 from markdown.treeprocessors import Treeprocessor
 
+# A list may follow a line of text directly, as in CommonMark.
 _LIST_AFTER_TEXT = re.compile(r"^(?![*-] |\s)(.+)\n(?=[*-] )", re.MULTILINE)
 _HEADING_OFFSET = 2  # the page uses h1 and h2 itself
 
 
 def card_as_html(text: str) -> str:
     """Markdown as HTML; HTML, links and images appear as the text that they are."""
-    # A list may follow a line of text directly, as in CommonMark.
-    text = _LIST_AFTER_TEXT.sub(r"\1\n\n", text)
-    return Markdown(extensions=[_TextOnly()], output_format="html").convert(text)
+    markdown = Markdown(extensions=[_TextOnly()], output_format="html")
+    try:
+        return markdown.convert(_LIST_AFTER_TEXT.sub(r"\1\n\n", text))
+    except RecursionError:  # nested too deeply to be a card
+        return f"<pre>{html.escape(text)}</pre>"
 
 
 class _TextOnly(Extension):

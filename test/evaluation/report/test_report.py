@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-from sfm_ros.config import ModelConfig, SfmConfig
+from sfm_ros.config import ModelConfig, ScaleConfig, SfmConfig
 from sfm_ros.engines.fake_engine import fake_spec
 from sfm_ros.evaluation.depth.figure import depth_figure
 from sfm_ros.evaluation.depth.metrics import depth_errors
@@ -250,6 +250,21 @@ def test_drift_of_a_short_path_is_not_applicable(tmp_path: Path) -> None:
     assert "Not applicable: the path has 78 m, the shortest segment 100 m." in page_in(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("source", "is_metric_model", "unit"),
+    [
+        ("fixed", False, "m"),
+        ("model", True, "m"),
+        ("model", False, "network units"),
+        ("none", True, "network units"),
+    ],
+)
+def test_unit_of_the_estimate(source: str, is_metric_model: bool, unit: str) -> None:
+    config = SfmConfig(scale=ScaleConfig(source=source))
+    spec = replace(fake_spec(), metric=is_metric_model)
+    assert context(config=config, spec=spec).unit == unit
+
+
 def test_empty_run(tmp_path: Path) -> None:
     (tmp_path / "trajectory.tum").write_text("of an earlier run")
     nothing = replace(
@@ -314,6 +329,7 @@ def test_card_is_escaped_and_structured() -> None:
         "\x02wzxhzdk:0\x03 <b onclick=alert(1)>",
         "&lt;script&gt;alert(1)&lt;/script&gt; &#60;script&#62;",
         '*<a title="*" href=//a.example>*',
+        "* " * 3000 + "<script>alert(1)</script>",
     ],
 )
 def test_card_brings_nothing_but_text(attack: str) -> None:
