@@ -31,8 +31,8 @@ RESULT_FILES = (TRAJECTORY_FILE, "trajectory_kitti.txt", "metrics.json", "health
 GROUND_TRUTH_FILE = "ground_truth.tum"
 DEPTH_FOLDER = "depth"
 _MODES = {
-    OFFLINE: "offline, every frame in order",
-    ONLINE: "online, through two processes",
+    OFFLINE: "offline (every frame in order)",
+    ONLINE: "online (through two processes)",
 }
 _FACTS = ("command", "input", "ground_truth", "rate", "last_trouble", "model", "model_sha256",
           "engine", "machine", "versions")  # fmt: skip
