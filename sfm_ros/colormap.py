@@ -1,4 +1,4 @@
-"""Depth as an image for people: bright is near."""
+"""Depth as a color image: bright is near."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import numpy as np
 from sfm_ros.datatypes import DepthMap, FloatArray, RgbImage
 
 UNKNOWN_GRAY = 187
-"""Level of all three channels where the depth is not known."""
+"""Gray level of unknown depth."""
 DEFAULT_LIMITS = (1.0, 80.0)
-_SHARE_OF_NEWEST = 0.1
+_NEWEST_WEIGHT = 0.1
 
 
 def color_of_depth(depth: DepthMap, limits: tuple[float, float]) -> RgbImage:
-    """Colors of inverse depth, bright = near, gray where unknown.
+    """Colors of inverse depth: bright = near, gray = unknown.
 
     Args:
         depth: (h, w) in any unit.
-        limits: the depths of the brightest and the darkest color.
+        limits: depths of the brightest and of the darkest color.
 
     Returns:
         (h, w, 3) uint8 RGB.
@@ -35,11 +35,7 @@ def color_of_depth(depth: DepthMap, limits: tuple[float, float]) -> RgbImage:
 
 
 def limits_of(values: DepthMap) -> tuple[float, float]:
-    """The nearest and the farthest depth that get colors of their own.
-
-    Args:
-        values: depths, all known; may be none.
-    """
+    """Depths of the brightest and of the darkest color for (N,) known depths, N >= 0."""
     if not values.size:
         return DEFAULT_LIMITS
     near, far = (float(v) for v in np.percentile(values, (2, 98)))
@@ -47,7 +43,7 @@ def limits_of(values: DepthMap) -> tuple[float, float]:
 
 
 class SteadyLimits:
-    """Limits that follow a stream of depth maps slowly, so that its colors do not flicker."""
+    """Low-pass filtered limits for a stream of depth maps, so that its colors do not flicker."""
 
     def __init__(self) -> None:
         self._inverse: FloatArray | None = None
@@ -61,7 +57,7 @@ class SteadyLimits:
             newest = np.array([1 / near, 1 / far])
             if self._inverse is None:
                 self._inverse = newest
-            self._inverse = self._inverse + _SHARE_OF_NEWEST * (newest - self._inverse)
+            self._inverse = self._inverse + _NEWEST_WEIGHT * (newest - self._inverse)
         if self._inverse is None:
             return DEFAULT_LIMITS
         high, low = self._inverse

@@ -1,4 +1,4 @@
-"""From network units to published units, and who vouches for the result."""
+"""Conversion of network units to published units, and what vouches for it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sfm_ros.model_spec import ModelSpec
 
 
 class ScaleEstimator(Protocol):
-    """Says how long a network unit is."""
+    """Estimates the length of a network unit."""
 
     def update(self, prediction: Prediction, stamp_ns: int) -> ScaleState:
         """The scale to publish this prediction with."""
@@ -35,8 +35,15 @@ class ConstantScale:
 
 def create_scale(config: ScaleConfig, spec: ModelSpec) -> ScaleEstimator:
     """The estimator a configuration asks for."""
+    source = scale_source(config, spec)
+    value = config.factor if source is ScaleSource.FIXED else 1.0
+    return ConstantScale(ScaleState(value=value, source=source))
+
+
+def scale_source(config: ScaleConfig, spec: ModelSpec) -> ScaleSource:
+    """What makes lengths metric: the configuration or the bundle; UNKNOWN if neither does."""
     if config.source == "fixed":
-        return ConstantScale(ScaleState(value=config.factor, source=ScaleSource.FIXED))
+        return ScaleSource.FIXED
     if config.source == "model" and spec.metric:
-        return ConstantScale(ScaleState(value=1.0, source=ScaleSource.MODEL))
-    return ConstantScale(ScaleState(value=1.0, source=ScaleSource.UNKNOWN))
+        return ScaleSource.MODEL
+    return ScaleSource.UNKNOWN

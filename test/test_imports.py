@@ -28,8 +28,8 @@ LAYERS: tuple[tuple[str, ...], ...] = tuple(
         "bags bags.*",
         "synthetic synthetic.*",
         "sources sources.*",
-        "evaluation evaluation.trajectory evaluation.trajectory.* "
-        "evaluation.depth evaluation.depth.*",
+        "evaluation evaluation.plotting evaluation.tables "
+        "evaluation.trajectory evaluation.trajectory.* evaluation.depth evaluation.depth.*",
         "evaluation.runs evaluation.runs.*",
         "evaluation.report evaluation.report.*",
         "doctor doctor.*",
@@ -84,6 +84,8 @@ EXTERNAL: dict[str, tuple[str, ...]] = {
         "sfm_ros.ros.*",
     ),
     "matplotlib": ("sfm_ros.evaluation.*", "training.*"),
+    "jinja2": ("sfm_ros.evaluation.report.page",),
+    "markdown": ("sfm_ros.evaluation.report.model_card",),
     "tqdm": ("sfm_ros.evaluation.*", "sfm_ros.cli.*", "sfm_ros.ros.*", "training.*"),
     "onnxruntime": ("sfm_ros.engines.onnx_engine", "training.export"),
     "tensorrt": ("sfm_ros.engines.tensorrt_engine",),

@@ -1,40 +1,34 @@
-"""Images with ground-truth depth to measure against: laser scans, depth images, rendered streets."""
+"""Images with ground-truth depth: the samples, pairs of folders, rendered streets.
+
+KITTI has its own module, `kitti`. To add a data set, write a function that returns a `DepthSet`,
+and list it with its options in `command`.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 from sfm_ros.datatypes import CameraIntrinsics, DepthMap, Frame
 from sfm_ros.errors import SourceError
-from sfm_ros.evaluation.depth.ground_truth import (
-    LIDAR_DEPTHS,
-    LidarView,
-    read_depth_image,
-    read_lidar_view,
-    read_scan,
-    scan_depth,
-)
+from sfm_ros.evaluation.depth.ground_truth import read_depth_image
 from sfm_ros.source import SourceItem
 from sfm_ros.sources.folder import intrinsics_for, list_images, read_image
 from sfm_ros.synthetic.street import SyntheticConfig, SyntheticStreet
 
-_ANNOTATED = Path("proj_depth", "groundtruth")
-_UNITS_PER_METER = 256.0
-
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class DepthSample:
-    """One image whose depth is known.
+    """One image with ground-truth depth. Both readers may be called repeatedly.
 
     Attributes:
         name: for reports.
         frame: reads the image.
-        ground_truth: reads its depth: (H, W) meters along +z on the grid of the image, 0 or NaN where
-            unknown. Both may be called again.
+        ground_truth: reads its depth: (H, W) meters along +z on the grid of the image, 0 or NaN if
+            unknown.
     """
 
     name: str
@@ -44,12 +38,12 @@ class DepthSample:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class DepthSet:
-    """Samples that are scored together.
+    """Samples that are evaluated together.
 
     Attributes:
-        name: what they are, for reports.
-        ground_truth: where the ground-truth depth comes from, for reports.
-        crop: the crop that published figures on such data use.
+        name: of the data set, for reports.
+        ground_truth: origin of the ground-truth depth, for reports.
+        crop: the crop of published figures on such data.
         samples: at least one.
         absent: images of the split that are not in the folder.
     """
@@ -61,7 +55,7 @@ class DepthSet:
     absent: int = 0
 
     def thinned(self, limit: int) -> DepthSet:
-        """At most so many of the samples, evenly spread.
+        """At most ``limit`` of the samples, evenly spread.
 
         Raises:
             SourceError: the limit is below 1.
@@ -75,139 +69,22 @@ class DepthSet:
         return replace(self, name=f"{self.name} ({limit} of {count} images)", samples=kept)
 
 
-def kitti_set(
-    root: Path,
-    frames: Mapping[str, Iterable[int]] | None = None,
-    camera: str = "02",
-    lidar_depth: str = "camera",
-    annotated: Path | None = None,
-    name: str | None = None,
-) -> DepthSet:
-    """Frames of KITTI raw drives, with laser scans or the annotated depth as ground truth.
-
-    Args:
-        root: folder of the days, ``2011_09_26/2011_09_26_drive_0002_sync/image_02/data``.
-        frames: drive (``2011_09_26_drive_0002``, with or without ``_sync``) -> frame numbers; by
-            default every frame that has a ground truth. Frames that are not in the folder are counted.
-        camera: such as ``"02"``.
-        lidar_depth: one of `LIDAR_DEPTHS`.
-        annotated: folder of KITTI's annotated ("improved") depth, which holds
-            ``<drive>_sync/proj_depth/groundtruth/image_02`` somewhere; None takes the scans.
-        name: for the report; by default the folder.
-
-    Raises:
-        SourceError: no drive, or no frame with an image and a ground truth.
-    """
-    if lidar_depth not in LIDAR_DEPTHS:
-        raise SourceError(
-            f"the lidar depth is '{lidar_depth}', expected one of {', '.join(LIDAR_DEPTHS)}"
-        )
-    drives = {drive.name: drive for drive in sorted(root.glob("*/*_sync")) if drive.is_dir()}
-    if not drives:
-        raise SourceError(
-            f"{root} holds no KITTI raw drive: expected <day>/<day>_drive_0001_sync folders in it"
-        )
-    ground_truths = (
-        {d.name: d for d in annotated.rglob("*_sync")} if annotated is not None else None
-    )
-    wanted = _all_frames(drives, camera) if frames is None else frames
-    samples, absent = [], 0
-    views: dict[Path, LidarView] = {}
-    for drive, numbers in sorted(wanted.items()):
-        folder = drives.get(drive.removesuffix("_sync") + "_sync")
-        for number in sorted(numbers):
-            ground_truth = folder and _kitti_ground_truth(folder, ground_truths, camera, number)
-            image = folder and _image_file(folder / f"image_{camera}" / "data", number)
-            if not (folder and ground_truth and image):
-                absent += 1
-            else:
-                day = folder.parent
-                if ground_truths is None and day not in views:
-                    views[day] = read_lidar_view(day, camera)
-                samples.append(
-                    _kitti_sample(image, ground_truth, day, camera, views.get(day), lidar_depth)
-                )
-    if not samples:
-        what = "scan in velodyne_points/data" if ground_truths is None else "annotated depth image"
-        wanted_of = "" if frames is None else f", of the {absent} that are asked for"
-        raise SourceError(
-            f"no frame under {root} has an image of camera {camera} and a {what}{wanted_of}"
-        )
-    axis = "the camera" if lidar_depth == "camera" else "the lidar"
-    return DepthSet(
-        name=name or str(root),
-        ground_truth=f"laser scans, depth along {axis}"
-        if ground_truths is None
-        else "annotated depth",
-        crop="garg" if ground_truths is None else "none",
-        samples=samples,
-        absent=absent if frames is not None else 0,
-    )
-
-
-def _all_frames(drives: Mapping[str, Path], camera: str) -> dict[str, list[int]]:
-    found = {}
-    for name, folder in drives.items():
-        images = (folder / f"image_{camera}" / "data").glob("[0-9]*")
-        found[name] = [int(file.stem) for file in images if file.stem.isdecimal()]
-    return found
-
-
-def _image_file(folder: Path, number: int) -> Path | None:
-    files = (folder / f"{number:010d}{suffix}" for suffix in (".png", ".jpg"))
-    return next((file for file in files if file.is_file()), None)
-
-
-def _kitti_ground_truth(
-    drive: Path, ground_truths: Mapping[str, Path] | None, camera: str, number: int
-) -> Path | None:
-    if ground_truths is None:
-        file = drive / "velodyne_points" / "data" / f"{number:010d}.bin"
-    elif drive.name in ground_truths:
-        file = ground_truths[drive.name] / _ANNOTATED / f"image_{camera}" / f"{number:010d}.png"
-    else:
-        return None
-    return file if file.is_file() else None
-
-
-def _kitti_sample(
-    image: Path,
-    ground_truth: Path,
-    day: Path,
-    camera: str,
-    view: LidarView | None,
-    lidar_depth: str,
-) -> DepthSample:
-    def frame() -> Frame:
-        rgb = read_image(image)
-        intrinsics = intrinsics_for(rgb, day / "calib_cam_to_cam.txt", camera)
-        return Frame(stamp_ns=0, rgb=rgb, intrinsics=intrinsics)
-
-    def depth() -> DepthMap:
-        if view is None:
-            return read_depth_image(ground_truth, _UNITS_PER_METER)
-        return scan_depth(read_scan(ground_truth), view, lidar_depth)
-
-    drive = image.parents[2].name.removesuffix("_sync")
-    return DepthSample(name=f"{drive} {int(image.stem)}", frame=frame, ground_truth=depth)
-
-
 def paired_set(
     images: Path, ground_truth: Path, calib: Path | CameraIntrinsics, units_per_meter: float
 ) -> DepthSet:
     """A folder of images and a folder of 16-bit depth images of the same size.
 
-    An image and its depth share the last number in their names (``frame-000200.color.jpg`` and
-    ``frame-000200.depth.png``), or are alike but for the suffix. Where both lie in one folder, the
-    depth is what has "depth" in its name.
+    An image and its depth have the same last number in their names (``frame-000200.color.jpg`` and
+    ``frame-000200.depth.png``), or equal names except for the suffix. If both are in one folder,
+    depth images are those with "depth" in their names.
 
     Args:
         images, ground_truth: the folders, which may be the same.
-        calib: calibration of the images, or a file of it.
-        units_per_meter: what a meter is stored as: 256 in KITTI's depth, 1000 in millimeters.
+        calib: calibration of the images, or its file.
+        units_per_meter: stored value of one meter: 256 for KITTI, 1000 for millimeters.
 
     Raises:
-        SourceError: no pair, or two images of one number.
+        SourceError: no pair, or two images with the same number.
     """
     if not units_per_meter > 0:
         raise SourceError(f"a meter is stored as {units_per_meter:g}, expected a positive number")
@@ -215,24 +92,19 @@ def paired_set(
     if images.resolve() == ground_truth.resolve():
         depths = [file for file in depths if "depth" in file.name.lower()]
         files = [file for file in files if file not in depths]
-    by_number = _by_number(depths)
-    pairs = [
-        (image, by_number[number])
-        for number, image in _by_number(files).items()
-        if number in by_number
-    ]
+    depth_of = _by_number(depths)
+    pairs = [(image, depth_of[n]) for n, image in _by_number(files).items() if n in depth_of]
     if not pairs:
         raise SourceError(
-            f"no image in {images} has a depth image in {ground_truth}: the last number in their "
-            f"names must be the same ({files[0].name} and "
-            f"{depths[0].name if depths else 'no depth image'} are there)"
+            f"no image in {images} has a depth image in {ground_truth}, expected the same last "
+            f"number in their names; found {files[0].name} and "
+            f"{depths[0].name if depths else 'no depth image'}"
         )
-    samples = [_paired_sample(image, depth, calib, units_per_meter) for image, depth in pairs]
     return DepthSet(
         name=str(images),
-        ground_truth=f"depth images, {units_per_meter:g} a meter",
+        ground_truth=f"depth images, {units_per_meter:g} units per meter",
         crop="none",
-        samples=samples,
+        samples=[_paired_sample(image, depth, calib, units_per_meter) for image, depth in pairs],
         absent=len(files) - len(pairs),
     )
 
@@ -245,7 +117,7 @@ def _by_number(files: Sequence[Path]) -> dict[str, Path]:
         if key in found:
             raise SourceError(
                 f"{found[key].name} and {file.name} in {file.parent} have the same number; keep "
-                "the images of one camera in a folder"
+                "the images of each camera in a separate folder"
             )
         found[key] = file
     return found
@@ -268,13 +140,13 @@ def _paired_sample(
 def synthetic_set(
     seeds: Sequence[int], frames: int, width: int = 640, height: int = 200, every: int = 5
 ) -> DepthSet:
-    """Frames of rendered streets with exact depth.
+    """Images of rendered streets with exact depth.
 
     Args:
-        seeds: of the streets; those below 9000 are training's.
-        frames: how many images of each.
+        seeds: of the streets; training uses those below 9000.
+        frames: images of each street.
         width, height: of the images.
-        every: frames between two images, at 10 Hz.
+        every: frames from one image to the next, at 10 Hz.
     """
     streets = [
         SyntheticStreet(
@@ -289,7 +161,7 @@ def synthetic_set(
         samples=[
             _rendered_sample(street.name, render, index * every)
             for street in streets
-            for render in [lru_cache(maxsize=1)(street.render)]  # image and ground truth in one go
+            for render in [lru_cache(maxsize=1)(street.render)]  # image and depth at once
             for index in range(frames)
         ],
     )
@@ -298,7 +170,7 @@ def synthetic_set(
 def _rendered_sample(name: str, render: Callable[[int], SourceItem], index: int) -> DepthSample:
     def depth() -> DepthMap:
         found = render(index).depth_m
-        assert found is not None  # the renderer knows every pixel
+        assert found is not None  # the renderer provides depth
         return found
 
     return DepthSample(

@@ -1,8 +1,8 @@
-"""Predicted depth on the grid of the image it was predicted for.
+"""Predicted depth on the grid of the original image.
 
-There is one way: the *inverse* depth is enlarged, bilinearly, as Zhou et al. (2017) and the
-programs since do with the network's disparity; at an edge a depth in between would float in the
-air. At the border the outermost values of the network's image hold up to the edge of its pixels.
+The *inverse* depth is upsampled bilinearly, as in Zhou et al. (2017) and later programs:
+interpolated depth would create points in the air at edges. At the border the outermost values
+extend to the edge of their pixels.
 """
 
 from __future__ import annotations
@@ -12,35 +12,32 @@ import numpy as np
 import numpy.typing as npt
 
 from sfm_ros.datatypes import CameraIntrinsics, DepthMap
+from sfm_ros.evaluation.depth.metrics import Mask
 from sfm_ros.preprocess import calibration_key, needs_undistortion, rectified_camera
 
-Mask = npt.NDArray[np.bool_]
 _FISHEYE = ("equidistant", "fisheye")
 
 
 class ImageGrid:
-    """Where each pixel of a camera's image lies in the network's image of it.
-
-    Attributes:
-        seen: (H, W), True where the network's image covers the pixel's center.
-    """
+    """Maps the pixels of a camera image to the image of the network."""
 
     def __init__(self, image: CameraIntrinsics, network: CameraIntrinsics, input: str) -> None:
         """Compute the maps.
 
         Args:
-            image: calibration of the image as it came.
-            network: the pinhole camera of the network's input, see `ImagePreparer`.
-            input: whether images arrive rectified, as ``PreprocessConfig.input`` says it.
+            image: calibration of the original image.
+            network: pinhole camera of the network's input, see `ImagePreparer`.
+            input: whether images are rectified, see ``PreprocessConfig.input``.
         """
-        self.key = (calibration_key(image), calibration_key(network))
+        self._key = (calibration_key(image), calibration_key(network))
         undistort = input == "raw" or (input == "auto" and needs_undistortion(image))
         x, y = _rectified_rays(image) if undistort else _pinhole_rays(image)
         self._x = (network.fx * x + network.cx).astype(np.float32)
         self._y = (network.fy * y + network.cy).astype(np.float32)
-        # Up to the edge of the outermost pixels, with room for rounding.
+        # Up to the edge of the outermost pixels, with a tolerance for rounding.
         edge = 0.5 + 1e-4
-        self.seen: Mask = (
+        # (H, W): the image of the network covers the center of the pixel.
+        self._visible: Mask = (
             (self._x >= -edge)
             & (self._x <= network.width - 1 + edge)
             & (self._y >= -edge)
@@ -49,17 +46,17 @@ class ImageGrid:
 
     def fits(self, image: CameraIntrinsics, network: CameraIntrinsics) -> bool:
         """Whether the maps are for these two cameras."""
-        return self.key == (calibration_key(image), calibration_key(network))
+        return self._key == (calibration_key(image), calibration_key(network))
 
     def enlarge(self, depth: DepthMap) -> DepthMap:
-        """Depth (h, w) of the network's grid on the image's, NaN where it does not see."""
+        """(H, W) depth on the image of (h, w) depth on the network's grid; NaN if not visible."""
         with np.errstate(divide="ignore", invalid="ignore"):
             known = np.isfinite(depth) & (depth > 0)
             inverse = np.where(known, 1.0 / depth, np.nan).astype(np.float32)
         enlarged = cv2.remap(
             inverse, self._x, self._y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
-        return np.where(self.seen, 1.0 / enlarged, np.float32(np.nan)).astype(np.float32)
+        return np.where(self._visible, 1.0 / enlarged, np.float32(np.nan)).astype(np.float32)
 
 
 def _pinhole_rays(image: CameraIntrinsics) -> tuple[npt.NDArray, npt.NDArray]:
@@ -71,7 +68,7 @@ def _pinhole_rays(image: CameraIntrinsics) -> tuple[npt.NDArray, npt.NDArray]:
 
 
 def _rectified_rays(image: CameraIntrinsics) -> tuple[npt.NDArray, npt.NDArray]:
-    """x / z and y / z of the rays of a distorted image's pixels, in the rectified frame."""
+    """x / z and y / z of the rays of a distorted image, in the rectified frame."""
     rows, columns = np.mgrid[: image.height, : image.width]
     pixels = np.stack([columns.ravel(), rows.ravel()], axis=1).astype(np.float64)[:, None]
     R = np.eye(3) if image.R is None or not np.any(image.R) else image.R

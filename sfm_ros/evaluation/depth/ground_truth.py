@@ -1,4 +1,4 @@
-"""Ground-truth depth of single images: laser scans seen by a camera, and depth images."""
+"""Ground-truth depth of single images: projected lidar scans, and depth images."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from sfm_ros.formats.calibration import read_kitti_numbers
 from sfm_ros.geometry import make_transform
 
 LIDAR_DEPTHS = ("camera", "lidar")
-"""``camera``: along the camera's +z. ``lidar``: along the lidar's own forward axis, which lies
-0.27 m behind the camera: what the programs behind most published KITTI tables take for depth."""
+"""``camera``: along the +z axis of the camera. ``lidar``: along the forward axis of the lidar,
+0.27 m behind the camera, as in the programs of most published KITTI tables."""
 
 _SCAN_BYTES = 16
-_ENDS_OF_RANGE = (0, 65535)
+_UNKNOWN_VALUES = (0, 65535)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class LidarView:
-    """How a rectified KITTI camera sees the points of the lidar.
+    """Projection of the lidar into a rectified KITTI camera.
 
     Attributes:
-        P_image_velo: (3, 4), from the lidar's frame to pixels.
+        P_image_velo: (3, 4), from the lidar frame to pixels.
         width, height: of the image.
     """
 
@@ -65,15 +65,15 @@ def read_scan(file: Path) -> npt.NDArray[np.float32]:
     """(N, 3) points of a KITTI ``velodyne_points`` file: x forward, y left, z up, meters.
 
     Raises:
-        SourceError: no such file, or it does not hold whole points.
+        SourceError: no such file, or its size is not that of whole points.
     """
     try:
         data = file.read_bytes()
     except OSError as error:
-        raise SourceError(f"cannot read the laser scan {file}: {error.strerror}") from error
+        raise SourceError(f"cannot read the lidar scan {file}: {error.strerror}") from error
     if not data or len(data) % _SCAN_BYTES:
         raise SourceError(
-            f"the laser scan {file} has {len(data)} bytes, expected a multiple of {_SCAN_BYTES} "
+            f"the lidar scan {file} has {len(data)} bytes, expected a multiple of {_SCAN_BYTES} "
             "(x, y, z and reflectance as float32); copy it again"
         )
     points = np.frombuffer(data, dtype="<f4").reshape(-1, 4)[:, :3]
@@ -83,18 +83,18 @@ def read_scan(file: Path) -> npt.NDArray[np.float32]:
 def scan_depth(
     points: npt.NDArray[np.float32], view: LidarView, depth_of: str = "camera"
 ) -> DepthMap:
-    """Sparse depth of an image from a laser scan; where several points meet, the nearest.
+    """Sparse depth of an image from a lidar scan; the nearest point of each pixel.
 
-    As in Eigen et al. (2014) and the programs since: points behind the lidar are dropped, and a
-    point belongs to the pixel ``round(u) - 1, round(v) - 1``, for their matrices count from 1.
+    As in Eigen et al. (2014) and later programs, points behind the lidar are dropped, and the
+    pixel of a point is ``round(u) - 1, round(v) - 1``, because KITTI's matrices count from 1.
 
     Args:
-        points: (N, 3) in the lidar's frame.
-        view: of the image, see `read_lidar_view`.
+        points: (N, 3) in the lidar frame, meters.
+        view: see `read_lidar_view`.
         depth_of: one of `LIDAR_DEPTHS`.
 
     Returns:
-        (height, width) meters, 0 where no point falls.
+        (height, width) meters, 0 if unknown.
     """
     ahead = points[points[:, 0] >= 0].astype(np.float64)
     projected = ahead @ view.P_image_velo[:, :3].T + view.P_image_velo[:, 3]
@@ -114,13 +114,13 @@ def read_depth_image(file: Path, units_per_meter: float) -> DepthMap:
 
     Args:
         file: such as KITTI's annotated depth (256 units per meter) or an RGB-D camera's (1000).
-        units_per_meter: what a value of one meter is stored as.
+        units_per_meter: stored value of one meter.
 
     Returns:
-        (H, W) meters, 0 where unknown.
+        (H, W) meters, 0 if unknown.
 
     Raises:
-        SourceError: it cannot be read, or is of another kind.
+        SourceError: it cannot be read, or has another format.
     """
     image = cv2.imread(str(file), cv2.IMREAD_UNCHANGED) if file.is_file() else None
     if image is None:
@@ -128,8 +128,8 @@ def read_depth_image(file: Path, units_per_meter: float) -> DepthMap:
     if image.dtype != np.uint16 or image.ndim != 2:
         raise SourceError(
             f"the depth image {file} has shape {image.shape} and type {image.dtype}, expected "
-            "(height, width) uint16; a colored image of depth holds no meters"
+            "(height, width) uint16; a colored depth image contains no meters"
         )
     depth = image.astype(np.float32) / np.float32(units_per_meter)
-    depth[np.isin(image, _ENDS_OF_RANGE)] = 0.0
+    depth[np.isin(image, _UNKNOWN_VALUES)] = 0.0
     return depth

@@ -1,7 +1,7 @@
-"""Errors of predicted depth, in the measures of Eigen et al. (2014, section 4.2) and followers.
+"""Errors of predicted depth, in the metrics of Eigen et al. (2014, section 4.2) and successors.
 
-A network trained on single-camera video knows depth up to a factor, so its depth is usually scaled
-by the ratio of medians first. Always say which scaling a figure was made with.
+Depth learned from monocular video is defined up to scale, so it is usually scaled by the ratio of
+medians first. Always state the scaling with a figure.
 """
 
 from __future__ import annotations
@@ -16,7 +16,11 @@ from sfm_ros.errors import SfmRosError
 
 SCALINGS = ("none", "median", "global")
 """``median``: each image by its own ratio of medians; ``global``: all by the median of these."""
-CROPS = ("garg", "eigen", "none")
+_CROP_FRACTIONS = {
+    "garg": ((0.40810811, 0.99189189), (0.03594771, 0.96405229)),
+    "eigen": ((0.3324324, 0.91351351), (0.0359477, 0.96405229)),
+}
+CROPS = (*_CROP_FRACTIONS, "none")
 """Parts of a KITTI image that published tables compare, see `crop_mask`."""
 
 Mask = npt.NDArray[np.bool_]
@@ -26,7 +30,7 @@ Mask = npt.NDArray[np.bool_]
 class DepthMetrics:
     """Errors of one image, or their means over several.
 
-    With prediction p and ground truth g, means over the pixels that count:
+    With prediction p and ground truth g, over the compared pixels:
 
     Attributes:
         abs_rel: mean |p - g| / g.
@@ -36,9 +40,9 @@ class DepthMetrics:
         abs_diff: mean |p - g|, meters.
         abs_log: mean |ln p - ln g|.
         log10: mean |log10 p - log10 g|.
-        a1, a2, a3: share of pixels with max(p / g, g / p) below 1.25, 1.25^2, 1.25^3.
-        scale: factor the prediction was multiplied with.
-        coverage: share of the pixels with a ground truth for which there is a prediction.
+        a1, a2, a3: fraction of pixels with max(p / g, g / p) below 1.25, 1.25^2, 1.25^3.
+        scale: factor applied to the prediction.
+        coverage: fraction of the ground-truth pixels that have a prediction.
     """
 
     abs_rel: float
@@ -60,12 +64,11 @@ class DepthSetMetrics:
     """Means over the images of a set.
 
     Attributes:
-        mean: each figure averaged over images, not pixels.
-        images: images that count, those with a ground truth and a prediction somewhere.
-        scale_median, scale_mean, scale_std: of the images' ratios of medians, ground truth over
-            prediction, whatever the scaling.
-        scale_spread: their standard deviation divided by their median: how steady the scale is
-            from image to image.
+        mean: each metric averaged over images, not pixels.
+        images: number of images with at least one compared pixel.
+        scale_median, scale_mean, scale_std: of the ratios of medians (ground truth over
+            prediction) of the images, for any scaling.
+        scale_spread: scale_std / scale_median: how consistent the scale is between images.
     """
 
     mean: DepthMetrics
@@ -82,46 +85,36 @@ def valid_pixels(
     max_depth: float = 80.0,
     mask: Mask | None = None,
 ) -> Mask:
-    """Pixels whose ground truth is finite and between the caps, both excluded, and in the mask.
+    """(H, W) pixels of the mask whose ground truth is finite and strictly between the caps.
 
     Args:
-        ground_truth: (H, W) meters; 0, NaN or infinity where unknown.
-        min_depth, max_depth: meters.
-        mask: (H, W), True where a pixel may count.
+        ground_truth: (H, W) meters; 0, NaN or infinity if unknown.
+        min_depth, max_depth: caps in meters.
+        mask: (H, W) pixels that may be compared; None for all.
     """
     with np.errstate(invalid="ignore"):
         valid = np.isfinite(ground_truth) & (ground_truth > min_depth) & (ground_truth < max_depth)
     return valid if mask is None else valid & np.asarray(mask, dtype=bool)
 
 
-def garg_crop(height: int, width: int) -> Mask:
-    """The part of a KITTI image that Garg et al. (2016) and most papers since compare."""
-    mask = np.zeros((height, width), dtype=bool)
-    rows = slice(int(0.40810811 * height), int(0.99189189 * height))
-    columns = slice(int(0.03594771 * width), int(0.96405229 * width))
-    mask[rows, columns] = True
-    return mask
-
-
-def eigen_crop(height: int, width: int) -> Mask:
-    """The part of a KITTI image that Eigen et al. (2014) compare."""
-    mask = np.zeros((height, width), dtype=bool)
-    rows = slice(int(0.3324324 * height), int(0.91351351 * height))
-    columns = slice(int(0.0359477 * width), int(0.96405229 * width))
-    mask[rows, columns] = True
-    return mask
-
-
 def crop_mask(name: str, height: int, width: int) -> Mask | None:
     """The mask of one of `CROPS`; None for the whole image.
+
+    ``garg`` is the crop of Garg et al. (2016) and most papers since, ``eigen`` that of Eigen et
+    al. (2014).
 
     Raises:
         SfmRosError: an unknown name.
     """
     if name not in CROPS:
         raise SfmRosError(f"the crop is '{name}', expected one of {', '.join(CROPS)}")
-    makers = {"garg": garg_crop, "eigen": eigen_crop}
-    return makers[name](height, width) if name in makers else None
+    if name == "none":
+        return None
+    mask = np.zeros((height, width), dtype=bool)
+    (top, bottom), (left, right) = _CROP_FRACTIONS[name]
+    rows = slice(int(top * height), int(bottom * height))
+    mask[rows, int(left * width) : int(right * width)] = True
+    return mask
 
 
 def depth_errors(
@@ -132,38 +125,42 @@ def depth_errors(
     max_depth: float = 80.0,
     mask: Mask | None = None,
 ) -> DepthMetrics | None:
-    """Errors of one image's depth.
+    """Errors of the depth of one image.
 
-    The scaled prediction is clipped to the caps, as the published programs do. Pixels without a
-    prediction (NaN, infinite or not positive) do not count; ``coverage`` tells how many do.
+    The scaled prediction is clipped to the caps, as in the published programs. Pixels without a
+    prediction (NaN, infinite or not positive) are not compared, see ``coverage``.
 
     Args:
         prediction: (H, W) depth along +z on the grid of the ground truth.
-        ground_truth: (H, W) meters; 0, NaN or infinity where unknown.
+        ground_truth: (H, W) meters; 0, NaN or infinity if unknown.
         scaling: ``none``, ``median``, or a factor.
         min_depth, max_depth: caps in meters.
-        mask: (H, W), True where a pixel may count, such as `garg_crop`.
+        mask: (H, W) pixels that may be compared, such as `crop_mask`; None for all.
 
     Returns:
-        The errors, or None where no pixel counts.
+        The errors, or None if no pixel can be compared.
 
     Raises:
-        SfmRosError: shapes differ, or an unknown scaling.
+        SfmRosError: different shapes, or an unknown scaling.
     """
-    if prediction.shape != ground_truth.shape or (
-        mask is not None and mask.shape != ground_truth.shape
-    ):
+    shapes = [None if each is None else each.shape for each in (prediction, ground_truth, mask)]
+    if shapes[0] != shapes[1] or shapes[2] not in (None, shapes[1]):
         raise SfmRosError(
-            f"the predicted depth is {prediction.shape}, the true one {ground_truth.shape}, the mask "
-            f"{None if mask is None else mask.shape}; bring them to one grid first"
+            f"the predicted depth is {shapes[0]}, the ground truth {shapes[1]}, the mask "
+            f"{shapes[2]}; expected one grid"
         )
     valid = valid_pixels(ground_truth, min_depth, max_depth, mask)
-    counted = valid & _is_depth(prediction)
-    if not np.any(counted):
+    compared = valid & _is_depth(prediction)
+    if not np.any(compared):
         return None
-    p, g = prediction[counted].astype(np.float64), ground_truth[counted].astype(np.float64)
-    scale = _factor(scaling, p, g)
-    p = np.clip(p * scale, min_depth, max_depth)
+    p, g = prediction[compared].astype(np.float64), ground_truth[compared].astype(np.float64)
+    scale = _scale(scaling, p, g)
+    coverage = float(np.count_nonzero(compared) / np.count_nonzero(valid))
+    return _errors(np.clip(p * scale, min_depth, max_depth), g, scale, coverage)
+
+
+def _errors(p: npt.NDArray, g: npt.NDArray, scale: float, coverage: float) -> DepthMetrics:
+    """The metrics of (N,) scaled predictions and ground-truth depths."""
     difference, log_difference = p - g, np.log(p) - np.log(g)
     ratio = np.maximum(p / g, g / p)
     return DepthMetrics(
@@ -178,11 +175,11 @@ def depth_errors(
         a2=float(np.mean(ratio < 1.25**2)),
         a3=float(np.mean(ratio < 1.25**3)),
         scale=scale,
-        coverage=float(np.count_nonzero(counted) / np.count_nonzero(valid)),
+        coverage=coverage,
     )
 
 
-def _factor(scaling: str | float, p: npt.NDArray, g: npt.NDArray) -> float:
+def _scale(scaling: str | float, p: npt.NDArray, g: npt.NDArray) -> float:
     if not isinstance(scaling, str):
         return float(scaling)
     if scaling == "median":
@@ -197,58 +194,12 @@ def _is_depth(prediction: npt.NDArray) -> Mask:
         return np.isfinite(prediction) & (prediction > 0)
 
 
-def evaluate_depth(
-    predictions: Sequence[npt.NDArray],
-    ground_truths: Sequence[npt.NDArray],
-    scaling: str = "median",
-    min_depth: float = 1e-3,
-    max_depth: float = 80.0,
-    mask: Mask | None = None,
-) -> DepthSetMetrics | None:
-    """Errors of the depth of a set of images: the mean of the images' errors.
-
-    Args:
-        predictions, ground_truths: (H, W) each, as for `depth_errors`; sequences, for ``global`` looks
-            at them twice.
-        scaling: one of `SCALINGS`.
-        min_depth, max_depth, mask: as for `depth_errors`.
-
-    Returns:
-        The means, or None where no pixel of any image counts.
-
-    Raises:
-        SfmRosError: counts or shapes differ, or an unknown scaling.
-    """
-    if scaling not in SCALINGS:
-        raise SfmRosError(f"the scaling is '{scaling}', expected one of {', '.join(SCALINGS)}")
-    if len(predictions) != len(ground_truths):
-        raise SfmRosError(
-            f"{len(predictions)} predictions for {len(ground_truths)} ground-truth depth maps"
-        )
-    caps = (min_depth, max_depth, mask)
-    medians = [
-        found.scale
-        for p, g in zip(predictions, ground_truths, strict=True)
-        if (found := depth_errors(p, g, "median", *caps)) is not None
-    ]
-    if not medians:
-        return None
-    median = float(np.median(medians))
-    how: str | float = median if scaling == "global" else scaling
-    errors = [
-        found
-        for p, g in zip(predictions, ground_truths, strict=True)
-        if (found := depth_errors(p, g, how, *caps)) is not None
-    ]
-    return summarize(errors, medians)
-
-
 def summarize(errors: Sequence[DepthMetrics], ratios: Sequence[float]) -> DepthSetMetrics:
     """Means over the images of a set.
 
     Args:
-        errors: of each image that counts, at least one.
-        ratios: median of the ground truth over median of the prediction of each.
+        errors: of each compared image, at least one.
+        ratios: of each image, the median of the ground truth over that of the prediction.
     """
     median, spread = float(np.median(ratios)), float(np.std(ratios))
     return DepthSetMetrics(

@@ -1,6 +1,6 @@
-"""Which frames of KITTI train, validate and test: published lists as tables of numbers.
+"""Published splits of KITTI into training, validation and test frames.
 
-The tables in ``kitti_splits`` name a drive (raw) or a sequence (odometry) and ranges of frames:
+The tables in ``kitti_splits`` list a drive (raw) or a sequence (odometry) and ranges of frames:
 ``0-63/3 70`` is 0, 3, ... 63 and 70.
 """
 
@@ -17,7 +17,7 @@ from sfm_ros.errors import ConfigError
 
 TABLES = Path(__file__).with_name("kitti_splits")
 
-# name -> (table, what is taken away from it)
+# name -> (table, table of excluded frames)
 _SPLITS: dict[str, tuple[str, str | None]] = {
     "eigen": ("eigen", None),
     "eigen_26_28": ("eigen", None),
@@ -34,11 +34,10 @@ _SPLITS: dict[str, tuple[str, str | None]] = {
 SPLITS = tuple(_SPLITS)
 """Names of the splits.
 
-``eigen`` are the 697 frames of Eigen et al. 2014, ``eigen_26_28`` those of two dates,
-``eigen_improved`` the 652 with the ground truth of Uhrig et al. 2017; ``static`` the frames
-in which the car hardly moves and ``zhou`` (``_train``, ``_val``) what is left to learn depth from
-(Zhou et al. 2017); ``odometry`` (``_train``, ``_val``) sequences 00 to 08, ``odometry_test`` 09
-and 10.
+``eigen``: the 697 frames of Eigen et al. 2014; ``eigen_26_28``: those of two dates;
+``eigen_improved``: the 652 with the ground truth of Uhrig et al. 2017; ``static``: frames in
+which the car hardly moves; ``zhou`` (``_train``, ``_val``): the frames from which Zhou et al. 2017
+learn; ``odometry`` (``_train``, ``_val``): sequences 00 to 08; ``odometry_test``: 09 and 10.
 """
 
 _DATES_26_28 = ("2011_09_26", "2011_09_28")
@@ -56,7 +55,7 @@ RAW_DRIVE_OF_SEQUENCE = {
     "09": "2011_09_30_drive_0033_sync",
     "10": "2011_09_30_drive_0034_sync",
 }
-"""The raw drives the odometry sequences were cut from (devkit of the odometry benchmark)."""
+"""Raw drives of the odometry sequences (from the devkit of the odometry benchmark)."""
 
 
 def frames_of_split(name: str, camera: int | None = None) -> dict[str, list[int]]:
@@ -64,27 +63,27 @@ def frames_of_split(name: str, camera: int | None = None) -> dict[str, list[int]
 
     Args:
         name: one of `SPLITS`.
-        camera: 2 or 3, where the two color cameras have different frames; None takes both.
+        camera: 2 or 3, because the splits of the two color cameras may differ; None for both.
 
     Raises:
-        ConfigError: no such split.
+        ConfigError: unknown split.
     """
     if name not in _SPLITS:
-        raise ConfigError(f"there is no split '{name}', expected one of: {', '.join(SPLITS)}")
-    table, without = _SPLITS[name]
+        raise ConfigError(f"there is no split '{name}', expected one of {', '.join(SPLITS)}")
+    table, excluded_table = _SPLITS[name]
     cameras = (2, 3) if camera is None else (camera,)
     frames: dict[str, set[int]] = {}
     for each in cameras:
-        taken_away = {} if without is None else _table(without, each)
+        excluded = {} if excluded_table is None else _table(excluded_table, each)
         for drive, numbers in _table(table, each).items():
-            frames.setdefault(drive, set()).update(numbers - taken_away.get(drive, set()))
+            frames.setdefault(drive, set()).update(numbers - excluded.get(drive, set()))
     if name == "eigen_26_28":
         frames = {drive: frames[drive] for drive in frames if drive.startswith(_DATES_26_28)}
     return {drive: sorted(numbers) for drive, numbers in frames.items() if numbers}
 
 
 def parse_ranges(text: str) -> set[int]:
-    """``0-63/3 70`` as numbers; ValueError where it is not of this form."""
+    """``0-63/3 70`` as numbers; ValueError if malformed."""
     numbers: set[int] = set()
     for word in text.split():
         ends, _, step = word.partition("/")

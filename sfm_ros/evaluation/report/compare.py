@@ -1,4 +1,4 @@
-"""Several runs side by side: their figures, and what they differ in."""
+"""Metrics of several runs side by side, with the differences in how they were made."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from typing import Any
 from sfm_ros.errors import SourceError
 from sfm_ros.evaluation.report.results import GROUND_TRUTH_FILE, TRAJECTORY_FILE
 from sfm_ros.evaluation.report.summary import NOT_AVAILABLE, ROWS, format_value
+from sfm_ros.evaluation.tables import format_table
 from sfm_ros.formats.trajectory import Trajectory, read_tum
 
 MARK = "≠"
-# Facts that decide about the figures; the first ones are shown though they are the same.
+# What metrics depend on; the first ones are shown even if equal.
 _ALWAYS_SHOWN = ("input", "model", "engine")
 _FACTS = (
     *_ALWAYS_SHOWN,
@@ -25,13 +26,13 @@ _FACTS = (
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Run:
-    """What a run left in its folder.
+    """The files of a run.
 
     Attributes:
-        name: the folder's, as far as it tells the runs apart.
+        name: the end of its path that distinguishes the runs.
         summary: ``summary.json``.
-        trajectory: ``trajectory.tum``, or None where there is none.
-        ground_truth: ``ground_truth.tum``, or None where there is none.
+        trajectory: ``trajectory.tum``, or None.
+        ground_truth: ``ground_truth.tum``, or None.
     """
 
     name: str
@@ -41,11 +42,11 @@ class Run:
 
 
 def load_runs(folders: Sequence[Path]) -> list[Run]:
-    """Read the folders that `sfm_evaluate bag` and the demo write.
+    """Read the folders written by `sfm_evaluate bag` and the demo.
 
     Raises:
-        SourceError: a folder holds no summary, or one that cannot be read.
-        TrajectoryError: a trajectory beside it is damaged.
+        SourceError: a folder has no summary, or it cannot be read.
+        TrajectoryError: a trajectory is damaged.
     """
     return [
         Run(
@@ -59,7 +60,7 @@ def load_runs(folders: Sequence[Path]) -> list[Run]:
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
-    """The last parts of the paths, as few as are different; numbered where none are."""
+    """The shortest ends of the paths that differ; numbered if the paths are equal."""
     paths = [folder.resolve().parts for folder in folders]
     for count in range(1, max(map(len, paths)) + 1):
         names = ["/".join(parts[-count:]) for parts in paths]
@@ -73,12 +74,14 @@ def _read_summary(file: Path) -> dict[str, Any]:
         summary = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SourceError(
-            f"there is no {file}; expected the folder of a run of sfm_evaluate bag or the demo"
+            f"there is no {file}, expected the folder of a run of sfm_evaluate bag or the demo"
         ) from None
     except (OSError, ValueError) as error:
         raise SourceError(f"cannot read {file}: {error}") from error
     if not isinstance(summary, dict):
-        raise SourceError(f"{file} holds a {type(summary).__name__}, expected the keys of a run")
+        raise SourceError(
+            f"{file} contains a {type(summary).__name__}, expected a summary with keys"
+        )
     return summary
 
 
@@ -87,7 +90,7 @@ def _read_optional(file: Path) -> Trajectory | None:
 
 
 def flat_facts(summary: Mapping[str, Any]) -> dict[str, str]:
-    """What a run was made with, as ``configuration.refine.enabled`` -> ``true``."""
+    """How a run was made, as ``configuration.refine.enabled`` -> ``true``."""
     found: dict[str, str] = {}
     for name in _FACTS:
         _flatten(name, summary.get(name), found)
@@ -107,7 +110,7 @@ def _flatten(name: str, value: Any, into: dict[str, str]) -> None:
 
 
 def differing_facts(runs: Sequence[Run]) -> dict[str, list[str]]:
-    """Fact -> its value in each run, of those that are not the same in all."""
+    """Fact -> its value in each run, for facts that differ between runs."""
     facts = [flat_facts(run.summary) for run in runs]
     names = list(dict.fromkeys(name for found in facts for name in found))
     rows = {name: [found.get(name, NOT_AVAILABLE) for found in facts] for name in names}
@@ -115,7 +118,7 @@ def differing_facts(runs: Sequence[Run]) -> dict[str, list[str]]:
 
 
 def comparison_table(runs: Sequence[Run]) -> str:
-    """Figures in a column a run, then what the runs were made with; differences are marked."""
+    """Metrics in one column per run, then how the runs were made; differences are marked."""
     rows = [["", *(run.name for run in runs)]]
     for row in ROWS:
         cells = [_figure(row.pattern, run.summary.get(row.key)) for run in runs]
@@ -127,15 +130,7 @@ def comparison_table(runs: Sequence[Run]) -> str:
     for name, values in (shown | differing).items():
         mark = MARK if name in differing else " "
         rows.append([f"{mark} {name.removeprefix('configuration.')}", *map(_short, values)])
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = [
-        "  ".join(
-            [row[0].ljust(widths[0])]
-            + [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-        ).rstrip()
-        for row in rows
-    ]
-    return "\n".join([*lines, "", _remark(differing)])
+    return f"{format_table(rows)}\n\n{_remark(differing)}"
 
 
 def _figure(pattern: str, value: Any) -> str:
@@ -149,7 +144,7 @@ def _short(value: str, longest: int = 40) -> str:
 def _remark(differing: Mapping[str, list[str]]) -> str:
     if not differing:
         return "the runs were made with the same model, engine, configuration, machine, versions"
-    said = f"{MARK} differs; what is not listed is the same in all runs"
+    remark = f"{MARK} differs; facts that are not listed are equal in all runs"
     if {"input", "ground_truth"} & set(differing):
-        said += "\nthe runs saw different inputs or ground truth: their figures cannot be compared"
-    return said
+        remark += "\nthe inputs or ground truths differ: the metrics cannot be compared"
+    return remark

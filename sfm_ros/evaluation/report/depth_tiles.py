@@ -1,115 +1,99 @@
-"""Images of depth for a page: small, colored, and packed into the page itself."""
+"""Depth of some frames of a run as images within the report."""
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from sfm_ros.colormap import UNKNOWN_GRAY, color_of_depth, limits_of
-from sfm_ros.datatypes import DepthMap, RgbImage
-from sfm_ros.evaluation.runs.result import DepthSnapshot
+from sfm_ros.datatypes import RgbImage
+from sfm_ros.evaluation.depth.figure import DepthView, depth_limits, panels
+from sfm_ros.evaluation.plotting import data_uri
+from sfm_ros.evaluation.runs.result import DepthSnapshot, RunResult
 
-SHOWN = 4
-_FULL_ERROR = 0.5
-"""Relative error that gets the strongest color."""
-_SPARSE = 0.25
-"""Share of known pixels below which points are drawn larger than they are."""
-_QUALITY = 82
+_MAX_SHOWN = 4
+_JPEG_QUALITY = 82
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Tiles:
-    """One frame of the strip; images as data URIs, None where there is nothing to show.
+class Tile:
+    """Images of one frame: name -> data URI, from top to bottom."""
+
+    images: dict[str, str]
+    caption: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Strip:
+    """Some frames of a run.
 
     Attributes:
-        stamp_ns: of the frame.
-        image, depth, ground_truth, error: the images.
-        abs_rel: relative error of this frame after scaling by the ratio of medians, or None.
+        tiles: in order of time.
+        near, far: depths of the brightest and of the darkest color.
+        unit: of these depths.
+        has_ground_truth: whether any frame has ground-truth depth.
     """
 
-    stamp_ns: int
-    image: str | None
-    depth: str
-    ground_truth: str | None
-    error: str | None
-    abs_rel: float | None
+    tiles: tuple[Tile, ...]
+    near: float
+    far: float
+    unit: str
+    has_ground_truth: bool
 
 
-def choose(snapshots: Sequence[DepthSnapshot], count: int = SHOWN) -> list[DepthSnapshot]:
-    """A few, evenly spread over the run, the last one included."""
-    if not snapshots:
-        return []
-    wanted = np.linspace(0, len(snapshots) - 1, min(count, len(snapshots))).round().astype(int)
-    return [snapshots[index] for index in wanted]
-
-
-def make_tiles(snapshots: Sequence[DepthSnapshot]) -> tuple[list[Tiles], tuple[float, float]]:
-    """Images of some frames, all in the same colors.
-
-    Depth is scaled to the ground truth where there is one.
-
-    Returns:
-        The images, and the depths of the brightest and the darkest color.
-    """
-    limits = depth_limits(snapshots)
-    return [_tiles(snapshot, limits) for snapshot in snapshots], limits
-
-
-def _tiles(snapshot: DepthSnapshot, limits: tuple[float, float]) -> Tiles:
-    depth, ground_truth = shown_depth(snapshot), snapshot.ground_truth
-    return Tiles(
-        stamp_ns=snapshot.stamp_ns,
-        image=None if snapshot.rgb is None else _uri(snapshot.rgb),
-        depth=_uri(color_of_depth(depth, limits)),
-        ground_truth=None
-        if ground_truth is None
-        else _uri(color_of_depth(_larger_points(ground_truth), limits)),
-        error=None if ground_truth is None else _uri(error_colors(depth, ground_truth)),
-        abs_rel=None if snapshot.scaled is None else snapshot.scaled.abs_rel,
+def make_strip(result: RunResult, unit: str) -> Strip:
+    """Some frames of a run, evenly spread; ``unit`` is that of the estimate."""
+    chosen = evenly_spread(result.snapshots)
+    views = depth_views(chosen, result)
+    near, far = limits = depth_limits(views)
+    return Strip(
+        tiles=tuple(_tile(view, limits) for view in views),
+        near=near,
+        far=far,
+        unit=depth_unit(chosen, unit),
+        has_ground_truth=any(view.ground_truth is not None for view in views),
     )
 
 
-def shown_depth(snapshot: DepthSnapshot) -> DepthMap:
-    """The depth, scaled to the ground truth where there is one."""
-    scale = 1.0 if snapshot.scaled is None else snapshot.scaled.scale
-    return snapshot.depth * np.float32(scale)
+def evenly_spread(snapshots: Sequence[DepthSnapshot]) -> list[DepthSnapshot]:
+    """At most four of the snapshots, including the first and the last."""
+    if not snapshots:
+        return []
+    indices = (
+        np.linspace(0, len(snapshots) - 1, min(_MAX_SHOWN, len(snapshots))).round().astype(int)
+    )
+    return [snapshots[index] for index in indices]
 
 
-def depth_limits(snapshots: Sequence[DepthSnapshot]) -> tuple[float, float]:
-    """The nearest and the farthest depth that get colors of their own."""
-    shown = [shown_depth(s) if s.ground_truth is None else s.ground_truth for s in snapshots]
-    none = np.zeros(0, dtype=np.float32)
-    return limits_of(np.concatenate([none, *(d[np.isfinite(d) & (d > 0)] for d in shown)]))
+def depth_views(snapshots: Sequence[DepthSnapshot], result: RunResult) -> list[DepthView]:
+    """The snapshots of a run, with depth scaled to the ground truth if there is one."""
+    return [_view(snapshot, int(result.image_stamps_ns[0])) for snapshot in snapshots]
 
 
-def error_colors(depth: DepthMap, ground_truth: DepthMap) -> RgbImage:
-    """(H, W, 3) blue where the depth is too near, white where right, red where too far."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        relative = _larger_points(((depth - ground_truth) / ground_truth).astype(np.float32))
-    known = np.isfinite(relative)
-    level = np.clip(np.where(known, relative, 0.0) / _FULL_ERROR, -1.0, 1.0)[..., None]
-    near, right, far = np.array([[40, 84, 196], [246, 246, 246], [196, 42, 58]], np.float32)
-    colors = right + np.abs(level) * (np.where(level < 0, near, far) - right)
-    rgb = np.rint(colors).astype(np.uint8)
-    rgb[~known] = UNKNOWN_GRAY
-    return rgb
+def depth_unit(snapshots: Sequence[DepthSnapshot], unit: str) -> str:
+    """Meters if any depth is scaled to the ground truth, otherwise the unit of the estimate."""
+    return "m" if any(each.ground_truth is not None for each in snapshots) else unit
 
 
-def _larger_points(values: DepthMap) -> DepthMap:
-    """Sparse values spread to their neighbors, so that a scan can be seen."""
-    known = np.isfinite(values)
-    if not known.any() or known.mean() > _SPARSE:
-        return values
-    kernel = np.ones((3, 3), dtype=np.uint8)
-    spread = cv2.dilate(np.where(known, values, -np.inf).astype(np.float32), kernel)
-    return np.where(np.isfinite(spread), spread, np.nan).astype(np.float32)
+def _view(snapshot: DepthSnapshot, start_ns: int) -> DepthView:
+    errors = snapshot.scaled
+    title = f"{(snapshot.stamp_ns - start_ns) * 1e-9:.1f} s"
+    return DepthView(
+        title=title if errors is None else f"{title}, abs_rel {errors.abs_rel:.3f}",
+        rgb=snapshot.rgb,
+        depth=snapshot.depth * np.float32(1.0 if errors is None else errors.scale),
+        ground_truth=snapshot.ground_truth,
+    )
 
 
-def _uri(rgb: RgbImage) -> str:
+def _tile(view: DepthView, limits: tuple[float, float]) -> Tile:
+    images = {name: _jpeg_uri(rgb) for name, rgb in panels(view, limits).items()}
+    return Tile(images=images, caption=view.title)
+
+
+def _jpeg_uri(rgb: RgbImage) -> str:
     bgr = np.ascontiguousarray(rgb[:, :, ::-1])
-    _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
-    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode("ascii")
+    _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    return data_uri(data.tobytes(), "image/jpeg")

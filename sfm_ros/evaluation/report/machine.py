@@ -1,4 +1,4 @@
-"""What a figure was measured on: a number without its machine says nothing."""
+"""The machine and the package versions that figures were measured with."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _PACKAGES = ("sfm_ros", "numpy", "opencv-python-headless", "onnxruntime", "rclpy
 
 
 def machine_facts() -> dict[str, str | int]:
-    """Processor, cores this process may use, system and Python."""
+    """Processor, cores available to this process, system and Python."""
     return {
         "cpu": _cpu_name(),
         "cores": len(os.sched_getaffinity(0)),
@@ -20,7 +20,7 @@ def machine_facts() -> dict[str, str | int]:
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of the packages that decide about the figures, of those that are installed."""
+    """Versions of the installed packages that figures depend on."""
     found = {}
     for name in _PACKAGES:
         try:
@@ -31,7 +31,7 @@ def package_versions() -> dict[str, str]:
 
 
 def provenance() -> str:
-    """Two lines to stand over printed figures: the machine, and the packages they come from."""
+    """Two lines to print above figures: the machine, and the package versions."""
     facts = (machine_facts(), package_versions())
     return "\n".join(", ".join(f"{key} {value}" for key, value in each.items()) for each in facts)
 
@@ -43,5 +43,5 @@ def _cpu_name() -> str:
                 if line.startswith("model name"):
                     return line.split(":", 1)[1].strip()
     except OSError:
-        pass  # another system: its own word for it follows
+        pass  # not Linux
     return platform.processor() or "unknown"

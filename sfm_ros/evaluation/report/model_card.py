@@ -1,48 +1,51 @@
-"""A model card, written for a person in a few marks of Markdown, as HTML."""
+"""The model card, Markdown from a model bundle, as HTML that contains nothing but text.
+
+A bundle may come from anywhere, so raw HTML, links and images are not interpreted: no script can
+run, and the page loads nothing.
+"""
 
 from __future__ import annotations
 
 import html
+import re
+from xml.etree.ElementTree import Element
+
+from markdown import Extension, Markdown
+from markdown.treeprocessors import Treeprocessor
+
+# A list may follow a line of text directly, as in CommonMark.
+_LIST_AFTER_TEXT = re.compile(r"^(?![*-] |\s)(.+)\n(?=[*-] )", re.MULTILINE)
+_HEADING_OFFSET = 2  # the page uses h1 and h2 itself
 
 
 def card_as_html(text: str) -> str:
-    """Headings (``#``), lists (``*`` or ``-``) and paragraphs; every other mark is left as it is.
-
-    Lines within a paragraph or an entry are joined, so that they break where the page does.
-    """
-    parts: list[str] = []
-    for block in _blocks(text):
-        lines = [line for line in block if line.strip()]
-        while lines and lines[0].startswith("#"):
-            parts.append(f"<h3>{_escaped(lines.pop(0).lstrip('#'))}</h3>")
-        while lines and not _is_entry(lines[0]):
-            first_entry = next((i for i, line in enumerate(lines) if _is_entry(line)), len(lines))
-            parts.append(f"<p>{_escaped(' '.join(lines[:first_entry]))}</p>")
-            lines = lines[first_entry:]
-        if lines:
-            entries = "".join(f"<li>{_escaped(entry)}</li>" for entry in _entries(lines))
-            parts.append(f"<ul>{entries}</ul>")
-    return "\n".join(parts)
+    """Markdown as HTML; HTML, links and images appear as the text that they are."""
+    markdown = Markdown(extensions=[_TextOnly()], output_format="html")
+    try:
+        return markdown.convert(_LIST_AFTER_TEXT.sub(r"\1\n\n", text))
+    except RecursionError:  # nested too deeply to be a card
+        return f"<pre>{html.escape(text)}</pre>"
 
 
-def _blocks(text: str) -> list[list[str]]:
-    return [block.splitlines() for block in text.strip().split("\n\n")]
+class _TextOnly(Extension):
+    """Removes every rule that could put markup or addresses of the card into the page."""
+
+    _INLINE = ("html", "link", "reference", "short_reference", "image_link", "image_reference",
+               "short_image_ref", "autolink", "automail")  # fmt: skip
+
+    def extendMarkdown(self, md: Markdown) -> None:
+        md.preprocessors.deregister("html_block")
+        md.parser.blockprocessors.deregister("reference")
+        for name in self._INLINE:
+            md.inlinePatterns.deregister(name)
+        md.treeprocessors.register(_Headings(md), "headings", 0)
 
 
-def _is_entry(line: str) -> bool:
-    return line.startswith(("* ", "- "))
+class _Headings(Treeprocessor):
+    """Lowers the level of all headings."""
 
-
-def _entries(lines: list[str]) -> list[str]:
-    """The entries of a list; a line without a mark goes on with the one before."""
-    entries: list[str] = []
-    for line in lines:
-        if _is_entry(line):
-            entries.append(line[2:])
-        else:
-            entries[-1] += " " + line
-    return entries
-
-
-def _escaped(text: str) -> str:
-    return html.escape(" ".join(text.split()))
+    def run(self, root: Element) -> None:
+        for element in root.iter():
+            if re.fullmatch("h[1-6]", element.tag):
+                level = min(int(element.tag[1]) + _HEADING_OFFSET, 6)
+                element.tag = f"h{level}"

@@ -1,7 +1,7 @@
-"""From what came of a run to the files a person and a program look at.
+"""Writes the results of a run: scores, trajectories, summary and report.
 
-`RESULT_FILES` depend on nothing but input, model and configuration: two offline runs write the
-same bytes. Times, machine, versions and the command stand in the other files.
+`RESULT_FILES` depend only on input, model and configuration: two offline runs write the same
+bytes. Times, machine, versions and the command are in the other files.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from sfm_ros.config import SfmConfig, config_to_dict, iter_fields
+from sfm_ros.datatypes import ScaleSource
 from sfm_ros.evaluation.report.machine import machine_facts, package_versions
 from sfm_ros.evaluation.report.page import Page, ScoredRun, write_page
 from sfm_ros.evaluation.report.summary import SUMMARY_KEYS, write_json, write_summary
@@ -23,12 +24,18 @@ from sfm_ros.evaluation.runs.ground_truth import GroundTruthTrajectory
 from sfm_ros.evaluation.runs.result import OFFLINE, ONLINE, DepthSnapshot, RunResult
 from sfm_ros.formats.trajectory import write_kitti, write_tum
 from sfm_ros.model_spec import ModelSpec
+from sfm_ros.scale import scale_source
 
 TRAJECTORY_FILE = "trajectory.tum"
 RESULT_FILES = (TRAJECTORY_FILE, "trajectory_kitti.txt", "metrics.json", "health.json")
 GROUND_TRUTH_FILE = "ground_truth.tum"
 DEPTH_FOLDER = "depth"
-_MIDDLEWARE_PREFIX = "middleware_"
+_MODES = {
+    OFFLINE: "offline (every frame in order)",
+    ONLINE: "online (through two processes)",
+}
+_FACTS = ("command", "input", "ground_truth", "rate", "last_trouble", "model", "model_sha256",
+          "engine", "machine", "versions")  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,11 +45,11 @@ class RunContext:
     Attributes:
         title: heading of the report.
         input_name: what was played.
-        command: how to do it again.
-        spec: contract of the model.
+        command: how to repeat the run.
+        spec: of the model.
         config: of the odometry.
-        rate: how fast it was played over the middleware; None where nothing was.
-        depth_problem: why the ground-truth depth is not known, where it is not.
+        rate: playback rate of the online run; None without one.
+        depth_problem: why there is no ground-truth depth; None if there is.
     """
 
     title: str
@@ -55,10 +62,9 @@ class RunContext:
 
     @property
     def unit(self) -> str:
-        """What a length of the estimate counts."""
-        source = self.config.scale.source
-        metric = source == "fixed" or (source == "model" and self.spec.metric)
-        return "m" if metric else "network units"
+        """Unit of the lengths of the estimate."""
+        is_unknown = scale_source(self.config.scale, self.spec) is ScaleSource.UNKNOWN
+        return "network units" if is_unknown else "m"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -66,8 +72,8 @@ class Results:
     """What was written.
 
     Attributes:
-        summary: as it stands in ``summary.json``.
-        runs: the runs with their scores, in the order in which they were given.
+        summary: content of ``summary.json``.
+        runs: the scored runs, in the given order.
     """
 
     summary: dict[str, Any]
@@ -82,14 +88,14 @@ def write_results(
 ) -> Results:
     """Score one run, or two over the same frames, and write everything into ``out``.
 
-    Of the first, whose figures are the summary's, `RESULT_FILES`; of a second the same with
-    ``middleware_`` in front. Of both ``summary.json``, ``report.html`` and, where the ground-truth trajectory is
-    known, ``ground_truth.tum``.
+    `RESULT_FILES` of the first run, whose metrics are those of the summary; of the second the same
+    with its mode as prefix. Of both ``summary.json``, ``report.html`` and, if there is a
+    ground-truth trajectory, ``ground_truth.tum``.
     """
     out.mkdir(parents=True, exist_ok=True)
     runs = tuple(_scored(result, ground_truth) for result in results)
     for index, run in enumerate(runs):
-        _write_result_files(run, ground_truth, out, "" if index == 0 else _MIDDLEWARE_PREFIX)
+        _write_result_files(run, ground_truth, out, "" if index == 0 else f"{run.result.mode}_")
     (out / GROUND_TRUTH_FILE).unlink(missing_ok=True)  # of an earlier run
     if ground_truth.trajectory is not None:
         write_tum(out / GROUND_TRUTH_FILE, ground_truth.trajectory)
@@ -103,7 +109,7 @@ def write_results(
 
 
 def write_depth(snapshots: Sequence[DepthSnapshot], out: Path) -> None:
-    """Write depth maps as ``depth/<stamp>.npy`` (float32) and ``.png`` (16 bit, 1/256 a step).
+    """Write depth maps as ``depth/<stamp>.npy`` (float32) and ``.png`` (16 bit, units of 1/256).
 
     Those of an earlier run are removed.
     """
@@ -119,7 +125,7 @@ def write_depth(snapshots: Sequence[DepthSnapshot], out: Path) -> None:
 def _scored(result: RunResult, ground_truth: GroundTruthTrajectory) -> ScoredRun:
     path = scoring.score_path(result.estimate, ground_truth)
     latency = result.latency
-    figures = {
+    metrics = {
         **dict.fromkeys(SUMMARY_KEYS),
         "frames": result.frames,
         "frames_lost": result.frames_lost,
@@ -129,7 +135,7 @@ def _scored(result: RunResult, ground_truth: GroundTruthTrajectory) -> ScoredRun
         **scoring.path_figures(result.estimate, path),
         **scoring.depth_figures(result.snapshots),
     }
-    return ScoredRun(result=result, path=path, figures=figures)
+    return ScoredRun(result=result, path=path, metrics=metrics)
 
 
 def _write_result_files(
@@ -155,10 +161,10 @@ def _summary(
     ground_truth: GroundTruthTrajectory,
     context: RunContext,
 ) -> dict[str, Any]:
-    """The figures of the first run, and what they depend on."""
+    """The metrics of the first run, and what they depend on."""
     first = runs[0]
     summary = {
-        **first.figures,
+        **first.metrics,
         "estimated_path_unit": context.unit,
         "mode": first.result.mode,
         "input": context.input_name,
@@ -178,7 +184,7 @@ def _summary(
         "versions": package_versions(),
     }
     for other in runs[1:]:
-        summary[other.result.mode] = dict(other.figures)
+        summary[other.result.mode] = dict(other.metrics)
     if agreement is not None:
         summary["agreement"] = {
             "poses": agreement.poses,
@@ -190,7 +196,7 @@ def _summary(
 
 
 def _stage_figures(result: RunResult) -> dict[str, float | None]:
-    """Medians of the engine and of all the rest of a step."""
+    """Medians of the inference and of the other stages of a step."""
     stages = dict(result.stages)
     engine = stages.pop("inference", None)
     rest = sum(p.p50 for p in stages.values())
@@ -207,40 +213,37 @@ def _page(
     context: RunContext,
     summary: dict[str, Any],
 ) -> Page:
-    modes = {
-        OFFLINE: "offline, every frame in order",
-        ONLINE: "through two processes over the middleware",
-    }
-    how = " and ".join(modes[run.result.mode] for run in runs)
-    depth_known = runs[0].figures.get("depth_abs_rel") is not None
+    depth_known = runs[0].metrics.get("depth_abs_rel") is not None
     problem = context.depth_problem or "no ground-truth depth is known"
-    defaults = {name: value for name, _, value in iter_fields()}
+    modes = " and ".join(_MODES[run.result.mode] for run in runs)
     return Page(
         title=context.title,
-        lead=f"{runs[0].result.frames} frames, {how}; model {context.spec.name}",
+        lead=f"{runs[0].result.frames} frames, {modes}; model {context.spec.name}",
         unit=context.unit,
         ground_truth=ground_truth.name,
-        depth_ground_truth=None if depth_known else problem,
+        depth_problem=None if depth_known else problem,
         agreement=agreement,
         card=context.spec.card,
         metrics=context.spec.metrics,
-        facts=_facts(summary),
-        configuration=[
-            (name, str(value).lower() if isinstance(value, bool) else str(value),
-             value != defaults[name])
-            for name, _, value in iter_fields(context.config)
+        facts=[
+            (name.replace("_", " "), _fact(summary[name]))
+            for name in _FACTS
+            if summary[name] is not None
         ],
-    )  # fmt: skip
-
-
-def _facts(summary: dict[str, Any]) -> list[tuple[str, str]]:
-    names = (
-        "command input ground_truth rate last_trouble model model_sha256 engine machine versions"
+        configuration=_configuration(context.config),
     )
+
+
+def _configuration(config: SfmConfig) -> list[tuple[str, str, bool]]:
+    """Option, value, and whether it is not the default."""
+    defaults = {name: value for name, _, value in iter_fields()}
     return [
-        (name.replace("_", " "), _fact(summary[name]))
-        for name in names.split()
-        if summary[name] is not None
+        (
+            name,
+            str(value).lower() if isinstance(value, bool) else str(value),
+            value != defaults[name],
+        )
+        for name, _, value in iter_fields(config)
     ]
 
 

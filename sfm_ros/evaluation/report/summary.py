@@ -1,4 +1,4 @@
-"""Figures of a run as ``summary.json`` and as tables."""
+"""Metrics of a run as ``summary.json`` and as a text table."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ SUMMARY_KEYS = (
     "snippet_ate_mean",
     "straight_line_ate_mean",
 )
-"""What every summary holds; null where there is nothing to measure it against."""
+"""Keys of every summary; null if a metric is not available."""
 
 NOT_AVAILABLE = "–"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A figure as people read it: its group and name, how to print it, and what it means."""
+    """A metric in tables: its group, key in the summary, name, format and meaning."""
 
     group: str
     key: str
@@ -37,117 +37,69 @@ class Row:
     meaning: str
 
 
-ROWS = (
-    Row("Delivery", "frames", "Frames played", "{:d}", "Images that went in."),
-    Row(
-        "Delivery",
-        "frames_lost",
-        "Frames lost",
-        "{:d}",
-        "Images for which no odometry came back.",
-    ),
-    Row(
-        "Delivery",
-        "frames_per_second",
-        "Frames per second",
-        "{:.1f}",
-        "Estimates over the time they took; over the middleware at most the rate of the input.",
-    ),
-    Row(
-        "Delivery",
+def _rows(group: str, *rows: tuple[str, str, str, str]) -> tuple[Row, ...]:
+    return tuple(Row(group, *row) for row in rows)
+
+
+_RUN = _rows(
+    "Run",
+    ("frames", "Frames", "{:d}", "Images played."),
+    ("frames_lost", "Frames lost", "{:d}", "Images without odometry."),
+    ("frames_per_second", "Frames per second", "{:.1f}", "Online, at most the rate of the input."),
+    (
         "latency_p50_ms",
-        "Latency, median",
+        "Latency p50",
         "{:.1f} ms",
-        "Offline of one step; over the middleware from publishing an image to the arrival "
-        "of its odometry in a third process.",
+        "Offline of one step; online from publishing an image to receiving its odometry.",
     ),
-    Row(
-        "Delivery",
-        "latency_p99_ms",
-        "Latency, 99th percentile",
-        "{:.1f} ms",
-        "One in a hundred is slower.",
-    ),
-    Row(
-        "Path",
-        "path_length_m",
-        "Path length",
-        "{:.1f} m",
-        "Length of the ground-truth trajectory.",
-    ),
-    Row(
-        "Path",
-        "ate_m",
-        "Trajectory error",
-        "{:.2f} m",
-        "Absolute trajectory error (RMSE) after alignment by a similarity.",
-    ),
-    Row(
-        "Path", "ate_percent_of_path", "of the path", "{:.2f} %", "The same over the path length."
-    ),
-    Row(
-        "Path",
-        "sim3_scale",
-        "Scale",
-        "{:.3f}",
-        "Factor that lays the path over the true one; 1 where lengths are right.",
-    ),
-    Row(
-        "Path",
-        "t_err_percent",
-        "Drift of position",
-        "{:.2f} %",
-        "KITTI: mean over segments of 100 to 800 m, after alignment.",
-    ),
-    Row(
-        "Path",
-        "r_err_deg_per_100m",
-        "Drift of rotation",
-        "{:.2f} °/100 m",
-        "The same segments; none where the path is shorter than 100 m.",
-    ),
-    Row("Path", "rpe_m", "Frame to frame, position", "{:.4f} m", "Mean error of a motion (RPE)."),
-    Row("Path", "relative_pose_error_deg", "Frame to frame, rotation", "{:.3f}°", "The same."),
-    Row(
-        "Path",
+    ("latency_p99_ms", "Latency p99", "{:.1f} ms", "99th percentile."),
+)
+_TRAJECTORY = _rows(
+    "Trajectory",
+    ("path_length_m", "Path length", "{:.1f} m", "Ground truth."),
+    ("ate_m", "ATE RMSE", "{:.2f} m", "Absolute trajectory error after Sim(3) alignment."),
+    ("ate_percent_of_path", "ATE RMSE, relative", "{:.2f} %", "Divided by the path length."),
+    ("sim3_scale", "Scale", "{:.3f}", "Factor of the Sim(3) alignment; 1 if lengths are right."),
+    ("t_err_percent", "t_err", "{:.2f} %", "KITTI drift over segments of 100 to 800 m."),
+    ("r_err_deg_per_100m", "r_err", "{:.2f} deg/100 m", "KITTI drift over the same segments."),
+    ("rpe_m", "RPE trans", "{:.4f} m", "Relative pose error from frame to frame, mean."),
+    ("relative_pose_error_deg", "RPE rot", "{:.3f} deg", "The same for the rotation."),
+    (
         "snippet_ate_mean",
-        "Snippet error",
+        "Snippet ATE",
         "{:.4f} m",
-        "Mean error of 5-frame snippets, each with a scale of its own (SfMLearner's measure).",
+        "Mean over 5-frame snippets, each with its own scale (SfMLearner).",
     ),
-    Row(
-        "Path",
+    (
         "straight_line_ate_mean",
-        "the same, straight line",
+        "Snippet ATE, straight line",
         "{:.4f} m",
-        "What driving straight on without looking would score; to be beaten.",
-    ),
-    Row(
-        "Depth",
-        "depth_abs_rel",
-        "Depth error",
-        "{:.3f}",
-        "Mean of |depth - ground truth| / ground truth up to 80 m, each frame scaled by the ratio of medians.",
-    ),
-    Row(
-        "Depth",
-        "depth_abs_rel_unscaled",
-        "the same, not scaled",
-        "{:.3f}",
-        "With the meters that the model itself claims.",
+        "Straight line baseline, which uses no image.",
     ),
 )
+_DEPTH = _rows(
+    "Depth",
+    (
+        "depth_abs_rel",
+        "abs_rel (median-scaled)",
+        "{:.3f}",
+        "Mean of |depth - gt| / gt up to 80 m, each frame scaled by its ratio of medians.",
+    ),
+    ("depth_abs_rel_unscaled", "abs_rel (unscaled)", "{:.3f}", "With the scale of the model."),
+)
+ROWS = _RUN + _TRAJECTORY + _DEPTH
+"""The metrics of all tables, in their order."""
 
 
 def write_summary(path: Path, summary: Mapping[str, Any]) -> None:
-    """Write the figures as JSON; NaN and infinity become null.
+    """Write the metrics as JSON; NaN and infinity become null.
 
     Raises:
-        ValueError: one of ``SUMMARY_KEYS`` is missing.
+        ValueError: one of `SUMMARY_KEYS` is missing.
     """
     missing = [key for key in SUMMARY_KEYS if key not in summary]
     if missing:
-        raise ValueError(f"the summary lacks {missing}; every key is there, with null if unknown")
+        raise ValueError(f"the summary lacks {missing}, expected every key, with None if unknown")
     write_json(path, summary)
 
 
@@ -158,7 +110,7 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """The value with plain types that JSON has."""
+    """The value with types of JSON."""
     if isinstance(value, Mapping):
         return {str(key): _plain(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
@@ -171,18 +123,17 @@ def _plain(value: Any) -> Any:
 
 
 def format_value(pattern: str, value: float | None) -> str:
-    """A figure for people; a dash where there is none."""
+    """A metric as text; a dash if it is not available."""
     if value is None or not math.isfinite(value):
         return NOT_AVAILABLE
     return pattern.format(value)
 
 
 def text_table(summary: Mapping[str, Any]) -> str:
-    """The figures that are known, one a line, for the terminal."""
+    """The available metrics, one per line, for the terminal."""
     known = [row for row in ROWS if summary.get(row.key) is not None]
     width = max((len(row.label) for row in known), default=0)
-    lines = [
+    return "\n".join(
         f"  {row.label.ljust(width)}  {format_value(row.pattern, summary[row.key])}"
         for row in known
-    ]
-    return "\n".join(lines)
+    )

@@ -1,13 +1,13 @@
-"""Ways to lay an estimated trajectory over the true one before they are compared.
+"""Alignment of an estimated trajectory with the ground truth.
 
-Two families of programs compare trajectories, and the same words mean different things in them.
+Two families of tools compare trajectories and use the same words for different things.
 
-* The TUM RGB-D tools and their successor evo take both worlds as they are written in the files:
-  ``none``, ``scale``, ``se3`` and ``sim3`` are evo's none, ``-s``, ``-a`` and ``-as``.
-* The KITTI odometry tools first express each trajectory in its own first camera (the first pose
-  that both have becomes the identity): ``origin`` does only that; ``origin_scale``, ``6dof`` and
-  ``7dof`` go on from there. For ``6dof`` and ``7dof`` the change of world alone would cancel out;
-  what remains of it is the rounding of the rotations in the files.
+* The TUM RGB-D tools and their successor evo keep the world frames of the files: ``none``,
+  ``scale``, ``se3`` and ``sim3`` are evo's none, ``-s``, ``-a`` and ``-as``.
+* The KITTI odometry tools first express each trajectory in its own first camera (the first common
+  pose becomes the identity): ``origin`` does only that; ``origin_scale``, ``6dof`` and ``7dof``
+  continue from there. For ``6dof`` and ``7dof`` the change of world frame alone would cancel out;
+  its only effect is the rounding of the rotations in the files.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from sfm_ros.errors import TrajectoryError
 from sfm_ros.geometry import make_transform
 
 ALIGNMENTS = ("none", "scale", "se3", "sim3", "origin", "origin_scale", "6dof", "7dof")
-"""Ways to lay an estimate over the ground truth, see `align_trajectories`."""
+"""Alignment methods, see `align_trajectories`."""
 _REBASED = ("origin", "origin_scale", "6dof", "7dof")
 FITTED = ("se3", "sim3", "6dof", "7dof")
-"""Those that move the estimate to where its positions fit best; they need three poses."""
+"""Methods that fit a rigid motion or a similarity to the positions; they need three poses."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class AlignedTrajectories:
-    """An estimate laid over the ground truth.
+    """An estimate aligned with the ground truth.
 
     Attributes:
         poses: (N, 4, 4) aligned estimate.
-        ground_truth: (N, 4, 4) ground truth in the world in which they are compared.
-        scale: factor the estimate's lengths were multiplied with.
+        ground_truth: (N, 4, 4) ground truth in the world frame of the comparison.
+        scale: factor applied to the translations of the estimate.
     """
 
     poses: FloatArray
@@ -45,14 +45,14 @@ class AlignedTrajectories:
 def align_trajectories(
     poses: FloatArray, ground_truth: FloatArray, alignment: str
 ) -> AlignedTrajectories:
-    """Lay estimated poses over the true ones of the same instants.
+    """Align estimated poses with the ground-truth poses of the same stamps.
 
-    * ``none``: as they are.
-    * ``scale``: the factor of the best similarity (`umeyama`), and nothing else of it.
+    * ``none``: unchanged.
+    * ``scale``: only the scale of the best similarity (`umeyama`).
     * ``se3``, ``sim3``: the best rigid motion, or similarity, of the positions: translations are
-      multiplied by the factor, then the rigid part is applied from the left.
-    * ``origin``: both in their own first camera.
-    * ``origin_scale``: that, then the factor sum(gt * estimate) / sum(estimate^2).
+      multiplied by the scale, then the rigid part is applied from the left.
+    * ``origin``: each trajectory in its own first camera.
+    * ``origin_scale``: ``origin``, then the scale sum(gt * estimate) / sum(estimate^2).
     * ``6dof``, ``7dof``: ``origin``, then as ``se3`` and ``sim3``.
 
     Args:
@@ -63,7 +63,7 @@ def align_trajectories(
         TrajectoryError: unknown alignment.
     """
     if alignment in _REBASED:
-        # Not the transposed rotation: files round it, and the first must become the identity.
+        # Not the transpose: files round rotations, and the first pose must become the identity.
         poses, ground_truth = (
             np.linalg.inv(poses[0]) @ poses,
             np.linalg.inv(ground_truth[0]) @ ground_truth,
@@ -73,10 +73,10 @@ def align_trajectories(
 
 
 def align(poses: FloatArray, ground_truth: FloatArray, alignment: str) -> tuple[FloatArray, float]:
-    """The second half of `align_trajectories`, in the worlds as they are given.
+    """The fit of `align_trajectories`, without the change to the first camera.
 
     Returns:
-        (N, 4, 4) aligned poses, and the factor.
+        (N, 4, 4) aligned poses, and the scale.
 
     Raises:
         TrajectoryError: unknown alignment.
@@ -103,12 +103,12 @@ def umeyama(
 ) -> tuple[float, FloatArray, FloatArray]:
     """Least-squares similarity ``target ~ s R source + t`` (Umeyama 1991, equations 34 to 42).
 
-    For points on one line the turn about that line is arbitrary; for points in one place the scale
-    is 1.
+    For collinear points the rotation about their line is arbitrary; for coincident points the
+    scale is 1.
 
     Args:
         source, target: (N, 3) corresponding points.
-        with_scale: False keeps s = 1.
+        with_scale: if False, s = 1.
 
     Returns:
         s, R (3, 3), t (3,).
@@ -125,6 +125,6 @@ def umeyama(
 
 
 def least_squares_scale(estimate: FloatArray, ground_truth: FloatArray) -> float:
-    """The factor s that minimizes |ground truth - s estimate|^2; 0 for an estimate of zeros."""
+    """The scale s that minimizes |ground truth - s estimate|^2; 0 for an estimate of zeros."""
     denominator = float(np.sum(estimate**2))
     return float(np.sum(ground_truth * estimate)) / denominator if denominator > 0 else 0.0

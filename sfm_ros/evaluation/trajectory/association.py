@@ -1,4 +1,4 @@
-"""Which pose of an estimate belongs to which true one: by time, or by the number of the frame."""
+"""Pairs poses of an estimate with ground-truth poses, by stamp or by frame index."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ _LEAST_POSES = 2
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Pairs:
-    """Poses of the same instants.
+    """Paired poses.
 
     Attributes:
-        estimate, ground_truth: (N, 4, 4) T_world_camera each, N >= 2; their worlds may differ.
+        estimate, ground_truth: (N, 4, 4) T_world_camera each, N >= 2; their world frames may
+            differ.
         whole_ground_truth: (M, 4, 4) all ground-truth poses, M >= N.
-        in_ground_truth: (N,) which of them are compared, increasing.
-        estimate_count: poses the estimate had before.
-        largest_difference_ns: between the stamps of a pair; None where frames were counted.
+        in_ground_truth: (N,) indices of the compared poses in it, increasing.
+        estimate_count: poses of the estimate before pairing.
+        largest_difference_ns: between the stamps of a pair; None if paired by index.
     """
 
     estimate: FloatArray
@@ -38,27 +39,27 @@ class Pairs:
         return len(self.in_ground_truth)
 
     def with_estimate(self, poses: FloatArray) -> Pairs:
-        """The same instants with other poses; one for each of the whole ground truth."""
+        """The same pairs with another estimate, (M, 4, 4): one pose for each ground-truth pose."""
         return replace(self, estimate=poses[self.in_ground_truth], estimate_count=len(poses))
 
     @property
     def is_frame_by_frame(self) -> bool:
-        """Whether the ground truth is a pose for each frame, and not far denser."""
+        """Whether the ground truth has one pose per frame, rather than a much higher rate."""
         return 2 * len(self.in_ground_truth) > len(self.whole_ground_truth)
 
     def segment_starts(self) -> Indices | None:
-        """Which pairs are every tenth frame of the sequence, though the estimate lacks some.
+        """Pairs at every tenth frame of the sequence, even if the estimate lacks some frames.
 
-        None for every tenth pair, where the ground truth is far denser than the frames.
+        None (every tenth pair) if the ground truth has a much higher rate than the frames.
         """
         if not self.is_frame_by_frame:
             return None
         return np.flatnonzero(self.in_ground_truth % SEGMENT_STEP == 0)
 
     def snippet_starts(self, frames: int) -> Indices:
-        """Pairs from which so many frames follow each other without a gap.
+        """Pairs that start a run of ``frames`` consecutive frames.
 
-        All pairs count as consecutive where the ground truth is far denser than the frames.
+        All pairs count as consecutive if the ground truth has a much higher rate than the frames.
         """
         count = max(len(self) - frames + 1, 0)
         if not self.is_frame_by_frame:
@@ -72,17 +73,17 @@ def pair_by_stamp(
     ground_truth: Trajectory,
     max_difference_ns: int = DEFAULT_MAX_DIFFERENCE_NS,
 ) -> Pairs:
-    """Pair each pose of the shorter trajectory with the nearest in time of the longer.
+    """Pair each pose of the shorter trajectory with the nearest in time of the longer one.
 
     Raises:
-        TrajectoryError: fewer than two poses, or pairs that are near enough.
+        TrajectoryError: fewer than two poses, or fewer than two pairs.
     """
     _check_counts(estimate, ground_truth)
     in_estimate, in_ground_truth = associate(estimate, ground_truth, max_difference_ns)
     if len(in_ground_truth) < _LEAST_POSES:
         raise TrajectoryError(
-            f"only one pose of the estimate is within {max_difference_ns * 1e-9:g} s of a true "
-            f"one, expected at least {_LEAST_POSES}; are they on the same clock?"
+            f"only one pose of the estimate is within {max_difference_ns * 1e-9:g} s of a ground-"
+            f"truth pose, expected at least {_LEAST_POSES}; are they on the same clock?"
         )
     difference = np.abs(estimate.stamps_ns[in_estimate] - ground_truth.stamps_ns[in_ground_truth])
     return Pairs(
@@ -105,31 +106,28 @@ def pair_by_index(
 
     Args:
         estimate, ground_truth: the trajectories.
-        estimate_frames, ground_truth_frames: number of the frame of each pose, increasing, where the file
-            tells it. Where neither does, the trajectories are as long as each other.
+        estimate_frames, ground_truth_frames: frame index of each pose, increasing; None if the
+            file has none. If both are None, the trajectories must have equal lengths.
 
     Raises:
-        TrajectoryError: fewer than two poses or pairs, or lengths that differ where the frames of
-            neither are known.
+        TrajectoryError: fewer than two poses or pairs, or lengths that differ while the frame
+            indices of neither are known.
     """
     _check_counts(estimate, ground_truth)
-    if (
-        estimate_frames is None
-        and ground_truth_frames is None
-        and len(estimate) != len(ground_truth)
-    ):
+    without_frames = estimate_frames is None and ground_truth_frames is None
+    if without_frames and len(estimate) != len(ground_truth):
         raise TrajectoryError(
-            f"the estimate has {len(estimate)} poses, the ground truth {len(ground_truth)}, and nothing says "
-            "which belong together; expected as many, or the index of its frame in front of each "
-            "line, or stamps"
+            f"the estimate has {len(estimate)} poses, the ground truth {len(ground_truth)}, and "
+            "neither has frame indices or stamps to pair them by; expected equal counts, or the "
+            "frame index in front of each line"
         )
-    mine = np.arange(len(estimate)) if estimate_frames is None else estimate_frames
-    true = np.arange(len(ground_truth)) if ground_truth_frames is None else ground_truth_frames
-    common, in_estimate, in_ground_truth = np.intersect1d(mine, true, return_indices=True)
+    first = np.arange(len(estimate)) if estimate_frames is None else estimate_frames
+    second = np.arange(len(ground_truth)) if ground_truth_frames is None else ground_truth_frames
+    common, in_estimate, in_ground_truth = np.intersect1d(first, second, return_indices=True)
     if len(common) < _LEAST_POSES:
         raise TrajectoryError(
-            f"estimate (frames {mine[0]} to {mine[-1]}) and ground truth (frames {true[0]} to "
-            f"{true[-1]}) share {len(common)} frames, expected at least {_LEAST_POSES}"
+            f"estimate (frames {first[0]} to {first[-1]}) and ground truth (frames {second[0]} to "
+            f"{second[-1]}) have {len(common)} frames in common, expected at least {_LEAST_POSES}"
         )
     return Pairs(
         estimate=estimate.poses[in_estimate],
@@ -142,9 +140,9 @@ def pair_by_index(
 
 
 def _check_counts(estimate: Trajectory, ground_truth: Trajectory) -> None:
-    for name, trajectory in (("estimate", estimate), ("ground_truth", ground_truth)):
+    for name, trajectory in (("estimate", estimate), ("ground truth", ground_truth)):
         if len(trajectory) < _LEAST_POSES:
             raise TrajectoryError(
-                f"the {name} has {len(trajectory)} pose, expected at least {_LEAST_POSES}: there "
-                "is no motion to compare"
+                f"the {name} has {len(trajectory)} pose, expected at least {_LEAST_POSES} "
+                "to have a motion to compare"
             )

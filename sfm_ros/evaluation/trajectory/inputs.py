@@ -32,14 +32,14 @@ ASSOCIATIONS = ("auto", "stamp", "index")
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class TrajectoryInput:
-    """A trajectory and what is known of its time.
+    """A trajectory that was read, with its timing.
 
     Attributes:
-        name: as it was given.
+        name: as given.
         kind: ``TUM``, ``KITTI`` or ``bag``.
         trajectory: T_world_camera.
-        is_timed: whether the stamps are times; else they only count frames.
-        frames: (N,) index of the frame of each pose, where the file tells it.
+        is_timed: whether the stamps are times; otherwise they only count frames.
+        frames: (N,) frame index of each pose; None if the file has none.
     """
 
     name: str
@@ -58,16 +58,17 @@ def open_trajectory(
     """Read a trajectory.
 
     Args:
-        name: a TUM or KITTI file, told apart by their columns; or a bag with its topic behind a
-            colon, ``drive.mcap:/ground_truth/odometry`` (the only topic of poses may be left out).
-        times: file with a time for each frame of the sequence, for KITTI files.
-        fps: frames per second, for KITTI files, in place of that.
-        keep_axes: leave a bag's poses in the axes they are in. By default they are taken to be in
-            body axes (x forward, y left, z up: REP 103) and turned into optical ones (x right,
-            y down, z forward), which KITTI's files and those of this package are in.
+        name: a TUM or KITTI file, distinguished by their columns; or a bag with its topic after a
+            colon, ``drive.mcap:/ground_truth/odometry`` (the topic may be omitted if the bag has
+            only one topic of poses).
+        times: file with the time of each frame of the sequence, for KITTI files.
+        fps: frames per second, for KITTI files, instead of ``times``.
+        keep_axes: keep the axes of a bag's poses. By default they are assumed to be body axes
+            (x forward, y left, z up: REP 103) and converted to optical axes (x right, y down,
+            z forward), which KITTI files and the files of this package use.
 
     Raises:
-        TrajectoryError, SourceError: it is not there, damaged, or its poses cannot be used.
+        TrajectoryError, SourceError: the input is missing, damaged, or its poses are invalid.
     """
     path, topic = _split(name)
     if topic is not None or path.is_dir() or path.suffix in STORAGE_SUFFIXES:
@@ -85,7 +86,7 @@ def open_trajectory(
 
 
 def _split(name: str) -> tuple[Path, str | None]:
-    """The path, and the topic behind it where there is one."""
+    """The path, and the topic after it, or None."""
     if Path(name).exists() or ":/" not in name:
         return Path(name), None
     path, _, topic = name.rpartition(":/")
@@ -97,9 +98,9 @@ def _open_bag(name: str, bag: BagFile, topic: str | None, keep_axes: bool) -> Tr
     if topic is None and len(offered) == 1:
         topic = offered[0]
     if topic not in offered:
-        found = "no topic is named" if topic is None else f"{topic} is not one of them"
+        found = "no topic is named" if topic is None else f"{topic} is not among them"
         raise SourceError(
-            f"{name}: expected a topic of poses behind a colon, such as drive.mcap:/odometry; the "
+            f"{name}: expected a topic of poses after a colon, such as drive.mcap:/odometry; the "
             f"bag has {', '.join(sorted(offered)) or 'none'}, and {found}"
         )
     records = [(stamp_of(record), pose_of(record)) for record in bag.records([topic])]
@@ -120,16 +121,16 @@ def pair_inputs(
     associate: str = "auto",
     max_difference_ns: int = DEFAULT_MAX_DIFFERENCE_NS,
 ) -> Pairs:
-    """Find the poses that belong together.
+    """Pair the poses of two inputs.
 
     Args:
         ground_truth, estimate: what to compare.
-        associate: ``stamp``, ``index``, or ``auto``: by stamp where both are timed, by index where
+        associate: ``stamp``, ``index``, or ``auto``: by stamp if both are timed, by index if
             neither is.
-        max_difference_ns: how far apart in time two poses may be.
+        max_difference_ns: largest allowed difference between the stamps of a pair.
 
     Raises:
-        TrajectoryError: no or too few pairs, or only one of the two has times.
+        TrajectoryError: fewer than two pairs, or only one of the inputs has times.
     """
     timed = (ground_truth.is_timed, estimate.is_timed)
     if associate == "index" or (associate == "auto" and not any(timed)):
@@ -139,7 +140,7 @@ def pair_inputs(
     if not all(timed):
         lacking = " and ".join(i.name for i in (ground_truth, estimate) if not i.is_timed)
         raise TrajectoryError(
-            f"{lacking} has no times to pair poses by; pass --times FILE or --fps N for it, or "
-            "pair by --associate index"
+            f"{lacking} has no times to pair poses by; pass --times FILE or --fps N, or pair with "
+            "--associate index"
         )
     return pair_by_stamp(estimate.trajectory, ground_truth.trajectory, max_difference_ns)

@@ -1,11 +1,12 @@
-"""How far an estimated trajectory is from the ground truth, in the measures the field compares itself by.
+"""Errors of an estimated trajectory, in the standard metrics of visual odometry.
 
 * **ATE**: root mean square of the position errors of the whole trajectory, after alignment.
 * **RPE**: error of the motion from one pose to the next.
 * **t_err, r_err**: the KITTI odometry benchmark: mean drift over all segments of 100 to 800 m.
-* **snippet ATE and RE**: what SfMLearner and its successors print, see `snippets`.
+* **snippet ATE and RE**: the figures of SfMLearner and its successors, see `snippets`.
 
-The floor of each is a trajectory that looks at no image: `straight_line` and `mean_motion`.
+The baselines of each metric are trajectories that use no image: `straight_line` and
+`mean_motion`.
 
 Poses are inverted as general matrices: files round rotations to six digits, and the published
 programs, whose figures these functions reproduce to the last digit, do the same.
@@ -45,18 +46,18 @@ class OdometryMetrics:
     """Errors of one trajectory.
 
     Attributes:
-        alignment: how it was laid over the ground truth, one of `ALIGNMENTS`.
-        scale: factor the estimate's lengths were multiplied with.
-        pair_count: poses compared.
+        alignment: one of `ALIGNMENTS`.
+        scale: factor applied to the translations of the estimate.
+        pair_count: compared poses.
         path_length_m: length of the ground-truth trajectory through these poses.
-        ate_rmse_m: root mean square position error; None where an alignment that fits has fewer
-            than three poses to fit.
+        ate_rmse_m: root mean square position error; None if the alignment is a fit to fewer than
+            three poses.
         rpe_trans_m, rpe_rot_deg: mean error from one compared pose to the next.
         rpe_trans_rmse_m, rpe_rot_rmse_deg: root mean square of the same.
-        t_err_percent, r_err_deg_per_100m: KITTI drift; None where the path has no segment.
+        t_err_percent, r_err_deg_per_100m: KITTI drift; None if the path has no segment.
         segments: length in meters -> (t_err, r_err) of the segments of that length.
-        snippet_ates, snippet_res: frames -> error of the snippets of so many frames, meters and
-            radians; lengths for which there is no snippet are left out.
+        snippet_ates, snippet_res: frames per snippet -> error in meters and radians; lengths
+            without a snippet are omitted.
     """
 
     alignment: str
@@ -84,9 +85,10 @@ def evaluate_odometry(
     """All errors of an estimate, paired with the ground truth by stamp.
 
     Args:
-        estimate, ground_truth: T_world_camera over time, on one clock; their worlds may differ.
+        estimate, ground_truth: T_world_camera over time, on one clock; their world frames may
+            differ.
         alignment: one of `ALIGNMENTS`.
-        max_difference_ns: how far apart in time two poses may be to be compared.
+        max_difference_ns: largest allowed difference between the stamps of a pair.
 
     Raises:
         TrajectoryError: unknown alignment, or fewer than two pairs.
@@ -95,7 +97,7 @@ def evaluate_odometry(
 
 
 def evaluate_pairs(pairs: Pairs, alignment: str) -> OdometryMetrics:
-    """All errors of poses that have been paired.
+    """All errors of paired poses.
 
     Raises:
         TrajectoryError: unknown alignment.
@@ -131,13 +133,13 @@ def evaluate_pairs(pairs: Pairs, alignment: str) -> OdometryMetrics:
 def baseline_pairs(
     pairs: Pairs, forward: tuple[float, float, float] = FORWARD_OPTICAL
 ) -> dict[str, Pairs]:
-    """The same instants as somebody who looks at no image would estimate them.
+    """The same pairs with the estimates of the baselines, which use no image.
 
-    Both begin at the first ground-truth pose and move once for each ground-truth pose: ``straight_line`` by the
-    ground truth's mean step along the optical axis, ``mean_motion`` by its mean motion.
+    Both start at the first ground-truth pose and move once per ground-truth pose:
+    ``straight_line`` by the mean step along the optical axis, ``mean_motion`` by the mean motion.
 
     Args:
-        pairs: what was compared.
+        pairs: the compared poses.
         forward: see `straight_line`.
     """
     whole = pairs.whole_ground_truth
@@ -155,19 +157,19 @@ def path_length(poses: FloatArray) -> float:
 
 
 def position_errors(poses: FloatArray, ground_truth: FloatArray) -> FloatArray:
-    """(N,) distance of each of (N, 4, 4) aligned poses from the true one."""
+    """(N,) distances of (N, 4, 4) aligned poses from the ground-truth positions."""
     return np.linalg.norm(poses[:, :3, 3] - ground_truth[:, :3, 3], axis=1)
 
 
 def ate_rmse(poses: FloatArray, ground_truth: FloatArray) -> float:
-    """Absolute trajectory error: root mean square distance of aligned (N, 4, 4) poses."""
+    """Absolute trajectory error: root mean square position error of aligned (N, 4, 4) poses."""
     return float(np.sqrt(np.mean(position_errors(poses, ground_truth) ** 2)))
 
 
 def relative_errors(poses: FloatArray, ground_truth: FloatArray) -> tuple[FloatArray, FloatArray]:
     """(N - 1,) errors of the motion from each pose to the next: lengths, and angles in degrees.
 
-    With T the true motion and E the estimated one, those of ``inverse(T) @ E``.
+    With ground-truth motion T and estimated motion E, those of ``inverse(T) @ E``.
     """
     errors = np.linalg.inv(_increments(ground_truth)) @ _increments(poses)
     return np.linalg.norm(errors[:, :3, 3], axis=1), np.rad2deg(trace_angles(errors))

@@ -1,7 +1,7 @@
-"""The motion a model predicts, by its networks alone and as the node refines it, and its errors.
+"""Errors of the motion a model predicts: by its networks alone, and as the node refines it.
 
-One run gives both: the node's own `VisualOdometry` steps through the frames, and the raw
-prediction is noted on its way from the engine.
+One pass gives both: `VisualOdometry` steps through the frames, and the raw prediction is recorded
+between the engine and the odometry.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sfm_ros.config import HealthConfig, ScaleConfig, SfmConfig
-from sfm_ros.datatypes import FloatArray, Prediction, TrackingStatus
+from sfm_ros.datatypes import FloatArray, OdometryEstimate, Prediction, TrackingStatus
 from sfm_ros.engines.base import Engine
 from sfm_ros.errors import SourceError, TrajectoryError
 from sfm_ros.evaluation.trajectory.metrics import OdometryMetrics, evaluate_odometry
@@ -28,7 +28,7 @@ NETWORKS, REFINED, STRAIGHT, MEAN = "networks alone", "refined", "straight line"
 _LEAST_PAIRS = 3
 _CONFIG = SfmConfig(
     scale=ScaleConfig(source="none"),
-    # A model is judged by every image of a drive, whatever a robot would do with it.
+    # A model is evaluated on every image, including those that the node would reject.
     health=HealthConfig(
         min_contrast=0.0, min_structure=0.0, max_exposure_jump=0.0, reject_frozen=False
     ),
@@ -37,13 +37,13 @@ _CONFIG = SfmConfig(
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class MotionRun:
-    """Trajectories of one pass over a drive, in the network's units.
+    """Trajectories of one pass over a sequence, in network units.
 
     Attributes:
-        networks: by the pose network alone.
+        networks: integrated from the pose network alone.
         refined: as the node integrates it.
         ground_truth: of the same frames.
-        held: frames at which the node held its pose instead of believing the motion.
+        held: frames at which the node held its pose instead of accepting the motion.
     """
 
     networks: Trajectory
@@ -54,13 +54,13 @@ class MotionRun:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MotionScore:
-    """Errors of one trajectory over a drive.
+    """Errors of one trajectory.
 
     Attributes:
-        metrics: the errors of the field, snippets included.
-        yaw_correlation, length_correlation: of the turn and of the length of each step with the
-            ground truth; None where one of the two never changes. A pose network that says the same
-            motion for every pair has a good snippet error and no correlation.
+        metrics: the standard metrics, including snippets.
+        yaw_correlation, length_correlation: correlation of the yaw and of the length of each step
+            with the ground truth; None if either is constant. A pose network that predicts the
+            same motion for every pair has a good snippet error and no correlation.
         held: frames at which the pose was held.
     """
 
@@ -71,70 +71,30 @@ class MotionScore:
 
 
 def run_motion(engine: Engine, items: Iterable[SourceItem]) -> MotionRun:
-    """Step through a drive.
+    """Step through a sequence.
 
     Args:
         engine: the networks.
         items: frames in order of time, each with its ground-truth pose.
 
     Raises:
-        SourceError: a frame has no ground-truth pose, the drive has a gap, or it is shorter than a window.
+        SourceError: a frame has no ground-truth pose, the sequence has a gap, or it is shorter
+            than a window.
     """
-    listener = _Listener(engine)
-    odometry = VisualOdometry(listener, _CONFIG)
-    stamps: list[int] = []
-    ground_truth: list[FloatArray] = []
-    networks: list[FloatArray] = []
-    refined: list[FloatArray] = []
-    held = 0
+    recorder = _MotionRecorder(engine)
     for item in items:
-        if item.T_world_camera is None:
-            raise SourceError(
-                f"frame {len(stamps)} has no ground-truth pose; add the file of the poses"
-            )
-        listener.received = None
-        estimate = odometry.step(item.frame)
-        stamps.append(item.frame.stamp_ns)
-        ground_truth.append(item.T_world_camera)
-        if listener.received is None:
-            if networks:
-                raise SourceError(
-                    f"frame {len(stamps) - 1} does not follow the one before it "
-                    f"({', '.join(reason.value for reason in estimate.reasons)}); give a range "
-                    "of frames without a gap"
-                )
-            continue
-        raw = listener.received.increments
-        if not networks:
-            networks = _chain(np.eye(4), raw)
-            # A window that has just filled is integrated at once, or not at all.
-            is_held = estimate.T_prev_curr is None
-            refined = [np.eye(4)] * len(raw) if is_held else networks[:-1]
-        else:
-            networks.append(networks[-1] @ raw[-1])
-        assert estimate.T_odom_camera is not None  # known since the first frame
-        refined.append(estimate.T_odom_camera)
-        held += estimate.status is TrackingStatus.LOST
-    if not networks:
-        raise SourceError(
-            f"{len(stamps)} frames are fewer than the {engine.spec.sequence_length} of a window"
-        )
-    return MotionRun(
-        networks=Trajectory(np.array(stamps), np.stack(networks)),
-        refined=Trajectory(np.array(stamps), np.stack(refined)),
-        ground_truth=Trajectory(np.array(stamps), np.stack(ground_truth)),
-        held=held,
-    )
+        recorder.step(item)
+    return recorder.run()
 
 
 def score_motion(run: MotionRun, alignment: str) -> dict[str, MotionScore]:
-    """Errors of the two trajectories, and of two that look at no image, by name.
+    """Errors of the two trajectories and of the baselines, by name.
 
     Raises:
         TrajectoryError: unknown alignment, or a trajectory that is not finite.
     """
     count, stamps = len(run.ground_truth), run.ground_truth.stamps_ns
-    baselines = {
+    trajectories = {
         NETWORKS: run.networks,
         REFINED: run.refined,
         STRAIGHT: Trajectory(stamps, straight_line(count)),
@@ -142,7 +102,7 @@ def score_motion(run: MotionRun, alignment: str) -> dict[str, MotionScore]:
     }
     gt_steps = _steps(run.ground_truth.poses)
     scores = {}
-    for name, trajectory in baselines.items():
+    for name, trajectory in trajectories.items():
         steps = _steps(trajectory.poses)
         scores[name] = MotionScore(
             metrics=evaluate_odometry(trajectory, run.ground_truth, alignment),
@@ -154,28 +114,84 @@ def score_motion(run: MotionRun, alignment: str) -> dict[str, MotionScore]:
 
 
 def correlation(first: FloatArray, second: FloatArray) -> float | None:
-    """Pearson's, or None for fewer than three pairs or where one side never changes."""
+    """Pearson correlation; None for fewer than three pairs or if either side is constant."""
     if len(first) != len(second):
         raise TrajectoryError(f"{len(first)} values cannot be paired with {len(second)}")
     if len(first) < _LEAST_PAIRS:
         return None
-    # A trajectory that repeats one motion still varies by rounding.
+    # Steps of a constant motion still differ by rounding.
     if min(_spread(first), _spread(second)) < 1e-9:
         return None
     return float(np.corrcoef(first, second)[0, 1])
 
 
-class _Listener:
-    """An engine that passes everything on and keeps the last prediction."""
+class _MotionRecorder:
+    """Steps the odometry and records its poses beside the raw predictions of the engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = _RecordingEngine(engine)
+        self._odometry = VisualOdometry(self._engine, _CONFIG)
+        self._stamps: list[int] = []
+        self._ground_truth: list[FloatArray] = []
+        self._networks: list[FloatArray] = []
+        self._refined: list[FloatArray] = []
+        self._held = 0
+
+    def step(self, item: SourceItem) -> None:
+        index = len(self._stamps)
+        if item.T_world_camera is None:
+            raise SourceError(f"frame {index} has no ground-truth pose; add the file of the poses")
+        self._engine.last = None
+        estimate = self._odometry.step(item.frame)
+        self._stamps.append(item.frame.stamp_ns)
+        self._ground_truth.append(item.T_world_camera)
+        if self._engine.last is not None:
+            self._append(self._engine.last.increments, estimate)
+        elif self._networks:
+            reasons = ", ".join(reason.value for reason in estimate.reasons)
+            raise SourceError(
+                f"frame {index} does not follow the one before it ({reasons}); pass a range of "
+                "frames without a gap"
+            )
+
+    def _append(self, increments: FloatArray, estimate: OdometryEstimate) -> None:
+        if self._networks:
+            self._networks.append(self._networks[-1] @ increments[-1])
+        else:
+            self._networks = _chain(np.eye(4), increments)
+            # The first full window is integrated as a whole, or not at all.
+            is_held = estimate.T_prev_curr is None
+            self._refined = [np.eye(4)] * len(increments) if is_held else self._networks[:-1]
+        assert estimate.T_odom_camera is not None  # known since the first frame
+        self._refined.append(estimate.T_odom_camera)
+        self._held += estimate.status is TrackingStatus.LOST
+
+    def run(self) -> MotionRun:
+        if not self._networks:
+            raise SourceError(
+                f"{len(self._stamps)} frames are fewer than the "
+                f"{self._engine.spec.sequence_length} of a window"
+            )
+        stamps = np.array(self._stamps)
+        return MotionRun(
+            networks=Trajectory(stamps, np.stack(self._networks)),
+            refined=Trajectory(stamps, np.stack(self._refined)),
+            ground_truth=Trajectory(stamps, np.stack(self._ground_truth)),
+            held=self._held,
+        )
+
+
+class _RecordingEngine:
+    """Forwards to another engine and keeps the last prediction."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.name, self.spec = engine.name, engine.spec
-        self.received: Prediction | None = None
+        self.last: Prediction | None = None
 
     def infer(self, window: Window) -> Prediction:
-        self.received = self._engine.infer(window)
-        return self.received
+        self.last = self._engine.infer(window)
+        return self.last
 
     def close(self) -> None:
         self._engine.close()

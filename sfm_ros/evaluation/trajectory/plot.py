@@ -1,110 +1,156 @@
-"""One image of a trajectory beside the ground truth: the path, its error, its drift."""
+"""Figures of a trajectory against the ground truth: path, position error, drift."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from sfm_ros.datatypes import FloatArray
-from sfm_ros.evaluation.trajectory.alignment import AlignedTrajectories, align_trajectories
+from sfm_ros.evaluation.plotting import (
+    BLUE,
+    ESTIMATE_COLOR,
+    GREEN,
+    GROUND_TRUTH_COLOR,
+    equal_axes,
+    new_figure,
+    save_figure,
+)
+from sfm_ros.evaluation.trajectory.alignment import align_trajectories
 from sfm_ros.evaluation.trajectory.association import Pairs
 from sfm_ros.evaluation.trajectory.metrics import position_errors
 from sfm_ros.evaluation.trajectory.score import TrajectoryScore
+from sfm_ros.evaluation.trajectory.segments import SEGMENT_LENGTHS_M, distance_travelled
 
-GROUND_TRUTH_COLOR = "#555555"
-COLORS = {"estimate": "#d1495b", "straight_line": "#3a7ca5", "mean_motion": "#81a684"}
+FROM_ABOVE = (0, 2)
+"""Optical axes of a path seen from above: to the right and ahead."""
+DRIFT_LABELS = ("t_err [%]", "r_err [deg/100 m]")
+_DRIFT_STYLES = {
+    "estimate": (ESTIMATE_COLOR, "o-"),
+    "straight_line": (BLUE, "s-"),
+    "mean_motion": (GREEN, "^--"),
+}
 _AXIS_NAMES = "xyz"
 
 
 def draw_score(path: Path, pairs: Pairs, score: TrajectoryScore, title: str) -> None:
-    """Draw the path from above, the position error along it, and drift by segment length.
+    """Draw the path, the position error along it, and the drift by segment length.
 
     Args:
-        path: file to write; its ending chooses the format.
-        pairs, score: what was scored, and how.
-        title: one line above.
+        path: file to write; its suffix selects the format.
+        pairs, score: the compared poses and their metrics.
+        title: one line above the figure.
 
     Raises:
-        OSError, ValueError: the file cannot be written, or its ending is unknown.
+        OSError, ValueError: the file cannot be written, or its suffix is unknown.
     """
     aligned = align_trajectories(pairs.estimate, pairs.ground_truth, score.estimate.alignment)
-    figure = Figure(figsize=(11.0, 5.6), dpi=110, layout="constrained")
+    ground_truth, estimate = aligned.ground_truth[:, :3, 3], aligned.poses[:, :3, 3]
+    plane = widest_plane(ground_truth)
+    figure = new_figure(11.0, 5.6)
     grid = figure.add_gridspec(2, 2, width_ratios=(1.15, 1.0))
     figure.suptitle(title, fontsize=11)
-    _draw_path(figure.add_subplot(grid[:, 0]), aligned)
-    _draw_error(figure.add_subplot(grid[0, 1]), aligned)
-    _draw_drift(figure.add_subplot(grid[1, 1]), score)
-    figure.savefig(path)
+    path_axes, error_axes, drift_axes = (
+        figure.add_subplot(cell) for cell in (grid[:, 0], grid[0, 1], grid[1, 1])
+    )
+    draw_paths(path_axes, {"estimate": estimate}, ground_truth, plane)
+    path_axes.set(xlabel=f"{_AXIS_NAMES[plane[0]]} [m]", ylabel=f"{_AXIS_NAMES[plane[1]]} [m]")
+    distance = distance_travelled(aligned.ground_truth)
+    errors = position_errors(aligned.poses, aligned.ground_truth)
+    draw_curves(error_axes, {"estimate": (distance, errors)}, "position error [m]")
+    error_axes.set_title("position error after alignment", fontsize=10)
+    draw_drift(drift_axes, score, DRIFT_LABELS[0])
+    save_figure(figure, path)
 
 
-def seen_from_above(positions: FloatArray) -> tuple[int, int]:
-    """The two axes, in order, in which (N, 3) positions extend furthest."""
-    extents = np.ptp(positions, axis=0)
-    first, second = sorted(np.argsort(extents)[1:].tolist())
+def widest_plane(positions: FloatArray) -> tuple[int, int]:
+    """The two axes, in order, of the largest extents of (N, 3) positions."""
+    first, second = sorted(np.argsort(np.ptp(positions, axis=0))[1:].tolist())
     return first, second
 
 
-def square_view(axes: Axes, points: FloatArray) -> None:
-    """Equal scales around (N, 2) points, with a margin that a straight path needs."""
-    low, high = points.min(axis=0), points.max(axis=0)
-    middle, half = (low + high) / 2, max(float((high - low).max()) * 0.55, 0.5)
-    axes.set_xlim(middle[0] - half, middle[0] + half)
-    axes.set_ylim(middle[1] - half, middle[1] + half)
-    axes.set_aspect("equal")
+def draw_paths(
+    axes: Axes,
+    estimates: Mapping[str, FloatArray],
+    ground_truth: FloatArray | None,
+    plane: tuple[int, int] = FROM_ABOVE,
+    colors: Sequence[str] = (ESTIMATE_COLOR,),
+    unit: str = "m",
+) -> None:
+    """Draw paths with equal scales; a dot marks the start.
+
+    Args:
+        axes: where to draw.
+        estimates: label -> (N, 3) positions.
+        ground_truth: (M, 3) positions, or None.
+        plane: the two axes to draw.
+        colors: of the estimates; repeated if there are more estimates.
+        unit: of the positions.
+    """
+    drawn = [positions[:, plane] for positions in estimates.values()]
+    if ground_truth is not None:
+        drawn.insert(0, ground_truth[:, plane])
+        axes.plot(*drawn[0].T, color=GROUND_TRUTH_COLOR, lw=4, alpha=0.55, label="ground truth")
+    for (label, positions), color in zip(estimates.items(), cycle(colors), strict=False):
+        axes.plot(*positions[:, plane].T, color=color, lw=1.8, label=label)
+    axes.plot(*drawn[0][:1].T, "o", color="black", ms=6, label="start")
+    equal_axes(axes, np.concatenate(drawn))
+    axes.set(xlabel=f"right [{unit}]", ylabel=f"ahead [{unit}]")
+    _finish(axes)
 
 
-def _draw_path(axes: Axes, aligned: AlignedTrajectories) -> None:
-    ground_truth, estimate = aligned.ground_truth[:, :3, 3], aligned.poses[:, :3, 3]
-    shown = seen_from_above(ground_truth)
-    axes.plot(
-        *ground_truth[:, shown].T, color=GROUND_TRUTH_COLOR, lw=4, alpha=0.5, label="ground_truth"
-    )
-    axes.plot(*estimate[:, shown].T, color=COLORS["estimate"], lw=1.6, label="estimate")
-    axes.plot(
-        *ground_truth[0, list(shown)], "o", color="black", ms=6, label="start of the ground truth"
-    )
-    square_view(axes, np.concatenate([ground_truth[:, shown], estimate[:, shown]]))
-    axes.set_xlabel(f"{_AXIS_NAMES[shown[0]]} [m]")
-    axes.set_ylabel(f"{_AXIS_NAMES[shown[1]]} [m]")
-    axes.set_title("the path, in the plane of its largest extent", fontsize=10)
-    axes.grid(alpha=0.3)
-    axes.legend(loc="best", fontsize=9)
+def draw_curves(
+    axes: Axes,
+    curves: Mapping[str, tuple[FloatArray, FloatArray]],
+    label: str,
+    colors: Sequence[str] = (ESTIMATE_COLOR,),
+) -> None:
+    """Draw errors over the distance travelled.
 
-
-def _draw_error(axes: Axes, aligned: AlignedTrajectories) -> None:
-    steps = np.linalg.norm(np.diff(aligned.ground_truth[:, :3, 3], axis=0), axis=1)
-    distance = np.concatenate([[0.0], np.cumsum(steps)])
-    axes.plot(
-        distance, position_errors(aligned.poses, aligned.ground_truth), color=COLORS["estimate"]
-    )
-    axes.set_xlabel("distance travelled [m]")
-    axes.set_ylabel("position error [m]")
+    Args:
+        axes: where to draw.
+        curves: label -> (N,) distances in meters and (N,) errors; a single one gets no legend.
+        label: of the y axis.
+        colors: of the curves; repeated if there are more curves.
+    """
+    for (name, curve), color in zip(curves.items(), cycle(colors), strict=False):
+        axes.plot(*curve, color=color, lw=1.6, label=name)
+    axes.set(xlabel="distance travelled [m]", ylabel=label)
     axes.set_ylim(bottom=0)
-    axes.set_title("position error after alignment", fontsize=10)
-    axes.grid(alpha=0.3)
+    _finish(axes, legend=len(curves) > 1)
 
 
-def _draw_drift(axes: Axes, score: TrajectoryScore) -> None:
-    axes.set_title("drift (t_err) by length of segment", fontsize=10)
+def draw_drift(axes: Axes, score: TrajectoryScore, label: str) -> None:
+    """Draw KITTI drift by segment length, with the baselines.
+
+    Args:
+        axes: where to draw.
+        score: the metrics.
+        label: which of `DRIFT_LABELS`.
+    """
     if not score.estimate.segments:
         axes.set_axis_off()
-        text = "not applicable: the path has no segment of 100 m"
+        text = f"not applicable: the path has no segment of {SEGMENT_LENGTHS_M[0]} m"
         axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes)
         return
+    which = DRIFT_LABELS.index(label)
     for name, metrics in score.all().items():
-        lengths = list(metrics.segments)
-        drift = [metrics.segments[length][0] for length in lengths]
-        style = "o--" if name == "mean_motion" else "o-"  # the floors often lie on each other
-        axes.plot(lengths, drift, style, color=COLORS[name], label=name.replace("_", " "))
+        color, style = _DRIFT_STYLES[name]
+        values = [drift[which] for drift in metrics.segments.values()]
+        axes.plot(list(metrics.segments), values, style, color=color, label=name.replace("_", " "))
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel("length of segment [m]")
-    axes.set_ylabel("t_err [%]")
+    axes.set(xlabel="segment length [m]", ylabel=label, xticks=list(score.estimate.segments))
+    _finish(axes)
+
+
+def _finish(axes: Axes, legend: bool = True) -> None:
     axes.grid(alpha=0.3, which="both")
-    axes.legend(loc="best", fontsize=9)
+    if legend:
+        axes.legend(loc="best", fontsize=9)

@@ -1,4 +1,4 @@
-"""All figures of a trajectory beside those of the floors, for people and for programs."""
+"""All metrics of a trajectory and of its baselines, as a text table and as JSON."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sfm_ros.evaluation.tables import format_table
 from sfm_ros.evaluation.trajectory.association import Pairs
 from sfm_ros.evaluation.trajectory.metrics import (
     SNIPPET_LENGTHS,
@@ -17,22 +18,23 @@ from sfm_ros.evaluation.trajectory.segments import SEGMENT_LENGTHS_M
 from sfm_ros.evaluation.trajectory.snippets import FORWARD_OPTICAL, SnippetError
 
 NOT_APPLICABLE = "n/a"
+_SEGMENT_RANGE = f"{SEGMENT_LENGTHS_M[0]}-{SEGMENT_LENGTHS_M[-1]} m segments"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrajectoryScore:
-    """Errors of an estimate and of those who look at no image.
+    """Errors of an estimate and of the baselines.
 
     Attributes:
-        estimate: of what was evaluated.
-        baselines: ``straight_line`` and ``mean_motion``, laid over the ground truth in the same way.
+        estimate: metrics of the evaluated trajectory.
+        baselines: metrics of ``straight_line`` and ``mean_motion``, aligned in the same way.
     """
 
     estimate: OdometryMetrics
     baselines: Mapping[str, OdometryMetrics]
 
     def all(self) -> dict[str, OdometryMetrics]:
-        """The estimate and the floors by name."""
+        """Metrics of the estimate and of the baselines, by name."""
         return {"estimate": self.estimate, **self.baselines}
 
 
@@ -41,7 +43,12 @@ def score_trajectory(
     alignment: str,
     forward: tuple[float, float, float] = FORWARD_OPTICAL,
 ) -> TrajectoryScore:
-    """Score an estimate and its floors.
+    """Score an estimate and its baselines.
+
+    Args:
+        pairs: the poses to compare.
+        alignment: one of `ALIGNMENTS`.
+        forward: see `straight_line`.
 
     Raises:
         TrajectoryError: unknown alignment.
@@ -56,11 +63,10 @@ def score_trajectory(
 
 
 def score_as_json(score: TrajectoryScore) -> dict[str, Any]:
-    """Plain values; None where a figure is not applicable.
+    """Plain values; None if a metric is not applicable.
 
-    The keys at the top are the estimate's, those of its 5-frame snippets and those of the floors'
-    snippets; everything, the floors' other figures too, is below ``segments``, ``snippets`` and
-    ``baselines``.
+    Top-level keys are the metrics of the estimate, with the 5-frame snippets of the estimate and
+    of the baselines; the rest is under ``segments``, ``snippets`` and ``baselines``.
     """
     first = SNIPPET_LENGTHS[0]
     figures = _figures(score.estimate)
@@ -108,21 +114,12 @@ def _figures(metrics: OdometryMetrics) -> dict[str, Any]:
 
 
 def score_table(score: TrajectoryScore) -> str:
-    """The figures in columns, the estimate first and the floors beside it."""
+    """The metrics as text, one column each for the estimate and the baselines."""
     columns = score.all()
     rows = [["", *(name.replace("_", " ") for name in columns)]]
     for label, cell in _ROWS:
         rows.append([label, *(cell(metrics) for metrics in columns.values())])
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(
-            [
-                row[0].ljust(widths[0]),
-                *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)),
-            ]
-        ).rstrip()
-        for row in rows
-    )
+    return format_table(rows)
 
 
 def _number(name: str, decimals: int = 4) -> Callable[[OdometryMetrics], str]:
@@ -138,14 +135,11 @@ def _snippet(name: str, frames: int) -> Callable[[OdometryMetrics], str]:
 
 
 _ROWS: tuple[tuple[str, Callable[[OdometryMetrics], str]], ...] = (
-    (
-        f"t_err, {SEGMENT_LENGTHS_M[0]}-{SEGMENT_LENGTHS_M[-1]} m segments [%]",
-        _number("t_err_percent"),
-    ),
-    ("r_err, the same [deg/100 m]", _number("r_err_deg_per_100m")),
-    ("ATE, RMSE [m]", _number("ate_rmse_m")),
-    ("RPE, mean, pose to pose [m]", _number("rpe_trans_m")),
-    ("RPE, mean, pose to pose [deg]", _number("rpe_rot_deg")),
+    (f"t_err, {_SEGMENT_RANGE} [%]", _number("t_err_percent")),
+    (f"r_err, {_SEGMENT_RANGE} [deg/100 m]", _number("r_err_deg_per_100m")),
+    ("ATE RMSE [m]", _number("ate_rmse_m")),
+    ("RPE trans, mean [m]", _number("rpe_trans_m")),
+    ("RPE rot, mean [deg]", _number("rpe_rot_deg")),
     *((f"snippet ATE, {n} frames [m]", _snippet("snippet_ates", n)) for n in SNIPPET_LENGTHS),
     *((f"snippet RE, {n} frames [rad]", _snippet("snippet_res", n)) for n in SNIPPET_LENGTHS),
 )

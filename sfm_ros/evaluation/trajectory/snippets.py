@@ -1,8 +1,8 @@
-"""The errors of short snippets that SfMLearner and its successors print, and their floors.
+"""Errors over short snippets, as published by SfMLearner and its successors, and their baselines.
 
-A snippet is a few consecutive frames with a scale of its own, taken from the ground truth: these figures
-say next to nothing about drift or scale, and saturate. They are kept because published tables are
-in them. Never print one without the floors, trajectories of somebody who looks at no image.
+A snippet is a few consecutive frames with its own scale, taken from the ground truth: these
+figures contain almost no information about drift or scale, and saturate. They exist because
+published tables use them. Never print one without the baselines, which use no image.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FORWARD_OPTICAL = (0.0, 0.0, 1.0)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SnippetError:
-    """Mean and population standard deviation of the error of all snippets of ``frames`` frames."""
+    """Mean and population standard deviation over all snippets of ``frames`` frames."""
 
     frames: int
     count: int
@@ -39,17 +39,17 @@ def snippet_ate(
     """SfMLearner's trajectory error over all snippets of a few consecutive frames.
 
     In each snippet both trajectories are expressed in its first camera and the estimate is
-    multiplied by one least-squares factor. The error is ``sqrt(sum of squares) / frames``: the
-    root is taken before dividing, so it is sqrt(frames) smaller than a root mean square. It is
-    kept that way because published tables are.
+    multiplied by one least-squares scale. The error is ``sqrt(sum of squares) / frames``: the
+    root is taken before dividing, so it is sqrt(frames) smaller than a root mean square. Published
+    tables use this definition.
 
     Args:
         poses, ground_truth: (N, 4, 4) T_world_camera of the same consecutive frames.
-        frames: length of a snippet; the literature has 5 and 3.
-        starts: indices at which snippets start; by default all, N - frames + 1.
+        frames: length of a snippet; the literature uses 5 and 3.
+        starts: indices at which snippets start; by default all N - frames + 1.
 
     Raises:
-        TrajectoryError: fewer poses than one snippet, counts that differ, or no start.
+        TrajectoryError: fewer poses than one snippet, different counts, or no start.
     """
     starts = _check(poses, ground_truth, frames, starts)
     estimate, gt = (_snippets(p, frames, starts)[..., :3, 3] for p in (poses, ground_truth))
@@ -63,11 +63,11 @@ def snippet_ate(
 def snippet_re(
     poses: FloatArray, ground_truth: FloatArray, frames: int = 5, starts: Indices | None = None
 ) -> SnippetError:
-    """The rotation error that tables of SfMLearner's PyTorch successors print, in radians.
+    """The rotation error published by SfMLearner's PyTorch successors, in radians.
 
     In each snippet both trajectories are expressed in its first camera; the error is the sum of
-    the angles between true and estimated rotations, divided by the number of frames, the first
-    one (whose angle is zero) included.
+    the angles between ground-truth and estimated rotations, divided by the number of frames
+    including the first one, whose angle is zero.
 
     Args:
         poses, ground_truth, frames, starts: as for `snippet_ate`.
@@ -91,13 +91,13 @@ def _check(
 ) -> npt.NDArray[np.intp]:
     if len(poses) != len(ground_truth) or len(poses) < frames:
         raise TrajectoryError(
-            f"{len(poses)} poses against {len(ground_truth)} true ones, expected equal counts of at "
-            f"least the {frames} frames of one snippet"
+            f"{len(poses)} poses for {len(ground_truth)} ground-truth poses, expected equal "
+            f"counts of at least the {frames} frames of a snippet"
         )
     if starts is None:
         return np.arange(len(poses) - frames + 1)
     if not len(starts):
-        raise TrajectoryError(f"no {frames} frames follow each other without a gap")
+        raise TrajectoryError(f"there are no {frames} consecutive frames without a gap")
     return starts
 
 
@@ -116,12 +116,12 @@ def _snippets(poses: FloatArray, frames: int, starts: Indices) -> FloatArray:
 def straight_line(
     count: int, step: float = 1.0, forward: tuple[float, float, float] = FORWARD_OPTICAL
 ) -> FloatArray:
-    """The floor "always straight ahead": the same step along the optical axis for each frame.
+    """The straight line baseline: the same step along the optical axis in each frame.
 
     Args:
         count: frames.
         step: length of each step.
-        forward: unit vector ahead in the camera's axes; another one for poses in body axes.
+        forward: forward unit vector in the axes of the poses.
 
     Returns:
         (count, 4, 4) T_world_camera.
@@ -130,13 +130,13 @@ def straight_line(
 
 
 def mean_motion(ground_truth: FloatArray) -> FloatArray:
-    """The floor "always the data set's mean motion", which knows the camera's tilt.
+    """The mean motion baseline, which includes the tilt of the camera.
 
-    The mean of the linear part of log(T_prev_curr), moved along without turning: turns to either
-    side cancel over a data set.
+    The mean of the linear part of log(T_prev_curr), applied in each frame without rotation: left
+    and right turns cancel over a data set.
 
     Args:
-        ground_truth: (N, 4, 4) ground-truth poses the mean is taken of, N >= 2.
+        ground_truth: (N, 4, 4) ground-truth poses, N >= 2.
 
     Returns:
         (N, 4, 4) T_world_camera.

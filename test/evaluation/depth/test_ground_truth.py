@@ -1,4 +1,4 @@
-"""Laser scans against an independent projection, depth images against what was written."""
+"""Lidar scans against an independent projection, depth images against their written values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sfm_ros.errors import SourceError
-from sfm_ros.evaluation.depth.datasets import kitti_set, paired_set, synthetic_set
+from sfm_ros.evaluation.depth.datasets import paired_set, synthetic_set
 from sfm_ros.evaluation.depth.ground_truth import (
     LidarView,
     read_depth_image,
@@ -17,6 +17,7 @@ from sfm_ros.evaluation.depth.ground_truth import (
     read_scan,
     scan_depth,
 )
+from sfm_ros.evaluation.depth.kitti import kitti_set
 
 DAY, DRIVE = "2011_09_26", "2011_09_26_drive_0052_sync"
 # x forward, y left, z up of the lidar; the camera looks along x.
@@ -48,13 +49,13 @@ def _by_opencv(folder: Path, number: int) -> dict[tuple[int, int], float]:
     depths = points @ (R_rect @ R)[2] + shift[2]
     nearest: dict[tuple[int, int], float] = {}
     for (u, v), depth in zip(pixels[:, 0], depths, strict=True):
-        place = (round(v) - 1, round(u) - 1)
-        if depth > 0 and 0 <= place[0] < 375 and 0 <= place[1] < 1242:
-            nearest[place] = min(depth, nearest.get(place, np.inf))
+        pixel = (round(v) - 1, round(u) - 1)
+        if depth > 0 and 0 <= pixel[0] < 375 and 0 <= pixel[1] < 1242:
+            nearest[pixel] = min(depth, nearest.get(pixel, np.inf))
     return nearest
 
 
-def test_scans_fall_where_opencv_projects_them(shared_data: Path) -> None:
+def test_scan_projection_equals_opencv(shared_data: Path) -> None:
     folder = shared_data / "kitti_raw_layout" / DAY
     data = kitti_set(shared_data / "kitti_raw_layout")
     assert [sample.name for sample in data.samples] == [
@@ -63,16 +64,16 @@ def test_scans_fall_where_opencv_projects_them(shared_data: Path) -> None:
     ]
     found = data.samples[1].ground_truth()
     expected = np.zeros((375, 1242))
-    for place, depth in _by_opencv(folder, 41).items():
-        expected[place] = depth
+    for pixel, depth in _by_opencv(folder, 41).items():
+        expected[pixel] = depth
     assert found.shape == (375, 1242)
-    # OpenCV's Rodrigues rounds: a point on the border of two pixels may change sides.
+    # OpenCV's Rodrigues rounds: a point on the border of two pixels may fall into either.
     differs = np.abs(found - expected) > 1e-3 * np.maximum(expected, 1.0)
     assert np.count_nonzero(expected) > 15_000
     assert np.count_nonzero(differs) <= 4
 
 
-def test_the_lidar_sees_farther_by_its_distance_from_the_camera(shared_data: Path) -> None:
+def test_lidar_depth_exceeds_camera_depth_by_their_distance(shared_data: Path) -> None:
     root = shared_data / "kitti_raw_layout"
     camera = kitti_set(root).samples[0].ground_truth()
     lidar = kitti_set(root, lidar_depth="lidar").samples[0].ground_truth()
@@ -82,7 +83,7 @@ def test_the_lidar_sees_farther_by_its_distance_from_the_camera(shared_data: Pat
         kitti_set(root, lidar_depth="laser")
 
 
-def test_a_point_lands_on_its_pixel_and_the_nearest_wins() -> None:
+def test_nearest_point_of_a_pixel() -> None:
     points = np.array(
         [[20.0, 0, 0], [10.0, 0, 0], [10.0, 1.0, 2.0], [-5.0, 0, 0], [10.0, 90.0, 0]],
         dtype=np.float32,
@@ -90,11 +91,11 @@ def test_a_point_lands_on_its_pixel_and_the_nearest_wins() -> None:
     depth = scan_depth(points, VIEW)
     assert depth[15, 31] == 10.0  # straight ahead, counted from 1 in KITTI's matrices
     assert depth[13, 30] == 10.0  # 1 m to the left, 2 m up
-    assert np.count_nonzero(depth) == 2  # behind, and outside of the image
+    assert np.count_nonzero(depth) == 2  # the others are behind, or outside the image
 
 
 @pytest.mark.parametrize("size", [0, 15, 33])
-def test_a_damaged_scan_is_refused(tmp_path: Path, size: int) -> None:
+def test_damaged_scan_is_refused(tmp_path: Path, size: int) -> None:
     (tmp_path / "a.bin").write_bytes(bytes(size))
     with pytest.raises(SourceError, match=f"has {size} bytes, expected a multiple of 16"):
         read_scan(tmp_path / "a.bin")
@@ -125,7 +126,7 @@ def _write_day(root: Path, numbers: range) -> Path:
     return day
 
 
-def test_a_raw_drive_of_ones_own(tmp_path: Path) -> None:
+def test_raw_drive(tmp_path: Path) -> None:
     day = _write_day(tmp_path, range(3))
     assert np.allclose(read_lidar_view(day, "02").P_image_velo, P_SIMPLE)
     root = tmp_path / "raw"
@@ -144,13 +145,13 @@ def test_a_raw_drive_of_ones_own(tmp_path: Path) -> None:
     depth = annotated.samples[0].ground_truth()
     assert depth[20, 30] == 7.5 and np.count_nonzero(depth) == 1
 
-    with pytest.raises(SourceError, match="of the 1 that are asked for"):
+    with pytest.raises(SourceError, match="of the 1 requested"):
         kitti_set(root, {DRIVE: [17]})
-    with pytest.raises(SourceError, match="holds no KITTI raw drive"):
+    with pytest.raises(SourceError, match="contains no KITTI raw drive"):
         kitti_set(tmp_path)
 
 
-def test_depth_images_and_their_unknown_values(tmp_path: Path) -> None:
+def test_unknown_values_of_depth_images(tmp_path: Path) -> None:
     values = np.array([[0, 1500, 65535, 2000]], dtype=np.uint16)
     cv2.imwrite(str(tmp_path / "d.png"), values)
     assert read_depth_image(tmp_path / "d.png", 1000.0).tolist() == [[0.0, 1.5, 0.0, 2.0]]
@@ -173,7 +174,7 @@ def test_images_and_depth_are_paired_by_number(shared_data: Path) -> None:
     assert 0.3 < np.median(depth[depth > 0]) < 5.0 and depth.max() < 60.0
 
 
-def test_what_cannot_be_paired(tmp_path: Path) -> None:
+def test_unpaired_images_are_refused(tmp_path: Path) -> None:
     calib = tmp_path / "K.txt"
     calib.write_text("10 0 32 0 10 16 0 0 1")
     images, depths = tmp_path / "rgb", tmp_path / "depth"
@@ -181,7 +182,7 @@ def test_what_cannot_be_paired(tmp_path: Path) -> None:
     depths.mkdir()
     cv2.imwrite(str(images / "1.png"), np.zeros((32, 64, 3), dtype=np.uint8))
     cv2.imwrite(str(depths / "2.png"), np.zeros((32, 64), dtype=np.uint16))
-    with pytest.raises(SourceError, match=r"1\.png and 2\.png are there"):
+    with pytest.raises(SourceError, match=r"found 1\.png and 2\.png"):
         paired_set(images, depths, calib, 256.0)
     cv2.imwrite(str(depths / "02.png"), np.zeros((32, 64), dtype=np.uint16))
     with pytest.raises(SourceError, match="same number"):
@@ -190,7 +191,7 @@ def test_what_cannot_be_paired(tmp_path: Path) -> None:
         paired_set(images, depths, calib, 0.0)
 
 
-def test_rendered_streets_bring_their_own_ground_truth() -> None:
+def test_rendered_streets() -> None:
     data = synthetic_set([3], frames=2, width=64, height=32)
     first = data.samples[0]
     assert len(data.samples) == 2 and first.ground_truth().shape == first.frame().rgb.shape[:2]

@@ -7,17 +7,17 @@ import pytest
 
 from sfm_ros.errors import SfmRosError
 from sfm_ros.evaluation.depth.metrics import (
+    crop_mask,
     depth_errors,
-    evaluate_depth,
-    garg_crop,
+    summarize,
     valid_pixels,
 )
 
 GROUND_TRUTH = np.array([[2.0, 4.0], [8.0, 10.0]])
-PREDICTION = np.array([[2.0, 5.0], [4.0, 10.0]])  # off by 0, +1, -4, 0
+PREDICTION = np.array([[2.0, 5.0], [4.0, 10.0]])  # errors 0, +1, -4, 0
 
 
-def test_every_figure_by_hand():
+def test_metrics_by_hand():
     found = depth_errors(PREDICTION, GROUND_TRUTH, scaling="none")
     assert found.abs_rel == pytest.approx((0 + 1 / 4 + 4 / 8 + 0) / 4)
     assert found.sq_rel == pytest.approx((0 + 1 / 4 + 16 / 8 + 0) / 4)
@@ -30,7 +30,7 @@ def test_every_figure_by_hand():
     assert found.scale == 1.0 and found.coverage == 1.0
 
 
-def test_median_scaling_takes_out_any_factor():
+def test_median_scaling_removes_any_factor():
     found = depth_errors(GROUND_TRUTH * 0.01, GROUND_TRUTH)
     assert found.scale == pytest.approx(100) and found.abs_rel == pytest.approx(0, abs=1e-12)
     assert found.a1 == 1.0
@@ -38,12 +38,12 @@ def test_median_scaling_takes_out_any_factor():
     assert depth_errors(PREDICTION, GROUND_TRUTH).scale == pytest.approx(6 / 4.5)
 
 
-def test_a_given_factor_is_applied():
+def test_given_factor_is_applied():
     found = depth_errors(GROUND_TRUTH, GROUND_TRUTH, scaling=1.5)
     assert found.abs_rel == pytest.approx(0.5) and found.scale == 1.5
 
 
-def test_caps_choose_pixels_by_ground_truth_and_clip_the_prediction():
+def test_caps_select_ground_truth_and_clip_prediction():
     ground_truth = np.array([[1.0, 50.0, 80.0, 200.0]])
     prediction = np.array([[1.0, 500.0, 1.0, 1.0]])
     found = depth_errors(prediction, ground_truth, scaling="none", max_depth=80.0)
@@ -52,7 +52,7 @@ def test_caps_choose_pixels_by_ground_truth_and_clip_the_prediction():
     assert low.abs_rel == pytest.approx((0.5 / 1 + 49.5 / 50) / 2)
 
 
-def test_unknown_ground_truth_and_masked_pixels_do_not_count():
+def test_unknown_and_masked_pixels_are_not_compared():
     ground_truth = np.array([[2.0, 0.0, np.nan, np.inf, 4.0, -1.0]])
     prediction = np.array([[2.0, 9.0, 9.0, 9.0, 8.0, 9.0]])
     assert valid_pixels(ground_truth).tolist() == [[True, False, False, False, True, False]]
@@ -70,24 +70,23 @@ def test_missing_prediction_lowers_the_coverage():
 def test_nothing_to_compare_is_none():
     assert depth_errors(PREDICTION, np.zeros((2, 2))) is None
     assert depth_errors(np.full((2, 2), np.nan), GROUND_TRUTH) is None
-    assert evaluate_depth([PREDICTION], [np.zeros((2, 2))]) is None
-    assert evaluate_depth([], []) is None
 
 
 def test_set_means_are_over_images():
-    predictions = [GROUND_TRUTH * 0.5, GROUND_TRUTH * 0.25, PREDICTION]
-    ground_truths = [GROUND_TRUTH, GROUND_TRUTH, np.zeros((2, 2))]
-    own = evaluate_depth(predictions, ground_truths, "median")
+    predictions = [GROUND_TRUTH * 0.5, GROUND_TRUTH * 0.25]
+    ratios = [2.0, 4.0]
+
+    def of_set(scaling):
+        return summarize([depth_errors(p, GROUND_TRUTH, scaling) for p in predictions], ratios)
+
+    own = of_set("median")
     assert own.images == 2 and own.mean.abs_rel == pytest.approx(0, abs=1e-12)
     assert own.scale_median == pytest.approx(3.0) and own.scale_spread == pytest.approx(1 / 3)
     assert own.mean.scale == pytest.approx(3.0)
-    shared = evaluate_depth(
-        predictions, ground_truths, "global"
-    )  # factor 3: 1.5 and 0.75 of the ground truth
-    assert shared.mean.abs_rel == pytest.approx((0.5 + 0.25) / 2)
-    assert shared.mean.a1 == 0.0 and shared.mean.a2 == 1.0  # both below 1.25 squared
-    unscaled = evaluate_depth(predictions, ground_truths, "none")
-    assert unscaled.mean.abs_rel == pytest.approx((0.5 + 0.75) / 2)
+    common = of_set(own.scale_median)  # factor 3: 1.5 and 0.75 of the ground truth
+    assert common.mean.abs_rel == pytest.approx((0.5 + 0.25) / 2)
+    assert common.mean.a1 == 0.0 and common.mean.a2 == 1.0  # both below 1.25 squared
+    assert of_set("none").mean.abs_rel == pytest.approx((0.5 + 0.75) / 2)
 
 
 def test_wrong_input_is_refused():
@@ -97,13 +96,9 @@ def test_wrong_input_is_refused():
         depth_errors(PREDICTION, GROUND_TRUTH, mask=np.ones((1, 2), bool))
     with pytest.raises(SfmRosError, match="'mean'"):
         depth_errors(PREDICTION, GROUND_TRUTH, "mean")
-    with pytest.raises(SfmRosError, match="'mean'.*global"):
-        evaluate_depth([PREDICTION], [GROUND_TRUTH], "mean")
-    with pytest.raises(SfmRosError, match="1 predictions for 2"):
-        evaluate_depth([PREDICTION], [GROUND_TRUTH, GROUND_TRUTH])
 
 
 def test_garg_crop_of_a_kitti_image():
-    rows, columns = np.nonzero(garg_crop(375, 1242))
+    rows, columns = np.nonzero(crop_mask("garg", 375, 1242))
     assert (rows.min(), rows.max() + 1) == (153, 371)
     assert (columns.min(), columns.max() + 1) == (44, 1197)

@@ -1,4 +1,4 @@
-"""The depth protocol with models whose depth is known, and the floors beside them."""
+"""The depth protocol with models of known depth, and its baselines."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ from sfm_ros.cli.evaluate import main
 from sfm_ros.datatypes import CameraIntrinsics, DepthMap, Frame
 from sfm_ros.engines.fake_engine import FakeEngine, fake_spec, road_depth
 from sfm_ros.errors import SfmRosError
-from sfm_ros.evaluation.depth.datasets import DepthSample, DepthSet, kitti_set
+from sfm_ros.evaluation.depth.baselines import CONSTANT, ROW_MEDIAN, RowMedians
+from sfm_ros.evaluation.depth.datasets import DepthSample, DepthSet
 from sfm_ros.evaluation.depth.grid import ImageGrid
+from sfm_ros.evaluation.depth.kitti import kitti_set
 from sfm_ros.evaluation.depth.metrics import crop_mask
 from sfm_ros.evaluation.depth.protocol import (
-    CONSTANT,
     MODEL,
-    ROWS,
     DepthPredictor,
     DepthProtocol,
-    RowMedians,
     run_protocol,
 )
 from sfm_ros.evaluation.depth.report import draw_extremes, json_report, text_report
@@ -41,7 +40,7 @@ def frame(camera: CameraIntrinsics = CAMERA, stamp_ns: int = 0) -> Frame:
 
 
 def road(camera: CameraIntrinsics = CAMERA) -> DepthMap:
-    """A level road; nothing is known above 60 m and the horizon."""
+    """A level road; unknown beyond 60 m and above the horizon."""
     below = np.maximum(np.arange(camera.height) - camera.cy, 1e-6)
     column = camera.fy * HEIGHT_M / below
     column[column > 60.0] = 0.0
@@ -55,35 +54,35 @@ def as_set(ground_truths: list[DepthMap], crop: str = "none") -> DepthSet:
         )
         for i, ground_truth in enumerate(ground_truths)
     ]
-    return DepthSet(name="roads", ground_truth="made up", crop=crop, samples=samples)
+    return DepthSet(name="roads", ground_truth="computed", crop=crop, samples=samples)
 
 
-def telling(depths: list[Callable[[Window], DepthMap]]) -> FakeEngine:
-    """Answers with these in turn."""
+def answering(depths: list[Callable[[Window], DepthMap]]) -> FakeEngine:
+    """An engine that predicts these in turn."""
     turn = iter(depths * 3)
     return FakeEngine(SPEC, depth=lambda window: next(turn)(window))
 
 
 @pytest.mark.parametrize("fit", ["stretch", "crop"])
-def test_a_plane_comes_back_exactly_through_either_fit(fit: str) -> None:
-    # The inverse depth of a plane is linear in the pixels, so bilinear enlarging loses nothing.
+def test_plane_is_recovered_exactly_with_either_fit(fit: str) -> None:
+    # The inverse depth of a plane is linear in the pixels, so bilinear upsampling is exact.
     found = DepthPredictor(FakeEngine(SPEC), fit).depth(frame())
     expected = road()
     inside = (expected > 0) & np.isfinite(found)
     inside[-3:] = inside[:, :3] = inside[:, -3:] = False  # the border repeats the outermost value
     assert np.count_nonzero(inside) > 5000
-    # OpenCV counts positions in 1/32 pixels: near the horizon that is 0.3 %.
+    # OpenCV rounds positions to 1/32 pixel: near the horizon that is 0.3 %.
     assert np.abs(found[inside] / expected[inside] - 1).max() < 5e-3
 
 
-def test_stretching_sees_everything_and_cropping_tells_what_it_does_not() -> None:
+def test_stretch_covers_the_image_and_crop_does_not() -> None:
     found = {
         fit: DepthPredictor(FakeEngine(SPEC), fit).depth(frame()) for fit in ("stretch", "crop")
     }
     assert np.isfinite(found["stretch"]).all()
     # 128x64 of 300x80: the crop is 160 columns wide, centered on cx + 0.5 = 152.7.
-    seen = np.isfinite(found["crop"]).all(axis=0)
-    assert (np.flatnonzero(seen)[0], np.count_nonzero(seen)) == (73, 160)
+    visible = np.isfinite(found["crop"]).all(axis=0)
+    assert (np.flatnonzero(visible)[0], np.count_nonzero(visible)) == (73, 160)
 
 
 def test_stretched_images_keep_every_ray() -> None:
@@ -99,7 +98,7 @@ def test_stretched_images_keep_every_ray() -> None:
     ("model", "distortion"),
     [("plumb_bob", (-0.37, 0.2, 0.001, 0.0006, -0.07)), ("equidistant", (-0.03, 0.01, 0.0, 0.0))],
 )
-def test_a_distorted_image_undoes_what_rectification_did(
+def test_grid_of_a_distorted_image_inverts_rectification(
     model: str, distortion: tuple[float, ...]
 ) -> None:
     raw = CameraIntrinsics(
@@ -109,8 +108,8 @@ def test_a_distorted_image_undoes_what_rectification_did(
     network = plan_target_camera(raw, 128, 64)
     grid = ImageGrid(raw, CameraIntrinsics(width=128, height=64, fx=network.fx, fy=network.fy,
                                              cx=network.cx, cy=network.cy), "auto")  # fmt: skip
-    # A depth whose inverse is the column of the network's grid, read back at the raw pixel that
-    # rectification took that column from.
+    # The inverse depth is the column of the network's grid, read back at the raw pixel from which
+    # rectification takes that column.
     columns = np.arange(1.0, 129.0, dtype=np.float32)
     enlarged = grid.enlarge(np.repeat(1.0 / columns[None], 64, axis=0))
     map_x, map_y = undistort_map(raw, network, True)
@@ -119,49 +118,49 @@ def test_a_distorted_image_undoes_what_rectification_did(
         assert 1.0 / enlarged[y, x] == pytest.approx(columns[column], abs=0.3)
 
 
-def test_a_right_model_is_right_and_its_factor_is_told() -> None:
-    engine = telling([lambda w: road_depth(w) * 0.5, lambda w: road_depth(w) * 0.25])
+def test_perfect_model_and_its_scale() -> None:
+    engine = answering([lambda w: road_depth(w) * 0.5, lambda w: road_depth(w) * 0.25])
     report = run_protocol(engine, as_set([road(), road()]), DepthProtocol())
-    model = report.rows[MODEL]
+    model = report.metrics[MODEL]
     assert model.mean.abs_rel < 2e-3 and model.mean.a1 > 0.999
     assert (model.scale_median, model.scale_mean, model.scale_std) == pytest.approx(
         (3, 3, 1), rel=1e-3
     )
     assert report.points == 2 * np.count_nonzero(road()) and report.points_unpredicted == 0
-    # A position prior knows a level road as well as the model; a constant does not.
-    assert report.rows[ROWS].mean.abs_rel < 3e-3
-    assert report.rows[CONSTANT].mean.abs_rel > 0.3
+    # The row median is as good as the model on a level road; a constant is not.
+    assert report.metrics[ROW_MEDIAN].mean.abs_rel < 3e-3
+    assert report.metrics[CONSTANT].mean.abs_rel > 0.3
 
 
-def test_one_factor_for_all_images_keeps_their_differences() -> None:
-    engine = telling([lambda w: road_depth(w) * 0.5, lambda w: road_depth(w) * 0.25])
+def test_global_scale_keeps_differences_between_images() -> None:
+    engine = answering([lambda w: road_depth(w) * 0.5, lambda w: road_depth(w) * 0.25])
     report = run_protocol(engine, as_set([road(), road()]), DepthProtocol(scaling="global"))
-    # The factors are 2 and 4, their median 3: half as far again, and a quarter too near.
+    # The factors are 2 and 4, their median 3: 50 % too far, and 25 % too near.
     assert [e.abs_rel for _, _, e in report.images] == pytest.approx([0.5, 0.25], abs=0.02)
     assert all(e.scale == pytest.approx(3.0, rel=1e-3) for _, _, e in report.images)
 
 
-def test_without_scaling_a_factor_is_an_error() -> None:
+def test_scale_is_an_error_without_scaling() -> None:
     engine = FakeEngine(SPEC, depth=lambda w: road_depth(w) * 1.1)
     report = run_protocol(engine, as_set([road()]), DepthProtocol(scaling="none"))
-    model = report.rows[MODEL]
+    model = report.metrics[MODEL]
     assert model.mean.abs_rel == pytest.approx(0.1, abs=2e-3)
     assert model.scale_median == pytest.approx(1 / 1.1, rel=1e-3)
 
 
-def test_pixels_the_network_does_not_see_are_counted_for_nobody() -> None:
+def test_pixels_outside_the_network_are_not_compared() -> None:
     ground_truth = road()
-    ground_truth[:, :60] = 1.0  # outside of the crop, and wrong for every rival
+    ground_truth[:, :60] = 1.0  # outside the crop, and wrong for every baseline
     report = run_protocol(FakeEngine(SPEC), as_set([ground_truth]), DepthProtocol(fit="crop"))
     known = ground_truth > 0
     assert report.points == np.count_nonzero(known)
     outside = np.count_nonzero(known[:, :73]) + np.count_nonzero(known[:, 73 + 160 :])
     assert report.points_unpredicted == outside
-    assert report.rows[MODEL].mean.abs_rel < 2e-3
-    assert report.rows[MODEL].mean.coverage == pytest.approx(1 - outside / report.points)
+    assert report.metrics[MODEL].mean.abs_rel < 2e-3
+    assert report.metrics[MODEL].mean.coverage == pytest.approx(1 - outside / report.points)
 
 
-def test_the_crop_of_published_tables() -> None:
+def test_crops_of_published_tables() -> None:
     # Garg: rows 153 to 370, columns 44 to 1196 of 375x1242 (the constants of the paper's code).
     for name, rows, columns in (
         ("garg", (153, 371), (44, 1197)),
@@ -186,15 +185,15 @@ def test_row_medians_are_medians() -> None:
     found = rows.depth(6, 2)
     expected = [np.median(np.concatenate([m[r] for m in maps])) for r in range(6)]
     assert np.abs(found[[0, 1, 3, 4, 5], 0] / np.array(expected)[[0, 1, 3, 4, 5]] - 1).max() < 0.01
-    assert found[2, 0] == found[1, 0]  # nothing known there: the nearest row
+    assert found[2, 0] == found[1, 0]  # no ground truth: the nearest row
     assert rows.depth(12, 2)[:2, 0].tolist() == [found[0, 0]] * 2  # the same at another height
 
 
-def test_images_without_ground_truth_are_counted_and_an_empty_set_is_an_error() -> None:
+def test_images_without_ground_truth_are_skipped() -> None:
     report = run_protocol(FakeEngine(SPEC), as_set([np.zeros((80, 300), np.float32), road()]),
                           DepthProtocol())  # fmt: skip
-    assert report.skipped == 1 and report.rows[MODEL].images == 1
-    with pytest.raises(SfmRosError, match="nothing to compare: in none of the 1 images"):
+    assert report.skipped == 1 and report.metrics[MODEL].images == 1
+    with pytest.raises(SfmRosError, match="nothing to compare: none of the 1 images"):
         run_protocol(FakeEngine(SPEC), as_set([np.zeros((80, 300), np.float32)]), DepthProtocol())
     with pytest.raises(SfmRosError, match="the ground-truth depth is 10x10, the image 300x80"):
         run_protocol(FakeEngine(SPEC), as_set([np.ones((10, 10), np.float32)]), DepthProtocol())
@@ -203,21 +202,21 @@ def test_images_without_ground_truth_are_counted_and_an_empty_set_is_an_error() 
 @pytest.mark.parametrize(
     "wrong", [{"scaling": "mean"}, {"crop": "all"}, {"fit": "pad"}, {"min_depth": 90.0}]
 )
-def test_an_unknown_protocol_is_refused(wrong: dict) -> None:
+def test_invalid_protocol_is_refused(wrong: dict) -> None:
     with pytest.raises(SfmRosError, match="expected"):
         DepthProtocol(**wrong)
 
 
-def test_the_floors_on_kitti_s_laser_scans(shared_data: Path) -> None:
+def test_baselines_on_kitti_scans(shared_data: Path) -> None:
     data = kitti_set(shared_data / "kitti_raw_layout", lidar_depth="lidar")
     report = run_protocol(FakeEngine(fake_spec()), data, DepthProtocol())
-    # Computed apart from this program, as the published programs do.
-    assert report.rows[CONSTANT].mean.abs_rel == pytest.approx(0.34655, abs=1e-4)
+    # Computed independently, as in the published programs.
+    assert report.metrics[CONSTANT].mean.abs_rel == pytest.approx(0.34655, abs=1e-4)
     assert report.points == 13990 + 13473
     assert report.protocol.crop == "garg"
 
 
-def test_reports_say_the_method(tmp_path: Path) -> None:
+def test_reports_state_the_method(tmp_path: Path) -> None:
     data = as_set([road(), road(), road()])
     report = run_protocol(FakeEngine(SPEC), data, DepthProtocol())
     text = text_report(report)
@@ -226,7 +225,7 @@ def test_reports_say_the_method(tmp_path: Path) -> None:
         "whole image",
         "80 m",
         CONSTANT,
-        ROWS,
+        ROW_MEDIAN,
         "standard deviation",
     ):
         assert word in text
@@ -239,21 +238,21 @@ def test_reports_say_the_method(tmp_path: Path) -> None:
     assert (tmp_path / "a" / "p.png").stat().st_size > 1000
 
 
-def test_the_command(make_bundle: Callable, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_command(make_bundle: Callable, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     bundle = make_bundle(np.full((32, 64), 9.0, dtype=np.float32), np.eye(4))
     out, image = tmp_path / "m.json", tmp_path / "p.png"
     command = ["depth", "--model", str(bundle), "--threads", "1"]
     street = ["--synthetic", "9004", "--frames", "1"]
     assert main([*command, *street, "--json", str(out), "--plot", str(image)]) == 0
     values = json.loads(out.read_text())
-    # The model says a constant: it is its own floor.
+    # The model predicts a constant: it equals that baseline.
     assert values["abs_rel"] == pytest.approx(values["baselines"]["constant_depth"]["abs_rel"])
     assert image.is_file() and str(out) in capsys.readouterr().out
     for wrong, reason in (
         ([], "0 kinds of images"),
         (["--images", str(tmp_path), *street], "2 kinds of images"),
         (["--images", str(tmp_path)], "--images needs --ground-truth"),
-        (["--kitti", str(tmp_path)], "holds no KITTI raw drive"),
+        (["--kitti", str(tmp_path)], "contains no KITTI raw drive"),
         (["--kitti", str(tmp_path), "--split", "best"], "no split 'best'"),
         (["--kitti", str(tmp_path), "--camera", "7"], "the camera is '7'"),
         ([*street, "--threads", "0"], "--threads is 0"),

@@ -1,4 +1,4 @@
-"""The tables of the splits expand to the published lists, frame by frame."""
+"""The tables of the splits expand to the published lists of frames."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_odometry_test_sequences(lists: Path) -> None:
     assert frames_of_split("odometry_test") == expected
 
 
-def test_what_is_tested_on_is_never_trained_on() -> None:
+def test_test_frames_are_not_training_frames() -> None:
     assert not set(frames_of_split("eigen")) & set(frames_of_split("zhou"))
     assert not set(frames_of_split("odometry_test")) & set(frames_of_split("odometry"))
     assert set(frames_of_split("odometry")) | {"09", "10"} == set(RAW_DRIVE_OF_SEQUENCE)
@@ -95,7 +95,7 @@ def test_ranges() -> None:
     assert parse_ranges("") == set()
 
 
-def test_an_unknown_split_is_named() -> None:
+def test_unknown_split_is_refused() -> None:
     with pytest.raises(ConfigError, match="eigen_improved") as caught:
         frames_of_split("make3d")
     assert all(name in str(caught.value) for name in SPLITS)

@@ -1,4 +1,4 @@
-"""sfm_evaluate compare: figures and paths of runs side by side, differences marked."""
+"""sfm_evaluate compare: metrics and paths of runs side by side, differences marked."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import json
 import cv2
 import numpy as np
 import pytest
+from pixels import bgr
 
 from sfm_ros.cli.evaluate import main
+from sfm_ros.evaluation.plotting import CYCLE
 from sfm_ros.evaluation.report.compare import MARK
 from sfm_ros.formats.trajectory import Trajectory, write_tum
 from sfm_ros.geometry import se3_exp
@@ -51,83 +53,82 @@ def new_run(tmp_path):
 
 
 def _rows(text: str) -> dict[str, list[str]]:
-    """First words of a line of the table -> the cells after two spaces."""
+    """First cell of each line of the table -> the other cells."""
     lines = [line for line in text.splitlines() if "  " in line.strip()]
     cells = [[cell.strip() for cell in line.strip().split("  ") if cell.strip()] for line in lines]
     return {row[0]: row[1:] for row in cells}
 
 
-def test_what_differs_is_marked_and_what_does_not_is_left_out(new_run, tmp_path, capsys):
+def test_differences_are_marked_and_equal_facts_omitted(new_run, tmp_path, capsys):
     other = {"refine": {"enabled": False, "max_features": 100}, "model": {"threads": 2}}
     runs = [
         new_run("a", _path(0.02), _path(0.021)),
         new_run("b", _path(0.01), ate_m=2.25, model="mine", configuration=other),
     ]
     assert main(["compare", *runs, "--plot", str(tmp_path / "plot.png")]) == 0
-    said = capsys.readouterr().out
-    rows = _rows(said)
-    assert rows["Trajectory error"] == ["1.50 m", "2.25 m"]
+    printed = capsys.readouterr().out
+    rows = _rows(printed)
+    assert rows["ATE RMSE"] == ["1.50 m", "2.25 m"]
     assert rows[f"{MARK} model"] == ["road_small", "mine"]
     assert rows[f"{MARK} refine.enabled"] == ["true", "false"]
     assert rows["engine"] == ["onnx on CPU", "onnx on CPU"]
-    assert "max_features" not in said and "Depth error" not in said and "cpu" not in said
-    assert "cannot be compared" not in said and str(tmp_path / "plot.png") in said
+    assert "max_features" not in printed and "abs_rel" not in printed and "cpu" not in printed
+    assert "cannot be compared" not in printed and str(tmp_path / "plot.png") in printed
 
 
-def test_other_inputs_are_said_to_be_beyond_comparison(new_run, tmp_path, capsys):
+def test_different_inputs_cannot_be_compared(new_run, tmp_path, capsys):
     runs = [new_run("x/run"), new_run("y/run", input="other.mcap")]
     assert main(["compare", *runs, "--plot", str(tmp_path / "plot.png")]) == 0
-    said = capsys.readouterr().out
-    assert "cannot be compared" in said and "x/run" in said and "y/run" in said
-    assert "no image" in said and not (tmp_path / "plot.png").exists()
+    printed = capsys.readouterr().out
+    assert "cannot be compared" in printed and "x/run" in printed and "y/run" in printed
+    assert "no image" in printed and not (tmp_path / "plot.png").exists()
 
 
-def test_equal_runs_and_runs_of_older_versions(new_run, tmp_path, capsys):
+def test_equal_runs_and_older_runs(new_run, tmp_path, capsys):
     assert main(["compare", new_run("a"), new_run("b"), "--plot", str(tmp_path / "p.png")]) == 0
     assert "made with the same model" in capsys.readouterr().out
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "summary.json").write_text('{"frames": 3, "ate_m": "unknown"}')
     assert main(["compare", str(tmp_path / "a"), str(tmp_path / "old")]) == 0
     rows = _rows(capsys.readouterr().out)
-    assert rows["Trajectory error"] == ["1.50 m", "–"]
+    assert rows["ATE RMSE"] == ["1.50 m", "–"]
     assert rows[f"{MARK} model"] == ["road_small", "–"]
 
 
-def test_every_path_is_in_the_image(new_run, tmp_path, capsys):
+def test_plot_shows_every_path(new_run, tmp_path, capsys):
     runs = [
-        new_run(
-            "a", _path(0.02, unit=0.1), _path(0.021)
-        ),  # in network units: laid over the ground truth
+        new_run("a", _path(0.02, unit=0.1), _path(0.021)),  # in network units
         new_run("b", _path(0.01)),
     ]
     for paths, ground_truth in ((runs, True), ([runs[1], new_run("c", _path(0.04))], False)):
         assert main(["compare", *paths, "--plot", str(tmp_path / "plot.png")]) == 0
         image = cv2.imread(str(tmp_path / "plot.png"))
         left = image[:, : image.shape[1] // 2] if ground_truth else image
-        for color in ((0xB4, 0x77, 0x1F), (0x0E, 0x7F, 0xFF)):  # the first two of the cycle
-            assert np.count_nonzero((left == color).all(axis=2)) > 100
+        for color in CYCLE[:2]:
+            assert np.count_nonzero((left == bgr(color)).all(axis=2)) > 100
     capsys.readouterr()
 
 
 @pytest.mark.parametrize(
-    ("content", "reason"), [(None, "there is no"), ("{", "cannot read"), ("[1]", "holds a list")]
+    ("content", "reason"),
+    [(None, "there is no"), ("{", "cannot read"), ("[1]", "contains a list")],
 )
-def test_what_is_no_run_is_refused(new_run, tmp_path, capsys, content, reason):
+def test_folder_without_a_run_is_refused(new_run, tmp_path, capsys, content, reason):
     (tmp_path / "b").mkdir()
     if content is not None:
         (tmp_path / "b" / "summary.json").write_text(content)
     assert main(["compare", new_run("a"), str(tmp_path / "b")]) == 1
-    said = capsys.readouterr()
-    assert reason in said.err and said.out == ""
+    printed = capsys.readouterr()
+    assert reason in printed.err and printed.out == ""
 
 
-def test_a_damaged_trajectory_is_refused(new_run, tmp_path, capsys):
+def test_damaged_trajectory_is_refused(new_run, tmp_path, capsys):
     run = new_run("a", _path(0.1))
     (tmp_path / "a" / "trajectory.tum").write_text("1 2 3\n")
     assert main(["compare", run, run]) == 1
     assert "3 columns" in capsys.readouterr().err
 
 
-def test_one_run_is_nothing_to_compare(new_run):
+def test_single_run_is_refused(new_run):
     with pytest.raises(SystemExit, match="2"):
         main(["compare", new_run("a")])

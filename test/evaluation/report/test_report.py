@@ -1,4 +1,4 @@
-"""The figures and the page of a run: complete, self-contained, honest about what is unknown."""
+"""Results and report of a run: complete, self-contained, explicit about what is unknown."""
 
 from __future__ import annotations
 
@@ -14,10 +14,14 @@ import cv2
 import numpy as np
 import pytest
 
-from sfm_ros.config import ModelConfig, SfmConfig
+from sfm_ros.config import ModelConfig, ScaleConfig, SfmConfig
 from sfm_ros.engines.fake_engine import fake_spec
+from sfm_ros.evaluation.depth.figure import depth_figure
 from sfm_ros.evaluation.depth.metrics import depth_errors
-from sfm_ros.evaluation.report.figures import draw_depth, draw_trajectory
+from sfm_ros.evaluation.plotting import save_figure
+from sfm_ros.evaluation.report.charts import path_figure
+from sfm_ros.evaluation.report.depth_tiles import depth_views
+from sfm_ros.evaluation.report.figures import draw_images
 from sfm_ros.evaluation.report.model_card import card_as_html
 from sfm_ros.evaluation.report.results import RunContext, write_results
 from sfm_ros.evaluation.report.summary import SUMMARY_KEYS, format_value, text_table, write_summary
@@ -39,7 +43,7 @@ def summary_of(**known: Any) -> dict[str, Any]:
     return {**dict.fromkeys(SUMMARY_KEYS), **known}
 
 
-def test_summary_has_every_key_and_null_for_what_is_unknown(tmp_path: Path) -> None:
+def test_summary_has_every_key(tmp_path: Path) -> None:
     file = tmp_path / "summary.json"
     write_summary(
         file, summary_of(frames=np.int64(12), ate_m=math.nan, depth_abs_rel=np.float32(0.25))
@@ -51,24 +55,24 @@ def test_summary_has_every_key_and_null_for_what_is_unknown(tmp_path: Path) -> N
     assert values["ate_m"] is None and values["snippet_ate_mean"] is None
 
 
-def test_summary_refuses_to_be_incomplete(tmp_path: Path) -> None:
+def test_incomplete_summary_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="frames_lost"):
         write_summary(tmp_path / "summary.json", {"frames": 3})
 
 
-def test_the_terminal_shows_only_what_is_known() -> None:
+def test_text_table_shows_available_metrics() -> None:
     text = text_table(summary_of(frames=12, latency_p50_ms=31.25))
-    assert "Frames played" in text and "31.2 ms" in text
-    assert "Depth error" not in text
+    assert "Latency p50" in text and "31.2 ms" in text
+    assert "abs_rel" not in text
 
 
 @pytest.mark.parametrize("value", [None, math.nan, math.inf])
-def test_an_unknown_figure_is_a_dash(value: float | None) -> None:
+def test_unavailable_metric_is_a_dash(value: float | None) -> None:
     assert format_value("{:.2f} m", value) == "–"
 
 
-def drive(count: int, step_m: float) -> Trajectory:
-    """Ahead along a gentle bend."""
+def bend(count: int, step_m: float) -> Trajectory:
+    """A gentle bend."""
     angle = np.arange(count) * 0.002
     poses = np.tile(np.eye(4), (count, 1, 1))
     poses[:, 0, 0] = poses[:, 2, 2] = np.cos(angle)
@@ -95,7 +99,7 @@ def snapshot(stamp_ns: int, with_ground_truth: bool, with_image: bool = True) ->
 
 
 def result(mode: str = OFFLINE, frames: int = 120, with_ground_truth: bool = True) -> RunResult:
-    estimate = drive(frames, 1.0)
+    estimate = bend(frames, 1.0)
     log = StatusTimeline()
     for index, stamp in enumerate(estimate.stamps_ns.tolist()):
         lost = 40 <= index < 45
@@ -127,8 +131,8 @@ def context(**changes: Any) -> RunContext:
 
 
 CARD = "# Card\n\nKnows <nothing>.\n\n* one\n  entry\n* two\n"
-GROUND_TRUTH = GroundTruthTrajectory(trajectory=drive(120, 2.0), name="poses of a friend")
-UNKNOWN = GroundTruthTrajectory(trajectory=None, problem="nobody looked")
+GROUND_TRUTH = GroundTruthTrajectory(trajectory=bend(120, 2.0), name="poses of a survey")
+UNKNOWN = GroundTruthTrajectory(trajectory=None, problem="no receiver")
 
 
 def page_in(folder: Path) -> str:
@@ -140,7 +144,7 @@ def without_data(page: str) -> str:
 
 
 class Outline(HTMLParser):
-    """Tags that were opened and not closed, and the headings."""
+    """Tags that are not closed, all tags and attributes, and the headings."""
 
     VOID = ("meta", "img", "link", "br", "hr")
 
@@ -149,13 +153,14 @@ class Outline(HTMLParser):
         self.open: list[str] = []
         self.wrong: list[str] = []
         self.headings: list[str] = []
+        self.tags: set[str] = set()
+        self.attributes: set[str] = set()
 
     def handle_starttag(self, tag: str, attrs: Any) -> None:
+        self.tags.add(tag)
+        self.attributes |= {name for name, _ in attrs}
         if tag not in self.VOID:
             self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: Any) -> None:
-        pass
 
     def handle_endtag(self, tag: str) -> None:
         if not self.open or self.open.pop() != tag:
@@ -166,40 +171,41 @@ class Outline(HTMLParser):
             self.headings.append(data)
 
 
-def is_well_formed(page: str) -> bool:
+def outline_of(page: str) -> Outline:
     outline = Outline()
     outline.feed(page)
+    return outline
+
+
+def is_well_formed(page: str) -> bool:
+    outline = outline_of(page)
     return outline.open == [] and outline.wrong == []
 
 
-def headings(page: str) -> list[str]:
-    outline = Outline()
-    outline.feed(page)
-    return outline.headings
-
-
-def test_the_page_is_one_file_that_loads_nothing_and_says_everything(tmp_path: Path) -> None:
+def test_page_is_complete_and_loads_nothing(tmp_path: Path) -> None:
     write_results([result()], GROUND_TRUTH, context(), tmp_path)
     page = page_in(tmp_path)
     assert "http:" not in page and "https:" not in page and "//" not in without_data(page)
     assert re.findall(r'<(?:img|script|link)[^>]* (?:src|href)="(?!data:)', page) == []
     assert "@import" not in page and "url(" not in page
     assert is_well_formed(page)
-    assert headings(page) == [
-        "Summary", "Path from above", "Error over the way", "Drift by length of segment",
-        "Time by stage", "Health", "Depth", "Model card", "Configuration", "About this run",
+    assert outline_of(page).headings == [
+        "Summary", "Path from above", "Error over distance", "Drift by segment length",
+        "Time per stage", "Status over time", "Depth", "Model card", "Configuration",
+        "About this run",
     ]  # fmt: skip
     assert 'name="viewport"' in page and "@media print" in page
     assert "Run of &lt;b&gt;" in page and "a &amp; b" in page
-    assert "Knows &lt;nothing&gt;." in page and "<li>one entry</li>" in page
+    assert "Knows &lt;nothing&gt;." in page and "<li>one entry</li>" in " ".join(page.split())
     assert "training_steps" in page
-    assert "lost: implausible motion" in page and "poses of a friend" in page
-    # Four frames, the images of which are there, their depth, ground truth and error.
+    assert "lost: implausible motion" in page and "poses of a survey" in page
+    # Four frames: image, unless it is missing, depth, ground truth and error.
     assert page.count("data:image/jpeg;base64,") in (15, 16)
+    assert page.count("data:image/svg+xml;base64,") == 5
     assert len(page) < 400_000
 
 
-def test_what_differs_from_the_defaults_is_marked(tmp_path: Path) -> None:
+def test_changed_options_are_marked(tmp_path: Path) -> None:
     write_results([result()], GROUND_TRUTH, context(), tmp_path)
     marked = re.findall(
         r'class="?changed"?><th scope="row">([\w.]+)</th><td>(\w+)', page_in(tmp_path)
@@ -207,7 +213,7 @@ def test_what_differs_from_the_defaults_is_marked(tmp_path: Path) -> None:
     assert marked == [("model.threads", "3")]
 
 
-def test_the_figures_follow_from_the_paths(tmp_path: Path) -> None:
+def test_metrics_follow_from_the_trajectories(tmp_path: Path) -> None:
     results = write_results([result()], GROUND_TRUTH, context(), tmp_path)
     summary = results.summary
     assert summary["path_length_m"] == pytest.approx(2.0 * 119)
@@ -227,36 +233,51 @@ def test_the_figures_follow_from_the_paths(tmp_path: Path) -> None:
     ]
 
 
-def test_without_a_ground_truth_it_says_why_and_gives_no_number(tmp_path: Path) -> None:
+def test_without_ground_truth_the_page_states_why(tmp_path: Path) -> None:
     results = write_results([result(with_ground_truth=False)], UNKNOWN, context(), tmp_path)
     assert all(results.summary[key] is None for key in ("ate_m", "path_length_m", "depth_abs_rel"))
     page = page_in(tmp_path)
     assert is_well_formed(page)
-    assert page.count("nobody looked") == 3
-    assert "Errors of the depth are not available: no ground-truth depth is known" in page
+    assert page.count("no receiver") == 3
+    assert "Depth errors are not available: no ground-truth depth is known" in page
     metrics = json.loads((tmp_path / "metrics.json").read_text())
-    assert metrics["odometry"] is None and metrics["odometry_not_available"] == "nobody looked"
+    assert metrics["odometry"] is None and metrics["odometry_not_available"] == "no receiver"
     assert metrics["depth_scaled_by_median"] is None
 
 
-def test_a_short_path_has_no_drift_rather_than_none_at_all(tmp_path: Path) -> None:
+def test_drift_of_a_short_path_is_not_applicable(tmp_path: Path) -> None:
     write_results([result(frames=40)], GROUND_TRUTH, context(), tmp_path)
     assert "Not applicable: the path has 78 m, the shortest segment 100 m." in page_in(tmp_path)
 
 
-def test_an_empty_run_is_reported_as_such(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("source", "is_metric_model", "unit"),
+    [
+        ("fixed", False, "m"),
+        ("model", True, "m"),
+        ("model", False, "network units"),
+        ("none", True, "network units"),
+    ],
+)
+def test_unit_of_the_estimate(source: str, is_metric_model: bool, unit: str) -> None:
+    config = SfmConfig(scale=ScaleConfig(source=source))
+    spec = replace(fake_spec(), metric=is_metric_model)
+    assert context(config=config, spec=spec).unit == unit
+
+
+def test_empty_run(tmp_path: Path) -> None:
     (tmp_path / "trajectory.tum").write_text("of an earlier run")
     nothing = replace(
-        result(), frames=1, frames_to_start=1, estimate=None, intervals=(), snapshots=(), stages={},
-        image_stamps_ns=np.zeros(0, np.int64), latency=None, frames_per_second=None,
+        result(), frames=1, frames_to_start=1, estimate=None, intervals=(), snapshots=(),
+        stages={}, image_stamps_ns=np.zeros(0, np.int64), latency=None, frames_per_second=None,
     )  # fmt: skip
     results = write_results([nothing], GROUND_TRUTH, context(), tmp_path)
     assert results.summary["frames_lost"] == 0 and results.summary["ate_m"] is None
-    assert "no odometry came back" in page_in(tmp_path) and is_well_formed(page_in(tmp_path))
+    assert "no odometry was received" in page_in(tmp_path) and is_well_formed(page_in(tmp_path))
     assert not (tmp_path / "trajectory.tum").exists()
 
 
-def test_two_runs_stand_side_by_side(tmp_path: Path) -> None:
+def test_two_runs_side_by_side(tmp_path: Path) -> None:
     first, second = result(), result(ONLINE)
     assert second.estimate is not None
     moved = second.estimate.poses.copy()
@@ -265,20 +286,86 @@ def test_two_runs_stand_side_by_side(tmp_path: Path) -> None:
     results = write_results([first, second], GROUND_TRUTH, context(), tmp_path)
     assert results.summary["agreement"]["largest_difference"] == pytest.approx(1e-7)
     assert results.summary["agreement"]["poses_of_only_one"] == 1
-    assert results.summary["middleware"]["frames"] == 120
+    assert results.summary[ONLINE]["frames"] == 120
     page = page_in(tmp_path)
-    assert "119 poses in common and 1 that only one has" in page
-    assert page.count('<th scope="col">two processes</th>') == 3
-    assert (tmp_path / "middleware_trajectory.tum").is_file()
+    assert "119 poses in common and 1 in only one of them" in page
+    assert page.count(f'<th scope="col">{ONLINE}</th>') == 3
+    assert (tmp_path / f"{ONLINE}_trajectory.tum").is_file()
 
 
-def test_a_card_is_escaped_and_its_lines_flow() -> None:
-    assert card_as_html("# A & B\n\ntwo\nlines\n\n- x\n  y\n") == (
-        "<h3>A &amp; B</h3>\n<p>two lines</p>\n<ul><li>x y</li></ul>"
+def card(text: str) -> str:
+    """The card as HTML, without the line breaks."""
+    return " ".join(re.sub(r">\n\s*<", "><", card_as_html(text)).split())
+
+
+def test_card_is_escaped_and_structured() -> None:
+    assert card("# A & B\n\ntwo\nlines\n\n- x\n  y\n") == (
+        "<h3>A &amp; B</h3><p>two lines</p><ul><li>x y</li></ul>"
     )
-    assert card_as_html("Lead in:\n* one\n* two") == (
-        "<p>Lead in:</p>\n<ul><li>one</li><li>two</li></ul>"
+    assert card("Lead in:\n* one\n* two") == ("<p>Lead in:</p><ul><li>one</li><li>two</li></ul>")
+    assert card("Some **bold** `a<b>` and 1 < 2.\n\n## Part") == (
+        "<p>Some <strong>bold</strong> <code>a&lt;b&gt;</code> and 1 &lt; 2.</p><h4>Part</h4>"
     )
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        "<script>alert(1)</script>",
+        "<SCRIPT\nSRC=//a.example/x.js></SCRIPT>",
+        "text <img src=x onerror=alert(1)> text",
+        "<div>\n\n<script>alert(1)</script>\n\n</div>",
+        "[click](javascript:alert(1))",
+        "![track](https://a.example/pixel.png)",
+        "[ref]\n\n[ref]: javascript:alert(1)",
+        "![ref][1]\n\n[1]: https://a.example/pixel.png",
+        "<https://a.example> <a@b.example>",
+        "`</code><script>alert(1)</script>`",
+        "    </pre><script>alert(1)</script>",
+        "# <svg onload=alert(1)>",
+        "* <iframe src=//a.example></iframe>",
+        "</div></section></body><script>alert(1)</script>",
+        "<style>@import url(//a.example)</style>",
+        "\x02wzxhzdk:0\x03 <b onclick=alert(1)>",
+        "&lt;script&gt;alert(1)&lt;/script&gt; &#60;script&#62;",
+        '*<a title="*" href=//a.example>*',
+        "* " * 3000 + "<script>alert(1)</script>",
+    ],
+)
+def test_card_brings_nothing_but_text(attack: str) -> None:
+    outline = outline_of(card_as_html(f"# Card\n\n{attack}\n\n{attack} again\n"))
+    known = {"p", "ul", "li", "strong", "em", "code", "pre", "h3", "h4", "h5", "h6", "hr", "br"}
+    assert outline.tags <= known
+    assert outline.attributes == set()
+
+
+def test_two_runs_write_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        write_results([result(), result(ONLINE)], GROUND_TRUTH, context(), tmp_path / name)
+    files = sorted(file.name for file in (tmp_path / "first").iterdir())
+    assert "report.html" in files and "metrics.json" in files
+    for name in files:
+        expected = (tmp_path / "first" / name).read_bytes()
+        assert (tmp_path / "second" / name).read_bytes() == expected, name
+
+
+def test_long_noisy_run_gives_a_small_page(tmp_path: Path) -> None:
+    """Figures are simplified, so that the size of the page does not grow with the run."""
+    long = result(frames=20_000)
+    assert long.estimate is not None
+    poses = long.estimate.poses.copy()
+    poses[:, 0, 3] += np.random.default_rng(0).normal(0, 3.0, len(poses))
+    noisy = replace(long, estimate=Trajectory(long.estimate.stamps_ns, poses))
+    ground_truth = GroundTruthTrajectory(trajectory=bend(20_000, 2.0), name="poses")
+    write_results([noisy], ground_truth, context(), tmp_path)
+    assert len(page_in(tmp_path)) < 3_000_000
+
+
+def test_figures_of_a_run(tmp_path: Path) -> None:
+    results = write_results([result()], GROUND_TRUTH, context(), tmp_path)
+    draw_images(results.runs[0], "m", tmp_path)
+    for name in ("trajectory.png", "depth.png", "overview.png"):
+        assert image_differs_from_blank(tmp_path / name)
 
 
 def image_differs_from_blank(file: Path) -> bool:
@@ -288,22 +375,19 @@ def image_differs_from_blank(file: Path) -> bool:
 
 @pytest.mark.parametrize("points", [0, 1, 30])
 @pytest.mark.parametrize("with_ground_truth", [False, True])
-def test_trajectory_is_drawn_for_any_length(
-    tmp_path: Path, points: int, with_ground_truth: bool
-) -> None:
+def test_path_of_any_length(tmp_path: Path, points: int, with_ground_truth: bool) -> None:
     angle = np.linspace(0, 1.5, points)
     track = 20 * np.stack([1 - np.cos(angle), 0 * angle, np.sin(angle)], axis=1)
-    draw_trajectory(
-        tmp_path / "a.png", track, track + 1.0 if with_ground_truth else None, "m", "title"
-    )
+    figure = path_figure(track, track + 1.0 if with_ground_truth else None, "m")
+    save_figure(figure, tmp_path / "a.png")
     assert image_differs_from_blank(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize("with_ground_truth", [False, True])
-def test_depth_is_drawn_with_holes_and_without_images(
+def test_depth_with_holes_and_without_images(
     tmp_path: Path, count: int, with_ground_truth: bool
 ) -> None:
     shown = [snapshot(i * 10**9, with_ground_truth, i % 2 == 1) for i in range(count)]
-    draw_depth(tmp_path / "depth.png", shown, "m")
+    save_figure(depth_figure(depth_views(shown, result()), "m"), tmp_path / "depth.png")
     assert image_differs_from_blank(tmp_path / "depth.png")

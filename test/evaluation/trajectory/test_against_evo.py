@@ -25,25 +25,25 @@ FLAGS = {
     "-s": ("scale",),
     "-a": ("se3", "6dof"),
     "-as": ("sim3", "7dof"),
-    "--align-origin": ("origin",),
+    "--align_origin": ("origin",),
 }
 NAMES = ("example_0_09", "KITTI_00_ORB", "freiburg1_xyz-ORB_kf_mono")
 
 
 @pytest.fixture(scope="session")
 def evo() -> dict[str, str]:
-    """Where the two programs are."""
+    """Paths of the two programs."""
     folder = os.environ.get("SFM_EVO_BIN")
     found = {name: shutil.which(name, path=folder) for name in ("evo_ape", "evo_rpe")}
     missing = [name for name, path in found.items() if path is None]
     if missing:
-        place = f"in SFM_EVO_BIN={folder}" if folder else "on PATH (or set SFM_EVO_BIN)"
-        pytest.skip(f"no {' and '.join(missing)} {place}; pip install evo into its own venv")
+        searched = f"in SFM_EVO_BIN={folder}" if folder else "on PATH (or set SFM_EVO_BIN)"
+        pytest.skip(f"no {' and '.join(missing)} {searched}; pip install evo into its own venv")
     return {name: str(path) for name, path in found.items()}
 
 
 def _write_files(shared_data: Path, name: str, folder: Path) -> tuple[Path, Path]:
-    """Ground truth and estimate as TUM files with clean rotations, which both programs read alike."""
+    """Ground truth and estimate as TUM files with exact rotations, read alike by both programs."""
     source = shared_data / "oracle_odometry"
     if name.startswith("freiburg"):
         ground_truth, estimate = read_tum(source / "freiburg1_xyz-groundtruth.txt"), None
@@ -58,12 +58,12 @@ def _write_files(shared_data: Path, name: str, folder: Path) -> tuple[Path, Path
 
 
 def _evo(command: list[str], files: tuple[Path, Path], folder: Path) -> dict[str, float]:
-    """The figures a run of evo_ape or evo_rpe saves."""
+    """The metrics that evo_ape or evo_rpe saves."""
     program, *options = command
     name = "_".join([Path(program).name, *options])
     saved = folder / f"{name}.zip"
     subprocess.run(
-        [program, "tum", *map(str, files), *options, "--save-results", str(saved)],
+        [program, "tum", *map(str, files), *options, "--save_results", str(saved)],
         check=True,
         capture_output=True,
         timeout=120,
@@ -74,10 +74,10 @@ def _evo(command: list[str], files: tuple[Path, Path], folder: Path) -> dict[str
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_ate_and_rpe_are_those_of_evo(shared_data, evo, tmp_path, name):
+def test_ate_and_rpe_equal_evo(shared_data, evo, tmp_path, name):
     files = _write_files(shared_data, name, tmp_path)
     ape, rpe = evo["evo_ape"], [evo["evo_rpe"], "-d", "1", "-u", "f", "-r"]
-    # No alignment changes a rotation from one pose to the next.
+    # The rotation from one pose to the next does not depend on the alignment.
     angle = _evo([*rpe, "angle_deg"], files, tmp_path)
     with ThreadPoolExecutor(2) as pool:
         jobs = {

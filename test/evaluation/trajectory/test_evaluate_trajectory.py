@@ -1,4 +1,4 @@
-"""sfm_evaluate trajectory: published scores, formats, pairing, and what it refuses."""
+"""sfm_evaluate trajectory: published scores, formats, pairing, and rejected inputs."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from pixels import bgr
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from sfm_ros.bags.messages import ground_truth_message
 from sfm_ros.bags.writer import BagTopics
 from sfm_ros.cli.evaluate import main
+from sfm_ros.evaluation.plotting import ESTIMATE_COLOR
 from sfm_ros.formats.trajectory import Trajectory, write_kitti, write_tum
 from sfm_ros.geometry import se3_exp
 
@@ -34,8 +36,8 @@ KEYS = [
 NS = 10**9
 
 
-def _drive(count: int = 60, seed: int = 0, step: float = 1.0) -> Trajectory:
-    """A bent drive at 10 Hz that begins at the identity."""
+def _trajectory(count: int = 60, seed: int = 0, step: float = 1.0) -> Trajectory:
+    """A winding trajectory at 10 Hz that starts at the identity."""
     random = np.random.default_rng(seed)
     poses = [np.eye(4)]
     for _ in range(count - 1):
@@ -46,7 +48,7 @@ def _drive(count: int = 60, seed: int = 0, step: float = 1.0) -> Trajectory:
 
 
 def _write_bag(folder: Path, trajectory: Trajectory, order: np.ndarray | None = None) -> Path:
-    """Poses on /pose and /other; recorded in the order of their stamps or another one."""
+    """Poses on /pose and /other, recorded in the order of their stamps or in ``order``."""
     with Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
         topics = BagTopics(writer)
         stamps = trajectory.stamps_ns if order is None else trajectory.stamps_ns[order]
@@ -76,7 +78,7 @@ def _score(tmp_path: Path, *arguments: object) -> dict:
     ],
 )
 def test_published_scores(shared_data, tmp_path, name, ground_truth, alignment, expected):
-    """To the last digit that was published."""
+    """To the last published digit."""
     folder = shared_data / "oracle_odometry"
     found = _score(
         tmp_path, folder / f"{ground_truth}.txt", folder / f"{name}.txt", "--align", alignment
@@ -94,11 +96,11 @@ def test_published_scores(shared_data, tmp_path, name, ground_truth, alignment, 
 @pytest.mark.parametrize(
     ("name", "ate"), [("example_0_09", (0.1087, 0.1240)), ("example_1_09", (0.0142, 0.0077))]
 )
-def test_published_snippets_and_floors(shared_data, tmp_path, name, ate):
+def test_published_snippets_and_baselines(shared_data, tmp_path, name, ate):
     folder = shared_data / "oracle_odometry"
     found = _score(tmp_path, folder / "gt_09.txt", folder / f"{name}.txt")
     assert (round(found["snippet_ate_mean"], 4), round(found["snippet_ate_std"], 4)) == ate
-    if name == "example_1_09":  # the other one lacks frames, and its floors lack them too
+    if name == "example_1_09":  # frames are missing in the other one, and in its baselines
         means = [
             round(found[f"{baseline}_ate_mean"], 4)
             for baseline in ("straight_line", "mean_motion")
@@ -112,8 +114,8 @@ def test_published_snippets_and_floors(shared_data, tmp_path, name, ate):
 
 
 @pytest.mark.parametrize("kinds", [("tum", "kitti"), ("bag", "tum"), ("kitti", "bag")])
-def test_every_format_gives_the_same_figures(tmp_path, kinds):
-    ground_truth, estimate = _drive(), _drive(seed=1)
+def test_all_formats_give_equal_metrics(tmp_path, kinds):
+    ground_truth, estimate = _trajectory(), _trajectory(seed=1)
     expected = None
     for kind in ("same", kinds):
         names = []
@@ -136,18 +138,18 @@ def test_every_format_gives_the_same_figures(tmp_path, kinds):
         assert figures[0] is None and figures == pytest.approx(expected, abs=1e-8)
 
 
-def test_poses_in_body_axes_can_be_kept(tmp_path):
-    """Two bags: turned into optical axes or kept, nothing but the axes of the floor changes."""
+def test_body_axes_can_be_kept(tmp_path):
+    """Only the axes of the straight line baseline depend on the axes of the poses."""
     bags = [
-        f"{_write_bag(tmp_path / name, _drive(seed=seed))}:/pose"
+        f"{_write_bag(tmp_path / name, _trajectory(seed=seed))}:/pose"
         for name, seed in (("a", 0), ("b", 1))
     ]
-    turned, kept = _score(tmp_path, *bags), _score(tmp_path, *bags, "--keep-axes")
-    assert [kept[key] for key in KEYS[1:]] == pytest.approx([turned[key] for key in KEYS[1:]])
+    optical, body = _score(tmp_path, *bags), _score(tmp_path, *bags, "--keep-axes")
+    assert [body[key] for key in KEYS[1:]] == pytest.approx([optical[key] for key in KEYS[1:]])
 
 
 def test_pairing_by_stamp_is_reported(tmp_path, capsys):
-    ground_truth = _drive()
+    ground_truth = _trajectory()
     estimate = Trajectory(ground_truth.stamps_ns[5:40:2] + 4_000_000, ground_truth.poses[5:40:2])
     write_tum(tmp_path / "ground_truth.tum", ground_truth)
     write_tum(tmp_path / "estimate.tum", estimate)
@@ -161,39 +163,51 @@ def test_pairing_by_stamp_is_reported(tmp_path, capsys):
     assert "are they on the same clock?" in capsys.readouterr().err
 
 
-def test_frames_that_are_missing_are_missing_in_snippets_too(tmp_path):
-    ground_truth = _drive()
+def test_missing_frames_interrupt_snippets(tmp_path):
+    ground_truth = _trajectory()
     write_kitti(tmp_path / "ground_truth.txt", ground_truth)
     kept = [index for index in range(60) if index not in (20, 21, 40)]
     lines = (tmp_path / "ground_truth.txt").read_text().splitlines()
-    (tmp_path / "lacking.txt").write_text("".join(f"{i} {lines[i]}\n" for i in kept))
-    found = _score(tmp_path, tmp_path / "ground_truth.txt", tmp_path / "lacking.txt")
+    (tmp_path / "incomplete.txt").write_text("".join(f"{i} {lines[i]}\n" for i in kept))
+    found = _score(tmp_path, tmp_path / "ground_truth.txt", tmp_path / "incomplete.txt")
     assert found["associated_by"] == "index" and found["largest_difference_s"] is None
-    # 20, 18 and 19 frames in a row hold 16, 14 and 15 snippets of five.
+    # Runs of 20, 18 and 19 frames contain 16, 14 and 15 snippets of five.
     assert found["snippets"]["5"]["count"] == 16 + 14 + 15
     assert found["snippet_ate_mean"] == pytest.approx(0, abs=1e-9)
 
 
-def test_image_shows_ground_truth_and_estimate(tmp_path):
-    write_tum(tmp_path / "ground_truth.tum", _drive(300))
-    write_tum(tmp_path / "estimate.tum", _drive(300, seed=2))
+def test_plot_shows_the_estimate(tmp_path):
+    write_tum(tmp_path / "ground_truth.tum", _trajectory(300))
+    write_tum(tmp_path / "estimate.tum", _trajectory(300, seed=2))
     arguments = [str(tmp_path / "ground_truth.tum"), str(tmp_path / "estimate.tum")]
     assert main(["trajectory", *arguments, "--plot", str(tmp_path / "plot.png")]) == 0
     image = cv2.imread(str(tmp_path / "plot.png"))
-    red = (image == (0x5B, 0x49, 0xD1)).all(axis=2)
-    assert min(np.count_nonzero(red[:, : red.shape[1] // 2]), np.count_nonzero(red)) > 200
+    drawn = (image == bgr(ESTIMATE_COLOR)).all(axis=2)
+    path, errors = np.hsplit(drawn, [drawn.shape[1] // 2])
+    assert min(np.count_nonzero(path), np.count_nonzero(errors)) > 200
+
+
+@pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
+def test_plot_is_reproducible(tmp_path, kind):
+    write_tum(tmp_path / "ground_truth.tum", _trajectory(300))
+    write_tum(tmp_path / "estimate.tum", _trajectory(300, seed=2))
+    arguments = [str(tmp_path / "ground_truth.tum"), str(tmp_path / "estimate.tum")]
+    files = [tmp_path / f"{name}.{kind}" for name in ("first", "second")]
+    for file in files:
+        assert main(["trajectory", *arguments, "--plot", str(file)]) == 0
+    assert files[0].read_bytes() == files[1].read_bytes()
 
 
 def test_short_path_has_no_segments(tmp_path, capsys):
-    write_tum(tmp_path / "ground_truth.tum", _drive(60))
+    write_tum(tmp_path / "ground_truth.tum", _trajectory(60))
     found = _score(tmp_path, tmp_path / "ground_truth.tum", tmp_path / "ground_truth.tum")
     assert found["t_err_percent"] is None and found["r_err_deg_per_100m"] is None
     assert found["segments"] == {} and found["baselines"]["mean_motion"]["t_err_percent"] is None
     assert "not applicable: the path of 59" in capsys.readouterr().out.replace("\n", " ")
 
 
-def test_three_poses_have_no_snippet_of_five(tmp_path):
-    write_tum(tmp_path / "ground_truth.tum", _drive(3))
+def test_three_poses_have_no_five_frame_snippet(tmp_path):
+    write_tum(tmp_path / "ground_truth.tum", _trajectory(3))
     found = _score(tmp_path, tmp_path / "ground_truth.tum", tmp_path / "ground_truth.tum")
     assert found["snippet_ate_mean"] is None and found["straight_line_ate_std"] is None
     assert found["snippets"]["3"]["count"] == 1
@@ -212,7 +226,7 @@ BAD = {
     "no frame in common": (
         _kitti(4),
         "".join(f"{i + 7} {line}\n" for i, line in enumerate(_kitti(4).splitlines())),
-        "share 0 frames",
+        "have 0 frames in common",
     ),
     "unordered frames": (
         _kitti(4),
@@ -233,36 +247,36 @@ BAD = {
     "seven columns": (_tum(5), _tum(5).replace(" 1\n", "\n"), "7 columns"),
     "columns change": (_kitti(5), _kitti(4) + "4 " + _kitti(1), "13 columns, expected 12"),
     "TUM with a short line": (_tum(5), _tum(4) + "1.4 0 0\n", "3 columns, expected the 8"),
-    "words": (_tum(5), "time x y z qx qy qz qw\n" + _tum(5), "could not convert"),
+    "text": (_tum(5), "time x y z qx qy qz qw\n" + _tum(5), "could not convert"),
     "no overlap in time": (_tum(5), _tum(5, start=900.0), "are they on the same clock?"),
     "only one has times": (_tum(5), _kitti(5), "no times to pair poses by"),
 }
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_files_are_refused_with_a_reason_and_never_a_number(tmp_path, capsys, case):
+def test_bad_files_are_refused_with_a_reason(tmp_path, capsys, case):
     ground_truth, estimate, reason = BAD[case]
     (tmp_path / "ground_truth.txt").write_text(ground_truth)
     (tmp_path / "estimate.txt").write_text(estimate)
     files = [str(tmp_path / "ground_truth.txt"), str(tmp_path / "estimate.txt")]
     assert main(["trajectory", *files, "--json", str(tmp_path / "out.json")]) == 1
-    said = capsys.readouterr()
-    assert reason in said.err and said.err.startswith("sfm_evaluate: ERROR: ")
-    assert said.out == "" and not (tmp_path / "out.json").exists()
+    printed = capsys.readouterr()
+    assert reason in printed.err and printed.err.startswith("sfm_evaluate: ERROR: ")
+    assert printed.out == "" and not (tmp_path / "out.json").exists()
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.4, 0.97])
 def test_truncated_bag(tmp_path, capsys, kept):
-    bag = _write_bag(tmp_path / "bag", _drive())
+    bag = _write_bag(tmp_path / "bag", _trajectory())
     file = next(bag.glob("*.mcap"))
     file.write_bytes(file.read_bytes()[: int(kept * file.stat().st_size)])
     assert main(["trajectory", f"{bag}:/pose", f"{bag}:/pose"]) == 1
-    said = capsys.readouterr()
-    assert "bag" in said.err and "ERROR" in said.err and said.out == ""
+    printed = capsys.readouterr()
+    assert "bag" in printed.err and "ERROR" in printed.err and printed.out == ""
 
 
-def test_bag_with_a_pose_that_is_not_finite(tmp_path, capsys):
-    poses = np.array(_drive(5).poses)
+def test_bag_with_a_non_finite_pose(tmp_path, capsys):
+    poses = np.array(_trajectory(5).poses)
     message = ground_truth_message(poses[3], 0, "camera_optical")
     message.pose.pose.position.y = float("nan")
     with Writer(tmp_path / "bag", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
@@ -273,13 +287,13 @@ def test_bag_with_a_pose_that_is_not_finite(tmp_path, capsys):
     assert "expected finite numbers and a rotation" in capsys.readouterr().err
 
 
-def test_bag_with_unordered_stamps_or_without_the_topic(tmp_path, capsys):
+def test_bag_with_unordered_stamps_or_missing_topic(tmp_path, capsys):
     order = np.arange(60)
     order[[10, 11]] = [11, 10]
-    bag = _write_bag(tmp_path / "bag", _drive(), order)
+    bag = _write_bag(tmp_path / "bag", _trajectory(), order)
     for topic, reason in (
         (":/pose", "not later than the one before"),
-        (":/nothing", "has /other, /pose, and /nothing is not one of them"),
+        (":/nothing", "has /other, /pose, and /nothing is not among them"),
         ("", "no topic is named"),
     ):
         assert main(["trajectory", f"{bag}{topic}", f"{bag}{topic}"]) == 1
@@ -292,13 +306,13 @@ def test_bag_with_unordered_stamps_or_without_the_topic(tmp_path, capsys):
      ["--plot", "image.xyz"], ["--fps", "10", "--times", "t"]],
 )  # fmt: skip
 def test_wrong_options_are_refused(tmp_path, arguments):
-    write_tum(tmp_path / "a", _drive())
+    write_tum(tmp_path / "a", _trajectory())
     with pytest.raises(SystemExit, match="2"):
         main(["trajectory", str(tmp_path / "a"), str(tmp_path / "a"), *arguments])
 
 
-def test_places_that_cannot_be_written_are_an_error(tmp_path, capsys):
-    write_tum(tmp_path / "a", _drive())
+def test_unwritable_output_is_an_error(tmp_path, capsys):
+    write_tum(tmp_path / "a", _trajectory())
     files = [str(tmp_path / "a"), str(tmp_path / "a")]
     for option, name in (("--json", "x.json"), ("--plot", "x.png")):
         assert main(["trajectory", *files, option, str(tmp_path / "none" / name)]) == 1
@@ -306,7 +320,7 @@ def test_places_that_cannot_be_written_are_an_error(tmp_path, capsys):
 
 
 def test_as_a_program(tmp_path, repository):
-    """The exit status and no traceback, seen from outside."""
+    """Exit status and one line on stderr, without a traceback."""
     (tmp_path / "a").write_text(_tum(5).replace(" 3 ", " nan "))
     ended = subprocess.run(
         [sys.executable, "-m", "sfm_ros.cli.evaluate", "trajectory", "a", "gone"],

@@ -1,4 +1,4 @@
-"""The metrics reproduce published figures of published trajectories, and hand-made ones."""
+"""The metrics against published figures of published trajectories, and against hand-made ones."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _assert_rounds_to(result, mean, std):
     assert (round(result.mean, 4), round(result.std, 4)) == (mean, std)
 
 
-def test_snippet_figures_of_sequence_09(shared_data):
+def test_snippets_of_sequence_09(shared_data):
     _assert_rounds_to(snippet_ate(*_sequence_09(shared_data, "example_0_09")), 0.1087, 0.1240)
     example_1, ground_truth = _sequence_09(shared_data, "example_1_09")
     _assert_rounds_to(snippet_ate(example_1, ground_truth), 0.0142, 0.0077)
@@ -73,8 +73,8 @@ def test_straight_line_on_the_end_of_sequence_03(shared_data, frames, first, mea
     )
 
 
-def test_snippets_are_those_that_sfmlearner_published(shared_data):
-    """All 1587 files: the positions of five frames in the first camera, to 1e-4 m."""
+def test_snippets_equal_sfmlearner(shared_data):
+    """All 1587 files: positions of five frames in the first camera, to 1e-4 m."""
     ground_truth = read_kitti(shared_data / "oracle_odometry" / "gt_09.txt").poses
     with zipfile.ZipFile(
         shared_data / "oracle_odometry" / "sfmlearner_snippets_09.zip"
@@ -90,7 +90,7 @@ def test_snippets_are_those_that_sfmlearner_published(shared_data):
 
 
 def test_snippet_ate_by_hand():
-    """Ground truth one meter ahead then one to the right; a straight line fits with the factor 2/5."""
+    """Ground truth one meter ahead, then one to the right; the scale of the line is 3/5."""
     ground_truth = np.tile(np.eye(4), (3, 1, 1))
     ground_truth[1, :3, 3] = [0, 0, 1]
     ground_truth[2, :3, 3] = [1, 0, 1]
@@ -100,7 +100,7 @@ def test_snippet_ate_by_hand():
     assert result.mean == pytest.approx(np.sqrt(residual) / 3) and result.std == 0
 
 
-def test_snippets_of_a_standing_camera_have_an_error_and_no_nan():
+def test_snippets_of_a_static_camera_are_finite():
     still = np.tile(np.eye(4), (6, 1, 1))
     assert snippet_ate(still, still).mean == 0
     assert snippet_ate(still, straight_line(6)).mean == pytest.approx(np.sqrt(30) / 5)
@@ -116,14 +116,14 @@ def test_perfect_estimate_has_no_error():
     assert metrics.scale == 1.0 and metrics.pair_count == 300
 
 
-def test_straight_drive_with_ten_percent_too_long_steps():
-    """Every figure by hand: 200 m in steps of one meter, the estimate 10 % too long."""
+def test_straight_path_with_scale_error():
+    """Every metric by hand: 200 m in steps of one meter, the estimate 10 % too long."""
     ground_truth = straight_line(201)
     estimate = np.array(ground_truth)
     estimate[:, 2, 3] *= 1.1
     metrics = evaluate_odometry(_trajectory(estimate), _trajectory(ground_truth), "none")
     assert metrics.path_length_m == pytest.approx(200)
-    # The benchmark ends a segment at the first pose *beyond* its length: 101 m for 100 m.
+    # A segment ends at the first pose *beyond* its length: 101 m for 100 m.
     assert metrics.segments[100][0] == pytest.approx(10.1)
     assert metrics.segments.keys() == {100}
     assert metrics.r_err_deg_per_100m == pytest.approx(0)
@@ -133,7 +133,7 @@ def test_straight_drive_with_ten_percent_too_long_steps():
     assert scaled.scale == pytest.approx(1 / 1.1) and scaled.ate_rmse_m < 1e-9
 
 
-def test_constant_turn_error_is_found_as_rotation():
+def test_constant_rotation_error():
     ground_truth = straight_line(150)
     step = make_transform(so3_exp([0, np.deg2rad(0.1), 0]), [0, 0, 1.0])
     poses = [np.eye(4)]
@@ -165,7 +165,7 @@ def test_umeyama_never_mirrors():
     ("alignment", "removes_scale"),
     [("se3", False), ("6dof", False), ("sim3", True), ("7dof", True)],
 )
-def test_alignment_removes_exactly_what_it_says(alignment, removes_scale):
+def test_alignment_removes_its_degrees_of_freedom(alignment, removes_scale):
     ground_truth = _curve()
     moved = np.array(ground_truth)
     moved[:, :3, 3] *= 0.5
@@ -176,29 +176,29 @@ def test_alignment_removes_exactly_what_it_says(alignment, removes_scale):
     assert scale == pytest.approx(2.0 if removes_scale else 1.0)
 
 
-def test_one_pose_and_two_are_no_figure_to_be_proud_of():
+def test_one_and_two_poses():
     one = _trajectory(np.eye(4)[None])
     with pytest.raises(TrajectoryError, match="1 pose, expected at least 2"):
         evaluate_odometry(one, one, "sim3")
     two = _trajectory(_curve(2))
     metrics = evaluate_odometry(two, two, "7dof")
-    assert metrics.ate_rmse_m is None  # a similarity lays any two points over any other two
+    assert metrics.ate_rmse_m is None  # a similarity aligns any two points with any other two
     assert metrics.snippet_ates == {} and metrics.t_err_percent is None
     assert evaluate_odometry(two, two, "none").ate_rmse_m == 0
 
 
-def test_an_estimate_that_stands_still_is_wrong_by_the_whole_path():
+def test_static_estimate_is_wrong_by_the_whole_path():
     still = np.tile(np.eye(4), (150, 1, 1))
     lost = evaluate_odometry(_trajectory(still), _trajectory(straight_line(150)), "sim3")
     assert np.isfinite(lost.ate_rmse_m) and lost.t_err_percent == pytest.approx(101)
 
 
-def test_segments_start_at_every_tenth_frame_of_the_sequence_though_the_first_are_missing():
+def test_segments_start_at_every_tenth_frame_despite_missing_ones():
     ground_truth = straight_line(121)
     estimate = np.array(ground_truth)
-    estimate[11:, 2, 3] += 5.0  # seen only by segments that start before frame 11
-    lacking = Trajectory(np.arange(3, 121) * 100_000_000, estimate[3:])
-    metrics = evaluate_odometry(lacking, _trajectory(ground_truth), "none")
+    estimate[11:, 2, 3] += 5.0  # affects only segments that start before frame 11
+    incomplete = Trajectory(np.arange(3, 121) * 100_000_000, estimate[3:])
+    metrics = evaluate_odometry(incomplete, _trajectory(ground_truth), "none")
     # Starts at frames 10 (5 m off) only: 0 is missing and 20 has no 100 m ahead.
     assert metrics.t_err_percent == pytest.approx(5.0)
 
@@ -224,8 +224,8 @@ def test_snippet_re_by_hand():
     assert snippet_re(ground_truth, ground_truth, frames=5).mean == 0
 
 
-def test_the_worlds_of_none_and_se3_are_those_of_the_files():
-    """The same motion in another world: an error only where the worlds are taken as they are."""
+def test_world_frames_of_none_and_se3():
+    """The same motion in another world frame: an error only if the frames are kept."""
     ground_truth = _curve()
     moved = se3_exp([5, -3, 2, 0.4, 1.0, -0.2]) @ ground_truth
     errors = {
@@ -252,7 +252,7 @@ def test_origin_scale_minimizes_the_error_without_moving_the_start():
     )
 
 
-def test_floors_start_where_the_ground_truth_does_and_see_nothing():
+def test_baselines_start_at_the_first_ground_truth_pose():
     ground_truth = _curve(60)
     world = se3_exp([5, -3, 2, 0.4, 1.0, -0.2])
     pairs = pair_by_index(_trajectory(ground_truth), _trajectory(world @ ground_truth))
@@ -270,7 +270,7 @@ def test_floors_start_where_the_ground_truth_does_and_see_nothing():
     assert (np.linalg.inv(sideways[0]) @ sideways[1])[0, 3] > 0.5
 
 
-def test_a_floor_of_frames_that_are_missing_moves_on_meanwhile():
+def test_baseline_moves_on_during_missing_frames():
     ground_truth = _trajectory(straight_line(30))
     kept = np.array([0, 1, 2, 10, 11, 12, *range(15, 30)])
     pairs = pair_by_index(ground_truth.select(kept), ground_truth, estimate_frames=kept)
@@ -279,8 +279,8 @@ def test_a_floor_of_frames_that_are_missing_moves_on_meanwhile():
     assert pairs.snippet_starts(3).tolist() == [0, 3, *range(6, 19)]
 
 
-def test_snippets_of_keyframes_are_over_keyframes():
-    """Where the ground truth is far denser than what is compared, there are no frames to be missing."""
+def test_snippets_of_sparse_keyframes():
+    """If the ground truth has a much higher rate than the estimate, no frame counts as missing."""
     ground_truth = _trajectory(_curve(200))
     pairs = pair_by_stamp(ground_truth.select(np.arange(0, 200, 17)), ground_truth)
     assert not pairs.is_frame_by_frame and len(pairs.snippet_starts(5)) == 12 - 4

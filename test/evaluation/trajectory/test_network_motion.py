@@ -1,4 +1,4 @@
-"""Motion of a model over a drive: engines that say what they were told, KITTI's own floors."""
+"""Motion of a model over a sequence: engines with known motion, baselines of KITTI."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ FRAMES = 12
 
 
 def increment(index: int) -> np.ndarray:
-    """T_{index-1}_{index}: forward at a changing pace, swaying."""
+    """T_{index-1}_{index}: forward at a varying speed, swaying."""
     turn = so3_exp(np.array([0.0, 0.02 * np.sin(0.9 * index), 0.0]))
     return make_transform(turn, np.array([0.0, 0.0, 0.8 + 0.3 * np.cos(index)]))
 
 
-def drive(period_ns: int = 100_000_000) -> list[SourceItem]:
-    # Images without a corner: nothing can be tracked, the refinement leaves the prediction.
+def frames(period_ns: int = 100_000_000) -> list[SourceItem]:
+    # Images without features: nothing is tracked, the refinement keeps the prediction.
     rgb = np.zeros((64, 128, 3), dtype=np.uint8)
     items, pose = [], np.eye(4)
     for index in range(FRAMES):
@@ -46,8 +46,8 @@ def drive(period_ns: int = 100_000_000) -> list[SourceItem]:
     return items
 
 
-def engine_that_knows(length: int, factor: float = 1.0) -> FakeEngine:
-    """Says the true motion, in units of its own."""
+def ground_truth_engine(length: int, factor: float = 1.0) -> FakeEngine:
+    """Predicts the ground-truth motion, in its own unit."""
 
     def motion(window) -> np.ndarray:
         indices = [stamp // 100_000_000 for stamp in window.stamps_ns]
@@ -59,10 +59,10 @@ def engine_that_knows(length: int, factor: float = 1.0) -> FakeEngine:
 
 
 @pytest.mark.parametrize("length", [2, 3, 5])
-def test_a_model_that_knows_makes_no_error_whatever_its_window_and_unit(length: int) -> None:
-    run = run_motion(engine_that_knows(length, factor=0.2), drive())
+def test_perfect_model_has_no_error(length: int) -> None:
+    run = run_motion(ground_truth_engine(length, factor=0.2), frames())
     assert len(run.networks) == len(run.refined) == FRAMES and run.held == 0
-    # The frames before the first full window have their poses too.
+    # The frames before the first full window have poses as well.
     first = make_transform(increment(1)[:3, :3], 0.2 * increment(1)[:3, 3])
     assert np.allclose(run.networks.poses[1], first)
     scores = score_motion(run, "7dof")
@@ -72,40 +72,40 @@ def test_a_model_that_knows_makes_no_error_whatever_its_window_and_unit(length: 
         assert metrics.ate_rmse_m is not None and metrics.ate_rmse_m < 1e-6
         assert scores[name].yaw_correlation == pytest.approx(1.0)
         assert scores[name].length_correlation == pytest.approx(1.0)
-    # Less than 100 m: no drift per length, rather than none at all.
+    # Less than 100 m: KITTI drift is not applicable.
     assert scores[NETWORKS].metrics.t_err_percent is None
     assert scores[STRAIGHT].metrics.snippet_ates[5].mean > 0.01
     assert scores[MEAN].metrics.snippet_res[5].mean > 0.001
 
 
-def test_a_dead_network_has_no_correlation() -> None:
-    dead = FakeEngine(fake_spec(width=128, height=64), motion=increment(3))
-    score = score_motion(run_motion(dead, drive()), "7dof")[NETWORKS]
+def test_constant_motion_has_no_correlation() -> None:
+    constant = FakeEngine(fake_spec(width=128, height=64), motion=increment(3))
+    score = score_motion(run_motion(constant, frames()), "7dof")[NETWORKS]
     assert score.yaw_correlation is None and score.length_correlation is None
 
 
-def test_motion_that_is_not_believed_is_counted() -> None:
+def test_held_poses_are_counted() -> None:
     wild = make_transform(np.eye(3), np.array([0.0, 0.0, 1e4]))
-    run = run_motion(FakeEngine(fake_spec(width=128, height=64), motion=wild), drive())
+    run = run_motion(FakeEngine(fake_spec(width=128, height=64), motion=wild), frames())
     assert run.held == FRAMES - 2
     assert np.array_equal(run.refined.positions, np.zeros((FRAMES, 3)))
 
 
-def test_what_cannot_be_judged() -> None:
-    engine = engine_that_knows(3)
-    blind = [SourceItem(frame=item.frame) for item in drive()]
+def test_unusable_inputs_are_refused() -> None:
+    engine = ground_truth_engine(3)
+    without_poses = [SourceItem(frame=item.frame) for item in frames()]
     with pytest.raises(SourceError, match="frame 0 has no ground-truth pose"):
-        run_motion(engine, blind)
+        run_motion(engine, without_poses)
     with pytest.raises(SourceError, match="2 frames are fewer than the 3 of a window"):
-        run_motion(engine, drive()[:2])
+        run_motion(engine, frames()[:2])
     with pytest.raises(SourceError, match=r"frame 6 does not follow .* \(gap"):
-        run_motion(engine, drive()[:6] + drive(period_ns=200_000_000)[6:])
+        run_motion(engine, frames()[:6] + frames(period_ns=200_000_000)[6:])
     with pytest.raises(TrajectoryError, match="3 values cannot be paired with 2"):
         correlation(np.zeros(3), np.zeros(2))
     assert correlation(np.array([1.0, 2.0]), np.array([1.0, 2.0])) is None
 
 
-def test_the_floors_of_kitti_03_frames_300_to_400(shared_data: Path) -> None:
+def test_baselines_of_kitti_03_frames_300_to_400(shared_data: Path) -> None:
     ground_truth = read_kitti(shared_data / "kitti_odom03_head" / "poses.txt").select(
         np.arange(300, 401)
     )
@@ -118,7 +118,7 @@ def test_the_floors_of_kitti_03_frames_300_to_400(shared_data: Path) -> None:
     assert scores[NETWORKS].metrics.snippet_ates[5].mean < 1e-6
 
 
-def test_some_frames_of_a_drive(shared_data: Path) -> None:
+def test_part_of_a_sequence(shared_data: Path) -> None:
     whole = open_kitti(shared_data / "kitti_odom03_head")
     part = whole.between(300, 302)
     poses = read_kitti(shared_data / "kitti_odom03_head" / "poses.txt").poses
