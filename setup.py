@@ -38,7 +38,7 @@ setup(
     package_data={
         NAME: ["models/**/*"],
         f"{NAME}.evaluation.depth": ["kitti_splits/*.yaml"],
-        f"{NAME}.evaluation.report": ["report.css"],
+        f"{NAME}.evaluation.report": ["*.css", "*.j2"],
         f"{NAME}.ros.process": ["*.xml"],
     },
     data_files=[
