@@ -1,4 +1,4 @@
-"""The order of files whose names hold numbers."""
+"""The order of files with numbers in their names."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from pathlib import Path
 
 
 def natural_key(path: Path) -> list[tuple[int, str]]:
-    """Sort key that compares runs of digits in a name as numbers."""
+    """Sort key that compares digits in a name as numbers: ``2.png`` before ``10.png``."""
     parts = re.split(r"(\d+)", path.name)
     return [(int(part), part) if part.isdecimal() else (-1, part) for part in parts]

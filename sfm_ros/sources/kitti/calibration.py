@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from sfm_ros.datatypes import FloatArray
-from sfm_ros.formats.calibration import read_kitti_numbers
+from sfm_ros.formats.kitti_calibration import read_kitti_numbers
 from sfm_ros.geometry import make_transform
 
 
