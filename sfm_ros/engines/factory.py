@@ -1,4 +1,4 @@
-"""From a configuration to an engine."""
+"""Creates the engine of a configuration."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ DEFAULT_MODEL = "road_small"
 
 
 def resolve_bundle(bundle: str) -> Path:
-    """Folder of a bundle given by path, by the name of a shipped model, or as ``default``.
+    """Folder of a bundle, given as a path, the name of a shipped model, or ``default``.
 
     Raises:
-        ModelError: there is no such folder; names the shipped models.
+        ModelError: no such folder or model.
     """
     shipped = MODELS / (DEFAULT_MODEL if bundle == "default" else bundle)
     if "/" not in bundle and shipped.is_dir():
@@ -32,7 +32,7 @@ def resolve_bundle(bundle: str) -> Path:
 
 
 def create_engine(config: ModelConfig) -> Engine:
-    """Load the bundle with the engine asked for; ``auto`` takes the best that works here.
+    """Load the configured bundle into an engine.
 
     Raises:
         ModelError: the bundle is missing, damaged or follows another contract.
