@@ -39,7 +39,7 @@ def test_image_without_scene(image: RgbImage, expected: Reason) -> None:
     assert check_image(image_stats(image), CONFIG) is expected
 
 
-def test_white_noise_keeps_an_eighth_of_its_contrast() -> None:
+def test_block_contrast_of_white_noise() -> None:
     stats = image_stats(noise(0, 255))
     assert stats.block_contrast / stats.contrast == pytest.approx(1 / 8, rel=0.1)
 

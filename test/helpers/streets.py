@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 
-from sfm_ros.datatypes import FloatArray
+from sfm_ros.datatypes import DepthMap, FloatArray
 from sfm_ros.source import SourceItem
 from sfm_ros.synthetic.street import SyntheticConfig, SyntheticStreet
 
@@ -63,7 +63,7 @@ def yaw_left(degrees: float) -> FloatArray:
     return np.array([[cos, 0.0, -sin], [0.0, 1.0, 0.0], [sin, 0.0, cos]])
 
 
-def ground_truth(item: SourceItem) -> tuple[FloatArray, FloatArray]:
+def ground_truth(item: SourceItem) -> tuple[DepthMap, FloatArray]:
     """Depth (H, W) in meters and T_world_camera (4, 4) of a rendered frame."""
     assert item.depth_m is not None and item.T_world_camera is not None
     return item.depth_m, item.T_world_camera
