@@ -1,4 +1,4 @@
-"""The ground of a synthetic street as a texture over (arc length, lateral offset), and the sky."""
+"""Textures of the ground, over arc length and lateral offset, and of the sky."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from sfm_ros.datatypes import RgbImage
 from sfm_ros.synthetic.noise import Color, fractal_noise, pick_color
 
 ROW_M, COL_M = 0.1, 0.05
+"""Size of a texel along and across the street."""
 ROWS, COLS = 2048, 1024
 PERIOD_M = ROWS * ROW_M
-"""The ground repeats along the street after this many meters."""
+"""The ground repeats along the street with this period."""
 HALF_M = COLS * COL_M / 2
+"""The texture covers lateral offsets up to this on both sides."""
 LEVELS = 8
 
 ASPHALT = [(98, 98, 100), (84, 84, 88), (120, 118, 114), (70, 70, 74), (108, 104, 100)]
@@ -32,9 +34,9 @@ class RoadPlan:
         pavement: width of the pavement on both sides, 0 for none.
         lines: (lateral offset, width, dash length, gap length, 0 white or 1 yellow); a gap of 0
             makes a solid line.
-        lane: lateral offset of the lane driven in.
-        parking: whether cars stand along the edges.
-        motorway: no crossings, manholes or houses.
+        lane: lateral offset of the camera's lane.
+        parking: whether cars are parked along the edges.
+        motorway: without crossings, manholes and houses.
     """
 
     left: float
@@ -50,14 +52,15 @@ class RoadPlan:
 class GroundTexture:
     """Reductions of the ground, one below the other.
 
-    Level n has ``2**n`` times longer texels along the street, and texels across that fit the
-    same distance from the camera: a road is foreshortened far more than it is narrowed.
+    Level n has ``2**n`` times longer texels along the street. Their width suits the distance at
+    which that length is one image row, because perspective shortens a road more than it narrows
+    it.
 
     Attributes:
-        rgb: (rows, COLS + 2, 3) uint8.
-        first_row: (LEVELS,) row where s = 0 of each level lies.
-        row_scale, col_scale: (LEVELS,) texels a meter.
-        detail: (256, 256) float32 factors around one, repeating every 4 m: the grain up close.
+        rgb: (rows, COLS, 3) uint8.
+        first_row: (LEVELS,) row of s = 0 in each level.
+        row_scale, col_scale: (LEVELS,) texels per meter.
+        detail: (256, 256) float32 factors around one with a period of 4 m: the grain nearby.
     """
 
     rgb: RgbImage
@@ -70,7 +73,7 @@ class GroundTexture:
 def build_ground(
     rng: np.random.Generator, plan: RoadPlan, fx: float, height: float
 ) -> GroundTexture:
-    """Paint the ground and reduce it for a camera of focal length ``fx`` at ``height``."""
+    """Paint the ground, and reduce it for a camera of ``fx`` pixels at ``height`` meters."""
     base: npt.NDArray = np.clip(_paint(rng, plan), 0, 255).astype(np.uint8)
     blocks, first, row_scale, col_scale = [], [], [], []
     top = 0
@@ -124,7 +127,7 @@ def _paint(rng: np.random.Generator, plan: RoadPlan) -> Color:
 
 
 def _verge(rng: np.random.Generator) -> Color:
-    """Grass, with worn and dry places."""
+    """(ROWS, COLS, 3) grass with worn and dry patches."""
     color = pick_color(rng, GRASS, 10.0)
     dry = pick_color(rng, [(140, 124, 84), (120, 104, 76)], 10.0)
     mix = np.clip(0.35 + 0.35 * fractal_noise(rng, ROWS, COLS, (24, 12), 4), 0, 1)[..., None]
@@ -152,7 +155,7 @@ def _asphalt(rng: np.random.Generator, plan: RoadPlan, lateral: npt.NDArray) -> 
     tone = 1 + 0.05 * rng.standard_normal((ROWS, width), dtype=np.float32)
     tone += rng.uniform(0.02, 0.06) * fractal_noise(rng, ROWS, width, (20, 3), 4)
     tone += rng.uniform(0.0, 0.05) * fractal_noise(rng, 1, width, (1, 12), 2)
-    for side in (-0.75, 0.75):  # tyres polish or blacken two tracks
+    for side in (-0.75, 0.75):  # tires polish or blacken two tracks
         offset = (lateral - plan.lane - side) / 0.3
         tone -= rng.uniform(-0.04, 0.1) * np.exp(-(offset**2)).astype(np.float32)
     for _ in range(int(rng.integers(0, 14))):  # repairs
@@ -203,7 +206,7 @@ def _zebra(
 
 SKY_ROWS, SKY_COLS = 256, 1024
 SKY_TOP_RAD, SKY_BOTTOM_RAD = 0.7, -0.06
-"""Elevations of the panorama's upper and lower edge."""
+"""Elevation angles of the upper and lower edge of the panorama."""
 
 
 def build_sky(rng: np.random.Generator, motorway: bool) -> tuple[RgbImage, Color]:
