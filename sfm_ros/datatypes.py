@@ -92,6 +92,12 @@ class CameraIntrinsics:
                 f"the calibration is for a {self.width}x{self.height} image, expected a size"
             )
 
+    @classmethod
+    def from_matrix(cls, width: int, height: int, K: FloatArray) -> CameraIntrinsics:
+        """The camera without distortion of a (3, 3) camera matrix or (3, 4) projection."""
+        fx, fy, cx, cy = (float(K[index]) for index in ((0, 0), (1, 1), (0, 2), (1, 2)))
+        return cls(width=width, height=height, fx=fx, fy=fy, cx=cx, cy=cy)
+
     @property
     def K(self) -> FloatArray:
         """(3, 3) camera matrix."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import cv2
@@ -44,15 +44,8 @@ def rectified_camera(intrinsics: CameraIntrinsics) -> CameraIntrinsics:
     This is the projection P if camera_info has one, else K.
     """
     P = intrinsics.P
-    camera = P[:, :3] if P is not None and P[0, 0] > 0 else intrinsics.K
-    return CameraIntrinsics(
-        width=intrinsics.width,
-        height=intrinsics.height,
-        fx=float(camera[0, 0]),
-        fy=float(camera[1, 1]),
-        cx=float(camera[0, 2]),
-        cy=float(camera[1, 2]),
-    )
+    K = P if P is not None and P[0, 0] > 0 else intrinsics.K
+    return CameraIntrinsics.from_matrix(intrinsics.width, intrinsics.height, K)
 
 
 def plan_target_camera(camera: CameraIntrinsics, width: int, height: int) -> CameraIntrinsics:
@@ -230,15 +223,5 @@ def needs_undistortion(intrinsics: CameraIntrinsics) -> bool:
 
 def calibration_key(intrinsics: CameraIntrinsics) -> tuple:
     """A hashable value that is equal if and only if two calibrations are."""
-    return (
-        intrinsics.width,
-        intrinsics.height,
-        intrinsics.fx,
-        intrinsics.fy,
-        intrinsics.cx,
-        intrinsics.cy,
-        intrinsics.distortion_model,
-        tuple(intrinsics.distortion),
-        None if intrinsics.R is None else intrinsics.R.tobytes(),
-        None if intrinsics.P is None else intrinsics.P.tobytes(),
-    )
+    values = (getattr(intrinsics, field.name) for field in fields(intrinsics))
+    return tuple(v.tobytes() if isinstance(v, np.ndarray) else v for v in values)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -64,13 +64,8 @@ def calibration_from_fields(fields: CameraInfoFields, origin: str) -> CameraIntr
             f"{origin}: the focal length is fx={K[0, 0]:g}, fy={K[1, 1]:g}, expected positive "
             "numbers; the camera is not calibrated"
         )
-    return CameraIntrinsics(
-        width=int(fields.width),
-        height=int(fields.height),
-        fx=float(K[0, 0]),
-        fy=float(K[1, 1]),
-        cx=float(K[0, 2]),
-        cy=float(K[1, 2]),
+    return replace(
+        CameraIntrinsics.from_matrix(int(fields.width), int(fields.height), K),
         distortion_model=model,
         distortion=coefficients,
         R=R,

@@ -34,11 +34,8 @@ def _sixteen_bit_gray(pixels: _Bytes, is_bigendian: bool) -> npt.NDArray:
 def _bayer(code: int) -> _Convert:
     def convert(pixels: _Bytes, _: bool) -> npt.NDArray:
         height, width = pixels.shape[:2]
-        if height < 4 or width < 4:
-            raise ImageError(
-                f"a Bayer image of {width}x{height} is too small to interpolate, expected at "
-                "least 4x4"
-            )
+        if min(height, width) < 4:
+            raise ImageError(f"the Bayer image is {width}x{height}, expected at least 4x4 pixels")
         return cv2.cvtColor(pixels, code)
 
     return convert
@@ -47,9 +44,7 @@ def _bayer(code: int) -> _Convert:
 def _yuv422(code: int) -> _Convert:
     def convert(pixels: _Bytes, _: bool) -> npt.NDArray:
         if pixels.shape[1] % 2:
-            raise ImageError(
-                f"a 4:2:2 image has an even width, this one is {pixels.shape[1]} pixels wide"
-            )
+            raise ImageError(f"the 4:2:2 image is {pixels.shape[1]} pixels wide, expected even")
         return cv2.cvtColor(pixels, code)
 
     return convert

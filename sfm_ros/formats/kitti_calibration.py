@@ -8,7 +8,7 @@ from pathlib import Path
 from sfm_ros.datatypes import CameraIntrinsics, FloatArray
 from sfm_ros.errors import CalibrationError
 from sfm_ros.formats.camera_info import CameraInfoFields, calibration_from_fields, parse_numbers
-from sfm_ros.formats.text import read_text
+from sfm_ros.formats.files import read_text
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from sfm_ros.datatypes import FloatArray, read_only
 from sfm_ros.errors import TrajectoryError
-from sfm_ros.formats.text import read_text
+from sfm_ros.formats.files import read_text
 from sfm_ros.geometry import is_rotation, quat_xyzw_from_matrix, rigid_motion
 
 _NS = 1_000_000_000

@@ -10,7 +10,7 @@ from pathlib import Path
 from sfm_ros.datatypes import CameraIntrinsics, FloatArray, Frame, RgbImage
 from sfm_ros.errors import CalibrationError, ImageError, SourceError
 from sfm_ros.formats.calibration import read_calibration
-from sfm_ros.formats.file_names import natural_key
+from sfm_ros.formats.files import natural_key
 from sfm_ros.formats.image_codec import decode_compressed
 from sfm_ros.formats.trajectory import Trajectory, read_trajectory
 from sfm_ros.source import SourceItem

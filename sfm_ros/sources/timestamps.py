@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from sfm_ros.errors import SourceError, TrajectoryError
-from sfm_ros.formats.text import read_text
+from sfm_ros.formats.files import read_text
 from sfm_ros.formats.trajectory import parse_stamp
 
 NS = 1_000_000_000

@@ -7,6 +7,7 @@ grazing angle shrinks along the street only, and an isotropic mip map would blur
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -39,10 +40,13 @@ class Atlas:
     height: int
     pages: dict[str, tuple[Page, ...]]
 
-    def offsets(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """First column and first row of each level: (LEVELS,) each, in pixels of the rip map."""
-        start = 2.0 - 2.0 ** (1.0 - np.arange(LEVELS))
-        return (WIDTH * start).astype(np.float32), (self.height * start).astype(np.float32)
+
+Scale = TypeVar("Scale", float, npt.NDArray[np.float32])
+
+
+def level_start(scale: Scale) -> Scale:
+    """Where the level of a scale (1, 1/2, 1/4, ...) starts in the rip map, relative to scale 1."""
+    return 2.0 - 2.0 * scale
 
 
 class AtlasBuilder:
@@ -88,7 +92,7 @@ class AtlasBuilder:
 
 
 def _rip_map(base: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """All reductions of an image (H, W) or (H, W, 3), at the positions of `Atlas.offsets`."""
+    """All reductions of an image (H, W) or (H, W, 3), each starting at `level_start`."""
     height, width = base.shape[:2]
     out = np.zeros((2 * height, 2 * width, *base.shape[2:]), dtype=np.uint8)
     row: npt.NDArray = base

@@ -6,7 +6,7 @@ World axes are optical ones: x right, y down, z forward. A heading ``psi`` point
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -46,20 +46,20 @@ class CenterLine:
     def at(self, s: FloatArray | float, lateral: FloatArray | float = 0.0) -> FloatArray:
         """(..., 2) x, z at arc length ``s`` and a lateral offset, meters."""
         psi = self.heading_at(s)
-        grid = np.arange(len(self.xz)) * STEP_M
-        x = np.interp(s, grid, self.xz[:, 0]) + np.cos(psi) * lateral
-        z = np.interp(s, grid, self.xz[:, 1]) - np.sin(psi) * lateral
+        x = self._interpolate(s, self.xz[:, 0]) + np.cos(psi) * lateral
+        z = self._interpolate(s, self.xz[:, 1]) - np.sin(psi) * lateral
         return np.stack([x, z], axis=-1)
 
     def heading_at(self, s: FloatArray | float) -> FloatArray:
         """Heading in radians at arc length ``s``."""
-        grid = np.arange(len(self.xz)) * STEP_M
-        return np.asarray(np.interp(s, grid, self.heading))
+        return self._interpolate(s, self.heading)
 
     def curvature_at(self, s: FloatArray | float) -> FloatArray:
         """Curvature in 1/m at arc length ``s``."""
-        grid = np.arange(len(self.xz)) * STEP_M
-        return np.asarray(np.interp(s, grid, self.curvature))
+        return self._interpolate(s, self.curvature)
+
+    def _interpolate(self, s: FloatArray | float, samples: FloatArray) -> FloatArray:
+        return np.asarray(np.interp(s, np.arange(len(samples)) * STEP_M, samples))
 
     def nearest(self, xz: FloatArray, first: int = 0, last: int | None = None) -> FloatArray:
         """(N, 2) arc length of, and distance to, the nearest of every fourth sample in a range."""
@@ -141,9 +141,7 @@ def center_line_of(T_world_camera: FloatArray) -> CenterLine:
         psi = float(np.arctan2(forward[0], forward[1]))
         reach = float(np.ptp(positions, axis=0).sum())
         line = from_curvature(np.zeros(int((BEHIND_M + reach + VIEW_M) / STEP_M)), psi)
-        return CenterLine(
-            xz=line.xz + positions[0], heading=line.heading, curvature=line.curvature
-        )
+        return replace(line, xz=line.xz + positions[0])
     return route
 
 
@@ -161,7 +159,7 @@ def _smooth_route(points: FloatArray) -> CenterLine | None:
     smooth = np.interp(s, middles, heading)
     curvature = np.gradient(smooth, STEP_M)
     line = from_curvature(curvature, float(smooth[0]))
-    return CenterLine(xz=line.xz + points[0], heading=smooth, curvature=curvature)
+    return replace(line, xz=line.xz + points[0], heading=smooth)
 
 
 @dataclass(frozen=True, kw_only=True)

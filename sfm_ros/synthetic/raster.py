@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sfm_ros.datatypes import FloatArray
-from sfm_ros.synthetic.atlas import LEVELS, Atlas
+from sfm_ros.synthetic.atlas import LEVELS, WIDTH, Atlas, level_start
 from sfm_ros.synthetic.quads import Quads
 
 SKY, GROUND, FIRST_QUAD = 0, 1, 2
@@ -72,61 +72,63 @@ def cast(
     w[w < 1.0 / GROUND_FAR_M] = 0.0
     ident = (w > 0).astype(np.int32)
     which, inverse, boxes = _visible(quads, grid, R, t)
-    cut = quads.cutout[which]
-    lod_columns, lod_rows = atlas.offsets()
-    for k in np.argsort(cut, kind="stable"):
+    cutout = quads.cutout[which]
+    for k in np.argsort(cutout, kind="stable"):
         x0, x1, y0, y1 = boxes[k]
         m = inverse[k].astype(np.float32)
         xs, ys = grid.x[x0:x1], grid.y[y0:y1]
-        inv_z = (m[2, 0] * xs)[None] + (m[2, 1] * ys + m[2, 2])[:, None]
+        inv_z = _affine(m[2], xs, ys)
         front = w[y0:y1, x0:x1]
         hit = inv_z > front
         if not hit.any():
             continue
-        a = (m[0, 0] * xs)[None] + (m[0, 1] * ys + m[0, 2])[:, None]
-        hit &= a >= 0
-        hit &= a <= inv_z
-        b = (m[1, 0] * xs)[None] + (m[1, 1] * ys + m[1, 2])[:, None]
-        hit &= b >= 0
-        hit &= b <= inv_z
-        if cut[k]:
-            level = _cutout_levels(quads.page[which[k]], boxes[k])
-            _cut_out(hit, a, b, inv_z, quads.page[which[k]], atlas, level,
-                     (float(lod_columns[level[0]]), float(lod_rows[level[1]])))  # fmt: skip
+        a, b = _affine(m[0], xs, ys), _affine(m[1], xs, ys)
+        for coordinate in (a, b):
+            hit &= coordinate >= 0
+            hit &= coordinate <= inv_z
+        if cutout[k]:
+            _cut_out(hit, a, b, inv_z, quads.page[which[k]], atlas)
         np.copyto(front, inv_z, where=hit)
         np.copyto(ident[y0:y1, x0:x1], np.int32(FIRST_QUAD + k), where=hit)
     return Hits(inv_depth=w, ident=ident, inverse=inverse, quad=which)
 
 
-def _cutout_levels(page: FloatArray, box: npt.NDArray[np.int64]) -> tuple[int, int]:
-    """Levels of the rip map along x and y that suit the size in the image."""
-    across = (page[2] - page[0]) / max(int(box[1] - box[0]), 1)
-    upright = (page[3] - page[1]) / max(int(box[3] - box[2]), 1)
-    levels = np.clip(np.round(np.log2(np.maximum([across, upright], 1.0))), 0, LEVELS - 1)
-    return int(levels[0]), int(levels[1])
+def _affine(m: F32, x: F32, y: F32) -> F32:
+    """(h, w) ``m[0] x + m[1] y + m[2]`` at columns (w,) and rows (h,)."""
+    return (m[0] * x)[None] + (m[1] * y + m[2])[:, None]
 
 
 def _cut_out(
-    hit: npt.NDArray[np.bool_],
-    a: F32,
-    b: F32,
-    inv_z: F32,
-    page: FloatArray,
-    atlas: Atlas,
-    level: tuple[int, int],
-    offset: tuple[float, float],
+    hit: npt.NDArray[np.bool_], a: F32, b: F32, inv_z: F32, page: FloatArray, atlas: Atlas
 ) -> None:
-    """Remove the samples with a transparent texel from ``hit``, in place."""
+    """Remove the samples with a transparent texel from ``hit``, in place.
+
+    ``a`` and ``b`` are the coordinates in the quad over z; all arrays but ``page`` are (h, w).
+    """
     rows, cols = np.nonzero(hit)
-    if not len(rows):
-        return
     z = 1.0 / inv_z[rows, cols]
-    fx, fy = 0.5 ** level[0], 0.5 ** level[1]
-    u = (page[0] + a[rows, cols] * z * (page[2] - page[0])) * fx
-    v = (page[3] - b[rows, cols] * z * (page[3] - page[1])) * fy
-    u = np.clip(u.astype(np.int32), int(page[0] * fx), max(int(page[2] * fx) - 1, 0))
-    v = np.clip(v.astype(np.int32), int(page[1] * fy), max(int(page[3] * fy) - 1, 0))
-    hit[rows, cols] = atlas.alpha[v + int(offset[1]), u + int(offset[0])] > 110
+    u = page[0] + a[rows, cols] * z * (page[2] - page[0])
+    v = page[3] - b[rows, cols] * z * (page[3] - page[1])
+    u = _texel_index(u, page[0], page[2], hit.shape[1], WIDTH)
+    v = _texel_index(v, page[1], page[3], hit.shape[0], atlas.height)
+    hit[rows, cols] = atlas.alpha[v, u] > 110
+
+
+def _texel_index(
+    at: npt.NDArray[np.floating], low: float, high: float, samples: int, extent: int
+) -> npt.NDArray[np.int32]:
+    """(N,) indices in the rip map along one axis, in the level that suits the size in the image.
+
+    Args:
+        at: (N,) texels at full resolution, in a page from ``low`` to ``high``.
+        samples: of the grid that the page covers.
+        extent: of the atlas at full resolution.
+    """
+    level = np.round(np.log2(max((high - low) / max(samples, 1), 1.0)))
+    scale = 0.5 ** min(int(level), LEVELS - 1)
+    last = max(int(high * scale) - 1, 0)
+    inside = np.clip((at * scale).astype(np.int32), int(low * scale), last)
+    return inside + int(extent * level_start(scale))
 
 
 def _visible(

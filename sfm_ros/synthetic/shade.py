@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from sfm_ros.datatypes import FloatArray, RgbImage
 from sfm_ros.synthetic import ground
-from sfm_ros.synthetic.atlas import LEVELS
+from sfm_ros.synthetic.atlas import LEVELS, WIDTH, level_start
 from sfm_ros.synthetic.path import BEHIND_M, STEP_M
 from sfm_ros.synthetic.quads import Polygons
 from sfm_ros.synthetic.raster import F32, FIRST_QUAD, GROUND, NEAR_M, SKY, Hits, RayGrid
@@ -71,19 +71,19 @@ def _quad_light(world: World, hits: Hits, grid: RayGrid, index: npt.NDArray[np.i
     # The derivative of a = A/w along the image is (A' - a w') / w, here in texels per sample.
     step_u = np.abs(m[0] - a * m[6]) / grid.fx + np.abs(m[1] - a * m[7]) / grid.fy
     step_v = np.abs(m[3] - b * m[6]) / grid.fx + np.abs(m[4] - b * m[7]) / grid.fy
-    columns, rows = world.atlas.offsets()
-    u = _level_coordinates(page[0] + a * wide, page[0], page[2], step_u * wide / w, columns)
-    v = _level_coordinates(page[3] - b * tall, page[1], page[3], step_v * tall / w, rows)
+    u = _rip_coordinates(page[0] + a * wide, page[0], page[2], step_u * wide / w, WIDTH)
+    height = world.atlas.height
+    v = _rip_coordinates(page[3] - b * tall, page[1], page[3], step_v * tall / w, height)
     tint = world.quads.tint[hits.quad].astype(np.float32)
     return _sample(world.atlas.rgb, u, v) * tint[which]
 
 
-def _level_coordinates(at: F32, low: F32, high: F32, texels: F32, offsets: F32) -> F32:
+def _rip_coordinates(at: F32, low: F32, high: F32, texels: F32, extent: int) -> F32:
     """(N,) coordinate in the rip map along one axis, on the level that suits the sample size."""
     level = np.clip(np.floor(np.log2(np.maximum(texels, 1e-3)) + 0.6), 0, LEVELS - 1)
-    factor = np.exp2(-level)
-    inside = np.clip(at * factor - 0.5, low * factor, np.maximum(high * factor - 1, low * factor))
-    return (inside + offsets[level.astype(np.int32)]).astype(np.float32)
+    scale = np.exp2(-level)
+    inside = np.clip(at * scale - 0.5, low * scale, np.maximum(high * scale - 1, low * scale))
+    return (inside + extent * level_start(scale)).astype(np.float32)
 
 
 def _ground_light(
@@ -95,35 +95,44 @@ def _ground_light(
     index: npt.NDArray[np.int64],
 ) -> F32:
     x, y = _rays(grid, index)
-    depth = 1.0 / hits.inv_depth.ravel()[index]
-    reach = np.minimum(depth, TEXTURE_FAR_M)
-    R = T_world_camera[:3, :3].astype(np.float32)
-    at_x = (R[0, 0] * x + R[0, 1] * y + R[0, 2]) * reach + np.float32(T_world_camera[0, 3])
-    at_z = (R[2, 0] * x + R[2, 1] * y + R[2, 2]) * reach + np.float32(T_world_camera[2, 3])
+    reach = np.minimum(1.0 / hits.inv_depth.ravel()[index], TEXTURE_FAR_M)
+    R, t = T_world_camera[:3, :3].astype(np.float32), T_world_camera[:3, 3].astype(np.float32)
+    at_x = (R[0, 0] * x + R[0, 1] * y + R[0, 2]) * reach + t[0]
+    at_z = (R[2, 0] * x + R[2, 1] * y + R[2, 2]) * reach + t[2]
     along, lateral = _street_coordinates(world, at_x, at_z, T_world_camera, s)
-    texture = world.ground
+    camera_height = world.ground_y - float(T_world_camera[1, 3])
+    texels = reach * reach / (grid.fy * camera_height * ground.ROW_M)
+    color = _ground_color(world.ground, along, lateral, texels)
+    _add_grain(color, world.ground.detail, along, lateral, reach)
+    return color * (world.ground_light * _shadows(world, grid, T_world_camera, index))[:, None]
+
+
+def _ground_color(texture: ground.GroundTexture, along: F32, lateral: F32, texels: F32) -> F32:
+    """(N, 3) color at street coordinates (N,), of samples that are ``texels`` (N,) long."""
     fold = ground.HALF_M - 8.0  # the outer verge is mirrored beyond the painted strip
     beyond = np.abs(lateral) - fold
     folded = fold + np.abs((beyond + 7.5) % 15.0 - 7.5)
-    lateral_in = np.where(beyond > 0, np.sign(lateral) * folded, lateral)
-    height = world.ground_y - float(T_world_camera[1, 3])
-    texel = reach * reach / (grid.fy * height * ground.ROW_M)
-    exact = np.clip(np.log2(np.maximum(texel, 1e-3)) + 0.3, 0, ground.LEVELS - 1.001)
+    inside = np.where(beyond > 0, np.sign(lateral) * folded, lateral)
+    exact = np.clip(np.log2(np.maximum(texels, 1e-3)) + 0.3, 0, ground.LEVELS - 1.001)
     level = exact.astype(np.int32)
     fraction = (exact - level)[:, None]
     phase = along % ground.PERIOD_M
-    color = np.zeros((len(index), 3), dtype=np.float32)
+    color = np.zeros((len(along), 3), dtype=np.float32)
     for step, weight in ((level, 1.0 - fraction), (level + 1, fraction)):
         rows = phase * texture.row_scale[step] + texture.first_row[step]
-        cols = (lateral_in + ground.HALF_M) * texture.col_scale[step] - 0.5
+        cols = (inside + ground.HALF_M) * texture.col_scale[step] - 0.5
         color += weight * _sample(texture.rgb, cols.astype(np.float32), rows.astype(np.float32))
+    return color
+
+
+def _add_grain(color: F32, detail: F32, along: F32, lateral: F32, reach: F32) -> None:
+    """Multiply the detail into the color (N, 3) of ground nearby, in place."""
     near = np.flatnonzero(reach < 14.0)
-    size = texture.detail.shape[0]
+    size = detail.shape[0]
     rows = (along[near] * size / 4.0).astype(np.int32) % size
     cols = (lateral[near] * size / 4.0).astype(np.int32) % size
     fade = np.clip((14.0 - reach[near]) / 8.0, 0, 1)
-    color[near] *= (1 + fade * (texture.detail[rows, cols] - 1))[:, None]
-    return color * (world.ground_light * _shadows(world, grid, T_world_camera, index))[:, None]
+    color[near] *= (1 + fade * (detail[rows, cols] - 1))[:, None]
 
 
 def _street_coordinates(

@@ -122,8 +122,37 @@ class SyntheticStreet:
             line = path.center_line_of(poses)
         self.poses = read_only(poses)
         self._arc_lengths = line.nearest(poses[:, [0, 2], 3])[:, 0]
-        self._world = _build_world(config.seed, kind, self, line, plan, poses)
+        self._world = self._build_world(kind, line, plan)
         self._grid = _ray_grid(self.intrinsics)
+
+    def _build_world(self, kind: str, line: path.CenterLine, plan: scene.RoadPlan) -> scene.World:
+        rngs = [np.random.default_rng([self._config.seed, 10 + part]) for part in range(5)]
+        sun = scene.draw_sun(rngs[0])
+        atlas = scene.build_atlas(rngs[1], kind)
+        site = Site(
+            rng=rngs[2],
+            line=line,
+            plan=plan,
+            pages=atlas.pages,
+            build=QuadBuilder(sun),
+            ground_y=self.camera_height_m,
+            keep_out=self.poses[:: max(len(self) // 400, 1), [0, 2], 3],
+        )
+        scene.FURNISH[kind](rngs[2], site, plan)
+        sky, haze = build_sky(rngs[3], plan.motorway)
+        ground = build_ground(rngs[4], plan, self.intrinsics.fx, self.camera_height_m)
+        return scene.World(
+            line=line,
+            plan=plan,
+            ground_y=self.camera_height_m,
+            ground=ground,
+            ground_light=sun.light(UP),
+            atlas=atlas,
+            quads=site.build.build(),
+            sky=sky,
+            haze=haze.astype(np.float64),
+            appearance=scene.draw_appearance(rngs[0], sun, float(ground.rgb[:, 1:-1].mean())),
+        )
 
     def __len__(self) -> int:
         return len(self.poses)
@@ -202,43 +231,4 @@ def _ray_grid(camera: CameraIntrinsics) -> RayGrid:
         y=((rows - camera.cy) / camera.fy).astype(np.float32),
         fx=2.0 * camera.fx,
         fy=2.0 * camera.fy,
-    )
-
-
-def _build_world(
-    seed: int,
-    kind: str,
-    street: SyntheticStreet,
-    line: path.CenterLine,
-    plan: scene.RoadPlan,
-    poses: FloatArray,
-) -> scene.World:
-    rngs = [np.random.default_rng([seed, 10 + part]) for part in range(5)]
-    sun = scene.draw_sun(rngs[0])
-    atlas = scene.build_atlas(rngs[1], kind)
-    build = QuadBuilder(sun)
-    keep_out = poses[:: max(len(poses) // 400, 1), :][:, [0, 2], 3]
-    site = Site(
-        rng=rngs[2],
-        line=line,
-        plan=plan,
-        pages=atlas.pages,
-        build=build,
-        ground_y=street.camera_height_m,
-        keep_out=keep_out,
-    )
-    scene.FURNISH[kind](rngs[2], site, plan)
-    sky, haze = build_sky(rngs[3], plan.motorway)
-    ground = build_ground(rngs[4], plan, street.intrinsics.fx, street.camera_height_m)
-    return scene.World(
-        line=line,
-        plan=plan,
-        ground_y=street.camera_height_m,
-        ground=ground,
-        ground_light=sun.light(UP),
-        atlas=atlas,
-        quads=build.build(),
-        sky=sky,
-        haze=haze.astype(np.float64),
-        appearance=scene.draw_appearance(rngs[0], sun, float(ground.rgb[:, 1:-1].mean())),
     )

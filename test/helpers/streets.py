@@ -7,6 +7,7 @@ from functools import cache
 import numpy as np
 
 from sfm_ros.datatypes import DepthMap, FloatArray
+from sfm_ros.geometry import so3_exp
 from sfm_ros.source import SourceItem
 from sfm_ros.synthetic.street import SyntheticConfig, SyntheticStreet
 
@@ -58,9 +59,7 @@ def braking_street() -> SharedStreet:
 
 def yaw_left(degrees: float) -> FloatArray:
     """(3, 3) rotation that turns +z towards -x."""
-    angle = np.deg2rad(degrees)
-    cos, sin = np.cos(angle), np.sin(angle)
-    return np.array([[cos, 0.0, -sin], [0.0, 1.0, 0.0], [sin, 0.0, cos]])
+    return so3_exp([0.0, -np.deg2rad(degrees), 0.0])
 
 
 def ground_truth(item: SourceItem) -> tuple[DepthMap, FloatArray]:

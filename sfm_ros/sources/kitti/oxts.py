@@ -9,8 +9,9 @@ import numpy as np
 
 from sfm_ros.datatypes import FloatArray
 from sfm_ros.errors import SourceError
+from sfm_ros.formats.files import read_text
 from sfm_ros.formats.trajectory import Trajectory
-from sfm_ros.geometry import inverse, make_transform
+from sfm_ros.geometry import inverse, make_transform, so3_exp
 from sfm_ros.sources.kitti.calibration import read_camera_from_lidar, read_rigid
 
 _EARTH_RADIUS_M = 6378137.0
@@ -50,8 +51,8 @@ def read_oxts_trajectory(
 
 def _read_record(file: Path) -> FloatArray:
     try:
-        numbers = np.array([float(word) for word in file.read_text().split()])
-    except (OSError, ValueError) as error:
+        numbers = np.array([float(word) for word in read_text(file, "pose", SourceError).split()])
+    except ValueError as error:
         raise SourceError(f"cannot read the pose in {file}: {error}") from error
     if len(numbers) != _FIELDS:
         raise SourceError(f"{file} has {len(numbers)} numbers, expected the {_FIELDS} of OXTS")
@@ -66,13 +67,5 @@ def _imu_pose(record: FloatArray, scale: float) -> FloatArray:
     latitude, longitude, altitude, roll, pitch, yaw = record[:6]
     east = scale * _EARTH_RADIUS_M * np.deg2rad(longitude)
     north = scale * _EARTH_RADIUS_M * np.log(np.tan(np.deg2rad(90.0 + latitude) / 2))
-    R = _turn(yaw, 0, 1) @ _turn(pitch, 2, 0) @ _turn(roll, 1, 2)
+    R = so3_exp([0.0, 0.0, yaw]) @ so3_exp([0.0, pitch, 0.0]) @ so3_exp([roll, 0.0, 0.0])
     return make_transform(R, [east, north, altitude])
-
-
-def _turn(angle: float, first: int, second: int) -> FloatArray:
-    """Rotation from one axis towards another: (0, 1) about z, (2, 0) about y, (1, 2) about x."""
-    R = np.eye(3)
-    R[first, first] = R[second, second] = np.cos(angle)
-    R[second, first], R[first, second] = np.sin(angle), -np.sin(angle)
-    return R

@@ -1,7 +1,8 @@
-"""Text files as strings; a failure to read them as an error of the caller's kind."""
+"""Reading text files, and the order of numbered files."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from sfm_ros.errors import SfmRosError
@@ -24,3 +25,9 @@ def read_text(path: Path, kind: str, error: type[SfmRosError]) -> str:
         raise error(f"there is no {kind} file {path}") from None
     except (OSError, UnicodeDecodeError) as cause:
         raise error(f"cannot read the {kind} file {path}: {cause}") from cause
+
+
+def natural_key(path: Path) -> list[tuple[int, str]]:
+    """Sort key that compares digits in a name as numbers: ``2.png`` before ``10.png``."""
+    parts = re.split(r"(\d+)", path.name)
+    return [(int(part), part) if part.isdecimal() else (-1, part) for part in parts]
