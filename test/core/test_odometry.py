@@ -27,6 +27,12 @@ STEP = 100_000_000
 FORWARD = make_transform(np.eye(3), [0.0, 0.0, 1.0])
 
 
+@pytest.fixture
+def odometry() -> VisualOdometry:
+    """Moves one meter forward per frame."""
+    return VisualOdometry(FakeEngine(SPEC, motion=FORWARD))
+
+
 def _image(camera: CameraIntrinsics, seed: int, brightness: int = 120) -> np.ndarray:
     """(h, w, 3) uint8 with a gradient and sensor noise."""
     ramp = np.linspace(-50, 50, camera.width) + brightness
@@ -51,8 +57,8 @@ def _position(estimate: OdometryEstimate) -> np.ndarray:
     return estimate.T_odom_camera[:3, 3]
 
 
-def test_increments_add_up_from_the_first_frame() -> None:
-    estimates = _run(VisualOdometry(FakeEngine(SPEC, motion=FORWARD)), *range(5))
+def test_increments_add_up_from_the_first_frame(odometry: VisualOdometry) -> None:
+    estimates = _run(odometry, *range(5))
     assert [e.status for e in estimates[:2]] == [TrackingStatus.INITIALIZING] * 2
     assert estimates[2].status is TrackingStatus.TRACKING
     np.testing.assert_allclose(_position(estimates[2]), [0, 0, 2])
@@ -81,8 +87,7 @@ def test_circle_closes() -> None:
     np.testing.assert_allclose(so3_log(quarter[:3, :3]), [0, np.pi / 2, 0], atol=1e-9)
 
 
-def test_pose_is_held_over_a_gap() -> None:
-    odometry = VisualOdometry(FakeEngine(SPEC, motion=FORWARD))
+def test_pose_is_held_over_a_gap(odometry: VisualOdometry) -> None:
     before = _run(odometry, *range(4))[-1]
     after = _run(odometry, 20, 21, 22)
     assert Reason.GAP in after[0].reasons
@@ -91,8 +96,7 @@ def test_pose_is_held_over_a_gap() -> None:
     np.testing.assert_allclose(_position(after[2]), [0, 0, 5])
 
 
-def test_reversed_time_restarts_at_the_origin() -> None:
-    odometry = VisualOdometry(FakeEngine(SPEC, motion=FORWARD))
+def test_reversed_time_restarts_at_the_origin(odometry: VisualOdometry) -> None:
     before = _run(odometry, 20, 21, 22, 23)[-1]
     again = _run(odometry, 1, 2, 3)
     assert again[0].reasons == (Reason.OUT_OF_ORDER,)
@@ -111,16 +115,14 @@ def test_reversed_time_restarts_at_the_origin() -> None:
         ((1, 2, 3, 0, 4), Reason.NO_STAMP),
     ],
 )
-def test_bad_stamp_is_ignored(stamps: tuple, reason: Reason) -> None:
-    odometry = VisualOdometry(FakeEngine(SPEC, motion=FORWARD))
+def test_bad_stamp_is_ignored(odometry: VisualOdometry, stamps: tuple, reason: Reason) -> None:
     estimates = _run(odometry, *stamps)
     assert estimates[3].reasons == (reason,) and estimates[3].T_prev_curr is None
     assert estimates[4].status is TrackingStatus.TRACKING
     np.testing.assert_allclose(_position(estimates[4]), [0, 0, 3])
 
 
-def test_single_future_stamp_keeps_the_pose() -> None:
-    odometry = VisualOdometry(FakeEngine(SPEC, motion=FORWARD))
+def test_single_future_stamp_keeps_the_pose(odometry: VisualOdometry) -> None:
     before = _run(odometry, 1, 2, 3)[-1]
     future, *after = _run(odometry, 10_000, 4, 5, 6)
     assert Reason.GAP in future.reasons and Reason.GAP in after[0].reasons
@@ -129,8 +131,8 @@ def test_single_future_stamp_keeps_the_pose() -> None:
     np.testing.assert_allclose(_position(after[2]), [0, 0, 4])
 
 
-def test_unset_stamps_give_no_motion() -> None:
-    estimates = _run(VisualOdometry(FakeEngine(SPEC, motion=FORWARD)), 0, 0, 0, 0)
+def test_unset_stamps_give_no_motion(odometry: VisualOdometry) -> None:
+    estimates = _run(odometry, 0, 0, 0, 0)
     assert all(e.reasons == (Reason.NO_STAMP,) for e in estimates[1:])
     assert all(e.T_prev_curr is None for e in estimates)
 
@@ -162,9 +164,8 @@ def _frozen(_: int) -> np.ndarray:
 )
 @pytest.mark.parametrize("bad_frames", [2, 10])
 def test_image_without_scene_is_skipped(
-    draw: Callable[[int], np.ndarray], reason: Reason, bad_frames: int
+    odometry: VisualOdometry, draw: Callable[[int], np.ndarray], reason: Reason, bad_frames: int
 ) -> None:
-    odometry = VisualOdometry(FakeEngine(SPEC, motion=FORWARD))
     before = _run(odometry, *range(5))[-1]
     bad = [odometry.step(_frame(5 + i, rgb=draw(i))) for i in range(bad_frames)]
     assert all(e.status is TrackingStatus.LOST and e.reasons == (reason,) for e in bad)
@@ -185,8 +186,7 @@ def test_frozen_images_may_be_allowed() -> None:
     assert estimates[-1].status is TrackingStatus.TRACKING
 
 
-def test_exposure_jump_starts_new_segment() -> None:
-    odometry = VisualOdometry(FakeEngine(SPEC, motion=FORWARD))
+def test_exposure_jump_starts_new_segment(odometry: VisualOdometry) -> None:
     before = _run(odometry, *range(4))[-1]
     brighter = [_frame(4 + i, rgb=_image(CAMERA, i, brightness=170)) for i in range(3)]
     jumped, _, after = [odometry.step(frame) for frame in brighter]
@@ -197,8 +197,7 @@ def test_exposure_jump_starts_new_segment() -> None:
     assert after.status is TrackingStatus.TRACKING
 
 
-def test_changed_calibration_starts_new_segment() -> None:
-    odometry = VisualOdometry(FakeEngine(SPEC, motion=FORWARD))
+def test_changed_calibration_starts_new_segment(odometry: VisualOdometry) -> None:
     before = _run(odometry, 0, 1, 2)[-1]
     other = CameraIntrinsics(width=128, height=64, fx=80, fy=80, cx=60, cy=30)
     changed = odometry.step(_frame(3, other))
@@ -273,8 +272,8 @@ def test_scale_source() -> None:
     np.testing.assert_allclose(fixed.depth, _scaled({"source": "none"}).depth * 2.5, rtol=1e-6)
 
 
-def test_covariance_grows_with_distance_and_heading_error() -> None:
-    estimates = _run(VisualOdometry(FakeEngine(SPEC, motion=FORWARD)), *range(102))
+def test_covariance_grows_with_distance_and_heading_error(odometry: VisualOdometry) -> None:
+    estimates = _run(odometry, *range(102))
     near, far = estimates[2].covariance, estimates[101].covariance
     assert far[0, 0] > 100 * near[0, 0]  # sideways: more than the random walk alone
     assert far[2, 2] == pytest.approx(near[2, 2] * 101 / 2)  # forward: the random walk

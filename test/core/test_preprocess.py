@@ -23,6 +23,12 @@ def _raw_and_rectified_camera(folder: Path) -> tuple[CameraIntrinsics, CameraInt
     return read_calibration(calib, 1392, 512), read_calibration(calib, 1242, 375)
 
 
+def _camera(width: int, height: int) -> CameraIntrinsics:
+    return CameraIntrinsics(
+        width=width, height=height, fx=0.6 * width, fy=0.6 * width, cx=width / 2, cy=height / 2
+    )
+
+
 def _difference(image: np.ndarray, ground_truth: np.ndarray) -> float:
     return float(np.abs(image.astype(float) - ground_truth.astype(float)).mean())
 
@@ -66,9 +72,7 @@ def _ramp(width: int, height: int) -> np.ndarray:
 @pytest.mark.parametrize("size", [(1242, 375), (416, 128), (640, 360), (300, 400)])
 def test_pixels_match_the_target_camera(size: tuple[int, int]) -> None:
     width, height = size
-    camera = CameraIntrinsics(
-        width=width, height=height, fx=0.6 * width, fy=0.6 * width, cx=width / 2, cy=height / 2
-    )
+    camera = _camera(width, height)
     prepared = ImagePreparer(416, 128).prepare(
         Frame(stamp_ns=0, rgb=_ramp(width, height), intrinsics=camera)
     )
@@ -83,9 +87,7 @@ def test_pixels_match_the_target_camera(size: tuple[int, int]) -> None:
 @pytest.mark.parametrize("size", [(1242, 375), (500, 160)])
 def test_view_of_a_bgr_image(size: tuple[int, int]) -> None:
     width, height = size
-    camera = CameraIntrinsics(
-        width=width, height=height, fx=0.6 * width, fy=0.6 * width, cx=width / 2, cy=height / 2
-    )
+    camera = _camera(width, height)
     rgb = np.random.default_rng(1).integers(0, 256, (height, width, 3), dtype=np.uint8)
     view = np.ascontiguousarray(rgb[:, :, ::-1])[:, :, ::-1]
     assert view.strides[2] < 0
