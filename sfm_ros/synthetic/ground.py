@@ -31,7 +31,7 @@ class RoadPlan:
 
     Attributes:
         left, right: edges of the asphalt (left is negative).
-        pavement: width of the pavement on both sides, 0 for none.
+        sidewalk: width of the sidewalk on both sides, 0 for none.
         lines: (lateral offset, width, dash length, gap length, 0 white or 1 yellow); a gap of 0
             makes a solid line.
         lane: lateral offset of the camera's lane.
@@ -41,7 +41,7 @@ class RoadPlan:
 
     left: float
     right: float
-    pavement: float
+    sidewalk: float
     lines: tuple[tuple[float, float, float, float, int], ...]
     lane: float
     parking: bool
@@ -105,24 +105,24 @@ def build_ground(
 def _paint(rng: np.random.Generator, plan: RoadPlan) -> Color:
     lateral = (np.arange(COLS) + 0.5) * COL_M - HALF_M
     rgb = _verge(rng)
-    if plan.pavement:
+    if plan.sidewalk:
         for edge, sign in ((plan.left, -1), (plan.right, 1)):
             beyond = sign * (lateral - edge)
-            _pave(rng, rgb, (beyond > 0) & (beyond < plan.pavement))
+            _paint_sidewalk(rng, rgb, (beyond > 0) & (beyond < plan.sidewalk))
     road = (lateral > plan.left) & (lateral < plan.right)
     rgb[:, road] = _asphalt(rng, plan, lateral[road])
-    if plan.pavement:
-        kerb = rng.uniform(120, 190)
+    if plan.sidewalk:
+        curb = rng.uniform(120, 190)
         for edge, sign in ((plan.left, -1), (plan.right, 1)):
             beyond = sign * (lateral - edge)
-            rgb[:, (beyond > -0.02) & (beyond < 0.14)] = kerb
+            rgb[:, (beyond > -0.02) & (beyond < 0.14)] = curb
             rgb[:, (beyond > -0.22) & (beyond < -0.02)] *= 0.8
         rgb[::10, (lateral > plan.right) & (lateral < plan.right + 0.14)] *= 0.8
     worn = np.clip(1.0 - 0.25 * fractal_noise(rng, ROWS, COLS, (60, 30), 3), 0.45, 1.0)
     for line in plan.lines:
         _line(rgb, lateral, line, worn)
     if not plan.motorway and rng.random() < 0.5:
-        _zebra(rng, rgb, lateral, plan, worn)
+        _crosswalk(rng, rgb, lateral, plan, worn)
     return rgb
 
 
@@ -135,7 +135,7 @@ def _verge(rng: np.random.Generator) -> Color:
     return ((1 - mix) * color + mix * dry) * grain
 
 
-def _pave(rng: np.random.Generator, rgb: Color, columns: npt.NDArray[np.bool_]) -> None:
+def _paint_sidewalk(rng: np.random.Generator, rgb: Color, columns: npt.NDArray[np.bool_]) -> None:
     width = int(columns.sum())
     if not width:
         return
@@ -194,7 +194,7 @@ def _line(
     rgb[:, columns] = rgb[:, columns] * (1 - opacity) + color * opacity
 
 
-def _zebra(
+def _crosswalk(
     rng: np.random.Generator, rgb: Color, lateral: npt.NDArray, plan: RoadPlan, worn: npt.NDArray
 ) -> None:
     row = int(rng.integers(0, ROWS - 40))

@@ -22,7 +22,7 @@ def add_houses(
     Args:
         side: -1 left, 1 right.
         density: probability of a house on each lot.
-        setback: mean distance from the pavement to the houses, meters.
+        setback: mean distance from the sidewalk to the houses, meters.
         storeys: smallest and largest number.
     """
     s = site.rng.uniform(0.0, 10.0)
@@ -59,10 +59,10 @@ def _house(
 ) -> None:
     rng, build = site.rng, site.build
     depth = rng.uniform(8.0, 12.0)
-    front = abs(site.edge(side)) + site.plan.pavement + setback * rng.uniform(0.7, 1.4) + 0.3
+    front = abs(site.edge(side)) + site.plan.sidewalk + setback * rng.uniform(0.7, 1.4) + 0.3
     center = site.pose(s, side * (front + depth / 2), rng.normal(0.0, 0.02))
     footprint = center.rectangle(width, depth)
-    if not site.is_free(footprint, 0.3 + 0.6 * site.plan.pavement):
+    if not site.is_free(footprint, 0.3 + 0.6 * site.plan.sidewalk):
         return
     floors = int(rng.integers(storeys[0], storeys[1] + 1))
     height = min(floors * rng.uniform(2.7, 3.3) + 0.6, FACADE_PX[0] * METERS_PER_PX - 0.2)
@@ -131,10 +131,10 @@ def _gabled_roof(
 
 
 def _garden(site: Site, s0: float, s1: float, side: int) -> None:
-    """A hedge, wall, fence or nothing along the pavement, and trees behind it."""
+    """A hedge, wall, fence or nothing along the sidewalk, and trees behind it."""
     rng = site.rng
     kind = rng.choice(["hedge", "wall", "fence", "none"], p=[0.35, 0.25, 0.2, 0.2])
-    lateral = site.edge(side) + side * (site.plan.pavement + 0.4)
+    lateral = site.edge(side) + side * (site.plan.sidewalk + 0.4)
     if kind != "none":
         low, high, thickness = _ENCLOSURES[kind]
         band = Band(kind=kind, height=rng.uniform(low, high), thickness=thickness)

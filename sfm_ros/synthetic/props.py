@@ -145,7 +145,7 @@ def direction_sign(rng: np.random.Generator) -> Color:
 
 
 def side_road(rng: np.random.Generator) -> Color:
-    """(128, 512, 3) asphalt of a side road, with its kerbs."""
+    """(128, 512, 3) asphalt of a side road, with its curbs."""
     tone = rng.uniform(75, 120)
     rgb = grainy(rng, 128, 512, np.array([tone, tone, tone * 1.02]), 0.05, 0.05)
     rgb[:4] = rgb[-4:] = rng.uniform(120, 180)

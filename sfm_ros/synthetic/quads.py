@@ -64,7 +64,7 @@ class Quads:
 
 @dataclass(frozen=True, kw_only=True)
 class Sun:
-    """The light: unit direction towards the sun in the world, and strength (0 is overcast)."""
+    """The light: unit direction toward the sun in the world, and strength (0 is overcast)."""
 
     direction: FloatArray
     strength: float

@@ -56,7 +56,7 @@ def _slope(site: Site, s0: float, s1: float, side: int, near: float) -> None:
 
 
 def add_gantries(site: Site, spacing: float) -> None:
-    """Add direction signs over the carriageway, and bridges."""
+    """Add direction signs over the roadway, and bridges."""
     rng = site.rng
     steel = site.page("steel")
     right, left = site.plan.right + 1.0, site.plan.left - 0.6

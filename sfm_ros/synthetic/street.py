@@ -40,7 +40,7 @@ class SyntheticConfig:
             little off the center.
         camera_height_m: height of the camera above the road; None draws 1.2 to 1.9 m.
         kind: ``city``, ``motorway``, ``mixed`` (one of these, drawn from the seed), or ``traffic``
-            (a city street with stationary cars, lorries and buses in its lanes).
+            (a city street with stationary cars, trucks and buses in its lanes).
     """
 
     seed: int = 0

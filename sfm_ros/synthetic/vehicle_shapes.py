@@ -47,14 +47,14 @@ CARS = (
         (3, 5),
         (((1.35, 0.97), (1.85, 1.35), (2.45, 1.37), (2.45, 0.97)),
          ((2.53, 0.97), (2.53, 1.37), (3.15, 1.36), (3.55, 0.99))), (0.75, 3.3)),
-    VehicleShape(  # saloon
+    VehicleShape(  # sedan
         4.6, 1.8,
         ((0.0, 0.2), (0.0, 0.6), (0.2, 0.72), (1.3, 0.92), (2.0, 1.4), (3.2, 1.41), (3.9, 1.02),
          (4.5, 0.95), (4.6, 0.7), (4.6, 0.2)),
         (3, 5),
         (((1.6, 0.94), (2.1, 1.33), (2.65, 1.34), (2.65, 0.95)),
          ((2.73, 0.95), (2.73, 1.34), (3.15, 1.33), (3.65, 1.0))), (0.85, 3.7)),
-    VehicleShape(  # estate
+    VehicleShape(  # station wagon
         4.7, 1.82,
         ((0.0, 0.2), (0.0, 0.62), (0.2, 0.75), (1.25, 0.95), (1.95, 1.45), (4.1, 1.47),
          (4.6, 1.0), (4.7, 0.7), (4.7, 0.2)),
@@ -75,7 +75,7 @@ CARS = (
          (5.0, 1.9), (5.0, 0.25)),
         (3,),
         (((0.95, 1.2), (1.5, 1.8), (2.1, 1.82), (2.1, 1.2)),), (0.9, 4.0), 0.34),
-    VehicleShape(  # lorry
+    VehicleShape(  # truck
         11.0, 2.5,
         ((0.0, 0.4), (0.0, 1.4), (0.1, 1.5), (0.3, 2.7), (2.1, 2.9), (2.3, 3.7), (10.9, 3.75),
          (11.0, 3.6), (11.0, 0.5)),
@@ -90,13 +90,13 @@ HIGH_VEHICLES = (
          (5.9, 2.5), (5.9, 0.3)),
         (3,),
         (((1.1, 1.35), (1.75, 2.2), (2.4, 2.2), (2.4, 1.35)),), (1.0, 4.7), 0.34, True),
-    VehicleShape(  # box lorry
+    VehicleShape(  # box truck
         7.5, 2.4,
         ((0.0, 0.4), (0.0, 1.2), (0.1, 1.3), (0.35, 2.3), (1.6, 2.5), (1.7, 3.3), (7.4, 3.35),
          (7.5, 3.25), (7.5, 0.5)),
         (2,),
         (((0.5, 1.4), (0.7, 2.1), (1.4, 2.1), (1.4, 1.4)),), (1.2, 5.6), 0.42, True),
-    VehicleShape(  # articulated lorry
+    VehicleShape(  # semi-trailer truck
         13.5, 2.5,
         ((0.0, 0.4), (0.0, 1.4), (0.1, 1.5), (0.3, 2.7), (2.1, 2.9), (2.3, 3.9), (13.4, 3.95),
          (13.5, 3.8), (13.5, 0.5)),
@@ -162,7 +162,7 @@ def vehicle_end(rear: bool) -> Color:
 
 
 def rear_doors(rng: np.random.Generator) -> Color:
-    """(128, 128, 3) rear of a white lorry: two doors with bars, and lamps at the bottom."""
+    """(128, 128, 3) rear of a white truck: two doors with bars, and lamps at the bottom."""
     rgb = grainy(rng, 128, 128, np.array([215.0, 215.0, 215.0]), 0.02, 0.05)
     rgb[:, 62:66] *= 0.5
     for x in (30, 98):
@@ -176,7 +176,7 @@ def rear_doors(rng: np.random.Generator) -> Color:
 
 
 def vehicle_panel(glass: bool) -> Color:
-    """(32, 32, 3) white bonnet and roof, or a windscreen that reflects the sky at its top."""
+    """(32, 32, 3) white hood and roof, or a windshield that reflects the sky at its top."""
     if not glass:
         return np.full((32, 32, 3), 235.0, dtype=np.float32)
     rgb = np.tile(np.array([48.0, 54.0, 62.0], dtype=np.float32), (32, 32, 1))

@@ -25,7 +25,7 @@ TRAFFIC_MIX = (0.2, 0.17, 0.12, 0.08, 0.1, 0.03, 0.09, 0.09, 0.06, 0.06)
 
 
 def add_parked_cars(site: Site, side: int, density: float) -> None:
-    """Add cars with gaps along one kerb (-1 left, 1 right)."""
+    """Add cars with gaps along one curb (-1 left, 1 right)."""
     s = site.rng.uniform(0.0, 8.0)
     edge = site.edge(side)
     while s < site.length - 15.0:

@@ -93,13 +93,13 @@ def _city_plan(rng: np.random.Generator) -> RoadPlan:
     if rng.random() < 0.4:
         lines += [(side * lanes * lane, 0.12, 3.0, 0.0, 0) for side in (-1, 1)]
     return RoadPlan(
-        left=-half, right=half, pavement=0.0 if rng.random() < 0.1 else rng.uniform(1.2, 3.2),
+        left=-half, right=half, sidewalk=0.0 if rng.random() < 0.1 else rng.uniform(1.2, 3.2),
         lines=tuple(lines), lane=(lanes - 0.5) * lane, parking=parking, motorway=False,
     )  # fmt: skip
 
 
 def _motorway_plan(rng: np.random.Generator) -> RoadPlan:
-    """One carriageway around the center line, with the median at its left edge."""
+    """One roadway around the center line, with the median at its left edge."""
     lane, lanes = rng.uniform(3.4, 3.8), int(rng.integers(2, 6))
     left_shoulder, right_shoulder = rng.uniform(0.7, 2.5), rng.uniform(2.0, 3.5)
     half = lanes * lane / 2
@@ -108,7 +108,7 @@ def _motorway_plan(rng: np.random.Generator) -> RoadPlan:
     lines = [(-half + k * lane, 0.15, dash, gap, 0) for k in range(1, lanes)]
     lines += [(-half, 0.2, 3.0, 0.0, yellow), (half, 0.2, 3.0, 0.0, 0)]
     return RoadPlan(
-        left=-half - left_shoulder, right=half + right_shoulder, pavement=0.0, lines=tuple(lines),
+        left=-half - left_shoulder, right=half + right_shoulder, sidewalk=0.0, lines=tuple(lines),
         lane=-half + (int(rng.integers(lanes)) + 0.5) * lane, parking=False, motorway=True,
     )  # fmt: skip
 
@@ -185,12 +185,12 @@ def furnish_city(rng: np.random.Generator, site: Site, plan: RoadPlan) -> None:
     """Add houses, gardens, trees, lamp posts and parked cars."""
     density = rng.choice([0.9, 0.65, 0.35, 0.1], p=[0.4, 0.3, 0.2, 0.1])
     low = int(rng.integers(1, 4))
-    half = plan.right + plan.pavement
+    half = plan.right + plan.sidewalk
     for side in (-1, 1):
         setback = rng.choice([0.1, rng.uniform(2.0, 7.0)])
         add_houses(site, side, density * rng.uniform(0.7, 1.05), setback, (low, low + 2))
         if rng.random() < 0.45:
-            site.avenue(side, plan.right + min(plan.pavement, 0.9) + 0.5, rng.uniform(7, 22))
+            site.avenue(side, plan.right + min(plan.sidewalk, 0.9) + 0.5, rng.uniform(7, 22))
         site.avenue(side, half + rng.uniform(16.0, 24.0), 6.0)
         if density < 0.5:
             site.shrubs(side, half + 1.5, half + 9.0, 0.3, (0.0, site.length - 10.0))

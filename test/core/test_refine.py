@@ -96,7 +96,7 @@ def test_third_of_false_tracks_is_rejected() -> None:
 
 
 def test_doubled_depth_doubles_the_distance_only() -> None:
-    """Lengths follow the predicted depth, so that depth and trajectory share one scale."""
+    """Lengths follow the predicted depth, so that depth and trajectory have one scale."""
     ground_truth = se3_exp([0.0, 0.0, 1.0, 0.0, 0.03, 0.0])
     tracks = _tracks(np.random.default_rng(1), ground_truth)
     doubled = dataclasses.replace(tracks, points=2 * tracks.points)

@@ -58,7 +58,7 @@ def braking_street() -> SharedStreet:
 
 
 def yaw_left(degrees: float) -> FloatArray:
-    """(3, 3) rotation that turns +z towards -x."""
+    """(3, 3) rotation that turns +z toward -x."""
     return so3_exp([0.0, -np.deg2rad(degrees), 0.0])
 
 

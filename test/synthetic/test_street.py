@@ -190,7 +190,7 @@ def test_traffic_fills_lanes_but_not_the_camera_path() -> None:
     assert min(covered) > 0 and sum(covered) > 0.1
 
 
-def test_lorry_ahead_comes_nearer() -> None:
+def test_truck_ahead_comes_nearer() -> None:
     street = shared_street("traffic", seed=6)
     target, source = street.render(20), street.render(21)
     unmoved = photometric_error(target, source, np.eye(4))
