@@ -49,9 +49,21 @@ def open_kitti(
         raise SourceError(f"there is no KITTI folder {folder}")
     images = image_folder(folder, camera)
     name = images.name.removeprefix("image_")
+    poses: Path | Trajectory | None
     if (images / "data").is_dir():
-        return _open_raw(folder, images / "data", name, frames)
-    return _open_odometry(folder, images, name, frames)
+        images = images / "data"
+        calib, poses = folder.parent / "calib_cam_to_cam.txt", _oxts_poses(folder, images, name)
+    else:
+        calib, poses = folder / "calib.txt", _pose_file(folder)
+    return FolderSource(
+        images,
+        calib,
+        poses=poses,
+        fps=FPS,
+        camera=name,
+        camera_height_m=CAMERA_HEIGHT_M,
+        frames=frames,
+    )
 
 
 def image_folder(folder: Path, camera: str | int | None = None) -> Path:
@@ -70,43 +82,15 @@ def image_folder(folder: Path, camera: str | int | None = None) -> Path:
     raise SourceError(f"{folder} has no camera {camera}; it has {', '.join(sorted(found))}")
 
 
-def _open_raw(
-    folder: Path, images: Path, camera: str, frames: Collection[int] | None
-) -> FolderSource:
-    calib = folder.parent / "calib_cam_to_cam.txt"
-    return _open(images, calib, _oxts_trajectory(folder, images, camera), camera, frames)
-
-
-def _oxts_trajectory(folder: Path, images: Path, camera: str) -> Trajectory | None:
-    oxts = folder / "oxts" / "data"
+def _oxts_poses(drive: Path, images: Path, camera: str) -> Trajectory | None:
+    oxts = drive / "oxts" / "data"
     if not oxts.is_dir():
         return None
     files, times = list_images(images), find_times(images)
     stamps = regular_stamps(len(files), FPS) if times is None else stamps_of(files, times)
-    return read_oxts_trajectory(oxts, folder.parent, camera, stamps)
+    return read_oxts_trajectory(oxts, drive.parent, camera, stamps)
 
 
-def _open_odometry(
-    folder: Path, images: Path, camera: str, frames: Collection[int] | None
-) -> FolderSource:
-    candidates = folder / "poses.txt", folder.parent.parent / "poses" / f"{folder.name}.txt"
-    poses = next((file for file in candidates if file.is_file()), None)
-    return _open(images, folder / "calib.txt", poses, camera, frames)
-
-
-def _open(
-    images: Path,
-    calib: Path,
-    poses: Path | Trajectory | None,
-    camera: str,
-    frames: Collection[int] | None,
-) -> FolderSource:
-    return FolderSource(
-        images,
-        calib,
-        poses=poses,
-        fps=FPS,
-        camera=camera,
-        camera_height_m=CAMERA_HEIGHT_M,
-        frames=frames,
-    )
+def _pose_file(sequence: Path) -> Path | None:
+    published = sequence.parent.parent / "poses" / f"{sequence.name}.txt"
+    return next((file for file in (sequence / "poses.txt", published) if file.is_file()), None)
