@@ -225,7 +225,7 @@ def _read_kitti_lines(path: Path) -> tuple[list[int], list[FloatArray], bool]:
             raise TrajectoryError(f"{location}: the index is {words[0]}, expected a whole number")
         if indices and index <= indices[-1]:
             raise TrajectoryError(
-                f"{location}: frame {index} is not later than the previous frame {indices[-1]}; "
+                f"{location}: frame {index} is not later than the one before, {indices[-1]}; "
                 "sort the poses by frame"
             )
         indices.append(index)
