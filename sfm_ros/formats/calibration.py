@@ -15,8 +15,8 @@ import yaml
 from sfm_ros.datatypes import CameraIntrinsics
 from sfm_ros.errors import CalibrationError
 from sfm_ros.formats.camera_info import CameraInfoFields, calibration_from_fields
-from sfm_ros.formats.kitti_calibration import calibration_from_kitti
 from sfm_ros.formats.files import read_text
+from sfm_ros.formats.kitti_calibration import calibration_from_kitti
 
 # The keys of a camera_calibration file, then those of a printed CameraInfo message.
 _KEYS = {

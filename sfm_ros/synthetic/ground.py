@@ -132,7 +132,10 @@ def _verge(rng: np.random.Generator) -> Color:
     dry = pick_color(rng, [(140, 124, 84), (120, 104, 76)], 10.0)
     mix = np.clip(0.35 + 0.35 * fractal_noise(rng, ROWS, COLS, (24, 12), 4), 0, 1)[..., None]
     grain = 1 + 0.12 * rng.standard_normal((ROWS, COLS, 1), dtype=np.float32)
-    return ((1 - mix) * color + mix * dry) * grain
+    rgb = (1 - mix) * color
+    rgb += mix * dry
+    rgb *= grain
+    return rgb
 
 
 def _paint_sidewalk(rng: np.random.Generator, rgb: Color, columns: npt.NDArray[np.bool_]) -> None:

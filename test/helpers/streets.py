@@ -36,10 +36,12 @@ def street_config(kind: str, seed: int) -> SyntheticConfig:
     return SyntheticConfig(kind=kind, seed=seed, frames=FRAMES)
 
 
-@cache
 def shared_street(kind: str = "city", seed: int = 1) -> SharedStreet:
-    """A street with a random recording; the tests take seeds 1, 6 and 14."""
-    return SharedStreet(street_config(kind, seed))
+    """A street with random camera poses; the tests take seeds 1, 6 and 14."""
+    return _street(street_config(kind, seed))
+
+
+_street = cache(SharedStreet)
 
 
 @cache
