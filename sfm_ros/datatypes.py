@@ -1,7 +1,7 @@
-"""What flows through the run time: frames, calibrations, transforms, predictions, estimates.
+"""The values of the run time: frames, calibrations, transforms, predictions, estimates.
 
-All types are frozen and keyword-only; the arrays inside are read-only, so that a value handed to
-another thread cannot change under it. This module imports nothing else of the project but errors.
+All types are frozen and keyword-only, and their arrays are read-only, so that a value can be
+handed to another thread. This module imports nothing else of the project but errors.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ DepthMap = npt.NDArray[np.float32]
 RgbImage = npt.NDArray[np.uint8]
 
 OPTICAL_FRAME = "camera_optical"
-"""Frame id of a camera whose messages or files name none."""
+"""Frame id of a camera if its messages or files have none."""
 
 _SHORTEST_FOCAL, _LARGEST_PIXEL = 1e-3, 1e9
-"""Far outside of what cameras have, far inside of what float32 points can hold."""
+"""Pixels; far outside the range of real cameras, well within the range of float32 points."""
 
 
 def body_frame_name(optical_frame: str) -> str:
-    """Name of the body-axis frame at a camera whose extrinsics is unknown.
+    """Name of the body-axis frame at a camera whose extrinsics are unknown.
 
-    ``camera_optical`` gives ``camera_body``, ``camera`` gives ``camera_body``. It never equals a
-    frame a robot description defines for the camera, so that no frame gets two parents.
+    ``camera_optical`` and ``camera`` both give ``camera_body``. No robot description defines such
+    a frame for the camera, so that no frame gets two parents.
     """
     if "optical" in optical_frame:
         return optical_frame.replace("optical", "body")
@@ -37,7 +37,7 @@ def body_frame_name(optical_frame: str) -> str:
 
 
 def read_only(array: npt.NDArray) -> npt.NDArray:
-    """A view of ``array`` that cannot be written through; the caller's own stays writable."""
+    """A read-only view of an array; the array itself stays writable."""
     view = array.view()
     view.setflags(write=False)
     return view
@@ -48,10 +48,10 @@ class CameraIntrinsics:
     """A pinhole camera in pixels, with pixel centers at integers.
 
     Attributes:
-        width, height: image size the numbers hold for.
-        fx, fy, cx, cy: entries of K. They describe the *raw* image where there is distortion.
+        width, height: image size.
+        fx, fy, cx, cy: entries of K; of the *raw* image if there is distortion.
         distortion_model: ROS name: ``plumb_bob``, ``rational_polynomial`` or ``equidistant``.
-        distortion: coefficients in the model's own order; empty or zero means none.
+        distortion: coefficients in the order of the model; empty or zero means none.
         R: (3, 3) rotation from the raw to the rectified camera, or None for identity.
         P: (3, 4) projection of the rectified image, or None to keep K.
     """
@@ -85,12 +85,18 @@ class CameraIntrinsics:
         if min(self.fx, self.fy) < _SHORTEST_FOCAL or max(map(abs, pinhole)) > _LARGEST_PIXEL:
             raise CalibrationError(
                 f"the calibration is fx={self.fx:g}, fy={self.fy:g}, cx={self.cx:g}, "
-                f"cy={self.cy:g}, expected pixels: no camera has such numbers; calibrate it again"
+                f"cy={self.cy:g}, expected pixels of a real camera; calibrate it again"
             )
         if self.width <= 0 or self.height <= 0:
             raise CalibrationError(
                 f"the calibration is for a {self.width}x{self.height} image, expected a size"
             )
+
+    @classmethod
+    def from_matrix(cls, width: int, height: int, K: FloatArray) -> CameraIntrinsics:
+        """The camera without distortion of a (3, 3) camera matrix or (3, 4) projection."""
+        fx, fy, cx, cy = (float(K[index]) for index in ((0, 0), (1, 1), (0, 2), (1, 2)))
+        return cls(width=width, height=height, fx=fx, fy=fy, cx=cx, cy=cy)
 
     @property
     def K(self) -> FloatArray:
@@ -117,7 +123,7 @@ class CameraIntrinsics:
         )
 
     def cropped(self, x: float, y: float, width: int, height: int) -> CameraIntrinsics:
-        """The camera of the part of this image whose top left pixel is (x, y)."""
+        """The camera of a part of this image, with its top left pixel at (x, y)."""
         shift = np.array([[1.0, 0.0, -x], [0.0, 1.0, -y], [0.0, 0.0, 1.0]])
         return replace(
             self,
@@ -129,7 +135,11 @@ class CameraIntrinsics:
         )
 
     def flipped(self) -> CameraIntrinsics:
-        """The camera of this image mirrored left to right; only without distortion."""
+        """The camera of this image mirrored left to right.
+
+        Raises:
+            CalibrationError: the camera is distorted or not rectified.
+        """
         if self.is_distorted or self.R is not None:
             raise CalibrationError(
                 "cannot mirror the calibration of a distorted or unrectified camera; rectify first"
@@ -149,7 +159,7 @@ def _scale_projection(P: FloatArray, sx: float, sy: float) -> FloatArray:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Frame:
-    """One image with its time and calibration.
+    """One image with its stamp and calibration.
 
     Attributes:
         stamp_ns: time of exposure, integer nanoseconds.
@@ -174,15 +184,16 @@ class Frame:
             raise CalibrationError(
                 f"the image is {width}x{height} but its calibration is for "
                 f"{self.intrinsics.width}x{self.intrinsics.height}; publish the camera_info of "
-                "the image as it is sent (a resizing node must scale both)"
+                "the image as it is sent (a node that resizes images must scale both)"
             )
         object.__setattr__(self, "rgb", read_only(self.rgb))
 
 
 class TrackingStatus(enum.Enum):
-    """Where the odometry stands; the reasons beside it say why.
+    """State of the odometry; `Reason` explains it.
 
-    ``IDLE`` is said of a run that was told not to look at images, never of an image.
+    ``IDLE`` is the state of a node that is configured not to process images, never that of an
+    image.
     """
 
     IDLE = "idle"
@@ -194,7 +205,7 @@ class TrackingStatus(enum.Enum):
 
 
 class Reason(enum.Enum):
-    """Why the status is not simply TRACKING."""
+    """Why the status is not TRACKING."""
 
     INACTIVE = "inactive"
     PAUSED = "paused"
@@ -223,7 +234,7 @@ class Reason(enum.Enum):
 
 
 class ScaleSource(enum.Enum):
-    """Who claims that a length is in meters."""
+    """Where the scale of lengths comes from."""
 
     UNKNOWN = "unknown"
     FIXED = "fixed"
@@ -232,7 +243,7 @@ class ScaleSource(enum.Enum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScaleState:
-    """Factor from network units to published units, and who vouches for it."""
+    """Factor from network units to published units, and its source."""
 
     value: float = 1.0
     source: ScaleSource = ScaleSource.UNKNOWN
@@ -240,13 +251,12 @@ class ScaleState:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Prediction:
-    """What an engine says of one window of N frames.
+    """Output of an engine for one window of N frames.
 
     Attributes:
-        depth: (h, w) float32 along +z in network units, of the newest frame, on the grid of the
-            model's input.
-        increments: (N-1, 4, 4) float64, T_{k-1}_{k} of neighboring frames in order of time: each
-            maps points of a camera into the one before it.
+        depth: (h, w) float32 along +z in network units, of the newest frame, on the model's grid.
+        increments: (N-1, 4, 4) float64 T_{k-1}_{k} of neighboring frames, oldest first: each maps
+            points of a camera into the previous one.
         inference_ns: time spent in the engine.
     """
 
@@ -266,20 +276,20 @@ class Prediction:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class OdometryEstimate:
-    """Everything one step has to say; the node publishes from nothing else.
+    """Result of one step; the node publishes from nothing else.
 
     Attributes:
-        stamp_ns: stamp of the frame this estimate belongs to.
+        stamp_ns: stamp of the frame.
         frame_id: the camera's optical frame.
-        status, reasons: whether to trust it, and why not.
-        T_odom_camera: (4, 4) pose of the camera in the optical odom frame, or None where none is.
-        T_prev_curr: (4, 4) newest increment as it was integrated, or None where none was.
-        dt_ns: time between the two frames of ``T_prev_curr``; 0 where there is none.
-        covariance: (6, 6) of the pose, order x y z rotation-x rotation-y rotation-z, optical axes.
-        depth: (h, w) float32, scaled, NaN where invalid, or None.
+        status, reasons: whether the estimate can be trusted, and if not, why.
+        T_odom_camera: (4, 4) pose of the camera in the optical odom frame, or None.
+        T_prev_curr: (4, 4) newest increment as integrated, or None.
+        dt_ns: time between the two frames of ``T_prev_curr``, or 0.
+        covariance: (6, 6) of the pose: x, y, z, rotation about x, y, z, in optical axes.
+        depth: (h, w) float32, scaled, NaN if invalid, or None.
         depth_intrinsics: calibration of the depth grid, or None.
-        scale: what the units of translation and depth are, and by whose word.
-        timings_ns: time of each stage of the step, by its name.
+        scale: unit of translation and depth, and its source.
+        timings_ns: duration of each stage of the step, by name.
     """
 
     stamp_ns: int

@@ -1,8 +1,8 @@
-"""The errors a user can meet. Each message says what was found, what was expected, what to do."""
+"""Errors for users. A message names what was found, what was expected and what to do."""
 
 
 class SfmRosError(Exception):
-    """Base of every error raised on purpose; a program prints it without a traceback."""
+    """Base of all errors raised on purpose; programs print them without a traceback."""
 
 
 class CalibrationError(SfmRosError):
@@ -14,11 +14,11 @@ class ImageError(SfmRosError):
 
 
 class ModelError(SfmRosError):
-    """A model bundle is missing, damaged, or follows another contract than this program."""
+    """A model bundle is missing, damaged, or of another format version."""
 
 
 class EngineError(SfmRosError):
-    """An inference engine cannot be built or failed while running."""
+    """An inference engine cannot be created or failed while running."""
 
 
 class SourceError(SfmRosError):
@@ -30,4 +30,4 @@ class TrajectoryError(SfmRosError):
 
 
 class ConfigError(SfmRosError):
-    """A configuration names an unknown key or holds a value out of its range."""
+    """A configuration has an unknown key or a value out of range."""

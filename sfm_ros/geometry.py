@@ -1,4 +1,4 @@
-"""Rigid motion and the pinhole camera, in numpy float64.
+"""Rigid motions and the pinhole camera, in numpy float64.
 
 A transform ``T_a_b`` is a (4, 4) matrix that maps points from ``b`` into ``a``:
 ``p_a = T_a_b @ p_b``. Rotations are (3, 3); a rotation vector is axis times angle in radians; a
@@ -16,9 +16,9 @@ from sfm_ros.datatypes import FloatArray
 
 _SMALL_ANGLE = 1e-7
 _IDENTITY = np.eye(3)
+_MIN_QUATERNION_NORM = 1e-3
+"""Shorter quaternions count as zero."""
 
-_LEAST_NORM = 1e-3
-"""Of a quaternion that says anything."""
 R_BODY_OPTICAL: FloatArray = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
 """Optical axes (x right, y down, z forward) to body axes (x forward, y left, z up), REP 103."""
 
@@ -49,7 +49,7 @@ def skew(v: npt.ArrayLike) -> FloatArray:
 
 
 def so3_exp(rotation_vector: npt.ArrayLike) -> FloatArray:
-    """(3, 3) rotation about a vector by its length in radians (Rodrigues)."""
+    """(3, 3) rotation of a rotation vector (Rodrigues)."""
     w = np.asarray(rotation_vector, dtype=np.float64)
     angle = float(np.linalg.norm(w))
     W = skew(w)
@@ -59,7 +59,7 @@ def so3_exp(rotation_vector: npt.ArrayLike) -> FloatArray:
 
 
 def so3_log(R: FloatArray) -> FloatArray:
-    """Rotation vector of a (3, 3) rotation, its length in [0, pi]; stable near 0 and near pi."""
+    """Rotation vector of a (3, 3) rotation, of length 0 to pi; stable near 0 and near pi."""
     quat = quat_xyzw_from_matrix(R)
     if quat[3] < 0:
         quat = -quat
@@ -86,20 +86,20 @@ def se3_exp(twist: npt.ArrayLike) -> FloatArray:
 
 
 def se3_log(T: FloatArray) -> FloatArray:
-    """Twist (v, w) of a rigid transform; inverse of :func:`se3_exp` for angles below pi."""
+    """Twist (v, w) of a rigid transform; inverse of `se3_exp` for angles below pi."""
     w = so3_log(T[:3, :3])
     return np.concatenate([np.linalg.solve(_left_jacobian(w), T[:3, 3]), w])
 
 
 def rotation_angle(R: FloatArray) -> float:
     """Angle of a (3, 3) rotation in radians, in [0, pi]."""
-    # R - R^T holds 2 sin(angle) of the axis, the trace 1 + 2 cos(angle).
+    # R - R^T holds 2 sin(angle) times the axis; the trace is 1 + 2 cos(angle).
     sine = math.hypot(R[2, 1] - R[1, 2], R[0, 2] - R[2, 0], R[1, 0] - R[0, 1])
     return math.atan2(sine, float(R[0, 0] + R[1, 1] + R[2, 2]) - 1.0)
 
 
 def is_rotation(R: FloatArray, tolerance: float = 1e-3) -> bool:
-    """Whether a (3, 3) matrix is a proper rotation up to ``tolerance``."""
+    """Whether a (3, 3) matrix is a proper rotation within ``tolerance``."""
     return bool(
         np.abs(R @ R.T - _IDENTITY).max() < tolerance  # False for NaN too
         and np.linalg.det(R) > 0
@@ -113,7 +113,7 @@ def nearest_rotation(R: FloatArray) -> FloatArray:
 
 
 def quat_xyzw_from_matrix(R: FloatArray) -> FloatArray:
-    """Unit quaternion (x, y, z, w) of a (3, 3) rotation, from its largest component (Shepperd)."""
+    """Unit quaternion (x, y, z, w) of a (3, 3) rotation, by its largest component (Shepperd)."""
     m = np.asarray(R, dtype=np.float64)
     squares = np.array(
         [
@@ -137,7 +137,7 @@ def quat_xyzw_from_matrix(R: FloatArray) -> FloatArray:
 
 
 def matrix_from_quat_xyzw(quat_xyzw: npt.ArrayLike) -> FloatArray:
-    """(3, 3) rotation of a quaternion (x, y, z, w), which is normalized first."""
+    """(3, 3) rotation of a quaternion (x, y, z, w) of any length."""
     q = np.asarray(quat_xyzw, dtype=np.float64)
     x, y, z, w = q / np.linalg.norm(q)
     return np.array(
@@ -150,34 +150,34 @@ def matrix_from_quat_xyzw(quat_xyzw: npt.ArrayLike) -> FloatArray:
 
 
 def rigid_motion(quat_xyzw: npt.ArrayLike, position: npt.ArrayLike) -> FloatArray | None:
-    """(4, 4) transform of a quaternion of any length and a translation, as they come from outside.
+    """(4, 4) transform of an unchecked quaternion and translation.
 
-    None where they are no rigid motion: a number is not finite, or the quaternion is zero.
+    None if a number is not finite or the quaternion is zero.
     """
     norm = float(np.linalg.norm(quat_xyzw))
-    if not (_LEAST_NORM < norm < np.inf) or not np.all(np.isfinite(position)):
+    if not (_MIN_QUATERNION_NORM < norm < np.inf) or not np.all(np.isfinite(position)):
         return None
     return make_transform(matrix_from_quat_xyzw(quat_xyzw), position)
 
 
 def optical_to_body(T_optical: FloatArray) -> FloatArray:
-    """The same motion or pose written in body axes: C T C^-1 with C = body <- optical (REP 103).
+    """The same motion or pose (..., 4, 4) in body axes (REP 103): C T C^-1, C = T_body_optical.
 
-    One meter ahead is +z in optical axes and +x in body axes; a turn to the left is a negative
-    rotation about optical y and a positive one about body z. Shape (..., 4, 4).
+    One meter forward is +z in optical axes and +x in body axes; a turn to the left is a negative
+    rotation about optical y and a positive one about body z.
     """
     C = make_transform(R_BODY_OPTICAL, np.zeros(3))
     return C @ T_optical @ C.T
 
 
 def body_to_optical(T_body: FloatArray) -> FloatArray:
-    """Inverse of :func:`optical_to_body`."""
+    """Inverse of `optical_to_body`."""
     C = make_transform(R_BODY_OPTICAL, np.zeros(3))
     return C.T @ T_body @ C
 
 
 def project(points: FloatArray, K: FloatArray) -> FloatArray:
-    """(N, 2) pixels of (N, 3) points in optical axes; NaN for points at or behind the camera."""
+    """(N, 2) pixels of (N, 3) points in optical axes; NaN if not in front of the camera."""
     points = np.asarray(points, dtype=np.float64)
     z = np.where(points[:, 2] > 0, points[:, 2], np.nan)
     return np.stack(
@@ -186,7 +186,7 @@ def project(points: FloatArray, K: FloatArray) -> FloatArray:
 
 
 def back_project(depth: npt.NDArray, K: FloatArray) -> FloatArray:
-    """(h, w, 3) points in optical axes of an (h, w) map of depth along +z."""
+    """(h, w, 3) points in optical axes of an (h, w) depth map (along +z)."""
     rows, columns = np.mgrid[: depth.shape[0], : depth.shape[1]]
     return np.stack(
         [

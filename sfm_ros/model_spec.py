@@ -1,11 +1,11 @@
-"""The contract of a model bundle: what is in the files, and how their outputs are to be read.
+"""The contract of a model bundle: its files, and the meaning of their inputs and outputs.
 
 A bundle is a folder with ``model.yaml``, ``depth.onnx`` and ``pose.onnx``. Normalization,
 disparity to depth and 6-vector to 4x4 are inside the graphs:
 
 * depth: ``rgb`` uint8 (1, H, W, 3) -> ``depth`` float32 (1, H, W), along +z in network units;
-* pose: ``window`` uint8 (1, N, H, W, 3) in order of time -> ``T_source_target`` float32
-  (1, N-1, 4, 4), the sources in order of time, the target being frame ``target_index``.
+* pose: ``window`` uint8 (1, N, H, W, 3), oldest first -> ``T_source_target`` float32
+  (1, N-1, 4, 4), sources oldest first; the target is frame ``target_index``.
 """
 
 from __future__ import annotations
@@ -30,18 +30,21 @@ SPEC_FILE = "model.yaml"
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
-    """What a program must know of two networks to use them.
+    """Describes the two networks of a bundle.
 
     Attributes:
-        name: name of the model, for people.
+        name: display name of the model.
         width, height: size of the network input in pixels.
         sequence_length: frames of a pose window, N.
-        target_index: which of them is the target.
-        training_fx: focal length of the training images at that size, pixels (mean).
-        metric: whether depth and translation were trained to be meters.
+        target_index: index of the target frame among them.
+        training_fx: mean focal length of the training images at that size, pixels.
+        metric: whether depth and translation were trained to be in meters.
         min_depth, max_depth: range of the depth graph's output, network units.
         licence, card: licence of the weights; the model card as text.
-        metrics: figures measured at training time, by name.
+        depth_file, pose_file: the two graphs.
+        depth_sha256, pose_sha256: their hashes.
+        metrics: results measured at training time, by name.
+        format: version of this contract.
     """
 
     name: str
@@ -73,7 +76,7 @@ class ModelSpec:
 
     @staticmethod
     def load(bundle: Path) -> ModelSpec:
-        """Read and check ``model.yaml`` and the hashes of the two graphs.
+        """Read ``model.yaml``, and check it and the hashes of the two graphs.
 
         Raises:
             ModelError: a file is missing, damaged, or follows another contract.
@@ -88,7 +91,7 @@ class ModelSpec:
         return spec
 
     def save(self, bundle: Path) -> ModelSpec:
-        """Write ``model.yaml`` beside the graphs, with their hashes; returns what was written."""
+        """Write ``model.yaml`` beside the graphs, with their hashes; returns the written spec."""
         hashed = dataclasses.replace(
             self,
             depth_sha256=sha256_of(Path(bundle) / self.depth_file),
@@ -102,7 +105,7 @@ class ModelSpec:
 
 
 class _SpecDumper(yaml.SafeDumper):
-    """Writes texts of several lines (the model card) so that a person can read them."""
+    """Writes multi-line text (the model card) as a readable block."""
 
 
 def _dump_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
@@ -119,7 +122,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ModelError(
             f"no model at {path.parent}: cannot read {path.name} ({error.strerror}); expected a "
-            "folder with model.yaml, depth.onnx and pose.onnx, as training/export.py writes it"
+            "folder with model.yaml, depth.onnx and pose.onnx, written by training/export.py"
         ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ModelError(f"{path} is damaged: it is not valid YAML ({error})") from error
@@ -152,7 +155,11 @@ def _has_no_default(f: dataclasses.Field) -> bool:
 
 
 def sha256_of(path: Path) -> str:
-    """Hash of a file, hexadecimal."""
+    """SHA-256 of a file, hexadecimal.
+
+    Raises:
+        ModelError: the file cannot be read.
+    """
     try:
         return hashlib.sha256(Path(path).read_bytes()).hexdigest()
     except OSError as error:
@@ -171,16 +178,16 @@ def _check_hash(path: Path, expected: str) -> None:
 def window_increments(T_source_target: npt.NDArray, spec: ModelSpec) -> FloatArray:
     """Motion between neighboring frames, from the pose graph's output for one window.
 
-    T_{k-1}_{k} = T_{k-1}_target @ inverse(T_{k}_target), with T_target_target the identity. For
-    three frames with the middle one as target the newest increment is the inverse of T_2_1.
+    T_{k-1}_{k} = T_{k-1}_target @ inverse(T_{k}_target), where T_target_target is the identity.
+    With three frames and the middle one as target, the newest increment is the inverse of T_2_1.
 
     Args:
-        T_source_target: (N-1, 4, 4), sources in order of time.
+        T_source_target: (N-1, 4, 4), sources oldest first.
         spec: contract of the graph.
 
     Returns:
-        (N-1, 4, 4) float64 with exactly orthogonal rotations; non-finite input comes back as NaN,
-        for the health check to name.
+        (N-1, 4, 4) float64 with orthogonal rotations; all NaN if the input is not finite, for the
+        output checks to report.
     """
     T = np.asarray(T_source_target, dtype=np.float64)
     if not np.all(np.isfinite(T)):

@@ -1,9 +1,9 @@
-"""From a camera image to the network's input: rectify, crop and resize in one cached remap."""
+"""Turns a camera image into network input: rectify, crop and resize in one cached remap."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import cv2
@@ -13,20 +13,24 @@ from sfm_ros.datatypes import CameraIntrinsics, Frame, RgbImage, read_only
 from sfm_ros.errors import CalibrationError, ImageError
 
 PixelMaps = tuple[Any, Any]
-"""Where each pixel of the result lies in the image: x and y, (h, w) each."""
+"""Source coordinates x and y of each target pixel, (h, w) each."""
 
 _PLUMB_BOB = ("plumb_bob", "rational_polynomial")
 _EQUIDISTANT = ("equidistant", "fisheye")
 _LONGEST_SIDE = 32766
-"""Pixels; OpenCV's remap takes no image that is longer."""
-_MOST_ENLARGED = 8
-"""An image that would be enlarged by more shows the networks nothing."""
+"""Pixels; OpenCV's remap does not take longer images."""
+_LARGEST_UPSCALE = 8
+"""An image that must be enlarged by more has no detail that the networks could use."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Prepared:
-    """An image on the network's grid, (h, w, 3) uint8, with the pinhole camera it now shows, and
-    how long it took to make.
+    """Network input.
+
+    Attributes:
+        rgb: (h, w, 3) uint8 on the network's grid, read-only.
+        intrinsics: pinhole camera of this image, without distortion.
+        elapsed_ns: time it took to prepare.
     """
 
     rgb: RgbImage
@@ -35,31 +39,24 @@ class Prepared:
 
 
 def rectified_camera(intrinsics: CameraIntrinsics) -> CameraIntrinsics:
-    """The pinhole camera of the rectified image, at the size of the image that arrives.
+    """The pinhole camera of the rectified image, at the size of the incoming image.
 
-    Where there is a projection P (camera_info), it is the rectified camera; else K is kept.
+    This is the projection P if camera_info has one, else K.
     """
     P = intrinsics.P
-    camera = P[:, :3] if P is not None and P[0, 0] > 0 else intrinsics.K
-    return CameraIntrinsics(
-        width=intrinsics.width,
-        height=intrinsics.height,
-        fx=float(camera[0, 0]),
-        fy=float(camera[1, 1]),
-        cx=float(camera[0, 2]),
-        cy=float(camera[1, 2]),
-    )
+    K = P if P is not None and P[0, 0] > 0 else intrinsics.K
+    return CameraIntrinsics.from_matrix(intrinsics.width, intrinsics.height, K)
 
 
 def plan_target_camera(camera: CameraIntrinsics, width: int, height: int) -> CameraIntrinsics:
-    """The camera after the largest centered crop of the wanted aspect, scaled to width x height.
+    """The camera after the largest crop with the target's aspect, scaled to width x height.
 
-    The crop keeps the principal point as near its center as the image allows, so that the
-    horizon stays where training had it, whatever the camera's own aspect.
+    The principal point is as close to the center of the crop as the image allows, so that the
+    horizon is at the same height as in training, for any camera aspect.
 
     Args:
         camera: a camera without distortion.
-        width, height: size of the result in pixels.
+        width, height: size of the target in pixels.
     """
     scale = max(width / camera.width, height / camera.height)
     crop_width, crop_height = width / scale, height / scale
@@ -81,17 +78,19 @@ _FITS = {"crop": plan_target_camera, "stretch": CameraIntrinsics.resized}
 def undistort_map(
     source: CameraIntrinsics, target: CameraIntrinsics, undistort: bool
 ) -> PixelMaps:
-    """Where each target pixel lies in the source image: two (h, w) float32 maps, x and y.
+    """Source coordinates of each target pixel: two (h, w) float32 maps, x and y.
 
     Args:
-        source: calibration of the image that arrives, with distortion and R.
-        target: the pinhole camera to show.
-        undistort: False takes the image as rectified already (no distortion, no R).
+        source: calibration of the incoming image, with distortion and R.
+        target: pinhole camera of the result.
+        undistort: False if the image is rectified already (no distortion, no R).
+
+    Raises:
+        CalibrationError: the distortion model is unknown.
     """
     size = (target.width, target.height)
     if not undistort:
-        rectified = rectified_camera(source)
-        return _pinhole_map(rectified, target)
+        return _pinhole_map(rectified_camera(source), target)
     R = np.eye(3) if source.R is None or not np.any(source.R) else source.R
     D = np.asarray(source.distortion, dtype=np.float64)
     if source.distortion_model in _EQUIDISTANT:
@@ -114,7 +113,7 @@ def _pinhole_map(source: CameraIntrinsics, target: CameraIntrinsics) -> PixelMap
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class _Plan:
-    """What is computed once for each calibration."""
+    """What is computed once per calibration."""
 
     target: CameraIntrinsics
     shrink: int
@@ -122,16 +121,16 @@ class _Plan:
 
 
 class ImagePreparer:
-    """Turns frames into network input; the remap table is built once for each calibration.
+    """Turns frames into network input; the remap table is computed once per calibration.
 
-    An image that is to shrink by two or more is first averaged down by a whole factor, because a
+    An image that shrinks by two or more is first averaged down by an integer factor, because a
     bilinear remap alone would skip pixels and make distant texture flicker.
 
     Args:
-        width, height: size of the network's input.
-        input: whether images arrive rectified, as ``PreprocessConfig.input`` says it.
-        fit: ``crop`` keeps the aspect (`plan_target_camera`, what a robot runs); ``stretch`` keeps
-            the whole image, squeezed to the network's aspect, as published evaluations do.
+        width, height: size of the network's input in pixels.
+        input: whether incoming images are rectified, see ``PreprocessConfig.input``.
+        fit: ``crop`` keeps the aspect (`plan_target_camera`; used by the node); ``stretch`` keeps
+            the whole image and changes its aspect, as published evaluations do.
     """
 
     def __init__(self, width: int, height: int, input: str = "auto", fit: str = "crop") -> None:
@@ -142,13 +141,13 @@ class ImagePreparer:
         self._plan: _Plan | None = None
 
     def prepare(self, frame: Frame) -> Prepared:
-        """The frame on the network's grid.
+        """Resample a frame to the network's grid.
 
-        The same ``intrinsics`` object is returned for as long as the calibration stays the same.
+        The same ``intrinsics`` object is returned while the calibration does not change.
 
         Raises:
             CalibrationError: the distortion model is unknown.
-            ImageError: the image is far smaller than the network's input, or too long.
+            ImageError: the image is far smaller than the network's input, or too large.
         """
         start = time.perf_counter_ns()
         plan = self._plan_for(frame.intrinsics)
@@ -175,7 +174,7 @@ class ImagePreparer:
         map_x, map_y = undistort_map(intrinsics, target, undistort)
         shrink = max(1, int(min(camera.fx / target.fx, camera.fy / target.fy)))
         _check_size(camera, target, shrink)
-        # Pixel centers are integers: pixel c of the image is (c + 0.5) / s - 0.5 of the average.
+        # Pixel centers are integers: c in the image is (c + 0.5) / s - 0.5 in the averaged one.
         maps = cv2.convertMaps(
             (map_x + 0.5) / shrink - 0.5, (map_y + 0.5) / shrink - 0.5, cv2.CV_16SC2
         )
@@ -184,10 +183,10 @@ class ImagePreparer:
 
 def _check_size(camera: CameraIntrinsics, target: CameraIntrinsics, shrink: int) -> None:
     found = f"the image is {camera.width}x{camera.height}"
-    least = -(-target.width // _MOST_ENLARGED), -(-target.height // _MOST_ENLARGED)
+    least = -(-target.width // _LARGEST_UPSCALE), -(-target.height // _LARGEST_UPSCALE)
     if camera.width < least[0] or camera.height < least[1]:
         raise ImageError(
-            f"{found}, expected at least {least[0]}x{least[1]} for networks that look at "
+            f"{found}, expected at least {least[0]}x{least[1]} for a network input of "
             f"{target.width}x{target.height}"
         )
     if max(camera.width, camera.height) // shrink > _LONGEST_SIDE:
@@ -199,7 +198,7 @@ def _check_size(camera: CameraIntrinsics, target: CameraIntrinsics, shrink: int)
 
 def _resampled(rgb: RgbImage, plan: _Plan) -> RgbImage:
     if rgb.strides[2] < 0:
-        # A view of a BGR image: OpenCV would copy it whole, the result is a tenth of it.
+        # A view of a BGR image: OpenCV would copy all of it, and the result is a tenth in size.
         bgr = _resampled(rgb[:, :, ::-1], plan)
         return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
     small = cv2.remap(_averaged_down(rgb, plan.shrink), *plan.maps, cv2.INTER_LINEAR)
@@ -216,26 +215,13 @@ def _averaged_down(rgb: RgbImage, factor: int) -> RgbImage:
 
 
 def needs_undistortion(intrinsics: CameraIntrinsics) -> bool:
-    """Whether an image with this calibration is still distorted or turned."""
-    turned = (
-        intrinsics.R is not None
-        and np.any(intrinsics.R)
-        and not np.allclose(intrinsics.R, np.eye(3))
-    )
-    return intrinsics.is_distorted or bool(turned)
+    """Whether an image with this calibration is distorted or not yet rotated by R."""
+    R = intrinsics.R
+    is_rotated = R is not None and np.any(R) and not np.allclose(R, np.eye(3))
+    return intrinsics.is_distorted or bool(is_rotated)
 
 
 def calibration_key(intrinsics: CameraIntrinsics) -> tuple:
-    """A value that is equal exactly for equal calibrations."""
-    return (
-        intrinsics.width,
-        intrinsics.height,
-        intrinsics.fx,
-        intrinsics.fy,
-        intrinsics.cx,
-        intrinsics.cy,
-        intrinsics.distortion_model,
-        tuple(intrinsics.distortion),
-        None if intrinsics.R is None else intrinsics.R.tobytes(),
-        None if intrinsics.P is None else intrinsics.P.tobytes(),
-    )
+    """A hashable value that is equal if and only if two calibrations are."""
+    values = (getattr(intrinsics, field.name) for field in fields(intrinsics))
+    return tuple(v.tobytes() if isinstance(v, np.ndarray) else v for v in values)

@@ -1,4 +1,4 @@
-"""What every source of frames offers."""
+"""The interface of a source of frames."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from sfm_ros.datatypes import DepthMap, FloatArray, Frame
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class SourceItem:
-    """A frame with the ground truth about it, where there is any.
+    """A frame with its ground truth, if there is any.
 
     Attributes:
         frame: image, stamp and calibration.
-        T_world_camera: (4, 4) pose of the optical camera frame in a fixed frame, meters; or None.
-        depth_m: (H, W) float32 meters along +z on the grid of the image, 0 or NaN where unknown;
-            or None.
-        speed_m_s: speed of the camera at that moment, meters per second; or None.
+        T_world_camera: (4, 4) pose of the optical camera frame in a fixed frame, meters, or None.
+        depth_m: (H, W) float32 meters along +z on the image grid, 0 or NaN if unknown, or None.
+        speed_m_s: speed of the camera at that time, meters per second, or None.
     """
 
     frame: Frame
@@ -29,33 +28,33 @@ class SourceItem:
 
 
 class Source(Protocol):
-    """A finite sequence of frames in order of time."""
+    """A finite sequence of frames, ordered by time."""
 
     name: str
 
     def __len__(self) -> int:
-        """How many frames there are."""
+        """Number of frames."""
 
     def __iter__(self) -> Iterator[SourceItem]:
-        """The frames, in order of time, decoded one at a time."""
+        """The frames in order, decoded one at a time."""
 
 
 Deferred: TypeAlias = "Callable[[], SourceItem | None]"
-"""Decodes one frame; None where its image cannot be decoded and the source skips such."""
+"""Decodes one frame; None if its image is damaged and the source skips damaged images."""
 
 
 def deferred(source: Source) -> Iterator[Deferred]:
-    """The frames as calls that decode them: in any thread, or never.
+    """The frames as calls that decode them, in any thread or not at all.
 
-    A source that can only decode in order (a video) has done so when it gives its call.
+    A source that can only decode in order (a video) has decoded the frame already.
     """
     make = getattr(source, "deferred", None)
     if make is not None:
         yield from make()
         return
     for item in source:
-        yield partial(_given, item)
+        yield partial(_identity, item)
 
 
-def _given(item: SourceItem) -> SourceItem:
+def _identity(item: SourceItem) -> SourceItem:
     return item

@@ -1,4 +1,4 @@
-"""What several test folders share."""
+"""Fixtures of several test folders."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def repository() -> Path:
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Folder of the real data sets; the test is skipped where it is absent."""
+    """Folder of the real data sets; the test is skipped if it is absent."""
     folder = Path(os.environ.get("SFM_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
     if not folder.is_dir():
         pytest.skip(f"the real data is not at {folder} (set SFM_SHARED_DATA to its folder)")
@@ -29,7 +29,7 @@ def shared_data() -> Path:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Slow tests run only when asked for."""
+    """Skip slow tests unless SFM_SLOW_TESTS=1."""
     if os.environ.get("SFM_SLOW_TESTS") == "1":
         return
     skip = pytest.mark.skip(reason="slow; set SFM_SLOW_TESTS=1 to run it")
@@ -40,7 +40,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture
 def new_bag(tmp_path: Path) -> Callable[..., Recorder]:
-    """Makes the recorder of a new bag: ``new_bag(kind, name, compression)``."""
+    """Creates the recorder of a new bag: ``new_bag(kind, name, compression)``."""
 
     def make(kind: str = "mcap", name: str = "bag", compression: object = None) -> Recorder:
         return Recorder(tmp_path / name, kind, compression)
@@ -50,5 +50,5 @@ def new_bag(tmp_path: Path) -> Callable[..., Recorder]:
 
 @pytest.fixture
 def make_bundle(tmp_path: Path) -> MakeBundle:
-    """Writes a bundle of windows of three that always answers with this depth and T_prev_curr."""
+    """Writes a bundle (windows of three frames) with a constant depth and T_prev_curr."""
     return lambda depth, T_prev_curr: write_bundle(tmp_path / "bundle", depth, T_prev_curr)

@@ -19,7 +19,7 @@ from rosbags.interfaces import Connection
 
 from sfm_ros.bags.message_types import store_for
 from sfm_ros.errors import SourceError
-from sfm_ros.formats.file_names import natural_key
+from sfm_ros.formats.files import natural_key
 
 STORAGE_SUFFIXES = (".mcap", ".db3", ".bag")
 _YamlLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -95,9 +95,9 @@ def choose_input(options: argparse.Namespace) -> Input:
     """
     given = given_kind(options)
     if given is None:
-        from sfm_ros.synthetic.unseen_drive import UnseenDrive
+        from sfm_ros.synthetic.held_out import HeldOutStreet
 
-        return SourceInput(source=UnseenDrive(), verb="rendering")
+        return SourceInput(source=HeldOutStreet(), verb="rendering")
     kind, path = given
     if kind == "bag" and options.calib is None and options.pose_topic is None:
         return inspect_bag(path, options.image_topic, options.camera_info_topic)

@@ -1,4 +1,4 @@
-"""What every inference engine offers."""
+"""The interface of an inference engine."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from sfm_ros.window import Window
 
 
 class Engine(Protocol):
-    """Two networks, ready to run."""
+    """The depth and the pose network of a bundle, loaded."""
 
     name: str
     spec: ModelSpec
 
     def infer(self, window: Window) -> Prediction:
-        """Depth of the newest frame and the newest motion of a window.
+        """Predict the depth of the newest frame and the motions of a window.
 
         Raises:
-            EngineError: the library failed.
+            EngineError: the inference library failed.
         """
 
     def close(self) -> None:
-        """Release what the engine holds."""
+        """Release the resources of the engine."""

@@ -1,4 +1,4 @@
-"""From a configuration to an engine."""
+"""Creates the engine of a configuration."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ DEFAULT_MODEL = "road_small"
 
 
 def resolve_bundle(bundle: str) -> Path:
-    """Folder of a bundle given by path, by the name of a shipped model, or as ``default``.
+    """Folder of a bundle, given as a path, the name of a shipped model, or ``default``.
 
     Raises:
-        ModelError: there is no such folder; names the shipped models.
+        ModelError: no such folder or model.
     """
     shipped = MODELS / (DEFAULT_MODEL if bundle == "default" else bundle)
     if "/" not in bundle and shipped.is_dir():

@@ -1,4 +1,4 @@
-"""An engine that says what it was told: for tests and for checking a robot's frames."""
+"""An engine with a given output, for tests and to check the frames of a robot."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sfm_ros.window import Window
 def fake_spec(
     width: int = 416, height: int = 128, sequence_length: int = 3, metric: bool = True
 ) -> ModelSpec:
-    """A contract without files."""
+    """A model spec without files."""
     return ModelSpec(
         name="fake",
         width=width,
@@ -29,13 +29,13 @@ def fake_spec(
 
 
 class FakeEngine:
-    """Answers with a given motion and depth.
+    """Predicts a given motion and depth.
 
     Args:
-        spec: contract it claims to follow.
-        motion: increment(s) (4, 4) or (N-1, 4, 4), or a function of the window that gives them;
-            one increment is said of every pair of neighbors.
-        depth: (h, w) depth, or a function of the window; by default a road seen from 1.65 m.
+        spec: its model spec; by default `fake_spec`.
+        motion: increments (N-1, 4, 4), one (4, 4) for all pairs of neighbors, or a function of the
+            window that returns them; by default no motion.
+        depth: (h, w) depth or a function of the window; by default a road 1.65 m below the camera.
     """
 
     name = "fake"
@@ -51,18 +51,18 @@ class FakeEngine:
         self._depth = road_depth if depth is None else depth
 
     def infer(self, window: Window) -> Prediction:
-        """What it was told, for this window."""
+        """The given motion and depth for this window."""
         motion = self._motion(window) if callable(self._motion) else self._motion
         depth = self._depth(window) if callable(self._depth) else self._depth
         increments = np.broadcast_to(motion, (self.spec.sequence_length - 1, 4, 4))
         return Prediction(depth=np.asarray(depth, dtype=np.float32), increments=increments)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """No resources to release."""
 
 
 def road_depth(window: Window, camera_height: float = 1.65, far: float = 80.0) -> DepthMap:
-    """Depth of an endless level road: below the horizon fy * height / (row - cy), else ``far``."""
+    """(h, w) depth of a level road: fy * height / (row - cy) below the horizon, else ``far``."""
     camera = window.intrinsics
     below = np.maximum(np.arange(camera.height) - camera.cy, 1e-6)
     column = np.minimum(camera.fy * camera_height / below, far).astype(np.float32)

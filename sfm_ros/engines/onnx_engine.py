@@ -18,7 +18,7 @@ class OnnxEngine:
     """Runs a model bundle with ONNX Runtime.
 
     Raises:
-        ModelError: a graph cannot be loaded or has other inputs and outputs than the contract.
+        ModelError: a graph cannot be loaded, or its inputs and outputs break the contract.
     """
 
     name = "onnx"
@@ -35,7 +35,7 @@ class OnnxEngine:
         _expect(self._pose, spec.pose_file, "window", window, "T_source_target", motions)
 
     def infer(self, window: Window) -> Prediction:
-        """Depth of the newest frame and the newest motion of a window."""
+        """See `Engine.infer`."""
         start = time.perf_counter_ns()
         try:
             (depth,) = self._depth.run(None, {"rgb": window.images[-1][None]})
@@ -50,7 +50,7 @@ class OnnxEngine:
         )
 
     def close(self) -> None:
-        """Release the sessions with their threads; nothing can be inferred any more."""
+        """Release the sessions and their threads; the engine cannot be used afterwards."""
         del self._depth, self._pose
 
 
@@ -58,7 +58,7 @@ def _session(path: Path, threads: int) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # Waiting threads that spin burn a core between two frames and slow the other graph down.
+    # Spinning threads would occupy a core between two frames and slow down the other graph.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     try:

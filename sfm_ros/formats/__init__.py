@@ -1,1 +1,1 @@
-"""Files and messages that others defined: calibrations, images, trajectories."""
+"""File and message formats that others defined: calibrations, images, trajectories."""

@@ -1,9 +1,9 @@
-"""Bytes of a raw or compressed image to an RGB image, for the node and the bag reader alike.
+"""Decodes raw and compressed images to RGB, for the node and the bag reader alike.
 
-The encodings are those of `sensor_msgs/Image`. Nothing here knows a message type: callers pass
-the fields. Where only the order of the bytes differs from RGB the result is a view of the
-message's own bytes, which must then stay as they are: an image on its way to a network's small
-input is not worth copying whole.
+The encodings are those of `sensor_msgs/Image`. No message type is imported: callers pass the
+fields. If only the order of the bytes differs from RGB, the result is a view of the message's own
+bytes, which must not change then: the image is about to be scaled down to a network's small
+input, so a copy of all of it would be wasted.
 """
 
 from __future__ import annotations
@@ -34,11 +34,8 @@ def _sixteen_bit_gray(pixels: _Bytes, is_bigendian: bool) -> npt.NDArray:
 def _bayer(code: int) -> _Convert:
     def convert(pixels: _Bytes, _: bool) -> npt.NDArray:
         height, width = pixels.shape[:2]
-        if height < 4 or width < 4:
-            raise ImageError(
-                f"a Bayer image of {width}x{height} is too small to interpolate, expected at "
-                "least 4x4"
-            )
+        if min(height, width) < 4:
+            raise ImageError(f"the Bayer image is {width}x{height}, expected at least 4x4 pixels")
         return cv2.cvtColor(pixels, code)
 
     return convert
@@ -47,15 +44,13 @@ def _bayer(code: int) -> _Convert:
 def _yuv422(code: int) -> _Convert:
     def convert(pixels: _Bytes, _: bool) -> npt.NDArray:
         if pixels.shape[1] % 2:
-            raise ImageError(
-                f"a 4:2:2 image has an even width, this one is {pixels.shape[1]} pixels wide"
-            )
+            raise ImageError(f"the 4:2:2 image is {pixels.shape[1]} pixels wide, expected even")
         return cv2.cvtColor(pixels, code)
 
     return convert
 
 
-# Encoding -> (bytes per pixel, conversion of (H, W) or (H, W, bytes) to RGB).
+# Encoding -> (bytes per pixel, conversion from (H, W) or (H, W, bytes per pixel) to RGB).
 # OpenCV names a Bayer pattern by its second row: ROS's RGGB is OpenCV's BayerBG.
 _ENCODINGS: dict[str, tuple[int, _Convert]] = {
     "rgb8": (3, lambda pixels, _: pixels),
@@ -84,20 +79,20 @@ SUPPORTED_ENCODINGS: tuple[str, ...] = tuple(_ENCODINGS)
 def decode_raw(
     data: Any, width: int, height: int, step: int, encoding: str, is_bigendian: bool = False
 ) -> RgbImage:
-    """The image in a raw image message.
+    """Decode a raw image message.
 
     Args:
         data: the message's bytes: any contiguous buffer (bytes, memoryview, array, ndarray).
         width, height: size in pixels.
         step: bytes from the start of one row to the start of the next; padding is skipped.
-        encoding: one of `SUPPORTED_ENCODINGS`. ``8UC3`` is taken as BGR, as OpenCV writes it.
-        is_bigendian: byte order of 16-bit gray; of these only the high byte is kept.
+        encoding: one of `SUPPORTED_ENCODINGS`; ``8UC3`` is BGR, as OpenCV writes it.
+        is_bigendian: byte order of 16-bit gray, of which only the high byte is kept.
 
     Returns:
         (height, width, 3) uint8 RGB; a new array, or a view of ``data`` (``rgb8``, ``bgr8``).
 
     Raises:
-        ImageError: unknown encoding, no pixels, or a size, step and data length that disagree.
+        ImageError: unknown encoding, no pixels, or inconsistent size, step and data length.
     """
     try:
         bytes_per_pixel, convert = _ENCODINGS[encoding]
@@ -145,20 +140,21 @@ def _check_layout(
 
 
 def decode_compressed(data: Any, format: str = "") -> RgbImage:
-    """The image in a compressed image message or an image file held in memory.
+    """Decode a compressed image message, or an image file that was read into memory.
 
-    The kind (JPEG, PNG, WebP, BMP, TIFF) is recognized from the bytes; gray becomes RGB. A JPEG,
-    PNG or BMP cut short is an error: OpenCV would fill the missing rows with gray.
+    The kind (JPEG, PNG, WebP, BMP, TIFF) is recognized from the bytes; gray becomes RGB. A
+    truncated image is an error: OpenCV would fill the missing rows of a JPEG or PNG with gray.
 
     Args:
-        data: the file's bytes: anything with a contiguous buffer.
-        format: the message's ``format`` field, used in messages and to refuse ``compressedDepth``.
+        data: the file's bytes: any contiguous buffer.
+        format: the message's ``format`` field, for error messages and to refuse
+            ``compressedDepth``.
 
     Returns:
         (height, width, 3) uint8 RGB, a new contiguous array.
 
     Raises:
-        ImageError: no data, truncated or undecodable data, or compressed depth.
+        ImageError: empty, truncated or undecodable data, or compressed depth.
     """
     if "compressedDepth" in format:
         raise ImageError(
@@ -171,7 +167,7 @@ def decode_compressed(data: Any, format: str = "") -> RgbImage:
     if _is_cut_short(buffer):
         raise ImageError(f"the compressed image ({kind}) of {buffer.size} bytes is truncated")
     try:
-        # Gray stays gray at first: OpenCV takes twice as long to decode it to colors.
+        # Gray is decoded as gray: OpenCV takes twice as long to decode it to color.
         image = cv2.imdecode(buffer, cv2.IMREAD_ANYCOLOR)
     except cv2.error as error:
         raise ImageError(f"cannot decode the compressed image ({kind}): {error}") from error
@@ -185,16 +181,12 @@ def decode_compressed(data: Any, format: str = "") -> RgbImage:
 
 
 def _is_cut_short(buffer: _Bytes) -> bool:
-    """Whether a JPEG, PNG or BMP lacks its end."""
-    head = buffer[:6].tobytes()
+    """Whether a JPEG or PNG lacks its end; of the other kinds OpenCV refuses a part itself."""
+    head = buffer[:4].tobytes()
     if head.startswith(b"\xff\xd8"):
         content = buffer.tobytes()
-        # Inside coded data 0xff is always escaped, so an end marker after which no scan begins is
-        # the image's own and not that of a thumbnail in its header.
+        # Coded data escapes 0xff, so an end marker that no start of a scan follows is the image's
+        # own and not that of a thumbnail in its header.
         end = content.rfind(b"\xff\xd9")
         return end < 0 or content.find(b"\xff\xda", end) >= 0
-    if head.startswith(b"\x89PNG"):
-        return b"IEND" not in buffer[-64:].tobytes()
-    if head.startswith(b"BM"):
-        return buffer.size < int.from_bytes(head[2:6], "little")
-    return False
+    return head == b"\x89PNG" and b"IEND" not in buffer[-64:].tobytes()

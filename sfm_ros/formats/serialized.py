@@ -1,4 +1,4 @@
-"""Serialized ROS messages, read without deserializing them."""
+"""Header stamps of serialized ROS messages, read without deserializing them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ _HEADER_BYTES = 12
 
 
 def stamp_of_serialized(data: bytes, is_ros1: bool = False) -> int:
-    """The stamp in nanoseconds of a message that starts with a std_msgs/Header.
+    """Stamp in nanoseconds of a message that starts with a std_msgs/Header.
 
-    ROS 1 starts with the sequence number, CDR (ROS 2) with four bytes that hold the byte order;
-    seconds and nanoseconds follow, four bytes each.
+    ROS 1 starts with the sequence number, CDR (ROS 2) with four bytes that hold the byte order.
+    Seconds and nanoseconds follow, four bytes each.
 
     Raises:
-        SourceError: there are too few bytes.
+        SourceError: too few bytes.
     """
     if len(data) < _HEADER_BYTES:
         raise SourceError(f"a message of {len(data)} bytes has no header: the bag is damaged")

@@ -1,6 +1,6 @@
-"""Timed camera poses, and the two file formats the field exchanges them in (TUM and KITTI).
+"""Camera poses over time, and the two file formats for them: TUM and KITTI.
 
-Time is an integer of nanoseconds from the file's decimal string to the array: no float on the way.
+Stamps are integer nanoseconds and are parsed from decimal text exactly, never through a float.
 """
 
 from __future__ import annotations
@@ -15,15 +15,12 @@ import numpy.typing as npt
 
 from sfm_ros.datatypes import FloatArray, read_only
 from sfm_ros.errors import TrajectoryError
-from sfm_ros.geometry import (
-    is_rotation,
-    quat_xyzw_from_matrix,
-    rigid_motion,
-)
+from sfm_ros.formats.files import read_text
+from sfm_ros.geometry import is_rotation, quat_xyzw_from_matrix, rigid_motion
 
 _NS = 1_000_000_000
 _ROTATION_TOLERANCE = 1e-2
-_KITTI_COLUMNS = "the 12 of a KITTI pose, or 13 with the index of the frame in front"
+_KITTI_COLUMNS = "the 12 of a KITTI pose, or 13 with the frame index in front"
 
 Stamps = npt.NDArray[np.int64]
 Indices = npt.NDArray[np.intp]
@@ -35,10 +32,10 @@ class Trajectory:
 
     Attributes:
         stamps_ns: (N,) int64, strictly increasing, N >= 1.
-        poses: (N, 4, 4) float64 T_world_camera, in whatever world and unit the maker chose.
+        poses: (N, 4, 4) float64 T_world_camera; world frame and unit are the producer's choice.
 
     Raises:
-        TrajectoryError: no pose, counts that differ, a number not finite, unordered stamps.
+        TrajectoryError: no pose, counts that differ, a non-finite number, or unordered stamps.
     """
 
     stamps_ns: Stamps
@@ -48,7 +45,7 @@ class Trajectory:
         stamps = np.array(self.stamps_ns, dtype=np.int64)
         poses = np.array(self.poses, dtype=np.float64)
         if stamps.ndim != 1 or len(stamps) == 0:
-            raise TrajectoryError("a trajectory holds at least one pose, this one holds none")
+            raise TrajectoryError("the trajectory holds no pose, expected at least one")
         if poses.shape != (len(stamps), 4, 4):
             raise TrajectoryError(
                 f"{len(stamps)} stamps with poses of shape {poses.shape}, expected "
@@ -86,7 +83,7 @@ class Trajectory:
 
 
 def parse_stamp(text: str) -> int:
-    """Nanoseconds of a decimal number of seconds, exactly; digits beyond the ninth are rounded."""
+    """Nanoseconds of a decimal number of seconds; exact up to nine decimals, then rounded."""
     try:
         return int((Decimal(text) * _NS).to_integral_value())
     except (InvalidOperation, ValueError, OverflowError):
@@ -94,32 +91,27 @@ def parse_stamp(text: str) -> int:
 
 
 def format_stamp(stamp_ns: int) -> str:
-    """Seconds with nine decimals; `parse_stamp` gives back the same integer."""
+    """Seconds with nine decimals, the exact inverse of `parse_stamp`."""
     seconds, rest = divmod(abs(stamp_ns), _NS)
     return f"{'-' if stamp_ns < 0 else ''}{seconds}.{rest:09d}"
 
 
 def _data_lines(path: Path) -> Iterator[tuple[str, list[str]]]:
-    """(place for messages, words) of each line that is neither empty nor a comment."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise TrajectoryError(f"there is no trajectory file {path}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise TrajectoryError(f"cannot read the trajectory {path}: {error}") from error
+    """(location for messages, words) of each line that is neither empty nor a comment."""
+    text = read_text(path, "trajectory", TrajectoryError)
     for number, line in enumerate(text.splitlines(), start=1):
         words = line.replace(",", " ").split()
         if words and not words[0].startswith("#"):
             yield f"{path}, line {number}", words
 
 
-def _floats(words: Sequence[str], where: str) -> FloatArray:
+def _floats(words: Sequence[str], location: str) -> FloatArray:
     try:
         values = np.array([float(word) for word in words])
     except ValueError as error:
-        raise TrajectoryError(f"{where}: {error}") from None
+        raise TrajectoryError(f"{location}: {error}") from None
     if not np.all(np.isfinite(values)):
-        raise TrajectoryError(f"{where}: a number is not finite: {' '.join(words)}")
+        raise TrajectoryError(f"{location}: a number is not finite: {' '.join(words)}")
     return values
 
 
@@ -136,22 +128,22 @@ def read_tum(path: str | Path) -> Trajectory:
     """Read ``stamp tx ty tz qx qy qz qw`` lines (TUM RGB-D); ``#`` starts a comment.
 
     Raises:
-        TrajectoryError: missing file, wrong count of columns, NaN, a zero quaternion (each with
-            its line), unordered stamps, or no pose.
+        TrajectoryError: missing file, no pose, unordered stamps, or a line (named in the message)
+            with a wrong count of columns, a non-finite number or a zero quaternion.
     """
     path = Path(path)
     stamps: list[int] = []
     poses: list[FloatArray] = []
-    for where, words in _data_lines(path):
+    for location, words in _data_lines(path):
         if len(words) != 8:
             raise TrajectoryError(
-                f"{where}: {len(words)} columns, expected the 8 of the TUM format "
+                f"{location}: {len(words)} columns, expected the 8 of the TUM format "
                 "(stamp tx ty tz qx qy qz qw)"
             )
-        values = _floats(words, where)
+        values = _floats(words, location)
         T = rigid_motion(values[4:], values[1:4])
         if T is None:  # the numbers are finite
-            raise TrajectoryError(f"{where}: the quaternion is zero")
+            raise TrajectoryError(f"{location}: the quaternion is zero")
         stamps.append(parse_stamp(words[0]))
         poses.append(T)
     return _assemble(path, stamps, poses)
@@ -169,19 +161,19 @@ def write_tum(path: str | Path, trajectory: Trajectory) -> None:
 def read_kitti(
     path: str | Path, stamps_ns: Sequence[int] | None = None, fps: float = 10.0
 ) -> Trajectory:
-    """Read KITTI odometry poses: 12 numbers a line, the upper 3x4 of T_world_camera row by row.
+    """Read KITTI odometry poses: 12 numbers per line, the upper 3x4 of T_world_camera by rows.
 
-    A 13th number in front is taken as the index of the frame, for files that lack frames.
+    A 13th number in front is the frame index, for files that lack frames.
 
     Args:
         path: the file.
         stamps_ns: stamp of each *frame* of the sequence (times.txt); by default index / fps.
-        fps: frames per second where ``stamps_ns`` is not given; KITTI has 10.
+        fps: frames per second if ``stamps_ns`` is not given; KITTI has 10.
 
     Raises:
-        TrajectoryError: missing file, wrong count of columns, NaN, no rotation (each with its
-            line), unordered indices, fewer stamps than frames, no pose, or fewer poses than
-            stamps without an index that tells which are missing.
+        TrajectoryError: missing file, no pose, fewer stamps than frames, fewer poses than stamps
+            and no index column, or a line (named in the message) with a wrong count of columns, a
+            non-finite number, no rotation or an index out of order.
     """
     indices, poses, is_indexed = _read_kitti_lines(Path(path))
     if stamps_ns is None:
@@ -192,22 +184,22 @@ def read_kitti(
         )
     if not is_indexed and len(poses) < len(stamps_ns):
         raise TrajectoryError(
-            f"{path} has {len(poses)} poses for {len(stamps_ns)} frames, so nothing tells which "
-            "frames they belong to; put the index of its frame in front of every line, or give "
-            "the poses with stamps, in the TUM format"
+            f"{path} has {len(poses)} poses for {len(stamps_ns)} frames and no index column, so "
+            "their frames are unknown; put the frame index in front of every line, or use the TUM "
+            "format, which has stamps"
         )
     return _assemble(Path(path), [int(stamps_ns[index]) for index in indices], poses)
 
 
 def read_kitti_frames(path: str | Path) -> tuple[Trajectory, Indices | None]:
-    """Read KITTI poses whose frames are counted and not timed.
+    """Read KITTI poses that are identified by frame index and not by time.
 
     Returns:
-        The poses, stamped with the index of their frame in whole seconds; and that index, or None
-        where the file has no column for it.
+        The poses, stamped with their frame index in whole seconds; and the indices, or None if the
+        file has no column for them.
 
     Raises:
-        TrajectoryError: as for `read_kitti`.
+        TrajectoryError: see `read_kitti`.
     """
     indices, poses, is_indexed = _read_kitti_lines(Path(path))
     trajectory = _assemble(Path(path), [index * _NS for index in indices], poses)
@@ -215,26 +207,26 @@ def read_kitti_frames(path: str | Path) -> tuple[Trajectory, Indices | None]:
 
 
 def _read_kitti_lines(path: Path) -> tuple[list[int], list[FloatArray], bool]:
-    """Index and pose of each line, and whether the file has a column of indices."""
+    """Frame index and pose of each line, and whether the file has an index column."""
     indices: list[int] = []
     poses: list[FloatArray] = []
     columns = 0
-    for where, words in _data_lines(path):
+    for location, words in _data_lines(path):
         if len(words) not in (12, 13) or len(words) != (columns or len(words)):
             expected = f"{columns} as in the lines before" if columns else _KITTI_COLUMNS
-            raise TrajectoryError(f"{where}: {len(words)} columns, expected {expected}")
+            raise TrajectoryError(f"{location}: {len(words)} columns, expected {expected}")
         columns = len(words)
-        values = _floats(words, where)
+        values = _floats(words, location)
         pose = np.vstack([values[-12:].reshape(3, 4), [0.0, 0.0, 0.0, 1.0]])
         if not is_rotation(pose[:3, :3], tolerance=_ROTATION_TOLERANCE):
-            raise TrajectoryError(f"{where}: the left 3x3 of the pose is not a rotation")
+            raise TrajectoryError(f"{location}: the left 3x3 of the pose is not a rotation")
         index = int(values[0]) if columns == 13 else len(indices)
         if columns == 13 and (index != values[0] or index < 0):
-            raise TrajectoryError(f"{where}: the index is {words[0]}, expected a whole number")
+            raise TrajectoryError(f"{location}: the index is {words[0]}, expected a whole number")
         if indices and index <= indices[-1]:
             raise TrajectoryError(
-                f"{where}: frame {index} is not later than the one before, {indices[-1]}; sort "
-                "the poses by frame"
+                f"{location}: frame {index} is not later than the one before, {indices[-1]}; "
+                "sort the poses by frame"
             )
         indices.append(index)
         poses.append(pose)
@@ -244,13 +236,13 @@ def _read_kitti_lines(path: Path) -> tuple[list[int], list[FloatArray], bool]:
 def write_kitti(
     path: str | Path, trajectory: Trajectory, frames: Sequence[int] | None = None
 ) -> None:
-    """Write KITTI odometry poses, 12 numbers a line. The stamps are not kept by this format.
+    """Write KITTI odometry poses, 12 numbers per line; the format has no stamps.
 
     Args:
         path: the file.
-        trajectory: what to write.
-        frames: index of the frame of each pose, put in front of its line; for a trajectory that
-            lacks frames.
+        trajectory: the poses.
+        frames: frame index of each pose, written in front of its line, for a trajectory that lacks
+            frames.
     """
     lines = [_joined(pose[:3].ravel()) + "\n" for pose in trajectory.poses]
     if frames is not None:
@@ -265,14 +257,14 @@ def _joined(numbers: Sequence[float] | FloatArray) -> str:
 def read_trajectory(
     path: str | Path, stamps_ns: Sequence[int] | None = None, fps: float = 10.0
 ) -> Trajectory:
-    """Read a TUM or KITTI file, told apart by the columns of its first line.
+    """Read a TUM or KITTI file; the columns of the first line decide which it is.
 
     Args:
         path: the file.
         stamps_ns, fps: times of the frames of a KITTI file, see `read_kitti`.
 
     Raises:
-        TrajectoryError: see `read_tum` and `read_kitti`.
+        TrajectoryError: see `read_tum`, `read_kitti` and `is_tum`.
     """
     return read_tum(path) if is_tum(path) else read_kitti(path, stamps_ns, fps)
 
@@ -281,13 +273,13 @@ def is_tum(path: str | Path) -> bool:
     """Whether a trajectory file is in the TUM format, by the columns of its first line.
 
     Raises:
-        TrajectoryError: it cannot be read or holds no pose, or no format has so many columns.
+        TrajectoryError: the file cannot be read, holds no pose, or has the columns of no format.
     """
-    for where, words in _data_lines(Path(path)):
+    for location, words in _data_lines(Path(path)):
         if len(words) not in (8, 12, 13):
             raise TrajectoryError(
-                f"{where}: {len(words)} columns, expected 8 (TUM: stamp tx ty tz qx qy qz qw), 12 "
-                "(KITTI) or 13 (KITTI with the index of the frame in front)"
+                f"{location}: {len(words)} columns, expected 8 (TUM: stamp tx ty tz qx qy qz qw), "
+                "12 (KITTI) or 13 (KITTI with the frame index in front)"
             )
         return len(words) == 8
     raise TrajectoryError(f"{path} holds no pose")
@@ -296,10 +288,10 @@ def is_tum(path: str | Path) -> bool:
 def associate(
     first: Trajectory, second: Trajectory, max_difference_ns: int = 10_000_000
 ) -> tuple[Indices, Indices]:
-    """Indices of poses that belong together in time.
+    """Pair the poses of two trajectories by time.
 
-    Every pose of the shorter trajectory takes the nearest of the longer one; where two take the
-    same, the nearer keeps it.
+    Every pose of the shorter trajectory takes the nearest one of the longer; if two take the same,
+    the nearer keeps it.
 
     Args:
         first, second: trajectories on the same clock.
@@ -309,7 +301,7 @@ def associate(
         Two increasing index arrays of equal length >= 1, into ``first`` and ``second``.
 
     Raises:
-        TrajectoryError: no pair is near enough.
+        TrajectoryError: no pair is close enough.
     """
     if len(first) > len(second):
         in_second, in_first = associate(second, first, max_difference_ns)
@@ -329,13 +321,13 @@ def associate(
     return np.array(list(chosen.values())), np.array(list(chosen))
 
 
-def nearest_indices(stamps_ns: Stamps, wanted_ns: Stamps) -> Indices:
-    """For each wanted time the index of the nearest of increasing stamps (ties: the earlier)."""
-    after = np.clip(np.searchsorted(stamps_ns, wanted_ns), 1, max(len(stamps_ns) - 1, 1))
+def nearest_indices(stamps_ns: Stamps, query_ns: Stamps) -> Indices:
+    """Index of the nearest of increasing stamps for each query time; ties take the earlier."""
     if len(stamps_ns) == 1:
-        return np.zeros(len(wanted_ns), dtype=np.intp)
+        return np.zeros(len(query_ns), dtype=np.intp)
+    after = np.clip(np.searchsorted(stamps_ns, query_ns), 1, len(stamps_ns) - 1)
     before = after - 1
-    is_nearer = wanted_ns - stamps_ns[before] <= stamps_ns[after] - wanted_ns
+    is_nearer = query_ns - stamps_ns[before] <= stamps_ns[after] - query_ns
     return np.where(is_nearer, before, after)
 
 

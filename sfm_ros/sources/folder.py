@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 from sfm_ros.datatypes import CameraIntrinsics, FloatArray, Frame, RgbImage
 from sfm_ros.errors import CalibrationError, ImageError, SourceError
 from sfm_ros.formats.calibration import read_calibration
-from sfm_ros.formats.file_names import natural_key
+from sfm_ros.formats.files import natural_key
 from sfm_ros.formats.image_codec import decode_compressed
 from sfm_ros.formats.trajectory import Trajectory, read_trajectory
 from sfm_ros.source import SourceItem
@@ -21,16 +21,16 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
 
 class FolderSource:
-    """The images of a folder in natural order (``2.png`` before ``10.png``).
+    """The images of a folder, in natural order of their names.
 
     Attributes:
         name: the folder.
-        fps: frames per second; where a file of times was read, their mean rate.
-        camera_height_m: height of the camera over the road, where the data set tells it.
-        files: the image of each frame.
-        stamps_ns: its time.
-        poses: its ground-truth pose T_world_camera, or None.
-        intrinsics: the camera of every frame.
+        fps: frames per second; the mean rate if there is a file of times.
+        camera_height_m: height of the camera above the road, or None if unknown.
+        files: image file of each frame.
+        stamps_ns: stamp of each frame.
+        poses: ground-truth pose (4, 4) T_world_camera of each frame, or None.
+        intrinsics: the camera of all frames.
     """
 
     def __init__(
@@ -44,24 +44,24 @@ class FolderSource:
         camera_height_m: float | None = None,
         frames: Collection[int] | None = None,
     ) -> None:
-        """Look at the folder and its first image; the others are decoded while iterating.
+        """List the folder and read its first image; the others are decoded while iterating.
 
         Args:
             images_dir: folder of png, jpg, bmp, tif or webp images, color or gray.
-            calib: calibration of these images, or a file of it (see `read_calibration`).
-            poses: ground-truth poses T_world_camera: a KITTI file with a line for each image, a TUM
-                file on the clock of the stamps, or a trajectory on that clock.
-            fps: frame rate where there is no file of times.
-            times: file of times. By default ``times.txt`` or ``timestamps.txt`` in the folder or
-                its parent, where there is one.
+            calib: calibration of these images, or its file (see `read_calibration`).
+            poses: ground-truth poses T_world_camera: a KITTI file with a line for each image, or a
+                TUM file or trajectory on the clock of the stamps.
+            fps: frame rate if there is no file of times.
+            times: file of times; by default ``times.txt`` or ``timestamps.txt`` in the folder or
+                its parent, if there is one.
             camera: which camera of a KITTI calibration.
-            camera_height_m: height of the camera over the road, where it is known.
-            frames: give only the images whose names are these numbers (``000123.png`` is 123).
+            camera_height_m: height of the camera above the road, if known.
+            frames: keep only the images whose names are these numbers (``000123.png`` is 123).
 
         Raises:
-            SourceError: no folder or image, an unreadable first image, times that do not fit,
-                none of the wanted frames.
-            CalibrationError: see `read_calibration`; or it is for another size of image.
+            SourceError: no folder or image, an unreadable first image, times that do not fit the
+                images, or none of the requested frames.
+            CalibrationError: see `read_calibration`; or it is for another image size.
             TrajectoryError: the poses cannot be read.
         """
         folder = Path(images_dir)
@@ -80,38 +80,39 @@ class FolderSource:
             poses = read_trajectory(poses, self.stamps_ns)
         self.poses = poses_at(poses, self.stamps_ns)
         if frames is not None:
-            self._keep(set(frames))
+            self._keep_numbers(set(frames))
 
-    def _keep(self, frames: set[int]) -> None:
-        places = [i for i, file in enumerate(self.files) if frame_number(file) in frames]
-        if not places:
-            raise SourceError(f"{self.name} has none of the {len(frames)} frames asked for")
-        self.files = [self.files[i] for i in places]
-        self.stamps_ns = [self.stamps_ns[i] for i in places]
-        self.poses = [self.poses[i] for i in places]
+    def _keep_numbers(self, numbers: set[int]) -> None:
+        indices = [i for i, file in enumerate(self.files) if frame_number(file) in numbers]
+        if not indices:
+            raise SourceError(f"{self.name} has none of the {len(numbers)} requested frames")
+        self._keep(indices)
+
+    def _keep(self, indices: Sequence[int]) -> None:
+        self.files = [self.files[i] for i in indices]
+        self.stamps_ns = [self.stamps_ns[i] for i in indices]
+        self.poses = [self.poses[i] for i in indices]
 
     def __len__(self) -> int:
         return len(self.files)
 
     def between(self, first: int, last: int) -> FolderSource:
-        """The frames ``first`` to ``last``, both included, counted from 0; none is decoded.
+        """The frames with indices ``first`` to ``last``, both included; none is decoded.
 
         Raises:
-            SourceError: there are no such frames.
+            SourceError: the source has no such frames.
         """
         if not 0 <= first <= last < len(self):
             raise SourceError(
-                f"frames {first} to {last} are asked for, {self.name} has 0 to {len(self) - 1}"
+                f"frames {first} to {last} requested, but {self.name} has 0 to {len(self) - 1}"
             )
         part = copy.copy(self)
-        chosen = slice(first, last + 1)
-        part.files, part.stamps_ns = self.files[chosen], self.stamps_ns[chosen]
-        part.poses = self.poses[chosen]
+        part._keep(range(first, last + 1))
         part.name = f"{self.name}, frames {first} to {last}"
         return part
 
     def __iter__(self) -> Iterator[SourceItem]:
-        """The frames; an image that cannot be decoded raises SourceError with its name."""
+        """The frames; SourceError with the file's name if an image cannot be decoded."""
         for decode in self.deferred():
             yield decode()
 
@@ -130,12 +131,16 @@ class FolderSource:
 
 
 def frame_number(file: Path) -> int | None:
-    """123 of ``000123.png``; None where the name is no number."""
+    """123 for ``000123.png``; None if the name is not a number."""
     return int(file.stem) if file.stem.isdecimal() else None
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The image files of a folder in natural order; SourceError where there is none."""
+    """The image files of a folder in natural order.
+
+    Raises:
+        SourceError: the folder is missing or holds no image.
+    """
     if not folder.is_dir():
         raise SourceError(f"there is no folder of images {folder}")
     visible = (file for file in folder.iterdir() if not file.name.startswith("."))
@@ -146,10 +151,10 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def read_image(file: Path) -> RgbImage:
-    """(H, W, 3) uint8 RGB of an image file.
+    """Decode an image file to (H, W, 3) uint8 RGB.
 
     Raises:
-        SourceError: it cannot be read or decoded, or is truncated.
+        SourceError: it is truncated, or cannot be read or decoded.
     """
     try:
         return decode_compressed(file.read_bytes(), file.suffix[1:].lower())
@@ -160,7 +165,7 @@ def read_image(file: Path) -> RgbImage:
 def intrinsics_for(
     rgb: RgbImage, calib: str | Path | CameraIntrinsics, camera: str | int | None = None
 ) -> CameraIntrinsics:
-    """A calibration that was passed as such, or the one in a file for images of this size.
+    """A given calibration as it is, or the one that a file holds for images of this size.
 
     Raises:
         CalibrationError: see `read_calibration`.
@@ -172,7 +177,7 @@ def intrinsics_for(
 
 
 def mean_rate(stamps_ns: list[int], default: float) -> float:
-    """Frames a second of stamps, or the default for a single one."""
+    """Mean frames per second of increasing stamps; the default for a single one."""
     if len(stamps_ns) < 2:
         return default
     return (len(stamps_ns) - 1) * 1e9 / (stamps_ns[-1] - stamps_ns[0])

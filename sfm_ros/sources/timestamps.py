@@ -1,4 +1,4 @@
-"""Stamps of a folder of images: from a file of times, or from the frame rate."""
+"""Stamps of a folder of images, from a file of times or from the frame rate."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from sfm_ros.errors import SourceError, TrajectoryError
+from sfm_ros.formats.files import read_text
 from sfm_ros.formats.trajectory import parse_stamp
 
 NS = 1_000_000_000
@@ -16,7 +17,7 @@ _DATE = re.compile(r"(\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d)(\.\d+)?$")
 
 
 def regular_stamps(count: int, fps: float) -> list[int]:
-    """Stamps of ``count`` frames at a constant rate, from 0.
+    """Stamps of frames at a constant rate, starting at 0.
 
     Raises:
         SourceError: the rate is not a positive number.
@@ -29,7 +30,7 @@ def regular_stamps(count: int, fps: float) -> list[int]:
 
 
 def find_times(images_dir: Path) -> Path | None:
-    """The file of times in a folder of images or in its parent, as KITTI places them."""
+    """The file of times in a folder of images or in its parent, as in KITTI's layouts."""
     for folder in (images_dir, images_dir.parent):
         for name in _TIME_FILES:
             if (folder / name).is_file():
@@ -38,15 +39,12 @@ def find_times(images_dir: Path) -> Path | None:
 
 
 def read_times(path: Path) -> list[int]:
-    """Nanoseconds of each line: seconds as a decimal number, or a date and time (KITTI raw).
+    """Nanoseconds of each line: decimal seconds, or a date and time (KITTI raw).
 
     Raises:
-        SourceError: cannot be read, a line is neither, or a time is not later than the one before.
+        SourceError: the file cannot be read, a line is neither, or the times do not increase.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SourceError(f"cannot read the times in {path}: {error}") from error
+    lines = read_text(path, "time", SourceError).splitlines()
     stamps: list[int] = []
     for number, line in enumerate(lines, start=1):
         text = line.strip()
@@ -57,7 +55,7 @@ def read_times(path: Path) -> list[int]:
         except (TrajectoryError, ValueError) as error:
             raise SourceError(f"{path}, line {number}: {error}") from None
         if stamps and stamp <= stamps[-1]:
-            raise SourceError(f"{path}, line {number}: {text} is not later than the line before")
+            raise SourceError(f"{path}, line {number}: {text} is not later than the previous line")
         stamps.append(stamp)
     return stamps
 
@@ -71,9 +69,10 @@ def _parse_time(text: str) -> int:
 
 
 def stamps_of(files: Sequence[Path], times: Path) -> list[int]:
-    """The stamp of each image, from a file with a line for each frame.
+    """Stamp of each image, from a file with a line for each frame.
 
-    Where images are missing, those left are found by their number: ``000123.png`` is line 124.
+    If images are missing, the lines are found by the numbers of the others: ``000123.png`` takes
+    line 124.
 
     Raises:
         SourceError: the file does not fit the images.

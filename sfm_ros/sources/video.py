@@ -16,12 +16,12 @@ from sfm_ros.sources.timestamps import NS
 
 
 class VideoSource:
-    """The frames of any video OpenCV can read; stamps count up from 0 at the video's frame rate.
+    """The frames of a video that OpenCV can decode, with stamps from 0 at its frame rate.
 
     Attributes:
         name: the file.
         fps: frames per second.
-        camera_height_m: None, a video does not tell.
+        camera_height_m: None; a video file does not hold it.
     """
 
     camera_height_m: float | None = None
@@ -29,12 +29,12 @@ class VideoSource:
     def __init__(
         self, path: str | Path, calib: str | Path | CameraIntrinsics, fps: float | None = None
     ) -> None:
-        """Open the video and look at its first frame.
+        """Open the video and decode its first frame.
 
         Args:
             path: the file.
-            calib: calibration of its frames, or a file of it (see `read_calibration`).
-            fps: frame rate in place of the one the file states.
+            calib: calibration of its frames, or its file (see `read_calibration`).
+            fps: overrides the frame rate in the file.
 
         Raises:
             SourceError: no such file, not a video, no frame, or no frame rate.
@@ -59,7 +59,7 @@ class VideoSource:
         self._intrinsics = intrinsics_for(first, calib)
 
     def __len__(self) -> int:
-        """How many frames the file says it has; a damaged end may hold fewer."""
+        """Number of frames stated in the file; a damaged file may hold fewer."""
         return self._count
 
     def __iter__(self) -> Iterator[SourceItem]:

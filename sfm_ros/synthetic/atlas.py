@@ -1,12 +1,13 @@
-"""One image that holds every texture of a synthetic street, in all its reductions.
+"""A texture atlas: one image with all textures of a synthetic street, at all resolutions.
 
-The reductions are a rip map: width and height are halved independently, because a wall seen at a
-grazing angle shrinks along the street only, and a plain mip level would blur it to nothing.
+The resolutions form a rip map: width and height are halved independently, because a wall at a
+grazing angle shrinks along the street only, and an isotropic mip map would blur it away.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -15,12 +16,12 @@ import numpy.typing as npt
 from sfm_ros.datatypes import RgbImage
 
 LEVELS = 6
-"""Reductions by 1, 2, 4, ... 32 along each axis; pages are aligned to the largest."""
+"""Reductions by 1, 2, 4, ... 32 along each axis; pages are aligned to the largest one."""
 ALIGN = 1 << (LEVELS - 1)
 WIDTH = 2048
 
 Page = tuple[int, int, int, int]
-"""x, y, width, height of a texture in the unreduced atlas, pixels."""
+"""x, y, width, height of a texture at full resolution, pixels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,8 +30,8 @@ class Atlas:
 
     Attributes:
         rgb: (2 H, 2 W, 3) uint8, the rip map.
-        alpha: (2 H, 2 W) uint8, 255 where a texture is opaque.
-        height: H, rows of the unreduced atlas (it is ``WIDTH`` wide).
+        alpha: (2 H, 2 W) uint8, 255 for opaque texels.
+        height: H, rows at full resolution; the columns are W = ``WIDTH``.
         pages: name of a kind of texture -> its variants.
     """
 
@@ -39,10 +40,13 @@ class Atlas:
     height: int
     pages: dict[str, tuple[Page, ...]]
 
-    def offsets(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Where each reduction begins: (LEVELS,) columns and (LEVELS,) rows."""
-        begin = 2.0 - 2.0 ** (1.0 - np.arange(LEVELS))
-        return (WIDTH * begin).astype(np.float32), (self.height * begin).astype(np.float32)
+
+Scale = TypeVar("Scale", float, npt.NDArray[np.float32])
+
+
+def level_start(scale: Scale) -> Scale:
+    """Where the level of a scale (1, 1/2, 1/4, ...) starts in the rip map, relative to scale 1."""
+    return 2.0 - 2.0 * scale
 
 
 class AtlasBuilder:
@@ -52,7 +56,7 @@ class AtlasBuilder:
         self._items: list[tuple[str, npt.NDArray[np.uint8]]] = []
 
     def add(self, kind: str, rgb: npt.NDArray, alpha: npt.NDArray | None = None) -> None:
-        """Add one variant of a kind; sides are multiples of ``ALIGN`` pixels."""
+        """Add a variant of a kind; its sides are multiples of ``ALIGN`` pixels."""
         height, width = rgb.shape[:2]
         if height % ALIGN or width % ALIGN or width > WIDTH:
             raise ValueError(f"texture '{kind}' is {width}x{height}, not a multiple of {ALIGN}")
@@ -61,22 +65,22 @@ class AtlasBuilder:
         self._items.append((kind, np.clip(rgba, 0, 255).astype(np.uint8)))
 
     def build(self) -> Atlas:
-        """Pack and reduce."""
+        """Pack the textures and compute their rip map."""
         order = sorted(range(len(self._items)), key=lambda i: -self._items[i][1].shape[0])
-        places: dict[int, tuple[int, int]] = {}
+        corners: dict[int, tuple[int, int]] = {}
         x = y = shelf = 0
         for i in order:
             height, width = self._items[i][1].shape[:2]
             if x + width > WIDTH:
                 x, y = 0, y + shelf
                 shelf = 0
-            places[i] = (x, y)
+            corners[i] = (x, y)
             x, shelf = x + width, max(shelf, height)
         total = y + shelf
         base = np.zeros((total, WIDTH, 4), dtype=np.uint8)
         pages: dict[str, list[Page]] = {}
         for i, (kind, rgba) in enumerate(self._items):
-            px, py = places[i]
+            px, py = corners[i]
             base[py : py + rgba.shape[0], px : px + rgba.shape[1]] = rgba
             pages.setdefault(kind, []).append((px, py, rgba.shape[1], rgba.shape[0]))
         return Atlas(
@@ -88,7 +92,7 @@ class AtlasBuilder:
 
 
 def _rip_map(base: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """All reductions of (H, W) or (H, W, 3), see ``Atlas.offsets`` for where they lie."""
+    """All reductions of an image (H, W) or (H, W, 3), each starting at `level_start`."""
     height, width = base.shape[:2]
     out = np.zeros((2 * height, 2 * width, *base.shape[2:]), dtype=np.uint8)
     row: npt.NDArray = base

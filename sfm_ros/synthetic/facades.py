@@ -1,4 +1,4 @@
-"""Facades, roofs and walls of a synthetic street, painted from a random generator."""
+"""Textures of facades, roofs and walls: float (H, W, 3) RGB from 0 to 255."""
 
 from __future__ import annotations
 
@@ -7,18 +7,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from sfm_ros.synthetic.noise import (
-    Color,
-    courses,
-    fractal_noise,
-    grainy,
-    pick_color,
-)
+from sfm_ros.synthetic.noise import Color, courses, fractal_noise, grainy, pick_color
 
 FACADE_PX = (384, 512)
-"""Rows and columns of a facade sheet."""
+"""Rows and columns of a facade."""
 METERS_PER_PX = 0.04
-"""So a sheet shows 15.4 m by 20.5 m of wall."""
+"""A facade is 15.4 m high and 20.5 m wide."""
 
 PLASTER = [
     (226, 220, 205), (236, 234, 230), (214, 196, 156), (205, 178, 140), (196, 190, 182),
@@ -32,7 +26,16 @@ SHUTTERS = [(70, 90, 70), (110, 60, 45), (90, 90, 96), (150, 150, 140), (60, 70,
 
 @dataclass(frozen=True, kw_only=True)
 class FacadePlan:
-    """The regular grid of one facade, in meters."""
+    """The grid of windows of a facade.
+
+    Attributes:
+        storey, bay: height and width of a cell, meters.
+        window: width and height, meters.
+        sill: height above the floor, meters.
+        frame, shutter: colors (3,); None means no shutters.
+        arched: whether the windows have arches.
+        shop: whether the ground floor is a shop.
+    """
 
     storey: float
     bay: float
@@ -45,7 +48,7 @@ class FacadePlan:
 
 
 def facade(rng: np.random.Generator) -> Color:
-    """(384, 512, 3) a wall with storeys of windows; the street is at the lower edge."""
+    """(384, 512, 3) a wall with storeys of windows, the ground floor at the lower edge."""
     height, width = FACADE_PX
     kind = rng.choice(["plaster", "masonry", "office"], p=[0.6, 0.28, 0.12])
     rgb = _wall(rng, kind, height, width)
@@ -141,7 +144,7 @@ def _window(
 
 
 def _glass(rng: np.random.Generator, height: int, width: int) -> Color:
-    """A pane: dark, with a slanted reflection of the sky, or a blind, or a curtain."""
+    """(height, width, 3) dark glass with a slanted reflection of the sky, often with a blind."""
     dark = rng.uniform(20, 70) + np.array([0, 4, 10], dtype=np.float32)
     pane = np.tile(dark, (height, width, 1)).astype(np.float32)
     y, x = np.mgrid[:height, :width]
@@ -194,7 +197,7 @@ def _door(
 
 
 def roof(rng: np.random.Generator) -> Color:
-    """(256, 256, 3) rows of tiles, about 5 cm a pixel."""
+    """(256, 256, 3) rows of tiles, about 5 cm per pixel."""
     rgb = grainy(rng, 256, 256, pick_color(rng, ROOFS), 0.06, 0.08)
     rgb[:: int(rng.integers(5, 9))] *= rng.uniform(0.65, 0.85)
     rgb *= courses(256, 256, 6, 8, 0.94)[..., None]
@@ -206,7 +209,7 @@ def roof(rng: np.random.Generator) -> Color:
 
 
 def garden_wall(rng: np.random.Generator) -> Color:
-    """(64, 256, 3) a low wall, about 3 cm a pixel."""
+    """(64, 256, 3) a low wall, about 3 cm per pixel."""
     rgb = grainy(rng, 64, 256, pick_color(rng, MASONRY + PLASTER[:6]), 0.05, 0.1)
     if rng.random() < 0.7:
         stone = int(rng.integers(4, 12))
@@ -229,7 +232,7 @@ def concrete_barrier(rng: np.random.Generator) -> Color:
 
 
 def gable(rng: np.random.Generator) -> tuple[Color, Color]:
-    """(64, 128, 3) the triangle of wall under a roof, and its outline."""
+    """(64, 128, 3) the triangle of wall under a roof, and its alpha (64, 128)."""
     rgb = grainy(rng, 64, 128, pick_color(rng, PLASTER + MASONRY[:2]), 0.03, 0.04)
     rgb[26:46, 56:72] = _glass(rng, 20, 16)
     alpha = np.zeros((64, 128), dtype=np.float32)

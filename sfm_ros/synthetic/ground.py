@@ -1,4 +1,4 @@
-"""The ground of a synthetic street as a texture over (arc length, lateral offset), and the sky."""
+"""Textures of the ground, over arc length and lateral offset, and of the sky."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from sfm_ros.datatypes import RgbImage
 from sfm_ros.synthetic.noise import Color, fractal_noise, pick_color
 
 ROW_M, COL_M = 0.1, 0.05
+"""Size of a texel along and across the street."""
 ROWS, COLS = 2048, 1024
 PERIOD_M = ROWS * ROW_M
-"""The ground repeats along the street after this many meters."""
+"""The ground repeats along the street with this period."""
 HALF_M = COLS * COL_M / 2
+"""The texture covers lateral offsets up to this on both sides."""
 LEVELS = 8
 
 ASPHALT = [(98, 98, 100), (84, 84, 88), (120, 118, 114), (70, 70, 74), (108, 104, 100)]
@@ -29,17 +31,17 @@ class RoadPlan:
 
     Attributes:
         left, right: edges of the asphalt (left is negative).
-        pavement: width of the pavement on both sides, 0 for none.
+        sidewalk: width of the sidewalk on both sides, 0 for none.
         lines: (lateral offset, width, dash length, gap length, 0 white or 1 yellow); a gap of 0
             makes a solid line.
-        lane: lateral offset of the lane driven in.
-        parking: whether cars stand along the edges.
-        motorway: no crossings, manholes or houses.
+        lane: lateral offset of the camera's lane.
+        parking: whether cars are parked along the edges.
+        motorway: without crossings, manholes and houses.
     """
 
     left: float
     right: float
-    pavement: float
+    sidewalk: float
     lines: tuple[tuple[float, float, float, float, int], ...]
     lane: float
     parking: bool
@@ -50,14 +52,15 @@ class RoadPlan:
 class GroundTexture:
     """Reductions of the ground, one below the other.
 
-    Level n has ``2**n`` times longer texels along the street, and texels across that fit the
-    same distance from the camera: a road is foreshortened far more than it is narrowed.
+    Level n has ``2**n`` times longer texels along the street. Their width suits the distance at
+    which that length is one image row, because perspective shortens a road more than it narrows
+    it.
 
     Attributes:
-        rgb: (rows, COLS + 2, 3) uint8.
-        first_row: (LEVELS,) row where s = 0 of each level lies.
-        row_scale, col_scale: (LEVELS,) texels a meter.
-        detail: (256, 256) float32 factors around one, repeating every 4 m: the grain up close.
+        rgb: (rows, COLS, 3) uint8.
+        first_row: (LEVELS,) row of s = 0 in each level.
+        row_scale, col_scale: (LEVELS,) texels per meter.
+        detail: (256, 256) float32 factors around one with a period of 4 m: the grain nearby.
     """
 
     rgb: RgbImage
@@ -70,7 +73,7 @@ class GroundTexture:
 def build_ground(
     rng: np.random.Generator, plan: RoadPlan, fx: float, height: float
 ) -> GroundTexture:
-    """Paint the ground and reduce it for a camera of focal length ``fx`` at ``height``."""
+    """Paint the ground, and reduce it for a camera of ``fx`` pixels at ``height`` meters."""
     base: npt.NDArray = np.clip(_paint(rng, plan), 0, 255).astype(np.uint8)
     blocks, first, row_scale, col_scale = [], [], [], []
     top = 0
@@ -102,37 +105,40 @@ def build_ground(
 def _paint(rng: np.random.Generator, plan: RoadPlan) -> Color:
     lateral = (np.arange(COLS) + 0.5) * COL_M - HALF_M
     rgb = _verge(rng)
-    if plan.pavement:
+    if plan.sidewalk:
         for edge, sign in ((plan.left, -1), (plan.right, 1)):
             beyond = sign * (lateral - edge)
-            _pave(rng, rgb, (beyond > 0) & (beyond < plan.pavement))
+            _paint_sidewalk(rng, rgb, (beyond > 0) & (beyond < plan.sidewalk))
     road = (lateral > plan.left) & (lateral < plan.right)
     rgb[:, road] = _asphalt(rng, plan, lateral[road])
-    if plan.pavement:
-        kerb = rng.uniform(120, 190)
+    if plan.sidewalk:
+        curb = rng.uniform(120, 190)
         for edge, sign in ((plan.left, -1), (plan.right, 1)):
             beyond = sign * (lateral - edge)
-            rgb[:, (beyond > -0.02) & (beyond < 0.14)] = kerb
+            rgb[:, (beyond > -0.02) & (beyond < 0.14)] = curb
             rgb[:, (beyond > -0.22) & (beyond < -0.02)] *= 0.8
         rgb[::10, (lateral > plan.right) & (lateral < plan.right + 0.14)] *= 0.8
     worn = np.clip(1.0 - 0.25 * fractal_noise(rng, ROWS, COLS, (60, 30), 3), 0.45, 1.0)
     for line in plan.lines:
         _line(rgb, lateral, line, worn)
     if not plan.motorway and rng.random() < 0.5:
-        _zebra(rng, rgb, lateral, plan, worn)
+        _crosswalk(rng, rgb, lateral, plan, worn)
     return rgb
 
 
 def _verge(rng: np.random.Generator) -> Color:
-    """Grass, with worn and dry places."""
+    """(ROWS, COLS, 3) grass with worn and dry patches."""
     color = pick_color(rng, GRASS, 10.0)
     dry = pick_color(rng, [(140, 124, 84), (120, 104, 76)], 10.0)
     mix = np.clip(0.35 + 0.35 * fractal_noise(rng, ROWS, COLS, (24, 12), 4), 0, 1)[..., None]
     grain = 1 + 0.12 * rng.standard_normal((ROWS, COLS, 1), dtype=np.float32)
-    return ((1 - mix) * color + mix * dry) * grain
+    rgb = (1 - mix) * color
+    rgb += mix * dry
+    rgb *= grain
+    return rgb
 
 
-def _pave(rng: np.random.Generator, rgb: Color, columns: npt.NDArray[np.bool_]) -> None:
+def _paint_sidewalk(rng: np.random.Generator, rgb: Color, columns: npt.NDArray[np.bool_]) -> None:
     width = int(columns.sum())
     if not width:
         return
@@ -152,7 +158,7 @@ def _asphalt(rng: np.random.Generator, plan: RoadPlan, lateral: npt.NDArray) -> 
     tone = 1 + 0.05 * rng.standard_normal((ROWS, width), dtype=np.float32)
     tone += rng.uniform(0.02, 0.06) * fractal_noise(rng, ROWS, width, (20, 3), 4)
     tone += rng.uniform(0.0, 0.05) * fractal_noise(rng, 1, width, (1, 12), 2)
-    for side in (-0.75, 0.75):  # tyres polish or blacken two tracks
+    for side in (-0.75, 0.75):  # tires polish or blacken two tracks
         offset = (lateral - plan.lane - side) / 0.3
         tone -= rng.uniform(-0.04, 0.1) * np.exp(-(offset**2)).astype(np.float32)
     for _ in range(int(rng.integers(0, 14))):  # repairs
@@ -191,7 +197,7 @@ def _line(
     rgb[:, columns] = rgb[:, columns] * (1 - opacity) + color * opacity
 
 
-def _zebra(
+def _crosswalk(
     rng: np.random.Generator, rgb: Color, lateral: npt.NDArray, plan: RoadPlan, worn: npt.NDArray
 ) -> None:
     row = int(rng.integers(0, ROWS - 40))
@@ -203,7 +209,7 @@ def _zebra(
 
 SKY_ROWS, SKY_COLS = 256, 1024
 SKY_TOP_RAD, SKY_BOTTOM_RAD = 0.7, -0.06
-"""Elevations of the panorama's upper and lower edge."""
+"""Elevation angles of the upper and lower edge of the panorama."""
 
 
 def build_sky(rng: np.random.Generator, motorway: bool) -> tuple[RgbImage, Color]:

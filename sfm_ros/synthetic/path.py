@@ -1,12 +1,12 @@
-"""The center line of a synthetic street and the drive of a camera along it.
+"""The center line of a synthetic street, and the path of a camera along it.
 
 World axes are optical ones: x right, y down, z forward. A heading ``psi`` points along
-``(sin psi, 0, cos psi)``; a right bend makes it grow. Lateral offsets are positive to the right.
+``(sin psi, 0, cos psi)`` and grows in a right bend. Lateral offsets are positive to the right.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -16,22 +16,22 @@ from sfm_ros.datatypes import FloatArray
 STEP_M = 0.25
 """Arc length between two samples of a center line."""
 VIEW_M = 190.0
-"""How far a street goes on beyond the last camera, so that no view shows its end."""
+"""Length of the street beyond the last camera, so that its end is never visible."""
 BEHIND_M = 60.0
-"""How far a street begins behind the first camera."""
-
+"""Length of the street behind the first camera."""
 
 _CHUNK = 2_000_000
+"""Distances computed at a time, which bounds the memory."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CenterLine:
-    """A smooth plane curve sampled every ``STEP_M``.
+    """A smooth curve on the ground, sampled every ``STEP_M``.
 
     Attributes:
         xz: (N, 2) positions in meters.
         heading: (N,) radians.
-        curvature: (N,) 1/m, positive where the road bends to the right.
+        curvature: (N,) 1/m, positive in a right bend.
     """
 
     xz: FloatArray
@@ -44,25 +44,25 @@ class CenterLine:
         return (len(self.xz) - 1) * STEP_M
 
     def at(self, s: FloatArray | float, lateral: FloatArray | float = 0.0) -> FloatArray:
-        """(..., 2) positions at arc length ``s`` and an offset to the right."""
+        """(..., 2) x, z at arc length ``s`` and a lateral offset, meters."""
         psi = self.heading_at(s)
-        grid = np.arange(len(self.xz)) * STEP_M
-        x = np.interp(s, grid, self.xz[:, 0]) + np.cos(psi) * lateral
-        z = np.interp(s, grid, self.xz[:, 1]) - np.sin(psi) * lateral
+        x = self._interpolate(s, self.xz[:, 0]) + np.cos(psi) * lateral
+        z = self._interpolate(s, self.xz[:, 1]) - np.sin(psi) * lateral
         return np.stack([x, z], axis=-1)
 
     def heading_at(self, s: FloatArray | float) -> FloatArray:
         """Heading in radians at arc length ``s``."""
-        grid = np.arange(len(self.xz)) * STEP_M
-        return np.asarray(np.interp(s, grid, self.heading))
+        return self._interpolate(s, self.heading)
 
     def curvature_at(self, s: FloatArray | float) -> FloatArray:
         """Curvature in 1/m at arc length ``s``."""
-        grid = np.arange(len(self.xz)) * STEP_M
-        return np.asarray(np.interp(s, grid, self.curvature))
+        return self._interpolate(s, self.curvature)
+
+    def _interpolate(self, s: FloatArray | float, samples: FloatArray) -> FloatArray:
+        return np.asarray(np.interp(s, np.arange(len(samples)) * STEP_M, samples))
 
     def nearest(self, xz: FloatArray, first: int = 0, last: int | None = None) -> FloatArray:
-        """(N, 2) arc length and distance to the nearest of every fourth sample in a range."""
+        """(N, 2) arc length of, and distance to, the nearest of every fourth sample in a range."""
         samples = self.xz[first:last:4]
         rows = max(_CHUNK // len(samples), 1)
         found = [_nearest(xz[i : i + rows], samples) for i in range(0, len(xz), rows)]
@@ -79,7 +79,7 @@ def _nearest(points: FloatArray, samples: FloatArray) -> tuple[npt.NDArray[np.in
 
 
 def from_curvature(curvature: FloatArray, heading0: float = 0.0) -> CenterLine:
-    """The center line with the given curvature, starting ``BEHIND_M`` before the origin."""
+    """The center line of a curvature (N,) in 1/m, starting ``BEHIND_M`` before the origin."""
     heading = heading0 + np.concatenate([[0.0], np.cumsum(curvature[:-1]) * STEP_M])
     steps = STEP_M * np.stack([np.sin(heading), np.cos(heading)], axis=1)
     xz = np.concatenate([np.zeros((1, 2)), np.cumsum(steps[:-1], axis=0)])
@@ -88,9 +88,9 @@ def from_curvature(curvature: FloatArray, heading0: float = 0.0) -> CenterLine:
 
 
 def random_center_line(rng: np.random.Generator, length_m: float, motorway: bool) -> CenterLine:
-    """Straights and bends joined by linear curvature (clothoids); never crosses itself.
+    """A random line of straights and bends, with linear transitions of curvature (clothoids).
 
-    The heading stays within 55 degrees of the first one, so that a street advances for ever.
+    The heading stays within 55 degrees of the first one, so that the line never crosses itself.
     """
     count = int((length_m + BEHIND_M + VIEW_M) / STEP_M) + 2
     pieces = [np.zeros(int(rng.uniform(0.2, 1.0) * BEHIND_M / STEP_M))]
@@ -107,7 +107,7 @@ def random_center_line(rng: np.random.Generator, length_m: float, motorway: bool
 def _city_bend(rng: np.random.Generator, heading: float) -> FloatArray:
     limit = np.deg2rad(55.0)
     target = rng.uniform(-limit, limit)
-    if rng.random() < 0.3:  # a street corner: from one side of the permitted range to the other
+    if rng.random() < 0.3:  # a street corner: to the other side of the permitted range
         target = -np.copysign(rng.uniform(0.6, 1.0) * limit, heading)
         return _bend(target - heading, rng.uniform(15.0, 28.0))
     if rng.random() < 0.5:
@@ -121,7 +121,7 @@ def _motorway_bend(rng: np.random.Generator, heading: float) -> FloatArray:
 
 
 def _bend(angle: float, radius: float) -> FloatArray:
-    """Curvature of a bend whose tightest radius is ``radius``: in, hold, out."""
+    """(N,) curvature of a bend by an angle: up to 1 / ``radius``, constant, and down again."""
     length = 1.5 * abs(angle) * radius
     count = max(int(length / STEP_M), 3)
     shape = np.clip(3.0 * np.minimum(np.linspace(0, 1, count), np.linspace(1, 0, count)), 0.0, 1.0)
@@ -129,7 +129,7 @@ def _bend(angle: float, radius: float) -> FloatArray:
 
 
 def center_line_of(T_world_camera: FloatArray) -> CenterLine:
-    """A street under given cameras: through their positions, straight where they stand."""
+    """The line through given camera poses (N, 4, 4); straight if they turn too sharply."""
     positions = T_world_camera[:, [0, 2], 3]
     kept = [positions[0]]
     for position in positions[1:]:
@@ -141,14 +141,12 @@ def center_line_of(T_world_camera: FloatArray) -> CenterLine:
         psi = float(np.arctan2(forward[0], forward[1]))
         reach = float(np.ptp(positions, axis=0).sum())
         line = from_curvature(np.zeros(int((BEHIND_M + reach + VIEW_M) / STEP_M)), psi)
-        return CenterLine(
-            xz=line.xz + positions[0], heading=line.heading, curvature=line.curvature
-        )
+        return replace(line, xz=line.xz + positions[0])
     return route
 
 
 def _smooth_route(points: FloatArray) -> CenterLine | None:
-    """A polyline resampled and extended straight; None where it turns too sharply."""
+    """A polyline (N, 2) resampled and extended straight; None if it turns too sharply."""
     chords = np.diff(points, axis=0)
     heading = np.unwrap(np.arctan2(chords[:, 0], chords[:, 1]))
     turns = np.abs(np.diff(heading)) / np.linalg.norm(chords[1:], axis=1)
@@ -161,12 +159,19 @@ def _smooth_route(points: FloatArray) -> CenterLine | None:
     smooth = np.interp(s, middles, heading)
     curvature = np.gradient(smooth, STEP_M)
     line = from_curvature(curvature, float(smooth[0]))
-    return CenterLine(xz=line.xz + points[0], heading=smooth, curvature=curvature)
+    return replace(line, xz=line.xz + points[0], heading=smooth)
 
 
 @dataclass(frozen=True, kw_only=True)
-class DriveStyle:
-    """How a vehicle moves along a street."""
+class MotionStyle:
+    """How the camera's vehicle moves along a street.
+
+    Attributes:
+        speed_min, speed_max: range of the target speed, m/s.
+        lane_m: mean lateral offset.
+        pitch_rad: mean pitch, up positive.
+        shake: amplitude of roll, pitch and bounce, 0 to 1.
+    """
 
     speed_min: float
     speed_max: float
@@ -175,10 +180,10 @@ class DriveStyle:
     shake: float
 
 
-def drive(
-    rng: np.random.Generator, line: CenterLine, style: DriveStyle, frames: int, fps: float
+def camera_path(
+    rng: np.random.Generator, line: CenterLine, style: MotionStyle, frames: int, fps: float
 ) -> FloatArray:
-    """(frames, 4, 4) T_world_camera of a drive; y = 0 is the camera's nominal height."""
+    """(frames, 4, 4) random T_world_camera in meters; y = 0 is the camera's nominal height."""
     s, acceleration = _arc_lengths(rng, line, style, frames, fps)
     t = np.arange(frames) / fps
     wander = rng.uniform(0.05, 0.3)
@@ -198,32 +203,33 @@ def drive(
 
 
 def _arc_lengths(
-    rng: np.random.Generator, line: CenterLine, style: DriveStyle, frames: int, fps: float
+    rng: np.random.Generator, line: CenterLine, style: MotionStyle, frames: int, fps: float
 ) -> tuple[FloatArray, FloatArray]:
-    """Arc length and acceleration at each frame: wishes, bends and the pedals' limits."""
+    """(frames,) arc length and acceleration; random target speeds, less in bends."""
     substeps = 8
     dt = 1.0 / fps / substeps
     s, speed = BEHIND_M, rng.uniform(style.speed_min, style.speed_max)
-    wish, left = speed, 0.0
+    target, left_s = speed, 0.0
     out_s, out_a = np.empty(frames), np.empty(frames)
     for i in range(frames):
         before = speed
         out_s[i] = s
         for _ in range(substeps):
-            if left <= 0.0:
-                wish, left = rng.uniform(style.speed_min, style.speed_max), rng.uniform(2.0, 8.0)
+            if left_s <= 0.0:
+                target = rng.uniform(style.speed_min, style.speed_max)
+                left_s = rng.uniform(2.0, 8.0)
             ahead = line.curvature_at(s + np.array([0.0, 8.0, 16.0]))
             limit = np.sqrt(3.0 / max(float(np.abs(ahead).max()), 1e-4))
-            speed += float(np.clip(min(wish, limit) - speed, -3.0 * dt, 1.8 * dt))
+            speed += float(np.clip(min(target, limit) - speed, -3.0 * dt, 1.8 * dt))
             s += speed * dt
-            left -= dt
+            left_s -= dt
         out_a[i] = (speed - before) * fps
     window = np.ones(5) / 5
     return out_s, np.convolve(np.pad(out_a, 2, mode="edge"), window, mode="valid")
 
 
 def _shake(rng: np.random.Generator, t: FloatArray, amount: float) -> FloatArray:
-    """A sum of sinusoids of unit-like spread: the body on its springs."""
+    """(N,) a sum of sinusoids at times ``t``: the vehicle body on its springs."""
     total = np.zeros_like(t)
     for frequency in rng.uniform(0.3, 2.5, size=4):
         total += rng.normal() * np.sin(2 * np.pi * frequency * t + rng.uniform(0.0, 2 * np.pi))

@@ -1,4 +1,4 @@
-"""Textured parallelograms: what everything standing in a synthetic street is built of."""
+"""Textured parallelograms, from which all objects of a synthetic street are built."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sfm_ros.datatypes import FloatArray
 from sfm_ros.synthetic.atlas import Page
 
 UP = np.array([0.0, -1.0, 0.0])
+"""In world axes: x right, y down, z forward."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,9 +19,9 @@ class Polygons:
     """Convex polygons on the ground.
 
     Attributes:
-        outlines: (K, 2) corners of each, x and z in meters.
-        center: (N, 2) means of the corners.
-        radius: (N,) largest distance of a corner from the mean.
+        outlines: N arrays (K, 2) of corners, x and z in meters.
+        center: (N, 2) means of the corners, meters.
+        radius: (N,) largest distance of a corner from the mean, meters.
     """
 
     outlines: tuple[FloatArray, ...]
@@ -29,7 +30,7 @@ class Polygons:
 
     @classmethod
     def of(cls, outlines: list[FloatArray]) -> Polygons:
-        """Measure a list of polygons once, so that most can be passed over quickly."""
+        """Measure a list of polygons once, so that those out of view are skipped quickly."""
         center = np.array([outline.mean(axis=0) for outline in outlines]).reshape(-1, 2)
         far = [np.linalg.norm(o - c, axis=1).max() for o, c in zip(outlines, center, strict=True)]
         return cls(tuple(outlines), center, np.array(far))
@@ -37,16 +38,17 @@ class Polygons:
 
 @dataclass(frozen=True, eq=False)
 class Quads:
-    """N parallelograms, and shadows on the ground.
+    """N parallelograms, and the shadows on the ground.
 
     Attributes:
-        origin, u, v: (N, 3) a corner and the edges along the texture's columns and upwards.
-        page: (N, 4) x0, y0, x1, y1 of the part of the atlas shown, y1 at the corner ``origin``.
-        tint: (N, 3) factors on the texture, light included.
+        origin, u, v: (N, 3) a corner and the edges along the texture's columns and rows (upwards),
+            in the world, meters.
+        page: (N, 4) x0, y0, x1, y1 of the texture in the atlas, pixels; y1 is at ``origin``.
+        tint: (N, 3) factors on the texture's color, light included.
         cutout: (N,) bool, whether the texture has transparent parts.
-        two_sided: (N,) bool, whether the back is seen as well.
-        shadows: what is cast on the ground by the sun.
-        contacts: ground hidden from the sky (below cars, along walls).
+        two_sided: (N,) bool, whether the back is visible as well.
+        shadows: shadows of the sun.
+        contacts: ground that is hidden from the sky (below cars, along walls).
     """
 
     origin: FloatArray
@@ -62,7 +64,7 @@ class Quads:
 
 @dataclass(frozen=True, kw_only=True)
 class Sun:
-    """Light of a world: direction towards the sun (unit, y down) and how strong it is."""
+    """The light: unit direction toward the sun in the world, and strength (0 is overcast)."""
 
     direction: FloatArray
     strength: float
@@ -75,12 +77,12 @@ class Sun:
         return ambient + 0.95 * self.strength * facing
 
     def ground_offset(self, height: float) -> FloatArray:
-        """(2,) where the shadow of a point at a height falls, relative to its foot."""
+        """(2,) x, z from the foot of a point at ``height`` meters to its shadow."""
         return -self.direction[[0, 2]] / max(-float(self.direction[1]), 0.2) * height
 
 
 class QuadBuilder:
-    """Collects quads; every ``add`` names a corner, two edges and a texture."""
+    """Collects quads and shadows."""
 
     def __init__(self, sun: Sun) -> None:
         self.sun = sun
@@ -105,8 +107,12 @@ class QuadBuilder:
         """Add one quad.
 
         Args:
-            part: x0, y0, x1, y1 in pixels of the page that are shown; None for the whole page.
-            light: fixed light factor; None takes the sun's on the outward normal ``u x v``.
+            origin, u, v: (3,) a corner and two edges, see `Quads`.
+            page: the texture.
+            tint: factor on the color, or one for each channel.
+            part: x0, y0, x1, y1 of the visible part of the page, pixels; by default all of it.
+            cutout, two_sided: see `Quads`.
+            light: light factor; by default the sun's on the outward normal ``u x v``.
         """
         x, y, width, height = page
         x0, y0, x1, y1 = part if part is not None else (0, 0, width, height)
@@ -118,12 +124,12 @@ class QuadBuilder:
         self._flags.append((cutout, two_sided))
 
     def shadow_of(self, footprint: FloatArray, height: float) -> None:
-        """Add the ground shadow of a prism over a convex (K, 2) footprint."""
+        """Add the shadow of a prism with a convex (K, 2) footprint; meters."""
         both = np.concatenate([footprint, footprint + self.sun.ground_offset(height)])
         self.shadows.append(convex_hull(both))
 
     def build(self) -> Quads:
-        """All quads as arrays."""
+        """The collected quads as arrays."""
         rows = np.array(self._rows).reshape(-1, 16)
         flags = np.array(self._flags, dtype=bool).reshape(-1, 2)
         return Quads(
@@ -134,14 +140,14 @@ class QuadBuilder:
 
 
 def _normal(u: FloatArray, v: FloatArray) -> FloatArray:
-    """Unit ``u x v``, without the overhead of ``np.cross`` on single vectors."""
+    """Unit ``u x v``; ``np.cross`` is slow on single vectors."""
     (a, b, c), (d, e, f) = u.tolist(), v.tolist()
     normal = np.array([b * f - c * e, c * d - a * f, a * e - b * d])
     return normal / max(float(np.sqrt(normal @ normal)), 1e-9)
 
 
 def convex_hull(points: FloatArray) -> FloatArray:
-    """Convex hull of (N, 2) points by the monotone chain, counter-clockwise."""
+    """Convex hull of (N, 2) points, counter-clockwise (monotone chain)."""
     ordered = sorted(map(tuple, points))
 
     def chain(sequence: list[tuple[float, ...]]) -> list[tuple[float, ...]]:
@@ -160,16 +166,21 @@ def _turn(a: tuple[float, ...], b: tuple[float, ...], c: tuple[float, ...]) -> f
 
 
 @dataclass(frozen=True)
-class Place:
-    """A spot on the ground with two level unit axes: ``t`` forward, ``n`` to the right."""
+class GroundPose:
+    """Position and heading of an object on the ground.
 
-    foot: FloatArray
-    t: FloatArray
-    n: FloatArray
+    Attributes:
+        origin: (3,) world position, meters.
+        forward, right: (3,) level unit axes.
+    """
+
+    origin: FloatArray
+    forward: FloatArray
+    right: FloatArray
 
     @classmethod
-    def at(cls, xz: FloatArray, heading: float, ground_y: float) -> Place:
-        """The place at ground position (2,) facing along a heading in radians."""
+    def at(cls, xz: FloatArray, heading: float, ground_y: float) -> GroundPose:
+        """The pose at a ground position (2,) with a heading in radians (0 is +z, pi/2 is +x)."""
         sin, cos = np.sin(heading), np.cos(heading)
         return cls(
             np.array([xz[0], ground_y, xz[1]]),
@@ -177,53 +188,54 @@ class Place:
             np.array([cos, 0.0, -sin]),
         )
 
+    def turned(self, angle: float) -> GroundPose:
+        """The same position with ``angle`` radians added to the heading."""
+        heading = float(np.arctan2(self.forward[0], self.forward[2])) + angle
+        return GroundPose.at(self.origin[[0, 2]], heading, self.origin[1])
+
     def point(self, forward: float, right: float, up: float = 0.0) -> FloatArray:
         """(3,) world point of local coordinates in meters."""
-        return self.foot + forward * self.t + right * self.n + up * UP
+        return self.origin + forward * self.forward + right * self.right + up * UP
 
     def rectangle(self, length: float, width: float) -> FloatArray:
-        """(4, 2) footprint centered on the place, in x and z."""
+        """(4, 2) corners of a centered footprint, x and z in meters."""
         corners = [(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)]
         return np.array([self.point(a * length, b * width)[[0, 2]] for a, b in corners])
 
 
 def add_box(
     build: QuadBuilder,
-    place: Place,
+    pose: GroundPose,
     size: tuple[float, float, float],
     page: Page,
     *,
     tint: FloatArray | float = 1.0,
     base: float = 0.0,
-    top: Page | None = None,
 ) -> None:
-    """A box of (length, width, height) centered on a place, one texture on its four sides."""
+    """Add the four sides of a box of (length, width, height), ``base`` meters above the ground."""
     length, width, height = size
     for forward, right, along, span in (
-        (-0.5, -0.5, place.n, width), (0.5, 0.5, -place.n, width),
-        (-0.5, 0.5, place.t, length), (0.5, -0.5, -place.t, length),
+        (-0.5, -0.5, pose.right, width), (0.5, 0.5, -pose.right, width),
+        (-0.5, 0.5, pose.forward, length), (0.5, -0.5, -pose.forward, length),
     ):  # fmt: skip
-        corner = place.point(forward * length, right * width, base)
+        corner = pose.point(forward * length, right * width, base)
         build.add(corner, along * span, UP * height, page, tint=tint)
-    if top is not None:
-        corner = place.point(-0.5 * length, -0.5 * width, base + height)
-        build.add(corner, place.n * width, place.t * length, top, tint=tint)
 
 
 def add_crossed(
     build: QuadBuilder,
-    place: Place,
+    pose: GroundPose,
     width: float,
     height: float,
     page: Page,
     planes: int,
     tint: FloatArray | float,
 ) -> None:
-    """Upright cut-outs through one axis: a tree or a shrub seen from any side."""
+    """Add upright cutouts that cross in one axis: a tree or a shrub that any side shows."""
     for k in range(planes):
         angle = np.pi * k / planes
-        across = np.cos(angle) * place.n + np.sin(angle) * place.t
+        across = np.cos(angle) * pose.right + np.sin(angle) * pose.forward
         build.add(
-            place.foot - 0.5 * width * across, width * across, UP * height, page, tint=tint,
+            pose.origin - 0.5 * width * across, width * across, UP * height, page, tint=tint,
             cutout=True, two_sided=True, light=1.0 if k % 2 else 0.9,
         )  # fmt: skip

@@ -1,9 +1,9 @@
-"""Which surface each ray of a camera meets, and how far away: a z-buffer over planes.
+"""Finds the surface and depth that each ray of a camera hits: a z-buffer over planes.
 
-A plane seen by a pinhole has an inverse depth that is affine in the pixel's coordinates, and so
-have its texture coordinates times that inverse depth. With ``M = [u v o]`` (edges and corner of a
-parallelogram in camera coordinates) and the ray ``d = (x, y, 1)`` the hit ``a u + b v + o = z d``
-reads ``(a, b, 1) / z = M^-1 d``.
+In a pinhole image, the inverse depth of a plane is affine in the pixel coordinates, and so are its
+texture coordinates times that inverse depth. With ``M = [u v o]`` (edges and corner of a
+parallelogram in the camera) and the ray ``d = (x, y, 1)``, the hit ``a u + b v + o = z d`` is
+``(a, b, 1) / z = M^-1 d``.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ import numpy as np
 import numpy.typing as npt
 
 from sfm_ros.datatypes import FloatArray
-from sfm_ros.synthetic.atlas import LEVELS, Atlas
+from sfm_ros.synthetic.atlas import LEVELS, WIDTH, Atlas, level_start
 from sfm_ros.synthetic.quads import Quads
 
 SKY, GROUND, FIRST_QUAD = 0, 1, 2
 NEAR_M = 0.15
 FAR_M = 170.0
-"""Things further away are not drawn."""
+"""Objects further away are not drawn."""
 GROUND_FAR_M = 250.0
-"""The ground ends here; the panorama goes on."""
+"""The ground ends at this depth; the panorama of the sky continues it."""
 
 F32 = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
 class RayGrid:
-    """Samples of an image: ray slopes of columns and rows, and their spacing.
+    """The sample grid of an image, as slopes of the rays ``(x, y, 1)``.
 
     Attributes:
-        x: (W,) float32 slopes of the columns; ``ray = (x, y, 1)``.
+        x: (W,) float32 slopes of the columns.
         y: (H,) float32 slopes of the rows.
         fx, fy: samples per unit of slope.
     """
@@ -45,13 +45,13 @@ class RayGrid:
 
 @dataclass(frozen=True, eq=False)
 class Hits:
-    """What the rays met.
+    """The surfaces that the rays hit.
 
     Attributes:
         inv_depth: (H, W) float32, 1/m along +z, 0 for the sky.
         ident: (H, W) int32, SKY, GROUND, or FIRST_QUAD + an index into ``inverse``.
-        inverse: (M, 3, 3) the planes' ``M^-1`` (see the module).
-        quad: (M,) which quad of the world each one is.
+        inverse: (M, 3, 3) the matrices ``M^-1`` of the visible quads (see the module).
+        quad: (M,) indices of these quads in the world.
     """
 
     inv_depth: F32
@@ -63,77 +63,78 @@ class Hits:
 def cast(
     quads: Quads, atlas: Atlas, grid: RayGrid, T_camera_world: FloatArray, ground_y: float
 ) -> Hits:
-    """Intersect every ray with the ground and all quads."""
+    """Intersect all rays with the ground and the quads."""
     R, t = T_camera_world[:3, :3], T_camera_world[:3, 3]
-    down = R[:, 1]  # the ground's normal, in the camera
+    down = R[:, 1]  # normal of the ground in the camera
     camera_y = -float(R[:, 1] @ t)
     w = (down[0] * grid.x[None] + (down[1] * grid.y + down[2])[:, None]) / (ground_y - camera_y)
     w = w.astype(np.float32)
     w[w < 1.0 / GROUND_FAR_M] = 0.0
     ident = (w > 0).astype(np.int32)
     which, inverse, boxes = _visible(quads, grid, R, t)
-    cut = quads.cutout[which]
-    lod_columns, lod_rows = atlas.offsets()
-    for k in np.argsort(cut, kind="stable"):
+    cutout = quads.cutout[which]
+    for k in np.argsort(cutout, kind="stable"):
         x0, x1, y0, y1 = boxes[k]
         m = inverse[k].astype(np.float32)
         xs, ys = grid.x[x0:x1], grid.y[y0:y1]
-        inv_z = (m[2, 0] * xs)[None] + (m[2, 1] * ys + m[2, 2])[:, None]
+        inv_z = _affine(m[2], xs, ys)
         front = w[y0:y1, x0:x1]
         hit = inv_z > front
         if not hit.any():
             continue
-        a = (m[0, 0] * xs)[None] + (m[0, 1] * ys + m[0, 2])[:, None]
-        hit &= a >= 0
-        hit &= a <= inv_z
-        b = (m[1, 0] * xs)[None] + (m[1, 1] * ys + m[1, 2])[:, None]
-        hit &= b >= 0
-        hit &= b <= inv_z
-        if cut[k]:
-            level = _cutout_levels(quads.page[which[k]], boxes[k])
-            _cut_out(hit, a, b, inv_z, quads.page[which[k]], atlas, level,
-                     (float(lod_columns[level[0]]), float(lod_rows[level[1]])))  # fmt: skip
+        a, b = _affine(m[0], xs, ys), _affine(m[1], xs, ys)
+        for coordinate in (a, b):
+            hit &= coordinate >= 0
+            hit &= coordinate <= inv_z
+        if cutout[k]:
+            _cut_out(hit, a, b, inv_z, quads.page[which[k]], atlas)
         np.copyto(front, inv_z, where=hit)
         np.copyto(ident[y0:y1, x0:x1], np.int32(FIRST_QUAD + k), where=hit)
     return Hits(inv_depth=w, ident=ident, inverse=inverse, quad=which)
 
 
-def _cutout_levels(page: FloatArray, box: npt.NDArray[np.int64]) -> tuple[int, int]:
-    """Reduction along x and y that suits the size on the screen."""
-    across = (page[2] - page[0]) / max(int(box[1] - box[0]), 1)
-    upright = (page[3] - page[1]) / max(int(box[3] - box[2]), 1)
-    levels = np.clip(np.round(np.log2(np.maximum([across, upright], 1.0))), 0, LEVELS - 1)
-    return int(levels[0]), int(levels[1])
+def _affine(m: F32, x: F32, y: F32) -> F32:
+    """(h, w) ``m[0] x + m[1] y + m[2]`` at columns (w,) and rows (h,)."""
+    return (m[0] * x)[None] + (m[1] * y + m[2])[:, None]
 
 
 def _cut_out(
-    hit: npt.NDArray[np.bool_],
-    a: F32,
-    b: F32,
-    inv_z: F32,
-    page: FloatArray,
-    atlas: Atlas,
-    level: tuple[int, int],
-    offset: tuple[float, float],
+    hit: npt.NDArray[np.bool_], a: F32, b: F32, inv_z: F32, page: FloatArray, atlas: Atlas
 ) -> None:
-    """Remove from ``hit``, in place, the samples where the texture is transparent."""
+    """Remove the samples with a transparent texel from ``hit``, in place.
+
+    ``a`` and ``b`` are the coordinates in the quad over z; all arrays but ``page`` are (h, w).
+    """
     rows, cols = np.nonzero(hit)
-    if not len(rows):
-        return
     z = 1.0 / inv_z[rows, cols]
-    fx, fy = 0.5 ** level[0], 0.5 ** level[1]
-    u = (page[0] + a[rows, cols] * z * (page[2] - page[0])) * fx
-    v = (page[3] - b[rows, cols] * z * (page[3] - page[1])) * fy
-    u = np.clip(u.astype(np.int32), int(page[0] * fx), max(int(page[2] * fx) - 1, 0))
-    v = np.clip(v.astype(np.int32), int(page[1] * fy), max(int(page[3] * fy) - 1, 0))
-    seen = atlas.alpha[v + int(offset[1]), u + int(offset[0])] > 110
-    hit[rows, cols] = seen
+    u = page[0] + a[rows, cols] * z * (page[2] - page[0])
+    v = page[3] - b[rows, cols] * z * (page[3] - page[1])
+    u = _texel_index(u, page[0], page[2], hit.shape[1], WIDTH)
+    v = _texel_index(v, page[1], page[3], hit.shape[0], atlas.height)
+    hit[rows, cols] = atlas.alpha[v, u] > 110
+
+
+def _texel_index(
+    at: npt.NDArray[np.floating], low: float, high: float, samples: int, extent: int
+) -> npt.NDArray[np.int32]:
+    """(N,) indices in the rip map along one axis, in the level that suits the size in the image.
+
+    Args:
+        at: (N,) texels at full resolution, in a page from ``low`` to ``high``.
+        samples: of the grid that the page covers.
+        extent: of the atlas at full resolution.
+    """
+    level = np.round(np.log2(max((high - low) / max(samples, 1), 1.0)))
+    scale = 0.5 ** min(int(level), LEVELS - 1)
+    last = max(int(high * scale) - 1, 0)
+    inside = np.clip((at * scale).astype(np.int32), int(low * scale), last)
+    return inside + int(extent * level_start(scale))
 
 
 def _visible(
     quads: Quads, grid: RayGrid, R: FloatArray, t: FloatArray
 ) -> tuple[npt.NDArray[np.int64], FloatArray, npt.NDArray[np.int64]]:
-    """Indices, inverse plane matrices and sample boxes (x0, x1, y0, y1) of quads in view."""
+    """Indices (M,), ``M^-1`` (M, 3, 3) and sample boxes x0, x1, y0, y1 (M, 4) of quads in view."""
     middle_z = (quads.origin + 0.5 * (quads.u + quads.v)) @ R[2] + t[2]
     near = np.flatnonzero((middle_z > -30.0) & (middle_z < FAR_M))
     o = quads.origin[near] @ R.T + t
@@ -149,14 +150,14 @@ def _visible(
 
 
 def _boxes(corners: FloatArray, grid: RayGrid) -> npt.NDArray[np.int64]:
-    """(N, 4) sample ranges that hold the part of each (4, 3) polygon before the near plane."""
+    """(N, 4) sample ranges of the part of (N, 4, 3) polygons beyond the near plane."""
     z = corners[..., 2]
     following = np.roll(corners, -1, axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        share = (NEAR_M - z) / (following[..., 2] - z)
-        crossing = corners + share[..., None] * (following - corners)
+        fraction = (NEAR_M - z) / (following[..., 2] - z)
+        crossing = corners + fraction[..., None] * (following - corners)
     points = np.concatenate([corners, crossing], axis=1)
-    real = np.concatenate([z >= NEAR_M, (share > 0) & (share < 1)], axis=1)
+    real = np.concatenate([z >= NEAR_M, (fraction > 0) & (fraction < 1)], axis=1)
     depth = np.where(real, points[..., 2], 1.0)
     slopes = points[..., :2] / depth[..., None]
     low = np.where(real[..., None], slopes, np.inf).min(axis=1)

@@ -1,4 +1,4 @@
-"""Color of every sample: ground, quads, sky, cast shadows, haze, and the camera's own faults."""
+"""Shades the samples: ground, quads, sky, shadows, haze, and the imperfections of the camera."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ import numpy.typing as npt
 
 from sfm_ros.datatypes import FloatArray, RgbImage
 from sfm_ros.synthetic import ground
-from sfm_ros.synthetic.atlas import LEVELS
+from sfm_ros.synthetic.atlas import LEVELS, WIDTH, level_start
 from sfm_ros.synthetic.path import BEHIND_M, STEP_M
 from sfm_ros.synthetic.quads import Polygons
 from sfm_ros.synthetic.raster import F32, FIRST_QUAD, GROUND, NEAR_M, SKY, Hits, RayGrid
 from sfm_ros.synthetic.world import World
 
 TEXTURE_FAR_M = 160.0
-"""The ground's texture is looked up no further away than this."""
+"""Ground further away has the texture of this depth."""
 SHADOW_FAR_M = 90.0
+"""Shadows further away are not drawn."""
 REMAP_COLS = 512
 
 
 def shade(world: World, hits: Hits, grid: RayGrid, T_world_camera: FloatArray, s: float) -> F32:
-    """(H, W, 3) float32 light of every sample; ``s`` is the camera's arc length."""
+    """(H, W, 3) float32 light of all samples; ``s`` is the arc length of the camera, meters."""
     out = np.empty((*hits.ident.shape, 3), dtype=np.float32)
     flat_out, ident = out.reshape(-1, 3), hits.ident.ravel()
     index = np.flatnonzero(ident >= FIRST_QUAD)
@@ -31,10 +32,9 @@ def shade(world: World, hits: Hits, grid: RayGrid, T_world_camera: FloatArray, s
     index = np.flatnonzero(ident == SKY)
     flat_out[index] = _sky_light(world, grid, T_world_camera[:3, :3], index)
     depth = 1.0 / np.maximum(hits.inv_depth, 1e-3)
-    air = np.where(hits.inv_depth > 0, 1.0 - np.exp(-depth / world.appearance.haze_m), 0.0)[
-        ..., None
-    ]
-    out += air * (world.haze.astype(np.float32) - out)
+    haze = 1.0 - np.exp(-depth / world.appearance.haze_m)
+    opacity = np.where(hits.inv_depth > 0, haze, 0.0)[..., None]
+    out += opacity * (world.haze.astype(np.float32) - out)
     return out
 
 
@@ -47,12 +47,12 @@ def _sample(image: RgbImage, x: F32, y: F32) -> F32:
     """(N, 3) bilinear samples at (N,) columns and rows."""
     count = len(x)
     columns, rows = _as_maps(x), _as_maps(y)
-    seen = cv2.remap(image, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return seen.reshape(-1, 3)[:count].astype(np.float32)
+    found = cv2.remap(image, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return found.reshape(-1, 3)[:count].astype(np.float32)
 
 
 def _as_maps(values: F32) -> F32:
-    """(rows, REMAP_COLS) of (N,) values: OpenCV does not take maps of any length in one row."""
+    """(rows, REMAP_COLS) of (N,) values, because OpenCV limits the length of a row."""
     rows = max(-(-len(values) // REMAP_COLS), 1)
     padded = np.zeros((rows, REMAP_COLS), dtype=np.float32)
     padded.ravel()[: len(values)] = values
@@ -68,22 +68,22 @@ def _quad_light(world: World, hits: Hits, grid: RayGrid, index: npt.NDArray[np.i
     a = (m[0] * x + m[1] * y + m[2]) / w
     b = (m[3] * x + m[4] * y + m[5]) / w
     wide, tall = page[2] - page[0], page[3] - page[1]
-    # Derivative of a = A/w by the pixel: (A' - a w') / w, in texels per sample.
+    # The derivative of a = A/w along the image is (A' - a w') / w, here in texels per sample.
     step_u = np.abs(m[0] - a * m[6]) / grid.fx + np.abs(m[1] - a * m[7]) / grid.fy
     step_v = np.abs(m[3] - b * m[6]) / grid.fx + np.abs(m[4] - b * m[7]) / grid.fy
-    columns, rows = world.atlas.offsets()
-    u = _level_coordinates(page[0] + a * wide, page[0], page[2], step_u * wide / w, columns)
-    v = _level_coordinates(page[3] - b * tall, page[1], page[3], step_v * tall / w, rows)
+    u = _rip_coordinates(page[0] + a * wide, page[0], page[2], step_u * wide / w, WIDTH)
+    height = world.atlas.height
+    v = _rip_coordinates(page[3] - b * tall, page[1], page[3], step_v * tall / w, height)
     tint = world.quads.tint[hits.quad].astype(np.float32)
     return _sample(world.atlas.rgb, u, v) * tint[which]
 
 
-def _level_coordinates(at: F32, low: F32, high: F32, texels: F32, offsets: F32) -> F32:
-    """Position in the rip map along one axis, on the reduction that fits the sample's size."""
+def _rip_coordinates(at: F32, low: F32, high: F32, texels: F32, extent: int) -> F32:
+    """(N,) coordinate in the rip map along one axis, on the level that suits the sample size."""
     level = np.clip(np.floor(np.log2(np.maximum(texels, 1e-3)) + 0.6), 0, LEVELS - 1)
-    factor = np.exp2(-level)
-    inside = np.clip(at * factor - 0.5, low * factor, np.maximum(high * factor - 1, low * factor))
-    return (inside + offsets[level.astype(np.int32)]).astype(np.float32)
+    scale = np.exp2(-level)
+    inside = np.clip(at * scale - 0.5, low * scale, np.maximum(high * scale - 1, low * scale))
+    return (inside + extent * level_start(scale)).astype(np.float32)
 
 
 def _ground_light(
@@ -95,41 +95,50 @@ def _ground_light(
     index: npt.NDArray[np.int64],
 ) -> F32:
     x, y = _rays(grid, index)
-    depth = 1.0 / hits.inv_depth.ravel()[index]
-    reach = np.minimum(depth, TEXTURE_FAR_M)
-    R = T_world_camera[:3, :3].astype(np.float32)
-    at_x = (R[0, 0] * x + R[0, 1] * y + R[0, 2]) * reach + np.float32(T_world_camera[0, 3])
-    at_z = (R[2, 0] * x + R[2, 1] * y + R[2, 2]) * reach + np.float32(T_world_camera[2, 3])
+    reach = np.minimum(1.0 / hits.inv_depth.ravel()[index], TEXTURE_FAR_M)
+    R, t = T_world_camera[:3, :3].astype(np.float32), T_world_camera[:3, 3].astype(np.float32)
+    at_x = (R[0, 0] * x + R[0, 1] * y + R[0, 2]) * reach + t[0]
+    at_z = (R[2, 0] * x + R[2, 1] * y + R[2, 2]) * reach + t[2]
     along, lateral = _street_coordinates(world, at_x, at_z, T_world_camera, s)
-    texture = world.ground
-    fold = ground.HALF_M - 8.0  # beyond the painted strip the outer verge is mirrored for ever
+    camera_height = world.ground_y - float(T_world_camera[1, 3])
+    texels = reach * reach / (grid.fy * camera_height * ground.ROW_M)
+    color = _ground_color(world.ground, along, lateral, texels)
+    _add_grain(color, world.ground.detail, along, lateral, reach)
+    return color * (world.ground_light * _shadows(world, grid, T_world_camera, index))[:, None]
+
+
+def _ground_color(texture: ground.GroundTexture, along: F32, lateral: F32, texels: F32) -> F32:
+    """(N, 3) color at street coordinates (N,), of samples that are ``texels`` (N,) long."""
+    fold = ground.HALF_M - 8.0  # the outer verge is mirrored beyond the painted strip
     beyond = np.abs(lateral) - fold
     folded = fold + np.abs((beyond + 7.5) % 15.0 - 7.5)
-    lateral_in = np.where(beyond > 0, np.sign(lateral) * folded, lateral)
-    height = world.ground_y - float(T_world_camera[1, 3])
-    texel = reach * reach / (grid.fy * height * ground.ROW_M)
-    exact = np.clip(np.log2(np.maximum(texel, 1e-3)) + 0.3, 0, ground.LEVELS - 1.001)
+    inside = np.where(beyond > 0, np.sign(lateral) * folded, lateral)
+    exact = np.clip(np.log2(np.maximum(texels, 1e-3)) + 0.3, 0, ground.LEVELS - 1.001)
     level = exact.astype(np.int32)
-    share = (exact - level)[:, None]
+    fraction = (exact - level)[:, None]
     phase = along % ground.PERIOD_M
-    color = np.zeros((len(index), 3), dtype=np.float32)
-    for step, weight in ((level, 1.0 - share), (level + 1, share)):
+    color = np.zeros((len(along), 3), dtype=np.float32)
+    for step, weight in ((level, 1.0 - fraction), (level + 1, fraction)):
         rows = phase * texture.row_scale[step] + texture.first_row[step]
-        cols = (lateral_in + ground.HALF_M) * texture.col_scale[step] - 0.5
+        cols = (inside + ground.HALF_M) * texture.col_scale[step] - 0.5
         color += weight * _sample(texture.rgb, cols.astype(np.float32), rows.astype(np.float32))
+    return color
+
+
+def _add_grain(color: F32, detail: F32, along: F32, lateral: F32, reach: F32) -> None:
+    """Multiply the detail into the color (N, 3) of ground nearby, in place."""
     near = np.flatnonzero(reach < 14.0)
-    size = texture.detail.shape[0]
+    size = detail.shape[0]
     rows = (along[near] * size / 4.0).astype(np.int32) % size
     cols = (lateral[near] * size / 4.0).astype(np.int32) % size
     fade = np.clip((14.0 - reach[near]) / 8.0, 0, 1)
-    color[near] *= (1 + fade * (texture.detail[rows, cols] - 1))[:, None]
-    return color * (world.ground_light * _shadows(world, grid, T_world_camera, index))[:, None]
+    color[near] *= (1 + fade * (detail[rows, cols] - 1))[:, None]
 
 
 def _street_coordinates(
     world: World, x: F32, z: F32, T_world_camera: FloatArray, s: float
 ) -> tuple[F32, F32]:
-    """Arc length and lateral offset of ground points, from a coarse map refined on the curve."""
+    """(N,) arc length and lateral offset of ground points, by a coarse map and one refinement."""
     line, cell, reach = world.line, 4.0, 176.0
     origin = np.floor(T_world_camera[[0, 2], 3] / cell) * cell - reach
     count = int(2 * reach / cell) + 1
@@ -156,7 +165,7 @@ def _street_coordinates(
 def _shadows(
     world: World, grid: RayGrid, T_world_camera: FloatArray, index: npt.NDArray[np.int64]
 ) -> F32:
-    """(N,) factors on the ground's light from cast shadows and from hidden sky."""
+    """(N,) factors on the light of the ground, for cast shadows and hidden sky."""
     T_camera_world = np.linalg.inv(T_world_camera).astype(np.float64)
     factor = np.ones(len(index), dtype=np.float32)
     for polygons, dark in (
@@ -177,14 +186,14 @@ def _shadows(
 def _in_view(
     polygons: Polygons, grid: RayGrid, T_camera_world: FloatArray
 ) -> npt.NDArray[np.int64]:
-    """Indices of the ground polygons that may be seen within SHADOW_FAR_M."""
+    """Indices of the ground polygons that may be visible within SHADOW_FAR_M."""
     R, t, radius = T_camera_world[:3, :3], T_camera_world[:3, 3], polygons.radius
     x, z = (polygons.center @ R[i, [0, 2]] + t[i] for i in (0, 2))
-    margin = radius + 2.0  # pitch and roll move a point of the ground by less than this
-    seen = (z + margin > 1.0) & (z - margin < SHADOW_FAR_M)
+    margin = radius + 2.0  # pitch and roll move a point on the ground by less
+    visible = (z + margin > 1.0) & (z - margin < SHADOW_FAR_M)
     ahead = np.maximum(z, 0.0) + margin
-    seen &= (x - margin < ahead * float(grid.x[-1])) & (x + margin > ahead * float(grid.x[0]))
-    return np.flatnonzero(seen)
+    visible &= (x - margin < ahead * float(grid.x[-1])) & (x + margin > ahead * float(grid.x[0]))
+    return np.flatnonzero(visible)
 
 
 def _project(
@@ -201,7 +210,7 @@ def _project(
 
 
 def _clip_near(points: FloatArray) -> FloatArray:
-    """The part of a convex polygon before the near plane."""
+    """The part of a convex polygon (K, 3) beyond the near plane; may be empty."""
     kept = []
     for p, q in zip(points, np.roll(points, -1, axis=0), strict=True):
         if p[2] >= NEAR_M:
@@ -222,12 +231,12 @@ def _sky_light(
     span = ground.SKY_TOP_RAD - ground.SKY_BOTTOM_RAD
     rows = (ground.SKY_TOP_RAD - elevation) / span * ground.SKY_ROWS - 0.5
     cols = (azimuth / (2 * np.pi)) % 1.0 * (ground.SKY_COLS - 1)
-    seen = _sample(world.sky, cols.astype(np.float32), rows.astype(np.float32))
-    return seen * np.float32(world.appearance.sky_gain)
+    light = _sample(world.sky, cols.astype(np.float32), rows.astype(np.float32))
+    return light * np.float32(world.appearance.sky_gain)
 
 
 def expose(world: World, light: F32, noise_seed: tuple[int, int]) -> RgbImage:
-    """(H, W, 3) uint8 image of (2 H + 1, 2 W + 1, 3) samples."""
+    """The image (H, W, 3) uint8 of the light of (2 H + 1, 2 W + 1, 3) samples."""
     tent = np.array([0.25, 0.5, 0.25], dtype=np.float32)
     image = cv2.sepFilter2D(light, -1, tent, tent)[1::2, 1::2]
     appearance = world.appearance

@@ -1,8 +1,8 @@
-"""A synthetic street with exact depth and exact camera poses: training data and test oracle.
+"""A synthetic street with exact depth and camera poses, for training and as a test oracle.
 
-The world is drawn from one seed: road, houses, greenery, parked cars, weather and camera vary.
-Axes of the world are optical ones (x right, y down, z forward); the ground is the plane
-``y = camera_height_m``, and a camera at its nominal height has ``y = 0``. The street is static.
+The world is static and follows from one seed: road, houses, greenery, parked cars, weather and
+camera vary. World axes are optical ones (x right, y down, z forward). The ground is the plane
+``y = camera_height_m``; a camera at its nominal height has ``y = 0``.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from sfm_ros.source import SourceItem
 from sfm_ros.synthetic import path
 from sfm_ros.synthetic import world as scene
 from sfm_ros.synthetic.ground import build_ground, build_sky
-from sfm_ros.synthetic.place import Site
-from sfm_ros.synthetic.quads import QuadBuilder
+from sfm_ros.synthetic.quads import UP, QuadBuilder
 from sfm_ros.synthetic.raster import RayGrid, cast
 from sfm_ros.synthetic.shade import expose, shade
+from sfm_ros.synthetic.site import Site
 
 FIRST_STAMP_NS = 1_000_000_000_000_000
 KINDS = ("city", "motorway", "mixed", "traffic")
@@ -32,15 +32,15 @@ class SyntheticConfig:
     """What to render.
 
     Attributes:
-        seed: every random choice follows from it.
+        seed: of all random choices.
         width, height: image size in pixels.
-        frames: how many images (ignored where camera poses are given).
+        frames: number of images (ignored if camera poses are given).
         fps: images per second.
-        fx: focal length in pixels; None draws 0.5 to 0.95 of the width, and moves the principal
-            point a little off the center.
+        fx: focal length in pixels; None draws 0.5 to 0.95 of the width, and a principal point a
+            little off the center.
         camera_height_m: height of the camera above the road; None draws 1.2 to 1.9 m.
         kind: ``city``, ``motorway``, ``mixed`` (one of these, drawn from the seed), or ``traffic``
-            (a city street with vehicles standing in its lanes, lorries and buses among them).
+            (a city street with stationary cars, trucks and buses in its lanes).
     """
 
     seed: int = 0
@@ -73,17 +73,17 @@ class SyntheticConfig:
 
 
 class SyntheticStreet:
-    """A ``Source`` of rendered frames with ground truth; any frame can be rendered at any time.
+    """A ``Source`` of rendered frames with ground truth; frames can be rendered in any order.
 
-    ``depth_m`` is the depth at the center of each pixel, 0 for the sky. Colors are filtered over
-    the pixel, so at a silhouette they mix what the depth does not.
+    ``depth_m`` is the depth at the center of each pixel, 0 for the sky. Colors are averaged over
+    the pixel, so that at a silhouette they mix surfaces and the depth does not.
 
     Attributes:
         name: kind and seed.
         fps: images per second.
         camera_height_m: nominal height of the camera above the road.
         intrinsics: the camera of every frame.
-        poses: (N, 4, 4) float64 T_world_camera, meters; the first one is not the identity.
+        poses: (N, 4, 4) float64 T_world_camera in meters; the first one is not the identity.
     """
 
     def __init__(self, config: SyntheticConfig, T_world_camera: FloatArray | None = None) -> None:
@@ -91,14 +91,14 @@ class SyntheticStreet:
 
         Args:
             config: what to render.
-            T_world_camera: (N, 4, 4) camera poses to render instead of a random drive, at
-                ``y = 0`` for the nominal height. The street is laid under their positions (or
-                straight along the first view where these turn too sharply for a road).
+            T_world_camera: (N, 4, 4) camera poses to render instead of random ones, with
+                ``y = 0`` at the nominal height. The street follows their positions, or is straight
+                along the first view if they turn too sharply for a road.
 
         Raises:
-            ConfigError: the given poses are not rigid, or a camera lies below the road.
+            ConfigError: the given poses are not rigid, or a camera is below the road.
         """
-        kind_rng, camera_rng, drive_rng = (
+        kind_rng, camera_rng, path_rng = (
             np.random.default_rng([config.seed, part]) for part in range(3)
         )
         kind = config.kind
@@ -115,15 +115,44 @@ class SyntheticStreet:
         if T_world_camera is None:
             style = _draw_style(camera_rng, plan.lane, motorway)
             length = config.frames / config.fps * style.speed_max
-            line = path.random_center_line(drive_rng, length, motorway)
-            poses = path.drive(drive_rng, line, style, config.frames, config.fps)
+            line = path.random_center_line(path_rng, length, motorway)
+            poses = path.camera_path(path_rng, line, style, config.frames, config.fps)
         else:
             poses = _checked_poses(T_world_camera, self.camera_height_m)
             line = path.center_line_of(poses)
         self.poses = read_only(poses)
-        self._arc_lengths = _follow(line, poses)
-        self._world = _build_world(config.seed, kind, self, line, plan, poses)
+        self._arc_lengths = line.nearest(poses[:, [0, 2], 3])[:, 0]
+        self._world = self._build_world(kind, line, plan)
         self._grid = _ray_grid(self.intrinsics)
+
+    def _build_world(self, kind: str, line: path.CenterLine, plan: scene.RoadPlan) -> scene.World:
+        rngs = [np.random.default_rng([self._config.seed, 10 + part]) for part in range(5)]
+        sun = scene.draw_sun(rngs[0])
+        atlas = scene.build_atlas(rngs[1], kind)
+        site = Site(
+            rng=rngs[2],
+            line=line,
+            plan=plan,
+            pages=atlas.pages,
+            build=QuadBuilder(sun),
+            ground_y=self.camera_height_m,
+            keep_out=self.poses[:: max(len(self) // 400, 1), [0, 2], 3],
+        )
+        scene.FURNISH[kind](rngs[2], site, plan)
+        sky, haze = build_sky(rngs[3], plan.motorway)
+        ground = build_ground(rngs[4], plan, self.intrinsics.fx, self.camera_height_m)
+        return scene.World(
+            line=line,
+            plan=plan,
+            ground_y=self.camera_height_m,
+            ground=ground,
+            ground_light=sun.light(UP),
+            atlas=atlas,
+            quads=site.build.build(),
+            sky=sky,
+            haze=haze.astype(np.float64),
+            appearance=scene.draw_appearance(rngs[0], sun, float(ground.rgb[:, 1:-1].mean())),
+        )
 
     def __len__(self) -> int:
         return len(self.poses)
@@ -132,10 +161,10 @@ class SyntheticStreet:
         return (self.render(index) for index in range(len(self)))
 
     def render(self, index: int) -> SourceItem:
-        """Frame ``index`` with its pose and depth; does not depend on what was rendered before.
+        """Render a frame with its pose and depth; the result does not depend on other calls.
 
         Raises:
-            IndexError: there is no such frame.
+            IndexError: no such frame.
         """
         if not 0 <= index < len(self):
             raise IndexError(f"frame {index} of {len(self)}")
@@ -166,9 +195,9 @@ def _draw_intrinsics(rng: np.random.Generator, config: SyntheticConfig) -> Camer
     )
 
 
-def _draw_style(rng: np.random.Generator, lane: float, motorway: bool) -> path.DriveStyle:
+def _draw_style(rng: np.random.Generator, lane: float, motorway: bool) -> path.MotionStyle:
     slow = rng.uniform(20.0, 26.0) if motorway else rng.uniform(3.0, 9.0)
-    return path.DriveStyle(
+    return path.MotionStyle(
         speed_min=slow,
         speed_max=slow + rng.uniform(1.0, 7.0 if motorway else 6.0),
         lane_m=lane + rng.normal(0.0, 0.1),
@@ -188,18 +217,13 @@ def _checked_poses(T_world_camera: FloatArray, camera_height_m: float) -> FloatA
     if poses[:, 1, 3].max() > camera_height_m - 0.2:
         raise ConfigError(
             f"a camera is at y = {poses[:, 1, 3].max():.2f} m, but the road is at "
-            f"y = {camera_height_m:.2f} m (y points down); keep it 0.2 m above the road"
+            f"y = {camera_height_m:.2f} m (y points down); keep it at least 0.2 m above the road"
         )
     return poses
 
 
-def _follow(line: path.CenterLine, poses: FloatArray) -> FloatArray:
-    """(N,) arc length beside each camera."""
-    return line.nearest(poses[:, [0, 2], 3])[:, 0]
-
-
 def _ray_grid(camera: CameraIntrinsics) -> RayGrid:
-    """Two samples a pixel along each axis; the odd ones are the pixel centers."""
+    """Two samples per pixel along each axis; the odd ones are the pixel centers."""
     cols = np.arange(2 * camera.width + 1) / 2.0 - 0.5
     rows = np.arange(2 * camera.height + 1) / 2.0 - 0.5
     return RayGrid(
@@ -207,35 +231,4 @@ def _ray_grid(camera: CameraIntrinsics) -> RayGrid:
         y=((rows - camera.cy) / camera.fy).astype(np.float32),
         fx=2.0 * camera.fx,
         fy=2.0 * camera.fy,
-    )
-
-
-def _build_world(
-    seed: int,
-    kind: str,
-    street: SyntheticStreet,
-    line: path.CenterLine,
-    plan: scene.RoadPlan,
-    poses: FloatArray,
-) -> scene.World:
-    rngs = [np.random.default_rng([seed, 10 + part]) for part in range(5)]
-    sun = scene.draw_sun(rngs[0])
-    atlas = scene.build_atlas(rngs[1], kind)
-    build = QuadBuilder(sun)
-    keep_out = poses[:: max(len(poses) // 400, 1), :][:, [0, 2], 3]
-    furnisher = Site(rngs[2], line, plan, atlas.pages, build, street.camera_height_m, keep_out)
-    scene.FURNISH[kind](rngs[2], furnisher, plan)
-    sky, haze = build_sky(rngs[3], plan.motorway)
-    ground = build_ground(rngs[4], plan, street.intrinsics.fx, street.camera_height_m)
-    return scene.World(
-        line=line,
-        plan=plan,
-        ground_y=street.camera_height_m,
-        ground=ground,
-        ground_light=sun.light(np.array([0.0, -1.0, 0.0])),
-        atlas=atlas,
-        quads=build.build(),
-        sky=sky,
-        haze=haze.astype(np.float64),
-        appearance=scene.draw_appearance(rngs[0], sun, float(ground.rgb[:, 1:-1].mean())),
     )

@@ -1,4 +1,4 @@
-"""Draws a whole synthetic world - road, weather, houses, things - from one seed."""
+"""The parts of a synthetic world - road, light, textures, objects - drawn from random numbers."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ from dataclasses import dataclass
 import numpy as np
 
 from sfm_ros.datatypes import FloatArray, RgbImage
-from sfm_ros.synthetic import facades, things
+from sfm_ros.synthetic import facades, props, vehicle_shapes
 from sfm_ros.synthetic.atlas import Atlas, AtlasBuilder
-from sfm_ros.synthetic.cars import add_parked_cars, add_queue, add_traffic
 from sfm_ros.synthetic.ground import GroundTexture, RoadPlan
 from sfm_ros.synthetic.houses import add_houses
 from sfm_ros.synthetic.noise import flat, pick_color
 from sfm_ros.synthetic.path import CenterLine
-from sfm_ros.synthetic.place import Site
-from sfm_ros.synthetic.quads import Quads, Sun
+from sfm_ros.synthetic.quads import UP, Quads, Sun
 from sfm_ros.synthetic.roadside import add_gantries, add_roadside
+from sfm_ros.synthetic.site import Band, Site
+from sfm_ros.synthetic.vehicles import add_parked_cars, add_queue, add_traffic
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Appearance:
-    """Air and camera: what turns radiance into the image.
+    """Air and camera: how radiance becomes an image.
 
     Attributes:
-        exposure, gamma, saturation: tone; contrast comes with gamma.
-        white: (3,) channel gains.
-        haze_m: distance at which the air hides 63 % of a surface.
-        shadow: factor on sunlit ground in a cast shadow.
+        exposure, gamma, saturation: tone; gamma sets the contrast.
+        white: (3,) gains of the channels.
+        haze_m: distance at which haze hides 63 % of a surface, meters.
+        shadow: factor on the light of the ground in a cast shadow.
         sky_gain: factor on the sky, which is often overexposed.
-        vignette: loss of light in the corners.
-        blur_px: spread of the lens, pixels.
-        noise: spread of the sensor's noise, gray levels.
+        vignette: loss of light in the image corners, 0 to 1.
+        blur_px: standard deviation of the lens blur, pixels.
+        noise: standard deviation of the sensor noise, gray levels.
     """
 
     exposure: float
@@ -48,7 +48,17 @@ class Appearance:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class World:
-    """Everything that does not change from frame to frame."""
+    """Everything that is the same in all frames.
+
+    Attributes:
+        line, plan: course and cross-section of the street.
+        ground_y: of the ground plane in the world, meters.
+        ground, ground_light: texture of the ground, and its light factor.
+        atlas, quads: textures and objects.
+        sky: (256, 1024, 3) panorama.
+        haze: (3,) color of the haze.
+        appearance: of air and camera.
+    """
 
     line: CenterLine
     plan: RoadPlan
@@ -63,7 +73,7 @@ class World:
 
 
 def draw_plan(rng: np.random.Generator, motorway: bool) -> RoadPlan:
-    """A cross-section for driving on the right."""
+    """A random cross-section; traffic drives on the right."""
     return _motorway_plan(rng) if motorway else _city_plan(rng)
 
 
@@ -83,13 +93,13 @@ def _city_plan(rng: np.random.Generator) -> RoadPlan:
     if rng.random() < 0.4:
         lines += [(side * lanes * lane, 0.12, 3.0, 0.0, 0) for side in (-1, 1)]
     return RoadPlan(
-        left=-half, right=half, pavement=0.0 if rng.random() < 0.1 else rng.uniform(1.2, 3.2),
+        left=-half, right=half, sidewalk=0.0 if rng.random() < 0.1 else rng.uniform(1.2, 3.2),
         lines=tuple(lines), lane=(lanes - 0.5) * lane, parking=parking, motorway=False,
     )  # fmt: skip
 
 
 def _motorway_plan(rng: np.random.Generator) -> RoadPlan:
-    """One carriageway; its left edge is the median, s = center of the carriageway."""
+    """One roadway around the center line, with the median at its left edge."""
     lane, lanes = rng.uniform(3.4, 3.8), int(rng.integers(2, 6))
     left_shoulder, right_shoulder = rng.uniform(0.7, 2.5), rng.uniform(2.0, 3.5)
     half = lanes * lane / 2
@@ -98,19 +108,19 @@ def _motorway_plan(rng: np.random.Generator) -> RoadPlan:
     lines = [(-half + k * lane, 0.15, dash, gap, 0) for k in range(1, lanes)]
     lines += [(-half, 0.2, 3.0, 0.0, yellow), (half, 0.2, 3.0, 0.0, 0)]
     return RoadPlan(
-        left=-half - left_shoulder, right=half + right_shoulder, pavement=0.0, lines=tuple(lines),
+        left=-half - left_shoulder, right=half + right_shoulder, sidewalk=0.0, lines=tuple(lines),
         lane=-half + (int(rng.integers(lanes)) + 0.5) * lane, parking=False, motorway=True,
     )  # fmt: skip
 
 
 def draw_appearance(rng: np.random.Generator, sun: Sun, ground_level: float) -> Appearance:
-    """Tone, air and lens; exposed for the ground of mean gray ``ground_level`` in this light."""
+    """Random tone, air and lens; exposed for ground of mean gray ``ground_level``."""
     gamma = rng.uniform(0.8, 1.4)
-    wanted = 255.0 * (rng.uniform(60.0, 135.0) / 255.0) ** (1.0 / gamma)
-    # Walls are seldom as dark as asphalt: a meter sees something between.
-    metered = (0.5 * ground_level + 60.0) * sun.light(np.array([0.0, -1.0, 0.0]))
+    target = 255.0 * (rng.uniform(60.0, 135.0) / 255.0) ** (1.0 / gamma)
+    # Walls are brighter than asphalt: a light meter measures something in between.
+    metered = (0.5 * ground_level + 60.0) * sun.light(UP)
     return Appearance(
-        exposure=wanted / metered,
+        exposure=target / metered,
         gamma=gamma,
         saturation=rng.uniform(0.5, 1.15),
         white=1.0 + rng.normal(0.0, 0.03, size=3),
@@ -124,7 +134,7 @@ def draw_appearance(rng: np.random.Generator, sun: Sun, ground_level: float) -> 
 
 
 def draw_sun(rng: np.random.Generator) -> Sun:
-    """Clear or overcast, high or low."""
+    """A random sun, high or low; or an overcast sky."""
     azimuth, elevation = rng.uniform(0, 2 * np.pi), np.deg2rad(rng.uniform(18.0, 65.0))
     level = np.cos(elevation)
     direction = np.array([level * np.sin(azimuth), -np.sin(elevation), level * np.cos(azimuth)])
@@ -132,7 +142,7 @@ def draw_sun(rng: np.random.Generator) -> Sun:
 
 
 def build_atlas(rng: np.random.Generator, kind: str) -> Atlas:
-    """Paint every texture a street of a kind needs."""
+    """Paint all textures of a kind of street."""
     atlas = AtlasBuilder()
     for _ in range(4 if kind == "motorway" else 12):
         atlas.add("facade", facades.facade(rng))
@@ -140,47 +150,47 @@ def build_atlas(rng: np.random.Generator, kind: str) -> Atlas:
         atlas.add("roof", facades.roof(rng))
     autumn = bool(rng.random() < 0.3)
     for _ in range(4):
-        atlas.add("tree", *things.tree(rng, autumn, conifer=False))
+        atlas.add("tree", *props.tree(rng, autumn, conifer=False))
     for _ in range(2):
-        atlas.add("conifer", *things.tree(rng, False, conifer=True))
+        atlas.add("conifer", *props.tree(rng, False, conifer=True))
     for _ in range(3):
-        atlas.add("bush", *things.bush(rng))
-        atlas.add("sign", *things.sign(rng))
+        atlas.add("bush", *props.bush(rng))
+        atlas.add("sign", *props.sign(rng))
     for _ in range(2):
-        atlas.add("hedge", things.foliage(rng, 64, 256))
+        atlas.add("hedge", props.foliage(rng, 64, 256))
         atlas.add("wall", facades.garden_wall(rng))
-        atlas.add("fence", *things.fence(rng))
-    atlas.add("wood", *things.wood(rng))
-    atlas.add("side_road", things.side_road(rng))
-    atlas.add("rail", *things.guard_rail(rng))
+        atlas.add("fence", *props.fence(rng))
+    atlas.add("wood", *props.wood(rng))
+    atlas.add("side_road", props.side_road(rng))
+    atlas.add("rail", *props.guard_rail(rng))
     atlas.add("barrier", facades.concrete_barrier(rng))
-    atlas.add("slope", things.hillside(rng))
-    atlas.add("gantry", things.panel(rng))
+    atlas.add("slope", props.hillside(rng))
+    atlas.add("gantry", props.direction_sign(rng))
     atlas.add("gable", *facades.gable(rng))
     atlas.add("steel", flat(32, 32, pick_color(rng, [(140, 142, 145), (90, 92, 95)])))
-    for shape in things.CARS:
-        atlas.add("car_side", *things.car_side(shape))
-    atlas.add("front", things.car_end(rear=False))
-    atlas.add("rear", things.car_end(rear=True))
-    atlas.add("glass", things.car_panel(glass=True))
-    atlas.add("panel", things.car_panel(glass=False))
+    for shape in vehicle_shapes.CARS:
+        atlas.add("vehicle_side", *vehicle_shapes.vehicle_side(shape))
+    atlas.add("front", vehicle_shapes.vehicle_end(rear=False))
+    atlas.add("rear", vehicle_shapes.vehicle_end(rear=True))
+    atlas.add("glass", vehicle_shapes.vehicle_panel(glass=True))
+    atlas.add("panel", vehicle_shapes.vehicle_panel(glass=False))
     if kind == "traffic":
-        for shape in things.HIGH_VEHICLES:
-            atlas.add("car_side", *things.car_side(shape))
-        atlas.add("doors", things.rear_doors(rng))
+        for shape in vehicle_shapes.HIGH_VEHICLES:
+            atlas.add("vehicle_side", *vehicle_shapes.vehicle_side(shape))
+        atlas.add("doors", vehicle_shapes.rear_doors(rng))
     return atlas.build()
 
 
 def furnish_city(rng: np.random.Generator, site: Site, plan: RoadPlan) -> None:
-    """Houses, gardens, trees, lamp posts and parked cars."""
+    """Add houses, gardens, trees, lamp posts and parked cars."""
     density = rng.choice([0.9, 0.65, 0.35, 0.1], p=[0.4, 0.3, 0.2, 0.1])
     low = int(rng.integers(1, 4))
-    half = plan.right + plan.pavement
+    half = plan.right + plan.sidewalk
     for side in (-1, 1):
         setback = rng.choice([0.1, rng.uniform(2.0, 7.0)])
         add_houses(site, side, density * rng.uniform(0.7, 1.05), setback, (low, low + 2))
         if rng.random() < 0.45:
-            site.avenue(side, plan.right + min(plan.pavement, 0.9) + 0.5, rng.uniform(7, 22))
+            site.avenue(side, plan.right + min(plan.sidewalk, 0.9) + 0.5, rng.uniform(7, 22))
         site.avenue(side, half + rng.uniform(16.0, 24.0), 6.0)
         if density < 0.5:
             site.shrubs(side, half + 1.5, half + 9.0, 0.3, (0.0, site.length - 10.0))
@@ -191,22 +201,25 @@ def furnish_city(rng: np.random.Generator, site: Site, plan: RoadPlan) -> None:
 
 
 def furnish_traffic(rng: np.random.Generator, site: Site, plan: RoadPlan) -> None:
-    """A city street whose lanes are full of cars, vans, lorries and buses that stand."""
+    """Furnish a city street and fill its lanes with stationary traffic."""
     furnish_city(rng, site, plan)
     add_traffic(site)
 
 
 def furnish_motorway(rng: np.random.Generator, site: Site, plan: RoadPlan) -> None:
-    """Median barrier, rails, slopes, woods, noise walls, gantries and few houses."""
+    """Add a median barrier, rails, banks, woods, noise walls, gantries and queues."""
     end = site.length - 10.0
     median = plan.left - 0.5
+    rail = Band(kind="rail", height=0.8, thickness=0.0, piece_m=8.0)
     if rng.random() < 0.6:
-        site.strip(0.0, end, median, rng.uniform(0.8, 1.1), "barrier", 0.4, 8.0)
+        height = rng.uniform(0.8, 1.1)
+        barrier = Band(kind="barrier", height=height, thickness=0.4, piece_m=8.0)
+        site.band(0.0, end, median, barrier)
     else:
-        site.strip(0.0, end, median, 0.8, "rail", 0.0, 8.0)
+        site.band(0.0, end, median, rail)
     for side, edge in ((-1, plan.left - 3.0), (1, plan.right)):
         if side > 0 and rng.random() < 0.6:
-            site.strip(0.0, end, edge + 0.6, 0.8, "rail", 0.0, 8.0)
+            site.band(0.0, end, edge + 0.6, rail)
         add_roadside(site, side, abs(edge))
     lanes = sorted({offset for offset, *_ in plan.lines})
     for left, right in zip(lanes[:-1], lanes[1:], strict=True):
@@ -219,4 +232,4 @@ def furnish_motorway(rng: np.random.Generator, site: Site, plan: RoadPlan) -> No
 
 
 FURNISH = {"city": furnish_city, "traffic": furnish_traffic, "motorway": furnish_motorway}
-"""What puts things along a street, by its kind."""
+"""Adds the objects along a street, by its kind."""

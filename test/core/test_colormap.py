@@ -1,4 +1,4 @@
-"""Colors of depth: which is which, and that they do not flicker."""
+"""Colors of depth, and their limits over time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from sfm_ros.colormap import DEFAULT_LIMITS, UNKNOWN_GRAY, SteadyLimits, color_of_depth
 
 
-def test_near_is_bright_far_is_dark_and_unknown_is_gray() -> None:
+def test_near_is_bright_and_unknown_is_gray() -> None:
     depth = np.array([[2.0, 10.0, 50.0, np.nan, -1.0, np.inf]], dtype=np.float32)
     colors = color_of_depth(depth, (2.0, 50.0))
     assert colors.shape == (1, 6, 3) and colors.dtype == np.uint8

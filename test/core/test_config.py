@@ -1,4 +1,4 @@
-"""The run-time configuration: YAML in and out, and what it refuses."""
+"""The run-time configuration: YAML round trip and refused values."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sfm_ros.config import (
 from sfm_ros.errors import ConfigError
 
 
-def test_it_goes_through_yaml_and_back(tmp_path: Path) -> None:
+def test_yaml_round_trip(tmp_path: Path) -> None:
     config = config_from_dict({"window": {"max_gap_s": 2}, "node": {"odom_frame": "map"}})
     path = tmp_path / "sfm.yaml"
     path.write_text(yaml.safe_dump(config_to_dict(config)))
@@ -27,7 +27,7 @@ def test_it_goes_through_yaml_and_back(tmp_path: Path) -> None:
     assert load_config(path) == config
 
 
-def test_an_empty_file_is_the_default(tmp_path: Path) -> None:
+def test_empty_file_is_the_default(tmp_path: Path) -> None:
     (tmp_path / "empty.yaml").write_text("")
     assert load_config(tmp_path / "empty.yaml") == SfmConfig()
 
@@ -51,7 +51,7 @@ def test_every_option_is_described() -> None:
         ({"window": {"max_gap_s": float("nan")}}, "at least 0"),
     ],
 )
-def test_what_does_not_fit_is_refused_by_name(values: dict, named: str) -> None:
+def test_wrong_value_is_named(values: dict, named: str) -> None:
     with pytest.raises(ConfigError, match=named):
         config_from_dict(values)
 
@@ -75,7 +75,7 @@ def test_renamed_option_is_refused_with_its_new_name(old: str, new: str) -> None
         b"window: 2026-13-45",
     ],
 )
-def test_foreign_files_are_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
+def test_foreign_file_gives_one_line(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "foreign.yaml"
     path.write_bytes(content)
     with pytest.raises(ConfigError) as caught:
@@ -83,6 +83,6 @@ def test_foreign_files_are_refused_in_one_line(tmp_path: Path, content: bytes) -
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+def test_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot read"):
         load_config(tmp_path / "missing.yaml")

@@ -51,13 +51,13 @@ def test_log_undoes_exp(xi: list[float]) -> None:
 
 
 @given(twists)
-def test_quaternions_go_there_and_back(xi: list[float]) -> None:
+def test_quaternion_round_trip(xi: list[float]) -> None:
     R = g.so3_exp(xi[3:])
     np.testing.assert_allclose(g.matrix_from_quat_xyzw(g.quat_xyzw_from_matrix(R)), R, atol=1e-9)
 
 
 @pytest.mark.parametrize("length", [2e-3, 1.0, 1e6])
-def test_a_quaternion_from_outside_may_have_any_length(length: float) -> None:
+def test_unchecked_quaternion_may_have_any_length(length: float) -> None:
     T = g.rigid_motion([0.0, 0.0, length, length], [1.0, 2.0, 3.0])
     expected = [[0, -1, 0, 1], [1, 0, 0, 2], [0, 0, 1, 3], [0, 0, 0, 1]]  # a quarter turn left
     np.testing.assert_allclose(T, expected, atol=1e-12)
@@ -74,16 +74,16 @@ def test_a_quaternion_from_outside_may_have_any_length(length: float) -> None:
         ([0.0, 0.0, 0.0, 1.0], [0.0, np.nan, 0.0]),
     ],
 )
-def test_what_is_no_rigid_motion(quat_xyzw: list[float], position: list[float]) -> None:
+def test_invalid_rigid_motion_is_none(quat_xyzw: list[float], position: list[float]) -> None:
     assert g.rigid_motion(quat_xyzw, position) is None
 
 
 @pytest.mark.parametrize("axis", np.eye(3))
-def test_half_turns_are_read_back(axis: np.ndarray) -> None:
+def test_angle_of_half_turns(axis: np.ndarray) -> None:
     assert g.rotation_angle(g.so3_exp(axis * np.pi)) == pytest.approx(np.pi)
 
 
-def test_one_meter_ahead_and_a_left_turn_in_body_axes() -> None:
+def test_forward_and_left_turn_in_body_axes() -> None:
     ahead = g.optical_to_body(g.make_transform(np.eye(3), [0.0, 0.0, 1.0]))
     np.testing.assert_allclose(ahead[:3, 3], [1.0, 0.0, 0.0])
     left = g.optical_to_body(g.make_transform(g.so3_exp([0.0, -np.radians(5), 0.0]), np.zeros(3)))
@@ -91,7 +91,7 @@ def test_one_meter_ahead_and_a_left_turn_in_body_axes() -> None:
     np.testing.assert_allclose(g.body_to_optical(ahead)[:3, 3], [0.0, 0.0, 1.0])
 
 
-def test_points_go_into_the_image_and_back() -> None:
+def test_project_undoes_back_project() -> None:
     K = np.array([[200.0, 0, 20], [0, 210.0, 15], [0, 0, 1]])
     depth = np.random.default_rng(2).uniform(1, 50, (30, 40)).astype(np.float32)
     pixels = g.project(g.back_project(depth, K).reshape(-1, 3), K)
@@ -119,7 +119,7 @@ def test_intrinsics_follow_resize_crop_and_flip() -> None:
     np.testing.assert_allclose(_pixel(CAMERA.flipped(), mirrored), [639 - u, v])
 
 
-def test_resizing_the_projection_agrees_with_resizing_k() -> None:
+def test_projection_changes_like_k() -> None:
     P = np.hstack([CAMERA.K, np.zeros((3, 1))])
     camera = CameraIntrinsics(width=640, height=480, fx=500, fy=510, cx=300, cy=250, P=P)
     for changed in (camera.resized(320, 96), camera.cropped(5, 7, 600, 400), camera.flipped()):
@@ -142,7 +142,7 @@ def test_impossible_calibrations_are_refused(change: dict, named: str) -> None:
         CameraIntrinsics(**(values | change))
 
 
-def test_a_distorted_camera_cannot_be_flipped() -> None:
+def test_distorted_camera_cannot_be_flipped() -> None:
     camera = CameraIntrinsics(
         width=640, height=480, fx=500, fy=500, cx=320, cy=240, distortion=(0.1,)
     )

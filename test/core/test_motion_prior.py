@@ -1,4 +1,4 @@
-"""What inertia says of the next translation, against the Kalman filter written out by hand."""
+"""The constant-velocity motion model against a Kalman filter computed by hand."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ def _gaussian(mean: list[float], sigma: float) -> TranslationPrior:
     return TranslationPrior(mean=np.array(mean), information=np.eye(3) / sigma**2)
 
 
-def test_two_priors_meet_by_their_weight() -> None:
+def test_priors_are_fused_by_weight() -> None:
     both = _gaussian([0, 0, 1], 0.1).fused(_gaussian([0, 0, 2], 0.2))
     np.testing.assert_allclose(both.mean, [0, 0, 1.2])
     np.testing.assert_allclose(both.information, 125 * np.eye(3))
 
 
-def test_each_direction_is_believed_for_itself() -> None:
-    """One knows the height, the other the way ahead: together they know both."""
+def test_directions_are_fused_independently() -> None:
+    """One prior constrains y, the other x and z."""
     flat = TranslationPrior(mean=np.array([0.0, 0.3, 5.0]), information=np.diag([1e-6, 100, 1e-6]))
     ahead = TranslationPrior(mean=np.array([0.0, 9.0, 1.0]), information=np.diag([100, 1e-6, 100]))
     np.testing.assert_allclose(flat.fused(ahead).mean, [0, 0.3, 1], atol=1e-6)
 
 
-def test_a_predicted_translation_is_uncertain_by_a_share_of_its_length() -> None:
+def test_uncertainty_is_a_ratio_of_the_length() -> None:
     prior = TranslationPrior.around(np.array([0.0, 0.0, 2.0]), 0.5)
     np.testing.assert_allclose(np.linalg.inv(prior.information), 1.02**2 * np.eye(3))
 
 
-def test_velocity_goes_on_over_another_interval_with_its_uncertainty() -> None:
+def test_prediction_over_another_interval() -> None:
     motion_model = ConstantVelocityModel()
     motion_model.update(np.array([0.0, 0.0, 1.0]), 0.04 * np.eye(3), 0.1, TENTH_NS)
     prior = motion_model.predict(TENTH_NS, 0.2, sigma_ratio=0.1)
     assert prior is not None
     np.testing.assert_allclose(prior.mean, [0, 0, 2])
-    # Twice the time is twice the error; the change of a tenth of the way, and 5 mm, come on top.
+    # Twice the time doubles the error; a tenth of the distance and 5 mm are added for change.
     np.testing.assert_allclose(np.linalg.inv(prior.information), (0.16 + 0.205**2) * np.eye(3))
 
 
-def test_a_motion_that_does_not_follow_the_last_one_gives_no_prior() -> None:
+def test_no_prior_after_an_interruption() -> None:
     motion_model = ConstantVelocityModel()
     assert motion_model.predict(0, 0.1, 0.01) is None
     motion_model.update(np.ones(3), np.eye(3), 0.1, TENTH_NS)
@@ -52,7 +52,7 @@ def test_a_motion_that_does_not_follow_the_last_one_gives_no_prior() -> None:
 
 
 @pytest.mark.parametrize("sigma_ratio", [0.01, 0.1])
-def test_many_noisy_measurements_are_averaged_as_the_filter_says(sigma_ratio: float) -> None:
+def test_steady_state_of_the_filter(sigma_ratio: float) -> None:
     """The steady state of the scalar filter: P solves P = (1/(P + Q) + 1/R)^-1."""
     sigma_measured = 0.2
     motion_model, measured = ConstantVelocityModel(), _gaussian([0, 0, 10], sigma_measured)

@@ -1,4 +1,4 @@
-"""VisualOdometry.step: conventions with numbers, and what happens when things go wrong."""
+"""VisualOdometry.step: conventions, with numbers, and the handling of bad input and output."""
 
 from __future__ import annotations
 
@@ -24,11 +24,17 @@ from sfm_ros.window import Window
 CAMERA = CameraIntrinsics(width=64, height=32, fx=40, fy=40, cx=31.5, cy=15.5)
 SPEC = fake_spec(64, 32)
 STEP = 100_000_000
-AHEAD = make_transform(np.eye(3), [0.0, 0.0, 1.0])
+FORWARD = make_transform(np.eye(3), [0.0, 0.0, 1.0])
+
+
+@pytest.fixture
+def odometry() -> VisualOdometry:
+    """Moves one meter forward per frame."""
+    return VisualOdometry(FakeEngine(SPEC, motion=FORWARD))
 
 
 def _image(camera: CameraIntrinsics, seed: int, brightness: int = 120) -> np.ndarray:
-    """Something with shapes and a sensor's noise, (h, w, 3) uint8."""
+    """(h, w, 3) uint8 with a gradient and sensor noise."""
     ramp = np.linspace(-50, 50, camera.width) + brightness
     noise = np.random.default_rng(seed).integers(-3, 4, (camera.height, camera.width, 3))
     return np.clip(ramp[None, :, None] + noise, 0, 255).astype(np.uint8)
@@ -51,8 +57,8 @@ def _position(estimate: OdometryEstimate) -> np.ndarray:
     return estimate.T_odom_camera[:3, 3]
 
 
-def test_a_meter_a_frame_adds_up_from_the_first_frame() -> None:
-    estimates = _run(VisualOdometry(FakeEngine(SPEC, motion=AHEAD)), *range(5))
+def test_increments_add_up_from_the_first_frame(odometry: VisualOdometry) -> None:
+    estimates = _run(odometry, *range(5))
     assert [e.status for e in estimates[:2]] == [TrackingStatus.INITIALIZING] * 2
     assert estimates[2].status is TrackingStatus.TRACKING
     np.testing.assert_allclose(_position(estimates[2]), [0, 0, 2])
@@ -60,19 +66,19 @@ def test_a_meter_a_frame_adds_up_from_the_first_frame() -> None:
     assert estimates[4].dt_ns == STEP
 
 
-def test_a_frame_prepared_ahead_of_time_gives_the_same() -> None:
-    here, ahead = (VisualOdometry(FakeEngine(SPEC, motion=AHEAD)) for _ in range(2))
+def test_frame_may_be_prepared_ahead() -> None:
+    plain, ahead = (VisualOdometry(FakeEngine(SPEC, motion=FORWARD)) for _ in range(2))
     frames = [_frame(i) for i in range(5)]
     prepared = [ahead.prepare(frame) for frame in frames]
-    for frame, made in zip(frames, prepared, strict=True):
-        one, other = here.step(frame), ahead.step(frame, made)
+    for frame, network_input in zip(frames, prepared, strict=True):
+        one, other = plain.step(frame), ahead.step(frame, network_input)
         assert one.status is other.status and one.timings_ns.keys() == other.timings_ns.keys()
-        assert other.timings_ns["preprocess"] == made.elapsed_ns > 0
+        assert other.timings_ns["preprocess"] == network_input.elapsed_ns > 0
         assert np.array_equal(_position(one), _position(other))
         assert one.depth is None or np.array_equal(one.depth, other.depth)
 
 
-def test_a_circle_closes() -> None:
+def test_circle_closes() -> None:
     turn = make_transform(so3_exp([0, np.radians(5), 0]), [0.0, 0.0, 1.0])
     estimates = _run(VisualOdometry(FakeEngine(SPEC, motion=turn)), *range(73))
     np.testing.assert_allclose(_position(estimates[-1]), 0, atol=1e-9)
@@ -81,8 +87,7 @@ def test_a_circle_closes() -> None:
     np.testing.assert_allclose(so3_log(quarter[:3, :3]), [0, np.pi / 2, 0], atol=1e-9)
 
 
-def test_a_gap_is_held_and_tracking_goes_on_from_there() -> None:
-    odometry = VisualOdometry(FakeEngine(SPEC, motion=AHEAD))
+def test_pose_is_held_over_a_gap(odometry: VisualOdometry) -> None:
     before = _run(odometry, *range(4))[-1]
     after = _run(odometry, 20, 21, 22)
     assert Reason.GAP in after[0].reasons
@@ -91,8 +96,7 @@ def test_a_gap_is_held_and_tracking_goes_on_from_there() -> None:
     np.testing.assert_allclose(_position(after[2]), [0, 0, 5])
 
 
-def test_time_running_backwards_starts_at_the_origin_again() -> None:
-    odometry = VisualOdometry(FakeEngine(SPEC, motion=AHEAD))
+def test_reversed_time_restarts_at_the_origin(odometry: VisualOdometry) -> None:
     before = _run(odometry, 20, 21, 22, 23)[-1]
     again = _run(odometry, 1, 2, 3)
     assert again[0].reasons == (Reason.OUT_OF_ORDER,)
@@ -111,16 +115,14 @@ def test_time_running_backwards_starts_at_the_origin_again() -> None:
         ((1, 2, 3, 0, 4), Reason.NO_STAMP),
     ],
 )
-def test_a_frame_of_another_time_moves_nothing(stamps: tuple, reason: Reason) -> None:
-    odometry = VisualOdometry(FakeEngine(SPEC, motion=AHEAD))
+def test_bad_stamp_is_ignored(odometry: VisualOdometry, stamps: tuple, reason: Reason) -> None:
     estimates = _run(odometry, *stamps)
     assert estimates[3].reasons == (reason,) and estimates[3].T_prev_curr is None
     assert estimates[4].status is TrackingStatus.TRACKING
     np.testing.assert_allclose(_position(estimates[4]), [0, 0, 3])
 
 
-def test_a_single_stamp_from_the_future_costs_a_segment_and_not_the_pose() -> None:
-    odometry = VisualOdometry(FakeEngine(SPEC, motion=AHEAD))
+def test_single_future_stamp_keeps_the_pose(odometry: VisualOdometry) -> None:
     before = _run(odometry, 1, 2, 3)[-1]
     future, *after = _run(odometry, 10_000, 4, 5, 6)
     assert Reason.GAP in future.reasons and Reason.GAP in after[0].reasons
@@ -129,8 +131,8 @@ def test_a_single_stamp_from_the_future_costs_a_segment_and_not_the_pose() -> No
     np.testing.assert_allclose(_position(after[2]), [0, 0, 4])
 
 
-def test_stamps_that_are_never_set_give_no_pose() -> None:
-    estimates = _run(VisualOdometry(FakeEngine(SPEC, motion=AHEAD)), 0, 0, 0, 0)
+def test_unset_stamps_give_no_motion(odometry: VisualOdometry) -> None:
+    estimates = _run(odometry, 0, 0, 0, 0)
     assert all(e.reasons == (Reason.NO_STAMP,) for e in estimates[1:])
     assert all(e.T_prev_curr is None for e in estimates)
 
@@ -161,10 +163,9 @@ def _frozen(_: int) -> np.ndarray:
     ],
 )
 @pytest.mark.parametrize("bad_frames", [2, 10])
-def test_a_image_that_shows_nothing_is_named_and_passed_over(
-    draw: Callable[[int], np.ndarray], reason: Reason, bad_frames: int
+def test_image_without_scene_is_skipped(
+    odometry: VisualOdometry, draw: Callable[[int], np.ndarray], reason: Reason, bad_frames: int
 ) -> None:
-    odometry = VisualOdometry(FakeEngine(SPEC, motion=AHEAD))
     before = _run(odometry, *range(5))[-1]
     bad = [odometry.step(_frame(5 + i, rgb=draw(i))) for i in range(bad_frames)]
     assert all(e.status is TrackingStatus.LOST and e.reasons == (reason,) for e in bad)
@@ -173,20 +174,19 @@ def test_a_image_that_shows_nothing_is_named_and_passed_over(
     first, _, last = _run(odometry, *range(5 + bad_frames, 8 + bad_frames))
     assert (Reason.GAP in first.reasons) == (bad_frames > 5)
     assert last.status is TrackingStatus.TRACKING
-    # A short while is bridged (one motion more); across a long one the pose is held.
+    # A short interruption is bridged by one motion; over a long one the pose is held.
     np.testing.assert_allclose(_position(last), [0, 0, 7 if bad_frames == 2 else 6])
 
 
-def test_a_simulated_camera_may_stand_still() -> None:
+def test_frozen_images_may_be_allowed() -> None:
     config = config_from_dict({"health": {"reject_frozen": False}})
-    odometry = VisualOdometry(FakeEngine(SPEC, motion=AHEAD), config)
+    odometry = VisualOdometry(FakeEngine(SPEC, motion=FORWARD), config)
     still = _image(CAMERA, 7)
     estimates = [odometry.step(_frame(i, rgb=still)) for i in range(4)]
     assert estimates[-1].status is TrackingStatus.TRACKING
 
 
-def test_a_jump_of_exposure_begins_a_segment_without_a_jump_of_the_pose() -> None:
-    odometry = VisualOdometry(FakeEngine(SPEC, motion=AHEAD))
+def test_exposure_jump_starts_new_segment(odometry: VisualOdometry) -> None:
     before = _run(odometry, *range(4))[-1]
     brighter = [_frame(4 + i, rgb=_image(CAMERA, i, brightness=170)) for i in range(3)]
     jumped, _, after = [odometry.step(frame) for frame in brighter]
@@ -197,8 +197,7 @@ def test_a_jump_of_exposure_begins_a_segment_without_a_jump_of_the_pose() -> Non
     assert after.status is TrackingStatus.TRACKING
 
 
-def test_a_changed_calibration_begins_a_segment_without_a_jump() -> None:
-    odometry = VisualOdometry(FakeEngine(SPEC, motion=AHEAD))
+def test_changed_calibration_starts_new_segment(odometry: VisualOdometry) -> None:
     before = _run(odometry, 0, 1, 2)[-1]
     other = CameraIntrinsics(width=128, height=64, fx=80, fy=80, cx=60, cy=30)
     changed = odometry.step(_frame(3, other))
@@ -206,9 +205,9 @@ def test_a_changed_calibration_begins_a_segment_without_a_jump() -> None:
     np.testing.assert_allclose(_position(changed), _position(before))
 
 
-def _then(motions: dict[int, np.ndarray]) -> FakeEngine:
-    """A meter ahead, but for the windows that end at the given frames."""
-    return FakeEngine(SPEC, motion=lambda w: motions.get(w.stamps_ns[-1] // STEP, AHEAD))
+def _engine_with(motions: dict[int, np.ndarray]) -> FakeEngine:
+    """One meter forward, except for windows that end at the given frames."""
+    return FakeEngine(SPEC, motion=lambda w: motions.get(w.stamps_ns[-1] // STEP, FORWARD))
 
 
 @pytest.mark.parametrize(
@@ -220,8 +219,8 @@ def _then(motions: dict[int, np.ndarray]) -> FakeEngine:
         (make_transform(so3_exp([0, 1.0, 0]), [0, 0, 1.0]), Reason.IMPLAUSIBLE_ROTATION),
     ],
 )
-def test_a_bad_motion_is_named_and_not_integrated(motion: np.ndarray, reason: Reason) -> None:
-    odometry = VisualOdometry(_then({4: motion}))
+def test_bad_motion_is_not_integrated(motion: np.ndarray, reason: Reason) -> None:
+    odometry = VisualOdometry(_engine_with({4: motion}))
     estimates = _run(odometry, *range(6))
     assert estimates[4].status is TrackingStatus.LOST
     assert estimates[4].reasons == (reason,) and estimates[4].T_prev_curr is None
@@ -231,37 +230,37 @@ def test_a_bad_motion_is_named_and_not_integrated(motion: np.ndarray, reason: Re
     np.testing.assert_allclose(_position(estimates[5]), [0, 0, 4])
 
 
-def test_flat_depth_degrades_and_is_not_integrated() -> None:
-    engine = FakeEngine(SPEC, motion=AHEAD, depth=np.full((32, 64), 7.0, dtype=np.float32))
+def test_flat_depth_is_not_integrated() -> None:
+    engine = FakeEngine(SPEC, motion=FORWARD, depth=np.full((32, 64), 7.0, dtype=np.float32))
     estimate = _run(VisualOdometry(engine), 0, 1, 2)[-1]
     assert estimate.status is TrackingStatus.DEGRADED
     assert estimate.reasons == (Reason.FLAT_DEPTH,)
     np.testing.assert_allclose(_position(estimate), 0)
 
 
-def test_depth_that_is_not_finite_is_not_published() -> None:
-    engine = FakeEngine(SPEC, motion=AHEAD, depth=np.full((32, 64), np.nan, dtype=np.float32))
+def test_non_finite_depth_is_not_published() -> None:
+    engine = FakeEngine(SPEC, motion=FORWARD, depth=np.full((32, 64), np.nan, dtype=np.float32))
     estimate = _run(VisualOdometry(engine), 0, 1, 2)[-1]
     assert estimate.depth is None and Reason.NON_FINITE_OUTPUT in estimate.reasons
 
 
-def test_single_invalid_depths_become_nan() -> None:
+def test_invalid_pixels_become_nan() -> None:
     def depth(window: Window) -> np.ndarray:
         values = np.linspace(2, 40, 32 * 64, dtype=np.float32).reshape(32, 64)
         values[0, :3] = [np.inf, -1.0, 0.0]
         return values
 
-    estimate = _run(VisualOdometry(FakeEngine(SPEC, motion=AHEAD, depth=depth)), 0, 1, 2)[-1]
+    estimate = _run(VisualOdometry(FakeEngine(SPEC, motion=FORWARD, depth=depth)), 0, 1, 2)[-1]
     assert estimate.depth is not None
     assert np.isnan(estimate.depth[0, :3]).all() and np.isfinite(estimate.depth).sum() == 2045
 
 
 def _scaled(values: dict, metric: bool = True) -> OdometryEstimate:
-    engine = FakeEngine(fake_spec(64, 32, metric=metric), motion=AHEAD)
+    engine = FakeEngine(fake_spec(64, 32, metric=metric), motion=FORWARD)
     return _run(VisualOdometry(engine, config_from_dict({"scale": values})), 0, 1, 2)[-1]
 
 
-def test_the_scale_says_who_vouches_for_it() -> None:
+def test_scale_source() -> None:
     assert _scaled({"source": "model"}).scale.source is ScaleSource.MODEL
     assert _scaled({"source": "model"}, metric=False).scale.source is ScaleSource.UNKNOWN
     assert _scaled({"source": "none"}).scale.source is ScaleSource.UNKNOWN
@@ -273,17 +272,17 @@ def test_the_scale_says_who_vouches_for_it() -> None:
     np.testing.assert_allclose(fixed.depth, _scaled({"source": "none"}).depth * 2.5, rtol=1e-6)
 
 
-def test_covariance_grows_with_the_way_and_heading_error_turns_into_position_error() -> None:
-    estimates = _run(VisualOdometry(FakeEngine(SPEC, motion=AHEAD)), *range(102))
+def test_covariance_grows_with_distance_and_heading_error(odometry: VisualOdometry) -> None:
+    estimates = _run(odometry, *range(102))
     near, far = estimates[2].covariance, estimates[101].covariance
     assert far[0, 0] > 100 * near[0, 0]  # sideways: more than the random walk alone
-    assert far[2, 2] == pytest.approx(near[2, 2] * 101 / 2)  # along the way: the random walk
+    assert far[2, 2] == pytest.approx(near[2, 2] * 101 / 2)  # forward: the random walk
     np.testing.assert_allclose(far, far.T)
     assert np.linalg.eigvalsh(far).min() >= -1e-12
 
 
-def test_reset_begins_at_the_origin() -> None:
-    odometry = VisualOdometry(FakeEngine(SPEC, motion=AHEAD), SfmConfig())
+def test_reset_restarts_at_the_origin() -> None:
+    odometry = VisualOdometry(FakeEngine(SPEC, motion=FORWARD), SfmConfig())
     _run(odometry, *range(5))
     odometry.reset()
     np.testing.assert_allclose(_position(_run(odometry, 5)[0]), 0)

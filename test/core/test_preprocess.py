@@ -1,4 +1,4 @@
-"""Rectify, crop and resize against KITTI's own rectified images and against closed forms."""
+"""Rectify, crop and resize, against KITTI's rectified images and closed forms."""
 
 from __future__ import annotations
 
@@ -11,38 +11,22 @@ import pytest
 
 from sfm_ros.datatypes import CameraIntrinsics, Frame
 from sfm_ros.errors import CalibrationError, ImageError
+from sfm_ros.formats.calibration import read_calibration
 from sfm_ros.geometry import so3_exp
 from sfm_ros.preprocess import ImagePreparer, plan_target_camera, undistort_map
 
 KITTI = CameraIntrinsics(width=1242, height=375, fx=721.5, fy=721.5, cx=609.6, cy=172.9)
 
 
-def _kitti_matrix(path: Path, key: str) -> np.ndarray:
-    for line in path.read_text().splitlines():
-        if line.startswith(key + ":"):
-            return np.array([float(v) for v in line.split(":")[1].split()])
-    raise AssertionError(f"{key} is not in {path}")
-
-
 def _raw_and_rectified_camera(folder: Path) -> tuple[CameraIntrinsics, CameraIntrinsics]:
     calib = folder / "calib_cam_to_cam.txt"
-    K = _kitti_matrix(calib, "K_02").reshape(3, 3)
-    P = _kitti_matrix(calib, "P_rect_02").reshape(3, 4)
-    raw = CameraIntrinsics(
-        width=1392,
-        height=512,
-        fx=K[0, 0],
-        fy=K[1, 1],
-        cx=K[0, 2],
-        cy=K[1, 2],
-        distortion=tuple(_kitti_matrix(calib, "D_02")),
-        R=_kitti_matrix(calib, "R_rect_02").reshape(3, 3),
-        P=P,
+    return read_calibration(calib, 1392, 512), read_calibration(calib, 1242, 375)
+
+
+def _camera(width: int, height: int) -> CameraIntrinsics:
+    return CameraIntrinsics(
+        width=width, height=height, fx=0.6 * width, fy=0.6 * width, cx=width / 2, cy=height / 2
     )
-    rectified = CameraIntrinsics(
-        width=1242, height=375, fx=P[0, 0], fy=P[1, 1], cx=P[0, 2], cy=P[1, 2]
-    )
-    return raw, rectified
 
 
 def _difference(image: np.ndarray, ground_truth: np.ndarray) -> float:
@@ -68,7 +52,7 @@ def test_kitti_rectification_is_reproduced(shared_data: Path, name: str) -> None
     assert _difference(off, ground_truth) > 5
 
 
-def test_the_crop_keeps_the_principal_point_and_the_aspect() -> None:
+def test_crop_keeps_principal_point_and_aspect() -> None:
     tall = CameraIntrinsics(width=640, height=360, fx=578, fy=576, cx=335, cy=194)
     target = plan_target_camera(tall, 416, 128)
     scale = 416 / 640
@@ -86,11 +70,9 @@ def _ramp(width: int, height: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("size", [(1242, 375), (416, 128), (640, 360), (300, 400)])
-def test_each_pixel_of_the_result_shows_where_its_camera_says(size: tuple[int, int]) -> None:
+def test_pixels_match_the_target_camera(size: tuple[int, int]) -> None:
     width, height = size
-    camera = CameraIntrinsics(
-        width=width, height=height, fx=0.6 * width, fy=0.6 * width, cx=width / 2, cy=height / 2
-    )
+    camera = _camera(width, height)
     prepared = ImagePreparer(416, 128).prepare(
         Frame(stamp_ns=0, rgb=_ramp(width, height), intrinsics=camera)
     )
@@ -103,24 +85,20 @@ def test_each_pixel_of_the_result_shows_where_its_camera_says(size: tuple[int, i
 
 
 @pytest.mark.parametrize("size", [(1242, 375), (500, 160)])
-def test_a_view_of_a_bgr_image_is_taken_as_the_rgb_image_it_shows(
-    size: tuple[int, int],
-) -> None:
+def test_view_of_a_bgr_image(size: tuple[int, int]) -> None:
     width, height = size
-    camera = CameraIntrinsics(
-        width=width, height=height, fx=0.6 * width, fy=0.6 * width, cx=width / 2, cy=height / 2
-    )
+    camera = _camera(width, height)
     rgb = np.random.default_rng(1).integers(0, 256, (height, width, 3), dtype=np.uint8)
     view = np.ascontiguousarray(rgb[:, :, ::-1])[:, :, ::-1]
     assert view.strides[2] < 0
-    plain, turned = (
+    plain, from_view = (
         ImagePreparer(416, 128).prepare(Frame(stamp_ns=0, rgb=image, intrinsics=camera)).rgb
         for image in (rgb, view)
     )
-    np.testing.assert_array_equal(turned, plain)
+    np.testing.assert_array_equal(from_view, plain)
 
 
-def test_the_same_size_passes_unchanged() -> None:
+def test_same_size_is_unchanged() -> None:
     camera = CameraIntrinsics(width=416, height=128, fx=240, fy=240, cx=207.5, cy=63.5)
     rgb = np.random.default_rng(0).integers(0, 255, (128, 416, 3), dtype=np.uint8)
     prepared = ImagePreparer(416, 128).prepare(Frame(stamp_ns=0, rgb=rgb, intrinsics=camera))
@@ -135,8 +113,8 @@ def test_the_same_size_passes_unchanged() -> None:
         ("equidistant", (0.02, -0.01, 0.003, 0.0)),
     ],
 )
-def test_distorted_points_are_brought_back(model: str, distortion: tuple[float, ...]) -> None:
-    """The map sends a rectified pixel to where OpenCV's point functions distort its ray."""
+def test_distortion_agrees_with_opencv(model: str, distortion: tuple[float, ...]) -> None:
+    """The map agrees with OpenCV's functions that distort single points."""
     source = CameraIntrinsics(
         width=640, height=480, fx=400, fy=410, cx=322, cy=238,
         distortion_model=model, distortion=distortion, R=so3_exp([0.01, -0.02, 0.005]),
@@ -156,7 +134,7 @@ def test_distorted_points_are_brought_back(model: str, distortion: tuple[float, 
     np.testing.assert_allclose([map_x[row, column], map_y[row, column]], pixel, atol=1e-3)
 
 
-def test_an_unknown_distortion_model_is_named() -> None:
+def test_unknown_distortion_model_is_refused() -> None:
     camera = CameraIntrinsics(
         width=64, height=48, fx=40, fy=40, cx=32, cy=24, distortion_model="magic",
         distortion=(0.1,),
@@ -166,7 +144,7 @@ def test_an_unknown_distortion_model_is_named() -> None:
         ImagePreparer(32, 32).prepare(frame)
 
 
-def test_the_plan_is_kept_for_an_equal_calibration_and_renewed_for_another() -> None:
+def test_plan_changes_with_the_calibration() -> None:
     preparer = ImagePreparer(416, 128)
     rgb = np.zeros((375, 1242, 3), np.uint8)
     first = preparer.prepare(Frame(stamp_ns=0, rgb=rgb, intrinsics=KITTI)).intrinsics
@@ -176,7 +154,7 @@ def test_the_plan_is_kept_for_an_equal_calibration_and_renewed_for_another() -> 
     assert preparer.prepare(Frame(stamp_ns=2, rgb=rgb, intrinsics=other)).intrinsics is not first
 
 
-def test_rectified_input_is_not_undistorted_and_raw_input_is() -> None:
+def test_input_option_controls_undistortion() -> None:
     """Some drivers publish rectified images with the distortion still in camera_info."""
     camera = CameraIntrinsics(
         width=416, height=128, fx=240, fy=240, cx=207.5, cy=63.5, distortion=(-0.3, 0.1, 0, 0, 0)
@@ -192,7 +170,7 @@ def test_rectified_input_is_not_undistorted_and_raw_input_is() -> None:
     ("width", "height", "expected"),
     [(1, 1, "at least 52x16"), (51, 200, "at least 52x16"), (70_000, 100, "at most 32766")],
 )
-def test_a_image_of_a_hopeless_size_is_refused(width: int, height: int, expected: str) -> None:
+def test_impossible_image_size_is_refused(width: int, height: int, expected: str) -> None:
     camera = CameraIntrinsics(width=width, height=height, fx=80, fy=80, cx=0, cy=0)
     image = np.zeros((height, width, 3), np.uint8)
     with pytest.raises(ImageError, match=f"is {width}x{height}, expected {expected}"):
@@ -200,7 +178,7 @@ def test_a_image_of_a_hopeless_size_is_refused(width: int, height: int, expected
 
 
 @pytest.mark.parametrize("wrong", [{"fx": 1e-9}, {"fy": 1e12}, {"cx": -1e20}])
-def test_a_calibration_no_camera_has_is_refused(wrong: dict[str, Any]) -> None:
+def test_impossible_calibration_is_refused(wrong: dict[str, Any]) -> None:
     numbers: dict[str, Any] = {"fx": 500.0, "fy": 500.0, "cx": 320.0, "cy": 240.0, **wrong}
-    with pytest.raises(CalibrationError, match="no camera has such numbers"):
+    with pytest.raises(CalibrationError, match="expected pixels of a real camera"):
         CameraIntrinsics(width=640, height=480, **numbers)

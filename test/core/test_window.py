@@ -20,7 +20,7 @@ def _push(window: FrameWindow, *stamps: int) -> list[Reason | None]:
     return [window.push(stamp, IMAGE, CAMERA) for stamp in stamps]
 
 
-def test_three_frames_fill_it_in_order() -> None:
+def test_window_fills_in_order() -> None:
     window = FrameWindow(3, WindowConfig(max_gap_s=0.5))
     assert _push(window, 0, STEP) == [None, None]
     assert window.window() is None
@@ -29,13 +29,13 @@ def test_three_frames_fill_it_in_order() -> None:
     assert full is not None and full.stamps_ns == (STEP, 2 * STEP, 3 * STEP)
 
 
-def test_a_duplicate_is_ignored() -> None:
+def test_duplicate_is_ignored() -> None:
     window = FrameWindow(3, WindowConfig(max_gap_s=0.5))
     assert _push(window, 0, STEP, STEP) == [None, None, Reason.DUPLICATE_STAMP]
     assert len(window) == 2
 
 
-def test_time_is_set_back_once_two_frames_say_so() -> None:
+def test_time_is_reversed_after_two_frames() -> None:
     window = FrameWindow(3, WindowConfig(max_gap_s=0.5))
     rules = _push(window, 18 * STEP, 19 * STEP, STEP, 2 * STEP)
     assert rules[2:] == [Reason.OUT_OF_ORDER, Reason.TIME_REVERSED]
@@ -44,38 +44,38 @@ def test_time_is_set_back_once_two_frames_say_so() -> None:
     assert full is not None and full.stamps_ns == (STEP, 2 * STEP, 3 * STEP)
 
 
-def test_frames_that_are_a_little_late_are_ignored_whatever_their_number() -> None:
+def test_slightly_late_frames_are_ignored() -> None:
     window = FrameWindow(3, WindowConfig(max_gap_s=0.5))
     rules = _push(window, 18 * STEP, 19 * STEP, 15 * STEP, 16 * STEP, 20 * STEP)
     assert rules[2:] == [Reason.OUT_OF_ORDER, Reason.OUT_OF_ORDER, None]
     assert len(window) == 3
 
 
-def test_two_clocks_on_one_topic_do_not_throw_each_other_out() -> None:
+def test_two_clocks_on_one_topic() -> None:
     window = FrameWindow(3, WindowConfig(max_gap_s=0.5))
     rules = _push(window, 100 * STEP, STEP, 101 * STEP, 2 * STEP, 102 * STEP)
     assert rules == [None, Reason.OUT_OF_ORDER] * 2 + [None]
 
 
-def test_a_stamp_of_zero_is_no_stamp_unless_it_is_the_first() -> None:
+def test_zero_stamp_is_valid_only_at_the_start() -> None:
     window = FrameWindow(3, WindowConfig(max_gap_s=0.5))
     assert _push(window, 0, 0, STEP, 0) == [None, Reason.NO_STAMP, None, Reason.NO_STAMP]
 
 
-def test_the_frame_after_one_from_the_future_begins_a_segment() -> None:
+def test_frame_after_a_future_stamp_starts_new_segment() -> None:
     window = FrameWindow(3, WindowConfig(max_gap_s=0.5))
     rules = _push(window, STEP, 1000 * STEP, 2 * STEP, 3 * STEP)
     assert rules == [None, Reason.GAP, Reason.GAP, None]
 
 
-def test_a_gap_begins_anew_and_its_limit_does_not() -> None:
+def test_gap_starts_new_segment() -> None:
     window = FrameWindow(3, WindowConfig(max_gap_s=0.5))
     assert _push(window, 0, 5 * STEP) == [None, None]
     assert _push(window, 10 * STEP + 1) == [Reason.GAP]
     assert len(window) == 1
 
 
-def test_another_camera_begins_anew() -> None:
+def test_changed_camera_starts_new_segment() -> None:
     window = FrameWindow(3, WindowConfig(max_gap_s=0.5))
     _push(window, 0, STEP)
     assert window.push(2 * STEP, IMAGE, OTHER) is Reason.CALIBRATION_CHANGED
@@ -83,7 +83,7 @@ def test_another_camera_begins_anew() -> None:
 
 
 @given(st.lists(st.integers(0, 20), max_size=60))
-def test_a_window_always_holds_neighbors_in_order(ticks: list[int]) -> None:
+def test_window_always_holds_neighbors_in_order(ticks: list[int]) -> None:
     window = FrameWindow(3, WindowConfig(max_gap_s=0.3))
     for tick in ticks:
         rule = window.push(tick * STEP, IMAGE, CAMERA)

@@ -1,4 +1,4 @@
-"""Model bundles: the contract, its reading, and every way a bundle can be wrong."""
+"""Model bundles: the contract, loading, and damaged bundles."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ T_2_1 = inverse(se3_exp([0.0, 0.0, 2.0, 0.0, -0.03, 0.0]))
 
 
 def _depth_graph(output: str = "depth") -> onnx.ModelProto:
-    """Depth = red + 1: shows which frame and which channel the engine hands over."""
+    """Depth = red + 1: reveals which frame and channel the engine passes on."""
     helper, types = onnx.helper, onnx.TensorProto
     nodes = [
         helper.make_node("Cast", ["rgb"], ["float"], to=types.FLOAT),
@@ -54,12 +54,12 @@ def _pose_graph() -> onnx.ModelProto:
     nodes = [
         helper.make_node("Cast", ["window"], ["float"], to=types.FLOAT),
         helper.make_node("ReduceMean", ["float"], ["mean"], keepdims=0),
-        helper.make_node("Mul", ["mean", "nothing"], ["silent"]),
-        helper.make_node("Add", ["motions", "silent"], ["T_source_target"]),
+        helper.make_node("Mul", ["mean", "zero"], ["no_change"]),
+        helper.make_node("Add", ["motions", "no_change"], ["T_source_target"]),
     ]
     constants = [
         onnx.numpy_helper.from_array(motions, "motions"),
-        onnx.numpy_helper.from_array(np.array(0.0, dtype=np.float32), "nothing"),
+        onnx.numpy_helper.from_array(np.array(0.0, dtype=np.float32), "zero"),
     ]
     return _model(
         nodes,
@@ -97,7 +97,7 @@ def _window() -> Window:
     return Window(images=images, stamps_ns=(0, 1, 2), intrinsics=camera)
 
 
-def test_depth_is_of_the_newest_frame_and_motion_between_neighbors(bundle: Path) -> None:
+def test_prediction_of_a_window(bundle: Path) -> None:
     prediction = OnnxEngine(bundle, threads=1).infer(_window())
     np.testing.assert_allclose(prediction.depth, 21.0)  # red of the newest frame is 20
     np.testing.assert_allclose(prediction.increments[0], T_0_1, atol=1e-6)
@@ -106,7 +106,7 @@ def test_depth_is_of_the_newest_frame_and_motion_between_neighbors(bundle: Path)
     assert prediction.inference_ns > 0
 
 
-def test_a_closed_engine_leaves_no_threads_though_it_is_still_known(bundle: Path) -> None:
+def test_closed_engine_leaves_no_threads(bundle: Path) -> None:
     before = len(os.listdir("/proc/self/task"))
     engine = OnnxEngine(bundle, threads=3)
     assert len(os.listdir("/proc/self/task")) > before
@@ -115,7 +115,7 @@ def test_a_closed_engine_leaves_no_threads_though_it_is_still_known(bundle: Path
 
 
 @pytest.mark.parametrize("target", [0, 1, 2])
-def test_increments_do_not_depend_on_the_choice_of_the_target(target: int) -> None:
+def test_increments_do_not_depend_on_the_target(target: int) -> None:
     T_world = [np.eye(4), T_0_1, T_0_1 @ inverse(T_2_1)]
     sources = [inverse(T_world[k]) @ T_world[target] for k in range(3) if k != target]
     spec = dataclasses.replace(SPEC, target_index=target)
@@ -123,7 +123,7 @@ def test_increments_do_not_depend_on_the_choice_of_the_target(target: int) -> No
     np.testing.assert_allclose(increments, [T_0_1, inverse(T_2_1)], atol=1e-12)
 
 
-def test_rotations_are_made_orthogonal_and_nan_stays_nan() -> None:
+def test_increments_are_orthogonal_or_nan() -> None:
     skewed = make_transform(so3_exp([0, 0.1, 0]) * 1.001, [0, 0, 1])
     R = window_increments(np.stack([skewed, skewed]), SPEC)[-1][:3, :3]
     np.testing.assert_allclose(R @ R.T, np.eye(3), atol=1e-12)
@@ -131,18 +131,17 @@ def test_rotations_are_made_orthogonal_and_nan_stays_nan() -> None:
     assert np.isnan(window_increments(np.stack([skewed, T_2_1]), SPEC)).all()
 
 
-def test_the_spec_goes_through_its_file(bundle: Path) -> None:
+def test_spec_round_trip(bundle: Path) -> None:
     loaded = ModelSpec.load(bundle)
     assert len(loaded.depth_sha256) == 64
     assert dataclasses.replace(loaded, depth_sha256="", pose_sha256="") == SPEC
 
 
-def test_the_card_is_written_for_a_person(bundle: Path) -> None:
-    card = "# Tiny\n\nKnows: nothing; says so.\n"
+def test_card_is_readable_text(bundle: Path) -> None:
+    card = "# Tiny\n\nTrained on: nothing.\n"
     dataclasses.replace(SPEC, card=card).save(bundle)
-    assert (
-        "card: |\n  # Tiny\n\n  Knows: nothing; says so.\n" in (bundle / "model.yaml").read_text()
-    )
+    text = (bundle / "model.yaml").read_text()
+    assert "card: |\n  # Tiny\n\n  Trained on: nothing.\n" in text
     assert ModelSpec.load(bundle).card == card
 
 
@@ -153,27 +152,27 @@ def _edit(bundle: Path, **changes: object) -> None:
     (bundle / "model.yaml").write_text(yaml.safe_dump(kept))
 
 
-def test_a_missing_bundle_names_what_is_shipped(tmp_path: Path) -> None:
+def test_missing_bundle_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no model 'nowhere'"):
         create_engine(ModelConfig(bundle="nowhere"))
     with pytest.raises(ModelError, match=r"model\.yaml, depth\.onnx and pose\.onnx"):
         OnnxEngine(tmp_path)
 
 
-def test_a_missing_graph_is_named(bundle: Path) -> None:
+def test_missing_graph_is_named(bundle: Path) -> None:
     (bundle / "pose.onnx").unlink()
     with pytest.raises(ModelError, match=r"pose\.onnx"):
         OnnxEngine(bundle)
 
 
-def test_a_truncated_graph_is_told_by_its_hash(bundle: Path) -> None:
+def test_truncated_graph_has_wrong_hash(bundle: Path) -> None:
     path = bundle / "depth.onnx"
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(ModelError, match="sha256"):
         OnnxEngine(bundle)
 
 
-def test_a_truncated_graph_with_a_matching_hash_is_told_too(bundle: Path) -> None:
+def test_truncated_graph_with_matching_hash(bundle: Path) -> None:
     path = bundle / "depth.onnx"
     path.write_bytes(path.read_bytes()[:-20])
     SPEC.save(bundle)
@@ -181,7 +180,7 @@ def test_a_truncated_graph_with_a_matching_hash_is_told_too(bundle: Path) -> Non
         OnnxEngine(bundle)
 
 
-def test_a_foreign_graph_is_refused_with_both_contracts(bundle: Path) -> None:
+def test_foreign_graph_names_both_contracts(bundle: Path) -> None:
     onnx.save(_depth_graph("disparity"), bundle / "depth.onnx")
     SPEC.save(bundle)
     with pytest.raises(ModelError, match="'disparity'.*expected .*'depth'"):
@@ -199,26 +198,26 @@ def test_a_foreign_graph_is_refused_with_both_contracts(bundle: Path) -> None:
         ({"target_index": 3}, "target 3"),
     ],
 )
-def test_a_wrong_spec_is_refused_by_name(bundle: Path, changes: dict, named: str) -> None:
+def test_wrong_spec_is_named(bundle: Path, changes: dict, named: str) -> None:
     _edit(bundle, **changes)
     with pytest.raises(ModelError, match=named):
         ModelSpec.load(bundle)
 
 
-def test_a_spec_that_is_no_yaml_is_refused(bundle: Path) -> None:
+def test_spec_that_is_not_yaml(bundle: Path) -> None:
     (bundle / "model.yaml").write_bytes(b"\xff\xfe{")
     with pytest.raises(ModelError, match="damaged"):
         ModelSpec.load(bundle)
 
 
-def test_a_bundle_is_found_by_its_path(bundle: Path, tmp_path: Path) -> None:
+def test_bundle_is_found_by_path(bundle: Path, tmp_path: Path) -> None:
     moved = tmp_path / "moved"
     shutil.copytree(bundle, moved)
     engine = create_engine(ModelConfig(bundle=str(moved), threads=1))
     assert (engine.name, engine.spec.name) == ("onnx", "tiny")
 
 
-def test_a_failing_run_is_an_engine_error(bundle: Path) -> None:
+def test_failing_run_is_an_engine_error(bundle: Path) -> None:
     window = dataclasses.replace(_window(), images=(np.zeros((4, 4, 3), np.uint8),) * 3)
     with pytest.raises(EngineError, match="ONNX Runtime failed"):
         OnnxEngine(bundle, threads=1).infer(window)

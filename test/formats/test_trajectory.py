@@ -1,4 +1,4 @@
-"""Trajectories survive their files exactly; damaged files are refused with the line."""
+"""Trajectory files are read back exactly; errors name the damaged line."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_kitti_round_trip_is_exact(tmp_path):
     np.testing.assert_array_equal(after.stamps_ns, before.stamps_ns)
 
 
-def test_tum_fields_are_in_their_places(tmp_path):
+def test_tum_columns(tmp_path):
     half = np.sqrt(0.5)
     path = _file(tmp_path, f"# comment\n\n1.5 1 2 3 0 0 {half} {half}\n")  # a quarter turn about z
     pose = read_tum(path).poses[0]
@@ -102,7 +102,7 @@ TUM_POSE = "0 0 0 0 0 0 1"
         (read_trajectory, "\n", "no pose"),
     ],
 )
-def test_damaged_files_are_refused_with_the_line(tmp_path, reader, text, named):
+def test_damaged_line_is_named(tmp_path, reader, text, named):
     with pytest.raises(TrajectoryError, match=named):
         reader(_file(tmp_path, text))
 
@@ -128,7 +128,7 @@ def test_format_is_recognized_by_its_columns(tmp_path):
     assert len(read_trajectory(_file(tmp_path, f"{POSE}\n{POSE}\n"))) == 2
 
 
-def test_rebasing_makes_the_first_camera_the_world():
+def test_rebased_starts_at_identity():
     rebased = _random_trajectory().rebased()
     np.testing.assert_allclose(rebased.poses[0], np.eye(4), atol=1e-12)
     step = make_transform(np.eye(3), [0, 0, 2])
@@ -137,7 +137,7 @@ def test_rebasing_makes_the_first_camera_the_world():
     np.testing.assert_allclose(two.positions[1], [0, 0, 2], atol=1e-12)
 
 
-def test_wrong_arrays_are_refused_and_the_arrays_are_read_only():
+def test_arrays_are_checked_and_read_only():
     with pytest.raises(TrajectoryError, match="at least one"):
         Trajectory(np.array([], dtype=np.int64), np.zeros((0, 4, 4)))
     with pytest.raises(TrajectoryError, match="shape"):
@@ -150,7 +150,7 @@ def _at(stamps):
     return Trajectory(np.array(stamps), np.tile(np.eye(4), (len(stamps), 1, 1)))
 
 
-def test_association_takes_the_nearest_and_uses_each_pose_once():
+def test_association_is_nearest_and_one_to_one():
     few, many = _at([100, 205, 209, 900]), _at([0, 98, 103, 207, 300, 500])
     in_few, in_many = associate(few, many, 10)
     assert in_few.tolist() == [0, 1] and in_many.tolist() == [1, 3]
@@ -168,15 +168,15 @@ def test_association_of_different_clocks_is_refused():
     st.lists(st.integers(0, 1000), min_size=1, max_size=20, unique=True).map(sorted),
     st.lists(st.integers(-100, 1100), max_size=10),
 )
-def test_nearest_is_nearest(stamps, wanted):
-    found = nearest_indices(np.array(stamps), np.array(wanted, dtype=np.int64))
-    for index, time in zip(found, wanted, strict=True):
+def test_nearest_is_nearest(stamps, queries):
+    found = nearest_indices(np.array(stamps), np.array(queries, dtype=np.int64))
+    for index, time in zip(found, queries, strict=True):
         assert abs(stamps[index] - time) == min(abs(stamp - time) for stamp in stamps)
 
 
 def test_published_trajectories_are_read(shared_data):
     folder = shared_data / "oracle_odometry"
-    lacking = read_kitti(folder / "example_0_09.txt")
-    assert len(lacking) == 1589 and lacking.stamps_ns[0] == 200_000_000
+    with_gaps = read_kitti(folder / "example_0_09.txt")
+    assert len(with_gaps) == 1589 and with_gaps.stamps_ns[0] == 200_000_000
     keyframes = read_trajectory(folder / "freiburg1_xyz-ORB_kf_mono.txt")
     assert len(keyframes) == 32 and keyframes.stamps_ns[0] == 1305031110043299000

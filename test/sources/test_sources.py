@@ -1,4 +1,4 @@
-"""Folders, videos and KITTI drives give the frames, stamps and poses that are in their files."""
+"""Folders, videos and KITTI drives as sources: frames, stamps and poses of their files."""
 
 from __future__ import annotations
 
@@ -35,19 +35,27 @@ def _poses(count):
     return poses
 
 
-def test_images_come_in_natural_order_with_regular_stamps(tmp_path):
+def _z_of(source):
+    """z of the pose of each frame, None without a pose."""
+    return [None if item.T_world_camera is None else item.T_world_camera[2, 3] for item in source]
+
+
+def _stamps_of(source):
+    return [item.frame.stamp_ns for item in source]
+
+
+def test_natural_order_and_regular_stamps(tmp_path):
     _folder(tmp_path / "images", ("10.png", "9.png", "100.bmp"))
     source = FolderSource(tmp_path / "images", CAMERA, fps=30.0)
     items = list(source)
     assert len(source) == 3 and source.fps == 30.0
     assert [int(item.frame.rgb[0, 0, 0]) for item in items] == [20, 10, 30]
-    assert [item.frame.stamp_ns for item in items] == [0, 33_333_333, 66_666_667]
-    assert all(item.T_world_camera is None for item in items)
-    assert [item.frame.stamp_ns for item in source] == [item.frame.stamp_ns for item in items]
+    assert _z_of(items) == [None, None, None]
+    assert _stamps_of(items) == _stamps_of(source) == [0, 33_333_333, 66_666_667]
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "JPEG", "bmp", "tif", "webp"])
-def test_every_kind_of_image_and_gray_ones_are_read(tmp_path, suffix):
+def test_every_image_format_is_read(tmp_path, suffix):
     (tmp_path / f"a.{suffix}").touch()
     cv2.imwrite(str(tmp_path / f"a.{suffix}"), np.full((24, 32), 120, np.uint8))
     (item,) = FolderSource(tmp_path, CAMERA)
@@ -62,27 +70,27 @@ def test_colors_are_rgb(tmp_path):
     assert item.frame.rgb[0, 0].tolist() == [200, 0, 0]
 
 
-@pytest.mark.parametrize("place", ["images", "."])
-def test_times_are_found_beside_or_above_the_images(tmp_path, place):
+@pytest.mark.parametrize("folder", ["images", "."])
+def test_times_are_found_beside_or_above_the_images(tmp_path, folder):
     _folder(tmp_path / "images")
-    (tmp_path / place / "times.txt").write_text("0.0\n1.036224e-01\n2.1\n")
+    (tmp_path / folder / "times.txt").write_text("0.0\n1.036224e-01\n2.1\n")
     source = FolderSource(tmp_path / "images", CAMERA)
-    assert [item.frame.stamp_ns for item in source] == [0, 103_622_400, 2_100_000_000]
+    assert _stamps_of(source) == [0, 103_622_400, 2_100_000_000]
     assert source.fps == pytest.approx(2 / 2.1)
 
 
-def test_dates_of_kitti_raw_keep_their_nanoseconds(tmp_path):
+def test_dates_keep_their_nanoseconds(tmp_path):
     _folder(tmp_path / "images", ("0.png",))
     (tmp_path / "timestamps.txt").write_text("2011-09-26 13:02:25.964389445\n")
     (item,) = FolderSource(tmp_path / "images", CAMERA)
     assert item.frame.stamp_ns == 1317042145_964389445
 
 
-def test_times_of_a_thinned_out_folder_are_found_by_number(tmp_path):
+def test_times_of_missing_images_are_skipped(tmp_path):
     _folder(tmp_path / "images", ("000001.png", "000003.png"))
     (tmp_path / "times.txt").write_text("0\n1\n2\n3\n4\n")
     source = FolderSource(tmp_path / "images", CAMERA)
-    assert [item.frame.stamp_ns for item in source] == [1_000_000_000, 3_000_000_000]
+    assert _stamps_of(source) == [1_000_000_000, 3_000_000_000]
 
 
 @pytest.mark.parametrize(
@@ -94,23 +102,22 @@ def test_times_of_a_thinned_out_folder_are_found_by_number(tmp_path):
         ("2011-99-26 13:02:25\n", "line 1"),
     ],
 )
-def test_times_that_do_not_fit_are_refused(tmp_path, text, named):
+def test_wrong_times_are_refused(tmp_path, text, named):
     _folder(tmp_path / "images")
     (tmp_path / "times.txt").write_text(text)
     with pytest.raises(SourceError, match=named):
         FolderSource(tmp_path / "images", CAMERA)
 
 
-def test_poses_of_kitti_and_tum_files_reach_their_frames(tmp_path):
+def test_poses_of_kitti_and_tum_files(tmp_path):
     _folder(tmp_path / "images")
     trajectory = Trajectory(np.array([0, 100_000_000, 205_000_000]), _poses(3))
     write_kitti(tmp_path / "poses.txt", trajectory)
     write_tum(tmp_path / "tum.txt", trajectory.select(np.array([1, 2])))
     kitti = FolderSource(tmp_path / "images", CAMERA, poses=tmp_path / "poses.txt")
-    assert [item.T_world_camera[2, 3] for item in kitti] == [0, 1, 2]
+    assert _z_of(kitti) == [0, 1, 2]
     tum = FolderSource(tmp_path / "images", CAMERA, poses=tmp_path / "tum.txt")
-    found = [None if item.T_world_camera is None else item.T_world_camera[2, 3] for item in tum]
-    assert found == [None, 1, 2]  # no pose within 20 ms of the first
+    assert _z_of(tum) == [None, 1, 2]  # no pose within 20 ms of the first
 
 
 def test_more_poses_than_images_are_refused(tmp_path):
@@ -120,7 +127,7 @@ def test_more_poses_than_images_are_refused(tmp_path):
         FolderSource(tmp_path / "images", CAMERA, poses=tmp_path / "poses.txt")
 
 
-def test_fewer_poses_than_images_need_the_index_of_their_frames(tmp_path):
+def test_fewer_poses_than_images_need_an_index(tmp_path):
     _folder(tmp_path / "images")
     file = tmp_path / "poses.txt"
     write_kitti(file, Trajectory(np.arange(2), _poses(2)))
@@ -129,8 +136,7 @@ def test_fewer_poses_than_images_need_the_index_of_their_frames(tmp_path):
     lines = file.read_text().splitlines()
     file.write_text("".join(f"{index} {line}\n" for index, line in enumerate(lines, start=1)))
     source = FolderSource(tmp_path / "images", CAMERA, poses=file)
-    found = [None if item.T_world_camera is None else item.T_world_camera[2, 3] for item in source]
-    assert found == [None, 0, 1]
+    assert _z_of(source) == [None, 0, 1]
 
 
 def test_truncated_image_is_named(tmp_path):
@@ -152,7 +158,7 @@ def test_missing_and_empty_folders_are_refused(tmp_path):
     with pytest.raises(SourceError, match="there is no folder"):
         FolderSource(tmp_path / "none", CAMERA)
     (tmp_path / "notes.txt").touch()
-    (tmp_path / "._0.png").touch()  # what macOS leaves on foreign disks
+    (tmp_path / "._0.png").touch()  # written by macOS on foreign disks
     with pytest.raises(SourceError, match="holds no image"):
         FolderSource(tmp_path, CAMERA)
     _folder(tmp_path)
@@ -172,14 +178,12 @@ def test_video_frames_and_stamps(tmp_path):
     source = VideoSource(_video(tmp_path / "v.avi"), CAMERA)
     items = list(source)
     assert len(source) == len(items) == 5 and source.fps == 20.0
-    assert [item.frame.stamp_ns for item in items] == [50_000_000 * i for i in range(5)]
+    assert _stamps_of(items) == [50_000_000 * i for i in range(5)]
     assert [round(item.frame.rgb.mean() / 20) for item in items] == [1, 2, 3, 4, 5]
-    assert [item.frame.stamp_ns for item in VideoSource(tmp_path / "v.avi", CAMERA, fps=10)][
-        1
-    ] == (100_000_000)
+    assert _stamps_of(VideoSource(tmp_path / "v.avi", CAMERA, fps=10))[1] == 100_000_000
 
 
-def test_what_is_no_video_is_refused(tmp_path):
+def test_wrong_video_is_refused(tmp_path):
     with pytest.raises(SourceError, match="there is no video"):
         VideoSource(tmp_path / "none.mp4", CAMERA)
     (tmp_path / "text.mp4").write_text("not a video")
@@ -207,8 +211,8 @@ def test_kitti_odometry_layout(tmp_path):
     first = next(iter(color))
     assert first.frame.rgb[0, 0, 0] == 20 and first.frame.intrinsics.fx == 31
     assert next(iter(gray)).frame.intrinsics.fx == 30
-    assert [item.frame.stamp_ns for item in gray] == [0, 103_700_000, 207_400_000]
-    assert [item.T_world_camera[2, 3] for item in gray] == [0, 1, 2]
+    assert _stamps_of(gray) == [0, 103_700_000, 207_400_000]
+    assert _z_of(gray) == [0, 1, 2]
     assert gray.camera_height_m == 1.65
     with pytest.raises(SourceError, match="no camera 3; it has 0, 2"):
         open_kitti(folder, camera=3)
@@ -227,7 +231,7 @@ def _raw_drive(tmp_path, shared_data, with_oxts):
     if with_oxts:
         (drive / "oxts" / "data").mkdir(parents=True)
         for index in range(3):
-            # One meter to the east a frame at 49 degrees north, heading east (yaw 0).
+            # One meter to the east per frame, at 49 degrees north, heading east (yaw 0).
             longitude = 8.0 + np.rad2deg(index / (6378137.0 * np.cos(np.deg2rad(49.0))))
             record = [49.0, longitude, 115.0, 0, 0, 0] + [0] * 24
             text = " ".join(repr(float(number)) for number in record)
@@ -235,14 +239,14 @@ def _raw_drive(tmp_path, shared_data, with_oxts):
     return drive
 
 
-def test_kitti_raw_layout_without_and_with_gps(tmp_path, shared_data):
+def test_kitti_raw_layout(tmp_path, shared_data):
     without = open_kitti(_raw_drive(tmp_path / "a", shared_data, with_oxts=False))
-    assert [item.T_world_camera for item in without] == [None, None, None]
+    assert _z_of(without) == [None, None, None]
     drive = _raw_drive(tmp_path / "b", shared_data, with_oxts=True)
     poses = [item.T_world_camera for item in open_kitti(drive)]
     np.testing.assert_allclose(poses[0], np.eye(4), atol=1e-9)
     step = poses[1][:3, 3]
-    # The camera looks ahead within the two degrees the sensors are mounted to each other.
+    # The camera points forward to within the two degrees of the extrinsics.
     assert np.linalg.norm(step) == pytest.approx(1.0, abs=1e-5)
     assert step[2] == pytest.approx(1.0, abs=1e-3)
     np.testing.assert_allclose(poses[2][:3, 3], 2 * step, atol=1e-5)
@@ -251,7 +255,7 @@ def test_kitti_raw_layout_without_and_with_gps(tmp_path, shared_data):
         open_kitti(drive)
 
 
-def test_what_is_no_kitti_drive_is_refused(tmp_path):
+def test_wrong_kitti_folder_is_refused(tmp_path):
     with pytest.raises(SourceError, match="no KITTI folder"):
         open_kitti(tmp_path / "none")
     with pytest.raises(SourceError, match="is no KITTI drive"):
@@ -285,7 +289,7 @@ def test_real_folder_of_a_distorted_camera(shared_data):
     assert len(source) == 1258 and item.frame.intrinsics.is_distorted
 
 
-def test_factory_opens_what_is_named(tmp_path):
+def test_factory_opens_every_kind(tmp_path):
     _folder(tmp_path / "images")
     (tmp_path / "c.txt").write_text("30 0 15.5 0 30 11.5 0 0 1")
     calib = tmp_path / "c.txt"
@@ -308,6 +312,6 @@ def test_factory_opens_what_is_named(tmp_path):
         ({"bag": "nowhere.bag"}, "there is no bag nowhere.bag"),
     ],
 )
-def test_factory_refuses_what_does_not_go_together(arguments, named):
+def test_factory_refuses_wrong_combinations(arguments, named):
     with pytest.raises(SourceError, match=named):
         open_source(**arguments)

@@ -105,7 +105,9 @@ def test_depth_of_a_prepared_set(
     assert values["images"] == 4 and values["points"] == 4 * 64 * 64
     assert values["floors"]["row_median_depth"]["abs_rel"] < 0.3
     sample = evaluate_depth.prepared_set(wall_set.path).samples[41]
-    assert sample.name == "recording1 1" and sample.frame().intrinsics.fx == pytest.approx(0.8 * 64)
+    assert sample.name == "recording1 1" and sample.frame().intrinsics.fx == pytest.approx(
+        0.8 * 64
+    )
     np.testing.assert_array_equal(sample.ground_truth(), np.float32(wall_set.depth_m[41]))
     capsys.readouterr()
     for wrong, reason in (

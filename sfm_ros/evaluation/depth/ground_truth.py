@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from sfm_ros.datatypes import DepthMap, FloatArray
 from sfm_ros.errors import SourceError
-from sfm_ros.formats.calibration import read_kitti_numbers
+from sfm_ros.formats.kitti_calibration import read_kitti_numbers
 from sfm_ros.geometry import make_transform
 
 LIDAR_DEPTHS = ("camera", "lidar")

@@ -1,1 +1,1 @@
-"""KITTI's own folders: raw drives and odometry sequences."""
+"""KITTI raw drives and odometry sequences."""

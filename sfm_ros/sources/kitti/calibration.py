@@ -1,4 +1,4 @@
-"""How KITTI's sensors are mounted to each other (Geiger et al. 2013, section III)."""
+"""Extrinsics of KITTI's sensors (Geiger et al. 2013, section III)."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 
 from sfm_ros.datatypes import FloatArray
-from sfm_ros.formats.calibration import read_kitti_numbers
+from sfm_ros.formats.kitti_calibration import read_kitti_numbers
 from sfm_ros.geometry import make_transform
 
 
 def read_camera_from_lidar(calibration_folder: Path, camera: str) -> FloatArray:
-    """T_camera_lidar of a rectified camera of a raw recording.
+    """(4, 4) T_camera_lidar of a rectified camera of a raw drive.
 
     Args:
-        calibration_folder: the day's folder, with ``calib_cam_to_cam.txt`` and
+        calibration_folder: folder of the day, with ``calib_cam_to_cam.txt`` and
             ``calib_velo_to_cam.txt``.
         camera: such as ``"02"``.
 
@@ -23,25 +23,25 @@ def read_camera_from_lidar(calibration_folder: Path, camera: str) -> FloatArray:
         CalibrationError: a file or an entry is missing or wrong.
     """
     cameras = calibration_folder / "calib_cam_to_cam.txt"
-    R_rect = read_kitti_numbers(cameras, "R_rect_00", 9).reshape(3, 3)
+    R_rect = read_kitti_numbers(cameras, "R_rect_00", 3, 3)
     T_rectified_raw = make_transform(R_rect, np.zeros(3))
     T_raw_lidar = read_rigid(calibration_folder / "calib_velo_to_cam.txt")
-    shift = _camera_from_rectified(cameras, f"P_rect_{camera}")
-    return shift @ T_rectified_raw @ T_raw_lidar
+    T_camera_rectified = _camera_from_rectified(cameras, f"P_rect_{camera}")
+    return T_camera_rectified @ T_rectified_raw @ T_raw_lidar
 
 
 def read_camera_from_lidar_of_sequence(calib: Path, camera: str) -> FloatArray:
-    """T_camera_lidar of a camera of an odometry sequence, from the ``Tr`` of its ``calib.txt``.
+    """(4, 4) T_camera_lidar of a camera of an odometry sequence.
 
     Args:
-        calib: the file.
+        calib: its ``calib.txt``, with a line ``Tr``.
         camera: such as ``"0"``.
 
     Raises:
         CalibrationError: the file or an entry is missing or wrong.
     """
     T_rectified_lidar = np.eye(4)
-    T_rectified_lidar[:3] = read_kitti_numbers(calib, "Tr", 12).reshape(3, 4)
+    T_rectified_lidar[:3] = read_kitti_numbers(calib, "Tr", 3, 4)
     return _camera_from_rectified(calib, f"P{camera}") @ T_rectified_lidar
 
 
@@ -51,11 +51,11 @@ def read_rigid(file: Path) -> FloatArray:
     Raises:
         CalibrationError: the file or a line is missing or wrong.
     """
-    R = read_kitti_numbers(file, "R", 9).reshape(3, 3)
+    R = read_kitti_numbers(file, "R", 3, 3)
     return make_transform(R, read_kitti_numbers(file, "T", 3))
 
 
 def _camera_from_rectified(file: Path, key: str) -> FloatArray:
-    """The shift from the first rectified camera to another one, out of its projection."""
-    P = read_kitti_numbers(file, key, 12).reshape(3, 4)
+    """(4, 4) translation from the first rectified camera to the one with this projection."""
+    P = read_kitti_numbers(file, key, 3, 4)
     return make_transform(np.eye(3), np.linalg.solve(P[:, :3], P[:, 3]))

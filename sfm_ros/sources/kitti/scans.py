@@ -1,4 +1,4 @@
-"""The laser scans that belong to the images of a KITTI drive."""
+"""The lidar scans of a KITTI drive."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _POINT_BYTES = 16
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class KittiScans:
-    """Scans of the laser on the roof, x forward, y left, z up.
+    """Scans of the lidar on the roof; its axes are x forward, y left, z up.
 
     Attributes:
-        T_camera_lidar: (4, 4) into the optical frame of the images' camera.
-        files: for each image the scan of the same number, or None where there is none.
-        stamps_ns: of each scan; the image's where the drive does not tell.
+        T_camera_lidar: (4, 4), into the optical frame of the images' camera.
+        files: scan of the same number as each image, or None if there is none.
+        stamps_ns: stamp of each scan; the image's if the drive has no times for its scans.
     """
 
     T_camera_lidar: FloatArray
@@ -33,13 +33,13 @@ class KittiScans:
 
 
 def find_scans(images: FolderSource) -> KittiScans | None:
-    """The scans beside the images of a drive, or None where there is no folder of scans.
+    """The scans that belong to the images of a drive; None if it has no scans.
 
     Args:
-        images: what `open_kitti` gave.
+        images: result of `open_kitti`.
 
     Raises:
-        CalibrationError: there are scans, but not how they lie to the camera.
+        CalibrationError: there are scans, but their extrinsics are missing or wrong.
         SourceError: their file of times does not fit them.
     """
     folder = images.files[0].parent
@@ -65,31 +65,31 @@ def find_scans(images: FolderSource) -> KittiScans | None:
 
 
 def _stamps(
-    folder: Path, scans: list[Path], wanted: list[Path | None], images_ns: list[int]
+    folder: Path, scans: list[Path], used: list[Path | None], images_ns: list[int]
 ) -> list[int]:
-    # A sequence's scans are at the times of its images; only a raw drive has their own.
+    # Only a raw drive has times of its own for the scans.
     times = find_times(folder) if folder.name == "data" else None
     if times is None:
         return images_ns
     own = dict(zip(scans, stamps_of(scans, times), strict=True))
     return [
-        image if file is None else own[file] for file, image in zip(wanted, images_ns, strict=True)
+        image if file is None else own[file] for file, image in zip(used, images_ns, strict=True)
     ]
 
 
 def read_scan_bytes(file: Path) -> bytes:
-    """A scan as it is stored: little-endian float32 x, y, z, reflectance of each point.
+    """The bytes of a scan: little-endian float32 x, y, z (meters) and reflectance per point.
 
     Raises:
-        SourceError: it cannot be read, or does not hold whole points.
+        SourceError: the file cannot be read, or is not a whole number of points.
     """
     try:
         data = file.read_bytes()
     except OSError as error:
-        raise SourceError(f"cannot read the laser scan {file}: {error.strerror}") from error
+        raise SourceError(f"cannot read the lidar scan {file}: {error.strerror}") from error
     if len(data) % _POINT_BYTES:
         raise SourceError(
-            f"the laser scan {file} has {len(data)} bytes, expected a multiple of {_POINT_BYTES} "
-            "(x, y, z and reflectance as float32); copy it again"
+            f"the lidar scan {file} has {len(data)} bytes, expected a multiple of {_POINT_BYTES} "
+            "(x, y, z and reflectance as float32); download or copy it again"
         )
     return data

@@ -1,4 +1,4 @@
-"""KITTI drives in the layouts they are distributed in, as sources of frames."""
+"""Opens KITTI raw drives and odometry sequences, in the layouts of their downloads."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from sfm_ros.sources.kitti.oxts import read_oxts_trajectory
 from sfm_ros.sources.timestamps import find_times, regular_stamps, stamps_of
 
 CAMERA_HEIGHT_M = 1.65
-"""Height of KITTI's cameras over the road."""
+"""Height of KITTI's cameras above the road."""
 FPS = 10.0
 
-# Color first: cameras 2 and 3 are the color cameras.
+# Color first: cameras 2 and 3.
 _CAMERA_ORDER = ("02", "2", "03", "3", "00", "0", "01", "1")
 
 
 def is_kitti(folder: Path) -> bool:
-    """Whether a folder looks like a KITTI drive, raw or odometry."""
+    """Whether a folder has the layout of a KITTI drive, raw or odometry."""
     return any(child.is_dir() for child in folder.glob("image_[0-9]*"))
 
 
@@ -29,18 +29,18 @@ def open_kitti(
 ) -> FolderSource:
     """Open a KITTI drive, raw or odometry.
 
-    * **raw**: the drive's folder (``2011_09_26_drive_0095_sync``) with ``image_02/data``; the
-      calibration is in the folder above. Poses come from ``oxts`` where it is there.
+    * **raw**: the drive's folder (``2011_09_26_drive_0095_sync``) with ``image_02/data`` and the
+      calibration in its parent. Poses are read from ``oxts``, if present.
     * **odometry**: a sequence's folder (``sequences/03``) with ``image_0`` and ``calib.txt``.
-      Poses come from ``poses.txt`` beside them or ``../../poses/03.txt``, where there are any.
+      Poses are read from ``poses.txt`` in it or from ``../../poses/03.txt``, if present.
 
     Args:
         path: folder of the drive or sequence.
-        camera: 0 to 3; by default the left color camera, or the first there is.
-        frames: numbers of the frames to give; by default all.
+        camera: 0 to 3; by default the left color camera, or else the first one found.
+        frames: numbers of the frames to keep; by default all.
 
     Raises:
-        SourceError: the folder is in neither layout, the camera or all wanted frames are missing.
+        SourceError: neither layout, no such camera, or none of the requested frames.
         CalibrationError: the calibration is missing or does not fit the images.
         TrajectoryError: the poses cannot be read.
     """
@@ -49,9 +49,21 @@ def open_kitti(
         raise SourceError(f"there is no KITTI folder {folder}")
     images = image_folder(folder, camera)
     name = images.name.removeprefix("image_")
+    poses: Path | Trajectory | None
     if (images / "data").is_dir():
-        return _open_raw(folder, images / "data", name, frames)
-    return _open_odometry(folder, images, name, frames)
+        images = images / "data"
+        calib, poses = folder.parent / "calib_cam_to_cam.txt", _oxts_poses(folder, images, name)
+    else:
+        calib, poses = folder / "calib.txt", _pose_file(folder)
+    return FolderSource(
+        images,
+        calib,
+        poses=poses,
+        fps=FPS,
+        camera=name,
+        camera_height_m=CAMERA_HEIGHT_M,
+        frames=frames,
+    )
 
 
 def image_folder(folder: Path, camera: str | int | None = None) -> Path:
@@ -70,40 +82,15 @@ def image_folder(folder: Path, camera: str | int | None = None) -> Path:
     raise SourceError(f"{folder} has no camera {camera}; it has {', '.join(sorted(found))}")
 
 
-def _open_raw(
-    folder: Path, images: Path, camera: str, frames: Collection[int] | None
-) -> FolderSource:
-    return FolderSource(
-        images,
-        folder.parent / "calib_cam_to_cam.txt",
-        poses=_raw_ground_truth(folder, images, camera),
-        fps=FPS,
-        camera=camera,
-        camera_height_m=CAMERA_HEIGHT_M,
-        frames=frames,
-    )
-
-
-def _raw_ground_truth(folder: Path, images: Path, camera: str) -> Trajectory | None:
-    oxts = folder / "oxts" / "data"
+def _oxts_poses(drive: Path, images: Path, camera: str) -> Trajectory | None:
+    oxts = drive / "oxts" / "data"
     if not oxts.is_dir():
         return None
     files, times = list_images(images), find_times(images)
     stamps = regular_stamps(len(files), FPS) if times is None else stamps_of(files, times)
-    return read_oxts_trajectory(oxts, folder.parent, camera, stamps)
+    return read_oxts_trajectory(oxts, drive.parent, camera, stamps)
 
 
-def _open_odometry(
-    folder: Path, images: Path, camera: str, frames: Collection[int] | None
-) -> FolderSource:
-    beside = folder / "poses.txt"
-    published = folder.parent.parent / "poses" / f"{folder.name}.txt"
-    return FolderSource(
-        images,
-        folder / "calib.txt",
-        poses=next((file for file in (beside, published) if file.is_file()), None),
-        fps=FPS,
-        camera=camera,
-        camera_height_m=CAMERA_HEIGHT_M,
-        frames=frames,
-    )
+def _pose_file(sequence: Path) -> Path | None:
+    published = sequence.parent.parent / "poses" / f"{sequence.name}.txt"
+    return next((file for file in (sequence / "poses.txt", published) if file.is_file()), None)

@@ -1,4 +1,4 @@
-"""Writes a KITTI drive as a ROS 2 bag: images, calibration, extrinsics, poses, laser scans."""
+"""Converts a KITTI drive to a ROS 2 bag: images, calibration, extrinsics, poses, lidar scans."""
 
 from __future__ import annotations
 
@@ -19,12 +19,7 @@ from sfm_ros.bags.messages import (
     transforms_message,
 )
 from sfm_ros.bags.split_writer import SplitBag
-from sfm_ros.bags.writer import (
-    CAMERA_INFO_TOPIC,
-    GROUND_TRUTH_TOPIC,
-    IMAGE_TOPIC,
-    BagTopics,
-)
+from sfm_ros.bags.writer import CAMERA_INFO_TOPIC, GROUND_TRUTH_TOPIC, IMAGE_TOPIC, BagTopics
 from sfm_ros.datatypes import OPTICAL_FRAME, FloatArray, Frame, body_frame_name
 from sfm_ros.errors import ConfigError, SourceError
 from sfm_ros.geometry import R_BODY_OPTICAL, make_transform
@@ -44,13 +39,13 @@ class KittiBagConfig:
     """What to write.
 
     Attributes:
-        compression: ``none`` writes sensor_msgs/Image; ``png`` and ``jpeg`` CompressedImage. A
-            image whose file is of that kind is passed on as it is, nothing decoded.
-        jpeg_quality: 1 to 100, where images have to be encoded.
-        scans: whether to write the laser scans.
-        frames: only the first so many; None writes all.
-        frames_per_part: images in one file of the bag, and what a killed run may lose.
-        start_ns: added to every stamp; KITTI's odometry sequences begin at 0.
+        compression: ``none`` writes sensor_msgs/Image; ``png`` and ``jpeg`` CompressedImage. An
+            image file of that kind is copied without decoding it.
+        jpeg_quality: 1 to 100, for images that are encoded.
+        scans: whether to write the lidar scans.
+        frames: only this many, from the first; None writes all.
+        frames_per_part: images in one file of the bag, the most that a killed run loses.
+        start_ns: added to every stamp; KITTI's odometry sequences start at 0.
     """
 
     compression: str = "none"
@@ -77,23 +72,23 @@ class KittiBagConfig:
 
 
 class KittiBagWriter:
-    """Writes a drive; one image and one scan in memory at a time.
+    """Writes a drive, with one image and one scan in memory at a time.
 
     Attributes:
-        frames: images in all.
-        frames_done: of these, in parts that are whole already.
+        frames: number of images.
+        frames_done: how many of these are in complete parts already.
     """
 
     def __init__(self, images: FolderSource, bag: Path, config: KittiBagConfig) -> None:
-        """Look at the drive, and claim the folder of the bag or find its beginning there.
+        """Inspect the drive, and create the folder of the bag or resume the one there.
 
         Args:
-            images: what `open_kitti` gave.
+            images: result of `open_kitti`.
             bag: folder of the bag.
             config: what to write.
 
         Raises:
-            SourceError: see `SplitBag`; a pose or scan cannot be placed.
+            SourceError: see `SplitBag` and `find_scans`.
             CalibrationError: scans without their calibration.
         """
         self._images, self._config = images, config
@@ -107,13 +102,13 @@ class KittiBagWriter:
         self.frames_done = sum(len(part) for part in parts[: self._bag.first_missing])
 
     def write(self, on_frame: Callable[[], None] = lambda: None) -> None:
-        """Write the parts that are missing, then what makes a bag of them.
+        """Write the missing parts, then the metadata of the bag.
 
         Args:
             on_frame: called after each image.
 
         Raises:
-            SourceError: an image or scan cannot be read; the parts before stay.
+            SourceError: an image or scan cannot be read; complete parts are kept.
         """
         for index in range(self._bag.first_missing, len(self._parts)):
             with self._bag.part(index) as topics:
@@ -125,11 +120,11 @@ class KittiBagWriter:
         self._bag.finish()
 
     def contents(self) -> str:
-        """What is written, for people."""
+        """Summary of what is written, as text."""
         poses = sum(pose is not None for pose in self._images.poses[: self.frames])
         scans = 0 if self._scans is None else sum(map(bool, self._scans.files[: self.frames]))
         kind = "gray" if self._is_gray else "color"
-        return f"{self.frames} {kind} images, {poses} ground-truth poses, {scans} laser scans"
+        return f"{self.frames} {kind} images, {poses} ground-truth poses, {scans} lidar scans"
 
     def _add_extrinsics(self, topics: BagTopics) -> None:
         stamp_ns = self._stamp(0)
@@ -174,11 +169,11 @@ class KittiBagWriter:
 def extrinsics(
     camera_height_m: float, scans: KittiScans | None
 ) -> dict[tuple[str, str], FloatArray]:
-    """(parent, child) -> T_parent_child of a KITTI car.
+    """(parent, child) -> (4, 4) T_parent_child of a KITTI car.
 
-    ``base_link`` stands on the road below the camera, level with it: KITTI does not tell where the
-    axle is. The camera has a body frame (REP 103) and below it its optical frame; the lidar
-    hangs below the body frame, where the calibration puts it.
+    ``base_link`` is on the road below the camera and level with it, because KITTI does not give
+    the position of the axle. Its child is the camera's body frame (REP 103), whose children are
+    the camera's optical frame and, as calibrated, the lidar.
     """
     body = body_frame_name(OPTICAL_FRAME)
     T_body_optical = make_transform(R_BODY_OPTICAL, np.zeros(3))

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from calibrations import write_camera_info
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from sfm_ros.bags.messages import (
@@ -22,7 +23,6 @@ from sfm_ros.bags.messages import (
 )
 from sfm_ros.bags.writer import BagTopics
 from sfm_ros.datatypes import CameraIntrinsics, Frame
-from sfm_ros.formats.calibration import write_camera_info_yaml
 from training import prepare
 from training.config import load_config
 from training.data.batcher import Batcher
@@ -77,7 +77,7 @@ def run(bag: Path, out: Path, *more: str) -> int:
 
 def test_any_topic_gives_the_same_frames(bag: Path, tmp_path: Path, wall_frames: Frames) -> None:
     calibration = tmp_path / "camera_info.yaml"
-    write_camera_info_yaml(calibration, CAMERA)
+    write_camera_info(calibration, CAMERA)
     raw = ("--topic", "/cam/image_raw")
     compressed = ("--topic", "/other/image/compressed")
     settings = {
@@ -143,7 +143,7 @@ def test_a_frame_far_from_any_speed_has_none(tmp_path: Path, wall_frames: Frames
 
 def test_a_video(tmp_path: Path, wall_frames: Frames) -> None:
     file, calibration = tmp_path / "recording.avi", tmp_path / "camera_info.yaml"
-    write_camera_info_yaml(calibration, CAMERA)
+    write_camera_info(calibration, CAMERA)
     frames = [frame.rgb for frame in wall_frames(COUNT)]
     video = cv2.VideoWriter(str(file), cv2.VideoWriter.fourcc(*"MJPG"), 25.0, (64, 64))
     for rgb in frames:

@@ -1,4 +1,4 @@
-"""The demo's own drive: a rendered street that no training set holds, drawn on several cores."""
+"""The demo's recording: a street that no training set holds, rendered in several processes."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from multiprocessing import get_context
 from sfm_ros.source import SourceItem
 from sfm_ros.synthetic.street import SyntheticConfig, SyntheticStreet
 
-UNSEEN_SEED = 9004
-"""Training draws its streets from seeds below 9000."""
+HELD_OUT_SEED = 9004
+"""Training takes its streets from seeds below 9000."""
 
 _street: SyntheticStreet | None = None
 
 
-class UnseenDrive:
-    """A Source: a city street of about 140 m with bends to both sides, exact depth and poses.
+class HeldOutStreet:
+    """A ``Source``: a city street of about 140 m with bends to both sides, exact depth and poses.
 
     Args:
-        frames: how many images, at 10 Hz.
-        width, height: image size.
+        frames: number of images, at 10 Hz.
+        width, height: image size in pixels.
         seed: of the street.
     """
 
@@ -30,9 +30,9 @@ class UnseenDrive:
     camera_height_m = 1.6
 
     def __init__(
-        self, frames: int = 200, width: int = 640, height: int = 200, seed: int = UNSEEN_SEED
+        self, frames: int = 200, width: int = 640, height: int = 200, seed: int = HELD_OUT_SEED
     ) -> None:
-        self.name = f"unseen synthetic drive (seed {seed})"
+        self.name = f"held-out synthetic street (seed {seed})"
         self._config = SyntheticConfig(
             seed=seed,
             width=width,
@@ -60,7 +60,7 @@ class UnseenDrive:
 
 def _build(config: SyntheticConfig) -> None:
     global _street
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the parent process
     _street = SyntheticStreet(config)
 
 

@@ -1,0 +1,33 @@
+"""Reading text files, and the order of numbered files."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from sfm_ros.errors import SfmRosError
+
+
+def read_text(path: Path, kind: str, error: type[SfmRosError]) -> str:
+    """The UTF-8 text of a file.
+
+    Args:
+        path: the file.
+        kind: what it holds, for messages.
+        error: type of the error that is raised.
+
+    Raises:
+        error: the file is missing or cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise error(f"there is no {kind} file {path}") from None
+    except (OSError, UnicodeDecodeError) as cause:
+        raise error(f"cannot read the {kind} file {path}: {cause}") from cause
+
+
+def natural_key(path: Path) -> list[tuple[int, str]]:
+    """Sort key that compares digits in a name as numbers: ``2.png`` before ``10.png``."""
+    parts = re.split(r"(\d+)", path.name)
+    return [(int(part), part) if part.isdecimal() else (-1, part) for part in parts]
