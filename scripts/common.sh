@@ -44,7 +44,7 @@ check_platform() {
 fingerprint() {
   { "$SFM_VENV/bin/python" --version
     echo "$SFM_ROOT" "$@"
-    find "$SFM_ROOT/requirements" "$SFM_ROOT/ros" "$SFM_ROOT/setup.py" "$SFM_ROOT/setup.cfg" \
+    find "$SFM_ROOT/requirements" "$SFM_ROOT/third_party" "$SFM_ROOT/setup.py" "$SFM_ROOT/setup.cfg" \
       -type f -not -path '*/build/*' -print0 2>/dev/null | sort -z | xargs -0 cat
   } | sha256sum | cut -d ' ' -f 1
 }
@@ -62,7 +62,7 @@ build_tf2_msgs() {
     echo "there is no g++ (Debian, Ubuntu: apt install g++ python3-dev)" >"$1/log"
     return 1
   fi
-  pip_run wheel --no-deps --wheel-dir "$1" "$SFM_ROOT/ros/tf2_msgs" >"$1/log" 2>&1
+  pip_run wheel --no-deps --wheel-dir "$1" "$SFM_ROOT/third_party/tf2_msgs" >"$1/log" 2>&1
 }
 
 # install_environment SET...: the requirement files requirements/SET.txt, TF messages, this package.

@@ -99,7 +99,7 @@ def main(args: list[str] | None = None) -> int:
     if compat.transform_message_class() is None:
         print(
             "sfm_static_transform: tf2_msgs is not installed; install it with: pip install "
-            "./ros/tf2_msgs",
+            "./third_party/tf2_msgs",
             file=sys.stderr,
         )
         return 1
