@@ -30,7 +30,7 @@ from sfm_ros.ros import compat
 from sfm_ros.ros.conversions import pose_message, stamp_from_ns, stamp_to_ns
 from sfm_ros.ros.tools import static_transform
 from sfm_ros.ros.tools.ground_truth_path import nearest
-from sfm_ros.ros.tools.static_transform import extrinsics_matrix
+from sfm_ros.ros.tools.extrinsics import extrinsics_matrix
 
 EVERYTHING = QoSProfile(history=HistoryPolicy.KEEP_ALL)
 BEGIN_NS = 1_700_000_000_000_000_000
