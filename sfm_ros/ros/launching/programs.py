@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from math import radians
 from typing import Any
 
-import numpy as np
 from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
 from launch.actions import ExecuteProcess
 from launch_ros.actions import Node
@@ -124,7 +124,7 @@ def _camera_pose(text: str) -> list[float]:
 
 def _tf2_ros_arguments(pose: list[float], base_frame: str, optical_frame: str) -> list[str]:
     """Its own roll, pitch and yaw would be those of the optical axes: it gets the quaternion."""
-    T_base_optical = extrinsics_matrix(pose[:3], np.radians(pose[3:]), optical=True)
+    T_base_optical = extrinsics_matrix(pose[:3], list(map(radians, pose[3:])), optical=True)
     numbers = [*pose[:3], *quat_xyzw_from_matrix(T_base_optical[:3, :3])]
     options = ("--x", "--y", "--z", "--qx", "--qy", "--qz", "--qw")
     values = [word for pair in zip(options, numbers, strict=True) for word in map(str, pair)]
