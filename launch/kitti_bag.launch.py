@@ -5,8 +5,8 @@
 
 Every frame is processed, in order; the node keeps running after the bag. If the bag has one
 camera, its topics are found; ground-truth poses are published as a path beside the estimated one.
-ros2 bag plays if it is installed. The package's own player does if it is not, and what ros2 bag
-cannot play: ROS 1 bags, KITTI folders, rate:=0. Arguments: ``--show-args``.
+ros2 bag plays the bag if it is installed; otherwise, and for ROS 1 bags, KITTI folders and rate:=0,
+the package's own player does. Arguments: ``--show-args``.
 """
 
 from launch import LaunchDescription
