@@ -44,7 +44,7 @@ check_platform() {
 fingerprint() {
   { "$SFM_VENV/bin/python" --version
     echo "$SFM_ROOT" "$@"
-    find "$SFM_ROOT/requirements" "$SFM_ROOT/third_party" "$SFM_ROOT/setup.py" "$SFM_ROOT/setup.cfg" \
+    find "$SFM_ROOT"/{requirements,third_party,setup.py,setup.cfg,package.xml} \
       -type f -not -path '*/build/*' -print0 2>/dev/null | sort -z | xargs -0 cat
   } | sha256sum | cut -d ' ' -f 1
 }
