@@ -3,10 +3,10 @@
     ros2 launch sfm_ros kitti_bag.launch.py bag:=/data/recording.mcap
     ros2 launch sfm_ros kitti_bag.launch.py rviz:=true bag:=/kitti/2011_09_26_drive_0095_sync
 
-Every frame is processed, in order; the node keeps running after the bag. If the bag has one
-camera, its topics are found; ground-truth poses are published as a path beside the estimated one.
-ros2 bag plays the bag if it is installed; otherwise, and for ROS 1 bags, KITTI folders and rate:=0,
-the package's own player does. Arguments: ``--show-args``.
+Every frame is processed, in order; the node keeps running after the bag. The topics are found in a
+bag of one camera; ground-truth poses are published as a path beside the estimated one. ros2 bag
+plays if it is installed; otherwise, and for ROS 1 bags, KITTI folders and rate:=0, the package's
+own player does. Arguments: ``--show-args``.
 """
 
 from launch import LaunchDescription
