@@ -68,15 +68,18 @@ def generate_launch_description() -> LaunchDescription:
 
 def _start(context) -> list:
     given = given_values(context, ARGUMENTS)
-    bag = describe_recording(given)
-    parameters = {"node.image_queue": "every", "node.compressed": bag.compressed}
-    playing = player(given, bag)
+    recording = describe_recording(given)
+    parameters = {"node.image_queue": "every", "node.compressed": recording.compressed}
+    playing = player(given, recording)
+    extrinsics = []
+    if not recording.has_static_transforms:
+        extrinsics = extrinsics_publisher(given, recording.optical_frame)
     return [
-        *([] if bag.has_static_transforms else extrinsics_publisher(given, bag.optical_frame)),
-        *odometry_node(given, parameters, bag.image_topic, bag.camera_info_topic),
-        *ground_truth_path(given, bag),
-        *recorder(given, bag.topics),
+        *extrinsics,
+        *odometry_node(given, parameters, recording.image_topic, recording.camera_info_topic),
+        *ground_truth_path(given, recording),
+        *recorder(given, recording.topics),
         playing,
         *after_playback(given, playing),
-        *rviz(given, bag.transport_topic),
+        *rviz(given, recording.transport_topic),
     ]

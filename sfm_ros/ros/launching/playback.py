@@ -31,7 +31,7 @@ _ODOMETRY = "nav_msgs/msg/Odometry"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recorded:
+class PlayableRecording:
     """A bag or KITTI drive to play.
 
     Attributes:
@@ -66,7 +66,7 @@ class Recorded:
         return [self.transport_topic, self.camera_info_topic, *poses]
 
 
-def describe_recording(given: Mapping[str, str]) -> Recorded:
+def describe_recording(given: Mapping[str, str]) -> PlayableRecording:
     """Inspect the recording to play.
 
     Raises:
@@ -74,7 +74,7 @@ def describe_recording(given: Mapping[str, str]) -> Recorded:
     """
     path = Path(given["bag"]).expanduser()
     if path.is_dir() and is_kitti(path):
-        return Recorded(
+        return PlayableRecording(
             path=path,
             image_topic=IMAGE_TOPIC,
             camera_info_topic=CAMERA_INFO_TOPIC,
@@ -85,7 +85,7 @@ def describe_recording(given: Mapping[str, str]) -> Recorded:
     found = inspect_bag(path, given["image_topic"] or None, given["camera_info_topic"] or None)
     types = {topic: kind for topic, (kind, _) in sorted(bag.topics.items())}
     poses = [(topic, kind) for topic, kind in types.items() if kind in POSE_TYPES]
-    recorded = Recorded(
+    recording = PlayableRecording(
         path=path,
         image_topic=found.image_topic,
         camera_info_topic=found.camera_info_topic,
@@ -96,26 +96,26 @@ def describe_recording(given: Mapping[str, str]) -> Recorded:
         ground_truth=poses[0] if len(poses) == 1 else None,
         is_ros2=not bag.is_ros1,
     )
-    frame = bag.first(recorded.transport_topic).message.header.frame_id
-    return replace(recorded, optical_frame=frame or OPTICAL_FRAME)
+    frame = bag.first(recording.transport_topic).message.header.frame_id
+    return replace(recording, optical_frame=frame or OPTICAL_FRAME)
 
 
-def player(given: Mapping[str, str], recorded: Recorded) -> Any:
+def player(given: Mapping[str, str], recording: PlayableRecording) -> Any:
     """The action that plays: ``ros2 bag play``, or the package's own player.
 
     Raises:
         ValueError: ros2bag was requested and cannot play this recording.
     """
-    able = recorded.is_ros2 and float(given["rate"]) > 0
+    able = recording.is_ros2 and float(given["rate"]) > 0
     if given["player"] == "ros2bag" and not able:
         raise ValueError(
-            f"ros2 bag cannot play {recorded.path} at rate {given['rate']}: it plays ROS 2 bags "
+            f"ros2 bag cannot play {recording.path} at rate {given['rate']}: it plays ROS 2 bags "
             "at rates above 0; omit player, or give player:=sfm"
         )
     if given["player"] == "ros2bag" or (
         given["player"] == "auto" and able and is_installed("ros2bag")
     ):
-        return _ros2_bag(given, recorded)
+        return _ros2_bag(given, recording)
     use_sim_time = is_true(given["use_sim_time"])
     return Node(
         package=PACKAGE,
@@ -123,7 +123,7 @@ def player(given: Mapping[str, str], recorded: Recorded) -> Any:
         name="sfm_bag_player",
         output="screen",
         arguments=[
-            str(recorded.path),
+            str(recording.path),
             *("--rate", given["rate"]),
             # The node's: image, camera_info and, on the bag's time, /clock.
             *("--wait-for-subscribers", "3" if use_sim_time else "2"),
@@ -135,11 +135,11 @@ def player(given: Mapping[str, str], recorded: Recorded) -> Any:
     )
 
 
-def _ros2_bag(given: Mapping[str, str], recorded: Recorded) -> ExecuteProcess:
+def _ros2_bag(given: Mapping[str, str], recording: PlayableRecording) -> ExecuteProcess:
     """``ros2 bag play``, with the camera's topics reliable: the node requests every frame."""
     overrides = {
         topic: {"reliability": "reliable", "history": "keep_last", "depth": 10}
-        for topic in (recorded.transport_topic, recorded.camera_info_topic)
+        for topic in (recording.transport_topic, recording.camera_info_topic)
     }
     with tempfile.NamedTemporaryFile(
         "w", prefix="sfm_qos_", suffix=".yaml", delete=False, encoding="utf-8"
@@ -147,7 +147,7 @@ def _ros2_bag(given: Mapping[str, str], recorded: Recorded) -> ExecuteProcess:
         yaml.safe_dump(overrides, file)
     return ExecuteProcess(
         cmd=[
-            *("ros2", "bag", "play", str(recorded.path), "--rate", given["rate"]),
+            *("ros2", "bag", "play", str(recording.path), "--rate", given["rate"]),
             *("--delay", given["start_delay"], "--disable-keyboard-controls"),
             *("--qos-profile-overrides-path", file.name),
             *(["--clock", "100"] if is_true(given["use_sim_time"]) else []),
@@ -156,11 +156,11 @@ def _ros2_bag(given: Mapping[str, str], recorded: Recorded) -> ExecuteProcess:
     )
 
 
-def ground_truth_path(given: Mapping[str, str], recorded: Recorded) -> list[Any]:
+def ground_truth_path(given: Mapping[str, str], recording: PlayableRecording) -> list[Any]:
     """Publishes the ground-truth trajectory as a path, if the recording has one."""
-    if recorded.ground_truth is None:
+    if recording.ground_truth is None:
         return []
-    topic, kind = recorded.ground_truth
+    topic, kind = recording.ground_truth
     return [
         Node(
             package=PACKAGE,
