@@ -207,7 +207,9 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--clock", action="store_true", help="publish /clock")
     parser.add_argument("--best-effort", action="store_true", help="publish like a driver")
     parser.add_argument("--max-images", type=int, metavar="N", help="stop after N images")
-    parser.add_argument("--start-delay", type=float, default=0.0, metavar="S")
+    parser.add_argument(
+        "--start-delay", type=float, default=0.0, metavar="S", help="seconds before the start"
+    )
     parser.add_argument(
         "--wait-for-subscribers",
         type=int,
@@ -222,7 +224,13 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         metavar="N",
         help="with the above: an image topic counts when it has N subscribers",
     )
-    parser.add_argument("--wait-timeout", type=float, default=30.0, metavar="S")
+    parser.add_argument(
+        "--wait-timeout",
+        type=float,
+        default=30.0,
+        metavar="S",
+        help="seconds to wait for subscribers (default: %(default)s)",
+    )
     options = parser.parse_args(arguments)
     if not 0 <= options.rate < float("inf"):
         parser.error(f"the rate is {options.rate}, expected a number from 0 up")

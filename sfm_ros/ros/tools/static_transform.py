@@ -61,12 +61,14 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--parent", required=True, type=_frame, metavar="FRAME")
-    parser.add_argument("--child", required=True, type=_frame, metavar="FRAME")
-    parser.add_argument("--xyz", nargs=3, type=float, default=[0.0] * 3, metavar=("X", "Y", "Z"))
-    parser.add_argument("--rpy", nargs=3, type=float, default=[0.0] * 3, metavar=("R", "P", "Y"))
-    parser.add_argument("--degrees", action="store_true", help="--rpy is in degrees")
-    parser.add_argument("--optical", action="store_true", help="the child has optical axes")
+    add = parser.add_argument
+    zero = [0.0] * 3
+    add("--parent", required=True, type=_frame, metavar="FRAME")
+    add("--child", required=True, type=_frame, metavar="FRAME")
+    add("--xyz", nargs=3, type=float, default=zero, metavar=("X", "Y", "Z"), help="meters")
+    add("--rpy", nargs=3, type=float, default=zero, metavar=("R", "P", "Y"), help="radians")
+    add("--degrees", action="store_true", help="--rpy is in degrees")
+    add("--optical", action="store_true", help="the child has optical axes")
     options = parser.parse_args([_guarded(argument) for argument in arguments])
     if options.degrees:
         options.rpy = [math.radians(angle) for angle in options.rpy]
