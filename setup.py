@@ -10,7 +10,7 @@ NAME = "sfm_ros"
 
 
 def version() -> str:
-    """The version in package.xml, which colcon and pip both show."""
+    """The version in package.xml, which colcon and pip both report."""
     found = ElementTree.parse(ROOT / "package.xml").findtext("version")
     if not found:
         raise RuntimeError("package.xml has no <version>")
@@ -18,13 +18,13 @@ def version() -> str:
 
 
 def requirements() -> list[str]:
-    """The lines of requirements/runtime.txt; setuptools would not find them in a built archive."""
+    """The lines of requirements/runtime.txt without comments."""
     lines = (ROOT / "requirements" / "runtime.txt").read_text(encoding="utf-8").splitlines()
     return [line for line in lines if line.strip() and not line.startswith("#")]
 
 
 def files_in(folder: str) -> list[str]:
-    """Paths of the files right in a folder, as data_files wants them."""
+    """Paths of the files directly in a folder, in the form that data_files takes."""
     return sorted(str(p.relative_to(ROOT)) for p in (ROOT / folder).iterdir() if p.is_file())
 
 

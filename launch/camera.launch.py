@@ -2,8 +2,8 @@
 
     ros2 launch sfm_ros camera.launch.py image_topic:=/camera/image_raw
 
-The newest image is processed; older ones that wait are dropped. Any driver that publishes images
-and their camera_info will do:
+The node processes the newest image and drops older ones that wait. Any driver that publishes
+images and their camera_info will do:
 
     ros2 run usb_cam usb_cam_node_exe --ros-args -r __ns:=/camera \\
         -p camera_info_url:=file:///home/me/camera.yaml -p frame_id:=camera_optical
@@ -13,7 +13,7 @@ and their camera_info will do:
         -p camera_info_url:=file:///home/me/camera.yaml -p camera_frame_id:=camera_optical
     ros2 launch sfm_ros camera.launch.py compressed:=true camera_pose:='0.3 0 1.2 0 0 0'
 
-Two cameras are two calls with namespaces: ``namespace:=left image_topic:=/left/image_raw
+Launch it once per camera, each with its namespace: ``namespace:=left image_topic:=/left/image_raw
 camera_info_topic:=/left/camera_info``. Arguments: ``--show-args``.
 """
 
@@ -22,16 +22,14 @@ from launch.actions import OpaqueFunction
 
 from sfm_ros.datatypes import OPTICAL_FRAME
 from sfm_ros.ros.launching.arguments import (
+    BOOLEAN,
     COMMON,
     Argument,
     declare,
-    extrinsics,
     given_values,
-    is_ground_truth,
-    odometry_node,
-    recorder,
-    viewer,
+    is_true,
 )
+from sfm_ros.ros.launching.programs import extrinsics_publisher, odometry_node, recorder, rviz
 
 ARGUMENTS = {
     "image_topic": Argument(default="/camera/image_raw", text="topic of the images"),
@@ -39,30 +37,26 @@ ARGUMENTS = {
         default="/camera/camera_info", text="topic of their calibration"
     ),
     "compressed": Argument(
-        default="false",
-        text="subscribe to image_topic/compressed",
-        choices=("true", "false"),
+        default="false", text="subscribe to image_topic/compressed", choices=BOOLEAN
     ),
-    "use_sim_time": Argument(
-        default="false", text="take the time from /clock", choices=("true", "false")
-    ),
+    "use_sim_time": Argument(default="false", text="use the time of /clock", choices=BOOLEAN),
     **COMMON,
 }
 
 
 def generate_launch_description() -> LaunchDescription:
-    """The node and, where asked for, extrinsics, recorder and RViz."""
+    """The node and, if requested, extrinsics, recorder and RViz."""
     return LaunchDescription([*declare(ARGUMENTS), OpaqueFunction(function=_start)])
 
 
 def _start(context) -> list:
     given = given_values(context, ARGUMENTS)
     images, calibration = given["image_topic"], given["camera_info_topic"]
-    compressed = is_ground_truth(given["compressed"])
+    compressed = is_true(given["compressed"])
     received = f"{images}/compressed" if compressed else images
     return [
-        *extrinsics(given, given["optical_frame"] or OPTICAL_FRAME),
+        *extrinsics_publisher(given, given["optical_frame"] or OPTICAL_FRAME),
         *odometry_node(given, {"node.compressed": compressed}, images, calibration),
         *recorder(given, [received, calibration]),
-        *viewer(given, received),
+        *rviz(given, received),
     ]

@@ -1,23 +1,23 @@
-# Sourced by demo.sh and test.sh: makes the virtual environment they run in, or reuses it.
+# Sourced by demo.sh and test.sh: makes or reuses their virtual environment.
 #
-#   SFM_VENV    where the environment lies (default: .venv in the repository)
-#   SFM_PYTHON  the Python to make it with (default: the first of python3 ... that is 3.10 to 3.13)
+#   SFM_VENV    folder of the environment (default: .venv in the repository)
+#   SFM_PYTHON  the Python to make it with (default: the first of python3 ... from 3.10 to 3.13)
 set -euo pipefail
 
 SFM_ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 SFM_VENV="${SFM_VENV:-$SFM_ROOT/.venv}"
 
-# A sourced ROS installation and the wheels of the environment must not see each other.
+# A sourced ROS installation and the wheels of the environment must not be mixed.
 unset PYTHONPATH PYTHONHOME AMENT_PREFIX_PATH CMAKE_PREFIX_PATH COLCON_PREFIX_PATH
 unset _ROS_WHEELS_BOOTSTRAP_COMPLETE
 if [ -n "${ROS_DISTRO:-}" ]; then
   unset LD_LIBRARY_PATH ROS_DISTRO
 fi
 
-say() { printf '[setup] %s\n' "$*" >&2; }
+log() { printf '[setup] %s\n' "$*" >&2; }
 fail() { printf '[setup] ERROR: %s\n' "$*" >&2; exit 1; }
 
-# Succeeds where "$1" really runs (a version manager's shim may not) and can make an environment.
+# Succeeds if "$1" runs (a version manager's shim may not) and can make an environment.
 usable_python() {
   "$1" -c 'import ensurepip, sys, venv; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 14))' \
     >/dev/null 2>&1
@@ -40,29 +40,29 @@ check_platform() {
     "only, this is $(uname -s) $(uname -m); install ROS 2 and use the colcon build of README.md"
 }
 
-# One line that changes when anything that is installed changes.
+# A hash of everything that is installed.
 fingerprint() {
   { "$SFM_VENV/bin/python" --version
     echo "$SFM_ROOT" "$@"
-    find "$SFM_ROOT/requirements" "$SFM_ROOT/ros" "$SFM_ROOT/setup.py" "$SFM_ROOT/setup.cfg" \
+    find "$SFM_ROOT"/{requirements,third_party,setup.py,setup.cfg,package.xml} \
       -type f -not -path '*/build/*' -print0 2>/dev/null | sort -z | xargs -0 cat
   } | sha256sum | cut -d ' ' -f 1
 }
 
-# Python compiles what it imports when it does; there is no need to wait for all of it now.
+# Python compiles modules when it imports them; compiling all of them here would only delay.
 export PIP_NO_COMPILE=1
 
 pip_run() {
   "$SFM_VENV/bin/python" -m pip --disable-pip-version-check -qq "$@"   # -qq: errors only
 }
 
-# Builds the TF message package beside the other installations; writes only under "$1".
+# Builds the TF message package while pip installs the rest; writes only below "$1".
 build_tf2_msgs() {
   if ! command -v "${CXX:-g++}" >/dev/null; then
     echo "there is no g++ (Debian, Ubuntu: apt install g++ python3-dev)" >"$1/log"
     return 1
   fi
-  pip_run wheel --no-deps --wheel-dir "$1" "$SFM_ROOT/ros/tf2_msgs" >"$1/log" 2>&1
+  pip_run wheel --no-deps --wheel-dir "$1" "$SFM_ROOT/third_party/tf2_msgs" >"$1/log" 2>&1
 }
 
 # install_environment SET...: the requirement files requirements/SET.txt, TF messages, this package.
@@ -78,33 +78,33 @@ install_environment() {
   if wait "$build"; then
     pip_run install --no-deps --force-reinstall "$wheels"/*.whl
   else
-    say "WARNING: the TF messages could not be built; the node runs without /tf. The reason:"
+    log "WARNING: the TF messages could not be built; the node runs without /tf. The reason:"
     tail -n 15 "$wheels/log" >&2
   fi
   rm -rf "$wheels"
 }
 
-# prepare_environment NAME SET...: an environment with these sets; instant when nothing changed.
+# prepare_environment NAME SET...: an environment with these sets; instant if nothing changed.
 prepare_environment() {
   local name="$1" stamp now started=$SECONDS
   shift
   check_platform
   mkdir -p "$SFM_VENV"
-  exec 9>"$SFM_VENV/.lock"   # two scripts at once wait for each other
+  exec 9>"$SFM_VENV/.lock"   # two scripts at once take turns
   if command -v flock >/dev/null; then flock 9; fi
   if ! usable_python "$SFM_VENV/bin/python"; then
     local python
     python="$(find_python)"
-    say "making $SFM_VENV with $python ($("$python" --version))"
+    log "making $SFM_VENV with $python ($("$python" --version))"
     "$python" -m venv --clear "$SFM_VENV" || fail "python -m venv failed; its message is above"
   fi
   stamp="$SFM_VENV/.sfm-$name"
   now="$(fingerprint "$@")"
   if [ "$(cat "$stamp" 2>/dev/null)" != "$now" ]; then
-    say "installing what requirements/{$*}.txt name (one to two minutes, once)"
+    log "installing requirements/{$*}.txt (one to two minutes, once)"
     install_environment "$@"
     echo "$now" >"$stamp"
-    say "ready after $((SECONDS - started)) s"
+    log "ready after $((SECONDS - started)) s"
   fi
   exec 9>&-
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sets up everything and runs what a change must pass. Arguments go to pytest: scripts/test.sh -k geometry
+# Sets up everything and runs all checks of a change. Arguments go to pytest: scripts/test.sh -k geometry
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 prepare_environment test ros-jazzy runtime train dev
 cd "$SFM_ROOT"

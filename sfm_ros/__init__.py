@@ -1,3 +1,3 @@
 """Depth and visual odometry from one ordinary camera, online, in ROS 2."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

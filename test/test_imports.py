@@ -91,6 +91,7 @@ EXTERNAL: dict[str, tuple[str, ...]] = {
     "tensorrt": ("sfm_ros.engines.tensorrt_engine",),
     "cuda": ("sfm_ros.engines.tensorrt_engine",),
     "openvino": ("sfm_ros.engines.openvino_engine",),
+    "transforms3d": ("sfm_ros.ros.*",),
     **{package: ("sfm_ros.ros.*",) for package in ROS},
     **{package: ("training.*",) for package in TORCH},
 }

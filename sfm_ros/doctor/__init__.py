@@ -1,1 +1,1 @@
-"""Checks of what surrounds the node, over plain values that a system or a bag has filled in."""
+"""Checks of the node's surroundings, over plain values read from a running system or a bag."""

@@ -1,4 +1,4 @@
-"""What a bag holds of cameras, transforms and quality of service."""
+"""The cameras, transforms and qualities of service in a bag."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _DEPTH_WORDS = ("compressedDepth", "/depth", "disparity")
 
 @dataclass(kw_only=True, slots=True)
 class BagContent:
-    """What was found.
+    """The content of a bag.
 
     Attributes:
-        cameras: a topic of images each, with its calibration.
-        edges: transforms; of a moving one the newest value.
-        endpoints: what recorded topics were offered with, as publishers.
+        cameras: image topics, each with its calibration.
+        edges: transforms; the newest value of a moving one.
+        endpoints: recorded topics as publishers, with the quality of service they offered.
         topics: topic -> (type, number of messages).
     """
 
@@ -51,47 +51,46 @@ def read_bag(
     image_topic: str | None = None,
     on_message: Callable[[], object] = lambda: None,
 ) -> BagContent:
-    """Go through a bag once.
+    """Read a bag once from start to end.
 
     Args:
         path: any bag `BagFile` opens.
-        image_topic: look at this camera only, named with or without its leading slash; by default
-            at every one.
+        image_topic: only this camera, with or without the leading slash; default: every one.
         on_message: called after each message.
 
     Raises:
-        SourceError: it is no bag, or damaged from the beginning.
+        SourceError: it is not a bag, or damaged at the start.
     """
     bag = BagFile(path)
     reading = _Reading(bag, image_topic)
-    for connection, log_ns, data in bag.serialized(reading.wanted):
-        reading.take(connection, log_ns, data)
+    for connection, log_ns, data in bag.serialized(reading.topics):
+        reading.add(connection, log_ns, data)
         on_message()
     return BagContent(
         cameras=list(reading.cameras.values()),
         edges=list(reading.edges.values()),
-        endpoints=[*_endpoints(bag)],
+        endpoints=_endpoints(bag),
         topics=dict(bag.all_topics),
     )
 
 
 def count_messages(path: Path, image_topic: str | None = None) -> int:
-    """How many messages `read_bag` will go through."""
+    """Number of messages that `read_bag` will read."""
     bag = BagFile(path)
-    return sum(bag.all_topics[topic][1] for topic in _Reading(bag, image_topic).wanted)
+    return sum(bag.all_topics[topic][1] for topic in _Reading(bag, image_topic).topics)
 
 
 class _Reading:
-    """Takes the messages of a bag one by one."""
+    """Collects cameras and transforms from the messages of a bag."""
 
     def __init__(self, bag: BagFile, image_topic: str | None) -> None:
         self._bag = bag
         self.cameras: dict[str, Camera] = {}
         self.edges: dict[tuple[str, str, bool], Edge] = {}
-        asked = (image_topic, f"/{image_topic}")
+        requested = (image_topic, f"/{image_topic}")
         for topic, (kind, _) in sorted(bag.all_topics.items()):
-            wanted = topic in asked if image_topic is not None else not _is_depth(topic)
-            if kind in IMAGE_TYPES and wanted:
+            is_camera = topic in requested if image_topic is not None else not _is_depth(topic)
+            if kind in IMAGE_TYPES and is_camera:
                 images = Stream(topic=topic, type_name=kind)
                 self.cameras[topic] = Camera(images=images, info_topic=info_topic_of(topic))
         self._infos: dict[str, list[Camera]] = {}
@@ -101,21 +100,21 @@ class _Reading:
                 camera.infos = Stream(topic=camera.info_topic, type_name=kind)
                 self._infos.setdefault(camera.info_topic, []).append(camera)
         transforms = [t for t, (kind, _) in bag.all_topics.items() if kind in TF_TYPES]
-        self.wanted = [*self.cameras, *self._infos, *transforms]
+        self.topics = [*self.cameras, *self._infos, *transforms]
 
-    def take(self, connection: Any, log_ns: int, data: bytes) -> None:
+    def add(self, connection: Any, log_ns: int, data: bytes) -> None:
         if connection.topic in self.cameras:
-            self._take_image(self.cameras[connection.topic], connection, log_ns, data)
+            self._add_image(self.cameras[connection.topic], connection, log_ns, data)
         elif connection.topic in self._infos:
             message = self._bag.decode(connection, data)
             for camera in self._infos[connection.topic]:
-                take_info(camera, message, log_ns)
+                add_info(camera, message, log_ns)
         else:
             is_static = connection.topic.endswith("tf_static")
             for edge in edges_of(self._bag.decode(connection, data), is_static):
                 self.edges[edge.parent, edge.child, edge.is_static] = edge
 
-    def _take_image(self, camera: Camera, connection: Any, log_ns: int, data: bytes) -> None:
+    def _add_image(self, camera: Camera, connection: Any, log_ns: int, data: bytes) -> None:
         stamp_ns = stamp_of_serialized(data, self._bag.is_ros1)
         camera.images.samples.append(Sample(stamp_ns=stamp_ns, arrived_ns=log_ns))
         camera.images.payload = max(camera.images.payload, len(data))
@@ -128,8 +127,8 @@ def _is_depth(topic: str) -> bool:
     return any(word in topic for word in _DEPTH_WORDS)
 
 
-def take_info(camera: Camera, message: Any, arrived_ns: int) -> None:
-    """A CameraInfo of this camera came, from a bag or the middleware."""
+def add_info(camera: Camera, message: Any, arrived_ns: int) -> None:
+    """Add a CameraInfo of this camera, from a bag or the middleware."""
     assert camera.infos is not None
     stamp = message.header.stamp
     stamp_ns = int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
@@ -141,7 +140,7 @@ def take_info(camera: Camera, message: Any, arrived_ns: int) -> None:
 
 
 def _content(info: Any) -> tuple[Any, ...]:
-    """What a calibration says, without its header, in ROS 1 or 2; NaN equals NaN in it."""
+    """A CameraInfo of ROS 1 or 2 without its header, comparable: NaN equals NaN in it."""
     matrices = [getattr(info, n) if hasattr(info, n) else getattr(info, n.upper()) for n in "kdrp"]
     numbers = [tuple(repr(float(value)) for value in matrix) for matrix in matrices]
     roi = info.roi
@@ -150,7 +149,7 @@ def _content(info: Any) -> tuple[Any, ...]:
 
 
 def edges_of(message: Any, is_static: bool) -> list[Edge]:
-    """The transforms of a TFMessage; one that is no rigid motion comes as NaN."""
+    """The transforms of a TFMessage; those that are not rigid are NaN."""
     edges = []
     for entry in message.transforms:
         q, t = entry.transform.rotation, entry.transform.translation
@@ -167,25 +166,23 @@ def edges_of(message: Any, is_static: bool) -> list[Edge]:
 
 
 def _endpoints(bag: BagFile) -> list[Endpoint]:
-    found = []
-    for connection in bag.connections:
-        for qos in getattr(connection.ext, "offered_qos_profiles", None) or []:
-            found.append(
-                Endpoint(
-                    node="the recorded publisher",
-                    topic=connection.topic,
-                    type_name=connection.msgtype,
-                    is_publisher=True,
-                    reliability=qos.reliability.name.lower(),
-                    durability=qos.durability.name.lower(),
-                    depth=int(qos.depth),
-                )
-            )
-    return found
+    return [
+        Endpoint(
+            node="the recorded publisher",
+            topic=connection.topic,
+            type_name=connection.msgtype,
+            is_publisher=True,
+            reliability=qos.reliability.name.lower(),
+            durability=qos.durability.name.lower(),
+            depth=int(qos.depth),
+        )
+        for connection in bag.connections
+        for qos in getattr(connection.ext, "offered_qos_profiles", None) or []
+    ]
 
 
 def check_content(content: BagContent) -> list[Finding]:
-    """Whether there is anything to look at."""
+    """Whether the bag has messages and a camera."""
     if not any(count for _, count in content.topics.values()):
         return [fail("bag", "it is empty", "record again; was the recorder stopped with Ctrl-C?")]
     if not content.cameras:

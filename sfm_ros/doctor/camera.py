@@ -1,4 +1,4 @@
-"""A camera's images and calibration: usable, of each other, and sane."""
+"""A camera's images and calibration: usable, matching and plausible."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from sfm_ros.datatypes import CameraIntrinsics
+from sfm_ros.datatypes import CameraIntrinsics, RgbImage
 from sfm_ros.doctor.finding import Finding, fail, ok, warn
 from sfm_ros.doctor.observed import Camera
 from sfm_ros.errors import CalibrationError, ImageError
@@ -16,21 +16,21 @@ from sfm_ros.model_spec import ModelSpec
 from sfm_ros.preprocess import plan_target_camera, rectified_camera
 
 _NARROW_DEG, _WIDE_DEG = 20.0, 140.0
-_CENTER_SHARE = 0.25
-_SQUARE = 0.05
-_FOCAL_RATIO = 1.6
+_MAX_OFF_CENTER = 0.25
+_MAX_NON_SQUARE = 0.05
+_MAX_FOCAL_RATIO = 1.6
 _SAME_ASPECT = 0.01
 
 
 def check_image(camera: Camera) -> tuple[list[Finding], tuple[int, int] | None]:
-    """Whether an image can be decoded; its (width, height) where it can."""
+    """Whether an image can be decoded; its (width, height) if it can."""
     check = f"image {camera.images.topic}"
     if camera.image is None:
         return [], None
     try:
         rgb = _decode(camera.image)
     except ImageError as error:
-        advice = "use one of the encodings of docs/node.md, or fix what publishes the image"
+        advice = "use one of the encodings of docs/node.md, or fix the publisher of the image"
         return [fail(check, str(error), advice)], None
     height, width = rgb.shape[:2]
     kind = getattr(camera.image, "encoding", None) or camera.image.format
@@ -39,13 +39,13 @@ def check_image(camera: Camera) -> tuple[list[Finding], tuple[int, int] | None]:
             warn(
                 check,
                 f"{width}x{height} {kind}, of one color",
-                "look whether the lens is covered or the exposure wrong: there is nothing to see",
+                "check for a covered lens or a wrong exposure: the image shows nothing",
             )
         ], (width, height)
     return [ok(check, f"{width}x{height} {kind}")], (width, height)
 
 
-def _decode(image: Any) -> Any:
+def _decode(image: Any) -> RgbImage:
     if hasattr(image, "format"):
         return decode_compressed(image.data, image.format)
     layout = (image.width, image.height, image.step, image.encoding)
@@ -58,9 +58,9 @@ def check_calibration(
     """Whether the calibration can be used and describes the images.
 
     Args:
-        camera: what was seen.
-        size: (width, height) of its images, where one could be decoded.
-        spec: the model the images are for, where it is known.
+        camera: its images and calibrations.
+        size: (width, height) of its images, if one could be decoded.
+        spec: the model that will process the images, if known.
     """
     check = f"camera_info {camera.info_topic}"
     if not camera.calibrations:
@@ -68,8 +68,8 @@ def check_calibration(
             fail(
                 check,
                 "no calibration arrived",
-                "the node publishes nothing without: let the driver publish camera_info, or remap "
-                "camera_info to where it is",
+                "the node publishes nothing without one: make the driver publish camera_info, or "
+                "remap camera_info to its topic",
             )
         ]
     found: list[Finding] = []
@@ -77,58 +77,56 @@ def check_calibration(
         found.append(
             warn(
                 check,
-                f"its content changes ({len(camera.calibrations)} versions seen)",
-                "each change begins a new segment: look for two publishers or a zoom lens",
+                f"its content changes ({len(camera.calibrations)} versions received)",
+                "each change starts a new segment: look for two publishers or a zoom lens",
             )
         )
     info = camera.calibrations[-1]
     try:
         intrinsics = intrinsics_from_info(info, camera.info_topic)
     except CalibrationError as error:
-        advice = "calibrate the camera (camera_calibration) and let its driver load the result"
+        advice = "calibrate the camera (camera_calibration) and make its driver load the result"
         return [*found, fail(check, str(error), advice)]
-    wrong_size = list(_size(check, intrinsics, size))
-    found += wrong_size or _plausible(check, intrinsics, camera)
+    wrong_size = list(_check_size(check, intrinsics, size))
+    found += wrong_size or _check_plausible(check, intrinsics, camera.images.topic)
     if spec is not None and not found:
-        found += _fits_model(check, intrinsics, spec)
-    if not found:
-        found.append(ok(check, _summary(intrinsics)))
-    return found
+        found += _check_model_fits(check, intrinsics, spec)
+    return found or [ok(check, _summary(intrinsics))]
 
 
-def _size(
+def _check_size(
     check: str, intrinsics: CameraIntrinsics, size: tuple[int, int] | None
 ) -> Iterator[Finding]:
     calibrated = (intrinsics.width, intrinsics.height)
     if size is None or size == calibrated:
         return
     x, y = size[0] / calibrated[0], size[1] / calibrated[1]
-    how = (
-        f"a node scales the image by {x:g} and leaves camera_info as it was; scale both "
+    advice = (
+        f"a node scales the image by {x:g} and leaves camera_info unchanged; scale both "
         "(image_proc's resize node does)"
         if abs(x / y - 1) < _SAME_ASPECT
-        else "a node crops the image and leaves camera_info as it was, or it is of another mode "
-        "of the camera; calibrate in the mode in use"
+        else "a node crops the image and leaves camera_info unchanged, or it belongs to another "
+        "mode of the camera; calibrate in the mode in use"
     )
     yield fail(
         check,
         f"of {calibrated[0]}x{calibrated[1]} pixels (region of interest and binning applied), "
         f"the images have {size[0]}x{size[1]}",
-        how,
+        advice,
     )
 
 
-def _plausible(check: str, camera: CameraIntrinsics, seen: Camera) -> Iterator[Finding]:
-    if abs(camera.fx / camera.fy - 1) > _SQUARE:
+def _check_plausible(check: str, camera: CameraIntrinsics, image_topic: str) -> Iterator[Finding]:
+    non_square = abs(camera.fx / camera.fy - 1)
+    if non_square > _MAX_NON_SQUARE:
         yield warn(
             check,
-            f"fx {camera.fx:.1f} and fy {camera.fy:.1f} differ by "
-            f"{100 * abs(camera.fx / camera.fy - 1):.0f} %",
-            "pixels are square in almost every camera: was the image scaled in one direction?",
+            f"fx {camera.fx:.1f} and fy {camera.fy:.1f} differ by {100 * non_square:.0f} %",
+            "almost every camera has square pixels: was the image scaled in one direction?",
         )
     off_x = (camera.cx + 0.5) / camera.width - 0.5
     off_y = (camera.cy + 0.5) / camera.height - 0.5
-    if max(abs(off_x), abs(off_y)) > _CENTER_SHARE:
+    if max(abs(off_x), abs(off_y)) > _MAX_OFF_CENTER:
         yield warn(
             check,
             f"the principal point ({camera.cx:.0f}, {camera.cy:.0f}) is far from the center of "
@@ -140,33 +138,33 @@ def _plausible(check: str, camera: CameraIntrinsics, seen: Camera) -> Iterator[F
         yield warn(
             check,
             f"the field of view is {angle:.0f} degrees wide",
-            "a focal length of another image size shows like this; else the network has never "
-            "seen such a lens",
+            "the focal length may be that of another image size; else the network was not "
+            "trained for such a lens",
         )
-    if camera.is_distorted and "rect" in seen.images.topic.rpartition("/")[2]:
+    if camera.is_distorted and "rect" in image_topic.rpartition("/")[2]:
         yield warn(
             check,
-            f"{seen.images.topic} sounds rectified, but the calibration has distortion",
+            f"{image_topic} is rectified by its name, but the calibration has distortion",
             "set preprocess.input to 'rectified', so that P is used and nothing is undistorted "
             "twice",
         )
 
 
-def _fits_model(check: str, camera: CameraIntrinsics, spec: ModelSpec) -> Iterator[Finding]:
-    seen = plan_target_camera(rectified_camera(camera), spec.width, spec.height)
-    ratio = seen.fx / spec.training_fx
-    if not 1 / _FOCAL_RATIO < ratio < _FOCAL_RATIO:
+def _check_model_fits(check: str, camera: CameraIntrinsics, spec: ModelSpec) -> Iterator[Finding]:
+    resized = plan_target_camera(rectified_camera(camera), spec.width, spec.height)
+    ratio = resized.fx / spec.training_fx
+    if not 1 / _MAX_FOCAL_RATIO < ratio < _MAX_FOCAL_RATIO:
         yield warn(
             check,
-            f"{_summary(camera)}; on the network's grid the focal length is {seen.fx:.0f} px, "
+            f"{_summary(camera)}; on the network's grid the focal length is {resized.fx:.0f} px, "
             f"the model was trained with {spec.training_fx:.0f}",
-            "depth will be off by about that factor: take a model trained for such a lens, or "
+            "depth will be off by about that factor: use a model trained for such a lens, or "
             "train one on your own video",
         )
 
 
 def field_of_view_deg(camera: CameraIntrinsics) -> float:
-    """Horizontal angle of view of a pinhole camera with this fx (a fisheye sees less or more)."""
+    """Horizontal field of view of a pinhole camera with this fx (a fisheye's differs)."""
     return math.degrees(2 * math.atan(camera.width / (2 * camera.fx)))
 
 

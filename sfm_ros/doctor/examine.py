@@ -1,14 +1,57 @@
-"""All checks of a camera, in the order in which a person would look."""
+"""All checks of a camera, of a bag and of the model."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 from sfm_ros.config import SfmConfig
+from sfm_ros.doctor.bag import check_content, read_bag
 from sfm_ros.doctor.camera import check_calibration, check_image
 from sfm_ros.doctor.finding import Finding, fail, warn
-from sfm_ros.doctor.frames import check_extrinsics
+from sfm_ros.doctor.frames import check_extrinsics, check_tree
+from sfm_ros.doctor.model import check_engine, check_model
 from sfm_ros.doctor.observed import Camera, Edge
+from sfm_ros.doctor.qos import check_static
 from sfm_ros.doctor.stamps import check_age, check_pairing, check_stamps
 from sfm_ros.model_spec import ModelSpec
+
+
+def examine_bag(
+    path: Path,
+    config: SfmConfig,
+    image_topic: str | None = None,
+    load_engine: bool = True,
+    on_message: Callable[[], object] = lambda: None,
+) -> list[Finding]:
+    """Every finding about a bag and the model that will process it.
+
+    Args:
+        path, image_topic, on_message: see `read_bag`.
+        config: of the node.
+        load_engine: run the networks once.
+
+    Raises:
+        SourceError: it is not a bag, or damaged at the start.
+    """
+    content = read_bag(path, image_topic, on_message)
+    model_findings, spec = examine_model(config, load_engine)
+    findings = [*check_content(content), *check_static(content.endpoints)]
+    for camera in content.cameras:
+        findings += examine_camera(camera, content.edges, config, spec, "the time of recording")
+    if content.cameras:
+        findings += check_tree(content.edges)
+    return [*findings, *model_findings]
+
+
+def examine_model(
+    config: SfmConfig, load_engine: bool = True
+) -> tuple[list[Finding], ModelSpec | None]:
+    """Every finding about the model bundle, and its specification if it is complete."""
+    findings, spec = check_model(config.model)
+    if spec is not None and load_engine:
+        findings += check_engine(config.model)
+    return findings, spec
 
 
 def examine_camera(
@@ -21,10 +64,10 @@ def examine_camera(
     """Every finding about one camera.
 
     Args:
-        camera: what was seen of it.
-        edges: transforms that were seen.
-        config: of the node it is for.
-        spec: its model, where it is known.
+        camera: its messages.
+        edges: the received transforms.
+        config: of the node.
+        spec: of the model, if known.
         clock: name of the clock of the samples' ``arrived_ns``.
     """
     count = len(camera.images.samples)
@@ -37,11 +80,10 @@ def examine_camera(
                 "docs/troubleshooting.md",
             )
         ]
-    image, size = check_image(camera)
-    found = [*image]
+    found, size = check_image(camera)
     if count == 1:
         found.append(
-            warn(f"stamps {camera.images.topic}", "one image came", "motion needs several")
+            warn(f"stamps {camera.images.topic}", "one image arrived", "motion needs several")
         )
     found += check_stamps(camera.images, config.window.max_gap_s)
     found += check_age(camera.images, clock)

@@ -1,4 +1,4 @@
-"""What a check says: one line, and what to change where something is wrong."""
+"""The result of a check: one line, with what to change if something is wrong."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 
 class Level(enum.Enum):
-    """How bad it is."""
+    """Severity of a finding."""
 
     OK = "OK"
     WARN = "WARN"
@@ -22,9 +22,9 @@ class Finding:
 
     Attributes:
         level: OK, WARN (it works, but not as it should) or FAIL (it does not work).
-        check: what was looked at, such as ``stamps /camera/image_raw``.
-        found: what was seen.
-        advice: what to change; empty where it is OK.
+        check: what was checked, such as ``stamps /camera/image_raw``.
+        found: what was found.
+        advice: what to change; empty if OK.
     """
 
     level: Level
@@ -33,13 +33,13 @@ class Finding:
     advice: str = ""
 
     def line(self) -> str:
-        """For a person."""
+        """One line of text."""
         advice = f" -> {self.advice}" if self.advice else ""
         return f"{self.level.value:4}  {self.check}: {self.found}{advice}"
 
 
 def ok(check: str, found: str) -> Finding:
-    """All is well."""
+    """Nothing is wrong."""
     return Finding(level=Level.OK, check=check, found=found)
 
 
@@ -54,7 +54,7 @@ def fail(check: str, found: str, advice: str) -> Finding:
 
 
 def as_text(findings: Sequence[Finding]) -> str:
-    """One line a finding and one that counts them."""
+    """One line per finding, and a last line with the counts."""
     counts = ", ".join(
         f"{sum(f.level is level for f in findings)} {level.value}" for level in Level
     )
@@ -62,7 +62,7 @@ def as_text(findings: Sequence[Finding]) -> str:
 
 
 def as_json(subject: str, findings: Sequence[Finding]) -> str:
-    """The same for a program.
+    """The findings as JSON.
 
     Args:
         subject: what was examined.

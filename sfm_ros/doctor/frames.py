@@ -1,4 +1,4 @@
-"""The tree of transforms: one parent each, no circle, and the camera's place on the robot."""
+"""The tree of transforms: one parent per frame, no cycle, and the camera's extrinsics."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ _DOWN_OR_UP = 0.9
 
 
 def check_tree(edges: Sequence[Edge]) -> list[Finding]:
-    """What is wrong with the transforms as such."""
+    """Whether the transforms form a tree of valid transforms."""
     if not edges:
         return [
             warn(
                 "tf",
-                "no transform was heard",
-                "without the camera's place on the robot the odometry is that of the camera "
-                "itself: start robot_state_publisher, or sfm_static_transform",
+                "no transform was received",
+                "without extrinsics the odometry is that of the camera itself: start "
+                "robot_state_publisher or sfm_static_transform",
             )
         ]
     found = [
-        *_two_parents(edges),
-        *_circles(edges),
-        *_bad_values(edges),
-        *_slashes(edges),
-        *_both_kinds(edges),
+        *_check_parents(edges),
+        *_check_cycles(edges),
+        *_check_values(edges),
+        *_check_slashes(edges),
+        *_check_kinds(edges),
     ]
     frames = sorted({name for e in edges for name in _names(e)})
     return found or [ok("tf", f"{len(frames)} frames: {', '.join(frames)}")]
@@ -48,7 +48,7 @@ def _parents(edges: Sequence[Edge]) -> dict[str, set[str]]:
     return parents
 
 
-def _two_parents(edges: Sequence[Edge]) -> Iterator[Finding]:
+def _check_parents(edges: Sequence[Edge]) -> Iterator[Finding]:
     for child, parents in sorted(_parents(edges).items()):
         if len(parents) > 1:
             yield fail(
@@ -59,7 +59,7 @@ def _two_parents(edges: Sequence[Edge]) -> Iterator[Finding]:
             )
 
 
-def _circles(edges: Sequence[Edge]) -> Iterator[Finding]:
+def _check_cycles(edges: Sequence[Edge]) -> Iterator[Finding]:
     parents = {child: min(names) for child, names in _parents(edges).items()}
     for start in sorted(parents):
         chain, frame = [start], start
@@ -67,28 +67,28 @@ def _circles(edges: Sequence[Edge]) -> Iterator[Finding]:
             frame = parents[frame]
             chain.append(frame)
         if parents.get(frame) == start and start == min(chain):
-            yield fail("tf", f"a circle: {' -> '.join([*chain, start])}", "stop one publisher")
+            yield fail("tf", f"a cycle: {' -> '.join([*chain, start])}", "stop one publisher")
 
 
-def _bad_values(edges: Sequence[Edge]) -> Iterator[Finding]:
+def _check_values(edges: Sequence[Edge]) -> Iterator[Finding]:
     for edge in edges:
         T = edge.T_parent_child
         if not (np.all(np.isfinite(T)) and is_rotation(T[:3, :3], tolerance=1e-3)):
             yield fail(
                 "tf",
-                f"the transform {edge.parent} -> {edge.child} holds no rotation",
-                "its quaternion is zero or not finite: fix what publishes it",
+                f"the transform {edge.parent} -> {edge.child} has no valid rotation",
+                "its quaternion is zero or not finite: fix its publisher",
             )
             return
 
 
-def _slashes(edges: Sequence[Edge]) -> Iterator[Finding]:
+def _check_slashes(edges: Sequence[Edge]) -> Iterator[Finding]:
     names = sorted({n for e in edges for n in (e.parent, e.child) if n.startswith("/")})
     if names:
-        yield warn("tf", f"'{names[0]}' begins with a slash", "tf2 knows no such names: leave it")
+        yield warn("tf", f"'{names[0]}' begins with a slash", "tf2 names have none: remove it")
 
 
-def _both_kinds(edges: Sequence[Edge]) -> Iterator[Finding]:
+def _check_kinds(edges: Sequence[Edge]) -> Iterator[Finding]:
     static = {_names(edge)[1] for edge in edges if edge.is_static}
     moving = {_names(edge)[1] for edge in edges if not edge.is_static}
     for child in sorted(static & moving):
@@ -100,10 +100,10 @@ def _both_kinds(edges: Sequence[Edge]) -> Iterator[Finding]:
 
 
 def check_extrinsics(edges: Sequence[Edge], base: str, optical: str) -> list[Finding]:
-    """Whether TF leads from the robot's frame to the camera's optical frame, and turns its axes.
+    """Whether TF connects the robot's frame with the camera's optical frame, and turns its axes.
 
     Args:
-        edges: every transform seen.
+        edges: the received transforms.
         base: ``node.base_frame``; empty for none.
         optical: frame id of the images.
     """
@@ -112,8 +112,8 @@ def check_extrinsics(edges: Sequence[Edge], base: str, optical: str) -> list[Fin
         return [
             warn(
                 "frame id of the images",
-                f"it is empty; the node calls it '{OPTICAL_FRAME}'",
-                "set frame_id in the camera's driver: TF cannot place the camera without",
+                f"it is empty; the node uses '{OPTICAL_FRAME}'",
+                "set frame_id in the camera's driver: TF cannot locate the camera without it",
             )
         ]
     if not base or base == optical.lstrip("/"):
@@ -123,32 +123,32 @@ def check_extrinsics(edges: Sequence[Edge], base: str, optical: str) -> list[Fin
         return [
             warn(
                 check,
-                f"TF does not connect '{base}' with it",
-                "the odometry will be that of the camera itself; to get the robot's, publish the "
+                f"TF does not connect it with '{base}'",
+                "the odometry will be that of the camera itself; for the robot's, publish the "
                 f"extrinsics: sfm_static_transform --parent {base} --child {optical} --xyz X Y Z "
                 "--rpy ROLL PITCH YAW --optical",
             )
         ]
-    return _axes(check, base, T_base_optical)
+    return _check_axes(check, base, T_base_optical)
 
 
-def _axes(check: str, base: str, T_base_optical: FloatArray) -> list[Finding]:
-    """Optical axes look along z: a camera that then looks up has body axes under its name."""
+def _check_axes(check: str, base: str, T_base_optical: FloatArray) -> list[Finding]:
+    """A camera whose z axis points up or down has body axes instead of optical ones."""
     R = T_base_optical[:3, :3]
     view, x, y, z = R[:, 2], *T_base_optical[:3, 3]
-    where = f"at ({x:.2f}, {y:.2f}, {z:.2f}) m in '{base}'"
+    position = f"at ({x:.2f}, {y:.2f}, {z:.2f}) m in '{base}'"
     if abs(view[2]) > _DOWN_OR_UP:
         return [
             fail(
                 check,
-                f"{where}, and its z axis points {'up' if view[2] > 0 else 'down'}",
+                f"{position}, and its z axis points {'up' if view[2] > 0 else 'down'}",
                 "images have optical axes (x right, y down, z forward: REP 103). If the camera "
-                "looks ahead, the rotation to the optical frame is missing: quaternion xyzw "
+                "faces ahead, the rotation to the optical frame is missing: quaternion xyzw "
                 "-0.5 0.5 -0.5 0.5 below the camera's body frame",
             )
         ]
     heading = float(np.degrees(np.arctan2(view[1], view[0])))
-    return [ok(check, f"{where}, looks {heading:.0f} degrees left of ahead")]
+    return [ok(check, f"{position}, facing {heading:.0f} degrees left of ahead")]
 
 
 def find_transform(edges: Sequence[Edge], to: str, from_: str) -> FloatArray | None:

@@ -1,4 +1,4 @@
-"""What decides whether two processes find each other and a large image arrives."""
+"""Settings that decide whether two processes discover each other and a large image arrives."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from xml.etree import ElementTree
 
 from sfm_ros.doctor.finding import Finding, fail, ok, warn
 
-PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 _FAST_DDS = "rmw_fastrtps"
 _HIGHEST_DOMAIN = 232
 _HIGHEST_USUAL_DOMAIN = 101
@@ -18,31 +17,28 @@ _SHARED_MEMORY = Path("/dev/shm")
 
 
 def check_environment(
-    rmw: str, environment: Mapping[str, str], largest_message: int, shipped_profile: Path
+    rmw: str, environment: Mapping[str, str], largest_message: int, shipped: Mapping[str, str]
 ) -> list[Finding]:
-    """Middleware, domain and shared memory of this process, and so of what is started beside it.
+    """Middleware, domain and shared memory of this process and of others in its environment.
 
     Args:
         rmw: the implementation in use, such as ``rmw_fastrtps_cpp``.
         environment: the variables of the process.
-        largest_message: bytes of the largest image seen; 0 where none was.
-        shipped_profile: the profile this package brings.
+        largest_message: bytes of the largest image received; 0 if none was.
+        shipped: the variables that load this package's Fast DDS profile.
     """
-    return [
+    found = [
         ok("middleware", f"{rmw}, {environment.get('ROS_DISTRO', 'no sourced ROS')}"),
         check_domain(environment),
-        *_range(environment),
-        *(
-            [_profile(environment, largest_message, shipped_profile)]
-            if rmw.startswith(_FAST_DDS)
-            else []
-        ),
-        *_room(largest_message),
+        *_check_range(environment),
     ]
+    if rmw.startswith(_FAST_DDS):
+        found.append(_check_profile(environment, largest_message, shipped))
+    return [*found, *_check_free_memory(largest_message)]
 
 
 def check_domain(environment: Mapping[str, str]) -> Finding:
-    """Whether ROS_DOMAIN_ID is one."""
+    """Whether ROS_DOMAIN_ID is valid."""
     value = environment.get("ROS_DOMAIN_ID", "")
     check = "domain"
     if not value:
@@ -53,12 +49,12 @@ def check_domain(environment: Mapping[str, str]) -> Finding:
         return warn(
             check,
             f"ROS_DOMAIN_ID is {value}",
-            "its ports are among those Linux hands out to other programs: use 0 to 101",
+            "Linux gives ports of this domain to other programs: use 0 to 101",
         )
-    return ok(check, f"ROS_DOMAIN_ID is {value}: only processes with the same value are seen")
+    return ok(check, f"ROS_DOMAIN_ID is {value}: only processes with the same value connect")
 
 
-def _range(environment: Mapping[str, str]) -> list[Finding]:
+def _check_range(environment: Mapping[str, str]) -> list[Finding]:
     local = environment.get("ROS_LOCALHOST_ONLY", "0") == "1"
     reach = environment.get("ROS_AUTOMATIC_DISCOVERY_RANGE", "").upper()
     if reach == "OFF":
@@ -66,31 +62,31 @@ def _range(environment: Mapping[str, str]) -> list[Finding]:
             fail(
                 "discovery",
                 "ROS_AUTOMATIC_DISCOVERY_RANGE is OFF",
-                "nothing finds anything: unset it, or set LOCALHOST or SUBNET",
+                "no process discovers another: unset it, or set LOCALHOST or SUBNET",
             )
         ]
     if local or reach == "LOCALHOST":
-        return [ok("discovery", "this machine only: a camera on another one is not seen")]
+        return [ok("discovery", "this machine only: no camera on another one is discovered")]
     return []
 
 
-def _profile(environment: Mapping[str, str], largest: int, shipped: Path) -> Finding:
+def _check_profile(
+    environment: Mapping[str, str], largest: int, shipped: Mapping[str, str]
+) -> Finding:
     check = "shared memory"
-    advice = (
-        f"in the terminal of the camera's driver: export {PROFILE_VARIABLES[0]}={shipped} "
-        f"{PROFILE_VARIABLES[1]}={shipped}"
-    )
-    named = [environment[name] for name in PROFILE_VARIABLES if environment.get(name)]
-    if not named:
+    settings = " ".join(f"{name}={path}" for name, path in shipped.items())
+    advice = f"in the terminal of the camera's driver: export {settings}"
+    chosen = [environment[name] for name in shipped if environment.get(name)]
+    if not chosen:
         if 0 < largest <= _DEFAULT_SEGMENT:
             return ok(check, f"images of {largest / 1e3:.0f} kB fit Fast DDS's own segment")
         return warn(
             check,
-            "no Fast DDS profile is set here, and its segment of 512 kB loses larger best-effort "
-            "images",
+            "no Fast DDS profile is set, and the default segment of 512 kB loses larger "
+            "best-effort images",
             advice,
         )
-    path = Path(named[0].removeprefix("file://"))
+    path = Path(chosen[0].removeprefix("file://"))
     try:
         segment = largest_segment(path)
     except (OSError, ElementTree.ParseError) as error:
@@ -103,7 +99,7 @@ def _profile(environment: Mapping[str, str], largest: int, shipped: Path) -> Fin
 
 
 def largest_segment(profile: Path) -> int:
-    """Largest shared-memory segment a Fast DDS profile asks for, bytes; 0 where it names none.
+    """Largest shared-memory segment in a Fast DDS profile, bytes; 0 if there is none.
 
     Raises:
         OSError, ElementTree.ParseError: it cannot be read.
@@ -113,8 +109,8 @@ def largest_segment(profile: Path) -> int:
     return max((int(size) for size in sizes if size.strip().isdigit()), default=0)
 
 
-def _room(largest: int) -> list[Finding]:
-    """A full /dev/shm (64 MB in a container by default) turns images away silently."""
+def _check_free_memory(largest: int) -> list[Finding]:
+    """A full /dev/shm (64 MB in a container by default) drops images silently."""
     try:
         state = os.statvfs(_SHARED_MEMORY)
     except OSError:

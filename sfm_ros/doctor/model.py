@@ -1,4 +1,4 @@
-"""The model bundle and what it runs on."""
+"""The model bundle and the engine that runs it."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import numpy as np
 
 from sfm_ros.config import ModelConfig
 from sfm_ros.datatypes import CameraIntrinsics
-from sfm_ros.doctor.finding import Finding, fail, ok, warn
+from sfm_ros.doctor.finding import Finding, fail, ok
 from sfm_ros.engines.base import Engine
 from sfm_ros.engines.factory import create_engine, resolve_bundle
 from sfm_ros.errors import SfmRosError
 from sfm_ros.model_spec import ModelSpec
 from sfm_ros.window import Window
 
-_LIBRARIES = ("onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt")
+_LIBRARIES = ("onnxruntime", "onnxruntime-gpu")
 _GPU_FILE = Path("/proc/driver/nvidia/version")
 _RUNS = 3
 
 
 def check_model(config: ModelConfig) -> tuple[list[Finding], ModelSpec | None]:
-    """Whether the bundle is whole; what it says of itself, where it is."""
+    """Whether the bundle is complete, and its specification if it is."""
     try:
         bundle = resolve_bundle(config.bundle)
         spec = ModelSpec.load(bundle)
@@ -38,34 +38,29 @@ def check_model(config: ModelConfig) -> tuple[list[Finding], ModelSpec | None]:
 
 
 def check_engine(config: ModelConfig) -> list[Finding]:
-    """Load the engine that would be used and let it see an image."""
+    """Load the engine that the node would use and time an inference."""
     libraries = ", ".join(f"{n} {v}" for n, v in library_versions().items()) or "no library"
     try:
         engine = create_engine(config)
     except SfmRosError as error:
         return [fail("engine", f"{error} (installed: {libraries})", "pip install onnxruntime")]
     try:
-        taken_ms = _time_of_inference(engine)
+        inference_ms = _inference_ms(engine)
     except SfmRosError as error:
-        return [fail("engine", str(error), "try model.engine onnx")]
+        advice = "export the bundle again with training/export.py, or reinstall onnxruntime"
+        return [fail("engine", f"{error} (installed: {libraries})", advice)]
     finally:
         engine.close()
-    found = [
-        ok("engine", f"{engine.name}, {taken_ms:.0f} ms an image on this machine, {libraries}")
-    ]
+    found = [ok("engine", f"{engine.name}, {inference_ms:.0f} ms per image here, {libraries}")]
     if _GPU_FILE.exists() and engine.name == "onnx":
         found.append(
-            warn(
-                "gpu",
-                "there is an NVIDIA GPU, and the networks run on the CPU",
-                "install the library of a GPU engine, and see model.engine in docs/node.md",
-            )
+            ok("gpu", "an NVIDIA GPU is present and not used: ONNX Runtime runs on the CPU")
         )
     return found
 
 
 def library_versions() -> dict[str, str]:
-    """Versions of the inference libraries that are installed."""
+    """Versions of the installed inference libraries."""
     found = {}
     for name in _LIBRARIES:
         try:
@@ -75,8 +70,8 @@ def library_versions() -> dict[str, str]:
     return found
 
 
-def _time_of_inference(engine: Engine) -> float:
-    """Milliseconds of one image, the best of a few."""
+def _inference_ms(engine: Engine) -> float:
+    """Milliseconds per image, the best of a few."""
     spec = engine.spec
     gray = np.full((spec.height, spec.width, 3), 128, dtype=np.uint8)
     window = Window(
@@ -93,7 +88,7 @@ def _time_of_inference(engine: Engine) -> float:
     )
     times = []
     for _ in range(_RUNS):
-        begin = time.perf_counter()
+        started = time.perf_counter()
         engine.infer(window)
-        times.append(time.perf_counter() - begin)
+        times.append(time.perf_counter() - started)
     return 1000 * min(times)

@@ -1,7 +1,8 @@
-"""What was seen of a system, whether it runs or lies in a bag."""
+"""What was observed of a running system or read from a bag."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,11 +15,11 @@ TF_TYPES = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sample:
-    """When a message says it was made and when it came.
+    """The times of one message.
 
     Attributes:
         stamp_ns: of its header.
-        arrived_ns: on the clock that stamps are compared with: ROS time, or that of the recorder.
+        arrived_ns: on the clock that stamps are compared with: ROS time, or the recorder's.
     """
 
     stamp_ns: int
@@ -30,9 +31,9 @@ class Stream:
     """The messages of one topic.
 
     Attributes:
-        topic, type_name: as ROS names them.
+        topic, type_name: as in ROS.
         samples: stamp and arrival of each message, in order of arrival.
-        frame_ids: every frame id that was seen.
+        frame_ids: every frame id in the headers.
         payload: bytes of the largest message.
     """
 
@@ -45,14 +46,14 @@ class Stream:
 
 @dataclass(kw_only=True, slots=True)
 class Camera:
-    """A topic of images with the calibration beside it.
+    """An image topic and the calibration beside it.
 
     Attributes:
         images: the stream of images.
-        infos: the stream of calibrations; None where no such topic exists.
+        info_topic: where the calibration is expected.
+        infos: the stream of calibrations; None if there is no such topic.
         image: one image message (fields of sensor_msgs/Image or CompressedImage), or None.
-        calibrations: CameraInfo messages of different content, the first few of them.
-        info_topic: where the calibration was looked for.
+        calibrations: the first few CameraInfo messages that differ.
     """
 
     images: Stream
@@ -67,12 +68,12 @@ class Endpoint:
     """A publisher or subscription.
 
     Attributes:
-        node: full name of the node it belongs to.
-        topic, type_name: as ROS names them.
+        node: full name of its node.
+        topic, type_name: as in ROS.
         is_publisher: else it is a subscription.
-        reliability: ``reliable`` or ``best_effort``; empty where unknown.
-        durability: ``volatile`` or ``transient_local``; empty where unknown.
-        depth: messages kept; 0 where unknown.
+        reliability: ``reliable`` or ``best_effort``; empty if unknown.
+        durability: ``volatile`` or ``transient_local``; empty if unknown.
+        depth: messages kept; 0 if unknown.
     """
 
     node: str
@@ -86,7 +87,7 @@ class Endpoint:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Edge:
-    """One transform that was published: (4, 4) T_parent_child, as the message names its frames."""
+    """One published transform: (4, 4) T_parent_child, frames named as in the message."""
 
     parent: str
     child: str
@@ -94,8 +95,23 @@ class Edge:
     T_parent_child: FloatArray
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NodeStatus:
+    """The newest diagnostics of an odometry node.
+
+    Attributes:
+        level: 0 OK, 1 WARN, 2 ERROR, as in diagnostic_msgs.
+        message: one line for people.
+        values: details by name.
+    """
+
+    level: int
+    message: str
+    values: Mapping[str, str]
+
+
 def base_topic(topic: str) -> str:
-    """The topic an image transport's topic belongs to."""
+    """The topic without the suffix of an image transport."""
     for transport in ("/compressed", "/raw"):
         topic = topic.removesuffix(transport)
     return topic

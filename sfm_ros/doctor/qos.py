@@ -1,24 +1,25 @@
-"""Pairs of publisher and subscription that never connect, and topics with no or two publishers."""
+"""Publishers and subscriptions: pairs that cannot connect, topics with no or two publishers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
 from sfm_ros.doctor.finding import Finding, fail, ok
-from sfm_ros.doctor.observed import Endpoint
+from sfm_ros.doctor.observed import Camera, Endpoint
+from sfm_ros.doctor.odometry_nodes import camera_topics
 
 
 def check_pairs(endpoints: Sequence[Endpoint], topics: Iterable[str]) -> list[Finding]:
-    """Whether the endpoints of some topics can talk to each other.
+    """Whether the endpoints of some topics can connect.
 
     Args:
-        endpoints: every publisher and subscription known.
-        topics: names to look at.
+        endpoints: every known publisher and subscription.
+        topics: names of the topics to check.
     """
-    return [finding for topic in topics for finding in _topic(endpoints, topic)]
+    return [finding for topic in topics for finding in _check_topic(endpoints, topic)]
 
 
-def _topic(endpoints: Sequence[Endpoint], topic: str) -> Iterator[Finding]:
+def _check_topic(endpoints: Sequence[Endpoint], topic: str) -> Iterator[Finding]:
     here = [endpoint for endpoint in endpoints if endpoint.topic == topic]
     publishers = [endpoint for endpoint in here if endpoint.is_publisher]
     subscriptions = [endpoint for endpoint in here if not endpoint.is_publisher]
@@ -44,16 +45,17 @@ def _topic(endpoints: Sequence[Endpoint], topic: str) -> Iterator[Finding]:
 
 
 def _mismatch(publisher: Endpoint, subscription: Endpoint) -> Iterator[tuple[str, str]]:
+    """(what, advice) of each incompatible policy."""
     if (publisher.reliability, subscription.reliability) == ("best_effort", "reliable"):
         yield (
-            "the publisher is best effort, the subscriber asks for reliable",
+            "the publisher is best effort, the subscriber requests reliable",
             "make the subscriber best effort (this node: node.image_queue newest, or "
             f"qos_overrides.{subscription.topic}.subscription.reliability: best_effort; RViz: "
             "Reliability Policy) or the publisher reliable",
         )
     if (publisher.durability, subscription.durability) == ("volatile", "transient_local"):
         yield (
-            "the publisher is volatile, the subscriber asks for transient local",
+            "the publisher is volatile, the subscriber requests transient local",
             "make the publisher transient local (as /tf_static must be) or the subscriber "
             "volatile",
         )
@@ -63,8 +65,28 @@ def _sides(endpoints: Sequence[Endpoint]) -> str:
     return ", ".join(sorted({f"{e.node} ({e.reliability or 'unknown'})" for e in endpoints}))
 
 
-def check_image_publishers(endpoints: Sequence[Endpoint], topic: str) -> list[Finding]:
-    """Whether exactly one node publishes a topic of images or calibrations."""
+def check_publishers(endpoints: Sequence[Endpoint], camera: Camera) -> list[Finding]:
+    """Whether exactly one node publishes the images, and at most one their calibration."""
+    topic = camera.images.topic
+    found = [
+        *check_single_publisher(endpoints, topic),
+        *check_single_publisher(endpoints, camera.info_topic),
+    ]
+    publishers = [e for e in endpoints if e.is_publisher]
+    if not any(e.topic == topic for e in publishers):
+        others = ", ".join(camera_topics(publishers)) or "no topic"
+        found.append(
+            fail(
+                f"publishers {topic}",
+                f"it has no publisher; images are on {others}",
+                "start the camera's driver, or remap image (image_topic:= in the launch files)",
+            )
+        )
+    return found
+
+
+def check_single_publisher(endpoints: Sequence[Endpoint], topic: str) -> list[Finding]:
+    """Whether at most one node publishes a topic of images or calibrations."""
     names = [e.node for e in endpoints if e.topic == topic and e.is_publisher]
     if len(names) < 2:
         return []
@@ -72,14 +94,15 @@ def check_image_publishers(endpoints: Sequence[Endpoint], topic: str) -> list[Fi
         fail(
             f"publishers {topic}",
             f"{len(names)} of them: {', '.join(sorted(names))}",
-            "two cameras on one topic give stamps that go back and forth: give each its namespace",
+            "with two cameras on one topic the stamps go back and forth: give each camera its "
+            "namespace",
         )
     ]
 
 
 def check_names(nodes: Sequence[str]) -> list[Finding]:
-    """Whether two nodes bear the same full name."""
-    twice = sorted({name for name in nodes if nodes.count(name) > 1})
+    """Whether two nodes have the same full name."""
+    duplicates = sorted({name for name in nodes if nodes.count(name) > 1})
     return [
         fail(
             "nodes",
@@ -87,18 +110,18 @@ def check_names(nodes: Sequence[str]) -> list[Finding]:
             "parameters and services reach only one of them: stop one, or start it with another "
             "name or namespace (--ros-args -r __node:=NAME, -r __ns:=/NAME)",
         )
-        for name in twice
+        for name in duplicates
     ]
 
 
 def check_static(endpoints: Sequence[Endpoint]) -> list[Finding]:
-    """Whether static transforms are kept for whoever starts later."""
+    """Whether static transforms are kept for subscribers that start later."""
     return [
         fail(
             f"qos {endpoint.topic}",
             f"{endpoint.node} publishes it as volatile",
-            "whoever starts later never hears it: publish it transient local (of a bag, "
-            "sfm_bag_player does)",
+            "a subscriber that starts later never receives it: publish it transient local (when "
+            "playing a bag, sfm_bag_player does)",
         )
         for endpoint in endpoints
         if endpoint.topic.endswith("/tf_static")

@@ -1,4 +1,4 @@
-"""Rates and stamps of a stream: zero, backwards, twice, missing, uneven, old."""
+"""Rates and stamps of a stream: zero, backwards, repeated, missing, uneven, old."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from sfm_ros.doctor.observed import Stream
 
 _SLOW_HZ = 5.0
 _MISSING_PERIODS = 1.5
-_MISSING_SHARE = 0.02
-_JITTER_SHARE = 0.25
+_MISSING_RATIO = 0.02
+_JITTER_RATIO = 0.25
 _OLD_S = 1.0
 _FUTURE_S = 0.05
 _OTHER_CLOCK_S = 60.0
@@ -22,19 +22,19 @@ _Stamps = npt.NDArray[np.int64]
 
 
 def check_stamps(stream: Stream, max_gap_s: float) -> list[Finding]:
-    """Order and evenness of the stamps of a stream.
+    """Order and regularity of the stamps of a stream.
 
     Args:
         stream: its messages.
-        max_gap_s: ``window.max_gap_s`` of the node: what it takes for a gap.
+        max_gap_s: ``window.max_gap_s`` of the node: a longer step is a gap.
     """
     check = f"stamps {stream.topic}"
     stamps = np.array([sample.stamp_ns for sample in stream.samples], dtype=np.int64)
     if len(stamps) < 2:
-        return []  # that next to nothing came is said elsewhere
-    # A recording may count its time from zero: then the next stamp is a moment later.
-    goes_on = np.append((stamps[1:] > 0) & (stamps[1:] < max_gap_s * 1e9), False)
-    zeros = int(np.count_nonzero((stamps == 0) & ~goes_on))
+        return []  # examine_camera reports it
+    # A recording may count its time from zero: then the next stamp is slightly above zero.
+    continues = np.append((stamps[1:] > 0) & (stamps[1:] < max_gap_s * 1e9), False)
+    zeros = int(np.count_nonzero((stamps == 0) & ~continues))
     if zeros:
         return [
             fail(
@@ -44,30 +44,30 @@ def check_stamps(stream: Stream, max_gap_s: float) -> list[Finding]:
                 "images without it",
             )
         ]
-    found = [*_order(check, stamps), *_evenness(check, stamps, max_gap_s)]
+    found = [*_check_order(check, stamps), *_check_regularity(check, stamps, max_gap_s)]
     return found or [ok(check, f"{len(stamps)} in order, {_rate_text(stamps)}")]
 
 
-def _order(check: str, stamps: _Stamps) -> Iterator[Finding]:
+def _check_order(check: str, stamps: _Stamps) -> Iterator[Finding]:
     steps = np.diff(stamps)
     backwards = steps[steps < 0]
     if len(backwards):
         yield fail(
             check,
             f"the stamps go back {len(backwards)} times, by up to {-backwards.min() * 1e-9:.3f} s",
-            "the odometry begins anew each time: look for two publishers on the topic, a bag that "
+            "the odometry restarts each time: look for two publishers on the topic, a bag that "
             "loops, or a driver that mixes two clocks",
         )
-    twice = int(np.count_nonzero(steps == 0))
-    if twice:
+    repeated = int(np.count_nonzero(steps == 0))
+    if repeated:
         yield warn(
             check,
-            f"{twice} of {len(stamps)} stamps repeat the one before",
+            f"{repeated} of {len(stamps)} stamps repeat the previous one",
             "a duplicate is ignored: look for a relay that sends each image twice",
         )
 
 
-def _evenness(check: str, stamps: _Stamps, max_gap_s: float) -> Iterator[Finding]:
+def _check_regularity(check: str, stamps: _Stamps, max_gap_s: float) -> Iterator[Finding]:
     steps = np.diff(stamps)
     steps = steps[steps > 0] * 1e-9
     if len(steps) < 2:
@@ -78,28 +78,34 @@ def _evenness(check: str, stamps: _Stamps, max_gap_s: float) -> Iterator[Finding
         yield warn(
             check,
             f"{1 / period:.1f} images per second",
-            f"at least {_SLOW_HZ:g} are needed to see the motion between two of them, 10 or more "
-            "are better",
+            f"motion between two images needs at least {_SLOW_HZ:g}, better 10 or more",
         )
     elif len(gaps):
         yield warn(
             check,
             f"{len(gaps)} gaps of more than {max_gap_s:g} s, the longest {gaps.max():.2f} s",
             "the pose is held across a gap: look for a driver that stalls, a full disk while the "
-            "bag was recorded, or messages lost on the way (see 'messages are lost' in "
+            "bag was recorded, or lost messages (see 'messages are lost' in "
             "docs/troubleshooting.md)",
         )
+    yield from _check_missing(check, steps, period, bool(len(gaps)))
+
+
+def _check_missing(
+    check: str, steps: npt.NDArray[np.float64], period: float, has_gaps: bool
+) -> Iterator[Finding]:
+    """Missing frames and jitter, from the steps between stamps in seconds."""
     missing = np.maximum(np.rint(steps / period) - 1, 0)[steps > _MISSING_PERIODS * period].sum()
-    share = missing / (missing + len(steps))
-    if share > _MISSING_SHARE and not len(gaps):
+    missing_ratio = missing / (missing + len(steps))
+    if missing_ratio > _MISSING_RATIO and not has_gaps:
         yield warn(
             check,
-            f"{100 * share:.0f} % of the frames are missing",
-            "they were lost on the way or the camera left them out (long exposure): see 'messages "
-            "are lost' in docs/troubleshooting.md",
+            f"{100 * missing_ratio:.0f} % of the frames are missing",
+            "they were lost in transport or the camera skipped them (long exposure): see "
+            "'messages are lost' in docs/troubleshooting.md",
         )
     jitter = float(np.percentile(np.abs(steps - period), 90)) / period
-    if jitter > _JITTER_SHARE and share <= _MISSING_SHARE:
+    if jitter > _JITTER_RATIO and missing_ratio <= _MISSING_RATIO:
         yield warn(
             check,
             f"uneven: one step in ten is {100 * jitter:.0f} % off the period of "
@@ -114,12 +120,12 @@ def _rate_text(stamps: _Stamps) -> str:
 
 
 def check_age(stream: Stream, clock: str) -> list[Finding]:
-    """How far the stamps are from the clock they are compared with.
+    """Difference between the stamps and the clock they are compared with.
 
     Args:
         stream: its messages.
-        clock: name of the clock of ``arrived_ns``: ``the system's clock``, ``/clock`` or ``the
-            bag``.
+        clock: name of the clock of ``arrived_ns``: ``the system clock``, ``/clock`` or ``the time
+            of recording``.
     """
     check = f"age {stream.topic}"
     ages = [s.arrived_ns - s.stamp_ns for s in stream.samples if s.stamp_ns]
@@ -132,7 +138,7 @@ def check_age(stream: Stream, clock: str) -> list[Finding]:
                 check,
                 f"stamps are {abs(age_s):.0f} s {'behind' if age_s > 0 else 'ahead of'} {clock}",
                 "two clocks: play bags with --clock and set use_sim_time on every node, or make "
-                "the camera's driver stamp in the system's time",
+                "the camera's driver stamp in system time",
             )
         ]
     if age_s < -_FUTURE_S:
@@ -156,14 +162,14 @@ def check_age(stream: Stream, clock: str) -> list[Finding]:
 
 
 def check_pairing(images: Stream, infos: Stream) -> list[Finding]:
-    """Whether images and calibrations belong together by stamp and frame."""
+    """Whether images and calibrations match in stamp and frame."""
     check = f"pair {images.topic}"
     found = []
     if images.frame_ids and infos.frame_ids and images.frame_ids != infos.frame_ids:
         found.append(
             warn(
                 check,
-                f"images are of frame {_names(images)}, camera_info of {_names(infos)}",
+                f"images have frame {_names(images)}, camera_info has {_names(infos)}",
                 "publish both with the camera's optical frame",
             )
         )
@@ -173,8 +179,8 @@ def check_pairing(images: Stream, infos: Stream) -> list[Finding]:
         found.append(
             warn(
                 check,
-                f"no camera_info of {infos.topic} bears the stamp of an image",
-                "this node takes the newest one, but image_pipeline needs equal stamps: copy the "
+                f"no camera_info on {infos.topic} has the stamp of an image",
+                "this node uses the newest one, but image_pipeline needs equal stamps: copy the "
                 "image's header",
             )
         )

@@ -1,4 +1,4 @@
-"""sfm_doctor over bags that rosbag2 and others have written, and over bags with faults."""
+"""sfm_doctor on bags written by rosbag2 and others, and on bags with faults."""
 
 from __future__ import annotations
 
@@ -78,17 +78,15 @@ def record(tmp_path: Path) -> Callable[[list[tuple[str, int, Any]]], Path]:
     return write
 
 
-def test_a_message_without_a_header_is_a_damaged_bag(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_message_without_header(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with Writer(tmp_path / "bag", version=9) as writer:
         topic = writer.add_connection("/cam/image", "sensor_msgs/msg/Image", typestore=STORE)
         writer.write(topic, 1, bytes([0, 1, 0, 0]))
-    code, said = doctor(capsys, "--bag", str(tmp_path / "bag"))
-    assert code == 1 and "4 bytes has no header: the bag is damaged" in said
+    code, output = doctor(capsys, "--bag", str(tmp_path / "bag"))
+    assert code == 1 and "4 bytes has no header: the bag is damaged" in output
 
 
-def drive(count: int = 30, **changes: Any) -> list[tuple[str, int, Any]]:
+def recording(count: int = 30, **changes: Any) -> list[tuple[str, int, Any]]:
     messages: list[tuple[str, int, Any]] = []
     for index in range(count):
         stamp = (100 + index) * PERIOD_NS
@@ -100,67 +98,70 @@ def drive(count: int = 30, **changes: Any) -> list[tuple[str, int, Any]]:
 OPTICAL_XYZW = (-0.5, 0.5, -0.5, 0.5)
 
 
-def test_a_sound_bag_passes(
+def test_bag_without_faults_passes(
     record: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    mounted = ("/tf_static", 0, transform("base_link", "cam_optical", OPTICAL_XYZW))
-    code, said = doctor(capsys, "--bag", str(record([mounted, *drive()])))
-    assert code == 0, said
-    assert "10.0 Hz" in said and "at (1.00, 0.00, 1.50) m" in said
-    assert "WARN" not in said.replace("0 WARN", "")
+    extrinsics = ("/tf_static", 0, transform("base_link", "cam_optical", OPTICAL_XYZW))
+    code, output = doctor(capsys, "--bag", str(record([extrinsics, *recording()])))
+    assert code == 0, output
+    assert "10.0 Hz" in output and "at (1.00, 0.00, 1.50) m" in output
+    assert "WARN" not in output.replace("0 WARN", "")
 
 
-def test_a_topic_may_be_named_without_its_slash(
+def test_topic_without_leading_slash(
     record: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _, said = doctor(capsys, "--bag", str(record(drive())), "--image-topic", "cam/image_raw")
-    assert "image /cam/image_raw: 64x48" in said
+    _, output = doctor(capsys, "--bag", str(record(recording())), "--image-topic", "cam/image_raw")
+    assert "image /cam/image_raw: 64x48" in output
 
 
 @pytest.mark.parametrize(
-    ("messages", "said"),
+    ("messages", "text"),
     [
-        (drive(focal=0.0), "the camera is not calibrated"),
-        (drive(width=128, height=96), "the images have 64x48"),
-        ([m for m in drive() if "info" not in m[0]], "no calibration arrived"),
+        (recording(focal=0.0), "the camera is not calibrated"),
+        (recording(width=128, height=96), "the images have 64x48"),
+        ([m for m in recording() if "info" not in m[0]], "no calibration arrived"),
         (
-            [*drive(20), *((t, n + 10**10, m) for t, n, m in drive(5))],
+            [*recording(20), *((t, n + 10**10, m) for t, n, m in recording(5))],
             "the stamps go back 1 times",
         ),
         (
-            [("/tf_static", 0, transform("base_link", "cam_optical", (0, 0, 0, 1.0))), *drive()],
+            [
+                ("/tf_static", 0, transform("base_link", "cam_optical", (0, 0, 0, 1.0))),
+                *recording(),
+            ],
             "its z axis points up",
         ),
         (
             [
                 ("/tf_static", 0, transform("base_link", "cam_optical", OPTICAL_XYZW)),
                 ("/tf", 1, transform("mast", "cam_optical", OPTICAL_XYZW)),
-                *drive(),
+                *recording(),
             ],
             "'cam_optical' has 2 parents: base_link, mast",
         ),
     ],
 )
-def test_a_faulty_bag_fails_with_its_reason(
+def test_faulty_bag_fails_with_its_reason(
     messages: list,
-    said: str,
+    text: str,
     record: Callable[..., Path],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     code, output = doctor(capsys, "--bag", str(record(messages)))
     assert code == 1
-    assert any(line.startswith("FAIL") and said in line for line in output.splitlines()), output
+    assert any(line.startswith("FAIL") and text in line for line in output.splitlines()), output
 
 
 def test_json_of_a_bag(record: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
-    code, said = doctor(capsys, "--bag", str(record(drive())), "--json")
-    report = json.loads(said)
+    code, output = doctor(capsys, "--bag", str(record(recording())), "--json")
+    report = json.loads(output)
     assert code == 0 and report["failed"] is False
     assert {"image /cam/image_raw", "model"} <= {row["check"] for row in report["checks"]}
 
 
 @pytest.mark.parametrize(
-    ("bag", "said"),
+    ("bag", "text"),
     [
         ("duckietown_compressedimage.bag", "no calibration arrived"),
         ("rosbag2/ros2bag/test/resources/empty_bag", "it is empty"),
@@ -171,19 +172,19 @@ def test_json_of_a_bag(record: Callable[..., Path], capsys: pytest.CaptureFixtur
         ("rosbag2/ros2bag/test/resources/nowhere", "there is no bag"),
     ],
 )
-def test_foreign_bags_are_told_apart(
-    bag: str, said: str, shared_data: Path, capsys: pytest.CaptureFixture[str]
+def test_foreign_bags(
+    bag: str, text: str, shared_data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, output = doctor(capsys, "--bag", str(shared_data / "oracle_bags" / bag))
-    assert code == 1 and said in output
+    assert code == 1 and text in output
     assert "Traceback" not in output
 
 
-def test_a_damaged_bag_is_a_finding(
+def test_damaged_bag_is_a_finding(
     record: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    bag = record(drive(5))
+    bag = record(recording(5))
     storage = next(bag.glob("*.db3"), None) or next(bag.glob("*.mcap"))
     storage.write_bytes(storage.read_bytes()[:2000])
-    code, said = doctor(capsys, "--bag", str(bag))
-    assert code == 1 and "FAIL" in said
+    code, output = doctor(capsys, "--bag", str(bag))
+    assert code == 1 and "FAIL" in output

@@ -1,4 +1,4 @@
-"""Stand-ins for launch and launch_ros: they record what a launch file asks for."""
+"""Fakes of launch and launch_ros: they record what a launch file requests."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
+from sfm_ros.ros.process.dds_profile import VARIABLES
+
 LAUNCH_FOLDER = Path(__file__).resolve().parents[2] / "launch"
-OURS = ("sfm_ros.ros.launching.arguments", "sfm_ros.ros.launching.playback")
+OURS = [f"sfm_ros.ros.launching.{name}" for name in ("arguments", "programs", "playback")]
 
 
 @dataclass
@@ -124,7 +126,7 @@ class PackageNotFoundError(KeyError):
 
 @dataclass
 class Launched:
-    """What a launch file declared, set and started."""
+    """The arguments, environment and actions of a launch file."""
 
     arguments: dict[str, DeclareLaunchArgument]
     environment: dict[str, str]
@@ -132,20 +134,26 @@ class Launched:
 
     @property
     def nodes(self) -> list[Node]:
-        """The nodes among the actions."""
+        """The actions that are nodes."""
         return [action for action in self.actions if isinstance(action, Node)]
 
     def executables(self) -> list[str]:
-        """What is run, in order."""
+        """Executables of the nodes, in order."""
         return [node.executable for node in self.nodes]
 
     def node(self, executable: str) -> Node:
-        """The one node that runs a program."""
+        """The only node of an executable."""
         (found,) = (node for node in self.nodes if node.executable == executable)
         return found
 
+    def command(self, *words: str) -> list[str]:
+        """The only command line that begins with these words."""
+        commands = [a.cmd for a in self.actions if isinstance(a, ExecuteProcess)]
+        (found,) = (command for command in commands if command[: len(words)] == list(words))
+        return found
+
     def then(self, process: Any) -> list:
-        """What follows when a process has ended."""
+        """The actions at the exit of a process."""
         return [
             action
             for entry in self.actions
@@ -158,7 +166,7 @@ class Launched:
 
 @pytest.fixture
 def installed() -> dict[str, str]:
-    """Packages the stand-in finds, with their share folder; a test may add some."""
+    """Installed packages and their share folders; a test may add some."""
     return {"sfm_ros": str(LAUNCH_FOLDER.parent)}
 
 
@@ -166,7 +174,7 @@ def installed() -> dict[str, str]:
 def launch(
     monkeypatch: pytest.MonkeyPatch, installed: dict[str, str]
 ) -> Iterator[Callable[..., Launched]]:
-    """Runs a launch file with some arguments."""
+    """Runs a launch file with arguments, on a machine without a DDS profile."""
 
     def share(package: str) -> str:
         if package not in installed:
@@ -187,7 +195,9 @@ def launch(
         "ament_index_python": (),
         "ament_index_python.packages": (PackageNotFoundError,),
     }  # fmt: skip
-    for module_name in OURS:  # imported anew, on top of the stand-ins
+    for variable in VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+    for module_name in OURS:  # imported again, with the fakes
         monkeypatch.delitem(sys.modules, module_name, raising=False)
     for name, names in contents.items():
         module = types.ModuleType(name)
@@ -203,8 +213,8 @@ def launch(
         entities = module.generate_launch_description().entities
         arguments = {e.name: e for e in entities if isinstance(e, DeclareLaunchArgument)}
         values = {name: a.default_value for name, a in arguments.items()} | given
-        assert set(given) <= set(arguments), "an argument that is not declared"
-        assert None not in values.values(), "an argument without default was not given"
+        assert set(given) <= set(arguments), "an argument is not declared"
+        assert None not in values.values(), "a required argument is missing"
         for name, value in given.items():
             assert arguments[name].choices is None or value in arguments[name].choices
         actions = [

@@ -1,4 +1,4 @@
-"""The launch files ask for programs, parameters and options that exist."""
+"""The launch files start programs with parameters and options that exist."""
 
 from __future__ import annotations
 
@@ -18,14 +18,17 @@ from sfm_ros.cli import evaluate
 from sfm_ros.config import config_from_dict, iter_fields
 from sfm_ros.datatypes import CameraIntrinsics, Frame
 from sfm_ros.errors import SfmRosError
+from sfm_ros.geometry import quat_xyzw_from_matrix
 from sfm_ros.ros.process.dds_profile import VARIABLES
+from sfm_ros.ros.tools.extrinsics import extrinsics_matrix
 from sfm_ros.source import SourceItem
 
 FILES = ("kitti_bag.launch.py", "camera.launch.py")
+ROS = "/opt/ros/share"
 
 
 class ThreeImages:
-    """A source, with ground-truth poses where they are asked for."""
+    """A source, with or without ground-truth poses."""
 
     name = "three images"
 
@@ -50,8 +53,8 @@ class ThreeImages:
 @pytest.fixture
 def bag(tmp_path: Path) -> Path:
     """A ROS 2 bag of one camera with ground-truth poses and without transforms."""
-    write_bag(ThreeImages(True), tmp_path / "drive", tmp_path / "ground_truth")
-    return tmp_path / "drive"
+    write_bag(ThreeImages(True), tmp_path / "recording", tmp_path / "ground_truth")
+    return tmp_path / "recording"
 
 
 @pytest.fixture
@@ -61,7 +64,7 @@ def kitti(tmp_path: Path) -> Path:
     return tmp_path / "03"
 
 
-def executables(repository: Path) -> set[str]:
+def console_scripts(repository: Path) -> set[str]:
     return set(re.findall(r'"(\w+) = sfm_ros', (repository / "setup.py").read_text()))
 
 
@@ -78,7 +81,7 @@ def test_programs_and_parameters_exist(
     assert len(launched.nodes) >= 3
     for node in launched.nodes:
         assert node.package == "sfm_ros"
-        assert node.executable in executables(repository)
+        assert node.executable in console_scripts(repository)
         for parameters in node.parameters:
             if isinstance(parameters, str):
                 assert Path(parameters).is_file()
@@ -92,7 +95,7 @@ def test_programs_and_parameters_exist(
             config_from_dict(values)  # refuses wrong types and choices
 
 
-def test_each_argument_is_explained(launch: Callable[..., Any], bag: Path) -> None:
+def test_every_argument_has_a_description(launch: Callable[..., Any], bag: Path) -> None:
     for file, given in zip(FILES, ({"bag": str(bag)}, {}), strict=True):
         arguments = launch(file, **given).arguments
         assert all(argument.description for argument in arguments.values())
@@ -101,9 +104,8 @@ def test_each_argument_is_explained(launch: Callable[..., Any], bag: Path) -> No
         )
 
 
-def test_bag_launch_connects_player_and_node_and_loses_no_image(
-    launch: Callable[..., Any], bag: Path
-) -> None:
+def test_bag_launch_connects_player_and_node(launch: Callable[..., Any], bag: Path) -> None:
+    """No image is lost: the player waits for the node, which queues every image."""
     bag_player = pytest.importorskip("sfm_ros.ros.tools.player", reason="rclpy is not installed")
     launched = launch(
         "kitti_bag.launch.py", bag=str(bag), rate="2", model="/models/mine", namespace="front"
@@ -118,15 +120,26 @@ def test_bag_launch_connects_player_and_node_and_loses_no_image(
     options = bag_player._parse(player.arguments)
     assert (options.bag, options.rate, options.clock) == (bag, 2.0, True)
     assert options.wait_for_subscribers == 3  # image, camera_info and /clock
+
+
+def test_bag_launch_loads_the_dds_profile(launch: Callable[..., Any], bag: Path) -> None:
+    launched = launch("kitti_bag.launch.py", bag=str(bag))
     assert set(launched.environment) == set(VARIABLES)
     for path in launched.environment.values():
         assert ElementTree.parse(path).getroot().tag.endswith("dds")
 
 
-def test_true_poses_of_a_bag_are_drawn(launch: Callable[..., Any], bag: Path) -> None:
-    ground_truth = launch("kitti_bag.launch.py", bag=str(bag), namespace="front").node(
-        "sfm_ground_truth_path"
-    )
+@pytest.mark.parametrize("variable", VARIABLES)
+def test_bag_launch_keeps_the_users_dds_profile(
+    variable: str, launch: Callable[..., Any], bag: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "/etc/mine.xml")
+    assert launch("kitti_bag.launch.py", bag=str(bag)).environment == {}
+
+
+def test_ground_truth_path(launch: Callable[..., Any], bag: Path) -> None:
+    launched = launch("kitti_bag.launch.py", bag=str(bag), namespace="front")
+    ground_truth = launched.node("sfm_ground_truth_path")
     assert ground_truth.arguments == ["--type", "nav_msgs/msg/Odometry"]
     assert dict(ground_truth.remappings) == {
         "ground_truth": GROUND_TRUTH_TOPIC,
@@ -134,24 +147,22 @@ def test_true_poses_of_a_bag_are_drawn(launch: Callable[..., Any], bag: Path) ->
     }
 
 
-def test_a_bag_without_ground_truth_draws_none(launch: Callable[..., Any], tmp_path: Path) -> None:
+def test_no_path_without_ground_truth(launch: Callable[..., Any], tmp_path: Path) -> None:
     write_bag(ThreeImages(False), tmp_path / "plain", tmp_path / "ground_truth")
     launched = launch("kitti_bag.launch.py", bag=str(tmp_path / "plain"))
     assert launched.executables() == ["sfm_node", "sfm_bag_player"]
 
 
-def test_a_kitti_folder_is_played_as_it_is_with_its_own_extrinsics(
+def test_kitti_folder_brings_its_own_extrinsics(
     launch: Callable[..., Any], kitti: Path, installed: dict[str, str]
 ) -> None:
-    installed["rosbag2_transport"] = "/opt/ros/share/rosbag2_transport"
+    installed["ros2bag"] = f"{ROS}/ros2bag"
     launched = launch("kitti_bag.launch.py", bag=str(kitti), camera_pose="1 0 1.5 0 0 0")
     assert launched.executables() == ["sfm_node", "sfm_ground_truth_path", "sfm_bag_player"]
     assert launched.node("sfm_bag_player").arguments[0] == str(kitti)
 
 
-def test_the_extrinsics_is_published_where_the_bag_has_none(
-    launch: Callable[..., Any], bag: Path
-) -> None:
+def test_own_program_publishes_the_extrinsics(launch: Callable[..., Any], bag: Path) -> None:
     static = pytest.importorskip("sfm_ros.ros.tools.static_transform", reason="no rclpy")
     launched = launch("kitti_bag.launch.py", bag=str(bag), camera_pose="1.2 0, 1.5 0 -5 90")
     options = static._parse(launched.node("sfm_static_transform").arguments)
@@ -162,16 +173,34 @@ def test_the_extrinsics_is_published_where_the_bag_has_none(
         launch("kitti_bag.launch.py", bag=str(bag), camera_pose="1.2 0 high")
 
 
-def test_ros2_bag_plays_where_it_is_installed_and_able(
+def test_tf2_ros_publishes_the_extrinsics(
     launch: Callable[..., Any], bag: Path, installed: dict[str, str]
 ) -> None:
-    installed["rosbag2_transport"] = "/opt/ros/share/rosbag2_transport"
+    installed["tf2_ros"] = f"{ROS}/tf2_ros"
+    launched = launch("kitti_bag.launch.py", bag=str(bag), camera_pose="1.2 0 1.5 0 -5 90")
+    assert "sfm_static_transform" not in launched.executables()
+    node = launched.node("static_transform_publisher")
+    assert node.package == "tf2_ros"
+    given = dict(zip(node.arguments[::2], node.arguments[1::2], strict=True))
+    assert given.pop("--frame-id") == "base_link"
+    assert given.pop("--child-frame-id") == "eye_optical"
+    T = extrinsics_matrix([1.2, 0.0, 1.5], np.radians([0, -5, 90]), optical=True)
+    expected = [*T[:3, 3], *quat_xyzw_from_matrix(T[:3, :3])]
+    names = ["--x", "--y", "--z", "--qx", "--qy", "--qz", "--qw"]
+    assert [float(given[name]) for name in names] == pytest.approx(expected)
+    assert set(given) == set(names)
+
+
+def test_ros2_bag_plays_if_installed_and_able(
+    launch: Callable[..., Any], bag: Path, installed: dict[str, str]
+) -> None:
+    installed["ros2bag"] = f"{ROS}/ros2bag"
     launched = launch("kitti_bag.launch.py", bag=str(bag), rate="0.5")
     assert "sfm_bag_player" not in launched.executables()
-    (played,) = (a for a in launched.actions if getattr(a, "cmd", [""])[0] == "ros2")
-    assert played.cmd[:6] == ["ros2", "bag", "play", str(bag), "--rate", "0.5"]
-    assert "--clock" in played.cmd
-    overrides = Path(played.cmd[played.cmd.index("--qos-profile-overrides-path") + 1])
+    command = launched.command("ros2", "bag", "play")
+    assert command[3:6] == [str(bag), "--rate", "0.5"]
+    assert "--clock" in command
+    overrides = Path(command[command.index("--qos-profile-overrides-path") + 1])
     qos = yaml.safe_load(overrides.read_text())
     overrides.unlink()
     assert set(qos) == {IMAGE_TOPIC, CAMERA_INFO_TOPIC}
@@ -183,9 +212,7 @@ def test_ros2_bag_plays_where_it_is_installed_and_able(
         launch("kitti_bag.launch.py", bag=str(bag), rate="0", player="ros2bag")
 
 
-def test_the_drive_is_scored_and_everything_ends_when_it_is_over(
-    launch: Callable[..., Any], bag: Path
-) -> None:
+def test_scoring_and_shutdown_follow_the_recording(launch: Callable[..., Any], bag: Path) -> None:
     given = {"bag": str(bag), "evaluate": "/out/score", "model": "mine"}
     launched = launch("kitti_bag.launch.py", **given, shutdown="true")
     (scoring,) = launched.then(launched.node("sfm_bag_player"))
@@ -201,46 +228,65 @@ def test_the_drive_is_scored_and_everything_ends_when_it_is_over(
     assert type(timer.actions[0].event).__name__ == "Shutdown"
 
 
-def test_the_recorder_hears_both_sides_of_the_node(launch: Callable[..., Any], bag: Path) -> None:
+RECORDED = {
+    *(IMAGE_TOPIC, CAMERA_INFO_TOPIC, GROUND_TRUTH_TOPIC),
+    *("/front/sfm_node/odometry", "/front/sfm_node/depth/image"),
+    *("/front/sfm_node/depth/camera_info", "/front/sfm_node/status"),
+    *("/tf", "/tf_static", "/diagnostics"),
+}
+
+
+def test_own_recorder_records_inputs_and_outputs(launch: Callable[..., Any], bag: Path) -> None:
     launched = launch("kitti_bag.launch.py", bag=str(bag), record="/tmp/run1", namespace="front")
     arguments = launched.node("sfm_bag_recorder").arguments
     assert arguments[:3] == ["--out", "/tmp/run1", "--topics"]
-    expected = {
-        IMAGE_TOPIC,
-        CAMERA_INFO_TOPIC,
-        GROUND_TRUTH_TOPIC,
-        "/front/sfm_node/odometry",
-        "/tf",
-    }
-    assert expected <= set(arguments[3:])
+    assert set(arguments[3:]) == RECORDED
     waits = launched.node("sfm_bag_player").arguments
     assert waits[waits.index("--image-subscribers") + 1] == "2"  # the node and the recorder
 
 
+def test_ros2_bag_records_the_same_topics(
+    launch: Callable[..., Any], bag: Path, installed: dict[str, str]
+) -> None:
+    given = {"bag": str(bag), "record": "/tmp/run1", "namespace": "front", "player": "sfm"}
+    installed["ros2bag"] = f"{ROS}/ros2bag"
+    assert "sfm_bag_recorder" in launch("kitti_bag.launch.py", **given).executables()
+    installed["rosbag2_storage_mcap"] = f"{ROS}/rosbag2_storage_mcap"
+    launched = launch("kitti_bag.launch.py", **given)
+    assert "sfm_bag_recorder" not in launched.executables()
+    command = launched.command("ros2", "bag", "record")
+    assert command[3:7] == ["--output", "/tmp/run1", "--storage", "mcap"]
+    assert command[7] == "--regex" and len(command) == 9
+    topics = re.compile(command[8])
+    assert all(topics.search(topic) for topic in RECORDED)
+    others = ("/tf2", "/x/tf", "/front/sfm_node/odometry/more", "/rosout")
+    assert not any(topics.search(topic) for topic in others)
+
+
 @pytest.mark.parametrize(
-    ("lifecycle", "program", "starts_itself"),
+    ("lifecycle", "program", "autostart"),
     [
         ("false", "sfm_node", False),
         ("true", "sfm_lifecycle_node", True),
         ("manual", "sfm_lifecycle_node", False),
     ],
 )
-def test_the_managed_node_takes_itself_to_active_unless_that_is_left_to_the_user(
-    lifecycle: str, program: str, starts_itself: bool, launch: Callable[..., Any]
+def test_managed_node_activates_itself_unless_manual(
+    lifecycle: str, program: str, autostart: bool, launch: Callable[..., Any]
 ) -> None:
     (node,) = launch("camera.launch.py", lifecycle=lifecycle).actions
     assert node.executable == program
-    assert node.parameters[-1]["node.autostart"] is starts_itself
+    assert node.parameters[-1]["node.autostart"] is autostart
 
 
-def test_a_bag_that_is_not_there_or_not_named_is_refused(launch: Callable[..., Any]) -> None:
-    with pytest.raises(AssertionError, match="without default"):
+def test_missing_bag_is_refused(launch: Callable[..., Any]) -> None:
+    with pytest.raises(AssertionError, match="required argument"):
         launch("kitti_bag.launch.py")
     with pytest.raises(SfmRosError, match="there is no bag"):
         launch("kitti_bag.launch.py", bag="/nowhere")
 
 
-def test_rviz_starts_where_it_is_wanted_and_installed(
+def test_rviz_starts_if_requested_and_installed(
     launch: Callable[..., Any],
     installed: dict[str, str],
     bag: Path,
@@ -249,7 +295,7 @@ def test_rviz_starts_where_it_is_wanted_and_installed(
     given = {"bag": str(bag), "rviz": "true", "namespace": "front"}
     assert "rviz2" not in launch("kitti_bag.launch.py", **given).executables()
     assert "not installed" in capsys.readouterr().out
-    installed["rviz2"] = "/opt/ros/share/rviz2"
+    installed["rviz2"] = f"{ROS}/rviz2"
     rviz = launch("kitti_bag.launch.py", **given).node("rviz2")
     layout = Path(rviz.arguments[1])
     shown = set(re.findall(r"Value: (/\S+)", layout.read_text()))
@@ -257,7 +303,7 @@ def test_rviz_starts_where_it_is_wanted_and_installed(
     assert {name for name, _ in rviz.remappings} | {"/sfm_ground_truth/path"} >= shown
 
 
-def test_camera_launch_passes_frames_topics_and_own_config(launch: Callable[..., Any]) -> None:
+def test_camera_launch_passes_frames_topics_and_config(launch: Callable[..., Any]) -> None:
     (node,) = launch(
         "camera.launch.py", base_frame="rover", image_topic="/eye", config="/etc/mine.yaml"
     ).nodes

@@ -1,1 +1,1 @@
-"""sfm_doctor's view of a live system."""
+"""The program sfm_doctor: checks of a running system or of a bag."""

@@ -1,4 +1,4 @@
-"""``python -m sfm_ros.ros.doctor``: the doctor without an installation."""
+"""``python -m sfm_ros.ros.doctor``: sfm_doctor without an installation."""
 
 import sys
 

@@ -1,11 +1,12 @@
-"""Looks at a running system for a few seconds: the graph, and the messages of its cameras."""
+"""Observes a running system for a few seconds: its graph, cameras, transforms and status."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.srv import GetParameters
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -15,38 +16,40 @@ from rclpy.subscription import Subscription
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from sfm_ros.doctor.bag import edges_of, take_info
+from sfm_ros.doctor.bag import add_info, edges_of
 from sfm_ros.doctor.observed import (
     CAMERA_INFO_TYPE,
     IMAGE_TYPES,
     Camera,
     Edge,
     Endpoint,
+    NodeStatus,
     Sample,
     Stream,
     info_topic_of,
 )
+from sfm_ros.doctor.odometry_nodes import running_nodes
 from sfm_ros.formats.serialized import stamp_of_serialized
 from sfm_ros.ros import compat
 from sfm_ros.ros.conversions import stamp_to_ns
 
 _QUIET_S, _PATIENCE_S = 3.0, 10.0
 _ANSWER_S = 2.0
-_ANYTHING = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
-# Only a reliable listener is sent what was published before it came.
+_BEST_EFFORT = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
+# Only a reliable subscriber receives what was published before it started.
 _STATIC = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _CHANGE_STATE = "lifecycle_msgs/srv/ChangeState"
 _OUR_PARAMETER = "node.autostart"
+_STATUS_SUFFIX = ": odometry"
 _VALUE_FIELDS = {1: "bool_value", 2: "integer_value", 3: "double_value", 4: "string_value"}
 
 
 class SystemWatch:
-    """A node that listens to cameras and transforms, and asks the graph.
+    """Subscribes to cameras and transforms, and reads the graph.
 
     Attributes:
-        cameras: topic -> what was seen of it.
+        cameras: topic -> what was received of it.
         edges: (parent, child, static) -> the newest transform.
-        status: the newest diagnostics of each node that computes odometry, by its name.
         clock_ns: newest value of /clock, or None.
     """
 
@@ -54,25 +57,25 @@ class SystemWatch:
         self._node = node
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(node)
+        self._status: dict[str, NodeStatus] = {}
         self.cameras: dict[str, Camera] = {}
         self.edges: dict[tuple[str, str, bool], Edge] = {}
-        self.status: dict[str, DiagnosticStatus] = {}
         self.clock_ns: int | None = None
         node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
-        node.create_subscription(Clock, "/clock", self._on_clock, _ANYTHING)
-        self._listen_to_transforms()
+        node.create_subscription(Clock, "/clock", self._on_clock, _BEST_EFFORT)
+        self._subscribe_to_transforms()
 
     def spin(self, seconds: float) -> None:
-        """Listen for so long, or until the context ends."""
+        """Receive messages for this long, or until the context ends."""
         deadline = time.monotonic() + seconds
         while self._node.context.ok() and time.monotonic() < deadline:
             self._executor.spin_once(timeout_sec=0.05)
 
     def discover(self) -> None:
-        """Wait until nothing new has been found for a while: on a busy machine that takes long."""
-        began = changed = time.monotonic()
+        """Wait until discovery finds nothing new for a while; long on a busy machine."""
+        started = changed = time.monotonic()
         known = -1
-        while time.monotonic() - began < _PATIENCE_S:
+        while time.monotonic() - started < _PATIENCE_S:
             self.spin(0.2)
             found = len(self.endpoints())
             if found != known:
@@ -83,7 +86,7 @@ class SystemWatch:
     # ---- the graph ----------------------------------------------------------------------------
 
     def nodes(self) -> list[str]:
-        """Full names of all nodes but this one, as often as they occur."""
+        """Full names of all other nodes, duplicates included."""
         names = self._node.get_node_names_and_namespaces()
         full = [f"{space.rstrip('/')}/{name}" for name, space in names]
         return sorted(name for name in full if name != self._node.get_fully_qualified_name())
@@ -93,7 +96,7 @@ class SystemWatch:
         return dict(self._node.get_topic_names_and_types())
 
     def endpoints(self) -> list[Endpoint]:
-        """Every publisher and subscription but those of this node."""
+        """Every publisher and subscription of other nodes."""
         found = []
         for topic in self.topics():
             for is_publisher, infos in (
@@ -101,11 +104,11 @@ class SystemWatch:
                 (False, self._node.get_subscriptions_info_by_topic(topic)),
             ):
                 found += [_endpoint(topic, info, is_publisher) for info in infos]
-        mine = self._node.get_fully_qualified_name()
-        return [endpoint for endpoint in found if endpoint.node != mine]
+        own = self._node.get_fully_qualified_name()
+        return [endpoint for endpoint in found if endpoint.node != own]
 
     def parameters(self, node: str, names: list[str]) -> dict[str, Any]:
-        """Values of a node's parameters; empty where it does not answer in time."""
+        """Values of a node's parameters; empty if it does not answer in time."""
         client = self._node.create_client(GetParameters, f"{node}/get_parameters")
         try:
             if not client.wait_for_service(timeout_sec=_ANSWER_S):
@@ -123,18 +126,18 @@ class SystemWatch:
             self._node.destroy_client(client)
 
     def idle_nodes(self) -> dict[str, bool]:
-        """Managed odometry nodes that are not active, and whether they are configured.
+        """Managed odometry nodes that are not active -> whether they are configured.
 
-        One that is not configured announces no topic: it is known by its parameters.
+        One that is not configured publishes no topic: its parameters identify it.
         """
         endpoints = self.endpoints()
-        announced = {e.topic for e in endpoints if e.is_publisher}
-        at_work = running_nodes(endpoints)
+        published = {e.topic for e in endpoints if e.is_publisher}
+        running = running_nodes(endpoints)
         idle = {}
         for node in self._managed_nodes():
-            if node in at_work:
+            if node in running:
                 continue
-            is_configured = {f"{node}/odometry", f"{node}/depth"} <= announced
+            is_configured = {f"{node}/odometry", f"{node}/depth/image"} <= published
             if is_configured or self.parameters(node, [_OUR_PARAMETER]):
                 idle[node] = is_configured
         return idle
@@ -147,13 +150,17 @@ class SystemWatch:
             if _CHANGE_STATE in types
         )
 
+    def status_of(self, node: str) -> NodeStatus | None:
+        """The newest diagnostics of an odometry node, with or without its namespace."""
+        return self._status.get(node) or self._status.get(node.rpartition("/")[2])
+
     # ---- cameras ------------------------------------------------------------------------------
 
-    def listen(self, image_topics: list[str], info_topic: str | None, seconds: float) -> None:
-        """Listen for so long to these images and to their calibrations, to no others.
+    def receive(self, image_topics: list[str], info_topic: str | None, seconds: float) -> None:
+        """Receive only these images and their calibrations for this long.
 
         Args:
-            image_topics: names of topics of Image or CompressedImage.
+            image_topics: topics of Image or CompressedImage.
             info_topic: topic of the calibration; by default the one beside each.
             seconds: how long.
         """
@@ -168,58 +175,60 @@ class SystemWatch:
             )
             camera.infos = Stream(topic=camera.info_topic, type_name=CAMERA_INFO_TYPE)
             self.cameras[topic] = camera
-            subscriptions += self._listen_to(
-                camera, Image if kind == IMAGE_TYPES[0] else CompressedImage
-            )
+            subscriptions += self._subscribe_to_camera(camera)
         self.spin(seconds)
-        for subscription in subscriptions:  # what comes while this asks others would seem late
+        for subscription in subscriptions:  # images that wait during later requests would seem old
             self._node.destroy_subscription(subscription)
 
-    def _listen_to(self, camera: Camera, kind: type) -> list[Subscription]:
+    def _subscribe_to_camera(self, camera: Camera) -> list[Subscription]:
+        images = camera.images
+        message_class = Image if images.type_name == IMAGE_TYPES[0] else CompressedImage
+
         def on_image(data: bytes) -> None:
-            images = camera.images
-            images.samples.append(
-                Sample(stamp_ns=stamp_of_serialized(data, False), arrived_ns=self._now_ns())
-            )
+            stamp_ns = stamp_of_serialized(data, False)
+            images.samples.append(Sample(stamp_ns=stamp_ns, arrived_ns=self._now_ns()))
             images.payload = max(images.payload, len(data))
             if camera.image is None:
-                camera.image = deserialize_message(data, kind)
+                camera.image = deserialize_message(data, message_class)
                 images.frame_ids.add(camera.image.header.frame_id)
 
         def on_info(message: CameraInfo) -> None:
-            take_info(camera, message, self._now_ns())
+            add_info(camera, message, self._now_ns())
 
-        make = self._node.create_subscription
+        subscribe = self._node.create_subscription
         return [
-            make(kind, camera.images.topic, on_image, _ANYTHING, raw=True),
-            make(CameraInfo, camera.info_topic, on_info, _ANYTHING),
+            subscribe(message_class, images.topic, on_image, _BEST_EFFORT, raw=True),
+            subscribe(CameraInfo, camera.info_topic, on_info, _BEST_EFFORT),
         ]
 
     def _now_ns(self) -> int:
         return time.time_ns() if self.clock_ns is None else self.clock_ns
 
-    # ---- the rest -----------------------------------------------------------------------------
+    # ---- transforms, status, clock ------------------------------------------------------------
 
-    def _listen_to_transforms(self) -> None:
-        messages = compat.transform_message_class()
-        if messages is None:
+    def _subscribe_to_transforms(self) -> None:
+        message_class = compat.transform_message_class()
+        if message_class is None:
             return
-        for topic, qos in (("/tf", _ANYTHING), ("/tf_static", _STATIC)):
-            self._node.create_subscription(messages, topic, self._on_transforms(topic), qos)
+        for topic, qos in (("/tf", _BEST_EFFORT), ("/tf_static", _STATIC)):
+            on_transforms = self._transforms_callback(topic == "/tf_static")
+            self._node.create_subscription(message_class, topic, on_transforms, qos)
 
-    def _on_transforms(self, topic: str) -> Any:
-        is_static = topic == "/tf_static"
-
-        def take(message: Any) -> None:
+    def _transforms_callback(self, is_static: bool) -> Callable[[Any], None]:
+        def on_transforms(message: Any) -> None:
             for edge in edges_of(message, is_static):
                 self.edges[edge.parent, edge.child, is_static] = edge
 
-        return take
+        return on_transforms
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
-            if status.name.endswith(": odometry"):
-                self.status[status.name.removesuffix(": odometry")] = status
+            if status.name.endswith(_STATUS_SUFFIX):
+                self._status[status.name.removesuffix(_STATUS_SUFFIX)] = NodeStatus(
+                    level=int.from_bytes(status.level, "little"),
+                    message=status.message,
+                    values={entry.key: entry.value for entry in status.values},
+                )
 
     def _on_clock(self, message: Clock) -> None:
         self.clock_ns = stamp_to_ns(message.clock)
@@ -236,20 +245,3 @@ def _endpoint(topic: str, info: Any, is_publisher: bool) -> Endpoint:
         durability=qos.durability.name.lower(),
         depth=int(qos.depth),
     )
-
-
-def running_nodes(endpoints: list[Endpoint]) -> list[str]:
-    """Nodes that publish odometry under their own name and listen to images."""
-    listeners = {e.node for e in endpoints if not e.is_publisher and e.type_name in IMAGE_TYPES}
-    return sorted(listeners & _odometry_nodes(endpoints))
-
-
-def camera_topics(endpoints: list[Endpoint]) -> list[str]:
-    """Topics of images, but for those that an odometry node publishes itself."""
-    own = tuple(f"{node}/depth" for node in _odometry_nodes(endpoints))
-    topics = {e.topic for e in endpoints if e.type_name in IMAGE_TYPES}
-    return sorted(topic for topic in topics if not topic.startswith(own))
-
-
-def _odometry_nodes(endpoints: list[Endpoint]) -> set[str]:
-    return {e.node for e in endpoints if e.is_publisher and e.topic == f"{e.node}/odometry"}

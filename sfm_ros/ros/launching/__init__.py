@@ -1,1 +1,1 @@
-"""What the launch files share."""
+"""Arguments and programs of the launch files."""

@@ -140,7 +140,7 @@ class NodeCore:
         if not compat.has_tf():
             self._node.get_logger().warning(
                 "tf2_msgs is not installed: no TF is published and no extrinsics is looked up; "
-                "install it with: pip install ./ros/tf2_msgs"
+                "install it with: pip install ./third_party/tf2_msgs"
             )
         return ExtrinsicsLookup(
             lambda: compat.make_lookup(self._node, self._others),

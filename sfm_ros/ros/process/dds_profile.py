@@ -11,7 +11,13 @@ VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 """Up to Jazzy the first is read, from Kilted on the second; other middlewares read neither."""
 
 
+def large_image_profile() -> dict[str, str]:
+    """The environment variables that load the profile; none if the user has chosen one."""
+    if any(name in os.environ for name in VARIABLES):
+        return {}
+    return dict.fromkeys(VARIABLES, str(PROFILE))
+
+
 def use_large_image_profile() -> None:
     """Load the profile in this process, unless the user has chosen one; before ``rclpy.init``."""
-    if not any(name in os.environ for name in VARIABLES):
-        os.environ.update(dict.fromkeys(VARIABLES, str(PROFILE)))
+    os.environ.update(large_image_profile())

@@ -1,1 +1,1 @@
-"""Small programs beside the node: player, recorders, ground truth path."""
+"""Programs beside the node: player, recorders, static transform, ground-truth path."""

@@ -2,8 +2,8 @@
 
     sfm_bag_recorder --out run1 --topics /sfm_node/odometry /tf /tf_static
 
-A topic is recorded from the moment somebody publishes it, with the publisher's quality of
-service. Ctrl-C ends the recording; the bag is whole then, and any tool reads it. So is one that
+A topic is recorded from the moment it has a publisher, with that publisher's quality of service.
+Ctrl-C ends the recording. The bag is complete then and any tool reads it, also if the recording
 ends because the disk is nearly full.
 """
 
@@ -20,7 +20,6 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import rclpy
 from rclpy.clock import Clock, ClockType
@@ -45,27 +44,27 @@ from sfm_ros.errors import SfmRosError
 from sfm_ros.ros.tools.bag_tracks import message_class_of
 
 _NAME = "sfm_bag_recorder"
-_LOOK_S = 0.2
+_DISCOVERY_PERIOD_S = 0.2
 _DRAIN_S = 2.0
-"""Longest time for what waits in the queues at the end; a launch insists after 5 s."""
-_DEPTH = 1000
+"""Limit for writing what is queued at the end; launch sends SIGTERM after 5 s."""
+_QUEUE_DEPTH = 1000
 _MIB = 2**20
 _SPARE_BYTES = 64 * _MIB
-"""Left free on the disk: closing a bag writes what is pending, and its index."""
+"""Left free on the disk: closing a bag writes pending messages and its index."""
 _CHECK_BYTES = _MIB
-"""How much is written until the disk is asked again."""
+"""Bytes written between two checks of the free space."""
 
 
 class BagRecorder(Node):
-    """Subscribes to topics when they appear and writes what comes, as it comes.
+    """Subscribes to topics when they appear and writes their messages without decoding them.
 
     Args:
-        writer: a bag, open by the time of `record`.
-        topics: names to wait for.
+        writer: a bag, open when `record` is called.
+        topics: names of topics to record.
 
     Attributes:
         counts: messages written, by topic.
-        is_disk_full: whether the recording ended for lack of space.
+        is_disk_full: the recording ended for lack of space.
 
     Raises:
         SfmRosError: a topic has a name that ROS 2 does not allow.
@@ -79,12 +78,14 @@ class BagRecorder(Node):
         self._writer = writer
         self._store = get_typestore(Stores.ROS2_JAZZY)
         self._missing = {self._resolved(topic) for topic in topics}
-        # Not on simulated time: what publishes /clock may begin later, or be what is recorded.
+        # Not on simulated time: /clock may start later, or be one of the recorded topics.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._timer = self.create_timer(_LOOK_S, self._look, clock=steady)
+        self._timer = self.create_timer(_DISCOVERY_PERIOD_S, self._discover, clock=steady)
 
     def record(self, stopping: threading.Event) -> None:
-        """Write until told to stop, and then what waits, though the senders may not cease.
+        """Write until ``stopping`` is set or the disk is full, then what is queued.
+
+        Publishers may continue meanwhile, hence the limit of `_DRAIN_S`.
 
         Raises:
             OSError: the bag cannot be written.
@@ -92,45 +93,45 @@ class BagRecorder(Node):
         executor = SingleThreadedExecutor()
         executor.add_node(self)
         while not stopping.is_set() and not self.is_disk_full:
-            executor.spin_once(timeout_sec=_LOOK_S)
+            executor.spin_once(timeout_sec=_DISCOVERY_PERIOD_S)
         self._timer.cancel()
         written, deadline = -1, time.monotonic() + _DRAIN_S
         while written != self.counts.total() and time.monotonic() < deadline:
             written = self.counts.total()
-            executor.spin_once(timeout_sec=_LOOK_S)
+            executor.spin_once(timeout_sec=_DISCOVERY_PERIOD_S)
         executor.shutdown()
 
     def _resolved(self, topic: str) -> str:
-        with _said_in_one_line(f"cannot record '{topic}': "):
+        with _one_line_errors(f"cannot record '{topic}': "):
             return self.resolve_topic_name(topic)
 
-    def _look(self) -> None:
-        """Subscribe to what has appeared."""
+    def _discover(self) -> None:
+        """Subscribe to the topics that have appeared."""
         types = dict(self.get_topic_names_and_types()) if self._missing else {}
         for topic in sorted(self._missing & set(types)):
             publishers = self.get_publishers_info_by_topic(topic)
             if publishers:
                 self._missing.discard(topic)
-                self._record(topic, types[topic][0], [p.qos_profile for p in publishers])
+                self._subscribe(topic, types[topic][0], [p.qos_profile for p in publishers])
 
-    def _record(self, topic: str, kind: str, offered: list[QoSProfile]) -> None:
+    def _subscribe(self, topic: str, kind: str, offered: list[QoSProfile]) -> None:
         message_class = message_class_of(kind)
         if message_class is None or kind not in self._store.types:
-            self.get_logger().warning(f"{topic} is not recorded: the type {kind} is not known")
+            self.get_logger().warning(f"{topic} is not recorded: the type {kind} is unknown")
             return
         latched = all(q.durability == DurabilityPolicy.TRANSIENT_LOCAL for q in offered)
         reliable = all(q.reliability == ReliabilityPolicy.RELIABLE for q in offered)
         connection = self._writer.add_connection(
-            topic, kind, typestore=self._store, offered_qos_profiles=[_qos(reliable, latched)]
+            topic, kind, typestore=self._store, offered_qos_profiles=[_bag_qos(reliable, latched)]
         )
 
-        def take(message: bytes) -> None:
+        def write(message: bytes) -> None:
             if self._has_room(len(message)):
                 self._writer.write(connection, time.time_ns(), message)
                 self.counts[topic] += 1
 
         qos = QoSProfile(
-            depth=_DEPTH,
+            depth=_QUEUE_DEPTH,
             reliability=(
                 ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
             ),
@@ -138,9 +139,10 @@ class BagRecorder(Node):
                 DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE
             ),
         )
-        self.create_subscription(message_class, topic, take, qos, raw=True)
+        self.create_subscription(message_class, topic, write, qos, raw=True)
 
     def _has_room(self, size: int) -> bool:
+        """Whether the disk has room for ``size`` more bytes, as of the last check."""
         self._unchecked_bytes += size
         if self._unchecked_bytes >= _CHECK_BYTES and not self.is_disk_full:
             self._unchecked_bytes = 0
@@ -150,17 +152,18 @@ class BagRecorder(Node):
 
 
 @contextmanager
-def _said_in_one_line(beginning: str = "") -> Iterator[None]:
-    """Makes rclpy's word on an argument the program's own."""
+def _one_line_errors(prefix: str = "") -> Iterator[None]:
+    """Turns rclpy's errors about an argument into an SfmRosError of one line."""
     try:
         yield
     except (RuntimeError, NameValidationException) as error:
-        # rcl adds the place in its source, rclpy a line that points at the character.
+        # rcl appends its source location, rclpy a line that points at the character.
         reason = str(error).splitlines()[0].split(", at /")[0]
-        raise SfmRosError(f"{beginning}{reason}") from error
+        raise SfmRosError(f"{prefix}{reason}") from error
 
 
-def _qos(reliable: bool, latched: bool) -> Any:
+def _bag_qos(reliable: bool, latched: bool) -> Qos:
+    """The quality of service in the form that a bag stores."""
     forever = QosTime(sec=0, nsec=0)
     return Qos(
         history=QosHistory.KEEP_LAST,
@@ -181,7 +184,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder of the bag, a new one")
+    parser.add_argument("--out", type=Path, required=True, help="new folder for the bag")
     parser.add_argument("--topics", nargs="+", required=True, metavar="TOPIC")
     return parser.parse_args(arguments)
 
@@ -199,14 +202,14 @@ def _run(options: argparse.Namespace, arguments: list[str], stopping: threading.
     print(f"recorded {written or 'nothing'} in {options.out.resolve()}", flush=True)
     if node.is_disk_full:
         raise SfmRosError(
-            f"ended, for the disk of {options.out} has less than {_SPARE_BYTES // _MIB} MiB left; "
+            f"stopped: the disk of {options.out} has less than {_SPARE_BYTES // _MIB} MiB left; "
             "make room or name a folder on another disk"
         )
 
 
 def _make_node(writer: Writer, topics: list[str], arguments: list[str]) -> BagRecorder:
-    with _said_in_one_line():
-        # rclpy's own handlers would end the middleware with messages still in its queues.
+    with _one_line_errors():
+        # rclpy's own handlers would shut the middleware down with messages still queued.
         rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
         return BagRecorder(writer, topics)
 
@@ -221,21 +224,20 @@ def _fill(writer: Writer, node: BagRecorder, stopping: threading.Event) -> None:
     except OSError as error:
         fault = f"cannot write the bag {writer.path}: {error.strerror or error}"
         if node.counts:
-            fault += "; it is incomplete, `mcap recover` may save what is in it"
+            fault += "; it is incomplete, `mcap recover` may restore a part of it"
         raise SfmRosError(f"{fault}; make room or name another folder") from error
 
 
 def main(args: list[str] | None = None) -> int:
-    """Record until SIGINT or SIGTERM; 1 where that cannot be done, or no longer."""
+    """Record until SIGINT or SIGTERM; 1 if the bag cannot be written to the end."""
     arguments = sys.argv if args is None else [_NAME, *args]
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
     try:
-        with _said_in_one_line():
+        with _one_line_errors():
             own = remove_ros_args(arguments)[1:]
-        options = _parse(own)
-        _run(options, arguments, stopping)
+        _run(_parse(own), arguments, stopping)
     except SfmRosError as error:
         print(f"{_NAME}: {error}", file=sys.stderr)
         return 1

@@ -1,4 +1,4 @@
-"""What a bag holds that can be published: topics, message classes, quality of service."""
+"""The topics of a bag that can be published: message classes and quality of service."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, get_typestore
 
 from sfm_ros.bags.reader import BagFile
+from sfm_ros.doctor.observed import IMAGE_TYPES
 from sfm_ros.errors import SourceError
 
-IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 _DEPTH = 10
-# Fast DDS asks for acknowledgements every 3 s, but with each message where the history is full,
-# and one of a single message always is.
+# Fast DDS requests acknowledgements every 3 s, but with each message if the history is full, and a
+# history of one message always is.
 _OFFLINE_DEPTH = 1
 _LATCHED_DEPTH = 100
 
@@ -33,7 +33,7 @@ class Track:
         topic: its name in the bag.
         type_name: as in ``sensor_msgs/msg/Image``.
         message_class: the Python class.
-        is_latched: whether late subscribers are to receive it too.
+        is_latched: subscribers that start later receive it too.
         count: messages in the bag.
     """
 
@@ -45,15 +45,15 @@ class Track:
 
     @property
     def is_image(self) -> bool:
-        """Whether it carries images."""
+        """Whether its messages are images."""
         return self.type_name in IMAGE_TYPES
 
     def qos(self, best_effort: bool = False, offline: bool = False) -> QoSProfile:
         """Quality of service to publish it with.
 
         Args:
-            best_effort: as a camera driver does; else reliable, which every subscriber accepts.
-            offline: each message is acknowledged before the next one is sent.
+            best_effort: like a camera driver; else reliable, which matches every subscriber.
+            offline: each message is acknowledged before the next one is published.
         """
         if self.is_latched:
             return QoSProfile(depth=_LATCHED_DEPTH, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -62,7 +62,7 @@ class Track:
 
 
 class Playable(Protocol):
-    """What a player plays."""
+    """A recording that the player can publish."""
 
     tracks: list[Track]
 
@@ -71,24 +71,24 @@ class Playable(Protocol):
 
 
 class PlayableBag:
-    """The part of a bag that can be published here.
+    """The topics of a bag that can be published here.
 
     Args:
         path: any bag :class:`sfm_ros.bags.reader.BagFile` opens.
-        topics: only these; all where empty.
-        say: logs one line.
+        topics: only these; all if empty.
+        log: logs one line.
 
     Raises:
-        SourceError: there is no such bag, it cannot be read, is empty, lacks a topic, or one that
-            was asked for has a name that ROS 2 does not allow.
+        SourceError: there is no such bag, it cannot be read, is empty, lacks a topic, or a
+            requested topic has a name that ROS 2 does not allow.
     """
 
     def __init__(
-        self, path: Path, topics: Sequence[str] = (), say: Callable[[str], object] = print
+        self, path: Path, topics: Sequence[str] = (), log: Callable[[str], object] = print
     ) -> None:
         self._file = BagFile(path)
         self._store = get_typestore(Stores.ROS2_JAZZY)
-        self._say = say
+        self._log = log
         self._refused: set[str] = set()
         if not self._file.topics:
             raise SourceError(f"the bag {path} is empty: it holds no messages")
@@ -98,8 +98,8 @@ class PlayableBag:
         self.tracks = list(self._find_tracks(topics))
         if not self.tracks:
             raise SourceError(
-                f"nothing in the bag {path} can be published here, no topic in it has both an "
-                f"installed message type and a name in ROS 2; it has:{self._listing()}"
+                f"nothing in the bag {path} can be published here: no topic in it has both an "
+                f"installed message type and a valid name; it has:{self._listing()}"
             )
 
     def _listing(self) -> str:
@@ -113,19 +113,19 @@ class PlayableBag:
                 continue
             fault = _fault_of_name(topic)
             if fault and topics:
-                raise SourceError(f"{topic} cannot be played: no name in ROS 2, {fault}")
+                raise SourceError(f"{topic} cannot be played: not a valid name, {fault}")
             if fault:
-                self._say(f"skipping {topic}: no name in ROS 2, {fault}")
+                self._log(f"skipping {topic}: not a valid name, {fault}")
                 continue
             message_class = message_class_of(kind)
             if message_class is None:
-                self._say(f"skipping {topic}: the type {kind} is not installed")
+                self._log(f"skipping {topic}: the type {kind} is not installed")
                 continue
             yield Track(
                 topic=topic,
                 type_name=kind,
                 message_class=message_class,
-                # A listener that comes later needs these, however they were recorded.
+                # Subscribers that start later need these, with whatever QoS they were recorded.
                 is_latched=topic in latched or topic.endswith("/tf_static"),
                 count=count,
             )
@@ -133,14 +133,14 @@ class PlayableBag:
     def messages(self) -> Iterator[tuple[str, int, bytes]]:
         """(topic, time of recording in ns, message in CDR) in order of time.
 
-        A topic of ROS 1 whose messages are defined otherwise in ROS 2 is left out from the first
+        A topic of ROS 1 whose messages have another definition in ROS 2 is skipped from the first
         message that shows it.
 
         Raises:
-            SourceError: the bag is damaged further on, or every topic is left out.
+            SourceError: the bag is damaged further on, or every topic is skipped.
         """
-        wanted = [track.topic for track in self.tracks]
-        for connection, time_ns, raw in self._file.serialized(wanted):
+        topics = [track.topic for track in self.tracks]
+        for connection, time_ns, raw in self._file.serialized(topics):
             topic, kind = connection.topic, connection.msgtype
             if topic in self._refused:
                 continue
@@ -156,11 +156,11 @@ class PlayableBag:
         self._refused.add(topic)
         if all(track.topic in self._refused for track in self.tracks):
             raise SourceError(f"{topic} cannot be played: {reason}; nothing else is left to play")
-        self._say(f"skipping {topic}: {reason}")
+        self._log(f"skipping {topic}: {reason}")
 
 
 def message_class_of(type_name: str) -> type | None:
-    """The class of ``package/msg/Name``, or None where it is not installed."""
+    """The class of ``package/msg/Name``, or None if it is not installed."""
     package, _, name = type_name.partition("/msg/")
     try:
         return getattr(importlib.import_module(f"{package}.msg"), name, None)
@@ -169,9 +169,9 @@ def message_class_of(type_name: str) -> type | None:
 
 
 def _fault_of_name(topic: str) -> str:
-    """Why ROS 2 does not allow a topic's name; empty where it does."""
+    """Why ROS 2 does not allow a topic's name; empty if it does."""
     try:
-        # Bags of ROS 1 may name topics without the slash; they go into the player's namespace.
+        # Bags of ROS 1 may omit the leading slash; such topics join the player's namespace.
         validate_full_topic_name(topic if topic.startswith("/") else f"/{topic}")
     except InvalidTopicNameException as error:
         first_line = str(error).splitlines()[0]  # the next ones point at the character

@@ -1,8 +1,9 @@
-"""Draw ground-truth poses beside the estimated path: ~/path, in the odometry's own frame.
+"""Publish ground-truth poses as a path beside the estimated one: ~/path, in the odometry frame.
 
-A bag gives the ground truth in a frame of its own (a world, the first camera). It is laid over the
-odometry at the first image that both have a pose for: what is apart later is the error, in
-scale, direction and position. Topics to remap: ``ground_truth`` (in), ``odometry`` (in).
+The ground truth of a bag is in a frame of its own (a world, the first camera). It is aligned with
+the odometry at the first image for which both have a pose; how far the paths diverge afterwards is
+the error in scale, direction and position. Topics to remap: ``ground_truth``, ``odometry`` (both
+input).
 """
 
 from __future__ import annotations
@@ -44,10 +45,10 @@ _ANYTHING = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
 class GroundTruthPath(Node):
-    """Collects ground-truth poses and publishes them as a path once they can be placed.
+    """Collects ground-truth poses and publishes them as a path once they are aligned.
 
     Args:
-        type_name: of the messages on ``ground_truth``.
+        type_name: type of the messages on ``ground_truth``.
     """
 
     def __init__(self, type_name: str) -> None:
@@ -73,11 +74,11 @@ class GroundTruthPath(Node):
             return
         stamp_ns = stamp_to_ns(message.header.stamp)
         if self._ground_truth and stamp_ns < self._ground_truth[-1][0]:
-            self._restart()  # a bag that loops
+            self._restart()  # the bag loops
         self._ground_truth_child = getattr(message, "child_frame_id", "")
         self._ground_truth.append((stamp_ns, pose))
         if self._T_odom_gt is not None:
-            self._poses.append(self._placed(pose))
+            self._poses.append(self._aligned(pose))
             self._publish()
 
     def _on_odometry(self, message: Odometry) -> None:
@@ -85,7 +86,7 @@ class GroundTruthPath(Node):
         if self._T_odom_gt is None and pose is not None:
             frames = (message.header.frame_id, message.child_frame_id)
             self._estimates.append((stamp_to_ns(message.header.stamp), pose, *frames))
-            self._place()
+            self._align()
 
     def _restart(self) -> None:
         self._ground_truth.clear()
@@ -93,30 +94,30 @@ class GroundTruthPath(Node):
         self._estimates.clear()
         self._T_odom_gt = None
 
-    def _place(self) -> None:
-        """Lay the ground truth over the odometry at the first image that both know."""
+    def _align(self) -> None:
+        """Align the ground truth with the odometry at the first image with a pose of both."""
         for stamp_ns, T_odom_child, odom, child in self._estimates:
             near = nearest(self._ground_truth, stamp_ns)
             if near is None or abs(near[0] - stamp_ns) > _MAX_DIFFERENCE_NS:
                 continue
-            T_child_body = self._body_of_ground_truth(child)
+            T_child_body = self._ground_truth_body(child)
             self._T_odom_gt = T_odom_child @ T_child_body @ inverse(near[1])
             self._T_body_child, self._odom_frame = inverse(T_child_body), odom
-            self._poses.extend(self._placed(pose) for _, pose in self._ground_truth)
+            self._poses.extend(self._aligned(pose) for _, pose in self._ground_truth)
             return
 
-    def _body_of_ground_truth(self, child: str) -> FloatArray:
-        """T_child_body: where the body of the ground-truth poses sits on that of the odometry.
+    def _ground_truth_body(self, child: str) -> FloatArray:
+        """(4, 4) T_child_body from the body of the ground-truth poses to that of the odometry.
 
-        Without TF between the two, or without a name of the true body, they are taken as one.
+        Identity if TF does not connect the two or the ground truth names no child frame.
         """
         if self._tree is None or self._ground_truth_child in ("", child):
             return np.eye(4)
         found = self._tree.find(child, self._ground_truth_child)
         return np.eye(4) if found is None else found
 
-    def _placed(self, T_gt_body: FloatArray) -> PoseStamped:
-        """A ground-truth pose as that of the odometry's child in the odometry's frame."""
+    def _aligned(self, T_gt_body: FloatArray) -> PoseStamped:
+        """A ground-truth pose as the pose of the odometry's child in the odometry frame."""
         assert self._T_odom_gt is not None
         pose = pose_message(self._T_odom_gt @ T_gt_body @ self._T_body_child)
         return PoseStamped(header=Header(frame_id=self._odom_frame), pose=pose)
@@ -133,14 +134,14 @@ class GroundTruthPath(Node):
 def nearest(
     entries: Sequence[tuple[int, FloatArray]], stamp_ns: int
 ) -> tuple[int, FloatArray] | None:
-    """The entry whose stamp is nearest, of entries in order of time; None where there is none."""
+    """The entry with the nearest stamp, of entries in order of time; None if there are none."""
     after = bisect_left(entries, stamp_ns, key=lambda entry: entry[0])
     around = [entries[index] for index in (after - 1, after) if 0 <= index < len(entries)]
     return min(around, key=lambda entry: abs(entry[0] - stamp_ns), default=None)
 
 
 def _pose(message: Any) -> FloatArray | None:
-    """(4, 4) pose in a message, or None where it is none: not finite, a quaternion of zeros."""
+    """(4, 4) pose of a message; None if it is not finite or its quaternion is zero."""
     try:
         return pose_of(Record("a topic", 0, message))
     except SourceError:

@@ -1,4 +1,4 @@
-"""A KITTI drive as something that can be played: images, calibration, extrinsics, ground-truth poses."""
+"""A KITTI drive that can be played: images, calibration, extrinsics and ground-truth poses."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from sfm_ros.sources.kitti.to_bag import STATIC_TOPIC, extrinsics
 
 
 class PlayableDrive:
-    """What `sfm_kitti_to_bag` would write, made while it is played; `PlayableBag` for a folder.
+    """The bag that `sfm_kitti_to_bag` would write, made while it is played.
 
     Args:
         path: folder of a KITTI raw drive or odometry sequence.
-        topics: only these; all where empty.
+        topics: only these; all if empty.
 
     Raises:
         SfmRosError: the folder cannot be read, or has no such topic.
@@ -65,30 +65,30 @@ class PlayableDrive:
         Raises:
             SourceError: an image cannot be read.
         """
-        wanted = {track.topic for track in self.tracks}
+        topics = {track.topic for track in self.tracks}
         begin_ns = self._drive.stamps_ns[0]
-        placed = extrinsics(self._drive.camera_height_m or 0.0, None)
-        made: list[tuple[str, Any]] = [(STATIC_TOPIC, transforms_message(placed, begin_ns))]
-        yield from _serialized(made, begin_ns, wanted)
+        transforms = extrinsics(self._drive.camera_height_m or 0.0, None)
+        static: list[tuple[str, Any]] = [(STATIC_TOPIC, transforms_message(transforms, begin_ns))]
+        yield from _serialized(static, begin_ns, topics)
         for item in self._drive:
-            yield from _serialized(_of_frame(item), item.frame.stamp_ns, wanted)
+            yield from _serialized(_frame_messages(item), item.frame.stamp_ns, topics)
 
 
-def _of_frame(item: SourceItem) -> list[tuple[str, Any]]:
+def _frame_messages(item: SourceItem) -> list[tuple[str, Any]]:
     frame = item.frame
     info = camera_info_message(frame.intrinsics, frame.stamp_ns, frame.frame_id)
-    made = [(CAMERA_INFO_TOPIC, info), (IMAGE_TOPIC, image_message(frame))]
+    messages = [(CAMERA_INFO_TOPIC, info), (IMAGE_TOPIC, image_message(frame))]
     if item.T_world_camera is not None:
         ground_truth = ground_truth_message(item.T_world_camera, frame.stamp_ns, OPTICAL_FRAME)
-        made.append((GROUND_TRUTH_TOPIC, ground_truth))
-    return made
+        messages.append((GROUND_TRUTH_TOPIC, ground_truth))
+    return messages
 
 
 def _serialized(
-    made: list[tuple[str, Any]], time_ns: int, wanted: set[str]
+    messages: list[tuple[str, Any]], time_ns: int, topics: set[str]
 ) -> Iterator[tuple[str, int, bytes]]:
-    for topic, message in made:
-        if topic in wanted:
+    for topic, message in messages:
+        if topic in topics:
             yield topic, time_ns, bytes(STORE.serialize_cdr(message, message.__msgtype__))
 
 

@@ -1,8 +1,8 @@
-"""Play a ROS 1 or ROS 2 bag without rosbag1 or rosbag2, or a KITTI drive as it lies on disk.
+"""Play a ROS 1 or ROS 2 bag without rosbag1 or rosbag2, or a KITTI drive from its folder.
 
-Of a bag, every topic is played whose type is installed.
+Every topic of a bag whose type is installed is played. Topics are remapped as for any node:
 
-Topics are renamed as for any node: sfm_bag_player drive.bag --ros-args -r /cam/image:=/image
+    sfm_bag_player recording.bag --ros-args -r /cam/image:=/image
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from sfm_ros.sources.kitti.source import is_kitti
 
 _NAME = "sfm_bag_player"
 _TICK_S = 0.01
-"""Longest sleep: how soon a signal is heard, and the step of /clock."""
+"""Longest sleep: the reaction time to a signal, and the step of /clock."""
 _SHORTEST_PASS_S = 0.1
-"""Least time between beginning a bag and beginning it anew: a loop of one message is no flood."""
+"""Least time between two starts of a looping bag: one message must not flood the topic."""
 _ACKNOWLEDGE_S, _ACKNOWLEDGE_SLICE_S = 10.0, 0.25
 
 
@@ -43,10 +43,10 @@ class BagPlayer:
 
     Args:
         node: the node that publishes; its remappings and namespace apply.
-        bag: what to play.
+        bag: the recording.
         rate: 2 plays twice as fast; 0 plays as fast as the subscribers acknowledge.
-        clock: whether to publish /clock.
-        best_effort: publish as a camera driver would, instead of reliably.
+        clock: publish /clock.
+        best_effort: publish like a camera driver, instead of reliably.
     """
 
     def __init__(
@@ -73,40 +73,40 @@ class BagPlayer:
         self.published = 0
 
     def wait_for_subscribers(self, count: int, timeout_s: float, on_images: int = 1) -> None:
-        """Wait until so many of the topics, /clock among them, have a subscriber.
+        """Wait until this many of the topics, /clock among them, have a subscriber.
 
         Args:
-            count: topics that must have one.
+            count: number of topics with a subscriber to wait for.
             timeout_s: how long to wait.
-            on_images: subscribers a topic of images needs in order to count.
+            on_images: subscribers that an image topic needs in order to count.
 
         Raises:
-            SourceError: they do not in time; says which topics nobody listens to.
+            SourceError: the time is over; names the topics without subscribers.
         """
         deadline = time.monotonic() + timeout_s
         publishers = self._all_publishers()
         while self._node.context.ok():
-            alone = [
+            lacking = [
                 topic
                 for topic, publisher in publishers.items()
                 if publisher.get_subscription_count() < (on_images if topic in self._images else 1)
             ]
-            listened_to = len(publishers) - len(alone)
-            if listened_to >= count:
+            ready = len(publishers) - len(lacking)
+            if ready >= count:
                 return
             if time.monotonic() > deadline:
                 raise SourceError(
-                    f"after {timeout_s:g} s {listened_to} topics have their subscribers, expected "
-                    f"{count}; too few listen to {', '.join(alone)}"
+                    f"after {timeout_s:g} s {ready} topics have their subscribers, expected "
+                    f"{count}; too few subscribers on {', '.join(lacking)}"
                 )
             time.sleep(_TICK_S)
 
     def play(self, max_images: int | None = None, loop: bool = False) -> None:
-        """Publish everything, and leave when every reliable subscriber has it.
+        """Publish everything, and return when every reliable subscriber has received it.
 
         Args:
-            max_images: end a pass after so many images.
-            loop: begin anew at the end, until a signal comes.
+            max_images: end a pass after this many images.
+            loop: restart at the end, until a signal comes.
 
         Raises:
             SourceError: the bag turns out to be damaged.
@@ -114,13 +114,13 @@ class BagPlayer:
         pause_s = self._play_once(max_images)
         while loop and self.published and self._node.context.ok():
             if self._rate == 0:
-                self._all_acknowledged()
+                self._wait_for_all_acknowledgements()
             _sleep(self._node, pause_s)
             pause_s = self._play_once(max_images)
-        self._all_acknowledged()
+        self._wait_for_all_acknowledgements()
 
     def _play_once(self, max_images: int | None) -> float:
-        """Publish everything once; returns how long to pause before it may be done again."""
+        """Publish everything once; returns how long to pause before the next pass."""
         started = time.monotonic()
         counts: Counter[str] = Counter()
         images = begin_ns = end_ns = 0
@@ -144,29 +144,25 @@ class BagPlayer:
         self._publishers[topic].publish(raw)
         self.published += 1
         if self._rate == 0 and topic not in self._latched:
-            self._acknowledged(self._publishers[topic])
+            self._wait_for_acknowledgement(self._publishers[topic])
         self._tick(time_ns)
-
-    def _all_acknowledged(self) -> None:
-        for publisher in self._all_publishers().values():
-            self._acknowledged(publisher)
 
     def _all_publishers(self) -> dict[str, Any]:
         return self._publishers | ({} if self._clock is None else {"/clock": self._clock})
 
     def _paced(self) -> Iterator[tuple[str, int, bytes]]:
-        """The bag's messages, each at its time; ends when the node is told to stop."""
+        """The bag's messages, each at its time; ends when the context is shut down."""
         begin_ns: int | None = None
         started = time.monotonic()
         for topic, time_ns, raw in self._bag.messages():
             if begin_ns is None:
                 begin_ns, started = time_ns, time.monotonic()
-            if not self._wait_for(started, begin_ns, time_ns):
+            if not self._sleep_until_due(started, begin_ns, time_ns):
                 return
             yield topic, time_ns, raw
 
-    def _wait_for(self, started: float, begin_ns: int, time_ns: int) -> bool:
-        """Sleep until a message is due, with the clock running; False once told to stop."""
+    def _sleep_until_due(self, started: float, begin_ns: int, time_ns: int) -> bool:
+        """Publish /clock until a message is due; False if the context is shut down."""
         while self._node.context.ok():
             if self._rate == 0:
                 return True
@@ -182,10 +178,14 @@ class BagPlayer:
         if self._clock is not None and self._node.context.ok():
             self._clock.publish(Clock(clock=stamp_from_ns(time_ns)))
 
-    def _acknowledged(self, publisher: Any) -> None:
-        """Wait until every reliable subscriber has what was sent: leaving then loses nothing."""
+    def _wait_for_all_acknowledgements(self) -> None:
+        for publisher in self._all_publishers().values():
+            self._wait_for_acknowledgement(publisher)
+
+    def _wait_for_acknowledgement(self, publisher: Any) -> None:
+        """Wait until every reliable subscriber has received everything: exiting loses nothing."""
         deadline = time.monotonic() + _ACKNOWLEDGE_S
-        # In slices: a subscriber that has died acknowledges nothing, and a signal wants an end.
+        # In slices: a dead subscriber acknowledges nothing, and a signal must end the wait.
         while self._node.context.ok() and publisher.get_subscription_count():
             done = publisher.wait_for_all_acked(Duration(seconds=_ACKNOWLEDGE_SLICE_S))
             if done or time.monotonic() > deadline:
@@ -201,28 +201,36 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("bag", type=Path, help="a .bag or .mcap file, a ROS 2 bag, a KITTI drive")
     parser.add_argument("--topics", nargs="+", default=[], metavar="TOPIC", help="only these")
     parser.add_argument(
-        "--rate", type=float, default=1.0, help="2: twice as fast; 0: as fast as it is taken"
+        "--rate", type=float, default=1.0, help="2: twice as fast; 0: as fast as acknowledged"
     )
-    parser.add_argument("--loop", action="store_true", help="begin again at the end")
+    parser.add_argument("--loop", action="store_true", help="restart at the end")
     parser.add_argument("--clock", action="store_true", help="publish /clock")
-    parser.add_argument("--best-effort", action="store_true", help="publish as a driver does")
-    parser.add_argument("--max-images", type=int, help="stop after so many images")
-    parser.add_argument("--start-delay", type=float, default=0.0, metavar="S")
+    parser.add_argument("--best-effort", action="store_true", help="publish like a driver")
+    parser.add_argument("--max-images", type=int, metavar="N", help="stop after N images")
+    parser.add_argument(
+        "--start-delay", type=float, default=0.0, metavar="S", help="seconds before the start"
+    )
     parser.add_argument(
         "--wait-for-subscribers",
         type=int,
         default=0,
         metavar="N",
-        help="begin when N of the topics, /clock among them, have a subscriber",
+        help="start when N of the topics, /clock among them, have a subscriber",
     )
     parser.add_argument(
         "--image-subscribers",
         type=int,
         default=1,
         metavar="N",
-        help="with the above: an image topic counts when it has so many subscribers",
+        help="with the above: an image topic counts when it has N subscribers",
     )
-    parser.add_argument("--wait-timeout", type=float, default=30.0, metavar="S")
+    parser.add_argument(
+        "--wait-timeout",
+        type=float,
+        default=30.0,
+        metavar="S",
+        help="seconds to wait for subscribers (default: %(default)s)",
+    )
     options = parser.parse_args(arguments)
     if not 0 <= options.rate < float("inf"):
         parser.error(f"the rate is {options.rate}, expected a number from 0 up")
@@ -246,10 +254,10 @@ def _run(options: argparse.Namespace, node: Node) -> None:
     logger.info(f"played {player.published} messages in {time.monotonic() - started:.2f} s")
 
 
-def _open(path: Path, topics: list[str], say: Callable[[str], object]) -> Playable:
+def _open(path: Path, topics: list[str], log: Callable[[str], object]) -> Playable:
     if path.is_dir() and is_kitti(path):
         return PlayableDrive(path, topics)
-    return PlayableBag(path, topics, say)
+    return PlayableBag(path, topics, log)
 
 
 def _sleep(node: Node, seconds: float) -> None:
@@ -259,7 +267,7 @@ def _sleep(node: Node, seconds: float) -> None:
 
 
 def main(args: list[str] | None = None) -> int:
-    """Play a bag from the command line; 0 at its end or after a signal, 1 where it cannot."""
+    """Play a bag; 0 at its end or after a signal, 1 if it cannot be played."""
     arguments = sys.argv if args is None else [_NAME, *args]
     options = _parse(remove_ros_args(arguments)[1:])
     use_large_image_profile()

@@ -1,7 +1,7 @@
-"""Listens beside the node and keeps what it hears, for an evaluation from outside.
+"""Record what the node receives and publishes, for an evaluation from outside.
 
-It notes when each image was published and when its odometry arrived, by the middleware's own
-stamps, and keeps every n-th image with its depth map. It knows of the node only its topics.
+Notes when each image was published and when its odometry arrived, by the middleware's stamps, and
+keeps every n-th image with its depth map. It depends on the node's topics only.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from sfm_ros.formats.image_codec import decode_compressed, decode_raw
 from sfm_ros.formats.serialized import stamp_of_serialized
 from sfm_ros.ros.conversions import stamp_to_ns
 
-_EVERYTHING = QoSProfile(history=HistoryPolicy.KEEP_ALL)
-_LOOK_S = 0.05
+_KEEP_ALL = QoSProfile(history=HistoryPolicy.KEEP_ALL)
+_DISCOVERY_PERIOD_S = 0.05
 
 
-class Recorder(Node):
-    """Subscribes to the node's odometry and depth and, once the node is there, to the images.
+class RunRecorder(Node):
+    """Subscribes to the node's odometry and depth and, once the node is up, to the images.
 
     Args:
-        writer: where what is heard goes.
-        keep_every: keep every so many-th image and its depth map.
+        writer: of the recording.
+        keep_every: keep every n-th image and its depth map.
         compressed: the images are sensor_msgs/CompressedImage.
     """
 
@@ -49,47 +49,50 @@ class Recorder(Node):
         super().__init__("sfm_recorder")
         self._writer = writer
         self._keep_every = keep_every
-        self._kind = CompressedImage if compressed else Image
-        self._seen = 0
-        self._wanted: set[int] = set()
+        self._image_type = CompressedImage if compressed else Image
+        self._received = 0
+        self._kept_stamps: set[int] = set()
         self._K: FloatArray | None = None
         self._before_calibration: list[Image] = []
         self._subscribe(Odometry, "odometry", self._on_odometry)
-        self.create_subscription(Image, "depth", self._on_depth, _EVERYTHING)
-        self.create_subscription(CameraInfo, "depth/camera_info", self._on_info, _EVERYTHING)
+        self.create_subscription(Image, "depth", self._on_depth, _KEEP_ALL)
+        self.create_subscription(CameraInfo, "depth/camera_info", self._on_info, _KEEP_ALL)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
-        self._starting = self.create_timer(_LOOK_S, self._hear_images_once_the_node_is_there)
+        self._discovery = self.create_timer(_DISCOVERY_PERIOD_S, self._subscribe_to_images)
 
-    def _hear_images_once_the_node_is_there(self) -> None:
-        """Subscribe to the images last: a player that waits for this loses no odometry."""
+    def _subscribe_to_images(self) -> None:
+        """Once the node publishes: a player that waits for this subscriber loses no odometry."""
         topics = [self.resolve_topic_name(name) for name in ("odometry", "depth")]
         if all(self.count_publishers(topic) for topic in topics):
-            self._starting.cancel()
-            self._subscribe(self._kind, "image", self._on_image, raw=True)
+            self._discovery.cancel()
+            self._subscribe(self._image_type, "image", self._on_image, raw=True)
 
     def _subscribe(
         self,
-        kind: type,
+        message_type: type,
         topic: str,
         callback: Callable[[Any, dict[str, Any]], None],
         raw: bool = False,
     ) -> None:
-        """With the middleware's stamps as second argument, which rclpy's annotations leave out."""
-        self.create_subscription(kind, topic, cast(Any, callback), _EVERYTHING, raw=raw)
+        """Subscribe with the middleware's stamps as second argument.
+
+        rclpy supports such callbacks, but its annotations do not.
+        """
+        self.create_subscription(message_type, topic, cast(Any, callback), _KEEP_ALL, raw=raw)
 
     def _on_image(self, message: bytes, info: dict[str, Any]) -> None:
         sent_ns = info["source_timestamp"] or time.time_ns()
         stamp_ns = stamp_of_serialized(message)
         self._writer.image(stamp_ns, sent_ns)
-        if self._seen % self._keep_every == 0:
-            self._wanted.add(stamp_ns)
+        if self._received % self._keep_every == 0:
+            self._kept_stamps.add(stamp_ns)
             self._keep_image(stamp_ns, message)
-        self._seen += 1
+        self._received += 1
 
     def _keep_image(self, stamp_ns: int, serialized: bytes) -> None:
-        message = deserialize_message(serialized, self._kind)
+        message = deserialize_message(serialized, self._image_type)
         try:
-            if self._kind is CompressedImage:
+            if self._image_type is CompressedImage:
                 rgb = decode_compressed(message.data, message.format)
             else:
                 layout = (message.width, message.height, message.step, message.encoding)
@@ -119,40 +122,40 @@ class Recorder(Node):
 
     def _on_depth(self, message: Image) -> None:
         stamp_ns = stamp_to_ns(message.header.stamp)
-        if stamp_ns not in self._wanted:
+        if stamp_ns not in self._kept_stamps:
             return
         if self._K is None:
             self._before_calibration.append(message)
             return
-        self._wanted.discard(stamp_ns)
+        self._kept_stamps.discard(stamp_ns)
         self._writer.depth(stamp_ns, DepthRecord(depth=depth_of(message), K=self._K))
 
 
 def depth_of(message: Image) -> DepthMap:
-    """(h, w) float32 of a 32FC1 image.
+    """(h, w) float32 depth of a 32FC1 image.
 
     Raises:
         ImageError: another encoding.
     """
     if message.encoding != "32FC1":
         raise ImageError(f"a depth image has encoding '{message.encoding}', expected 32FC1")
-    kind = ">f4" if message.is_bigendian else "<f4"
-    rows = np.frombuffer(message.data, dtype=kind).reshape(message.height, message.step // 4)
+    dtype = ">f4" if message.is_bigendian else "<f4"
+    rows = np.frombuffer(message.data, dtype=dtype).reshape(message.height, message.step // 4)
     return rows[:, : message.width].astype(np.float32)
 
 
 def main(args: list[str] | None = None) -> int:
-    """Record until told to stop by SIGINT or SIGTERM."""
+    """Record until SIGINT or SIGTERM."""
     signal.signal(signal.SIGINT, lambda *_: None)  # rclpy's own handler ends the spinning
-    parser = argparse.ArgumentParser(prog="recorder", description=__doc__)
+    parser = argparse.ArgumentParser(prog="run_recorder", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of the recording")
     parser.add_argument("--keep-every", type=int, default=10, help="keep every n-th image")
     parser.add_argument("--compressed", action="store_true", help="images are compressed")
-    command_line = sys.argv if args is None else ["recorder", *args]
+    command_line = sys.argv if args is None else ["run_recorder", *args]
     options = parser.parse_args(remove_ros_args(command_line)[1:])
     rclpy.init(args=args)
     writer = RecordingWriter(options.out)
-    recorder = Recorder(writer, max(options.keep_every, 1), options.compressed)
+    recorder = RunRecorder(writer, max(options.keep_every, 1), options.compressed)
     try:
         rclpy.spin(recorder)
     except ExternalShutdownException:

@@ -1,4 +1,4 @@
-"""sfm_doctor beside a running system: faults are named, a sound system passes."""
+"""sfm_doctor beside a running system: it names faults, and passes a system without faults."""
 
 from __future__ import annotations
 
@@ -28,12 +28,15 @@ from sfm_ros.ros.conversions import stamp_from_ns, transform_message
 from sfm_ros.ros.doctor.command import main as doctor_main
 
 DOCTOR = [sys.executable, "-m", "sfm_ros.ros.doctor.command", "--no-engine", "--seconds", "1.5"]
-PATIENCE_S = 60.0  # it looks and listens before it speaks
+PATIENCE_S = 60.0  # discovery and observation come first
+ATTEMPTS = 5
 BEST_EFFORT = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+
+Rows = dict[str, list[dict[str, Any]]]
 
 
 class Driver:
-    """Publishes images and calibrations at 20 Hz on a thread of its own, until it is closed."""
+    """Publishes images and calibrations at 20 Hz from a thread until it is closed."""
 
     def __init__(
         self, probe: Probe, space: str, info: CameraInfo, stamp: Callable[[], int]
@@ -66,7 +69,7 @@ class Driver:
 
 
 @pytest.fixture
-def drive(probe: Probe) -> Iterator[Callable[..., Driver]]:
+def driver(probe: Probe) -> Iterator[Callable[..., Driver]]:
     """Starts drivers that end with the test."""
     drivers: list[Driver] = []
 
@@ -75,11 +78,11 @@ def drive(probe: Probe) -> Iterator[Callable[..., Driver]]:
         return drivers[-1]
 
     yield run
-    for driver in drivers:
-        driver.close()
+    for each in drivers:
+        each.close()
 
 
-def examine(program: Program) -> tuple[int, dict[str, list[dict[str, Any]]]]:
+def examine(program: Program) -> tuple[int, Rows]:
     """Exit code, and the checks by level."""
     code = program.process.wait(PATIENCE_S)
     program.end()
@@ -89,82 +92,117 @@ def examine(program: Program) -> tuple[int, dict[str, list[dict[str, Any]]]]:
     }
 
 
-def said(rows: list[dict[str, Any]]) -> str:
+def examine_until(
+    start: Callable[[list[str]], Program],
+    condition: Callable[[int, Rows], bool],
+    *arguments: str,
+) -> tuple[int, Rows]:
+    """Examine again until a doctor has discovered and received everything: it is given seconds.
+
+    On a busy machine that is not always enough. The last result is returned in any case.
+    """
+    for _ in range(ATTEMPTS):
+        code, rows = examine(start([*DOCTOR, "--json", *arguments]))
+        if condition(code, rows):
+            break
+    return code, rows
+
+
+def text(rows: list[dict[str, Any]]) -> str:
     return "\n".join(f"{row['check']}: {row['found']} -> {row['advice']}" for row in rows)
 
 
-def test_a_sound_system_passes(
-    probe: Probe, start: Callable[[list[str]], Program], drive: Callable[..., Driver]
+def test_system_without_faults_passes(
+    probe: Probe, start: Callable[[list[str]], Program], driver: Callable[..., Driver]
 ) -> None:
     node = start([*FAKE_NODE, "{}", *ros_arguments(node__extrinsics_wait_s=5.0)])
     tf = compat.make_static_broadcaster(probe.node)
     if tf is not None:
         extrinsics = make_transform(R_BODY_OPTICAL, np.array([0.3, 0.0, 1.2]))
         tf.sendTransform(transform_message(extrinsics, 0, "base_link", FRAME))
-    drive("", info_message())
+    driver("", info_message())
     node.wait_for("odometry of")
-    code, rows = examine(start([*DOCTOR, "--json"]))
-    assert code == 0, said(rows["FAIL"])
-    fine = said(rows["OK"])
-    assert "qos /image: /probe (best_effort) -> /sfm_node (best_effort)" in fine
-    assert "image /image: 128x64 rgb8" in fine
-    assert "stamps /image" in said(rows["OK"] + rows["WARN"])
-    assert "of 'camera_optical': at (0.30, 0.00, 1.20) m in 'base_link'" in fine or tf is None
-    assert "middleware: rmw_" in fine
+    expected = [
+        "qos /image: /probe (best_effort) -> /sfm_node (best_effort)",
+        "image /image: 128x64 rgb8",
+        "middleware: rmw_",
+        *(["of 'camera_optical': at (0.30, 0.00, 1.20) m in 'base_link'"] if tf else []),
+    ]
+    code, rows = examine_until(
+        start, lambda code, rows: code == 0 and all(e in text(rows["OK"]) for e in expected)
+    )
+    assert code == 0, text(rows["FAIL"])
+    assert [e for e in expected if e not in text(rows["OK"])] == []
+    assert "stamps /image" in text(rows["OK"] + rows["WARN"])
 
 
-def test_the_faults_of_a_system_are_named(
-    probe: Probe, start: Callable[[list[str]], Program], drive: Callable[..., Driver]
+def test_faults_of_a_system_are_named(
+    probe: Probe, start: Callable[[list[str]], Program], driver: Callable[..., Driver]
 ) -> None:
-    """An image of another size than its calibration, no stamps, a listener nobody reaches."""
-    drive("/eye", info_message(width=640, height=320), stamp=lambda: 0)
+    """An image of another size than its calibration, no stamps, incompatible subscribers."""
+    driver("/eye", info_message(width=640, height=320), stamp=lambda: 0)
     reliable = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
     latched = QoSProfile(depth=5, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-    deaf = [
+    incompatible = [
         probe.node.create_subscription(Image, "/eye/image", print, reliable),
         probe.node.create_subscription(CameraInfo, "/eye/camera_info", print, latched),
     ]
     second = probe.node.create_publisher(Image, "/eye/image", BEST_EFFORT)
     moving = compat.make_broadcaster(probe.node)
+    expected = [
+        "stamps are zero",
+        "of 640x320 pixels",
+        "the images have 128x64",
+        "qos /eye/image: /probe -> /probe never connect: the publisher is best eff",
+        "qos /eye/camera_info: /probe -> /probe never connect: the publisher is vol",
+        "publishers /eye/image: 2 of them",
+        *(["'eye_link' has 2 parents: boom, mast"] if moving else []),
+    ]
+    ended = threading.Event()
+
+    def publish_transforms() -> None:
+        while moving is not None and not ended.wait(0.05):
+            for parent in ("mast", "boom"):
+                moving.sendTransform(transform_message(np.eye(4), 1, parent, "eye_link"))
+
+    thread = threading.Thread(target=publish_transforms)
+    thread.start()
     names = ["--image-topic", "eye/image", "--camera-info-topic", "eye/camera_info"]
-    doctor = start([*DOCTOR, "--json", *names])
-    while doctor.process.poll() is None and moving is not None:
-        for parent in ("mast", "boom"):
-            moving.sendTransform(transform_message(np.eye(4), 1, parent, "eye_link"))
-        time.sleep(0.05)
-    for subscription in deaf:
-        probe.node.destroy_subscription(subscription)
-    probe.node.destroy_publisher(second)
-    code, rows = examine(doctor)
-    failed = said(rows["FAIL"])
+    try:
+        code, rows = examine_until(
+            start, lambda _, rows: all(e in text(rows["FAIL"]) for e in expected), *names
+        )
+    finally:
+        ended.set()
+        thread.join(TIMEOUT_S)
+        for subscription in incompatible:
+            probe.node.destroy_subscription(subscription)
+        probe.node.destroy_publisher(second)
+    failed = text(rows["FAIL"])
     assert code == 1
-    assert "stamps are zero" in failed
-    assert "of 640x320 pixels" in failed and "the images have 128x64" in failed
-    assert "qos /eye/image: /probe -> /probe never connect: the publisher is best eff" in failed
-    assert "qos /eye/camera_info: /probe -> /probe never connect: the publisher is vol" in failed
-    assert "publishers /eye/image: 2 of them" in failed
-    assert "nobody publishes" not in failed
-    assert moving is None or "'eye_link' has 2 parents: boom, mast" in failed
+    assert [e for e in expected if e not in failed] == []
+    assert "has no publisher" not in failed
 
 
-def test_a_node_on_the_wrong_topic_and_clock_is_told_so(
-    probe: Probe, start: Callable[[list[str]], Program], drive: Callable[..., Driver]
+def test_node_on_the_wrong_topic_and_clock(
+    probe: Probe, start: Callable[[list[str]], Program], driver: Callable[..., Driver]
 ) -> None:
     start([*FAKE_NODE, "{}", *ros_arguments(use_sim_time="true"), "-r", "image:=/right/image"])
-    drive("/left", info_message())
+    driver("/left", info_message())
     wait_until(lambda: probe.node.count_subscribers("/right/image"), "the node")
-    for _ in range(3):  # on a busy machine a doctor may be done before it has discovered the node
-        code, rows = examine(start([*DOCTOR, "--json"]))
-        if code:
-            break
-    failed = said(rows["FAIL"])
+    expected = [
+        "it has no publisher; images are on /left/image ->",
+        "image /right/image: nothing arrived",
+        "use_sim_time is set, but /clock is not published",
+    ]
+    code, rows = examine_until(
+        start, lambda _, rows: all(e in text(rows["FAIL"]) for e in expected)
+    )
     assert code == 1
-    assert "nobody publishes it; images are on /left/image ->" in failed
-    assert "image /right/image: nothing arrived" in failed
-    assert "use_sim_time is set, but nobody publishes /clock" in failed
+    assert [e for e in expected if e not in text(rows["FAIL"])] == []
 
 
-def test_a_managed_node_that_is_not_active_is_told_what_it_waits_for(
+def test_inactive_managed_node_gets_the_missing_transition(
     probe: Probe, start: Callable[[list[str]], Program]
 ) -> None:
     pytest.importorskip("lifecycle_msgs", reason="lifecycle_msgs is not installed")
@@ -174,55 +212,67 @@ def test_a_managed_node_that_is_not_active_is_told_what_it_waits_for(
     start([*FAKE_NODE, '{"lifecycle": true}'])
     client = probe.node.create_client(ChangeState, "/sfm_node/change_state")
     assert client.wait_for_service(TIMEOUT_S)
-    _, rows = examine(start([*DOCTOR, "--json"]))
-    told = "node /sfm_node: a managed node that is not configured -> ros2 lifecycle set /sfm_node "
-    assert told + "configure, then" in said(rows["WARN"])
+    unconfigured = "node /sfm_node: a managed node that is not configured -> "
+    unconfigured += "ros2 lifecycle set /sfm_node configure, then"
+    _, rows = examine_until(start, lambda _, rows: unconfigured in text(rows["WARN"]))
+    assert unconfigured in text(rows["WARN"])
 
     transition = Transition(id=Transition.TRANSITION_CONFIGURE)
     future = client.call_async(ChangeState.Request(transition=transition))
     wait_until(future.done, "the transition")
-    _, rows = examine(start([*DOCTOR, "--json", "--node", "sfm_node"]))
+    inactive = "node /sfm_node: a managed node that is not active -> "
+    inactive += "ros2 lifecycle set /sfm_node activate"
+    _, rows = examine_until(
+        start, lambda _, rows: inactive in text(rows["WARN"]), "--node", "sfm_node"
+    )
     probe.node.destroy_client(client)
-    told = "node /sfm_node: a managed node that is not active -> ros2 lifecycle set /sfm_node "
-    assert told + "activate" in said(rows["WARN"])
-    assert "/sfm_node/depth" not in said(rows["FAIL"])
+    assert inactive in text(rows["WARN"])
+    assert "/sfm_node/depth" not in text(rows["FAIL"])
 
 
-def test_a_node_that_is_found_late_is_examined(
-    probe: Probe, start: Callable[[list[str]], Program], drive: Callable[..., Driver]
+def test_node_discovered_late_is_examined(
+    probe: Probe, start: Callable[[list[str]], Program], driver: Callable[..., Driver]
 ) -> None:
-    drive("/early", info_message())
-    doctor = start([*DOCTOR, "--json", "--seconds", "3"])
-    wait_until(lambda: probe.node.count_subscribers("/early/image"), "the doctor to listen")
-    late = rclpy.create_node("late", context=probe.node.context)
-    late.create_publisher(Odometry, "~/odometry", 1)
-    late.create_subscription(Image, "/other/image", print, 1)
-    _, rows = examine(doctor)
-    late.destroy_node()
-    assert "node /late: no diagnostics came" in said(rows["WARN"])
-    assert "image /other/image: nothing arrived" in said(rows["FAIL"])
+    """Within its three seconds; on a busy machine that may need another doctor."""
+    driver("/early", info_message())
+    for _ in range(ATTEMPTS):
+        wait_until(lambda: not probe.node.count_subscribers("/early/image"), "no subscriber")
+        doctor = start([*DOCTOR, "--json", "--seconds", "3"])
+        wait_until(lambda: probe.node.count_subscribers("/early/image"), "the subscription")
+        late = rclpy.create_node("late", context=probe.node.context)
+        late.create_publisher(Odometry, "~/odometry", 1)
+        late.create_subscription(Image, "/other/image", print, 1)
+        _, rows = examine(doctor)
+        late.destroy_node()
+        if "node /late" in text(rows["WARN"]):
+            break
+    assert "node /late: no diagnostics arrived" in text(rows["WARN"])
+    assert "image /other/image: nothing arrived" in text(rows["FAIL"])
 
 
 @pytest.mark.parametrize(
-    ("arguments", "why"),
+    ("arguments", "reason"),
     [
-        (["--image-topic", "foo bar"], "'foo bar' is no name in ROS: topic name must not contain"),
-        (["--node", "1st"], "'1st' is no name in ROS"),
+        (
+            ["--image-topic", "foo bar"],
+            "'foo bar' is not a valid name in ROS: topic name must not contain",
+        ),
+        (["--node", "1st"], "'1st' is not a valid name in ROS"),
         (["--ros-args", "-p", "x"], "ROS does not start with ['--ros-args', '-p', 'x']"),
         (["--ros-args", "-p", "use_sim_time:=3"], "expecting type 'BOOL'"),
     ],
 )
-def test_arguments_ros_does_not_take_are_refused_in_one_line(
-    arguments: list[str], why: str, start: Callable[[list[str]], Program]
+def test_invalid_ros_arguments_are_refused_in_one_line(
+    arguments: list[str], reason: str, start: Callable[[list[str]], Program]
 ) -> None:
     doctor = start([*DOCTOR, "--json", *arguments])
     code, rows = examine(doctor)
-    assert code == 1 and why in rows["FAIL"][0]["found"]
+    assert code == 1 and reason in rows["FAIL"][0]["found"]
     assert "\n" not in rows["FAIL"][0]["found"] and "Traceback" not in doctor.said
 
 
 @pytest.mark.parametrize("option", ["--image-topic", "--camera-info-topic", "--node"])
-def test_an_empty_name_is_refused(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_empty_name_is_refused(option: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         doctor_main([option, ""])
     assert ended.value.code == 2
@@ -230,7 +280,7 @@ def test_an_empty_name_is_refused(option: str, capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.parametrize("domain", ["one", "300"])
-def test_a_domain_that_is_none_is_named_before_the_middleware_gives_up(
+def test_invalid_domain_is_named_before_the_middleware_fails(
     domain: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("ROS_DOMAIN_ID", domain)

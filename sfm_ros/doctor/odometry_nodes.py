@@ -1,0 +1,87 @@
+"""The odometry nodes of a system: which are running, their status and the clock they use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sfm_ros.doctor.finding import Finding, fail, ok, warn
+from sfm_ros.doctor.observed import IMAGE_TYPES, Endpoint, NodeStatus
+from sfm_ros.reasons import advice_for
+
+_LEVEL_OK, _LEVEL_WARN = 0, 1
+
+
+def running_nodes(endpoints: Sequence[Endpoint]) -> list[str]:
+    """Nodes that publish odometry under their own name and subscribe to images."""
+    subscribers = {e.node for e in endpoints if not e.is_publisher and e.type_name in IMAGE_TYPES}
+    return sorted(subscribers & _odometry_publishers(endpoints))
+
+
+def camera_topics(endpoints: Sequence[Endpoint]) -> list[str]:
+    """Image topics, except those that an odometry node publishes itself."""
+    own = tuple(f"{node}/depth" for node in _odometry_publishers(endpoints))
+    topics = {e.topic for e in endpoints if e.type_name in IMAGE_TYPES}
+    return sorted(topic for topic in topics if not topic.startswith(own))
+
+
+def _odometry_publishers(endpoints: Sequence[Endpoint]) -> set[str]:
+    return {e.node for e in endpoints if e.is_publisher and e.topic == f"{e.node}/odometry"}
+
+
+def check_absent(name: str | None) -> Finding:
+    """No odometry node was found, or not the one of this name."""
+    missing = name or "an odometry node of this package"
+    return warn("node", f"{missing} is not running", "ros2 launch sfm_ros camera.launch.py")
+
+
+def check_status(name: str, status: NodeStatus | None) -> Finding:
+    """The status of a running node, from its diagnostics."""
+    check = f"node {name}"
+    if status is None:
+        return warn(check, "no diagnostics arrived", "is it paused or very busy?")
+    if status.level == _LEVEL_OK:
+        return ok(check, status.message)
+    trouble = status.values.get("last_trouble", "")
+    found = status.message + (f"; {trouble}" if trouble else "")
+    make = warn if status.level == _LEVEL_WARN else fail
+    return make(check, found, advice_for(status.values.get("reasons", "")))
+
+
+def check_idle(name: str, is_configured: bool) -> Finding:
+    """A managed node that is not active."""
+    command = f"ros2 lifecycle set {name}"
+    if is_configured:
+        return warn(f"node {name}", "a managed node that is not active", f"{command} activate")
+    return warn(
+        f"node {name}",
+        "a managed node that is not configured",
+        f"{command} configure, then {command} activate",
+    )
+
+
+def check_clock(name: str, uses_sim_time: bool | None, has_clock: bool) -> list[Finding]:
+    """Whether a node and the system agree on the source of time.
+
+    Args:
+        name: of the node.
+        uses_sim_time: its parameter ``use_sim_time``; None if it did not answer.
+        has_clock: /clock is published.
+    """
+    check = f"time {name}"
+    if uses_sim_time is None or uses_sim_time == has_clock:
+        return []
+    if uses_sim_time:
+        return [
+            fail(
+                check,
+                "use_sim_time is set, but /clock is not published",
+                "play the bag with --clock, or set use_sim_time to false",
+            )
+        ]
+    return [
+        warn(
+            check,
+            "/clock is published, but the node uses the system's time",
+            "set use_sim_time to true on every node",
+        )
+    ]

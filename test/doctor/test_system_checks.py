@@ -1,0 +1,223 @@
+"""The doctor names each mistake in the graph, the nodes, the model and the environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from findings import only
+
+from sfm_ros.config import ModelConfig
+from sfm_ros.datatypes import Reason
+from sfm_ros.doctor import model
+from sfm_ros.doctor.finding import Finding, Level, as_json, as_text
+from sfm_ros.doctor.frames import check_tree
+from sfm_ros.doctor.middleware import check_environment, largest_segment
+from sfm_ros.doctor.model import check_engine, check_model
+from sfm_ros.doctor.observed import (
+    Camera,
+    Endpoint,
+    NodeStatus,
+    Stream,
+    info_topic_of,
+)
+from sfm_ros.doctor.odometry_nodes import camera_topics, check_clock, check_status, running_nodes
+from sfm_ros.doctor.qos import (
+    check_names,
+    check_pairs,
+    check_publishers,
+    check_single_publisher,
+    check_static,
+)
+from sfm_ros.reasons import MEANING, advice_for
+
+PACKAGE = Path(__file__).resolve().parents[2] / "sfm_ros"
+PROFILE = PACKAGE / "ros" / "process" / "fastdds_large_images.xml"
+VARIABLE = "FASTRTPS_DEFAULT_PROFILES_FILE"
+
+
+# ---- quality of service and graph ---------------------------------------------------------------
+
+
+def endpoint(node: str, is_publisher: bool, **changes: str) -> Endpoint:
+    values = dict(reliability="reliable", durability="volatile", type_name="sensor_msgs/msg/Image")
+    return Endpoint(node=node, topic="/t", is_publisher=is_publisher, **{**values, **changes})
+
+
+def test_incompatible_pairs_name_both_nodes() -> None:
+    driver = endpoint("/driver", True, reliability="best_effort")
+    subscriber = endpoint("/subscriber", False)
+    found = only(check_pairs([driver, subscriber], ["/t"]))
+    assert found.level is Level.FAIL
+    assert "/driver -> /subscriber never connect: the publisher is best effort" in found.found
+    tf = endpoint("/tf_subscriber", False, durability="transient_local")
+    assert "volatile" in only(check_pairs([endpoint("/d", True), tf], ["/t"])).found
+    other = endpoint("/x", False, type_name="sensor_msgs/msg/CompressedImage")
+    assert "2 types" in only(check_pairs([driver, other], ["/t"])).found
+    fine = endpoint("/subscriber", False, reliability="best_effort")
+    assert only(check_pairs([endpoint("/driver", True), fine], ["/t"])).level is Level.OK
+
+
+def test_duplicates_and_volatile_static_transforms() -> None:
+    pair = [endpoint("/a", True), endpoint("/b", True)]
+    assert "2 of them: /a, /b" in only(check_single_publisher(pair, "/t")).found
+    assert check_single_publisher(pair[:1], "/t") == []
+    assert "/sfm_node" in only(check_names(["/sfm_node", "/x", "/sfm_node"])).found
+    static = Endpoint(
+        node="/a", topic="/tf_static", type_name="tf2_msgs/msg/TFMessage", is_publisher=True,
+        reliability="reliable", durability="volatile",
+    )  # fmt: skip
+    assert only(check_static([static])).level is Level.FAIL
+
+
+@pytest.mark.parametrize(
+    ("topic", "info"),
+    [
+        ("/cam/image_raw", "/cam/camera_info"),
+        ("/cam/image_raw/compressed", "/cam/camera_info"),
+        ("/image", "/camera_info"),
+    ],
+)
+def test_calibration_topic_is_beside_the_images(topic: str, info: str) -> None:
+    assert info_topic_of(topic) == info
+
+
+# ---- odometry nodes -----------------------------------------------------------------------------
+
+
+NODE = [
+    Endpoint(node="/a/sfm_node", topic="/a/sfm_node/odometry", type_name="nav_msgs/msg/Odometry",
+             is_publisher=True, reliability="reliable", durability="volatile"),
+    Endpoint(node="/a/sfm_node", topic="/a/sfm_node/depth/image", is_publisher=True,
+             type_name="sensor_msgs/msg/Image", reliability="reliable", durability="volatile"),
+    endpoint("/a/sfm_node", False),
+]  # fmt: skip
+
+
+def test_nodes_and_cameras_are_recognized() -> None:
+    assert running_nodes(NODE) == ["/a/sfm_node"]
+    assert running_nodes(NODE[:2]) == []
+    assert camera_topics(NODE) == ["/t"]
+    assert camera_topics(NODE[1:]) == ["/a/sfm_node/depth/image", "/t"]
+
+
+def test_topic_without_publisher_names_the_other_cameras() -> None:
+    other = Endpoint(
+        node="/driver", topic="/left/image", type_name="sensor_msgs/msg/Image",
+        is_publisher=True, reliability="reliable", durability="volatile",
+    )  # fmt: skip
+    seen = Camera(
+        images=Stream(topic="/t", type_name="sensor_msgs/msg/Image"), info_topic="/camera_info"
+    )
+    found = only(check_publishers([*NODE, other], seen))
+    assert found.level is Level.FAIL
+    assert found.found == "it has no publisher; images are on /left/image"
+    assert check_publishers([endpoint("/driver", True)], seen) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "level", "text"),
+    [
+        (None, Level.WARN, "no diagnostics arrived"),
+        (NodeStatus(level=0, message="tracking", values={}), Level.OK, "tracking"),
+        (NodeStatus(level=1, message="degraded", values={"reasons": "gap"}), Level.WARN,
+         MEANING[Reason.GAP][1]),
+        (NodeStatus(level=2, message="lost", values={"last_trouble": "no disk"}), Level.FAIL,
+         "lost; no disk"),
+    ],
+)  # fmt: skip
+def test_status_of_a_node(status: NodeStatus | None, level: Level, text: str) -> None:
+    found = check_status("/sfm_node", status)
+    assert found.level is level and text in found.line()
+
+
+@pytest.mark.parametrize(
+    ("uses_sim_time", "has_clock", "levels"),
+    [
+        (None, True, []),
+        (True, True, []),
+        (False, False, []),
+        (True, False, [Level.FAIL]),
+        (False, True, [Level.WARN]),
+    ],
+)
+def test_node_and_system_agree_on_time(
+    uses_sim_time: bool | None, has_clock: bool, levels: list[Level]
+) -> None:
+    found = check_clock("/sfm_node", uses_sim_time, has_clock)
+    assert [finding.level for finding in found] == levels
+
+
+# ---- model and machine --------------------------------------------------------------------------
+
+
+def test_shipped_model_runs() -> None:
+    findings, spec = check_model(ModelConfig())
+    assert only(findings).level is Level.OK and spec is not None
+    found = check_engine(ModelConfig())[0]
+    assert found.level is Level.OK and "onnxruntime" in found.found
+
+
+def test_unused_gpu_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model, "_GPU_FILE", tmp_path / "absent")
+    assert [finding.check for finding in check_engine(ModelConfig())] == ["engine"]
+    monkeypatch.setattr(model, "_GPU_FILE", tmp_path)
+    gpu = check_engine(ModelConfig())[1]
+    assert gpu.level is Level.OK and "ONNX Runtime runs on the CPU" in gpu.found
+
+
+def test_damaged_model(tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle"
+    shipped = PACKAGE / "models" / "road_small"
+    bundle.mkdir()
+    for file in shipped.iterdir():
+        (bundle / file.name).write_bytes(file.read_bytes())
+    (bundle / "pose.onnx").write_bytes(b"truncated")
+    findings, spec = check_model(ModelConfig(bundle=str(bundle)))
+    assert "damaged" in only(findings).found and spec is None
+    assert only(check_model(ModelConfig(bundle="/nowhere"))[0]).level is Level.FAIL
+
+
+def environment(largest: int = 1_400_000, **variables: str) -> dict[str, Finding]:
+    shipped = {VARIABLE: str(PROFILE), "FASTDDS_DEFAULT_PROFILES_FILE": str(PROFILE)}
+    findings = check_environment("rmw_fastrtps_cpp", variables, largest, shipped)
+    return {finding.check: finding for finding in findings}
+
+
+def test_environment() -> None:
+    assert environment()["shared memory"].level is Level.WARN
+    assert f"export {VARIABLE}={PROFILE} " in environment()["shared memory"].advice
+    assert environment(largest=100_000)["shared memory"].level is Level.OK
+    shipped = environment(FASTRTPS_DEFAULT_PROFILES_FILE=str(PROFILE))["shared memory"]
+    assert shipped.level is Level.OK and "32 MiB" in shipped.found
+    lost = environment(FASTRTPS_DEFAULT_PROFILES_FILE="/nowhere.xml")["shared memory"]
+    assert lost.level is Level.FAIL
+    assert environment(ROS_DOMAIN_ID="150")["domain"].level is Level.WARN
+    assert environment(ROS_DOMAIN_ID="x")["domain"].level is Level.FAIL
+    assert environment(ROS_LOCALHOST_ONLY="1")["discovery"].level is Level.OK
+    assert environment(ROS_AUTOMATIC_DISCOVERY_RANGE="OFF")["discovery"].level is Level.FAIL
+    other = check_environment("rmw_cyclonedds_cpp", {}, 0, {VARIABLE: str(PROFILE)})
+    assert "shared memory" not in {finding.check for finding in other}
+
+
+def test_profile_without_a_segment(tmp_path: Path) -> None:
+    (tmp_path / "p.xml").write_text("<dds><profiles/></dds>")
+    assert largest_segment(tmp_path / "p.xml") == 0
+    assert largest_segment(PROFILE) == 32 * 2**20
+
+
+def test_every_reason_has_a_meaning_and_advice() -> None:
+    assert set(MEANING) == set(Reason)
+    assert advice_for("gap, flat_depth") == "; ".join(
+        MEANING[reason][1] for reason in (Reason.GAP, Reason.FLAT_DEPTH)
+    )
+
+
+def test_json_and_text_agree() -> None:
+    import json
+
+    findings = check_tree([])
+    report = json.loads(as_json("a bag", findings))
+    assert report["subject"] == "a bag" and report["failed"] is False
+    assert report["checks"][0]["level"] == "WARN"
+    assert as_text(findings).splitlines()[-1] == "0 OK, 1 WARN, 0 FAIL"
