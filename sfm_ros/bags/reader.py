@@ -1,8 +1,8 @@
 """Reads any bag rosbags can read: ROS 1, or ROS 2 sqlite3 and mcap, whole, split or a single file.
 
 The low-level readers are used, not rosbags' AnyReader: AnyReader parses every message definition
-in the bag and fails if one of them (a service's, say) is malformed. The types needed here are the
-same in every distribution.
+in the bag and fails if one of them is malformed, for example that of a service. The types needed
+here are the same in every distribution.
 """
 
 from __future__ import annotations

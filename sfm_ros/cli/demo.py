@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import signal
 import sys
 from pathlib import Path
 
 from sfm_ros.cli.evaluate_bag import PROGRAMS, add_input_options, input_options, print_results
+from sfm_ros.cli.program import run_program
 from sfm_ros.config import ModelConfig, SfmConfig
-from sfm_ros.errors import SfmRosError
 from sfm_ros.evaluation.report.figures import draw_images
 from sfm_ros.evaluation.runs.inputs import open_input
 from sfm_ros.evaluation.runs.result import ONLINE
@@ -46,17 +45,13 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the demo; 0 on success, 1 on failure, 130 if it was interrupted."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM cleans up like Ctrl-C
     options = parse(arguments)
     command = shlex.join(["scripts/demo.sh", *(sys.argv[1:] if arguments is None else arguments)])
-    try:
-        return _run(options, command)
-    except SfmRosError as error:
-        print(f"\nERROR: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\ninterrupted; nothing has been played yet", file=sys.stderr)
-        return 130
+    return run_program(
+        "demo",
+        lambda: _run(options, command),
+        if_interrupted="interrupted; nothing has been played yet",
+    )
 
 
 def _run(options: argparse.Namespace, command: str) -> int:

@@ -1,4 +1,4 @@
-"""The kinds of recordings that can be opened as a source of frames: the place to add one."""
+"""The kinds of recordings that can be opened as a source of frames; add a kind here."""
 
 from __future__ import annotations
 

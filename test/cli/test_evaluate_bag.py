@@ -15,10 +15,10 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from small_bags import Drive, pose, stamp, write
+from small_bags import SmallSequence, pose, stamp, write
 
 from sfm_ros.bags.writer import write_bag
-from sfm_ros.cli.evaluate import main
+from sfm_ros.cli.evaluate import RENAMED, main
 from sfm_ros.cli.evaluate_bag import add_command
 from sfm_ros.evaluation.report.results import RESULT_FILES
 from sfm_ros.evaluation.report.summary import SUMMARY_KEYS
@@ -38,7 +38,7 @@ def bundle(make_bundle: Callable[..., Path]) -> Path:
 
 @pytest.fixture
 def bag(tmp_path: Path) -> Path:
-    write_bag(Drive(FRAMES), tmp_path / "bag", tmp_path / "unused")
+    write_bag(SmallSequence(FRAMES), tmp_path / "bag", tmp_path / "unused")
     return tmp_path / "bag"
 
 
@@ -65,7 +65,7 @@ def test_bag_is_scored_against_its_ground_truth(bag: Path, bundle: Path, tmp_pat
     assert metrics["odometry"]["t_err_percent"] is None, "the path is shorter than 100 m"
     assert metrics["depth_scaled_by_median"] is None
     tum = read_tum(out / "trajectory.tum")
-    # The frames before the first motion are missing; the index says which the others are.
+    # The frames before the first motion are missing; each line starts with the index of its frame.
     kitti = read_kitti(out / "trajectory_kitti.txt", [stamp(i) for i in range(FRAMES)])
     assert tum.poses == pytest.approx(kitti.poses, abs=1e-12)
     assert kitti.stamps_ns.tolist() == tum.stamps_ns.tolist()
@@ -125,7 +125,7 @@ def test_file_of_poses_replaces_the_ground_truth_in_the_bag(
 def test_images_without_ground_truth_are_not_scored(bundle: Path, tmp_path: Path) -> None:
     images = tmp_path / "images"
     images.mkdir()
-    for index, item in enumerate(Drive(5)):
+    for index, item in enumerate(SmallSequence(5)):
         cv2.imwrite(str(images / f"{index}.png"), item.frame.rgb)
     (tmp_path / "calib.txt").write_text("40 0 31.5 0 40 15.5 0 0 1\n")
     out = tmp_path / "out"
@@ -261,3 +261,13 @@ def test_offline_results_survive_a_failed_node(
     assert evaluate(bag, "--model", bundle, "--online", "--out", tmp_path / "out") == 1
     assert "the node ended with status 1" in capsys.readouterr().err
     assert json_in(tmp_path / "out", "summary.json")["frames_lost"] == 0
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED.items())
+def test_renamed_option_is_refused_with_the_new_name(
+    old: str, new: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for argument in (old, f"{old}=x"):
+        with pytest.raises(SystemExit, match="2"):
+            evaluate("any_bag", argument)
+        assert f"{old} is now called {new}" in capsys.readouterr().err

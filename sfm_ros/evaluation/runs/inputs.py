@@ -85,8 +85,8 @@ class EvaluationInput:
     ) -> EvaluationInput:
         """The input with a bag to play, and the frames read from it.
 
-        A bag is played as it is, unless a calibration was passed in place of its own. Other frames
-        are written to a bag first.
+        A bag is played as it is, unless a calibration was passed that replaces its own. Other
+        frames are written to a bag first.
 
         Args:
             folder: of the bag to write; replaced if it exists.

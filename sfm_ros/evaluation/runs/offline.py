@@ -164,7 +164,7 @@ class OfflineRun:
 def prefetched(items: Iterable[_Item], ahead: int = 3) -> Generator[_Item, None, None]:
     """The same items in the same order, up to ``ahead`` of them made in another thread.
 
-    An error of the source is raised in the place of its item. Close the generator if it may be
+    An error of the source is raised at the position of its item. Close the generator if it may be
     left early: the thread ends with it.
     """
     iterator, end = iter(items), object()

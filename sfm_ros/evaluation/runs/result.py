@@ -113,48 +113,45 @@ class Timings:
     """Duration of each stage of each step: what differs between two runs."""
 
     def __init__(self) -> None:
-        self._stamps: list[int] = []
-        self._stages: dict[str, list[int]] = {}
+        self._steps: list[tuple[int, Mapping[str, int]]] = []
 
     def add(self, stamp_ns: int, timings_ns: Mapping[str, int]) -> None:
         """Append a step; a stage it did not reach took 0 ns."""
-        for stage in timings_ns:
-            self._stages.setdefault(stage, [0] * len(self._stamps))
-        self._stamps.append(stamp_ns)
-        for stage, column in self._stages.items():
-            column.append(timings_ns.get(stage, 0))
+        self._steps.append((stamp_ns, timings_ns))
 
     def stages(self) -> dict[str, Percentiles]:
         """Of each stage, over the steps in which the networks ran."""
-        ran = self._inferred()
-        found = {
-            stage: Percentiles.of(np.array(column, dtype=np.float64)[ran] * 1e-6)
-            for stage, column in self._stages.items()
-        }
+        stages, table = self._inferred_ms()
+        found = {stage: Percentiles.of(table[:, i]) for i, stage in enumerate(stages)}
         return {stage: value for stage, value in found.items() if value is not None}
 
     def totals_ms(self) -> FloatArray:
         """(N,) duration of each step in which the networks ran."""
-        if not self._stages:
-            return np.zeros(0)
-        columns = np.array(list(self._stages.values()), dtype=np.float64)
-        return columns.sum(axis=0)[self._inferred()] * 1e-6
+        return self._inferred_ms()[1].sum(axis=1)
 
     def inference_s(self) -> float:
         """Sum of the time in the engine."""
-        return sum(self._stages.get(INFERENCE, ())) * 1e-9
+        return sum(timings.get(INFERENCE, 0) for _, timings in self._steps) * 1e-9
 
     def write(self, path: Path) -> None:
         """Write a CSV line per step: stamp and nanoseconds by stage."""
-        lines = [",".join(["stamp_ns", *(f"{stage}_ns" for stage in self._stages)])]
-        rows = zip(self._stamps, *self._stages.values(), strict=True)
-        lines += [",".join(map(str, row)) for row in rows]
+        stages, table = self._table_ns()
+        lines = [",".join(["stamp_ns", *(f"{stage}_ns" for stage in stages)])]
+        for (stamp_ns, _), row in zip(self._steps, table.tolist(), strict=True):
+            lines.append(",".join(map(str, (stamp_ns, *row))))
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
-    def _inferred(self) -> npt.NDArray[np.bool_]:
-        """(N,) whether each step reached the engine; the others would flatter the figures."""
-        column = self._stages.get(INFERENCE, [0] * len(self._stamps))
-        return np.array(column, dtype=np.int64) > 0
+    def _table_ns(self) -> tuple[list[str], npt.NDArray[np.int64]]:
+        """The stages in order of appearance, and (steps, stages) nanoseconds."""
+        stages = list(dict.fromkeys(stage for _, timings in self._steps for stage in timings))
+        rows = [[timings.get(stage, 0) for stage in stages] for _, timings in self._steps]
+        return stages, np.array(rows, dtype=np.int64).reshape(len(rows), len(stages))
+
+    def _inferred_ms(self) -> tuple[list[str], FloatArray]:
+        """The same in ms, without steps that did not reach the engine: they took hardly any time."""
+        stages, table = self._table_ns()
+        ran = [timings.get(INFERENCE, 0) > 0 for _, timings in self._steps]
+        return stages, table[np.array(ran, dtype=bool)] * 1e-6
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -54,31 +54,22 @@ class PathScore:
             about it undetermined.
     """
 
-    score: TrajectoryScore | None
-    others: dict[str, OdometryMetrics]
-    problem: str | None
+    score: TrajectoryScore | None = None
+    others: dict[str, OdometryMetrics] = field(default_factory=dict)
+    problem: str | None = None
     path: FloatArray
     ground_truth_trajectory: FloatArray | None = None
-    distance_m: FloatArray
-    errors_m: FloatArray
-    errors_deg: FloatArray
+    distance_m: FloatArray = field(default_factory=lambda: np.zeros(0))
+    errors_m: FloatArray = field(default_factory=lambda: np.zeros(0))
+    errors_deg: FloatArray = field(default_factory=lambda: np.zeros(0))
 
 
 def score_path(estimate: Trajectory | None, ground_truth: GroundTruthTrajectory) -> PathScore:
     """Score a trajectory; if it cannot be scored, ``problem`` holds the reason."""
     pairs, problem = _pair(estimate, ground_truth)
-    none = np.zeros(0)
     if pairs is None:
         path = np.zeros((0, 3)) if estimate is None else estimate.positions
-        return PathScore(
-            score=None,
-            others={},
-            problem=problem,
-            path=path,
-            distance_m=none,
-            errors_m=none,
-            errors_deg=none,
-        )
+        return PathScore(problem=problem, path=path)
     aligned, from_start = (
         align_trajectories(pairs.estimate, pairs.ground_truth, a) for a in (ALIGNMENT, "origin")
     )
@@ -86,7 +77,6 @@ def score_path(estimate: Trajectory | None, ground_truth: GroundTruthTrajectory)
     return PathScore(
         score=score_trajectory(pairs, ALIGNMENT),
         others={name: evaluate_pairs(pairs, name) for name in OTHER_ALIGNMENTS},
-        problem=None,
         path=aligned.poses[:, :3, 3],
         ground_truth_trajectory=aligned.ground_truth[:, :3, 3],
         distance_m=np.concatenate([[0.0], np.cumsum(steps)]),

@@ -1,4 +1,4 @@
-"""Ground truth in a bag: on a topic of poses, in the transforms, from a depth camera, from a lidar."""
+"""Ground truth in a bag: on a topic of poses, in /tf, from a depth camera, from a lidar."""
 
 from __future__ import annotations
 

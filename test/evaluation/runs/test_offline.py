@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_bags import CAMERA, PERIOD_NS, Drive, image, stamp
+from small_bags import CAMERA, PERIOD_NS, SmallSequence, image, stamp
 
 from sfm_ros.datatypes import Frame, Prediction, Reason
 from sfm_ros.engines.factory import resolve_bundle
@@ -64,7 +64,7 @@ class Items:
 
 def at(times: list[int]) -> Items:
     """A sequence whose frames are at these multiples of the period."""
-    items = list(Drive(len(times)))
+    items = list(SmallSequence(len(times)))
     return Items(
         *(
             replace(i, frame=replace(i.frame, stamp_ns=stamp(k)))
@@ -78,7 +78,7 @@ def statuses(result: RunResult) -> list[tuple[str, int]]:
 
 
 def test_every_frame_gets_a_pose() -> None:
-    result = offline().run(Drive(12))
+    result = offline().run(SmallSequence(12))
     assert (result.frames, result.frames_lost, result.rejected) == (12, 0, 0)
     assert result.estimate is not None and len(result.estimate) == 10
     assert result.estimate.stamps_ns.tolist() == [stamp(i) for i in range(2, 12)]
@@ -99,18 +99,18 @@ def test_images_are_prepared_once_in_another_thread(
         return prepare(self, frame)
 
     monkeypatch.setattr(ImagePreparer, "prepare", noted)
-    result = offline().run(Drive(12))
+    result = offline().run(SmallSequence(12))
     assert by == [(stamp(i), False) for i in range(12)]
     kept = {snapshot.stamp_ns: snapshot.rgb for snapshot in result.snapshots}
     alone = ImagePreparer(64, 32)
-    for item in list(Drive(12))[2:]:
+    for item in list(SmallSequence(12))[2:]:
         shown = kept[item.frame.stamp_ns]
         assert shown is not None and np.array_equal(shown, prepare(alone, item.frame).rgb)
 
 
 def test_image_that_cannot_be_prepared_is_rejected() -> None:
     unknown = replace(CAMERA, distortion_model="of the moon", distortion=(0.1,))
-    items = list(Drive(8))
+    items = list(SmallSequence(8))
     items[4] = replace(items[4], frame=replace(items[4].frame, intrinsics=unknown))
     result = offline().run(Items(*items))
     assert statuses(result)[:3] == [("initializing", 2), ("tracking", 2), ("rejected", 1)]
@@ -119,7 +119,7 @@ def test_image_that_cannot_be_prepared_is_rejected() -> None:
 
 
 def test_limit_and_empty_source() -> None:
-    assert offline().run(Drive(12), limit=4).frames == 4
+    assert offline().run(SmallSequence(12), limit=4).frames == 4
     nothing = offline().run(Items())
     assert nothing.frames == 0 and nothing.estimate is None and nothing.frames_lost == 0
     assert nothing.latency is None and nothing.intervals == ()
@@ -153,16 +153,16 @@ class FailingEngine(FakeEngine):
 
 def test_unusable_frame_is_dropped() -> None:
     engine = FailingEngine(fake_spec(width=64, height=32), moving, wall)
-    result = offline(engine).run(Drive(8))
+    result = offline(engine).run(SmallSequence(8))
     assert result.rejected == 1 and result.trouble == "the image is upside down"
     assert ("rejected", 1) in statuses(result) and result.frames_lost == 1
     with pytest.raises(EngineError, match="out of memory"):
-        offline(engine).run(Drive(12))
+        offline(engine).run(SmallSequence(12))
 
 
 def test_damaged_source_is_an_error_and_leaves_no_thread() -> None:
     with pytest.raises(SourceError, match="damaged"):
-        offline().run(Items(*list(Drive(4)), SourceError("the bag is damaged")))
+        offline().run(Items(*list(SmallSequence(4)), SourceError("the bag is damaged")))
     names = [thread.name for thread in threading.enumerate()]
     assert not any(name.startswith("sfm_prefetch") for name in names)
 
@@ -175,7 +175,7 @@ def test_ctrl_c_returns_the_result_until_then() -> None:
         if len(seen) == 7:
             raise KeyboardInterrupt
 
-    result = offline().run(Drive(12), on_frame=on_frame)
+    result = offline().run(SmallSequence(12), on_frame=on_frame)
     assert result.interrupted and result.frames == 7
     assert result.estimate is not None and len(result.estimate) == 5
 
@@ -186,7 +186,7 @@ def test_number_of_kept_frames_is_bounded() -> None:
     estimate = None
     engine = FakeEngine(fake_spec(width=64, height=32), moving, wall)
     odometry = VisualOdometry(engine)
-    for item in Drive(3):
+    for item in SmallSequence(3):
         estimate = odometry.step(item.frame)
     assert estimate is not None and estimate.depth is not None
     for index in range(1000):
@@ -201,7 +201,7 @@ def test_number_of_kept_frames_is_bounded() -> None:
 def test_depth_is_compared_with_ground_truth() -> None:
     """The ground truth is twice the depth: no error when scaled, one half when not."""
     spec = fake_spec(width=64, height=32)
-    twice = [replace(item, depth_m=2 * wall_of(item.frame)) for item in Drive(4)]
+    twice = [replace(item, depth_m=2 * wall_of(item.frame)) for item in SmallSequence(4)]
     result = offline(FakeEngine(spec, moving, wall)).run(Items(*twice))
     snapshot = result.snapshots[-1]
     assert snapshot.scaled is not None and snapshot.unscaled is not None
@@ -282,4 +282,4 @@ def test_shipped_model_does_not_depend_on_threads() -> None:
         depths = [snapshot.depth.tobytes() for snapshot in result.snapshots]
         seen.append((result.estimate.poses.tobytes(), depths))
     assert seen[0] == seen[1], "one and two threads differ"
-    assert seen[1] == seen[2], "a second start differs"
+    assert seen[1] == seen[2], "two starts differ"
