@@ -77,7 +77,7 @@ def add_input_options(
     for kind, entry in KINDS.items():
         group.add_argument(f"--{kind}", type=Path, metavar="PATH", help=entry.description)
     group.add_argument("--calib", type=Path, help="camera_info YAML or KITTI calibration")
-    group.add_argument("--poses", type=Path, help="ground-truth poses, KITTI or TUM, for --images")
+    group.add_argument("--poses", type=Path, help="ground-truth poses, KITTI or TUM")
     group.add_argument("--fps", type=float, help="frame rate of --images or --video")
     group.add_argument(
         "--pose-topic", help="of --bag: ground-truth poses, Odometry or PoseStamped"

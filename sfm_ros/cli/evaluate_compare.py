@@ -28,7 +28,7 @@ def add_command(subparsers: Any) -> None:
         type=Path,
         default=Path("comparison.png"),
         metavar="FILE",
-        help="plot of all paths; default: %(default)s",
+        help="image of all paths; default: %(default)s",
     )
     parser.set_defaults(run=run, refuse=parser.error)
 
@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
     from sfm_ros.evaluation.report.compare_plot import draw_comparison
 
     if draw_comparison(options.plot, runs):
-        print(f"\nplot: {options.plot.resolve()}")
+        print(f"\nimage: {options.plot.resolve()}")
     else:
-        print("\nno plot: none of the runs has a trajectory")
+        print("\nno image: none of the runs has a trajectory")
     return 0

@@ -96,7 +96,7 @@ def run(options: argparse.Namespace) -> int:
             score,
             f"{Path(options.estimate).name}, aligned by {options.align}",
         )
-        print(f"plot: {options.plot}")
+        print(f"image: {options.plot}")
     return 0
 
 

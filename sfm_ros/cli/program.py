@@ -15,8 +15,8 @@ def run_program(name: str, call: Callable[[], int], if_interrupted: str = "inter
     try:
         return call()
     except (SfmRosError, OSError) as error:
-        print(f"\n{name}: ERROR: {error}", file=sys.stderr)
+        print(f"{name}: ERROR: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"\n{name}: {if_interrupted}", file=sys.stderr)
+        print(f"{name}: {if_interrupted}", file=sys.stderr)
         return 130

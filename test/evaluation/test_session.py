@@ -178,7 +178,8 @@ def test_interrupted_offline_run_is_scored_until_then(
     fake = node()
 
     class Interrupted(FrameGroundTruth):
-        def depth(self, item: Any) -> None:
+        @staticmethod
+        def depth(item: Any) -> None:
             if item.frame.stamp_ns == stamp(8):
                 raise KeyboardInterrupt
 

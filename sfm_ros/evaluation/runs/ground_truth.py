@@ -108,13 +108,10 @@ class FrameGroundTruth:
             )
         return GroundTruthTrajectory(trajectory=trajectory, name="poses of the frames")
 
-    def depth(self, item: SourceItem) -> GroundTruthDepth | None:
-        """The depth that came with a frame, on the grid of its image."""
-        return frame_depth(item)
-
-
-def frame_depth(item: SourceItem) -> GroundTruthDepth | None:
-    """The ground-truth depth that came with a frame, on the grid of its image; or None."""
-    if item.depth_m is None:
-        return None
-    return GroundTruthDepth(depth=item.depth_m, camera=item.frame.intrinsics, is_rectified=False)
+    @staticmethod
+    def depth(item: SourceItem) -> GroundTruthDepth | None:
+        """The depth that comes with a frame, on the grid of its image; see `GroundTruth`."""
+        if item.depth_m is None:
+            return None
+        camera = item.frame.intrinsics
+        return GroundTruthDepth(depth=item.depth_m, camera=camera, is_rectified=False)

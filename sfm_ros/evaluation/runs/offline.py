@@ -20,7 +20,7 @@ from sfm_ros.datatypes import FloatArray, OdometryEstimate, Reason
 from sfm_ros.engines.base import Engine
 from sfm_ros.errors import CalibrationError, ImageError
 from sfm_ros.evaluation.runs.depth_samples import SnapshotKeeper
-from sfm_ros.evaluation.runs.ground_truth import GroundTruthDepth, frame_depth
+from sfm_ros.evaluation.runs.ground_truth import FrameGroundTruth, GroundTruthDepth
 from sfm_ros.evaluation.runs.result import (
     OFFLINE,
     Percentiles,
@@ -63,7 +63,7 @@ class OfflineRun:
         self,
         source: Source,
         limit: int | None = None,
-        depth_of: Callable[[SourceItem], GroundTruthDepth | None] = frame_depth,
+        depth_of: Callable[[SourceItem], GroundTruthDepth | None] = FrameGroundTruth.depth,
         on_frame: Callable[[], object] = lambda: None,
     ) -> RunResult:
         """Process the frames one after the other.

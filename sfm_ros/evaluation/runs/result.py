@@ -148,7 +148,7 @@ class Timings:
         return stages, np.array(rows, dtype=np.int64).reshape(len(rows), len(stages))
 
     def _inferred_ms(self) -> tuple[list[str], FloatArray]:
-        """The same in ms, without steps that did not reach the engine: they took hardly any time."""
+        """The same in ms, without the steps that never reached the engine and took no time."""
         stages, table = self._table_ns()
         ran = [timings.get(INFERENCE, 0) > 0 for _, timings in self._steps]
         return stages, table[np.array(ran, dtype=bool)] * 1e-6

@@ -265,7 +265,7 @@ def test_two_runs_stand_side_by_side(tmp_path: Path) -> None:
     results = write_results([first, second], GROUND_TRUTH, context(), tmp_path)
     assert results.summary["agreement"]["largest_difference"] == pytest.approx(1e-7)
     assert results.summary["agreement"]["poses_of_only_one"] == 1
-    assert results.summary["middleware"]["frames"] == 120
+    assert results.summary["online"]["frames"] == 120
     page = page_in(tmp_path)
     assert "119 poses in common and 1 that only one has" in page
     assert page.count('<th scope="col">two processes</th>') == 3
