@@ -93,7 +93,8 @@ def evaluate(
     with TemporaryDirectory(prefix="sfm_evaluation_", ignore_cleanup_errors=True) as folder:
         work = Path(folder)
         if ONLINE in modes:
-            input = _as_bag(input, out if options.keep_bag else work, work, options.frames)
+            bag_folder = (out if options.keep_bag else work) / "bag"
+            input = input.playable() or _converted(input, bag_folder, work, options.frames)
         if OFFLINE in modes:
             runs.append(_run_offline(input, config, options.frames))
         if input.bag is not None and not any(run.interrupted for run in runs):
@@ -106,11 +107,11 @@ def evaluate(
     return Evaluation(results=_write(runs, input, spec, config, out, options), failure=failure)
 
 
-def _as_bag(
+def _converted(
     input: EvaluationInput, bag_folder: Path, work: Path, frames: int | None
 ) -> EvaluationInput:
-    with _progress("preparing", _at_most(len(input.source), frames)) as bar:
-        return input.as_bag(bag_folder / "bag", work / "ground_truth", frames, bar.update)
+    with _progress("converting", _at_most(len(input.source), frames)) as bar:
+        return input.converted(bag_folder, work / "ground_truth", frames, bar.update)
 
 
 def _run_offline(input: EvaluationInput, config: SfmConfig, frames: int | None) -> RunResult:

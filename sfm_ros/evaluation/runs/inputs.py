@@ -68,7 +68,7 @@ class EvaluationInput:
         name: for people.
         source: the frames.
         ground_truth: of the frames.
-        bag: the same frames as a bag that can be played; None until `as_bag`.
+        bag: the same frames as a bag to play; None until `playable` or `converted`.
     """
 
     name: str
@@ -76,37 +76,44 @@ class EvaluationInput:
     ground_truth: GroundTruth
     bag: PlayableBag | None = None
 
-    def as_bag(
+    def playable(self) -> EvaluationInput | None:
+        """The input with the bag it is read from; None if the node would not get the same frames.
+
+        That is if the frames are no bag's, or if a calibration replaces the one in the bag.
+
+        Raises:
+            SourceError: the bag cannot be played.
+        """
+        source = self.source
+        if not isinstance(source, BagSource) or source.camera_info_topic is None:
+            return None
+        bag = inspect_bag(source.bag, source.image_topic, source.camera_info_topic)
+        return replace(self, bag=bag)
+
+    def converted(
         self,
         folder: Path,
         depth_folder: Path,
         limit: int | None = None,
         on_frame: Callable[[], object] = lambda: None,
     ) -> EvaluationInput:
-        """The input with a bag to play, and the frames read from it.
-
-        A bag is played as it is, unless a calibration was passed that replaces its own. Other
-        frames are written to a bag first.
+        """The input with its frames written to a bag, and read from it.
 
         Args:
-            folder: of the bag to write; replaced if it exists.
+            folder: of the bag; replaced if it exists.
             depth_folder: receives the ground-truth depth of the frames.
-            limit: write at most this many frames.
-            on_frame: called after each frame that is written.
+            limit: at most this many frames.
+            on_frame: called after each frame.
 
         Raises:
-            SourceError: the source is empty or cannot be read, or the bag cannot be played.
+            SourceError: the source is empty or cannot be read.
         """
-        source = self.source
-        if isinstance(source, BagSource) and source.camera_info_topic is not None:
-            bag = inspect_bag(source.bag, source.image_topic, source.camera_info_topic)
-            return replace(self, bag=bag)
         shutil.rmtree(folder, ignore_errors=True)
-        bag = write_bag(source, folder, depth_folder, limit, on_frame)
-        return replace(self, bag=bag, source=_WrittenBag(bag))
+        bag = write_bag(self.source, folder, depth_folder, limit, on_frame)
+        return replace(self, bag=bag, source=_ConvertedBag(bag))
 
 
-class _WrittenBag:
+class _ConvertedBag:
     """The frames of a bag written from another source, with the depth that was kept beside it."""
 
     def __init__(self, bag: PlayableBag) -> None:

@@ -83,10 +83,10 @@ def test_file_of_poses_replaces_those_in_the_bag(bag: Path, tmp_path: Path) -> N
         given.ground_truth.trajectory(np.append(STAMPS, stamp(FRAMES)))
 
 
-def test_bag_is_played_as_it_is(bag: Path, tmp_path: Path) -> None:
+def test_bag_is_played_as_it_is(bag: Path) -> None:
     given = open_input(InputOptions(kind="bag", path=bag))
-    played = given.as_bag(tmp_path / "unused", tmp_path / "depth")
-    assert played.bag is not None and not (tmp_path / "unused").exists()
+    played = given.playable()
+    assert played is not None and played.bag is not None
     assert (played.bag.path, played.bag.frames, played.bag.depth) == (bag, FRAMES, None)
     assert (played.bag.image_topic, played.bag.camera_info_topic) == (
         IMAGE_TOPIC,
@@ -95,10 +95,11 @@ def test_bag_is_played_as_it_is(bag: Path, tmp_path: Path) -> None:
     assert played.source is given.source and played.ground_truth is given.ground_truth
 
 
-def test_bag_with_another_calibration_is_rewritten(bag: Path, calib: Path, tmp_path: Path) -> None:
+def test_bag_with_another_calibration_is_converted(bag: Path, calib: Path, tmp_path: Path) -> None:
     calib.write_text("99 0 31.5 0 99 15.5 0 0 1\n")
     given = open_input(InputOptions(kind="bag", path=bag, calib=calib))
-    played = given.as_bag(tmp_path / "new", tmp_path / "depth")
+    assert given.playable() is None
+    played = given.converted(tmp_path / "new", tmp_path / "depth")
     assert played.bag is not None and played.bag.path == tmp_path / "new"
     assert {item.frame.intrinsics.fx for item in played.source} == {99.0}
     assert played.ground_truth is given.ground_truth
@@ -114,12 +115,13 @@ def test_frames_bring_their_ground_truth() -> None:
     assert given.ground_truth.depth_problem is None
 
 
-def test_frames_written_to_a_bag_keep_their_ground_truth(tmp_path: Path) -> None:
+def test_converted_frames_keep_their_ground_truth(tmp_path: Path) -> None:
     given = from_frames(WithDepth(FRAMES))
     written: list[None] = []
     folder = tmp_path / "bag"
     (folder / "of_an_earlier_run").mkdir(parents=True)
-    played = given.as_bag(folder, tmp_path / "depth", 4, lambda: written.append(None))
+    assert given.playable() is None
+    played = given.converted(folder, tmp_path / "depth", 4, lambda: written.append(None))
     assert len(written) == 4 and not (folder / "of_an_earlier_run").exists()
     assert played.name == given.name and played.bag is not None
     assert played.bag.frames == len(played.source) == 4
@@ -174,12 +176,12 @@ def test_without_a_recording_the_unseen_street_is_rendered() -> None:
     assert given.name == UnseenDrive().name and len(given.source) == len(UnseenDrive())
 
 
-def test_empty_source_cannot_be_played(tmp_path: Path) -> None:
+def test_empty_source_is_not_converted(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="no frame"):
-        from_frames(SmallSequence(0)).as_bag(tmp_path / "bag", tmp_path / "depth")
+        from_frames(SmallSequence(0)).converted(tmp_path / "bag", tmp_path / "depth")
 
 
 def test_written_bag_describes_itself(tmp_path: Path) -> None:
     bag = write_bag(SmallSequence(FRAMES), tmp_path / "bag", tmp_path / "depth")
-    found = open_input(InputOptions(kind="bag", path=bag.path)).as_bag(tmp_path, tmp_path).bag
-    assert found == replace(bag, depth=None)
+    found = open_input(InputOptions(kind="bag", path=bag.path)).playable()
+    assert found is not None and found.bag == replace(bag, depth=None)

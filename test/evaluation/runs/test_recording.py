@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,11 @@ import pytest
 from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
 
-from sfm_ros.bags.camera import inspect_bag
+from sfm_ros.bags.camera import DepthFolder, inspect_bag
 from sfm_ros.bags.writer import CAMERA_INFO_TOPIC, GROUND_TRUTH_TOPIC, IMAGE_TOPIC, write_bag
 from sfm_ros.datatypes import CameraIntrinsics, Frame
 from sfm_ros.errors import SourceError
+from sfm_ros.evaluation.runs.online_result import result_of
 from sfm_ros.evaluation.runs.processes import ProcessError, ProcessGroup
 from sfm_ros.evaluation.runs.recording import (
     DepthRecord,
@@ -23,6 +25,7 @@ from sfm_ros.evaluation.runs.recording import (
     RecordingWriter,
     count_received,
 )
+from sfm_ros.evaluation.runs.result import ONLINE, Percentiles
 from sfm_ros.geometry import make_transform, optical_to_body, quat_xyzw_from_matrix, so3_exp
 from sfm_ros.source import SourceItem
 
@@ -147,6 +150,43 @@ def test_empty_recording_is_read(tmp_path: Path) -> None:
     recording = Recording.load(tmp_path)
     assert len(recording.image_stamps_ns) == 0 and recording.T_odom_camera.shape == (0, 4, 4)
     assert recording.latencies_ms().size == 0 and recording.depth_stamps_ns() == []
+
+
+def test_result_of_a_recording(tmp_path: Path) -> None:
+    """Four images, the first two without odometry; the ground truth is twice the depth."""
+    writer = RecordingWriter(tmp_path / "recording")
+    for index in range(4):
+        writer.image(index, 10_000_000 * index)
+    for index in (2, 3, 3):
+        pose = (0.5 * index, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
+        writer.odometry(index, 10_000_000 * index + 4_000_000, pose)
+    depth = np.full((4, 7), 5.0, np.float32)
+    for index in (2, 3):
+        writer.depth(index, DepthRecord(depth=depth, K=CAMERA.K))
+    writer.pixels(2, np.zeros((250, 500, 3), np.uint8))
+    latency = {"latency_engine_p50_ms": "3", "latency_engine_p99_ms": "5"}
+    sums = {"latency_total_p50_ms": "4", "latency_total_p99_ms": "6"}
+    writer.diagnostics({"engine": "onnx", "rejected": "1", "last_trouble": "", **latency, **sums})
+    writer.close()
+    (tmp_path / "depth").mkdir()
+    np.save(tmp_path / "depth" / "2.npy", 2 * depth)
+
+    folder = DepthFolder(folder=tmp_path / "depth", camera=replace(CAMERA, distortion=()))
+    result = result_of(Recording.load(tmp_path / "recording"), 4, 2, folder)
+    assert (result.mode, result.frames_lost, result.rejected) == (ONLINE, 0, 1)
+    assert result.estimate is not None and result.estimate.stamps_ns.tolist() == [2, 3]
+    assert [(i.status, i.frames) for i in result.intervals] == [
+        ("initializing", 2),
+        ("tracking", 2),
+    ]
+    assert result.latency is not None and result.latency.p50 == pytest.approx(4.0)
+    assert result.stages == {"inference": Percentiles(p50=3.0, p99=5.0)}
+    assert (result.engine, result.trouble) == ("onnx", None)
+    scored, plain = result.snapshots
+    assert scored.scaled is not None and scored.scaled.scale == pytest.approx(2.0)
+    assert scored.unscaled is not None and scored.unscaled.abs_rel == pytest.approx(0.5)
+    assert scored.rgb is not None and scored.rgb.shape == (240, 480, 3)
+    assert plain.scaled is None and plain.rgb is None
 
 
 def python(code: str) -> list[str]:
