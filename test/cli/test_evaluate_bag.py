@@ -73,7 +73,7 @@ def test_bag_is_scored_against_its_ground_truth(bag: Path, bundle: Path, tmp_pat
     maps = sorted((out / "depth").glob("*.npy"))
     assert len(maps) == FRAMES - 2
     sixteen = cv2.imread(str(maps[0].with_suffix(".png")), cv2.IMREAD_UNCHANGED)
-    assert sixteen.dtype == np.uint16
+    assert sixteen is not None and sixteen.dtype == np.uint16
     assert sixteen / 256 == pytest.approx(np.load(maps[0]), abs=1 / 512)
     assert len((out / "timings.csv").read_text().splitlines()) == FRAMES + 1
     assert "no lidar" in (out / "report.html").read_text()
@@ -129,7 +129,14 @@ def test_images_without_ground_truth_are_not_scored(bundle: Path, tmp_path: Path
         cv2.imwrite(str(images / f"{index}.png"), item.frame.rgb)
     (tmp_path / "calib.txt").write_text("40 0 31.5 0 40 15.5 0 0 1\n")
     out = tmp_path / "out"
-    words = ["--images", images, "--calib", tmp_path / "calib.txt", "--model", bundle]
+    words: list[str | Path] = [
+        "--images",
+        images,
+        "--calib",
+        tmp_path / "calib.txt",
+        "--model",
+        bundle,
+    ]
     assert evaluate(*words, "--out", out) == 0
     summary = json_in(out, "summary.json")
     assert summary["ate_m"] is None and summary["path_length_m"] is None

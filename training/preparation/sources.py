@@ -103,7 +103,11 @@ def _synthetic_jobs(options: argparse.Namespace) -> list[Job]:
 def _folder_jobs(options: argparse.Namespace) -> list[Job]:
     shared = {name: getattr(options, name) for name in ("calib", "poses", "fps", "camera")}
     return [
-        Job(short_name(images), f"folder {images}", partial(open_source, "images", images, **shared))
+        Job(
+            short_name(images),
+            f"folder {images}",
+            partial(open_source, "images", images, **shared),
+        )
         for images in _paths(options.images)
     ]
 

@@ -107,7 +107,7 @@ def _snapshot(
 ) -> DepthSnapshot:
     record, rgb = recording.depth(stamp_ns), _small(recording.image(stamp_ns))
     known = None if depth is None else depth.at(stamp_ns)
-    if depth is None or known is None or record.K is None:
+    if depth is None or known is None:
         return DepthSnapshot(stamp_ns=stamp_ns, depth=record.depth, rgb=rgb)
     ground_truth = GroundTruthDepth(depth=known, camera=depth.camera, is_rectified=True)
     network = _pinhole(record.K, record.depth.shape)

@@ -32,11 +32,11 @@ class DepthRecord:
 
     Attributes:
         depth: (h, w) float32, NaN where invalid.
-        K: (3, 3) camera matrix of that grid, or None if none was published.
+        K: (3, 3) camera matrix of that grid.
     """
 
     depth: DepthMap
-    K: FloatArray | None
+    K: FloatArray
 
 
 class RecordingWriter:
@@ -68,8 +68,7 @@ class RecordingWriter:
 
     def depth(self, stamp_ns: int, record: DepthRecord) -> None:
         """Keep a depth map for the scores and the report."""
-        K = np.zeros((0, 0)) if record.K is None else record.K
-        np.savez(self._folder / f"depth_{stamp_ns}.npz", depth=record.depth, K=K)
+        np.savez(self._folder / f"depth_{stamp_ns}.npz", depth=record.depth, K=record.K)
 
     def diagnostics(self, values: Mapping[str, str]) -> None:
         """Keep the node's newest diagnostics instead of the previous ones."""
@@ -136,8 +135,7 @@ class Recording:
     def depth(self, stamp_ns: int) -> DepthRecord:
         """A depth map that was kept."""
         with np.load(self.folder / f"depth_{stamp_ns}.npz") as values:
-            K = values["K"]
-            return DepthRecord(depth=values["depth"], K=K if K.size else None)
+            return DepthRecord(depth=values["depth"], K=values["K"])
 
     def image(self, stamp_ns: int) -> RgbImage | None:
         """The image with this stamp, or None if it was not kept."""

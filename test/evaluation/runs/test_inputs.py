@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -166,9 +167,11 @@ def test_kitti_with_a_calibration_is_a_folder_of_images(images: Path, calib: Pat
 
 @pytest.mark.parametrize("name", ["depth_topic", "ground_truth_frame"])
 def test_options_of_a_bag_are_refused_elsewhere(name: str) -> None:
-    option = f"--{name.replace('_', '-')}"
-    with pytest.raises(SourceError, match=f"{option} is an option of a bag only"):
-        open_input(InputOptions(**{name: "/topic"}))
+    options: dict[str, Any] = {name: "/topic"}
+    with pytest.raises(
+        SourceError, match=f"--{name.replace('_', '-')} is an option of a bag only"
+    ):
+        open_input(InputOptions(**options))
 
 
 def test_without_a_recording_the_unseen_street_is_rendered() -> None:
