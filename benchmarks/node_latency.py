@@ -15,12 +15,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from sfm_ros.bags.writer import CAMERA_INFO_TOPIC, IMAGE_TOPIC, write_bag
+from sfm_ros.bags.writer import write_bag
+from sfm_ros.cli.evaluate_bag import PROGRAMS
 from sfm_ros.config import ModelConfig, SfmConfig
 from sfm_ros.engines.factory import resolve_bundle
 from sfm_ros.errors import SfmRosError
 from sfm_ros.evaluation.report.machine import provenance
-from sfm_ros.evaluation.runs.online import RunPlan, run_over_middleware
+from sfm_ros.evaluation.runs.online import RunPlan, run_online
 from sfm_ros.model_spec import ModelSpec
 from sfm_ros.source import SourceItem
 from sfm_ros.synthetic.street import SyntheticConfig, SyntheticStreet
@@ -72,18 +73,15 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="sfm_benchmark_") as folder:
             work = Path(folder)
             source = StreetOfImages(width, height, options.frames)
-            write_bag(source, work / "bag", work / "ground_truth")
             plan = RunPlan(
-                bag=work / "bag",
-                image_topic=IMAGE_TOPIC,
-                camera_info_topic=CAMERA_INFO_TOPIC,
+                bag=write_bag(source, work / "bag", work / "ground_truth"),
                 frames=options.frames,
                 frames_to_start=spec.sequence_length - 1,
                 rate=options.rate,
                 config=SfmConfig(model=ModelConfig(bundle=str(bundle))),
                 keep_every=options.frames,
             )
-            figures = run_over_middleware(plan, work).diagnostics
+            figures = run_online(plan, work, PROGRAMS).diagnostics
     except SfmRosError as error:
         print(f"ERROR: {error}", file=sys.stderr)
         return 1

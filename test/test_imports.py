@@ -32,6 +32,7 @@ LAYERS: tuple[tuple[str, ...], ...] = tuple(
         "evaluation.trajectory evaluation.trajectory.* evaluation.depth evaluation.depth.*",
         "evaluation.runs evaluation.runs.*",
         "evaluation.report evaluation.report.*",
+        "evaluation.session",
         "doctor doctor.*",
         "cli cli.*",
         "ros ros.process ros.process.* ros.compat",

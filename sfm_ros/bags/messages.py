@@ -1,4 +1,4 @@
-"""The messages of a bag of one camera, its ground truth and a lidar, as rosbags writes them."""
+"""Makes the messages of a bag with one camera, its ground truth and a lidar, for rosbags."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 import cv2
 import numpy as np
-from rosbags.typesys import Stores, get_typestore
 
+from sfm_ros.bags.reader import typestore
 from sfm_ros.datatypes import CameraIntrinsics, FloatArray, Frame, body_frame_name
 from sfm_ros.errors import ImageError
 from sfm_ros.geometry import optical_to_body, quat_xyzw_from_matrix
@@ -16,7 +16,7 @@ from sfm_ros.geometry import optical_to_body, quat_xyzw_from_matrix
 GROUND_TRUTH_FRAME = "ground_truth"
 """Frame in which ground-truth poses are given: the first camera's, in body axes."""
 
-STORE = get_typestore(Stores.ROS2_JAZZY)
+STORE = typestore(False)
 _TYPES = STORE.types
 _FLOAT32 = 7
 _SCAN_FIELDS = ("x", "y", "z", "intensity")
@@ -49,25 +49,25 @@ def encode_image(frame: Frame, kind: str, quality: int, is_gray: bool = False) -
 
     Args:
         frame: the image.
-        kind: ``png`` (nothing is lost) or ``jpeg``.
+        kind: ``png`` (lossless) or ``jpeg``.
         quality: of JPEG, 1 to 100.
         is_gray: write one channel.
 
     Raises:
-        ImageError: OpenCV cannot write it.
+        ImageError: OpenCV cannot encode it.
     """
     pixels = frame.rgb[:, :, 0] if is_gray else cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2BGR)
     settings = [cv2.IMWRITE_JPEG_QUALITY, quality] if kind == "jpeg" else []
     ok, data = cv2.imencode(f".{kind}", pixels, settings)
     if not ok:
-        raise ImageError(f"cannot write an image of {frame.rgb.shape} as {kind}")
+        raise ImageError(f"cannot encode an image of shape {frame.rgb.shape} as {kind}")
     return data.tobytes()
 
 
 def compressed_image_message(
     data: bytes, kind: str, stamp_ns: int, frame_id: str, is_gray: bool = False
 ) -> Any:
-    """The bytes of an image file as sensor_msgs/CompressedImage, as image_transport names it."""
+    """The bytes of an image file as sensor_msgs/CompressedImage, in image_transport's format."""
     encoding = "mono8" if is_gray else "bgr8"
     return _TYPES["sensor_msgs/msg/CompressedImage"](
         header=header(stamp_ns, frame_id),
@@ -77,7 +77,7 @@ def compressed_image_message(
 
 
 def camera_info_message(camera: CameraIntrinsics, stamp_ns: int, frame_id: str) -> Any:
-    """The calibration as sensor_msgs/CameraInfo; without P the image keeps K when rectified."""
+    """The calibration as sensor_msgs/CameraInfo; without P the rectified image has the same K."""
     P = np.hstack([camera.K, np.zeros((3, 1))]) if camera.P is None else camera.P
     R = np.eye(3) if camera.R is None else camera.R
     roi = _TYPES["sensor_msgs/msg/RegionOfInterest"](
@@ -99,7 +99,7 @@ def camera_info_message(camera: CameraIntrinsics, stamp_ns: int, frame_id: str) 
 
 
 def ground_truth_message(T_world_camera: FloatArray, stamp_ns: int, camera_frame: str) -> Any:
-    """The ground-truth pose as nav_msgs/Odometry in body axes (REP 103), without covariance or twist.
+    """The ground-truth pose as nav_msgs/Odometry in body axes (REP 103), no covariance or twist.
 
     Args:
         T_world_camera: (4, 4), optical axes.
@@ -142,10 +142,10 @@ def transforms_message(transforms: Mapping[tuple[str, str], FloatArray], stamp_n
 
 
 def scan_message(data: bytes, stamp_ns: int, frame_id: str) -> Any:
-    """A laser scan as sensor_msgs/PointCloud2 with x, y, z, intensity.
+    """A lidar scan as sensor_msgs/PointCloud2 with x, y, z, intensity.
 
     Args:
-        data: little-endian float32, four a point.
+        data: little-endian float32, four per point.
         stamp_ns: of the scan.
         frame_id: frame of the points.
     """

@@ -1,8 +1,8 @@
-"""Opens any bag rosbags can read: ROS 1, or ROS 2 sqlite3 and mcap, whole, split or a single file.
+"""Reads any bag rosbags can read: ROS 1, or ROS 2 sqlite3 and mcap, whole, split or a single file.
 
-The low-level readers are used, not rosbags' AnyReader: that one parses every message definition
-in the bag and gives up where one of them (a service's, say) is not to its liking. The few types
-needed here are the same in every distribution.
+The low-level readers are used, not rosbags' AnyReader: AnyReader parses every message definition
+in the bag and fails if one of them is malformed, for example that of a service. The types needed
+here are the same in every distribution.
 """
 
 from __future__ import annotations
@@ -10,24 +10,33 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 import yaml
 from rosbags import rosbag1, rosbag2
 from rosbags.interfaces import Connection
+from rosbags.typesys import Stores, get_typestore
+from rosbags.typesys.store import Typestore
 
-from sfm_ros.bags.message_types import store_for
 from sfm_ros.errors import SourceError
 from sfm_ros.formats.files import natural_key
 
 STORAGE_SUFFIXES = (".mcap", ".db3", ".bag")
+_METADATA = "metadata.yaml"
 _YamlLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""The one in C where PyYAML was built with it: a bag's metadata may be long."""
+"""PyYAML's C loader if it was built: the metadata of a bag may be long."""
+
+
+@cache
+def typestore(is_ros1: bool, /) -> Typestore:
+    """The message definitions of ROS Noetic or ROS 2 Jazzy; making them takes 50 ms."""
+    return get_typestore(Stores.ROS1_NOETIC if is_ros1 else Stores.ROS2_JAZZY)
 
 
 class Record(NamedTuple):
-    """One message: its topic, when it was recorded, and the message as rosbags decodes it."""
+    """One message: its topic, the time of recording, and the message as rosbags decodes it."""
 
     topic: str
     log_ns: int
@@ -35,16 +44,17 @@ class Record(NamedTuple):
 
 
 class BagFile:
-    """A bag on disk; every use opens and closes it anew, so that it can be read repeatedly.
+    """A bag on disk; every use opens and closes it, so that it can be read repeatedly.
 
-    Opening takes long beside reading one message; see `kept_open`.
+    Opening takes long compared with reading one message; see `kept_open`.
 
     Attributes:
-        name: its path as it was given.
-        is_ros1: whether its messages are serialized as in ROS 1, else as CDR.
-        connections: what was recorded, by whom and how, as rosbags lists it.
-        topics: topic -> (message type, how many messages), of topics with messages.
-        all_topics: the same with the topics that have none.
+        path: file or folder.
+        name: the path as it was given.
+        is_ros1: whether messages are serialized as in ROS 1, else as CDR.
+        connections: publishers and their quality of service, as rosbags lists them.
+        topics: topic -> (message type, number of messages), of topics with messages.
+        all_topics: the same, with empty topics.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -54,8 +64,8 @@ class BagFile:
             SourceError: no such bag, not a bag, damaged, or of an unsupported version.
         """
         self.name = str(path)
-        self._path = Path(path)
-        self._parts = _parts(self._path)
+        self.path = Path(path)
+        self._parts = _parts(self.path)
         self.is_ros1 = self._parts[0].suffix == ".bag"
         self._readers: list[Any] | None = None
         self.connections: list[Connection] = []
@@ -69,9 +79,27 @@ class BagFile:
                     self.all_topics[connection.topic] = (connection.msgtype, total)
         self.topics = {name: entry for name, entry in self.all_topics.items() if entry[1]}
 
+    def require(self, topic: str, types: Sequence[str]) -> None:
+        """Make sure that a topic holds messages of one of these types.
+
+        Raises:
+            SourceError: no such topic, another type, or no messages; lists the topics.
+        """
+        kind, count = self.all_topics.get(topic, ("", 0))
+        if kind not in types or not count:
+            found = f"{count} messages of {kind}" if kind else "no such topic"
+            raise SourceError(
+                f"expected {' or '.join(types)} on {topic}, found {found}; {self.listing()}"
+            )
+
+    def listing(self) -> str:
+        """The topics with their types and numbers of messages, for error messages."""
+        entries = [f"{name} ({kind}, {count})" for name, (kind, count) in self.all_topics.items()]
+        return f"the bag {self.name} has the topics {', '.join(sorted(entries)) or '(none)'}"
+
     @contextmanager
     def kept_open(self) -> Iterator[None]:
-        """Opens the bag once for all uses within: one after the other, in this thread.
+        """Opens the bag once for all uses within, one after the other, in this thread.
 
         Raises:
             SourceError: the bag is damaged.
@@ -93,12 +121,12 @@ class BagFile:
             yield Record(connection.topic, log_ns, self.decode(connection, data))
 
     def decode(self, connection: Connection, data: bytes) -> Any:
-        """A message that `serialized` gave.
+        """A message from `serialized`.
 
         Raises:
             SourceError: it is not of its type.
         """
-        store = store_for(connection.msgtype, self.is_ros1)
+        store = typestore(self.is_ros1)
         decode = store.deserialize_ros1 if self.is_ros1 else store.deserialize_cdr
         try:
             return decode(data, connection.msgtype)
@@ -129,22 +157,22 @@ class BagFile:
         """The first message of a topic.
 
         Raises:
-            SourceError: there is none, though the bag's summary says so; or see `records`.
+            SourceError: there is none, although the bag's summary lists it; or see `records`.
         """
         for record in self.records([topic]):
             return record
         raise SourceError(
-            f"the bag {self._path} lists {topic}, but holds no message of it; reindex the bag"
+            f"the bag {self.path} lists {topic}, but holds no message of it; reindex the bag"
         )
 
     def _open(self, stack: ExitStack) -> list[Any]:
         module = rosbag1 if self.is_ros1 else rosbag2
         try:
             return [stack.enter_context(module.Reader(part)) for part in self._parts]
-        # A damaged file raises whatever its storage stumbles over: SQLite, struct, zlib, YAML.
+        # A damaged file raises errors of any kind: SQLite, struct, zlib, YAML.
         except Exception as error:
             raise SourceError(
-                f"cannot open the bag {self._path}: {error or type(error).__name__}; it is "
+                f"cannot open the bag {self.path}: {error or type(error).__name__}; it is "
                 "damaged, incomplete or of an unknown version"
             ) from error
 
@@ -152,25 +180,31 @@ class BagFile:
         self, reader: Any, topics: Sequence[str]
     ) -> Iterator[tuple[Connection, int, bytes]]:
         connections = [entry for entry in reader.connections if entry.topic in topics]
-        # Without connections a reader would give all messages.
+        # Without connections a reader would yield all messages.
         return reader.messages(connections) if connections else iter(())
 
     def _damaged(self, error: Exception) -> SourceError:
         return SourceError(
-            f"cannot read on in the bag {self._path}: {error or type(error).__name__}; it is "
+            f"cannot read further in the bag {self.path}: {error or type(error).__name__}; it is "
             "damaged or incomplete"
         )
+
+
+def is_bag(path: Path) -> bool:
+    """Whether a path looks like a bag: a storage file, or a folder with one or with metadata."""
+    if path.is_file():
+        return path.suffix in STORAGE_SUFFIXES
+    return (path / _METADATA).is_file() or any(any(path.glob(f"*{s}")) for s in STORAGE_SUFFIXES)
 
 
 def _parts(path: Path) -> list[Path]:
     """What the readers open: one bag, or the storage files of a folder without metadata."""
     if not path.exists():
         raise SourceError(f"there is no bag {path}")
-    if path.name == "metadata.yaml":
+    if path.name == _METADATA:
         return _listed_files(path.parent)
     if path.is_dir():
-        listed = (path / "metadata.yaml").is_file()
-        return _listed_files(path) if listed else _storage_files(path)
+        return _listed_files(path) if (path / _METADATA).is_file() else _storage_files(path)
     if path.suffix not in STORAGE_SUFFIXES:
         raise SourceError(
             f"{path} is no bag: expected a folder, or a file ending in "
@@ -180,20 +214,20 @@ def _parts(path: Path) -> list[Path]:
 
 
 def _listed_files(folder: Path) -> list[Path]:
-    """The storage files of a ROS 2 bag, or its folder where only rosbags can unpack them.
+    """The storage files of a ROS 2 bag, or its folder if only rosbags can unpack them.
 
-    rosbags' reader of folders gives no message of a topic whose quality of service is written
-    differently in the metadata and in the storage, as older recorders did. The files themselves
-    need no metadata.
+    rosbags' reader of folders yields no message of a topic whose quality of service differs
+    between the metadata and the storage, as older recorders wrote it. The files themselves need
+    no metadata.
     """
     try:
-        metadata = yaml.load((folder / "metadata.yaml").read_text(encoding="utf-8"), _YamlLoader)
+        metadata = yaml.load((folder / _METADATA).read_text(encoding="utf-8"), _YamlLoader)
         information = metadata["rosbag2_bagfile_information"]
         is_compressed = (information.get("compression_mode") or "none").lower() != "none"
         # Old metadata names the files with the bag's folder in front.
         names = [PurePath(name).name for name in information["relative_file_paths"]]
     except (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError):
-        return [folder]  # rosbags says what is wrong with it
+        return [folder]  # rosbags reports what is wrong with it
     files = [folder / name for name in names]
     readable = all(file.suffix in STORAGE_SUFFIXES and file.is_file() for file in files)
     return files if files and readable and not is_compressed else [folder]
@@ -205,6 +239,6 @@ def _storage_files(folder: Path) -> list[Path]:
         if files:
             return files
     raise SourceError(
-        f"{folder} is no bag: it holds neither metadata.yaml nor a "
+        f"{folder} is no bag: it holds neither {_METADATA} nor a "
         f"{', '.join(STORAGE_SUFFIXES)} file"
     )

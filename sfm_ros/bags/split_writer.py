@@ -1,9 +1,9 @@
-"""A ROS 2 bag written in parts, so that a run that is killed can go on where it was.
+"""A ROS 2 bag written in parts, so that a killed run can be resumed.
 
-While it is written, the folder holds the parts that are whole (``NAME_0.mcap``, ...) and
-``.unfinished`` with the plan, their metadata and the part at work. A part is written there and
-renamed when it is closed: what lies beside is never half a file. ``metadata.yaml``, without which
-the folder is no bag, comes last.
+Meanwhile the folder holds the finished parts (``NAME_0.mcap``, ...) and ``.unfinished`` with the
+plan, their metadata and the part in progress. A part is renamed into the folder when it is closed,
+so the folder never holds half a file. ``metadata.yaml``, without which the folder is no bag, is
+written last.
 """
 
 from __future__ import annotations
@@ -32,92 +32,92 @@ class SplitBag:
     """A bag of a known number of parts.
 
     Attributes:
-        folder: where it lies.
-        first_missing: the part to go on with; the number of parts where none is missing.
+        folder: of the bag.
+        first_missing: index of the part to resume with; the number of parts if none is missing.
     """
 
     def __init__(self, folder: Path, parts: int, plan: Mapping[str, Any]) -> None:
-        """Make the folder, or find what is there of a run that was cut short.
+        """Make the folder, or find the parts that an interrupted run has finished.
 
         Args:
             folder: of the bag.
-            parts: how many files it will have.
-            plan: what decides about its content; plain values. Only a run with the same plan may
-                go on with what another one left.
+            parts: number of files it will have.
+            plan: everything its content depends on, as plain values. Only a run with the same
+                plan resumes an interrupted one.
 
         Raises:
-            SourceError: the folder is a whole bag, or holds anything but the beginning of this
-                one. Nothing is ever overwritten.
+            SourceError: the folder is a complete bag, or holds anything but the first parts of
+                this one. Nothing is ever overwritten.
         """
         self.folder, self._parts = folder, parts
         self._state = folder / _STATE
         self._claim(dict(plan))
-        self.first_missing = next((i for i in range(parts) if not self._is_whole(i)), parts)
+        self.first_missing = next((i for i in range(parts) if not self._is_finished(i)), parts)
 
     def _claim(self, plan: dict[str, Any]) -> None:
         plan_file = self._state / _PLAN_FILE
         if (self.folder / _METADATA).is_file():
             raise SourceError(f"{self.folder} is a bag already; it is not overwritten")
         if plan_file.is_file():
-            begun = json.loads(plan_file.read_text(encoding="utf-8"))
-            other = [key for key in plan if begun.get(key) != plan[key]]
-            if other:
-                differences = ", ".join(f"{k} {begun.get(k)} (now {plan[k]})" for k in other)
+            started = json.loads(plan_file.read_text(encoding="utf-8"))
+            changed = [key for key in plan if started.get(key) != plan[key]]
+            if changed:
+                differences = ", ".join(f"{k} {started.get(k)} (now {plan[k]})" for k in changed)
                 raise SourceError(
-                    f"{self.folder} was begun otherwise: {differences}; go on with the same "
-                    "options, or remove the folder"
+                    f"{self.folder} was started with other options: {differences}; resume with "
+                    "the same options, or remove the folder"
                 )
             return
         if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
             raise SourceError(
-                f"{self.folder} is there and not the beginning of this bag; it is not overwritten"
+                f"{self.folder} exists and is not this bag unfinished; it is not overwritten"
             )
         self._state.mkdir(parents=True, exist_ok=True)
-        _write_whole(plan_file, json.dumps(plan, indent=2))
+        _write_atomically(plan_file, json.dumps(plan, indent=2))
 
     def _name(self, part: int) -> str:
         return f"{self.folder.name}_{part}"
 
-    def _is_whole(self, part: int) -> bool:
+    def _is_finished(self, part: int) -> bool:
         return (self.folder / f"{self._name(part)}.mcap").is_file()
 
     @contextmanager
     def part(self, index: int) -> Iterator[BagTopics]:
-        """Write a part; it counts once the block ends without an error."""
+        """Write a part; it is finished once the block ends without an error."""
         name = self._name(index)
         work = self._state / name
         shutil.rmtree(work, ignore_errors=True)
         with Writer(work, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
             yield BagTopics(writer)
-        # The metadata first: the part is whole when its file is there.
+        # The metadata first: the part is finished once its file is in place.
         os.replace(work / _METADATA, self._state / f"{name}.yaml")
         os.replace(work / f"{name}.mcap", self.folder / f"{name}.mcap")
         work.rmdir()
 
     def finish(self) -> None:
-        """Make a bag of the parts."""
+        """Write the metadata that makes a bag of the parts."""
         entries = []
         for index in range(self._parts):
             text = (self._state / f"{self._name(index)}.yaml").read_text(encoding="utf-8")
             entries.append(yaml.safe_load(text)[_ROOT])
-        whole = yaml.safe_dump({_ROOT: join_metadata(entries)}, sort_keys=False)
-        _write_whole(self.folder / _METADATA, whole)
+        text = yaml.safe_dump({_ROOT: join_metadata(entries)}, sort_keys=False)
+        _write_atomically(self.folder / _METADATA, text)
         shutil.rmtree(self._state)
 
 
-def _write_whole(file: Path, text: str) -> None:
-    beside = file.with_name(f"{file.name}.new")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, file)
+def _write_atomically(file: Path, text: str) -> None:
+    new = file.with_name(f"{file.name}.new")
+    new.write_text(text, encoding="utf-8")
+    os.replace(new, file)
 
 
 def join_metadata(parts: list[dict[str, Any]]) -> dict[str, Any]:
-    """The metadata of a bag of several files, from those of bags of one each."""
+    """The metadata of a bag of several files, from that of bags of one file each."""
     files = [entry for part in parts for entry in part["files"]]
-    begins = [entry["starting_time"]["nanoseconds_since_epoch"] for entry in files]
+    starts = [entry["starting_time"]["nanoseconds_since_epoch"] for entry in files]
     ends = [
-        begin + entry["duration"]["nanoseconds"]
-        for begin, entry in zip(begins, files, strict=True)
+        start + entry["duration"]["nanoseconds"]
+        for start, entry in zip(starts, files, strict=True)
     ]
     topics: dict[str, dict[str, Any]] = {}
     for part in parts:
@@ -128,8 +128,8 @@ def join_metadata(parts: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         **parts[0],
         "relative_file_paths": [path for part in parts for path in part["relative_file_paths"]],
-        "duration": {"nanoseconds": max(ends) - min(begins)},
-        "starting_time": {"nanoseconds_since_epoch": min(begins)},
+        "duration": {"nanoseconds": max(ends) - min(starts)},
+        "starting_time": {"nanoseconds_since_epoch": min(starts)},
         "message_count": sum(part["message_count"] for part in parts),
         "topics_with_message_count": list(topics.values()),
         "files": files,

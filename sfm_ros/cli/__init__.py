@@ -1,1 +1,1 @@
-"""Command line programs, one a file."""
+"""The commands that need no ROS installation; those of a run through the node start it."""

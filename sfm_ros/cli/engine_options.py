@@ -1,4 +1,4 @@
-"""The options of a command that name a model bundle and what runs it."""
+"""The options of a command that name a model bundle and its inference engine."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
 
 
 def open_engine(options: argparse.Namespace) -> Engine:
-    """The engine that the options ask for.
+    """The engine of `add_engine_options`.
 
     Raises:
-        ConfigError: no positive count of threads.
+        ConfigError: the number of threads is not positive.
         ModelError: the bundle is missing, damaged or follows another contract.
         EngineError: the engine's library is not installed.
     """

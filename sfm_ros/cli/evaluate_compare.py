@@ -14,7 +14,7 @@ def add_command(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "compare",
         help="figures and paths of several runs side by side",
-        description=f"{__doc__} What the runs differ in is marked with {MARK}.",
+        description=f"{__doc__} Differences of model and configuration are marked with {MARK}.",
     )
     parser.add_argument(
         "runs",
@@ -34,7 +34,7 @@ def add_command(subparsers: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the table, draw the image."""
+    """Print the table, draw the paths."""
     if len(options.runs) < 2:
         options.refuse(f"{len(options.runs)} run is named, expected at least two")
     if options.plot.suffix.lower() not in (".png", ".pdf", ".svg"):
@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
     from sfm_ros.evaluation.report.compare_plot import draw_comparison
 
     if draw_comparison(options.plot, runs):
-        print(f"\npicture: {options.plot.resolve()}")
+        print(f"\nimage: {options.plot.resolve()}")
     else:
         print("\nno image: none of the runs has a trajectory")
     return 0

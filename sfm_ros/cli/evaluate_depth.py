@@ -1,4 +1,4 @@
-"""``sfm_evaluate depth``: a model's depth against scans, depth images or rendered ground truth."""
+"""sfm_evaluate depth: a model's depth against scans, depth images or rendered ground truth."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def add_command(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
         "depth",
         help="depth of a model against ground-truth depth",
-        description="Judge a model's depth by the protocol of Eigen et al. (2014). Beside the "
-        "result stand the floors: a constant depth, and the median depth of each image row.",
+        description="Score a model's depth by the protocol of Eigen et al. (2014), beside two "
+        "baselines: a constant depth, and the median depth of each image row.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -38,7 +38,7 @@ def add_command(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Judge; returns the exit code.
+    """Score the depth; returns the exit code.
 
     Raises:
         SfmRosError: the model or the data cannot be read, or nothing can be compared.

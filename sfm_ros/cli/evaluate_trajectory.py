@@ -1,4 +1,4 @@
-"""sfm_evaluate trajectory: how far one trajectory is from another that is taken for the ground truth."""
+"""sfm_evaluate trajectory: the errors of a trajectory against a ground-truth trajectory."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ from sfm_ros.evaluation.trajectory.snippets import FORWARD_OPTICAL
 
 _FORWARD_BODY = (1.0, 0.0, 0.0)
 _DETAILS = """\
-GT and EST: a TUM file, a KITTI file (12 numbers a line, or 13 with the index of the frame in
-front), or a topic of a bag as BAG:/topic. How the figures are defined: docs/evaluation.md."""
+GT and EST: a TUM file, a KITTI file (12 numbers per line, or 13 with the index of the frame in
+front), or a topic of a bag as BAG:/topic. Definitions of the figures: docs/evaluation.md."""
 
 
 def add_command(subparsers: Any) -> None:
     """Add ``trajectory`` to the commands of sfm_evaluate."""
     parser = subparsers.add_parser(
         "trajectory",
-        help="t_err, r_err, ATE, RPE and snippet errors of a trajectory, beside two floors",
+        help="t_err, r_err, ATE, RPE and snippet errors of a trajectory, beside two baselines",
         description=__doc__,
         epilog=_DETAILS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("ground_truth", metavar="GT", help="what is taken for the ground truth")
-    parser.add_argument("estimate", metavar="EST", help="what is scored")
+    parser.add_argument("ground_truth", metavar="GT", help="the ground truth")
+    parser.add_argument("estimate", metavar="EST", help="the trajectory to score")
     parser.add_argument(
         "--align",
         choices=ALIGNMENTS,
         default="7dof",
-        help="how EST is laid over GT first; none, scale, se3, sim3 take the worlds as they are "
-        "(TUM, evo), the others begin at the first common pose (KITTI); default: %(default)s",
+        help="how EST is aligned to GT; none, scale, se3, sim3 use the frames as they are "
+        "(TUM, evo), the others start at the first common pose (KITTI); default: %(default)s",
     )
     parser.add_argument(
         "--associate",
         choices=ASSOCIATIONS,
         default="auto",
-        help="which poses belong together; auto: by stamp where both have times, else by index",
+        help="how poses are paired; auto: by stamp if both have times, else by index",
     )
     parser.add_argument(
         "--max-difference",
@@ -58,12 +58,12 @@ def add_command(subparsers: Any) -> None:
         help="largest difference of stamps in seconds; default: %(default)s",
     )
     parser.add_argument("--times", type=Path, help="a time for each frame, for KITTI files")
-    parser.add_argument("--fps", type=float, help="in place of that: frames per second")
+    parser.add_argument("--fps", type=float, help="instead of times: frames per second")
     parser.add_argument(
         "--keep-axes",
         action="store_true",
-        help="leave a bag's poses in body axes (because the other ones are, too) instead of "
-        "turning them into optical ones",
+        help="keep a bag's poses in body axes, as those they are compared with, instead of "
+        "converting them to optical axes",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw path, error and drift")
@@ -71,7 +71,7 @@ def add_command(subparsers: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Score, print, write what was asked for."""
+    """Score, print, and write the requested files."""
     _check(options)
     how = (options.times, options.fps, options.keep_axes)
     ground_truth = open_trajectory(options.ground_truth, *how)

@@ -8,12 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from sfm_ros.bags.pose_messages import POSE_TYPES, pose_of, stamp_of
+from sfm_ros.bags.camera import camera_info_beside, find_camera_info_topic, find_image_topic
+from sfm_ros.bags.pose_messages import read_poses, read_speeds, stamp_of
 from sfm_ros.bags.reader import BagFile, Record
-from sfm_ros.bags.speed_messages import SPEED_TYPES, read_speeds
-from sfm_ros.datatypes import OPTICAL_FRAME, CameraIntrinsics, FloatArray, Frame, RgbImage
+from sfm_ros.datatypes import OPTICAL_FRAME, CameraIntrinsics, Frame, RgbImage
 from sfm_ros.errors import CalibrationError, ImageError, SourceError
 from sfm_ros.formats.camera_info import intrinsics_from_info
 from sfm_ros.formats.image_codec import decode_compressed, decode_raw
@@ -23,11 +21,6 @@ from sfm_ros.source import SourceItem
 from sfm_ros.sources.folder import intrinsics_for
 from sfm_ros.sources.ground_truth import poses_at
 
-RAW_TYPE = "sensor_msgs/msg/Image"
-COMPRESSED_TYPE = "sensor_msgs/msg/CompressedImage"
-CAMERA_INFO_TYPE = "sensor_msgs/msg/CameraInfo"
-
-_TRANSPORTS = ("/compressed", "/raw")
 _LOG = logging.getLogger(__name__)
 
 
@@ -39,9 +32,11 @@ class BagSource:
 
     Attributes:
         name: the bag.
+        bag: the bag.
         image_topic: the topic in use.
+        camera_info_topic: the topic in use; None if a calibration was passed.
         skipped: images the latest iteration could not decode.
-        fps, camera_height_m: None, a bag does not tell.
+        fps, camera_height_m: None, a bag does not state them.
     """
 
     fps: float | None = None
@@ -60,37 +55,34 @@ class BagSource:
 
         Args:
             path: ``.bag``, ``.mcap`` or ``.db3`` file, or the folder of a ROS 2 bag; or the bag
-                where its topics have been listed already.
-            image_topic: Image or CompressedImage; by default the only one.
-            camera_info_topic: by default ``camera_info`` beside the image topic.
-            pose_topic: ground-truth poses of the camera as Odometry or PoseStamped, in body axes (x
-                forward, y left, z up: REP 103) at the camera; the frame takes the nearest in time.
-            calib: calibration or file of it, in place of the bag's.
+                if its topics have been listed already.
+            image_topic: see `find_image_topic`.
+            camera_info_topic: see `find_camera_info_topic`.
+            pose_topic: ground-truth poses of the camera as Odometry or PoseStamped, in body axes
+                (x forward, y left, z up: REP 103); the frame takes the nearest in time.
+            calib: calibration or file of it, instead of the bag's.
             speed_topic: velocities as Odometry or a stamped Twist, such as those of the wheels.
 
         Raises:
             SourceError: no bag, damaged, empty, or no such topic (its topics are listed).
-            CalibrationError: no camera_info where none was passed, or an unusable one.
+            CalibrationError: neither a camera_info nor ``calib``, or an unusable one.
         """
-        self._bag = path if isinstance(path, BagFile) else BagFile(path)
-        self.name = self._bag.name
+        self.bag = path if isinstance(path, BagFile) else BagFile(path)
+        self.name = self.bag.name
         self.skipped = 0
-        self.image_topic = self._choose_image_topic(image_topic)
-        first = self._bag.first(self.image_topic)
-        rgb = self._first_image(first)
+        self.camera_info_topic: str | None = None
+        self.image_topic = find_image_topic(self.bag, image_topic)
+        rgb = self._first_image()
         if calib is not None:
             self._intrinsics = intrinsics_for(rgb, calib)
         else:
             self._intrinsics = self._read_camera_info(camera_info_topic)
         _check_size(rgb, self._intrinsics, self.image_topic)
-        self._ground_truth = None if pose_topic is None else self._read_poses(pose_topic)
-        self._speeds = None
-        if speed_topic is not None:
-            self._require(speed_topic, SPEED_TYPES)
-            self._speeds = read_speeds(self._bag.records([speed_topic]))
+        self._ground_truth = None if pose_topic is None else self._read_ground_truth(pose_topic)
+        self._speeds = None if speed_topic is None else read_speeds(self.bag, speed_topic)
 
     def __len__(self) -> int:
-        return self._bag.topics[self.image_topic][1]
+        return self.bag.topics[self.image_topic][1]
 
     def __iter__(self) -> Iterator[SourceItem]:
         self.skipped = 0
@@ -103,7 +95,7 @@ class BagSource:
 
     def deferred(self) -> Iterator[Callable[[], SourceItem | None]]:
         """See `sfm_ros.source.deferred`."""
-        for record in self._bag.records([self.image_topic]):
+        for record in self.bag.records([self.image_topic]):
             yield partial(self._item, record)
 
     def _item(self, record: Record) -> SourceItem | None:
@@ -126,77 +118,27 @@ class BagSource:
             speed_m_s=None if self._speeds is None else self._speeds.at(stamp_ns),
         )
 
-    def _choose_image_topic(self, wanted: str | None) -> str:
-        if wanted is not None:
-            self._require(wanted, (RAW_TYPE, COMPRESSED_TYPE))
-            return wanted
-        names = [
-            name
-            for name, (kind, _) in self._bag.topics.items()
-            if kind in (RAW_TYPE, COMPRESSED_TYPE) and not name.endswith("compressedDepth")
-        ]
-        # The same camera, raw and compressed: take the image without loss.
-        names = [
-            name for name in names if _base_topic(name) == name or _base_topic(name) not in names
-        ]
-        if len(names) == 1:
-            return names[0]
-        problem = "several image topics; name one" if names else "no image"
-        raise SourceError(f"the bag {self.name} holds {problem}. {self._listing()}")
-
-    def _require(self, topic: str, kinds: tuple[str, ...]) -> None:
-        kind, count = self._bag.all_topics.get(topic, ("", 0))
-        if kind in kinds and count:
-            return
-        if not kind:
-            problem = "has no topic"
-        elif kind not in kinds:
-            problem = f"has {kind}, expected {' or '.join(kinds)}, on topic"
-        else:
-            problem = "has no message on topic"
-        raise SourceError(f"the bag {self.name} {problem} {topic}. {self._listing()}")
-
-    def _listing(self) -> str:
-        entries = [
-            f"{name} ({kind}, {count})" for name, (kind, count) in self._bag.all_topics.items()
-        ]
-        return f"Its topics: {', '.join(sorted(entries)) or 'none, it is empty'}"
-
-    def _first_image(self, record: Record) -> RgbImage:
+    def _first_image(self) -> RgbImage:
         try:
-            return _decode(record.message)
+            return _decode(self.bag.first(self.image_topic).message)
         except ImageError as error:
             raise SourceError(
                 f"cannot decode the first image of {self.image_topic} in {self.name}: {error}"
             ) from error
 
-    def _read_camera_info(self, topic: str | None) -> CameraIntrinsics:
-        if topic is not None:
-            self._require(topic, (CAMERA_INFO_TYPE,))
-        else:
-            topic = f"{_base_topic(self.image_topic).rpartition('/')[0]}/camera_info"
-            if self._bag.topics.get(topic, ("", 0))[0] != CAMERA_INFO_TYPE:
-                raise CalibrationError(
-                    f"the bag {self.name} has no {topic}; name the camera_info topic or pass a "
-                    f"calibration file. {self._listing()}"
-                )
-        message = self._bag.first(topic).message
-        return intrinsics_from_info(message, f"{topic} in {self.name}")
+    def _read_camera_info(self, requested: str | None) -> CameraIntrinsics:
+        topic = find_camera_info_topic(self.bag, self.image_topic, requested)
+        if topic is None:
+            raise CalibrationError(
+                f"the bag {self.name} has no {camera_info_beside(self.image_topic)}; name the "
+                f"camera_info topic or pass a calibration file; {self.bag.listing()}"
+            )
+        self.camera_info_topic = topic
+        return intrinsics_from_info(self.bag.first(topic).message, f"{topic} in {self.name}")
 
-    def _read_poses(self, topic: str) -> Trajectory:
-        self._require(topic, POSE_TYPES)
-        poses: dict[int, FloatArray] = {}
-        for record in self._bag.records([topic]):
-            poses[stamp_of(record)] = body_to_optical(pose_of(record))
-        stamps = sorted(poses)
-        return Trajectory(np.array(stamps), np.stack([poses[stamp] for stamp in stamps]))
-
-
-def _base_topic(topic: str) -> str:
-    """The image topic a transport's topic belongs to."""
-    for transport in _TRANSPORTS:
-        topic = topic.removesuffix(transport)
-    return topic
+    def _read_ground_truth(self, topic: str) -> Trajectory:
+        stamps_ns, poses, _ = read_poses(self.bag, topic)
+        return Trajectory(stamps_ns, body_to_optical(poses))
 
 
 def _decode(message: Any) -> RgbImage:

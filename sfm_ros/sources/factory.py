@@ -1,99 +1,82 @@
-"""Opens the source that a command's arguments name."""
+"""The kinds of recordings that can be opened as a source of frames; add a kind here."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from sfm_ros.datatypes import CameraIntrinsics
+from sfm_ros.bags.reader import is_bag
 from sfm_ros.errors import SourceError
 from sfm_ros.source import Source
+from sfm_ros.sources.bag import BagSource
+from sfm_ros.sources.folder import FolderSource
+from sfm_ros.sources.kitti.source import is_kitti, open_kitti
+from sfm_ros.sources.video import VideoSource
 
-_Calibration = str | Path | CameraIntrinsics | None
 
+@dataclass(frozen=True, slots=True)
+class SourceKind:
+    """A kind of recording.
 
-def open_source(
-    *,
-    images: str | Path | None = None,
-    video: str | Path | None = None,
-    bag: str | Path | None = None,
-    kitti: str | Path | None = None,
-    synthetic: int | None = None,
-    calib: _Calibration = None,
-    **options: Any,
-) -> Source:
-    """Open a folder of images, a video, a bag, a KITTI drive or a synthetic street.
-
-    Exactly one of the first five is given. The libraries of the other kinds are not imported.
-
-    Args:
-        images: folder of images; needs ``calib``.
-        video: video file; needs ``calib``.
-        bag: ROS bag.
-        kitti: folder of a KITTI raw drive or odometry sequence.
-        synthetic: seed of a rendered street.
-        calib: calibration, or file of it. For bags it replaces their camera_info.
-        options: named arguments of the kind's own class, such as ``image_topic`` of a bag. None
-            means "not given", so that a command may pass all it has.
-
-    Raises:
-        SourceError: none or several kinds, a missing calibration, an option of another kind, or
-            the source cannot be read.
-        CalibrationError, TrajectoryError, ConfigError: see the sources.
+    Attributes:
+        open: takes the path and, by keyword, the options of this kind.
+        recognizes: whether a path looks like this kind, if no kind before it does.
+        description: for the help of a command.
     """
-    kinds = dict(images=images, video=video, bag=bag, kitti=kitti, synthetic=synthetic)
-    given = [kind for kind, value in kinds.items() if value is not None]
-    if len(given) != 1:
-        raise SourceError(
-            f"{' and '.join(given) or 'no source'} given, expected exactly one of "
-            f"{', '.join(kinds)}"
-        )
-    kind = given[0]
-    options = {name: value for name, value in options.items() if value is not None}
-    if calib is not None:
-        if kind in ("kitti", "synthetic"):
-            raise SourceError(f"{kind} brings its own calibration; leave calib out")
-        options["calib"] = calib
-    elif kind in ("images", "video"):
-        raise SourceError(
-            f"{kind} needs calib: a camera_info .yaml, KITTI's calib.txt, or a file with the nine "
-            "numbers of K"
-        )
-    unknown = sorted(set(options) - {"calib", *_OPTIONS[kind]})
-    if unknown:
-        raise SourceError(
-            f"{', '.join(unknown)} is no option of {kind}, expected some of "
-            f"{', '.join(_OPTIONS[kind])}"
-        )
-    return _open(kind, kinds[kind], options)
+
+    open: Callable[..., Source]
+    recognizes: Callable[[Path], bool]
+    description: str
 
 
-_OPTIONS = {
-    "images": ("poses", "fps", "times", "camera", "camera_height_m"),
-    "video": ("fps",),
-    "bag": ("image_topic", "camera_info_topic", "pose_topic", "speed_topic"),
-    "kitti": ("camera", "frames"),
-    "synthetic": ("width", "height", "frames", "fps", "fx", "camera_height_m", "kind"),
+KINDS = {
+    "bag": SourceKind(BagSource, is_bag, "ROS 1 or ROS 2 bag"),
+    "kitti": SourceKind(open_kitti, is_kitti, "KITTI odometry sequence or raw drive"),
+    "video": SourceKind(VideoSource, Path.is_file, "video file; needs --calib"),
+    "images": SourceKind(FolderSource, Path.is_dir, "folder of images; needs --calib"),
+}
+_EXPECTED = {
+    "calib": "a camera_info .yaml, KITTI's calib.txt, or a file with the nine numbers of K"
 }
 
 
-def _open(kind: str, value: Any, options: dict[str, Any]) -> Source:
-    if kind == "images":
-        from sfm_ros.sources.folder import FolderSource
+def recognize(path: Path) -> str:
+    """The kind of what is at a path.
 
-        return FolderSource(value, **options)
-    if kind == "video":
-        from sfm_ros.sources.video import VideoSource
+    Raises:
+        SourceError: there is nothing.
+    """
+    for kind, entry in KINDS.items():
+        if entry.recognizes(path):
+            return kind
+    raise SourceError(f"there is no {path}")
 
-        return VideoSource(value, **options)
-    if kind == "bag":
-        from sfm_ros.sources.bag import BagSource
 
-        return BagSource(value, **options)
-    if kind == "kitti":
-        from sfm_ros.sources.kitti.source import open_kitti
+def open_source(kind: str, path: str | Path, **options: object) -> Source:
+    """Open a recording of one of `KINDS`.
 
-        return open_kitti(value, **options)
-    from sfm_ros.synthetic.street import SyntheticConfig, SyntheticStreet
+    Args:
+        kind: its kind.
+        path: where it is.
+        options: keyword arguments of the kind's ``open``, such as ``calib`` of a video. None means
+            "not given", so that a command may pass all its options.
 
-    return SyntheticStreet(SyntheticConfig(seed=int(value), **options))
+    Raises:
+        SourceError: an option is missing or belongs to another kind, or the recording cannot be
+            read.
+        CalibrationError, TrajectoryError: see the sources.
+    """
+    opener = KINDS[kind].open
+    known = dict(list(inspect.signature(opener).parameters.items())[1:])
+    given = {name: value for name, value in options.items() if value is not None}
+    unknown = sorted(set(given) - set(known))
+    if unknown:
+        raise SourceError(
+            f"{kind} has no option {', '.join(unknown)}, expected some of {', '.join(known)}"
+        )
+    for name, parameter in known.items():
+        if parameter.default is parameter.empty and name not in given:
+            raise SourceError(f"{kind} needs {name}: {_EXPECTED[name]}")
+    return opener(path, **given)

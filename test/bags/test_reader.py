@@ -1,14 +1,16 @@
-"""Split, compressed, truncated and damaged bags, and bags that real recorders wrote."""
+"""Split, compressed, truncated and damaged bags, and bags of real recorders."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 from rosbags import rosbag2
+from rosbags.interfaces import Nodetype
 from rosbags.typesys import Stores, get_typestore
 
-from sfm_ros.bags.message_types import store_for
-from sfm_ros.bags.reader import BagFile
+from sfm_ros.bags.camera import inspect_bag
+from sfm_ros.bags.messages import STORE
+from sfm_ros.bags.reader import BagFile, typestore
 from sfm_ros.datatypes import CameraIntrinsics
 from sfm_ros.errors import CalibrationError, SfmRosError, SourceError
 from sfm_ros.sources.bag import BagSource
@@ -30,7 +32,7 @@ def simple_bag(new_bag, kind="mcap", count=3):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("kept", [0.0, 0.3, 0.9])
-def test_truncated_bags_are_refused(new_bag, kind, kept):
+def test_truncated_bag_is_refused(new_bag, kind, kept):
     path = simple_bag(new_bag, kind, count=20)
     file = path if path.is_file() else next(f for f in path.iterdir() if f.suffix != ".yaml")
     data = file.read_bytes()
@@ -41,13 +43,13 @@ def test_truncated_bags_are_refused(new_bag, kind, kept):
 
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("kind", KINDS)
-def test_damaged_bags_are_read_or_refused_but_never_crash(new_bag, kind, seed):
+def test_damaged_bag_raises_no_other_error(new_bag, kind, seed):
     path = simple_bag(new_bag, kind)
     file = path if path.is_file() else next(f for f in path.iterdir() if f.suffix != ".yaml")
     data = bytearray(file.read_bytes())
     random = np.random.default_rng(seed)
-    for place in random.integers(0, len(data), 30):
-        data[place] = random.integers(0, 256)
+    for index in random.integers(0, len(data), 30):
+        data[index] = random.integers(0, 256)
     file.write_bytes(data)
     try:
         list(BagSource(path))
@@ -55,7 +57,7 @@ def test_damaged_bags_are_read_or_refused_but_never_crash(new_bag, kind, seed):
         pass
 
 
-def test_what_is_no_bag_is_refused(tmp_path):
+def test_no_bag_is_refused(tmp_path):
     with pytest.raises(SourceError, match="there is no bag"):
         BagSource(tmp_path / "none")
     with pytest.raises(SourceError, match="holds neither metadata.yaml nor"):
@@ -65,7 +67,7 @@ def test_what_is_no_bag_is_refused(tmp_path):
         BagSource(tmp_path / "movie.mp4")
 
 
-def test_storage_files_without_metadata_are_read_in_order(new_bag, tmp_path):
+def test_storage_files_without_metadata(new_bag, tmp_path):
     folder = tmp_path / "split"
     folder.mkdir()
     for part in range(2):
@@ -81,7 +83,7 @@ def test_storage_files_without_metadata_are_read_in_order(new_bag, tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["FILE", "MESSAGE"])
-def test_compressed_bags_are_unpacked(new_bag, mode):
+def test_compressed_bag(new_bag, mode):
     recorder = new_bag("sqlite3", compression=rosbag2.CompressionMode[mode])
     recorder.image("/image", IMAGE, "rgb8", START)
     (item,) = BagSource(recorder.done(), calib=CAMERA)
@@ -126,7 +128,7 @@ def test_bag_of_a_real_ros1_recorder(shared_data):
         ),
     ],
 )
-def test_bags_of_rosbag2_itself_are_opened_and_listed(shared_data, path, listed):
+def test_topics_of_rosbag2s_own_bags_are_listed(shared_data, path, listed):
     with pytest.raises(SourceError, match=listed):
         BagSource(shared_data / "oracle_bags" / path)
 
@@ -141,7 +143,7 @@ def test_bags_of_rosbag2_itself_are_opened_and_listed(shared_data, path, listed)
         (f"{ROSBAG2}/mcap/reindex_test_bags/multiple_files", "/chatter", 3177),
     ],
 )
-def test_every_message_of_a_split_bag_comes_in_order(shared_data, path, topic, count):
+def test_messages_of_split_bag_are_in_order(shared_data, path, topic, count):
     bag = BagFile(shared_data / "oracle_bags" / path)
     times = [record.log_ns for record in bag.records([topic])]
     assert bag.topics[topic][1] == len(times) == count
@@ -149,7 +151,7 @@ def test_every_message_of_a_split_bag_comes_in_order(shared_data, path, topic, c
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_bag_that_is_kept_open_is_opened_once(new_bag, kind, monkeypatch):
+def test_kept_open_bag_is_opened_once(new_bag, kind, monkeypatch):
     bag = BagFile(simple_bag(new_bag, kind))
     opened = []
     real = BagFile._open
@@ -168,17 +170,80 @@ def test_a_bag_that_is_kept_open_is_opened_once(new_bag, kind, monkeypatch):
     assert len(kept) == 3
 
 
-@pytest.mark.parametrize("store", [s for s in Stores if s.name.startswith("ROS2")])
-def test_the_common_types_are_those_of_every_distribution(store):
-    ours, theirs = store_for("sensor_msgs/msg/Image", is_ros1=False), get_typestore(store)
-    assert len(ours.fielddefs) < 30
-    for name, (_, fields) in ours.fielddefs.items():
-        assert theirs.fielddefs[name][1] == fields, name
+READ_TYPES = (
+    "geometry_msgs/msg/PoseStamped",
+    "geometry_msgs/msg/PoseWithCovarianceStamped",
+    "geometry_msgs/msg/TwistStamped",
+    "geometry_msgs/msg/TwistWithCovarianceStamped",
+    "nav_msgs/msg/Odometry",
+    "sensor_msgs/msg/CameraInfo",
+    "sensor_msgs/msg/CompressedImage",
+    "sensor_msgs/msg/Image",
+    "sensor_msgs/msg/PointCloud2",
+    "tf2_msgs/msg/TFMessage",
+)
 
 
-def test_other_types_and_those_of_ros1_are_known_all_the_same():
-    common = store_for("sensor_msgs/msg/Image", is_ros1=False)
-    assert "sensor_msgs/msg/Imu" not in common.types
-    assert "sensor_msgs/msg/Imu" in store_for("sensor_msgs/msg/Imu", is_ros1=False).types
-    ros1 = store_for("std_msgs/msg/Header", is_ros1=True)
-    assert [name for name, _ in ros1.fielddefs["std_msgs/msg/Header"][1]][0] == "seq"
+def nested_types(store, name):
+    """The types a message type consists of, itself included."""
+    found = {name}
+    for _, (kind, value) in store.fielddefs[name][1]:
+        while kind in (Nodetype.ARRAY, Nodetype.SEQUENCE):
+            kind, value = value[0]
+        if kind == Nodetype.NAME:
+            found |= nested_types(store, value)
+    return found
+
+
+@pytest.mark.parametrize("name", READ_TYPES)
+def test_types_are_the_same_in_every_distribution(name):
+    for distribution in (s for s in Stores if s.name.startswith("ROS2")):
+        theirs = get_typestore(distribution)
+        for part in nested_types(STORE, name):
+            assert theirs.fielddefs[part][1] == STORE.fielddefs[part][1], (part, distribution)
+
+
+def test_ros1_has_types_of_its_own():
+    assert typestore(False) is STORE
+    header = typestore(True).fielddefs["std_msgs/msg/Header"][1]
+    assert [name for name, _ in header][0] == "seq"
+
+
+def two_cameras(new_bag):
+    recorder = new_bag()
+    recorder.info("/left/camera_info")
+    recorder.image("/left/image_raw", IMAGE, "rgb8", START)
+    recorder.compressed("/left/image_raw/compressed", b"x", START)
+    recorder.compressed("/right/image/compressed", b"x", START)
+    return recorder.done()
+
+
+def test_camera_is_found_by_name(new_bag):
+    path = two_cameras(new_bag)
+    with pytest.raises(SourceError, match="several image topics.*image_topic.*/left.*/right"):
+        inspect_bag(path)
+    left = inspect_bag(path, "/left/image_raw")
+    assert (left.image_topic, left.camera_info_topic) == ("/left/image_raw", "/left/camera_info")
+    assert (left.transported_topic, left.compressed, left.frames) == (left.image_topic, False, 1)
+    right = inspect_bag(path, "/right/image", "/left/camera_info")
+    assert (right.image_topic, right.compressed) == ("/right/image", True)
+    assert right.transported_topic == "/right/image/compressed"
+    with pytest.raises(SourceError, match="no /right/camera_info; name the topic as camera_info"):
+        inspect_bag(path, "/right/image")
+
+
+def test_only_camera_info_belongs_to_the_only_camera(new_bag):
+    recorder = new_bag()
+    recorder.info("/calibration")
+    recorder.image("/cam/image_raw", IMAGE, "rgb8", START)
+    path = recorder.done()
+    assert inspect_bag(path).camera_info_topic == "/calibration"
+    assert BagSource(path).camera_info_topic == "/calibration"
+
+
+def test_compressed_topic_of_another_name_cannot_be_played(new_bag):
+    recorder = new_bag()
+    recorder.info("/cam/camera_info")
+    recorder.compressed("/cam/jpeg", b"x", START)
+    with pytest.raises(SourceError, match="/cam/jpeg, expected a topic that ends in /compressed"):
+        inspect_bag(recorder.done())

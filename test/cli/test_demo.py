@@ -1,4 +1,4 @@
-"""The demo as a user runs it: processes over the middleware, with networks that say a constant."""
+"""The demo as a user runs it, with networks whose output is constant."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from sfm_ros.model_spec import ModelSpec
 
 pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
 
-FRAMES, STEP_M, SEEN_STEP = 12, 1.4, 0.7
+FRAMES, STEP_M, ESTIMATED_STEP = 12, 1.4, 0.7
 TIMEOUT_S = 60.0
 
 
 @pytest.fixture
 def bundle(make_bundle: Callable[..., Path]) -> Path:
-    """Networks that see a camera go ahead by 0.7 units per frame, before a tilted wall."""
+    """Networks that estimate a step of 0.7 units ahead per frame, before a tilted wall."""
     depth = np.tile(np.linspace(60.0, 3.0, 32, dtype=np.float32)[:, None], (1, 64))
     T_prev_curr = np.eye(4)
-    T_prev_curr[2, 3] = SEEN_STEP
+    T_prev_curr[2, 3] = ESTIMATED_STEP
     return make_bundle(depth, T_prev_curr)
 
 
 @pytest.fixture
-def drive(tmp_path: Path) -> Path:
-    """A folder of images with a calibration and poses: straight ahead, 1.4 m a frame."""
-    folder = tmp_path / "drive"
+def sequence(tmp_path: Path) -> Path:
+    """A folder of images with a calibration and poses: straight ahead, 1.4 m per frame."""
+    folder = tmp_path / "sequence"
     (folder / "images").mkdir(parents=True)
     for index in range(FRAMES):
         cv2.imwrite(str(folder / f"images/{index}.png"), image(index))
@@ -51,10 +51,10 @@ def drive(tmp_path: Path) -> Path:
     return folder
 
 
-def demo_command(drive: Path, bundle: Path, out: Path, *more: str) -> list[str]:
-    inputs = ["--images", str(drive / "images"), "--calib", str(drive / "calib.txt")]
-    where = ["--model", str(bundle), "--out", str(out)]
-    return [sys.executable, "-m", "sfm_ros.cli.demo", *inputs, *where, *more]
+def demo_command(sequence: Path, bundle: Path, out: Path, *more: str) -> list[str]:
+    inputs = ["--images", str(sequence / "images"), "--calib", str(sequence / "calib.txt")]
+    others = ["--model", str(bundle), "--out", str(out)]
+    return [sys.executable, "-m", "sfm_ros.cli.demo", *inputs, *others, *more]
 
 
 def run_demo(command: list[str], repository: Path) -> subprocess.CompletedProcess[str]:
@@ -68,12 +68,12 @@ def summary_in(out: Path) -> dict[str, Any]:
     return json.loads((out / "summary.json").read_text())
 
 
-def test_every_frame_comes_back_and_is_scored(
-    drive: Path, bundle: Path, repository: Path, tmp_path: Path
+def test_every_frame_is_scored(
+    sequence: Path, bundle: Path, repository: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     done = run_demo(
-        demo_command(drive, bundle, out, "--poses", str(drive / "poses.txt")), repository
+        demo_command(sequence, bundle, out, "--poses", str(sequence / "poses.txt")), repository
     )
     assert done.returncode == 0, done.stderr
     assert str(out / "report.html") in done.stdout
@@ -82,7 +82,7 @@ def test_every_frame_comes_back_and_is_scored(
     assert set(SUMMARY_KEYS) <= set(summary)
     assert (summary["frames"], summary["frames_lost"]) == (FRAMES, 0)
     assert summary["ate_m"] == pytest.approx(0.0, abs=1e-4)
-    assert summary["sim3_scale"] == pytest.approx(STEP_M / SEEN_STEP, rel=1e-4)
+    assert summary["sim3_scale"] == pytest.approx(STEP_M / ESTIMATED_STEP, rel=1e-4)
     assert summary["snippet_ate_mean"] == pytest.approx(0.0, abs=1e-4)
     assert summary["straight_line_ate_mean"] == pytest.approx(0.0, abs=1e-4)
     assert 0 < summary["latency_p50_ms"] <= summary["latency_p99_ms"]
@@ -90,30 +90,30 @@ def test_every_frame_comes_back_and_is_scored(
 
     path = read_tum(out / "trajectory.tum")
     assert len(path) == FRAMES - 2, "a window of three gives its first pose with the third frame"
-    assert np.diff(path.positions[:, 2]) == pytest.approx(SEEN_STEP, abs=1e-5)
+    assert np.diff(path.positions[:, 2]) == pytest.approx(ESTIMATED_STEP, abs=1e-5)
     for name in ("report.html", "trajectory.png", "depth.png"):
         assert (out / name).stat().st_size > 1000
 
 
-def test_a_node_that_refuses_to_start_is_quoted(
-    drive: Path, bundle: Path, repository: Path, tmp_path: Path
+def test_error_of_the_node_is_shown(
+    sequence: Path, bundle: Path, repository: Path, tmp_path: Path
 ) -> None:
     spec = ModelSpec.load(bundle)
     (bundle / spec.pose_file).write_bytes((bundle / spec.depth_file).read_bytes())
     spec.save(bundle)
-    done = run_demo(demo_command(drive, bundle, tmp_path / "out"), repository)
+    done = run_demo(demo_command(sequence, bundle, tmp_path / "out"), repository)
     assert done.returncode == 1
     assert "the node ended with status 1" in done.stderr
     assert "pose.onnx follows another contract" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_ctrl_c_keeps_what_was_produced_and_leaves_nothing_running(
-    drive: Path, bundle: Path, repository: Path, tmp_path: Path
+def test_ctrl_c_keeps_results_and_stops_processes(
+    sequence: Path, bundle: Path, repository: Path, tmp_path: Path
 ) -> None:
     out, temporary = tmp_path / "out", tmp_path / "tmp"
     temporary.mkdir()
-    command = demo_command(drive, bundle, out, "--rate", "0.2")
+    command = demo_command(sequence, bundle, out, "--rate", "0.2")
     environment = {**os.environ, "PYTHONPATH": str(repository), "TMPDIR": str(temporary)}
     demo = subprocess.Popen(
         command,
@@ -135,7 +135,7 @@ def test_ctrl_c_keeps_what_was_produced_and_leaves_nothing_running(
         demo.kill()
     assert len(children) == 3
     assert not any(Path(f"/proc/{pid}").exists() for pid in children)
-    assert list(temporary.glob("sfm_demo_*")) == []
+    assert list(temporary.glob("sfm_*")) == []
     summary = summary_in(out)
     assert summary["interrupted"] is True and 2 <= summary["frames"] < FRAMES
     assert (out / "report.html").is_file()
@@ -159,7 +159,7 @@ def children_of(pid: int) -> list[int]:
         (["--model", "/no/such/model"], "no model '/no/such/model'"),
     ],
 )
-def test_a_wrong_command_line_is_answered_in_one_line(
+def test_wrong_command_line_is_one_line(
     arguments: list[str],
     message: str,
     bundle: Path,
@@ -174,9 +174,7 @@ def test_a_wrong_command_line_is_answered_in_one_line(
 
 
 @pytest.mark.slow
-def test_the_shipped_model_beats_the_straight_line_on_the_unseen_drive(
-    repository: Path, tmp_path: Path
-) -> None:
+def test_shipped_model_beats_the_straight_line(repository: Path, tmp_path: Path) -> None:
     if not MODELS.is_dir() or not any(MODELS.glob("*/model.yaml")):
         pytest.skip("no model is shipped with this checkout")
     command = [sys.executable, "-m", "sfm_ros.cli.demo", "--out", str(tmp_path)]

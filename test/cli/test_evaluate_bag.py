@@ -1,4 +1,4 @@
-"""``sfm_evaluate bag`` as a user runs it: small bags, networks that say a constant."""
+"""``sfm_evaluate bag`` as a user runs it: small bags, networks whose output is constant."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from small_bags import Drive, pose, stamp, write
+from small_bags import SmallSequence, pose, stamp, write
 
 from sfm_ros.bags.writer import write_bag
-from sfm_ros.cli.evaluate import main
+from sfm_ros.cli.evaluate import RENAMED, main
 from sfm_ros.cli.evaluate_bag import add_command
 from sfm_ros.evaluation.report.results import RESULT_FILES
 from sfm_ros.evaluation.report.summary import SUMMARY_KEYS
@@ -31,14 +31,14 @@ FRAMES = 12
 
 @pytest.fixture
 def bundle(make_bundle: Callable[..., Path]) -> Path:
-    """Networks that see a camera go ahead by 0.7 units per frame and turn, before a tilted wall."""
+    """Networks that estimate a step of 0.7 units and a turn per frame, before a tilted wall."""
     depth = np.tile(np.linspace(60.0, 3.0, 32, dtype=np.float32)[:, None], (1, 64))
     return make_bundle(depth, pose(1, step_m=STEP))
 
 
 @pytest.fixture
 def bag(tmp_path: Path) -> Path:
-    write_bag(Drive(FRAMES), tmp_path / "bag", tmp_path / "unused")
+    write_bag(SmallSequence(FRAMES), tmp_path / "bag", tmp_path / "unused")
     return tmp_path / "bag"
 
 
@@ -50,9 +50,7 @@ def json_in(out: Path, name: str) -> Any:
     return json.loads((out / name).read_text(), parse_constant=lambda n: pytest.fail(n))
 
 
-def test_a_bag_is_scored_against_the_ground_truth_in_it(
-    bag: Path, bundle: Path, tmp_path: Path
-) -> None:
+def test_bag_is_scored_against_its_ground_truth(bag: Path, bundle: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert evaluate(bag, "--model", bundle, "--out", out) == 0
     summary = json_in(out, "summary.json")
@@ -67,7 +65,7 @@ def test_a_bag_is_scored_against_the_ground_truth_in_it(
     assert metrics["odometry"]["t_err_percent"] is None, "the path is shorter than 100 m"
     assert metrics["depth_scaled_by_median"] is None
     tum = read_tum(out / "trajectory.tum")
-    # The frames before the first motion are missing; the index says which the others are.
+    # The frames before the first motion are missing; each line starts with the index of its frame.
     kitti = read_kitti(out / "trajectory_kitti.txt", [stamp(i) for i in range(FRAMES)])
     assert tum.poses == pytest.approx(kitti.poses, abs=1e-12)
     assert kitti.stamps_ns.tolist() == tum.stamps_ns.tolist()
@@ -75,7 +73,7 @@ def test_a_bag_is_scored_against_the_ground_truth_in_it(
     maps = sorted((out / "depth").glob("*.npy"))
     assert len(maps) == FRAMES - 2
     sixteen = cv2.imread(str(maps[0].with_suffix(".png")), cv2.IMREAD_UNCHANGED)
-    assert sixteen.dtype == np.uint16
+    assert sixteen is not None and sixteen.dtype == np.uint16
     assert sixteen / 256 == pytest.approx(np.load(maps[0]), abs=1 / 512)
     assert len((out / "timings.csv").read_text().splitlines()) == FRAMES + 1
     assert "no lidar" in (out / "report.html").read_text()
@@ -98,7 +96,7 @@ def test_two_runs_write_the_same_bytes(bag: Path, tmp_path: Path, repository: Pa
     assert "health_frames" in json_in(first, "metrics.json")
 
 
-def test_over_the_middleware_comes_the_same(bag: Path, bundle: Path, tmp_path: Path) -> None:
+def test_online_run_agrees_with_offline_run(bag: Path, bundle: Path, tmp_path: Path) -> None:
     pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
     out = tmp_path / "out"
     assert evaluate(bag, "--model", bundle, "--online", "--out", out) == 0
@@ -107,11 +105,11 @@ def test_over_the_middleware_comes_the_same(bag: Path, bundle: Path, tmp_path: P
     assert summary["agreement"]["poses_of_only_one"] == 0
     assert summary["agreement"]["largest_difference"] < 1e-6
     assert summary["agreement"]["largest_difference_deg"] < 1e-6
-    assert summary["middleware"]["frames_lost"] == 0
+    assert summary["online"]["frames_lost"] == 0
     assert "two processes" in (out / "report.html").read_text()
 
 
-def test_a_file_of_poses_takes_the_place_of_the_ground_truth_in_the_bag(
+def test_file_of_poses_replaces_the_ground_truth_in_the_bag(
     bag: Path, bundle: Path, tmp_path: Path
 ) -> None:
     rows = ["1 0 0 0 0 1 0 0 0 0 1 0\n"] * FRAMES
@@ -124,16 +122,21 @@ def test_a_file_of_poses_takes_the_place_of_the_ground_truth_in_the_bag(
     assert evaluate(bag, *words, tmp_path / "short.txt") == 1
 
 
-def test_images_without_a_ground_truth_are_run_and_not_scored(
-    bundle: Path, tmp_path: Path
-) -> None:
+def test_images_without_ground_truth_are_not_scored(bundle: Path, tmp_path: Path) -> None:
     images = tmp_path / "images"
     images.mkdir()
-    for index, item in enumerate(Drive(5)):
+    for index, item in enumerate(SmallSequence(5)):
         cv2.imwrite(str(images / f"{index}.png"), item.frame.rgb)
     (tmp_path / "calib.txt").write_text("40 0 31.5 0 40 15.5 0 0 1\n")
     out = tmp_path / "out"
-    words = ["--images", images, "--calib", tmp_path / "calib.txt", "--model", bundle]
+    words: list[str | Path] = [
+        "--images",
+        images,
+        "--calib",
+        tmp_path / "calib.txt",
+        "--model",
+        bundle,
+    ]
     assert evaluate(*words, "--out", out) == 0
     summary = json_in(out, "summary.json")
     assert summary["ate_m"] is None and summary["path_length_m"] is None
@@ -144,7 +147,7 @@ def test_images_without_a_ground_truth_are_run_and_not_scored(
     )
 
 
-def test_a_ground_truth_with_a_hole_in_it_is_not_available(
+def test_ground_truth_that_is_not_finite_is_not_available(
     bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from sfm_ros.bags.messages import ground_truth_message
@@ -162,7 +165,7 @@ def test_a_ground_truth_with_a_hole_in_it_is_not_available(
 
 
 def damaged(bag: Path, tmp_path: Path, kind: str) -> Path:
-    """The bag, spoilt."""
+    """The bag, damaged."""
     if kind == "truncated":
         file = next(bag.glob("*.mcap"))
         file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
@@ -177,7 +180,7 @@ def damaged(bag: Path, tmp_path: Path, kind: str) -> Path:
     ("kind", "message"),
     [("truncated", "damaged"), ("empty", "no image"), ("text", "cannot open the bag")],
 )
-def test_a_spoilt_bag_is_answered_in_one_line(
+def test_damaged_bag_is_one_line(
     bag: Path,
     bundle: Path,
     tmp_path: Path,
@@ -203,14 +206,15 @@ def test_a_spoilt_bag_is_answered_in_one_line(
         (["{bag}", "--depth-topic", "/left"], "on /left, found no such topic"),
         (["{bag}", "--ground-truth-frame", "mars"], "'mars'"),
         (["{bag}", "--ground-truth-frame", "a", "--pose-topic", "b"], "expected one"),
-        (["--synthetic", "--depth-topic", "/left"], "--depth-topic is of a bag"),
+        (["--synthetic", "--depth-topic", "/left"], "--depth-topic is an option of a bag"),
+        (["--images", "{bag}", "--bag", "{bag}"], "2 inputs are named (bag, images)"),
         (["{bag}", "--threads", "0"], "--threads is 0"),
         (["{bag}", "--frames", "0"], "--frames is 0"),
         (["{bag}", "--config", "/no/where.yaml"], "/no/where.yaml"),
         (["{bag}", "--model", "/no/such/model"], "no model '/no/such/model'"),
     ],
 )
-def test_a_wrong_command_line_is_answered_in_one_line(
+def test_wrong_command_line_is_one_line(
     bag: Path,
     bundle: Path,
     tmp_path: Path,
@@ -225,20 +229,20 @@ def test_a_wrong_command_line_is_answered_in_one_line(
     assert message in error and "Traceback" not in error
 
 
-def test_a_folder_is_not_written_over_a_file(bag: Path, bundle: Path, tmp_path: Path) -> None:
+def test_file_is_not_overwritten(bag: Path, bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "out").write_text("mine")
     assert evaluate(bag, "--model", bundle, "--out", tmp_path / "out") == 1
     assert (tmp_path / "out").read_text() == "mine"
 
 
-def test_the_command_can_be_added_to_any_program() -> None:
+def test_command_can_be_added_to_any_parser() -> None:
     parser = argparse.ArgumentParser()
     add_command(parser.add_subparsers())
     options = parser.parse_args(["bag", "x", "--out", "y", "--online"])
     assert options.online and callable(options.run)
 
 
-def test_a_kitti_sequence_gives_the_same_twice(shared_data: Path, tmp_path: Path) -> None:
+def test_two_runs_of_kitti_write_the_same_bytes(shared_data: Path, tmp_path: Path) -> None:
     sequence = shared_data / "kitti_odom03_head"
     for name, threads in (("first", "1"), ("second", "2")):
         words = (sequence, "--frames", "25", "--threads", threads, "--out", tmp_path / name)
@@ -250,7 +254,7 @@ def test_a_kitti_sequence_gives_the_same_twice(shared_data: Path, tmp_path: Path
     assert json_in(tmp_path / "first", "summary.json")["frames_lost"] == 0
 
 
-def test_what_was_done_in_offline_outlives_a_node_that_fails(
+def test_offline_results_survive_a_failed_node(
     bag: Path,
     bundle: Path,
     tmp_path: Path,
@@ -260,7 +264,17 @@ def test_what_was_done_in_offline_outlives_a_node_that_fails(
     def fail(*_: object) -> None:
         raise ProcessError("the node ended with status 1")
 
-    monkeypatch.setattr("sfm_ros.evaluation.runs.online.run_over_middleware", fail)
+    monkeypatch.setattr("sfm_ros.evaluation.session.run_online", fail)
     assert evaluate(bag, "--model", bundle, "--online", "--out", tmp_path / "out") == 1
     assert "the node ended with status 1" in capsys.readouterr().err
     assert json_in(tmp_path / "out", "summary.json")["frames_lost"] == 0
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED.items())
+def test_renamed_option_is_refused_with_the_new_name(
+    old: str, new: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for argument in (old, f"{old}=x"):
+        with pytest.raises(SystemExit, match="2"):
+            evaluate("any_bag", argument)
+        assert f"{old} is now called {new}" in capsys.readouterr().err

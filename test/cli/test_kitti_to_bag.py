@@ -1,4 +1,4 @@
-"""KITTI drives come out of a bag as they went in, whoever reads it and however it was written."""
+"""KITTI drives written as bags and read back."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _digests(bag: Path) -> dict[str, str]:
     return {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in sorted(bag.iterdir())}
 
 
-def test_everything_of_a_sequence_is_in_the_bag(tmp_path, capsys):
+def test_bag_holds_the_whole_sequence(tmp_path, capsys):
     drive = _sequence(tmp_path)
     assert main([str(drive), str(tmp_path / "bag"), "--part-frames", "3"]) == 0
     assert str(tmp_path / "bag") in capsys.readouterr().out
@@ -112,7 +112,7 @@ def test_everything_of_a_sequence_is_in_the_bag(tmp_path, capsys):
     assert (info.width, info.height, info.k[0], info.p[0]) == (WIDTH, HEIGHT, 20, 20)
 
 
-def test_true_poses_come_back_through_the_bag_source(tmp_path):
+def test_ground_truth_poses_are_read_back(tmp_path):
     drive = _sequence(tmp_path, gray=True)
     assert main([str(drive), str(tmp_path / "bag"), "--camera", "0"]) == 0
     back = BagSource(tmp_path / "bag", pose_topic="/ground_truth/odometry")
@@ -125,7 +125,7 @@ def test_true_poses_come_back_through_the_bag_source(tmp_path):
     assert (image.encoding, image.step) == ("mono8", WIDTH)
 
 
-def test_transforms_put_a_scanned_point_where_the_calibration_does(tmp_path):
+def test_transforms_agree_with_the_calibration(tmp_path):
     drive = _sequence(tmp_path)
     assert main([str(drive), str(tmp_path / "bag")]) == 0
     edges = {}
@@ -143,7 +143,7 @@ def test_transforms_put_a_scanned_point_where_the_calibration_does(tmp_path):
     T_camera_velodyne = (
         np.linalg.inv(edges["camera_body", "camera_optical"]) @ edges["camera_body", "velodyne"]
     )
-    # Ten meters ahead, two to the left, one up; camera 2 sees everything 1.2 / 20 further right.
+    # Ten meters ahead, two to the left, one up; in camera 2 all is 1.2 / 20 further to the right.
     seen = T_camera_velodyne @ [10, 2, 1, 1]
     np.testing.assert_allclose(seen[:3], [-2 + 0.06, -1.1, 9.7], atol=1e-12)
     np.testing.assert_allclose(
@@ -152,7 +152,7 @@ def test_transforms_put_a_scanned_point_where_the_calibration_does(tmp_path):
 
 
 @pytest.mark.parametrize(("kind", "suffix"), [("png", ".png"), ("jpeg", ".jpg")])
-def test_files_of_the_wanted_kind_are_passed_on_untouched(tmp_path, kind, suffix):
+def test_files_of_that_kind_are_copied(tmp_path, kind, suffix):
     folder = tmp_path / "drive"
     _images(folder / "image_0", 3, gray=True, suffix=suffix)
     (folder / "calib.txt").write_text(_CALIB)
@@ -175,7 +175,7 @@ def test_other_files_are_encoded(tmp_path):
         assert 0 < np.abs(decoded.astype(int) - item.frame.rgb).mean() < 60
 
 
-def test_raw_drive_with_the_scans_own_times(tmp_path, shared_data):
+def test_raw_drive_has_times_of_the_scans(tmp_path, shared_data):
     source = shared_data / "kitti_raw_layout" / "2011_09_26"
     day = tmp_path / "day"
     drive = day / "drive_sync"
@@ -217,7 +217,7 @@ def test_start_time_and_number_of_frames(tmp_path):
     ]
 
 
-def test_metadata_counts_what_the_parts_hold(tmp_path):
+def test_metadata_counts_all_parts(tmp_path):
     assert main([str(_sequence(tmp_path)), str(tmp_path / "bag"), "--part-frames", "3"]) == 0
     text = (tmp_path / "bag" / "metadata.yaml").read_text()
     information = yaml.safe_load(text)["rosbag2_bagfile_information"]
@@ -236,8 +236,8 @@ def test_metadata_counts_what_the_parts_hold(tmp_path):
     }
 
 
-def test_a_killed_run_goes_on_and_ends_in_the_same_bytes(tmp_path, repository, capsys):
-    """Killed for real (SIGKILL) in the middle of the second part."""
+def test_killed_run_is_resumed_with_the_same_bytes(tmp_path, repository, capsys):
+    """Killed by SIGKILL in the middle of the second part."""
     drive = _sequence(tmp_path)
     whole, killed = tmp_path / "a" / "bag", tmp_path / "b" / "bag"
     arguments = ["--part-frames", "3"]
@@ -259,7 +259,7 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_bytes(tmp_path, repository, c
     first_part = (killed / "bag_0.mcap").stat().st_mtime_ns
     capsys.readouterr()
     assert main([str(drive), str(killed), *arguments]) == 0
-    assert "going on after 3 images" in capsys.readouterr().err
+    assert "resuming after 3 images" in capsys.readouterr().err
     assert (killed / "bag_0.mcap").stat().st_mtime_ns == first_part
     assert _digests(killed) == _digests(whole)
 
@@ -275,7 +275,7 @@ def test_interrupted_run_keeps_its_parts(tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(kitti_bag, "read_scan_bytes", interrupted_at_the_fourth)
     assert main([str(drive), str(bag), "--part-frames", "2"]) == 130
-    assert "goes on where it was" in capsys.readouterr().err
+    assert "the same command resumes it" in capsys.readouterr().err
     assert (
         KittiBagWriter(open_kitti(drive), bag, KittiBagConfig(frames_per_part=2)).frames_done == 2
     )
@@ -296,7 +296,7 @@ def test_nothing_is_overwritten(tmp_path, capsys):
     assert _digests(bag) == before
 
 
-def test_what_was_begun_otherwise_is_not_gone_on_with(tmp_path, capsys):
+def test_run_with_other_options_is_not_resumed(tmp_path, capsys):
     drive, bag = _sequence(tmp_path), tmp_path / "bag"
     KittiBagWriter(open_kitti(drive), bag, KittiBagConfig(frames_per_part=2))
     assert main([str(drive), str(bag), "--compress", "png", "--part-frames", "2"]) == 1
@@ -316,7 +316,7 @@ def test_impossible_options_are_refused(tmp_path, capsys, arguments, message):
 
 
 @pytest.mark.parametrize("damage", ["image", "scan", "calibration", "drive"])
-def test_a_damaged_drive_is_an_error_and_no_bag(tmp_path, capsys, damage):
+def test_damaged_drive_is_an_error(tmp_path, capsys, damage):
     drive = _sequence(tmp_path)
     files = {
         "image": drive / "image_2" / "000004.png",
@@ -335,7 +335,7 @@ def test_a_damaged_drive_is_an_error_and_no_bag(tmp_path, capsys, damage):
 
 
 @pytest.mark.parametrize("compression", ["none", "jpeg"])
-def test_real_sequence_read_back_by_an_independent_reader(tmp_path, shared_data, compression):
+def test_real_sequence_is_read_by_an_independent_reader(tmp_path, shared_data, compression):
     """KITTI odometry 03: the same stamps and pixels for the mcap project's own reader."""
     mcap_reader = pytest.importorskip("mcap_ros2.reader", reason="pip install mcap-ros2-support")
     drive = shared_data / "kitti_odom03_head"

@@ -14,7 +14,7 @@ CAMERA = CameraIntrinsics(width=8, height=6, fx=10, fy=11, cx=3.5, cy=2.5)
 
 
 class Recorder:
-    """Writes messages to a bag of any kind; knows the few differences between ROS 1 and 2."""
+    """Writes messages to a bag of any kind; handles the few differences between ROS 1 and 2."""
 
     def __init__(self, path, kind, compression=None):
         self._is_ros1 = kind == "ros1"

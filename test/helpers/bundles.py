@@ -1,4 +1,4 @@
-"""A model bundle made by hand: it says what it was told, whatever it sees."""
+"""A model bundle whose networks have a constant output."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def write_bundle(
     onnx = pytest.importorskip("onnx")
     folder.mkdir(parents=True)
     spec: ModelSpec = fake_spec(width=WIDTH, height=HEIGHT, sequence_length=3)
-    # The target is the frame in the middle: the graph answers with T_next_middle.
+    # The target is the frame in the middle: the graph returns T_previous_middle, T_next_middle.
     motions = np.stack([T_prev_curr, np.linalg.inv(T_prev_curr)])[None]
     size = [1, HEIGHT, WIDTH, 3]
     window = [1, 3, HEIGHT, WIDTH, 3]
@@ -30,32 +30,32 @@ def write_bundle(
         spec.depth_file: ("rgb", size, "depth", depth[None]),
         spec.pose_file: ("window", window, "T_source_target", motions),
     }
-    for name, (given, shape, result, answer) in graphs.items():
-        onnx.save(_constant_model(onnx, given, shape, result, answer), folder / name)
+    for name, (input_name, shape, output_name, value) in graphs.items():
+        onnx.save(_constant_model(onnx, input_name, shape, output_name, value), folder / name)
     spec.save(folder)
     return folder
 
 
 def _constant_model(
-    onnx: object, given: str, shape: list[int], result: str, answer: npt.NDArray
+    onnx: object, input_name: str, shape: list[int], output_name: str, value: npt.NDArray
 ) -> object:
     helper, types, numpy_helper = onnx.helper, onnx.TensorProto, onnx.numpy_helper  # type: ignore[attr-defined]
-    answer = answer.astype(np.float32)
+    value = value.astype(np.float32)
     nodes = [
-        helper.make_node("Cast", [given], ["float"], to=types.FLOAT),
+        helper.make_node("Cast", [input_name], ["float"], to=types.FLOAT),
         helper.make_node("ReduceMean", ["float"], ["mean"], keepdims=0),
-        helper.make_node("Mul", ["mean", "zero"], ["nothing"]),
-        helper.make_node("Add", ["answer", "nothing"], [result]),
+        helper.make_node("Mul", ["mean", "zero"], ["no_effect"]),
+        helper.make_node("Add", ["value", "no_effect"], [output_name]),
     ]
     constants = [
-        numpy_helper.from_array(answer, "answer"),
+        numpy_helper.from_array(value, "value"),
         numpy_helper.from_array(np.array(0.0, dtype=np.float32), "zero"),
     ]
     graph = helper.make_graph(
         nodes,
         "constant",
-        [helper.make_tensor_value_info(given, types.UINT8, shape)],
-        [helper.make_tensor_value_info(result, types.FLOAT, list(answer.shape))],
+        [helper.make_tensor_value_info(input_name, types.UINT8, shape)],
+        [helper.make_tensor_value_info(output_name, types.FLOAT, list(value.shape))],
         constants,
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)

@@ -26,13 +26,13 @@ def stamp(index: int) -> int:
 
 
 def pose(index: int, step_m: float = 1.4) -> FloatArray:
-    """A camera that goes ahead and turns a little to the right, in optical axes."""
+    """A camera that moves ahead and turns slightly to the right, in optical axes."""
     T_prev_curr = make_transform(so3_exp([0.0, 0.01, 0.0]), [0.0, 0.0, step_m])
     return np.linalg.matrix_power(T_prev_curr, index)
 
 
 def image(index: int, width: int = WIDTH, height: int = HEIGHT) -> RgbImage:
-    """A smooth random pattern that grows from frame to frame, as if driven towards."""
+    """A smooth random pattern that grows from frame to frame, as if approached."""
     noise = np.random.default_rng(4).integers(0, 256, (height // 3, width // 3, 3), np.uint8)
     pattern = cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
     middle = ((width - 1) / 2, (height - 1) / 2)
@@ -41,10 +41,10 @@ def image(index: int, width: int = WIDTH, height: int = HEIGHT) -> RgbImage:
     return np.asarray(grown, dtype=np.uint8)
 
 
-class Drive:
-    """Images of a camera that moves as `pose` says."""
+class SmallSequence:
+    """Images of a camera with the poses of `pose`."""
 
-    name = "a drive"
+    name = "a sequence"
 
     def __init__(self, frames: int = 12, with_poses: bool = True) -> None:
         self._images = [image(index) for index in range(frames)]
@@ -68,11 +68,11 @@ def write(
     with_poses: bool = False,
     latched: tuple[str, ...] = ("/tf_static",),
 ) -> Path:
-    """A bag of a drive with more messages: (topic, message, stamp)."""
+    """A bag of a sequence with additional messages: (topic, message, stamp)."""
     with Writer(bag, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
         topics = BagTopics(writer)
         entries = [(at, topic, message) for topic, message, at in messages]
-        entries += [(item.frame.stamp_ns, "", item) for item in Drive(frames, with_poses)]
+        entries += [(item.frame.stamp_ns, "", item) for item in SmallSequence(frames, with_poses)]
         for at, topic, message in sorted(entries, key=lambda entry: (entry[0], entry[1])):
             if topic:
                 topics.add(topic, message, at, topic in latched)
@@ -81,4 +81,4 @@ def write(
     return bag
 
 
-__all__ = ["CAMERA", "OPTICAL_FRAME", "Drive", "image", "pose", "stamp", "write"]
+__all__ = ["CAMERA", "OPTICAL_FRAME", "SmallSequence", "image", "pose", "stamp", "write"]

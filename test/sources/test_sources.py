@@ -9,7 +9,7 @@ import pytest
 from sfm_ros.datatypes import CameraIntrinsics
 from sfm_ros.errors import CalibrationError, SourceError, TrajectoryError
 from sfm_ros.formats.trajectory import Trajectory, write_kitti, write_tum
-from sfm_ros.sources.factory import open_source
+from sfm_ros.sources.factory import open_source, recognize
 from sfm_ros.sources.folder import FolderSource
 from sfm_ros.sources.kitti.source import open_kitti
 from sfm_ros.sources.video import VideoSource
@@ -293,25 +293,41 @@ def test_factory_opens_every_kind(tmp_path):
     _folder(tmp_path / "images")
     (tmp_path / "c.txt").write_text("30 0 15.5 0 30 11.5 0 0 1")
     calib = tmp_path / "c.txt"
-    images = open_source(images=tmp_path / "images", calib=calib, fps=5.0, poses=None)
+    images = open_source("images", tmp_path / "images", calib=calib, fps=5.0, poses=None)
     assert len(images) == 3 and images.fps == 5.0
-    assert len(open_source(video=_video(tmp_path / "v.avi"), calib=calib)) == 5
-    assert len(open_source(kitti=_sequence(tmp_path), camera=0)) == 3
-    street = open_source(synthetic=3, frames=2, width=64, height=32)
-    assert len(street) == 2
+    assert len(open_source("video", _video(tmp_path / "v.avi"), calib=calib)) == 5
+    assert len(open_source("kitti", _sequence(tmp_path), camera=0)) == 3
 
 
 @pytest.mark.parametrize(
-    ("arguments", "named"),
+    ("kind", "options", "message"),
     [
-        ({}, "no source given"),
-        ({"images": "a", "bag": "b"}, "images and bag given"),
-        ({"images": "a"}, "images needs calib"),
-        ({"kitti": "a", "calib": "b"}, "brings its own calibration"),
-        ({"bag": "a", "fps": 3.0}, "fps is no option of bag.*image_topic"),
-        ({"bag": "nowhere.bag"}, "there is no bag nowhere.bag"),
+        ("images", {}, "images needs calib: a camera_info .yaml"),
+        ("kitti", {"calib": "b"}, "kitti has no option calib, expected some of camera, frames"),
+        ("bag", {"fps": 3.0}, "bag has no option fps.*image_topic"),
+        ("bag", {}, "there is no bag nowhere.bag"),
     ],
 )
-def test_factory_refuses_wrong_combinations(arguments, named):
-    with pytest.raises(SourceError, match=named):
-        open_source(**arguments)
+def test_factory_refuses_wrong_options(kind, options, message):
+    with pytest.raises(SourceError, match=message):
+        open_source(kind, "nowhere.bag", **options)
+
+
+@pytest.mark.parametrize(
+    ("files", "path", "kind"),
+    [
+        (["drive.mcap"], "drive.mcap", "bag"),
+        (["bag/metadata.yaml"], "bag", "bag"),
+        (["bag/part_0.db3"], "bag", "bag"),
+        (["clip.avi"], "clip.avi", "video"),
+        (["03/image_2/000000.png"], "03", "kitti"),
+        (["shots/a.png"], "shots", "images"),
+    ],
+)
+def test_kind_is_recognized(tmp_path, files, path, kind):
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert recognize(tmp_path / path) == kind
+    with pytest.raises(SourceError, match="there is no .*gone"):
+        recognize(tmp_path / "gone")

@@ -115,7 +115,7 @@ def _held_out(what: str) -> set[str]:
 def _job(name: str, drive: Path, camera: str | None, options: argparse.Namespace) -> Job:
     several = len(options.camera) > 1
     frames, told = _frames(name, drive, camera, options)
-    source = partial(open_source, kitti=drive, camera=camera, frames=frames)
+    source = partial(open_source, "kitti", drive, camera=camera, frames=frames)
     camera_told = f" camera {camera}" if several else ""
     return Job(
         name=short_name(drive) + (f" camera {camera}" if several else ""),

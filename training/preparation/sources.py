@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sfm_ros.source import Source
 from sfm_ros.sources.factory import open_source
-from sfm_ros.synthetic.street import KINDS
+from sfm_ros.synthetic.street import KINDS, SyntheticConfig, SyntheticStreet
 
 SEVERAL = "may be given several times, and be a pattern such as 'rides/*'"
 
@@ -91,7 +91,9 @@ def _synthetic_jobs(options: argparse.Namespace) -> list[Job]:
         Job(
             name=f"street-{options.kind}-{seed}",
             provenance=f"rendered by sfm_ros, kind {options.kind}, seed {seed}, {told}",
-            open=partial(open_source, synthetic=seed, kind=options.kind, **settings),
+            open=partial(
+                SyntheticStreet, SyntheticConfig(seed=seed, kind=options.kind, **settings)
+            ),
             frames=options.frames,
         )
         for seed in options.seeds
@@ -101,7 +103,11 @@ def _synthetic_jobs(options: argparse.Namespace) -> list[Job]:
 def _folder_jobs(options: argparse.Namespace) -> list[Job]:
     shared = {name: getattr(options, name) for name in ("calib", "poses", "fps", "camera")}
     return [
-        Job(short_name(images), f"folder {images}", partial(open_source, images=images, **shared))
+        Job(
+            short_name(images),
+            f"folder {images}",
+            partial(open_source, "images", images, **shared),
+        )
         for images in _paths(options.images)
     ]
 
@@ -109,7 +115,7 @@ def _folder_jobs(options: argparse.Namespace) -> list[Job]:
 def _video_jobs(options: argparse.Namespace) -> list[Job]:
     shared = {"calib": options.calib, "fps": options.fps}
     return [
-        Job(short_name(file), f"video {file}", partial(open_source, video=file, **shared))
+        Job(short_name(file), f"video {file}", partial(open_source, "video", file, **shared))
         for file in _paths(options.file)
     ]
 
@@ -127,7 +133,7 @@ def _bag_jobs(options: argparse.Namespace) -> list[Job]:
         Job(
             short_name(file) + topic,
             f"bag {file}{topic}",
-            partial(open_source, bag=file, **shared),
+            partial(open_source, "bag", file, **shared),
         )
         for file in _paths(options.file)
     ]

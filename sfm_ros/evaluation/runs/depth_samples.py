@@ -1,4 +1,4 @@
-"""Looks at the depth of some frames of a run: keeps it, and compares it with the ground truth."""
+"""Keeps the depth of some frames of a run and compares it with the ground truth."""
 
 from __future__ import annotations
 
@@ -13,28 +13,74 @@ from sfm_ros.evaluation.runs.ground_truth import GroundTruthDepth
 from sfm_ros.evaluation.runs.result import DepthSnapshot
 from sfm_ros.preprocess import rectified_camera
 
-WANTED = 32
-"""Frames that are kept of a run; there may be twice as many where its length was not known."""
+KEPT_FRAMES = 32
+"""Frames kept of a run; up to twice as many if its length was not known."""
 DEPTH_SCALE = 256.0
-"""Units a meter in 16-bit images of depth, as KITTI stores it."""
+"""Units per meter in 16-bit images of depth, as KITTI stores it."""
+
+
+class DepthComparison:
+    """Compares depth on the network's grid with the ground truth.
+
+    Args:
+        input: whether images arrive rectified, as in ``PreprocessConfig.input``.
+    """
+
+    def __init__(self, input: str) -> None:
+        self._input = input
+        self._grid: ImageGrid | None = None  # expensive, and the same for most frames
+
+    def snapshot(
+        self,
+        stamp_ns: int,
+        depth: DepthMap,
+        network: CameraIntrinsics,
+        rgb: RgbImage | None,
+        ground_truth: GroundTruthDepth | None,
+    ) -> DepthSnapshot:
+        """One frame with its errors.
+
+        Args:
+            stamp_ns: of the frame.
+            depth: (h, w) as published.
+            network: calibration of its grid.
+            rgb: image to show.
+            ground_truth: of the frame, or None if unknown.
+        """
+        if ground_truth is None:
+            return DepthSnapshot(stamp_ns=stamp_ns, depth=depth, rgb=rgb)
+        predicted = self._grid_for(ground_truth, network).enlarge(depth)
+        return DepthSnapshot(
+            stamp_ns=stamp_ns,
+            depth=depth,
+            rgb=rgb,
+            ground_truth=on_network_grid(ground_truth, network),
+            scaled=depth_errors(predicted, ground_truth.depth, "median"),
+            unscaled=depth_errors(predicted, ground_truth.depth, "none"),
+        )
+
+    def _grid_for(self, ground_truth: GroundTruthDepth, network: CameraIntrinsics) -> ImageGrid:
+        if self._grid is None or not self._grid.fits(ground_truth.camera, network):
+            how = "rectified" if ground_truth.is_rectified else self._input
+            self._grid = ImageGrid(ground_truth.camera, network, how)
+        return self._grid
 
 
 class SnapshotKeeper:
-    """Keeps the depth of every n-th frame, so few that a long run takes no more than a short one.
+    """Keeps the depth of every n-th frame, so that memory does not grow with the run.
 
     Args:
-        frames: how many frames are expected.
-        input: whether images arrive rectified, as ``PreprocessConfig.input`` says it.
+        frames: number of frames expected.
+        input: whether images arrive rectified, as in ``PreprocessConfig.input``.
     """
 
     def __init__(self, frames: int, input: str) -> None:
-        self._every = max(frames // WANTED, 1)
-        self._input = input
-        self._grid: ImageGrid | None = None
+        self._every = max(frames // KEPT_FRAMES, 1)
+        self._comparison = DepthComparison(input)
         self._kept: dict[int, DepthSnapshot] = {}
 
-    def wants(self, index: int) -> bool:
-        """Whether this frame is one of those."""
+    def needs(self, index: int) -> bool:
+        """Whether this frame is one of those to keep."""
         return index % self._every == 0
 
     def add(
@@ -44,42 +90,24 @@ class SnapshotKeeper:
         estimate: OdometryEstimate,
         ground_truth: GroundTruthDepth | None,
     ) -> None:
-        """Keep a frame that is wanted, ``rgb`` as the networks saw it; nothing without depth."""
+        """Keep a frame, unless it has no depth; ``rgb`` is the input of the networks."""
         if estimate.depth is None or estimate.depth_intrinsics is None:
             return
-        network = estimate.depth_intrinsics
-        scaled = unscaled = shown = None
-        if ground_truth is not None:
-            predicted = self._grid_for(ground_truth, network).enlarge(estimate.depth)
-            scaled = depth_errors(predicted, ground_truth.depth, "median")
-            unscaled = depth_errors(predicted, ground_truth.depth, "none")
-            shown = on_network_grid(ground_truth, network)
-        self._kept[index] = DepthSnapshot(
-            stamp_ns=estimate.stamp_ns,
-            depth=estimate.depth,
-            rgb=rgb,
-            ground_truth=shown,
-            scaled=scaled,
-            unscaled=unscaled,
+        self._kept[index] = self._comparison.snapshot(
+            estimate.stamp_ns, estimate.depth, estimate.depth_intrinsics, rgb, ground_truth
         )
-        if len(self._kept) > 2 * WANTED:  # the run is longer than its source said
+        if len(self._kept) > 2 * KEPT_FRAMES:  # the run is longer than expected
             self._every *= 2
             self._kept = {i: kept for i, kept in self._kept.items() if i % self._every == 0}
 
     @property
     def snapshots(self) -> tuple[DepthSnapshot, ...]:
-        """What has been kept, in order."""
+        """The frames kept so far, in order."""
         return tuple(self._kept.values())
-
-    def _grid_for(self, ground_truth: GroundTruthDepth, network: CameraIntrinsics) -> ImageGrid:
-        if self._grid is None or not self._grid.fits(ground_truth.camera, network):
-            how = "rectified" if ground_truth.is_rectified else self._input
-            self._grid = ImageGrid(ground_truth.camera, network, how)
-        return self._grid
 
 
 def on_network_grid(ground_truth: GroundTruthDepth, network: CameraIntrinsics) -> DepthMap:
-    """(h, w) ground-truth depth where its pixels fall on the network's grid, to be looked at; else NaN.
+    """(h, w) ground-truth depth on the network's grid, for figures; NaN where no pixel falls.
 
     The grid of the ground truth is taken as that of a pinhole camera.
     """
@@ -95,12 +123,12 @@ def on_network_grid(ground_truth: GroundTruthDepth, network: CameraIntrinsics) -
 
 
 def sixteen_bit(depth: DepthMap) -> npt.NDArray[np.uint16]:
-    """(H, W) depth in units of 1/256, 0 where unknown or too far to be stored."""
+    """(H, W) depth in units of 1/256 m, 0 if unknown or too far to be stored."""
     known = np.isfinite(depth) & (depth > 0) & (depth * DEPTH_SCALE < 65535)
     return np.where(known, np.rint(depth * DEPTH_SCALE), 0).astype(np.uint16)
 
 
 def png_of(depth: DepthMap) -> bytes:
-    """A 16-bit PNG of depth, not compressed: that takes longer than all else about it."""
+    """A 16-bit PNG of depth, not compressed, because compressing takes longer than all else."""
     _, data = cv2.imencode(".png", sixteen_bit(depth), [cv2.IMWRITE_PNG_COMPRESSION, 0])
     return data.tobytes()

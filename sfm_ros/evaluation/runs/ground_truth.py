@@ -1,11 +1,17 @@
-"""What is known of the ground truth about a run."""
+"""What is known of the ground truth of a run."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
-from sfm_ros.datatypes import CameraIntrinsics, DepthMap
-from sfm_ros.formats.trajectory import Trajectory
+import numpy as np
+
+from sfm_ros.datatypes import CameraIntrinsics, DepthMap, FloatArray
+from sfm_ros.errors import TrajectoryError
+from sfm_ros.formats.trajectory import Stamps, Trajectory
+from sfm_ros.source import Source, SourceItem
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -13,9 +19,9 @@ class GroundTruthTrajectory:
     """What is known of the camera's ground-truth trajectory.
 
     Attributes:
-        trajectory: T_world_camera in optical axes, meters; None where it is not known.
+        trajectory: T_world_camera in optical axes, meters; None if unknown.
         name: where it comes from, for people.
-        problem: why it is not known; None where it is.
+        problem: why it is unknown; None if it is known.
     """
 
     trajectory: Trajectory | None
@@ -28,11 +34,84 @@ class GroundTruthDepth:
     """Ground-truth depth of a frame.
 
     Attributes:
-        depth: (H, W) float32 meters along +z, 0 or NaN where unknown.
+        depth: (H, W) float32 meters along +z, 0 or NaN if unknown.
         camera: calibration of that grid.
-        is_rectified: the grid is a pinhole camera's, whatever ``camera`` says of distortion.
+        is_rectified: the grid is a pinhole camera's, whatever distortion ``camera`` has.
     """
 
     depth: DepthMap
     camera: CameraIntrinsics
     is_rectified: bool
+
+
+class GroundTruth(Protocol):
+    """Where the ground truth of an input comes from."""
+
+    @property
+    def depth_problem(self) -> str | None:
+        """Why no ground-truth depth is known; None if it is, or may be."""
+
+    def trajectory(self, stamps_ns: Stamps) -> GroundTruthTrajectory:
+        """The ground-truth trajectory; asked for after the run, with (N,) stamps of its images.
+
+        Raises:
+            SfmRosError: poses the user named cannot be used.
+        """
+
+    def depth(self, item: SourceItem) -> GroundTruthDepth | None:
+        """The ground-truth depth of a frame or None; asked for in order of time.
+
+        Raises:
+            SfmRosError: it cannot be read.
+        """
+
+
+class FrameGroundTruth:
+    """Ground truth that comes with the frames of a source.
+
+    It is the source as well: the poses are collected while the frames pass.
+
+    Attributes:
+        name: of the source.
+        depth_problem: None, every frame may bring depth.
+    """
+
+    depth_problem: str | None = None
+
+    def __init__(self, source: Source) -> None:
+        self.name = source.name
+        self._source = source
+        self._poses: dict[int, FloatArray] = {}
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __iter__(self) -> Iterator[SourceItem]:
+        for item in self._source:
+            if item.T_world_camera is not None:
+                self._poses.setdefault(item.frame.stamp_ns, item.T_world_camera)
+            yield item
+
+    def trajectory(self, stamps_ns: Stamps) -> GroundTruthTrajectory:
+        """The poses of the frames so far; see `GroundTruth`."""
+        if not self._poses:
+            return GroundTruthTrajectory(
+                trajectory=None, problem="no ground-truth poses were given"
+            )
+        stamps = sorted(self._poses)
+        poses = np.stack([self._poses[stamp] for stamp in stamps])
+        try:
+            trajectory = Trajectory(np.array(stamps, dtype=np.int64), poses)
+        except TrajectoryError as error:
+            return GroundTruthTrajectory(
+                trajectory=None, problem=f"the ground-truth poses cannot be used: {error}"
+            )
+        return GroundTruthTrajectory(trajectory=trajectory, name="poses of the frames")
+
+    @staticmethod
+    def depth(item: SourceItem) -> GroundTruthDepth | None:
+        """The depth that comes with a frame, on the grid of its image; see `GroundTruth`."""
+        if item.depth_m is None:
+            return None
+        camera = item.frame.intrinsics
+        return GroundTruthDepth(depth=item.depth_m, camera=camera, is_rectified=False)

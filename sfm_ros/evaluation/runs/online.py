@@ -1,28 +1,43 @@
-"""Plays a bag through the node over the middleware and records what comes back.
+"""Plays a bag through the node and records its outputs.
 
-Three processes as on a robot: the player is the camera, the node is the node, the recorder is
-whoever uses the odometry. They share nothing but topics.
+Three processes as on a robot: the player stands for the camera, the recorder for a user of the
+odometry. They communicate by topics only.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sfm_ros.bags.camera import PlayableBag
 from sfm_ros.config import SfmConfig, iter_fields
 from sfm_ros.evaluation.runs.processes import ProcessError, ProcessGroup
 from sfm_ros.evaluation.runs.recording import Recording, count_received, is_open
 
 NODE = "/sfm_node"
+RECORDING = "recording"
+"""Folder of the recording within the folder of a run."""
 _POLL_S = 0.05
 _STALLED_S = 30.0
 # Longer than the 3 s after which Fast DDS repairs what was lost at the end.
 _QUIET_AFTER_PLAYER_S = 5.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Programs:
+    """The commands that start the processes of a run, without their arguments.
+
+    Attributes:
+        recorder, node, player: program and first arguments.
+    """
+
+    recorder: Sequence[str]
+    node: Sequence[str]
+    player: Sequence[str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,19 +46,14 @@ class RunPlan:
 
     Attributes:
         bag: any bag the player can read.
-        image_topic, camera_info_topic: in the bag.
-        compressed: the images are sensor_msgs/CompressedImage.
-        frames: images that will be played.
+        frames: number of images that are played.
         frames_to_start: images at the start that get no odometry (window of the pose network).
-        rate: 1 plays as fast as it was recorded, 0 as fast as it is taken.
-        config: of the odometry; what it says of the node is not used.
-        keep_every: keep every so many-th image and depth map.
+        rate: 1 plays as fast as recorded, 0 as fast as the node takes the images.
+        config: of the odometry; its node block is not used.
+        keep_every: keep every n-th image and depth map.
     """
 
-    bag: Path
-    image_topic: str
-    camera_info_topic: str
-    compressed: bool = False
+    bag: PlayableBag
     frames: int
     frames_to_start: int
     rate: float = 1.0
@@ -51,26 +61,30 @@ class RunPlan:
     keep_every: int = 10
 
 
-def run_over_middleware(
-    plan: RunPlan, folder: Path, on_progress: Callable[[int], None] = lambda _: None
+def run_online(
+    plan: RunPlan,
+    folder: Path,
+    programs: Programs,
+    on_progress: Callable[[int], object] = lambda _: None,
 ) -> Recording:
     """Start recorder, node and player, wait for the last estimate, stop them.
 
     Args:
-        plan: what to do.
-        folder: for the recording and the children's logs; what is there when the run is cut
-            short (Ctrl-C) can be read with ``Recording.load``.
+        plan: what to play.
+        folder: receives the recording and the children's logs. What an interrupted run (Ctrl-C)
+            has recorded can be read with ``Recording.load(folder / RECORDING)``.
+        programs: the processes to start.
         on_progress: called with the number of estimates so far.
 
     Raises:
-        ProcessError: a child failed, or nothing came back; with its last log lines.
+        ProcessError: a child failed, or sent nothing; with its last log lines.
     """
-    recording = folder / "recording"
+    recording = folder / RECORDING
     with ProcessGroup(folder / "logs", private_middleware()) as children:
-        children.start("recorder", _recorder_command(plan, recording))
+        children.start("recorder", [*programs.recorder, *_recorder_arguments(plan, recording)])
         _wait_for_recorder(children, recording)
-        children.start("node", _node_command(plan))
-        children.start("player", _player_command(plan))
+        children.start("node", [*programs.node, *_node_arguments(plan)])
+        children.start("player", [*programs.player, *_player_arguments(plan)])
         _watch(children, plan, recording, on_progress)
     return Recording.load(recording)
 
@@ -84,7 +98,7 @@ def private_middleware() -> dict[str, str]:
 
 
 def _wait_for_recorder(children: ProcessGroup, recording: Path) -> None:
-    """Until it has begun: it will listen long before the node has loaded its model."""
+    """Until the recorder writes: it subscribes long before the node has loaded its model."""
     deadline = time.monotonic() + _STALLED_S
     while not is_open(recording):
         children.check("recorder")
@@ -94,69 +108,65 @@ def _wait_for_recorder(children: ProcessGroup, recording: Path) -> None:
 
 
 def _watch(
-    children: ProcessGroup, plan: RunPlan, recording: Path, on_progress: Callable[[int], None]
+    children: ProcessGroup, plan: RunPlan, recording: Path, on_progress: Callable[[int], object]
 ) -> None:
-    """Until every image and every estimate has been heard, or no more can be expected."""
+    """Until every image and estimate has been received, or no more can be expected."""
     expected = (plan.frames, plan.frames - plan.frames_to_start)
-    received, last_news = (0, 0), time.monotonic()
+    received, last_change = (0, 0), time.monotonic()
     while received < expected or received[1] < expected[1]:
         time.sleep(_POLL_S)
         children.check("player", "node", "recorder")
         now, found = time.monotonic(), count_received(recording)
         if found != received:
-            received, last_news = found, now
+            received, last_change = found, now
             on_progress(received[1])
-        quiet_s = now - last_news
+        quiet_s = now - last_change
         if not children.running("player") and quiet_s > _QUIET_AFTER_PLAYER_S:
             return
         if quiet_s > _STALLED_S:
             raise ProcessError(
-                f"nothing came for {_STALLED_S:.0f} s after {received[0]} of {expected[0]} images "
-                f"and {received[1]} of {expected[1]} estimates; "
-                f"the node says:\n{children.log_tail('node')}\n"
-                f"the player says:\n{children.log_tail('player')}"
+                f"nothing was received for {_STALLED_S:.0f} s after {received[0]} of "
+                f"{expected[0]} images and {received[1]} of {expected[1]} estimates; "
+                f"the node's log:\n{children.log_tail('node')}\n"
+                f"the player's log:\n{children.log_tail('player')}"
             )
 
 
-def _module(name: str, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", f"sfm_ros.ros.{name}", *arguments]
-
-
 def _ros_arguments(remaps: dict[str, str], parameters: dict[str, str]) -> list[str]:
-    words = ["--ros-args"]
+    arguments = ["--ros-args"]
     for name, target in remaps.items():
-        words += ["-r", f"{name}:={target}"]
+        arguments += ["-r", f"{name}:={target}"]
     for name, value in parameters.items():
-        words += ["-p", f"{name}:={value}"]
-    return words
+        arguments += ["-p", f"{name}:={value}"]
+    return arguments
 
 
-def _recorder_command(plan: RunPlan, recording: Path) -> list[str]:
+def _recorder_arguments(plan: RunPlan, recording: Path) -> list[str]:
     remaps = {
-        "image": _transported(plan),
+        "image": plan.bag.transported_topic,
         "odometry": f"{NODE}/odometry",
         "depth": f"{NODE}/depth/image",
         "depth/camera_info": f"{NODE}/depth/camera_info",
     }
     options = ["--out", str(recording), "--keep-every", str(plan.keep_every)]
-    if plan.compressed:
+    if plan.bag.compressed:
         options.append("--compressed")
-    return _module("tools.run_recorder", *options, *_ros_arguments(remaps, {}))
+    return [*options, *_ros_arguments(remaps, {})]
 
 
-def _node_command(plan: RunPlan) -> list[str]:
-    remaps = {"image": plan.image_topic, "camera_info": plan.camera_info_topic}
+def _node_arguments(plan: RunPlan) -> list[str]:
+    remaps = {"image": plan.bag.image_topic, "camera_info": plan.bag.camera_info_topic}
     parameters = {
         **_odometry_parameters(plan.config),
         "node.image_queue": "every",
-        "node.compressed": str(plan.compressed).lower(),
-        "node.extrinsics_wait_s": "0.0",  # nobody publishes TF: it is the camera's own odometry
+        "node.compressed": str(plan.bag.compressed).lower(),
+        "node.extrinsics_wait_s": "0.0",  # no TF: odometry of the camera itself
     }
-    return _module("node", *_ros_arguments(remaps, parameters))
+    return _ros_arguments(remaps, parameters)
 
 
 def _odometry_parameters(config: SfmConfig) -> dict[str, str]:
-    """What differs from the defaults, but for the node's own."""
+    """The values that differ from the defaults, without the node block."""
     defaults = {name: value for name, _, value in iter_fields()}
     return {
         name: _as_yaml(value)
@@ -169,14 +179,9 @@ def _as_yaml(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _player_command(plan: RunPlan) -> list[str]:
-    topics = [_transported(plan), plan.camera_info_topic]
+def _player_arguments(plan: RunPlan) -> list[str]:
+    topics = [plan.bag.transported_topic, plan.bag.camera_info_topic]
     options = ["--topics", *topics, "--rate", str(plan.rate), "--max-images", str(plan.frames)]
-    # The node listens to both, the recorder to the images.
+    # The node subscribes to both, the recorder to the images.
     options += ["--wait-for-subscribers", "2", "--image-subscribers", "2"]
-    return _module("tools.player", str(plan.bag), *options)
-
-
-def _transported(plan: RunPlan) -> str:
-    """The topic the images really are on."""
-    return f"{plan.image_topic}/compressed" if plan.compressed else plan.image_topic
+    return [str(plan.bag.path), *options]

@@ -1,4 +1,4 @@
-"""Child processes that are started together, watched, and never left behind."""
+"""Child processes that are started together, watched, and always stopped."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LOG_LINES = 25
 
 
 class ProcessError(SfmRosError):
-    """A child process ended before its time; the message holds its last log lines."""
+    """A child process ended early; the message holds its last log lines."""
 
 
 class ProcessGroup:
@@ -59,14 +59,14 @@ class ProcessGroup:
         return self._children[name].pid
 
     def running(self, name: str) -> bool:
-        """Whether a child is still there."""
+        """Whether a child is running."""
         return self._children[name].poll() is None
 
     def check(self, *names: str) -> None:
-        """Make sure that these children run or have ended well.
+        """Make sure that these children are running or have exited with status 0.
 
         Raises:
-            ProcessError: one has ended with another status than 0; names it and shows its log.
+            ProcessError: one exited with another status; names it and shows its log.
         """
         for name in names:
             status = self._children[name].poll()
@@ -76,13 +76,13 @@ class ProcessGroup:
                 )
 
     def log_tail(self, name: str) -> str:
-        """The last lines a child wrote."""
+        """The last lines of a child's log."""
         path = self._log_folder / f"{name}.log"
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-        return "\n".join(f"  {line}" for line in lines[-_LOG_LINES:]) or "  (it wrote nothing)"
+        return "\n".join(f"  {line}" for line in lines[-_LOG_LINES:]) or "  (empty)"
 
     def stop(self, *names: str, patience_s: float = 5.0) -> None:
-        """End children, one by one with all below them: ask (SIGINT), insist (SIGTERM), kill."""
+        """Stop children one by one, with their own children: SIGINT, SIGTERM, then SIGKILL."""
         for name in names:
             child = self._children[name]
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):

@@ -1,7 +1,7 @@
-"""What came out of a run, as files: written while it happens, read when it is over.
+"""The recording of an online run as files: written during the run, read after it.
 
-A recording is a folder. ``images.csv`` and ``odometry.csv`` grow line by line, so that a run that
-is stopped keeps everything up to then; some images and depth maps lie beside them.
+A recording is a folder. ``images.csv`` and ``odometry.csv`` grow line by line, so that an
+interrupted run keeps everything until then; some images and depth maps are beside them.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ class DepthRecord:
 
     Attributes:
         depth: (h, w) float32, NaN where invalid.
-        K: (3, 3) camera matrix of that grid, or None where none was published.
+        K: (3, 3) camera matrix of that grid.
     """
 
     depth: DepthMap
-    K: FloatArray | None
+    K: FloatArray
 
 
 class RecordingWriter:
-    """Writes a recording; every line reaches the file at once."""
+    """Writes a recording; every line is flushed."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = Path(folder)
@@ -54,28 +54,27 @@ class RecordingWriter:
         return file
 
     def image(self, stamp_ns: int, published_ns: int) -> None:
-        """An image was seen on its way to the node."""
+        """Record that an image was published."""
         self._images.write(f"{stamp_ns},{published_ns}\n")
 
     def odometry(self, stamp_ns: int, received_ns: int, pose: tuple[float, ...]) -> None:
-        """An estimate came back; ``pose`` is x y z qx qy qz qw as in the message (body axes)."""
+        """Record an estimate; ``pose`` is x y z qx qy qz qw as in the message (body axes)."""
         numbers = ",".join(repr(float(value)) for value in pose)
         self._odometry.write(f"{stamp_ns},{received_ns},{numbers}\n")
 
     def pixels(self, stamp_ns: int, rgb: RgbImage) -> None:
-        """Keep the pixels of an image for the report."""
+        """Keep an image for the report."""
         np.save(self._folder / f"image_{stamp_ns}.npy", rgb)
 
     def depth(self, stamp_ns: int, record: DepthRecord) -> None:
-        """Keep a depth map for scores and the report."""
-        K = np.zeros((0, 0)) if record.K is None else record.K
-        np.savez(self._folder / f"depth_{stamp_ns}.npz", depth=record.depth, K=K)
+        """Keep a depth map for the scores and the report."""
+        np.savez(self._folder / f"depth_{stamp_ns}.npz", depth=record.depth, K=record.K)
 
     def diagnostics(self, values: Mapping[str, str]) -> None:
-        """Keep the node's newest report of itself in place of the one before."""
-        beside = self._folder / f"{DIAGNOSTICS_FILE}.new"
-        beside.write_text(json.dumps(dict(values), indent=2), encoding="utf-8")
-        os.replace(beside, self._folder / DIAGNOSTICS_FILE)
+        """Keep the node's newest diagnostics instead of the previous ones."""
+        new = self._folder / f"{DIAGNOSTICS_FILE}.new"
+        new.write_text(json.dumps(dict(values), indent=2), encoding="utf-8")
+        os.replace(new, self._folder / DIAGNOSTICS_FILE)
 
     def close(self) -> None:
         """Close the files."""
@@ -85,16 +84,16 @@ class RecordingWriter:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Recording:
-    """What a run gave back.
+    """What was received during a run.
 
     Attributes:
-        folder: where it lies.
+        folder: of the recording.
         image_stamps_ns, image_published_ns: (P,) int64, stamp of each image that was played and
             the time at which it was published.
         stamps_ns, received_ns: (M,) int64, stamp of each odometry message and the time at which
             it reached the recorder, on the same clock.
         T_odom_camera: (M, 4, 4) poses, optical axes.
-        diagnostics: the node's last report of itself; empty where none came.
+        diagnostics: the node's last diagnostics; empty if none were received.
     """
 
     folder: Path
@@ -107,7 +106,7 @@ class Recording:
 
     @staticmethod
     def load(folder: Path) -> Recording:
-        """Read what is there; a last line that was cut short is left out."""
+        """Read a recording; an incomplete last line is left out."""
         images = _read_rows(Path(folder) / IMAGES_FILE, len(_IMAGE))
         odometry = _read_rows(Path(folder) / ODOMETRY_FILE, len(_ODOMETRY))
         poses = [_optical_pose([float(value) for value in row[2:]]) for row in odometry]
@@ -136,17 +135,16 @@ class Recording:
     def depth(self, stamp_ns: int) -> DepthRecord:
         """A depth map that was kept."""
         with np.load(self.folder / f"depth_{stamp_ns}.npz") as values:
-            K = values["K"]
-            return DepthRecord(depth=values["depth"], K=K if K.size else None)
+            return DepthRecord(depth=values["depth"], K=values["K"])
 
     def image(self, stamp_ns: int) -> RgbImage | None:
-        """The image that went in at this stamp, or None where it was not kept."""
+        """The image with this stamp, or None if it was not kept."""
         path = self.folder / f"image_{stamp_ns}.npy"
         return np.load(path) if path.is_file() else None
 
 
 def is_open(folder: Path) -> bool:
-    """Whether somebody has begun to write a recording here."""
+    """Whether the recorder has started to write here."""
     return (Path(folder) / ODOMETRY_FILE).is_file()
 
 

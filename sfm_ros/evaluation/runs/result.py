@@ -1,27 +1,34 @@
-"""What a run gave, whichever way it was made: offline, or over the middleware."""
+"""The result of a run, offline or online."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
-from sfm_ros.datatypes import DepthMap, FloatArray, Reason, RgbImage, TrackingStatus
+from sfm_ros.datatypes import DepthMap, FloatArray, RgbImage
 from sfm_ros.evaluation.depth.metrics import DepthMetrics
 from sfm_ros.formats.trajectory import Stamps, Trajectory, format_stamp
 
 OFFLINE = "offline"
-ONLINE = "middleware"
+"""The mode of a run in this process: every frame in order."""
+ONLINE = "online"
+"""The mode of a run through the node, in processes of their own."""
+
+INFERENCE = "inference"
+"""Name of the engine's stage in ``OdometryEstimate.timings_ns``."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StatusInterval:
-    """Frames in a row with the same status for the same reasons.
+    """Consecutive frames with the same status for the same reasons.
 
     Attributes:
         start_ns, end_ns: stamps of the first and the last of them.
-        frames: how many.
+        frames: their number.
         status, reasons: as words.
     """
 
@@ -43,52 +50,39 @@ class StatusInterval:
 
 
 class StatusTimeline:
-    """Joins what is said of each frame into intervals."""
+    """Joins the status of each frame into intervals."""
 
     def __init__(self) -> None:
         self._intervals: list[StatusInterval] = []
 
     def add(self, stamp_ns: int, status: str, reasons: Sequence[str] = ()) -> None:
-        """Say something of the next frame."""
+        """Append the status of the next frame."""
         last = self._intervals[-1] if self._intervals else None
         if last is not None and (last.status, last.reasons) == (status, tuple(reasons)):
-            start_ns, frames = last.start_ns, last.frames + 1
-            self._intervals.pop()
-        else:
-            start_ns, frames = stamp_ns, 1
-        self._intervals.append(
-            StatusInterval(
-                start_ns=start_ns,
-                end_ns=stamp_ns,
-                frames=frames,
-                status=status,
-                reasons=tuple(reasons),
-            )
+            self._intervals[-1] = replace(last, end_ns=stamp_ns, frames=last.frames + 1)
+            return
+        interval = StatusInterval(
+            start_ns=stamp_ns, end_ns=stamp_ns, frames=1, status=status, reasons=tuple(reasons)
         )
-
-    def add_estimate(
-        self, stamp_ns: int, status: TrackingStatus, reasons: tuple[Reason, ...]
-    ) -> None:
-        """The same from the odometry's own words."""
-        self.add(stamp_ns, status.value, [reason.value for reason in reasons])
+        self._intervals.append(interval)
 
     @property
     def intervals(self) -> tuple[StatusInterval, ...]:
-        """What has been said so far, in order."""
+        """The intervals so far, in order."""
         return tuple(self._intervals)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class DepthSnapshot:
-    """One frame whose depth was looked at.
+    """One frame whose depth was kept.
 
     Attributes:
         stamp_ns: of the frame.
         depth: (h, w) float32 on the network's grid, published units, NaN where invalid.
-        rgb: (H, W, 3) uint8: the network's own image of the frame, or the frame itself; None
-            where neither was kept.
+        rgb: (H, W, 3) uint8: the network's input, or the frame itself; None if neither was kept.
         ground_truth: (h, w) float32 meters on the grid of ``depth``, NaN where unknown; or None.
-        scaled, unscaled: errors with the ratio of medians and without; None without a ground truth.
+        scaled, unscaled: errors with and without scaling by the ratio of medians; None without
+            ground truth.
     """
 
     stamp_ns: int
@@ -108,34 +102,80 @@ class Percentiles:
 
     @staticmethod
     def of(values_ms: FloatArray) -> Percentiles | None:
-        """Of (N,) values; None where there are none."""
+        """Of (N,) values; None if there are none."""
         if not len(values_ms):
             return None
         p50, p99 = np.percentile(values_ms, (50, 99))
         return Percentiles(p50=float(p50), p99=float(p99))
 
 
+class Timings:
+    """Duration of each stage of each step: what differs between two runs."""
+
+    def __init__(self) -> None:
+        self._steps: list[tuple[int, Mapping[str, int]]] = []
+
+    def add(self, stamp_ns: int, timings_ns: Mapping[str, int]) -> None:
+        """Append a step; a stage it did not reach took 0 ns."""
+        self._steps.append((stamp_ns, timings_ns))
+
+    def stages(self) -> dict[str, Percentiles]:
+        """Of each stage, over the steps in which the networks ran."""
+        stages, table = self._inferred_ms()
+        found = {stage: Percentiles.of(table[:, i]) for i, stage in enumerate(stages)}
+        return {stage: value for stage, value in found.items() if value is not None}
+
+    def totals_ms(self) -> FloatArray:
+        """(N,) duration of each step in which the networks ran."""
+        return self._inferred_ms()[1].sum(axis=1)
+
+    def inference_s(self) -> float:
+        """Sum of the time in the engine."""
+        return sum(timings.get(INFERENCE, 0) for _, timings in self._steps) * 1e-9
+
+    def write(self, path: Path) -> None:
+        """Write a CSV line per step: stamp and nanoseconds by stage."""
+        stages, table = self._table_ns()
+        lines = [",".join(["stamp_ns", *(f"{stage}_ns" for stage in stages)])]
+        for (stamp_ns, _), row in zip(self._steps, table.tolist(), strict=True):
+            lines.append(",".join(map(str, (stamp_ns, *row))))
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    def _table_ns(self) -> tuple[list[str], npt.NDArray[np.int64]]:
+        """The stages in order of appearance, and (steps, stages) nanoseconds."""
+        stages = list(dict.fromkeys(stage for _, timings in self._steps for stage in timings))
+        rows = [[timings.get(stage, 0) for stage in stages] for _, timings in self._steps]
+        return stages, np.array(rows, dtype=np.int64).reshape(len(rows), len(stages))
+
+    def _inferred_ms(self) -> tuple[list[str], FloatArray]:
+        """The same in ms, without the steps that never reached the engine and took no time."""
+        stages, table = self._table_ns()
+        ran = [timings.get(INFERENCE, 0) > 0 for _, timings in self._steps]
+        return stages, table[np.array(ran, dtype=bool)] * 1e-6
+
+
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class RunResult:
-    """What came of a run.
+    """The result of a run.
 
     Attributes:
         mode: `OFFLINE` or `ONLINE`.
-        frames: images that went in.
+        frames: images that were played.
         frames_to_start: images at the start that get no odometry (window of the networks).
         rejected: images that could not be used.
-        estimate: T_odom_camera of every frame the pose was moved to; None where there is none.
-        intervals: how it fared, in order of time.
+        estimate: T_odom_camera of every frame that has odometry; None without any.
+        intervals: status over time.
         snapshots: depth of some frames, in order of time.
-        image_stamps_ns: (P,) stamps of the images that went in.
-        latency: offline of one step; over the middleware from the publication of an image to
-            the arrival of its odometry in a third process.
+        image_stamps_ns: (P,) stamps of the images that were played.
+        latency: offline of one step; online from the publication of an image to the arrival of
+            its odometry in another process.
         stages: of each stage of a step, by its name.
         frames_per_second: estimates over the time they took.
-        inference_s: sum of the inference times, None where it is not known.
+        inference_s: sum of the inference times, None if unknown.
         engine: name of the engine that ran.
-        trouble: the last thing that went wrong, in words.
-        interrupted: it was cut short.
+        trouble: the last problem, as a message.
+        interrupted: the run was interrupted.
+        timings: of each step; None online.
     """
 
     mode: str
@@ -153,9 +193,10 @@ class RunResult:
     engine: str | None = None
     trouble: str | None = None
     interrupted: bool = False
+    timings: Timings | None = None
 
     @property
     def frames_lost(self) -> int:
-        """Images for which odometry could be expected and none came."""
+        """Images that should have odometry and have none."""
         received = 0 if self.estimate is None else len(self.estimate)
         return max(self.frames - min(self.frames_to_start, self.frames) - received, 0)

@@ -1,8 +1,9 @@
-"""From what came of a run and what is known of the ground truth to figures."""
+"""Scores a run against the ground truth."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections import Counter
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -30,52 +31,45 @@ from sfm_ros.formats.trajectory import Trajectory
 from sfm_ros.geometry import rotation_angle
 
 ALIGNMENT = "7dof"
-"""How the figures of the summary are aligned: a camera does not know its scale nor its origin."""
+"""Alignment of the summary's figures: a camera observes neither its scale nor its origin."""
 OTHER_ALIGNMENTS = ("6dof", "origin_scale", "origin")
-_LEAST_POSES = 5
+_MIN_POSES = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class PathScore:
-    """How good a trajectory is.
+    """The errors of a trajectory.
 
     Attributes:
-        score: errors after alignment by a similarity, beside the floors; None where unknown.
+        score: errors after alignment by a similarity, and of the baselines; None if unknown.
         others: errors with other alignments, by their name.
-        problem: why there are no errors; None where there are.
-        path: (N, 3) estimated positions: laid over the ground truth where it is known, else as estimated.
-        ground_truth_trajectory: (N, 3) true positions of the same instants, first camera at the origin; or None.
-        distance_m: (N,) true way from the start to each of them; empty without a ground truth.
-        errors_m: (N,) distance from the true position after alignment; empty without a ground truth.
-        errors_deg: (N,) angle from the true turn since the first pose; empty without a ground truth. Not
-            after alignment: that of a straight path leaves the turn about it open.
+        problem: why there are no errors; None if there are.
+        path: (N, 3) estimated positions, aligned to the ground truth if it is known.
+        ground_truth_trajectory: (N, 3) ground-truth positions of the same stamps, first camera at
+            the origin; or None.
+        distance_m: (N,) distance traveled from the start; empty without ground truth.
+        errors_m: (N,) position errors after alignment; empty without ground truth.
+        errors_deg: (N,) errors of the rotation since the first pose; empty without ground truth.
+            They are not aligned, because the alignment of a straight path leaves the rotation
+            about it undetermined.
     """
 
-    score: TrajectoryScore | None
-    others: dict[str, OdometryMetrics]
-    problem: str | None
+    score: TrajectoryScore | None = None
+    others: dict[str, OdometryMetrics] = field(default_factory=dict)
+    problem: str | None = None
     path: FloatArray
     ground_truth_trajectory: FloatArray | None = None
-    distance_m: FloatArray
-    errors_m: FloatArray
-    errors_deg: FloatArray
+    distance_m: FloatArray = field(default_factory=lambda: np.zeros(0))
+    errors_m: FloatArray = field(default_factory=lambda: np.zeros(0))
+    errors_deg: FloatArray = field(default_factory=lambda: np.zeros(0))
 
 
 def score_path(estimate: Trajectory | None, ground_truth: GroundTruthTrajectory) -> PathScore:
-    """Score a trajectory; trouble with it or with the ground truth is told in ``problem``."""
+    """Score a trajectory; if it cannot be scored, ``problem`` holds the reason."""
     pairs, problem = _pair(estimate, ground_truth)
-    nothing = np.zeros(0)
     if pairs is None:
         path = np.zeros((0, 3)) if estimate is None else estimate.positions
-        return PathScore(
-            score=None,
-            others={},
-            problem=problem,
-            path=path,
-            distance_m=nothing,
-            errors_m=nothing,
-            errors_deg=nothing,
-        )
+        return PathScore(problem=problem, path=path)
     aligned, from_start = (
         align_trajectories(pairs.estimate, pairs.ground_truth, a) for a in (ALIGNMENT, "origin")
     )
@@ -83,7 +77,6 @@ def score_path(estimate: Trajectory | None, ground_truth: GroundTruthTrajectory)
     return PathScore(
         score=score_trajectory(pairs, ALIGNMENT),
         others={name: evaluate_pairs(pairs, name) for name in OTHER_ALIGNMENTS},
-        problem=None,
         path=aligned.poses[:, :3, 3],
         ground_truth_trajectory=aligned.ground_truth[:, :3, 3],
         distance_m=np.concatenate([[0.0], np.cumsum(steps)]),
@@ -98,13 +91,13 @@ def _pair(
     if ground_truth.trajectory is None:
         return None, ground_truth.problem or "no ground-truth trajectory is known"
     if estimate is None:
-        return None, "no odometry came back"
+        return None, "the run has no odometry"
     try:
         pairs = pair_by_stamp(estimate, ground_truth.trajectory)
     except TrajectoryError as error:
         return None, str(error)
-    if len(pairs) < _LEAST_POSES:
-        return None, f"only {len(pairs)} poses can be compared, expected at least {_LEAST_POSES}"
+    if len(pairs) < _MIN_POSES:
+        return None, f"only {len(pairs)} poses can be compared, expected at least {_MIN_POSES}"
     return pairs, None
 
 
@@ -116,10 +109,10 @@ def _angles(poses: FloatArray, ground_truth: FloatArray) -> FloatArray:
 def score_depth(
     snapshots: tuple[DepthSnapshot, ...],
 ) -> tuple[DepthSetMetrics, DepthSetMetrics] | None:
-    """Errors over the frames with a ground truth: scaled by each one's ratio of medians, and unscaled.
+    """Depth errors scaled by each frame's ratio of medians, and unscaled.
 
     Returns:
-        Two `DepthSetMetrics`, or None where no frame has a ground truth.
+        Means over the frames with ground truth; None if there is no such frame.
     """
     compared = [s for s in snapshots if s.scaled is not None and s.unscaled is not None]
     scaled = [s.scaled for s in compared if s.scaled is not None]
@@ -131,13 +124,13 @@ def score_depth(
 
 
 def path_figures(estimate: Trajectory | None, scored: PathScore) -> dict[str, Any]:
-    """Figures of a trajectory for the summary; without a ground truth only its own length."""
+    """Figures of a trajectory for the summary; without ground truth only its own length."""
     own = {"estimated_path_length": None if estimate is None else path_length(estimate.poses)}
     if scored.score is None:
         return own
     whole, baseline = scored.score.estimate, scored.score.baselines["straight_line"]
     frames = SNIPPET_LENGTHS[0]
-    mine, its = whole.snippet_ates.get(frames), baseline.snippet_ates.get(frames)
+    snippets, line = whole.snippet_ates.get(frames), baseline.snippet_ates.get(frames)
     length, ate = whole.path_length_m, whole.ate_rmse_m
     return {
         **own,
@@ -150,15 +143,15 @@ def path_figures(estimate: Trajectory | None, scored: PathScore) -> dict[str, An
         "relative_pose_error_deg": whole.rpe_rot_deg,
         "sim3_scale": whole.scale,
         "ate_without_scale_m": scored.others["6dof"].ate_rmse_m,
-        "snippet_ate_mean": None if mine is None else mine.mean,
-        "snippet_ate_std": None if mine is None else mine.std,
-        "straight_line_ate_mean": None if its is None else its.mean,
-        "straight_line_ate_std": None if its is None else its.std,
+        "snippet_ate_mean": None if snippets is None else snippets.mean,
+        "snippet_ate_std": None if snippets is None else snippets.std,
+        "straight_line_ate_mean": None if line is None else line.mean,
+        "straight_line_ate_std": None if line is None else line.std,
     }
 
 
 def depth_figures(snapshots: tuple[DepthSnapshot, ...]) -> dict[str, Any]:
-    """Figures of the depth for the summary; empty without a ground truth."""
+    """Figures of the depth for the summary; empty without ground truth."""
     found = score_depth(snapshots)
     if found is None:
         return {}
@@ -177,16 +170,14 @@ def depth_figures(snapshots: tuple[DepthSnapshot, ...]) -> dict[str, Any]:
 def metrics_as_json(
     result: RunResult, scored: PathScore, ground_truth: GroundTruthTrajectory
 ) -> dict[str, Any]:
-    """Everything that was measured and does not depend on how long anything took.
+    """All figures that do not depend on how long anything took.
 
-    Of the same input, model and configuration always the same, to the last bit.
+    The same input, model and configuration give the same values, to the last bit.
     """
     depth = score_depth(result.snapshots)
-    words = [interval.status for interval in result.intervals]
-    health = {
-        status: sum(s.frames for s in result.intervals if s.status == status)
-        for status in dict.fromkeys(words)
-    }
+    health = Counter[str]()
+    for interval in result.intervals:
+        health[interval.status] += interval.frames
     return {
         "frames": result.frames,
         "frames_lost": result.frames_lost,
@@ -216,11 +207,11 @@ def _depth_as_json(figures: DepthSetMetrics) -> dict[str, float]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Agreement:
-    """How far two runs over the same frames are apart.
+    """The difference of two runs over the same frames.
 
     Attributes:
-        poses: that both have.
-        only_one: that only one of them has.
+        poses: number of poses in both.
+        only_one: number of poses in only one of them.
         position, rotation_deg: the largest differences, in published units and degrees.
     """
 
@@ -231,7 +222,7 @@ class Agreement:
 
 
 def compare_runs(first: Trajectory | None, second: Trajectory | None) -> Agreement | None:
-    """Compare poses with exactly the same stamps; None where there are none."""
+    """Compare poses with exactly the same stamps; None if there are none."""
     if first is None or second is None:
         return None
     common, in_first, in_second = np.intersect1d(
@@ -239,10 +230,10 @@ def compare_runs(first: Trajectory | None, second: Trajectory | None) -> Agreeme
     )
     if not len(common):
         return None
-    mine, its = first.poses[in_first], second.poses[in_second]
+    poses, others = first.poses[in_first], second.poses[in_second]
     return Agreement(
         poses=len(common),
         only_one=len(first) + len(second) - 2 * len(common),
-        position=float(np.abs(mine[:, :3, 3] - its[:, :3, 3]).max()),
-        rotation_deg=float(_angles(mine, its).max()),
+        position=float(np.abs(poses[:, :3, 3] - others[:, :3, 3]).max()),
+        rotation_deg=float(_angles(poses, others).max()),
     )

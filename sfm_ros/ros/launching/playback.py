@@ -15,10 +15,10 @@ from launch.event_handlers import OnProcessExit
 from launch.events import Shutdown
 from launch_ros.actions import Node
 
+from sfm_ros.bags.camera import inspect_bag
 from sfm_ros.bags.pose_messages import POSE_TYPES
 from sfm_ros.bags.reader import BagFile
 from sfm_ros.bags.writer import CAMERA_INFO_TOPIC, GROUND_TRUTH_TOPIC, IMAGE_TOPIC
-from sfm_ros.cli.demo_inputs import inspect_bag
 from sfm_ros.datatypes import OPTICAL_FRAME
 from sfm_ros.doctor.observed import TF_TYPES
 from sfm_ros.ros.launching.arguments import is_true

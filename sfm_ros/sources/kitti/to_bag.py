@@ -101,7 +101,7 @@ class KittiBagWriter:
         self._parts, self._bag = parts, SplitBag(bag, len(parts), source | asdict(config))
         self.frames_done = sum(len(part) for part in parts[: self._bag.first_missing])
 
-    def write(self, on_frame: Callable[[], None] = lambda: None) -> None:
+    def write(self, on_frame: Callable[[], object] = lambda: None) -> None:
         """Write the missing parts, then the metadata of the bag.
 
         Args:

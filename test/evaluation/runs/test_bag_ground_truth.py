@@ -1,4 +1,4 @@
-"""Ground truth in a bag: on a topic of poses, in the transforms, from a depth camera, from a lidar."""
+"""Ground truth in a bag: on a topic of poses, in /tf, from a depth camera, from a lidar."""
 
 from __future__ import annotations
 
@@ -20,8 +20,12 @@ from sfm_ros.bags.reader import BagFile
 from sfm_ros.bags.transform_tree import TransformTree
 from sfm_ros.datatypes import FloatArray, Frame
 from sfm_ros.errors import SourceError, TrajectoryError
-from sfm_ros.evaluation.runs.bag_depth import BagDepth, find_lidar
-from sfm_ros.evaluation.runs.bag_ground_truth import read_ground_truth_trajectory
+from sfm_ros.evaluation.runs.bag_ground_truth import (
+    BagDepth,
+    find_depth,
+    find_lidar,
+    read_ground_truth_trajectory,
+)
 from sfm_ros.formats.trajectory import Trajectory
 from sfm_ros.geometry import R_BODY_OPTICAL, make_transform, optical_to_body, so3_exp
 
@@ -39,7 +43,7 @@ def gt_increments(count: int = FRAMES) -> FloatArray:
 
 
 def odometry(index: int, T: FloatArray, child: str) -> tuple[str, Any, int]:
-    """An Odometry that says T of its child, whatever ``ground_truth_message`` would do with it."""
+    """An Odometry with the pose T of its child, in whatever axes T is."""
     message = ground_truth_message(np.eye(4), stamp(index), OPTICAL_FRAME)
     return "/ground_truth/odometry", filled(message, T, child), stamp(index)
 
@@ -57,7 +61,7 @@ def static(transforms: dict[tuple[str, str], FloatArray]) -> tuple[str, Any, int
     return "/tf_static", transforms_message(transforms, stamp(0)), stamp(0)
 
 
-def test_a_marked_topic_is_found_and_read_in_body_axes(tmp_path: Path) -> None:
+def test_marked_topic_is_found(tmp_path: Path) -> None:
     bag = BagFile(write(tmp_path / "bag", [], with_poses=True))
     found = read_ground_truth_trajectory(bag, OPTICAL_FRAME, None, None)
     assert found.name == "/ground_truth/odometry" and found.trajectory is not None
@@ -65,15 +69,15 @@ def test_a_marked_topic_is_found_and_read_in_body_axes(tmp_path: Path) -> None:
     assert increments(found.trajectory) == pytest.approx(gt_increments(), abs=1e-12)
 
 
-def test_a_pose_of_the_vehicle_is_taken_to_the_camera(tmp_path: Path) -> None:
-    """A base link 1.5 m from the camera moves differently in a bend; /tf_static tells how."""
+def test_pose_of_the_vehicle_is_moved_to_the_camera(tmp_path: Path) -> None:
+    """A base link 1.5 m from the camera moves differently in a bend; /tf_static relates them."""
     T_base_from_world = np.linalg.inv(T_BASE_OPTICAL)
     messages = [
         odometry(i, T_BASE_OPTICAL @ pose(i) @ T_base_from_world, "base_link")
         for i in range(FRAMES)
     ]
-    mounted = {("base_link", "mast"): np.eye(4), ("mast", OPTICAL_FRAME): T_BASE_OPTICAL}
-    bag = BagFile(write(tmp_path / "bag", [*messages, static(mounted)]))
+    extrinsics = {("base_link", "mast"): np.eye(4), ("mast", OPTICAL_FRAME): T_BASE_OPTICAL}
+    bag = BagFile(write(tmp_path / "bag", [*messages, static(extrinsics)]))
     found = read_ground_truth_trajectory(bag, OPTICAL_FRAME, None, None).trajectory
     assert found is not None
     assert increments(found) == pytest.approx(gt_increments(), abs=1e-9)
@@ -101,7 +105,7 @@ def test_transforms_are_chained_and_interpolated(tmp_path: Path) -> None:
         read_ground_truth_trajectory(bag, OPTICAL_FRAME, None, "mars")
 
 
-def test_odometry_that_nobody_calls_the_ground_truth_is_not_taken_for_it(tmp_path: Path) -> None:
+def test_unmarked_odometry_is_not_the_ground_truth(tmp_path: Path) -> None:
     wheels = [("/wheels", odometry(i, pose(i), "b")[1], stamp(i)) for i in range(3)]
     bag = BagFile(write(tmp_path / "bag", wheels))
     found = read_ground_truth_trajectory(bag, OPTICAL_FRAME, None, None)
@@ -113,7 +117,7 @@ def test_odometry_that_nobody_calls_the_ground_truth_is_not_taken_for_it(tmp_pat
 
 
 @pytest.mark.parametrize("broken", [np.nan, np.inf])
-def test_a_pose_that_is_no_number_is_no_ground_truth(tmp_path: Path, broken: float) -> None:
+def test_pose_that_is_not_finite_is_refused(tmp_path: Path, broken: float) -> None:
     messages = [odometry(i, pose(i), "base_link") for i in range(4)]
     messages[2][1].pose.pose.position.x = broken
     bag = BagFile(write(tmp_path / "bag", messages))
@@ -125,13 +129,13 @@ def test_a_pose_that_is_no_number_is_no_ground_truth(tmp_path: Path, broken: flo
 
 
 @pytest.mark.parametrize("topic", ["/nowhere", "/camera/image_raw"])
-def test_a_named_topic_must_be_there(tmp_path: Path, topic: str) -> None:
+def test_named_topic_must_exist(tmp_path: Path, topic: str) -> None:
     bag = BagFile(write(tmp_path / "bag", [], frames=2))
     with pytest.raises(SourceError, match=f"on {topic}.*/camera/camera_info"):
         read_ground_truth_trajectory(bag, OPTICAL_FRAME, topic, None)
 
 
-def test_a_transform_that_never_moves_is_no_path(tmp_path: Path) -> None:
+def test_static_transform_is_no_trajectory(tmp_path: Path) -> None:
     still = static({("world", OPTICAL_FRAME): np.eye(4)})
     bag = BagFile(write(tmp_path / "bag", [still], frames=2))
     with pytest.raises(SourceError, match="nothing on /tf moves"):
@@ -140,7 +144,7 @@ def test_a_transform_that_never_moves_is_no_path(tmp_path: Path) -> None:
         read_ground_truth_trajectory(bag, "elsewhere", None, "world")
 
 
-def test_a_tree_that_bites_its_tail_ends(tmp_path: Path) -> None:
+def test_cycle_of_transforms_ends(tmp_path: Path) -> None:
     ring = static({("a", "b"): np.eye(4), ("b", "a"): np.eye(4)})
     tree = TransformTree(BagFile(write(tmp_path / "bag", [ring], frames=2)), with_moving=True)
     assert tree.static_transform("c", "a") is None
@@ -148,7 +152,7 @@ def test_a_tree_that_bites_its_tail_ends(tmp_path: Path) -> None:
         tree.path_of("a", "c")
 
 
-def test_a_transform_that_is_none_is_passed_over(tmp_path: Path) -> None:
+def test_invalid_transform_is_skipped(tmp_path: Path) -> None:
     topic, message, time_ns = static(
         {("world", OPTICAL_FRAME): np.eye(4), ("world", "b"): np.eye(4)}
     )
@@ -167,7 +171,7 @@ def frame(index: int) -> Frame:
 
 
 def depth_image(index: int, encoding: str, frame_id: str = OPTICAL_FRAME, pad: int = 3) -> Any:
-    """2.5 m plus a centimeter a column and a meter an image, rows padded."""
+    """2.5 m plus a centimeter per column and a meter per image, rows padded."""
     meters = np.tile(2.5 + 0.01 * np.arange(WIDTH) + index, (HEIGHT, 1))
     values = (meters * 1000).round().astype("<u2") if encoding == "16UC1" else meters.astype("<f4")
     values[0, 0] = 0 if encoding == "16UC1" else np.nan
@@ -180,7 +184,7 @@ def depth_image(index: int, encoding: str, frame_id: str = OPTICAL_FRAME, pad: i
 
 
 @pytest.mark.parametrize("encoding", ["16UC1", "32FC1"])
-def test_a_depth_image_is_read_in_meters_at_its_time(tmp_path: Path, encoding: str) -> None:
+def test_depth_image_is_in_meters(tmp_path: Path, encoding: str) -> None:
     messages = [("/depth", depth_image(i, encoding), stamp(i) + 3_000_000) for i in (0, 2, 3, 7)]
     depth = BagDepth(BagFile(write(tmp_path / "bag", messages)), "/depth", OPTICAL_FRAME)
     seen = [depth.at(frame(i)) for i in (0, 1, 3, 7, 9)]
@@ -206,7 +210,7 @@ def test_depth_of_another_camera_or_kind_is_refused(tmp_path: Path) -> None:
         BagDepth(bag, "/nowhere", OPTICAL_FRAME)
 
 
-def test_a_scan_is_seen_by_the_camera(tmp_path: Path) -> None:
+def test_scan_is_projected_into_the_image(tmp_path: Path) -> None:
     """A lidar half a meter above and behind the camera, in body axes; the nearer point wins."""
     T_body_lidar = make_transform(np.eye(3), [-0.5, 0.0, 0.5])
     T_optical_body = make_transform(R_BODY_OPTICAL.T, np.zeros(3))
@@ -228,14 +232,18 @@ def test_a_scan_is_seen_by_the_camera(tmp_path: Path) -> None:
     assert found.depth[round(15.5 + 40 / 20), round(31.5 + 80 / 20)] == pytest.approx(20, abs=1e-5)
 
 
-def test_a_lidar_that_hangs_nowhere_is_not_used(tmp_path: Path) -> None:
+def test_lidar_without_extrinsics_is_not_used(tmp_path: Path) -> None:
     scan = scan_message(np.ones(4, "<f4").tobytes(), stamp(0), "lidar")
     bag = BagFile(write(tmp_path / "bag", [("/scan", scan, stamp(0))], frames=2))
     assert find_lidar(bag, OPTICAL_FRAME, TransformTree(bag, with_moving=False)) is None
     with pytest.raises(SourceError, match="/tf_static does not connect .*'lidar'"):
         BagDepth(bag, "/scan", OPTICAL_FRAME)
+    depth, problem = find_depth(bag, OPTICAL_FRAME, None)
+    assert depth is None and problem is not None and "holds no lidar" in problem
+    with pytest.raises(SourceError, match="/tf_static does not connect"):
+        find_depth(bag, OPTICAL_FRAME, "/scan")
 
 
-def test_body_axes_are_those_of_the_convention() -> None:
-    """One meter ahead is +z for the camera and +x for a body: what the bags above rely on."""
+def test_forward_is_z_of_the_camera_and_x_of_the_body() -> None:
+    """The bags above rely on this convention."""
     assert optical_to_body(pose(1))[:3, 3] == pytest.approx([1.4, 0.0, 0.0])

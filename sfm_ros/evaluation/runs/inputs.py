@@ -1,0 +1,176 @@
+"""Opens what an evaluation runs over: frames, their ground truth, and a bag that can be played."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sfm_ros.bags.camera import PlayableBag, inspect_bag
+from sfm_ros.bags.reader import BagFile
+from sfm_ros.bags.writer import write_bag
+from sfm_ros.datatypes import OPTICAL_FRAME
+from sfm_ros.errors import SourceError
+from sfm_ros.evaluation.runs.bag_ground_truth import (
+    BagGroundTruth,
+    find_depth,
+    read_ground_truth_trajectory,
+)
+from sfm_ros.evaluation.runs.ground_truth import (
+    FrameGroundTruth,
+    GroundTruth,
+    GroundTruthTrajectory,
+)
+from sfm_ros.source import Source, SourceItem
+from sfm_ros.sources.bag import BagSource
+from sfm_ros.sources.factory import open_source
+from sfm_ros.synthetic.held_out import HeldOutStreet
+
+_SOURCE_OPTIONS = ("calib", "poses", "fps", "image_topic", "camera_info_topic", "pose_topic")
+_BAG_OPTIONS = ("ground_truth_frame", "depth_topic")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InputOptions:
+    """The input a user names; None if an option is not given.
+
+    Attributes:
+        kind: one of `sfm_ros.sources.factory.KINDS`; None renders the held-out street.
+        path: of the recording; None with no kind.
+        calib: file of the calibration; replaces the one in a bag.
+        poses: file of ground-truth poses of images or a bag, KITTI or TUM.
+        fps: frame rate of images or a video.
+        image_topic, camera_info_topic: the camera in a bag.
+        pose_topic: ground-truth poses in a bag.
+        ground_truth_frame: frame of a bag's ``/tf`` in which the camera's trajectory is the ground
+            truth, instead of a topic.
+        depth_topic: ground-truth depth in a bag, see `BagDepth`.
+    """
+
+    kind: str | None = None
+    path: Path | None = None
+    calib: Path | None = None
+    poses: Path | None = None
+    fps: float | None = None
+    image_topic: str | None = None
+    camera_info_topic: str | None = None
+    pose_topic: str | None = None
+    ground_truth_frame: str | None = None
+    depth_topic: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class EvaluationInput:
+    """What an evaluation runs over.
+
+    Attributes:
+        name: for people.
+        source: the frames.
+        ground_truth: of the frames.
+        bag: the same frames as a bag to play; None until `playable` or `converted`.
+    """
+
+    name: str
+    source: Source
+    ground_truth: GroundTruth
+    bag: PlayableBag | None = None
+
+    def playable(self) -> EvaluationInput | None:
+        """The input with the bag it is read from; None if the node would not get the same frames.
+
+        That is if the frames are no bag's, or if a calibration replaces the one in the bag.
+
+        Raises:
+            SourceError: the bag cannot be played.
+        """
+        source = self.source
+        if not isinstance(source, BagSource) or source.camera_info_topic is None:
+            return None
+        bag = inspect_bag(source.bag, source.image_topic, source.camera_info_topic)
+        return replace(self, bag=bag)
+
+    def converted(
+        self,
+        folder: Path,
+        depth_folder: Path,
+        limit: int | None = None,
+        on_frame: Callable[[], object] = lambda: None,
+    ) -> EvaluationInput:
+        """The input with its frames written to a bag, and read from it.
+
+        Args:
+            folder: of the bag; replaced if it exists.
+            depth_folder: receives the ground-truth depth of the frames.
+            limit: at most this many frames.
+            on_frame: called after each frame.
+
+        Raises:
+            SourceError: the source is empty or cannot be read.
+        """
+        shutil.rmtree(folder, ignore_errors=True)
+        bag = write_bag(self.source, folder, depth_folder, limit, on_frame)
+        return replace(self, bag=bag, source=_ConvertedBag(bag))
+
+
+class _ConvertedBag:
+    """The frames of a bag written from another source, with the depth that was kept beside it."""
+
+    def __init__(self, bag: PlayableBag) -> None:
+        self._frames = BagSource(bag.path, bag.image_topic, bag.camera_info_topic)
+        self._depth = bag.depth
+        self.name = self._frames.name
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def __iter__(self) -> Iterator[SourceItem]:
+        for item in self._frames:
+            depth = None if self._depth is None else self._depth.at(item.frame.stamp_ns)
+            yield replace(item, depth_m=depth)
+
+
+def open_input(options: InputOptions) -> EvaluationInput:
+    """Open the input a user names.
+
+    Raises:
+        SourceError: it cannot be read, or lacks what was named.
+        CalibrationError, TrajectoryError: see the sources.
+    """
+    if options.kind == "bag" and options.path is not None:
+        return _open_bag(options.path, options)
+    for name in _BAG_OPTIONS:
+        if getattr(options, name) is not None:
+            raise SourceError(f"--{name.replace('_', '-')} is an option of a bag only")
+    frames = FrameGroundTruth(_open_frames(options))
+    return EvaluationInput(name=frames.name, source=frames, ground_truth=frames)
+
+
+def _open_frames(options: InputOptions) -> Source:
+    """A source whose frames bring their ground truth."""
+    kind, path = options.kind, options.path
+    if kind is None or path is None:
+        return HeldOutStreet()
+    if kind == "kitti" and options.calib is not None:  # only the images of the sequence
+        kind, path = "images", min(path.glob("image_*"))
+    return open_source(kind, path, **{name: getattr(options, name) for name in _SOURCE_OPTIONS})
+
+
+def _open_bag(path: Path, options: InputOptions) -> EvaluationInput:
+    """The images of a bag, and the ground truth in it."""
+    bag = BagFile(path)
+    trajectory = GroundTruthTrajectory(trajectory=None)
+    with bag.kept_open():
+        source = BagSource(
+            bag, options.image_topic, options.camera_info_topic, calib=options.calib
+        )
+        camera_frame = bag.first(source.image_topic).message.header.frame_id or OPTICAL_FRAME
+        if options.poses is None:
+            trajectory = read_ground_truth_trajectory(
+                bag, camera_frame, options.pose_topic, options.ground_truth_frame
+            )
+        depth, problem = find_depth(bag, camera_frame, options.depth_topic)
+    ground_truth = BagGroundTruth(
+        found=trajectory, poses=options.poses, depth_topic=depth, depth_problem=problem
+    )
+    return EvaluationInput(name=source.name, source=source, ground_truth=ground_truth)

@@ -1,0 +1,134 @@
+"""Reads the recording of an online run as a result."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from sfm_ros.bags.camera import DepthFolder
+from sfm_ros.datatypes import CameraIntrinsics, FloatArray, RgbImage
+from sfm_ros.evaluation.runs.depth_samples import DepthComparison
+from sfm_ros.evaluation.runs.ground_truth import GroundTruthDepth
+from sfm_ros.evaluation.runs.recording import Recording
+from sfm_ros.evaluation.runs.result import (
+    ONLINE,
+    DepthSnapshot,
+    Percentiles,
+    RunResult,
+    StatusInterval,
+    StatusTimeline,
+)
+from sfm_ros.formats.trajectory import Trajectory
+
+_SHOWN_WIDTH = 480
+
+
+def result_of(
+    recording: Recording,
+    frames: int,
+    frames_to_start: int,
+    depth: DepthFolder | None = None,
+    interrupted: bool = False,
+) -> RunResult:
+    """Read a recording.
+
+    Args:
+        recording: of the run.
+        frames: number of images that were played.
+        frames_to_start: images at the start that get no odometry, because the window of the
+            networks is not full: its length - 1.
+        depth: ground-truth depth of the images, if known.
+        interrupted: the run was interrupted.
+    """
+    diagnostics = recording.diagnostics
+    received = len(np.unique(recording.stamps_ns))
+    seconds = float(np.ptp(recording.received_ns)) * 1e-9 if received > 1 else 0.0
+    return RunResult(
+        mode=ONLINE,
+        frames=frames,
+        frames_to_start=frames_to_start,
+        rejected=int(diagnostics.get("rejected", 0)),
+        estimate=_estimate(recording),
+        intervals=_intervals(recording),
+        snapshots=_snapshots(recording, depth),
+        image_stamps_ns=recording.image_stamps_ns,
+        latency=Percentiles.of(recording.latencies_ms()),
+        stages=_stages(diagnostics),
+        frames_per_second=(received - 1) / seconds if seconds > 0 else None,
+        engine=diagnostics.get("engine"),
+        trouble=diagnostics.get("last_trouble") or None,
+        interrupted=interrupted,
+    )
+
+
+def _estimate(recording: Recording) -> Trajectory | None:
+    """The estimated poses in order of time, or None without odometry."""
+    if not len(recording.stamps_ns):
+        return None
+    stamps, first = np.unique(recording.stamps_ns, return_index=True)
+    return Trajectory(stamps, recording.T_odom_camera[first])
+
+
+def _intervals(recording: Recording) -> tuple[StatusInterval, ...]:
+    """Whether each image was answered with odometry; a recording holds no other status of it."""
+    answered = set(recording.stamps_ns.tolist())
+    timeline, unanswered = StatusTimeline(), "initializing"
+    for stamp_ns in recording.image_stamps_ns.tolist():
+        timeline.add(stamp_ns, "tracking" if stamp_ns in answered else unanswered)
+        unanswered = "no odometry" if stamp_ns in answered else unanswered
+    return timeline.intervals
+
+
+def _stages(diagnostics: dict[str, str]) -> dict[str, Percentiles]:
+    """Latency of each stage in the node's diagnostics."""
+    start, end = "latency_", "_p50_ms"
+    sums = ("total", "outside_engine")
+    names = [key[len(start) : -len(end)] for key in diagnostics if key.endswith(end)]
+    return {
+        "inference" if name == "engine" else name: Percentiles(
+            p50=float(diagnostics[f"{start}{name}_p50_ms"]),
+            p99=float(diagnostics[f"{start}{name}_p99_ms"]),
+        )
+        for name in names
+        if name not in sums
+    }
+
+
+def _snapshots(recording: Recording, depth: DepthFolder | None) -> tuple[DepthSnapshot, ...]:
+    comparison = DepthComparison("rectified")
+    return tuple(
+        _snapshot(recording, stamp_ns, depth, comparison)
+        for stamp_ns in recording.depth_stamps_ns()
+    )
+
+
+def _snapshot(
+    recording: Recording, stamp_ns: int, depth: DepthFolder | None, comparison: DepthComparison
+) -> DepthSnapshot:
+    record, rgb = recording.depth(stamp_ns), _small(recording.image(stamp_ns))
+    known = None if depth is None else depth.at(stamp_ns)
+    if depth is None or known is None:
+        return DepthSnapshot(stamp_ns=stamp_ns, depth=record.depth, rgb=rgb)
+    ground_truth = GroundTruthDepth(depth=known, camera=depth.camera, is_rectified=True)
+    network = _pinhole(record.K, record.depth.shape)
+    return comparison.snapshot(stamp_ns, record.depth, network, rgb, ground_truth)
+
+
+def _pinhole(K: FloatArray, shape: tuple[int, ...]) -> CameraIntrinsics:
+    return CameraIntrinsics(
+        width=shape[1],
+        height=shape[0],
+        fx=float(K[0, 0]),
+        fy=float(K[1, 1]),
+        cx=float(K[0, 2]),
+        cy=float(K[1, 2]),
+    )
+
+
+def _small(rgb: RgbImage | None) -> RgbImage | None:
+    """An image no wider than it is shown."""
+    if rgb is None or rgb.shape[1] <= _SHOWN_WIDTH:
+        return rgb
+    height = round(rgb.shape[0] * _SHOWN_WIDTH / rgb.shape[1])
+    small = cv2.resize(rgb, (_SHOWN_WIDTH, height), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, dtype=np.uint8)

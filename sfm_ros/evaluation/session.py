@@ -1,0 +1,188 @@
+"""An evaluation from end to end: run the odometry over an input, score it, write the results."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tqdm import tqdm
+
+from sfm_ros.bags.camera import PlayableBag
+from sfm_ros.config import SfmConfig
+from sfm_ros.engines.factory import create_engine, resolve_bundle
+from sfm_ros.errors import SfmRosError, SourceError
+from sfm_ros.evaluation.report.results import Results, RunContext, write_depth, write_results
+from sfm_ros.evaluation.runs.inputs import EvaluationInput
+from sfm_ros.evaluation.runs.offline import OfflineRun
+from sfm_ros.evaluation.runs.online import RECORDING, Programs, RunPlan, run_online
+from sfm_ros.evaluation.runs.online_result import result_of
+from sfm_ros.evaluation.runs.recording import Recording
+from sfm_ros.evaluation.runs.result import OFFLINE, ONLINE, RunResult
+from sfm_ros.model_spec import ModelSpec
+
+_KEPT_FRAMES = 40
+"""Frames of an online run whose depth is kept."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunOptions:
+    """How an input is run.
+
+    Attributes:
+        frames: at most this many images; None runs all.
+        rate: of the online run: 1 plays as fast as recorded, 0 as fast as the node takes images.
+        programs: the processes of the online run; needed for it.
+        keep_bag: keep the bag that is written for the online run, in the folder of the results.
+        command: how to repeat the run, for the report.
+    """
+
+    frames: int | None = None
+    rate: float = 0.0
+    programs: Programs | None = None
+    keep_bag: bool = False
+    command: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evaluation:
+    """A finished evaluation.
+
+    Attributes:
+        results: what was written.
+        failure: why the online run is missing although the offline run succeeded; or None.
+    """
+
+    results: Results
+    failure: SfmRosError | None = None
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a run was interrupted; it is scored until then."""
+        return any(run.result.interrupted for run in self.results.runs)
+
+
+def evaluate(
+    input: EvaluationInput,
+    config: SfmConfig,
+    out: Path,
+    modes: Sequence[str] = (OFFLINE, ONLINE),
+    options: RunOptions | None = None,
+) -> Evaluation:
+    """Run an input in one or both modes, score the runs and write the results.
+
+    Args:
+        input: what to run over.
+        config: of the odometry.
+        out: folder of the results, see `write_results`.
+        modes: `OFFLINE`, `ONLINE` or both; the summary is of the first.
+        options: how to run it.
+
+    Raises:
+        SfmRosError: the input, the model or the configuration cannot be used, or the only run
+            failed. Nothing is written then.
+    """
+    options = options or RunOptions()
+    if out.exists() and not out.is_dir():
+        raise SourceError(f"{out} is a file, expected a folder for the results")
+    spec = ModelSpec.load(resolve_bundle(config.model.bundle))
+    runs: list[RunResult] = []
+    failure: SfmRosError | None = None
+    with TemporaryDirectory(prefix="sfm_evaluation_", ignore_cleanup_errors=True) as folder:
+        work = Path(folder)
+        if ONLINE in modes:
+            bag_folder = (out if options.keep_bag else work) / "bag"
+            input = input.playable() or _converted(input, bag_folder, work, options.frames)
+        if OFFLINE in modes:
+            runs.append(_run_offline(input, config, options.frames))
+        if input.bag is not None and not any(run.interrupted for run in runs):
+            try:
+                runs.append(_run_online(input.bag, spec, config, options, work))
+            except SfmRosError as error:
+                if not runs:
+                    raise
+                failure = error  # the offline run is kept
+    return Evaluation(results=_write(runs, input, spec, config, out, options), failure=failure)
+
+
+def _converted(
+    input: EvaluationInput, bag_folder: Path, work: Path, frames: int | None
+) -> EvaluationInput:
+    with _progress("converting", _at_most(len(input.source), frames)) as bar:
+        return input.converted(bag_folder, work / "ground_truth", frames, bar.update)
+
+
+def _run_offline(input: EvaluationInput, config: SfmConfig, frames: int | None) -> RunResult:
+    engine = create_engine(config.model)
+    try:
+        run = OfflineRun(engine, config)
+        with _progress("scoring", _at_most(len(input.source), frames)) as bar:
+            return run.run(input.source, frames, input.ground_truth.depth, bar.update)
+    finally:
+        engine.close()
+
+
+def _run_online(
+    bag: PlayableBag, spec: ModelSpec, config: SfmConfig, options: RunOptions, work: Path
+) -> RunResult:
+    if options.programs is None:
+        raise ValueError("an online run needs the programs it starts")
+    frames = _at_most(bag.frames, options.frames)
+    frames_to_start = min(spec.sequence_length - 1, frames)
+    plan = RunPlan(
+        bag=bag,
+        frames=frames,
+        frames_to_start=frames_to_start,
+        rate=options.rate,
+        config=config,
+        keep_every=max(frames // _KEPT_FRAMES, 1),
+    )
+    interrupted = False
+    with _progress("playing", frames - frames_to_start) as bar:
+        try:
+            run_online(plan, work, options.programs, lambda count: bar.update(count - bar.n))
+        except KeyboardInterrupt:
+            interrupted = True
+    recording = Recording.load(work / RECORDING)
+    # Of an interrupted run only the images that were recorded are known to have been played.
+    played = len(recording.image_stamps_ns) if interrupted else frames
+    return result_of(recording, played, frames_to_start, bag.depth, interrupted)
+
+
+def _write(
+    runs: Sequence[RunResult],
+    input: EvaluationInput,
+    spec: ModelSpec,
+    config: SfmConfig,
+    out: Path,
+    options: RunOptions,
+) -> Results:
+    ground_truth = input.ground_truth.trajectory(runs[0].image_stamps_ns)
+    context = RunContext(
+        title=f"sfm_ros: {'/'.join(Path(input.name).parts[-2:])}",
+        input_name=input.name,
+        command=options.command,
+        spec=spec,
+        config=config,
+        rate=options.rate if any(run.mode == ONLINE for run in runs) else None,
+        depth_problem=input.ground_truth.depth_problem,
+    )
+    results = write_results(runs, ground_truth, context, out)
+    for run in runs:
+        if run.timings is not None:
+            run.timings.write(out / "timings.csv")
+            write_depth(run.snapshots, out)
+    return results
+
+
+def _at_most(count: int, limit: int | None) -> int:
+    return count if limit is None else min(count, limit)
+
+
+def _progress(what: str, total: int) -> tqdm:
+    """A bar on a terminal, one line in a log."""
+    if not sys.stderr.isatty():
+        print(f"{what} {total} frames", file=sys.stderr, flush=True)
+    return tqdm(total=total, desc=what, unit="frame", disable=None)

@@ -1,0 +1,211 @@
+"""An evaluation from end to end, with networks whose output is constant and a recorded node."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from small_bags import SmallSequence, pose, stamp
+
+from sfm_ros.config import ModelConfig, SfmConfig
+from sfm_ros.errors import ModelError, SourceError
+from sfm_ros.evaluation import session
+from sfm_ros.evaluation.report.results import RESULT_FILES
+from sfm_ros.evaluation.runs.ground_truth import FrameGroundTruth
+from sfm_ros.evaluation.runs.inputs import EvaluationInput
+from sfm_ros.evaluation.runs.online import RECORDING, Programs, RunPlan
+from sfm_ros.evaluation.runs.processes import ProcessError
+from sfm_ros.evaluation.runs.recording import Recording, RecordingWriter
+from sfm_ros.evaluation.runs.result import OFFLINE, ONLINE
+from sfm_ros.evaluation.session import Evaluation, RunOptions, evaluate
+from sfm_ros.geometry import optical_to_body, quat_xyzw_from_matrix
+
+FRAMES, STEP = 12, 0.7
+PROGRAMS = Programs(recorder=("recorder",), node=("node",), player=("player",))
+MODES = (OFFLINE, ONLINE)
+
+
+@pytest.fixture
+def config(make_bundle: Callable[..., Path]) -> SfmConfig:
+    """Networks that estimate half of each ground-truth step, before a tilted wall."""
+    depth = np.tile(np.linspace(60.0, 3.0, 32, dtype=np.float32)[:, None], (1, 64))
+    return SfmConfig(model=ModelConfig(bundle=str(make_bundle(depth, pose(1, step_m=STEP)))))
+
+
+@pytest.fixture
+def frames() -> EvaluationInput:
+    source = FrameGroundTruth(SmallSequence(FRAMES))
+    return EvaluationInput(name="recordings/street", source=source, ground_truth=source)
+
+
+class FakeNode:
+    """Stands in for the processes of an online run: records the odometry it was given.
+
+    Attributes:
+        plan: of the run.
+    """
+
+    def __init__(self, answered: int, error: BaseException | None = None) -> None:
+        self._answered, self._error = answered, error
+        self.plan: RunPlan | None = None
+
+    def __call__(
+        self, plan: RunPlan, folder: Path, programs: Programs, on_progress: Callable[[int], object]
+    ) -> Recording:
+        assert programs is PROGRAMS and plan.bag.path.is_dir()
+        self.plan = plan
+        writer = RecordingWriter(folder / RECORDING)
+        for index in range(self._answered):
+            writer.image(stamp(index), index * 1_000_000)
+            if index >= plan.frames_to_start:
+                writer.odometry(stamp(index), index * 1_000_000 + 500_000, _in_body_axes(index))
+                on_progress(index)
+        writer.close()
+        if self._error is not None:
+            raise self._error
+        return Recording.load(folder / RECORDING)
+
+
+def _in_body_axes(index: int) -> tuple[float, ...]:
+    T = optical_to_body(pose(index, step_m=STEP))
+    return (*T[:3, 3], *quat_xyzw_from_matrix(T[:3, :3]))
+
+
+@pytest.fixture
+def node(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeNode]:
+    """Replaces the processes: ``node(answered, error)``."""
+
+    def replace(answered: int = FRAMES, error: BaseException | None = None) -> FakeNode:
+        fake = FakeNode(answered, error)
+        monkeypatch.setattr(session, "run_online", fake)
+        return fake
+
+    return replace
+
+
+def modes_of(evaluation: Evaluation) -> list[str]:
+    return [run.result.mode for run in evaluation.results.runs]
+
+
+def summary_in(out: Path) -> dict[str, Any]:
+    return json.loads((out / "summary.json").read_text())
+
+
+def test_offline_run_is_scored_and_written(
+    frames: EvaluationInput, config: SfmConfig, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    done = evaluate(frames, config, out, (OFFLINE,), RunOptions(command="again"))
+    assert modes_of(done) == [OFFLINE] and not done.interrupted and done.failure is None
+    summary = done.results.summary
+    assert (summary["frames"], summary["frames_lost"], summary["rate"]) == (FRAMES, 0, None)
+    assert summary["sim3_scale"] == pytest.approx(2.0, rel=1e-5)
+    assert (summary["ground_truth"], summary["command"]) == ("poses of the frames", "again")
+    assert summary == summary_in(out) | {"model_sha256": summary["model_sha256"]}
+    written = {file.name for file in out.iterdir()}
+    assert written == {
+        *RESULT_FILES, "summary.json", "report.html", "ground_truth.tum", "timings.csv", "depth",
+    }  # fmt: skip
+
+
+def test_both_modes_are_compared(
+    frames: EvaluationInput, config: SfmConfig, node: Callable[..., FakeNode], tmp_path: Path
+) -> None:
+    fake = node()
+    done = evaluate(frames, config, tmp_path / "out", MODES, RunOptions(programs=PROGRAMS))
+    assert modes_of(done) == [OFFLINE, ONLINE]
+    assert fake.plan is not None and fake.plan.config is config
+    assert (fake.plan.frames, fake.plan.frames_to_start, fake.plan.rate) == (FRAMES, 2, 0.0)
+    summary = done.results.summary
+    assert summary["agreement"]["poses"] == FRAMES - 2 and summary["rate"] == 0.0
+    assert summary["mode"] == OFFLINE and summary[ONLINE]["frames_lost"] == 0
+
+
+def test_online_run_alone_needs_no_engine(
+    frames: EvaluationInput,
+    config: SfmConfig,
+    node: Callable[..., FakeNode],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(session, "create_engine")
+    fake, out = node(), tmp_path / "out"
+    options = RunOptions(frames=7, rate=2.0, programs=PROGRAMS, keep_bag=True)
+    done = evaluate(frames, config, out, (ONLINE,), options)
+    assert modes_of(done) == [ONLINE]
+    assert fake.plan is not None and (fake.plan.frames, fake.plan.rate) == (7, 2.0)
+    assert fake.plan.bag.frames == 7 and (out / "bag" / "metadata.yaml").is_file()
+    assert done.results.summary["rate"] == 2.0
+    assert not (out / "timings.csv").exists() and not (out / "depth").exists()
+
+
+def test_failed_online_run_keeps_the_offline_run(
+    frames: EvaluationInput, config: SfmConfig, node: Callable[..., FakeNode], tmp_path: Path
+) -> None:
+    error = ProcessError("the node ended with status 1")
+    node(error=error)
+    options = RunOptions(programs=PROGRAMS)
+    done = evaluate(frames, config, tmp_path / "out", MODES, options)
+    assert modes_of(done) == [OFFLINE] and done.failure is error
+    assert summary_in(tmp_path / "out")["rate"] is None
+    with pytest.raises(ProcessError):
+        evaluate(frames, config, tmp_path / "alone", (ONLINE,), options)
+    assert not (tmp_path / "alone").exists()
+
+
+def test_interrupted_online_run_is_scored_until_then(
+    frames: EvaluationInput, config: SfmConfig, node: Callable[..., FakeNode], tmp_path: Path
+) -> None:
+    node(answered=9, error=KeyboardInterrupt())
+    options = RunOptions(programs=PROGRAMS)
+    done = evaluate(frames, config, tmp_path / "out", (ONLINE,), options)
+    assert done.interrupted
+    summary = summary_in(tmp_path / "out")
+    assert summary["interrupted"] and (summary["frames"], summary["frames_lost"]) == (9, 0)
+    assert summary["ate_m"] == pytest.approx(0.0, abs=1e-5)
+
+
+def test_interrupted_offline_run_is_scored_until_then(
+    config: SfmConfig,
+    node: Callable[..., FakeNode],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fake = node()
+
+    class Interrupted(FrameGroundTruth):
+        @staticmethod
+        def depth(item: Any) -> None:
+            if item.frame.stamp_ns == stamp(8):
+                raise KeyboardInterrupt
+
+    source = Interrupted(SmallSequence(FRAMES))
+    given = EvaluationInput(name="street", source=source, ground_truth=source)
+    options = RunOptions(programs=PROGRAMS)
+    done = evaluate(given, config, tmp_path / "out", MODES, options)
+    assert done.interrupted and modes_of(done) == [OFFLINE] and fake.plan is None
+    summary = summary_in(tmp_path / "out")
+    assert summary["interrupted"] and (summary["frames"], summary["frames_lost"]) == (9, 0)
+    assert (tmp_path / "out" / "report.html").is_file()
+
+
+def test_unusable_model_or_folder_writes_nothing(
+    frames: EvaluationInput, config: SfmConfig, tmp_path: Path
+) -> None:
+    with pytest.raises(ModelError, match="no model '/no/such'"):
+        evaluate(frames, SfmConfig(model=ModelConfig(bundle="/no/such")), tmp_path / "out")
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(SourceError, match="is a file, expected a folder"):
+        evaluate(frames, config, tmp_path / "file", (OFFLINE,))
+    assert (tmp_path / "file").read_text() == "mine" and not (tmp_path / "out").exists()
+
+
+def test_online_run_without_programs_is_a_mistake(
+    frames: EvaluationInput, config: SfmConfig, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="needs the programs"):
+        evaluate(frames, config, tmp_path / "out", (ONLINE,))
