@@ -162,7 +162,7 @@ def configured(recipe: Path, prepared: PreparedSet, size: int, precision: str) -
     """The recipe on this one set, with this batch size and precision."""
     changes = (
         f"data.prepared=['{prepared.path}']",
-        "data.repeat=[]",
+        "data.set_ratios=[]",
         f"width={prepared.width}",
         f"height={prepared.height}",
         f"optim.batch_size={size}",

@@ -53,7 +53,7 @@ def test_every_recipe_learns_in_20_steps(recipe: Path, recording: Path, tmp_path
         f"width={WIDTH}",
         f"height={HEIGHT}",
         f"data.prepared=[{recording}]",
-        "data.repeat=[]",
+        "data.set_ratios=[]",
         "network.pretrained=false",
         "optim.batch_size=1",
         "run.device=cpu",

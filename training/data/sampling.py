@@ -94,7 +94,7 @@ class WindowSampler:
 def _windows(
     sets: Sequence[PreparedSet], set_index: int, config: TrainConfig, training: bool
 ) -> list[Window]:
-    length, shares = config.network.sequence_length, config.data.repeat
+    length, shares = config.network.sequence_length, config.data.set_ratios
     held_out_ratio = config.data.validation_ratio
     if shares and shares[set_index] == 0:
         held_out_ratio = 1.0
@@ -138,7 +138,7 @@ def _shares(config: TrainConfig, counts: list[int]) -> npt.NDArray[np.float64]:
             f"the prepared sets {list(config.data.prepared)} hold no window of "
             f"{config.network.sequence_length} frames to train on; prepare longer sequences"
         )
-    shares = np.array(config.data.repeat or counts, dtype=np.float64)
+    shares = np.array(config.data.set_ratios or counts, dtype=np.float64)
     for name, share, count in zip(config.data.prepared, shares, counts, strict=True):
         if share > 0 and count == 0:
             raise ConfigError(f"the prepared set {name} holds no window to train on")

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.skipif(
 BASE = """
 width: 64
 height: 64
-data: {{prepared: ["{ground_truth}", "{blind}"], repeat: [0.5, 0.5], validation_ratio: 0.0}}
+data: {{prepared: ["{ground_truth}", "{blind}"], set_ratios: [0.5, 0.5], validation_ratio: 0.0}}
 run: {{device: cpu, threads: 1, scalars_every: 1, checkpoint_every: 50}}
 """
 # The learning rates are such that rounding, which differs, is not amplified beyond what is asked:
