@@ -1,6 +1,6 @@
-"""What held-out windows say: is the image explained, the depth right, the motion alive?
+"""Validation on held-out windows: view synthesis, depth and motion.
 
-Shape letters: b batch, s sources, h w rows and columns (see training/batch.py).
+Shape letters as in training/batch.py.
 """
 
 from __future__ import annotations
@@ -16,26 +16,27 @@ from torch import Tensor, nn
 from training.batch import Batch, ModelOutput, camera_of, source_indices, target_index
 from training.data.batcher import Batcher, Window
 from training.fit.alarm import FLAT_SPREAD
-from training.geometry.warp import warp
+from training.losses.context import warp_sources
 
 DEAD_SPREAD = 1e-3
-"""Relative spread of the predicted motions below which the pose network is called dead."""
+"""Relative spread of the predicted motions below which the pose network counts as dead."""
 MAX_DEPTH_M = 80.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Validation:
-    """Figures of one validation, nan where they cannot be had.
+    """Figures of one validation, nan if not available.
 
     Attributes:
-        photo: mean absolute difference of the target and the better of its warped sources.
-        photo_still: the same, on the same pixels, for sources that are not warped at all.
+        photo: mean absolute difference between the target and the best of its warped sources.
+        photo_still: the same, on the same pixels, for unmoved sources.
         abs_rel: depth error after scaling by the median of each image.
         abs_rel_metric: depth error as predicted.
         flatness: spread of disparity over an image divided by its mean.
         translation, translation_spread: mean and standard deviation of |t|.
         yaw_spread_deg: standard deviation of yaw.
-        translation_correlation, yaw_correlation: with the ground truth, over the windows that have it.
+        translation_correlation, yaw_correlation: with the ground truth, over the windows that
+            have it.
     """
 
     photo: float
@@ -51,7 +52,7 @@ class Validation:
 
     @property
     def score(self) -> float:
-        """What the best checkpoint is chosen by; smaller is better."""
+        """Criterion of the best checkpoint; smaller is better."""
         return self.photo / self.photo_still if self.photo_still > 0 else math.nan
 
     def figures(self) -> dict[str, float]:
@@ -62,7 +63,7 @@ class Validation:
         return {name: value for name, value in values.items() if math.isfinite(value)}
 
     def line(self) -> str:
-        """Everything on one line."""
+        """Summary in one line."""
         parts = [
             f"photo {self.photo:.4f} (standing still {self.photo_still:.4f}, "
             f"ratio {self.score:.3f})",
@@ -79,7 +80,7 @@ class Validation:
         return ", ".join(parts)
 
     def alarms(self) -> dict[str, str]:
-        """What looks wrong, and what to change: texts by cause, named as in alarm.py."""
+        """What is wrong, and what to change: texts by cause, named as in alarm.py."""
         found = {}
         if self.flatness < FLAT_SPREAD:
             found["flat depth"] = (
@@ -91,15 +92,16 @@ class Validation:
         if self.score > 0.98:
             found["nothing explained"] = (
                 f"the warped images explain the target no better than standing still "
-                f"(ratio {self.score:.3f}): depth or motion has not been learned yet; if that "
-                "stays so, try another optim.learning_rate or a higher network.translation_factor"
+                f"(ratio {self.score:.3f}): depth or motion has not been learned yet; if this "
+                "persists, try another optim.learning_rate or a higher "
+                "network.translation_factor"
             )
         relative = self.translation_spread / max(self.translation, 1e-12)
         if relative < DEAD_SPREAD and self.yaw_spread_deg < 1e-3:
             found["dead motion"] = (
-                "the pose network says the same motion for every held-out window: the signal dies "
-                "on its way through (initialization), or network.translation_factor is far too "
-                "small"
+                "the pose network predicts the same motion for every held-out window: the signal "
+                "dies on its way through (initialization), or network.translation_factor is far "
+                "too small"
             )
         return found
 
@@ -127,13 +129,13 @@ def validate(
     batch_size: int,
     device: torch.device,
 ) -> Validation:
-    """Measure a model on these windows. A module is put into eval mode and back."""
+    """Evaluate a model on these windows. A module is put into eval mode and back."""
     was_training = isinstance(model, nn.Module) and model.training
     if isinstance(model, nn.Module):
         model.eval()
     sums = _Sums()
-    for begin in range(0, len(windows), batch_size):
-        part = windows[begin : begin + batch_size]
+    for start in range(0, len(windows), batch_size):
+        part = windows[start : start + batch_size]
         batch = batcher.batch_of(part).to(device)
         output = model(batch.rgb_bn3hw)
         _add_photo(sums, batch, output)
@@ -144,8 +146,8 @@ def validate(
     return _summary(sums)
 
 
-def rebuilt_target(batch: Batch, output: ModelOutput) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The target as each source explains it.
+def reconstruct_target(batch: Batch, output: ModelOutput) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The target as reconstructed from each source.
 
     Returns:
         target (b, 3, h, w), sources and warped (b, s, 3, h, w), valid (b, s, 1, h, w) bool.
@@ -153,32 +155,25 @@ def rebuilt_target(batch: Batch, output: ModelOutput) -> tuple[Tensor, Tensor, T
     frames = batch.rgb_clean_bn3hw
     length = frames.shape[1]
     sources = frames[:, source_indices(length)]
-    results = [
-        warp(
-            sources[:, s],
-            output.depths_b1hw[0].float(),
-            output.T_source_target_bs44[:, s].float(),
-            camera_of(batch, output).float(),
-        )
-        for s in range(length - 1)
-    ]
-    warped = torch.stack([image for image, _ in results], dim=1)
-    valid = torch.stack([inside for _, inside in results], dim=1).reshape(
-        *warped.shape[:2], 1, *warped.shape[3:]
+    warped, valid, _ = warp_sources(
+        sources,
+        output.depths_b1hw[0].float(),
+        output.T_source_target_bs44.float(),
+        camera_of(batch, output).float(),
     )
-    return frames[:, target_index(length)], sources, warped, valid.to(torch.bool)
+    return frames[:, target_index(length)], sources, warped, valid.unsqueeze(2)
 
 
 def _add_photo(sums: _Sums, batch: Batch, output: ModelOutput) -> None:
-    target, sources, warped, valid = rebuilt_target(batch, output)
+    target, sources, warped, valid = reconstruct_target(batch, output)
     difference = (warped - target[:, None]).abs().mean(2, keepdim=True)
     best = difference.masked_fill(~valid, math.inf).amin(1)
     still = (sources - target[:, None]).abs().mean(2, keepdim=True).amin(1)
-    seen = torch.isfinite(best)
+    visible = torch.isfinite(best)
     for i in range(len(target)):
-        # A model that looks away from everything explains nothing: it counts as standing still.
-        mask = seen[i] if seen[i].any() else torch.ones_like(seen[i])
-        error = torch.where(seen[i], best[i], still[i])
+        # A model that moves everything out of the image counts as standing still.
+        mask = visible[i] if visible[i].any() else torch.ones_like(visible[i])
+        error = torch.where(visible[i], best[i], still[i])
         sums.photo.append(float(error[mask].mean()))
         sums.still.append(float(still[i][mask].mean()))
 
@@ -203,7 +198,7 @@ def _add_depth(sums: _Sums, batch: Batch, output: ModelOutput) -> None:
 def _add_motion(
     sums: _Sums, batcher: Batcher, windows: Sequence[Window], output: ModelOutput
 ) -> None:
-    # The last source follows the target: the newest increment, inverted, which is what is used.
+    # The last source follows the target: its motion is the inverse of the newest increment.
     T = output.T_source_target_bs44[:, -1].double().cpu().numpy()
     for window, predicted in zip(windows, T, strict=True):
         sums.translation.append(_length(predicted))

@@ -16,11 +16,11 @@ _MIN_RELATIVE_DEPTH = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Projection:
-    """Where the points of the target's pixels lie in the source camera.
+    """The points of the target's pixels in the source camera.
 
     Attributes:
         u_bhw, v_bhw: pixels of the source grid.
-        ahead_bhw: bool, the point lies before the source camera.
+        ahead_bhw: bool, the point is in front of the source camera.
         inv_depth_bhw: 1 / depth of the point along the z axis of the source camera.
     """
 
@@ -31,17 +31,17 @@ class Projection:
 
     @torch.no_grad()
     def valid(self) -> Tensor:
-        """(b, 1, h, w) bool: before the source camera and inside its image."""
+        """(b, 1, h, w) bool: in front of the source camera and inside its image."""
         height, width = self.u_bhw.shape[-2:]
         inside_u = (self.u_bhw >= 0) & (self.u_bhw <= width - 1)
         inside_v = (self.v_bhw >= 0) & (self.v_bhw <= height - 1)
         return (inside_u & inside_v & self.ahead_bhw).unsqueeze(1)
 
     def sample(self, image_source_bchw: Tensor) -> Tensor:
-        """Bilinear samples (b, c, h, w) of the source there, its border repeated outside."""
+        """Bilinear samples (b, c, h, w) of the source at these points, its border repeated."""
         height, width = image_source_bchw.shape[-2:]
-        # grid_sample wants coordinates divided by the image size. On a canvas whose sides are
-        # powers of two this division is exact, so that whole pixels stay whole pixels.
+        # grid_sample takes coordinates divided by the image size. On a canvas whose sides are
+        # powers of two this division is exact, so that integer pixels stay integer.
         canvas_height, canvas_width = _power_of_two(height), _power_of_two(width)
         extra = (0, canvas_width - width, 0, canvas_height - height)
         canvas = F.pad(image_source_bchw, extra, mode="replicate")
@@ -52,8 +52,8 @@ class Projection:
             ],
             dim=-1,
         )
-        # On a CPU, the gradient at a place that is no number reads foreign memory. Networks that
-        # have diverged ask for such places; their gradient is no number all the same.
+        # On a CPU, the gradient at a NaN coordinate reads memory out of bounds. Networks that have
+        # diverged produce such coordinates; their gradient is NaN regardless.
         grid = grid.nan_to_num(nan=-1.0, posinf=torch.inf, neginf=-torch.inf)
         return F.grid_sample(
             canvas, grid, mode="bilinear", padding_mode="border", align_corners=False
@@ -78,9 +78,9 @@ def warp(
         K_b33: intrinsics of this grid, pixels, shared by the two images.
 
     Returns:
-        The warped image (b, c, h, w) and its validity (b, 1, h, w), bool: the point lies before
-        the source camera and inside its image. Outside, the warped image repeats the border.
-        Computed in float32 (float64 for float64 input), whatever autocast says.
+        The warped image (b, c, h, w) and its validity (b, 1, h, w), bool: the point is in front
+        of the source camera and inside its image. Outside, the warped image repeats the border.
+        Computed in float32 (float64 for float64 input), regardless of autocast.
     """
     with torch.autocast(device_type=image_source_bchw.device.type, enabled=False):
         dtype = torch.float64 if image_source_bchw.dtype == torch.float64 else torch.float32
@@ -91,11 +91,11 @@ def warp(
 
 
 def project_target(depth_b1hw: Tensor, T_source_target_b44: Tensor, K_b33: Tensor) -> Projection:
-    """Every target pixel seen from the source camera; all arguments of one dtype.
+    """Project every target pixel into the source camera; all arguments of one dtype.
 
     Written as a displacement of the homogeneous pixel, divided by its depth:
-    ``p_s ~ p_t + K (R - I) K^-1 p_t + K t / D``. The two matrices are formed once per image, and
-    no motion leaves the pixel where it was without a rounding error.
+    ``p_s ~ p_t + K (R - I) K^-1 p_t + K t / D``. The two matrices are computed once per
+    image, and no motion leaves the pixel in place without a rounding error.
 
     Args:
         depth_b1hw: depth of the target along +z, > 0.
