@@ -186,49 +186,34 @@ class AlarmMonitor:
 
 
 def _check_networks(indicators: Mapping[str, float]) -> dict[str, str]:
-    return _check_depth(indicators) | _check_motion(indicators)
-
-
-def _check_depth(indicators: Mapping[str, float]) -> dict[str, str]:
+    found = {}
     spread, saturated = indicators["disparity_spread"], indicators["saturated"]
     if abs(saturated) > SATURATED_FRACTION:
         end = "far" if saturated < 0 else "near"
-        return {
-            "saturated depth": (
-                f"the depth is saturated: {100 * abs(saturated):.0f} % of the pixels are at the "
-                f"{end} end of its range and no longer learn; restart with a lower "
-                "optim.learning_rate (2e-4 is the published one), a higher "
-                "network.translation_factor or network.disparity_bias nearer to -1.5"
-            )
-        }
-    if spread < FLAT_SPREAD:
-        return {
-            "flat depth": (
-                f"the depth is flat: its disparity varies by {100 * spread:.1f} % over an image, "
-                f"expected above {100 * FLAT_SPREAD:.0f} %; lower optim.learning_rate or "
-                "objective.smoothness_weight, or move network.disparity_bias away from "
-                "saturation (about -1.5)"
-            )
-        }
-    return {}
-
-
-def _check_motion(indicators: Mapping[str, float]) -> dict[str, str]:
+        found["saturated depth"] = (
+            f"the depth is saturated: {100 * abs(saturated):.0f} % of the pixels are at the {end} "
+            "end of its range and no longer learn; restart with a lower optim.learning_rate "
+            "(2e-4 is the published one), a higher network.translation_factor or "
+            "network.disparity_bias nearer to -1.5"
+        )
+    elif spread < FLAT_SPREAD:
+        found["flat depth"] = (
+            f"the depth is flat: its disparity varies by {100 * spread:.1f} % over an image, "
+            f"expected above {100 * FLAT_SPREAD:.0f} %; lower optim.learning_rate or "
+            "objective.smoothness_weight, or move network.disparity_bias away from saturation "
+            "(about -1.5)"
+        )
     if indicators["parallax_px"] < VANISHED_PX:
-        return {
-            "no motion": (
-                f"the motion vanishes: it shifts the images by {indicators['parallax_px']:.2g} "
-                "px; raise network.translation_factor, or objective.mask_weight (a mask near 0 "
-                "hides every error), lower objective.smoothness_weight, or use faster video"
-            )
-        }
-    if indicators["motion_spread"] < DEAD_SPREAD:
-        return {
-            "dead motion": (
-                "the pose network predicts the same motion for every window (spread "
-                f"{indicators['motion_spread']:.1g} of its size): the signal dies on its way "
-                "through; lower optim.learning_rate, or restart with another run.seed or a "
-                "higher network.translation_factor"
-            )
-        }
-    return {}
+        found["no motion"] = (
+            f"the motion vanishes: it shifts the images by {indicators['parallax_px']:.2g} px; "
+            "raise network.translation_factor, or objective.mask_weight (a mask near 0 hides "
+            "every error), lower objective.smoothness_weight, or use faster video"
+        )
+    elif indicators["motion_spread"] < DEAD_SPREAD:
+        found["dead motion"] = (
+            "the pose network predicts the same motion for every window (spread "
+            f"{indicators['motion_spread']:.1g} of its size): the signal dies on its way through; "
+            "lower optim.learning_rate, or restart with another run.seed or a higher "
+            "network.translation_factor"
+        )
+    return found

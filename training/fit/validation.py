@@ -6,8 +6,9 @@ Shape letters as in training/batch.py.
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,11 +17,13 @@ from torch import Tensor, nn
 from training.batch import Batch, ModelOutput, camera_of, source_indices, target_index
 from training.data.batcher import Batcher, Window
 from training.fit.alarm import FLAT_SPREAD
-from training.losses.context import warp_sources
+from training.geometry.warp import warp_sources
 
 DEAD_SPREAD = 1e-3
 """Relative spread of the predicted motions below which the pose network counts as dead."""
 MAX_DEPTH_M = 80.0
+Values = defaultdict[str, list[float]]
+"""Figures of single images and windows by name, over all batches."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,21 +109,6 @@ class Validation:
         return found
 
 
-@dataclass(slots=True)
-class _Sums:
-    """Figures of single images and windows, collected over the batches."""
-
-    photo: list[float] = field(default_factory=list)
-    still: list[float] = field(default_factory=list)
-    abs_rel: list[float] = field(default_factory=list)
-    abs_rel_metric: list[float] = field(default_factory=list)
-    flatness: list[float] = field(default_factory=list)
-    translation: list[float] = field(default_factory=list)
-    yaw: list[float] = field(default_factory=list)
-    gt_translation: list[float] = field(default_factory=list)
-    gt_yaw: list[float] = field(default_factory=list)
-
-
 @torch.no_grad()
 def validate(
     model: Callable[[Tensor], ModelOutput],
@@ -133,17 +121,17 @@ def validate(
     was_training = isinstance(model, nn.Module) and model.training
     if isinstance(model, nn.Module):
         model.eval()
-    sums = _Sums()
+    values: Values = defaultdict(list)
     for start in range(0, len(windows), batch_size):
         part = windows[start : start + batch_size]
         batch = batcher.batch_of(part).to(device)
         output = model(batch.rgb_bn3hw)
-        _add_photo(sums, batch, output)
-        _add_depth(sums, batch, output)
-        _add_motion(sums, batcher, part, output)
+        _add_photo(values, batch, output)
+        _add_depth(values, batch, output)
+        _add_motion(values, batcher, part, output)
     if isinstance(model, nn.Module):
         model.train(was_training)
-    return _summary(sums)
+    return _summary(values)
 
 
 def reconstruct_target(batch: Batch, output: ModelOutput) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -157,14 +145,14 @@ def reconstruct_target(batch: Batch, output: ModelOutput) -> tuple[Tensor, Tenso
     sources = frames[:, source_indices(length)]
     warped, valid, _ = warp_sources(
         sources,
-        output.depths_b1hw[0].float(),
-        output.T_source_target_bs44.float(),
-        camera_of(batch, output).float(),
+        output.depths_b1hw[0],
+        output.T_source_target_bs44,
+        camera_of(batch, output),
     )
     return frames[:, target_index(length)], sources, warped, valid.unsqueeze(2)
 
 
-def _add_photo(sums: _Sums, batch: Batch, output: ModelOutput) -> None:
+def _add_photo(values: Values, batch: Batch, output: ModelOutput) -> None:
     target, sources, warped, valid = reconstruct_target(batch, output)
     difference = (warped - target[:, None]).abs().mean(2, keepdim=True)
     best = difference.masked_fill(~valid, math.inf).amin(1)
@@ -174,13 +162,13 @@ def _add_photo(sums: _Sums, batch: Batch, output: ModelOutput) -> None:
         # A model that moves everything out of the image counts as standing still.
         mask = visible[i] if visible[i].any() else torch.ones_like(visible[i])
         error = torch.where(visible[i], best[i], still[i])
-        sums.photo.append(float(error[mask].mean()))
-        sums.still.append(float(still[i][mask].mean()))
+        values["photo"].append(float(error[mask].mean()))
+        values["still"].append(float(still[i][mask].mean()))
 
 
-def _add_depth(sums: _Sums, batch: Batch, output: ModelOutput) -> None:
+def _add_depth(values: Values, batch: Batch, output: ModelOutput) -> None:
     for disparity in output.disparities_b1hw[0].float():
-        sums.flatness.append(float(disparity.std() / disparity.mean().abs().clamp_min(1e-12)))
+        values["flatness"].append(float(disparity.std() / disparity.mean().abs().clamp_min(1e-12)))
     if batch.depth_target_b1hw is None:
         return
     for ground_truth, depth in zip(
@@ -191,22 +179,22 @@ def _add_depth(sums: _Sums, batch: Batch, output: ModelOutput) -> None:
             continue
         t, d = ground_truth[known], depth[known]
         scale = t.median() / d.median()
-        sums.abs_rel.append(float(((scale * d - t).abs() / t).mean()))
-        sums.abs_rel_metric.append(float(((d - t).abs() / t).mean()))
+        values["abs_rel"].append(float(((scale * d - t).abs() / t).mean()))
+        values["abs_rel_metric"].append(float(((d - t).abs() / t).mean()))
 
 
 def _add_motion(
-    sums: _Sums, batcher: Batcher, windows: Sequence[Window], output: ModelOutput
+    values: Values, batcher: Batcher, windows: Sequence[Window], output: ModelOutput
 ) -> None:
     # The last source follows the target: its motion is the inverse of the newest increment.
     T = output.T_source_target_bs44[:, -1].double().cpu().numpy()
     for window, predicted in zip(windows, T, strict=True):
-        sums.translation.append(_length(predicted))
-        sums.yaw.append(_yaw_deg(predicted))
+        values["translation"].append(_length(predicted))
+        values["yaw"].append(_yaw_deg(predicted))
         ground_truth = batcher.gt_motion(window)
         last = None if ground_truth is None else ground_truth[-1]
-        sums.gt_translation.append(math.nan if last is None else _length(last))
-        sums.gt_yaw.append(math.nan if last is None else _yaw_deg(last))
+        values["gt_translation"].append(math.nan if last is None else _length(last))
+        values["gt_yaw"].append(math.nan if last is None else _yaw_deg(last))
 
 
 def _length(T: np.ndarray) -> float:
@@ -217,18 +205,18 @@ def _yaw_deg(T: np.ndarray) -> float:
     return math.degrees(math.atan2(T[0, 2], T[2, 2]))
 
 
-def _summary(sums: _Sums) -> Validation:
+def _summary(values: Values) -> Validation:
     return Validation(
-        photo=_mean(sums.photo),
-        photo_still=_mean(sums.still),
-        abs_rel=_mean(sums.abs_rel),
-        abs_rel_metric=_mean(sums.abs_rel_metric),
-        flatness=_mean(sums.flatness),
-        translation=_mean(sums.translation),
-        translation_spread=float(np.std(sums.translation)) if sums.translation else math.nan,
-        yaw_spread_deg=float(np.std(sums.yaw)) if sums.yaw else math.nan,
-        translation_correlation=_correlation(sums.translation, sums.gt_translation),
-        yaw_correlation=_correlation(sums.yaw, sums.gt_yaw),
+        photo=_mean(values["photo"]),
+        photo_still=_mean(values["still"]),
+        abs_rel=_mean(values["abs_rel"]),
+        abs_rel_metric=_mean(values["abs_rel_metric"]),
+        flatness=_mean(values["flatness"]),
+        translation=_mean(values["translation"]),
+        translation_spread=float(np.std(values["translation"])),
+        yaw_spread_deg=float(np.std(values["yaw"])),
+        translation_correlation=_correlation(values["translation"], values["gt_translation"]),
+        yaw_correlation=_correlation(values["yaw"], values["gt_yaw"]),
     )
 
 

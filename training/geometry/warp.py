@@ -60,34 +60,41 @@ class Projection:
         )
 
 
-def warp(
-    image_source_bchw: Tensor,
-    depth_target_b1hw: Tensor,
-    T_source_target_b44: Tensor,
-    K_b33: Tensor,
-) -> tuple[Tensor, Tensor]:
-    """The source image as the target camera would see it.
+def warp_sources(
+    sources_bschw: Tensor, depth_b1hw: Tensor, T_source_target_bs44: Tensor, K_b33: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The sources as the target camera would see them.
 
     Zhou et al. eq. 2, ``p_s ~ K T_source_target D(p_t) K^-1 p_t``, followed by bilinear sampling
-    of the source at ``p_s``. No motion returns the source image bit for bit.
+    of each source at ``p_s``. No motion returns the source bit for bit.
 
     Args:
-        image_source_bchw: source image, any channels.
-        depth_target_b1hw: depth of the target along +z, > 0, unit of the translation.
-        T_source_target_b44: maps target coordinates into the source camera.
-        K_b33: intrinsics of this grid, pixels, shared by the two images.
+        sources_bschw: source images, any channels.
+        depth_b1hw: depth of the target along +z, > 0, in units of the translation.
+        T_source_target_bs44: maps target coordinates into each source camera.
+        K_b33: intrinsics of this grid, pixels, the same for all images.
 
     Returns:
-        The warped image (b, c, h, w) and its validity (b, 1, h, w), bool: the point is in front
-        of the source camera and inside its image. Outside, the warped image repeats the border.
-        Computed in float32 (float64 for float64 input), regardless of autocast.
+        The warped images (b, s, c, h, w), which repeat the border outside of a source; their
+        validity (b, s, h, w), bool: the point is in front of the source camera and inside its
+        image; and the inverse depth (b, s, h, w) of the points in the source camera. Computed in
+        float32 (float64 for float64 images), regardless of autocast.
     """
-    with torch.autocast(device_type=image_source_bchw.device.type, enabled=False):
-        dtype = torch.float64 if image_source_bchw.dtype == torch.float64 else torch.float32
+    batch, sources = sources_bschw.shape[:2]
+    dtype = torch.float64 if sources_bschw.dtype == torch.float64 else torch.float32
+    with torch.autocast(device_type=sources_bschw.device.type, enabled=False):
         projection = project_target(
-            depth_target_b1hw.to(dtype), T_source_target_b44.to(dtype), K_b33.to(dtype)
+            depth_b1hw.to(dtype).repeat_interleave(sources, dim=0),
+            T_source_target_bs44.to(dtype).flatten(0, 1),
+            K_b33.to(dtype).repeat_interleave(sources, dim=0),
         )
-        return projection.sample(image_source_bchw.to(dtype)), projection.valid()
+        warped = projection.sample(sources_bschw.to(dtype).flatten(0, 1))
+    shape = (batch, sources, *depth_b1hw.shape[-2:])
+    return (
+        warped.view(sources_bschw.shape),
+        projection.valid().view(shape),
+        projection.inv_depth_bhw.view(shape),
+    )
 
 
 def project_target(depth_b1hw: Tensor, T_source_target_b44: Tensor, K_b33: Tensor) -> Projection:

@@ -15,7 +15,7 @@ from torch import Tensor
 from training.batch import Batch, ModelOutput, camera_of, source_indices, target_index
 from training.config import ObjectiveConfig
 from training.geometry.camera import scale_intrinsics
-from training.geometry.warp import project_target
+from training.geometry.warp import warp_sources
 from training.losses.consistency import depth_inconsistency
 from training.losses.photometric import LocalMoments, photometric_error
 
@@ -97,8 +97,9 @@ class LossContext:
             # One more channel of the same sampling.
             inv_depth = resized(source_depths.float().reciprocal(), size)
             sources_bschw = torch.cat([sources_bschw, inv_depth], dim=2)
+        T_source_target_bs44 = self.output.T_source_target_bs44
         warped, valid, inv_depth = warp_sources(
-            sources_bschw, depth_b1hw, self.output.T_source_target_bs44.float(), view.K_b33
+            sources_bschw, depth_b1hw, T_source_target_bs44, view.K_b33
         )
         inconsistency = None
         if source_depths is not None:
@@ -130,36 +131,6 @@ class LossContext:
             nearest = twice if twice in self._frames_bn3hw else self.full_size
             self._frames_bn3hw[size] = resized(self._frames_bn3hw[nearest], size)
         return self._frames_bn3hw[size]
-
-
-def warp_sources(
-    sources_bschw: Tensor, depth_b1hw: Tensor, T_source_target_bs44: Tensor, K_b33: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Sample each source at the points of the target's pixels. All in one floating-point type.
-
-    Args:
-        sources_bschw: any channels.
-        depth_b1hw: depth of the target.
-        T_source_target_bs44: maps target coordinates into each source camera.
-        K_b33: intrinsics, pixels.
-
-    Returns:
-        The sampled channels (b, s, c, h, w); their validity (b, s, h, w), bool; and the inverse
-        depth of the target's points in each source camera (b, s, h, w).
-    """
-    batch, sources = sources_bschw.shape[:2]
-    projection = project_target(
-        depth_b1hw.repeat_interleave(sources, dim=0),
-        T_source_target_bs44.flatten(0, 1),
-        K_b33.repeat_interleave(sources, dim=0),
-    )
-    warped = projection.sample(sources_bschw.flatten(0, 1))
-    shape = (batch, sources, *depth_b1hw.shape[-2:])
-    return (
-        warped.view_as(sources_bschw),
-        projection.valid().view(shape),
-        projection.inv_depth_bhw.view(shape),
-    )
 
 
 def size_of(image: Tensor) -> Size:

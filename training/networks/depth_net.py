@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.config import NetworkConfig
-from training.networks.disparity import DisparityHead, normalize
+from training.networks.disparity import disparity_heads, normalize
 from training.networks.initialization import initialize_relu_layers
 
 _ENCODER_CHANNELS = (32, 64, 128, 256, 512, 512, 512)
@@ -101,16 +101,7 @@ class DispNet(nn.Module):
             )
         )
         initialize_relu_layers(self)
-        self.heads = nn.ModuleList(
-            DisparityHead(
-                channels,
-                alpha=config.disparity_alpha,
-                beta=config.disparity_beta,
-                bias=config.disparity_bias,
-                padding_mode="zeros",
-            )
-            for channels in decoder[-self.scales :]
-        )
+        self.heads = disparity_heads(config, decoder, "zeros")
 
     def forward(self, rgb_b3hw: Tensor) -> list[Tensor]:
         features = normalize(rgb_b3hw)

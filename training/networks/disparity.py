@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from training.config import NetworkConfig
 from training.networks.initialization import initialize_prediction
 
 Padding = Literal["zeros", "reflect"]
@@ -19,6 +21,22 @@ def normalize(rgb: Tensor) -> Tensor:
     otherwise it would be reordered in the forward and in the backward pass.
     """
     return (rgb * (255 / 128) - 127 / 128).contiguous(memory_format=torch.channels_last)
+
+
+def disparity_heads(
+    config: NetworkConfig, channels: Sequence[int], padding_mode: Padding
+) -> nn.ModuleList:
+    """One head for each of the scales, coarsest first; ``channels`` are those of the decoder."""
+    return nn.ModuleList(
+        DisparityHead(
+            own,
+            alpha=config.disparity_alpha,
+            beta=config.disparity_beta,
+            bias=config.disparity_bias,
+            padding_mode=padding_mode,
+        )
+        for own in channels[-config.scales :]
+    )
 
 
 class DisparityHead(nn.Module):

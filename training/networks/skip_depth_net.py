@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.config import NetworkConfig
-from training.networks.disparity import DisparityHead, Padding
+from training.networks.disparity import Padding, disparity_heads
 from training.networks.initialization import initialize_relu_layers
 
 PADDING: Padding = "reflect"
@@ -51,16 +51,7 @@ class SkipDepthNet(nn.Module):
             merge(own + skip, own) for own, skip in zip(channels, skips, strict=True)
         )
         initialize_relu_layers(self)
-        self.heads = nn.ModuleList(
-            DisparityHead(
-                own,
-                alpha=config.disparity_alpha,
-                beta=config.disparity_beta,
-                bias=config.disparity_bias,
-                padding_mode=PADDING,
-            )
-            for own in channels[-self.scales :]
-        )
+        self.heads = disparity_heads(config, channels, PADDING)
         self.encoder = encoder
 
     def forward(self, rgb_b3hw: Tensor) -> list[Tensor]:

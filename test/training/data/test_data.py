@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from single_warp import warp
 
 from sfm_ros.errors import ConfigError, SourceError
 from training.batch import Batch
@@ -30,7 +31,6 @@ from training.data.resample import crop_batched, crop_enlarged
 from training.data.sampling import CYCLE
 from training.data.sequence import PreparedFrame, PreparedSet
 from training.data.store import MappedFrames, open_store
-from training.geometry.warp import warp
 from training.preparation.writer import PreparedWriter
 
 Frames = Callable[..., Iterator[PreparedFrame]]

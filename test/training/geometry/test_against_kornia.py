@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import torch
+from single_warp import warp
 
 kornia = pytest.importorskip("kornia", reason="pip install -r requirements/dev.txt")
 
@@ -15,7 +16,6 @@ from training.geometry.se3 import (  # noqa: E402
     rotation_from_axis_angle,
     transform_from_pose_vector,
 )
-from training.geometry.warp import warp  # noqa: E402
 from training.losses.photometric import LocalMoments, ssim  # noqa: E402
 from training.losses.regularizers import edge_aware, second_order  # noqa: E402
 

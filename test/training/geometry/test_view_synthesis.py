@@ -7,12 +7,12 @@ import math
 
 import pytest
 import torch
+from single_warp import warp
 from torch import Tensor
 
 from training.batch import Batch, ModelOutput
 from training.config import ObjectiveConfig
 from training.geometry.se3 import rigid_inverse, transform_from_pose_vector
-from training.geometry.warp import warp
 from training.losses.objective import Objective
 
 NORMAL = (0.15, -0.4, 1.0)
