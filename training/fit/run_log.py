@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -39,28 +40,22 @@ class RunLog:
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Record named figures of one step."""
-        try:
+        with self._ignoring_full_disk():
             with self._history.open("a", newline="", encoding="utf-8") as stream:
                 csv.writer(stream).writerows((step, k, repr(float(v))) for k, v in values.items())
             for name, value in values.items():
                 self._board.add_scalar(name, value, step)
-        except OSError as error:
-            self._warn(error)
 
     def speed(self, step: int, windows_per_second: float, waiting: float) -> None:
         """Record the speed; not in the history, which is equal for equal runs."""
-        try:
+        with self._ignoring_full_disk():
             self._board.add_scalar("speed/windows_per_second", windows_per_second, step)
             self._board.add_scalar("speed/waiting_for_data", waiting, step)
-        except OSError as error:
-            self._warn(error)
 
     def image(self, step: int, name: str, image_3hw: Tensor) -> None:
         """Record an image, RGB in [0, 1]."""
-        try:
+        with self._ignoring_full_disk():
             self._board.add_image(name, image_3hw.clamp(0, 1), step)
-        except OSError as error:
-            self._warn(error)
 
     def print(self, text: str) -> None:
         """Print a line on stderr, above the progress bar."""
@@ -68,15 +63,18 @@ class RunLog:
 
     def close(self) -> None:
         """Write what is still buffered."""
-        try:
+        with self._ignoring_full_disk():
             self._board.close()
-        except OSError as error:
-            self._warn(error)
 
-    def _warn(self, error: OSError) -> None:
-        if not self._warned:
-            self._warned = True
-            self.print(f"warning: the log cannot be written ({error}); training continues")
+    @contextmanager
+    def _ignoring_full_disk(self) -> Iterator[None]:
+        """Turn the first error into a warning and suppress the others."""
+        try:
+            yield
+        except OSError as error:
+            if not self._warned:
+                self._warned = True
+                self.print(f"warning: the log cannot be written ({error}); training continues")
 
 
 def read_history(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
