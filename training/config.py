@@ -77,7 +77,7 @@ class ObjectiveConfig:
 
     l1_weight: float = option(1.0, "L1 in the photometric term.", minimum=0.0)
     ssim_weight: float = option(
-        0.0, "(1 - SSIM) / 2 in the photometric term (0.85 beside 0.15 L1).", minimum=0.0
+        0.0, "(1 - SSIM) / 2 in the photometric term (0.85 with 0.15 L1).", minimum=0.0
     )
     minimum_reprojection: bool = option(
         False, "Per pixel, count only the source with the smallest error (Godard et al. 2019)."

@@ -1,7 +1,9 @@
 """Layers and an optimizer that a CPU computes faster; networks and losses do not depend on them.
 
 What they compute, and the names of their state, are those of torch's own. ``run.cpu_kernels``
-switches them; each is here because it was measured to pay (benchmarks/training_throughput.py).
+switches convolutions and optimizer, each of which is here because it was measured to pay
+(benchmarks/training_throughput.py --plain). Batch normalization over several processes has no
+equivalent in torch for a CPU.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Convolutions that train faster on a CPU and compute the same but for rounding.
 
-Shape letters as in ``training/batch.py``; besides, i o input and output channels, k kernel.
+Shape letters as in ``training/batch.py``; also i o input and output channels, k kernel.
 
 oneDNN fills a vector register with output channels, so that a layer with one or two of them (a
 prediction) computes 16 and discards the rest. ``BlockConv2d`` uses a block of neighboring pixels
@@ -59,7 +59,7 @@ def _accelerated(layer: nn.Conv2d) -> nn.Conv2d:
 
 
 class Float32DepthwiseConv2d(nn.Conv2d):
-    """A depthwise convolution in float32, whatever autocast asks for."""
+    """A depthwise convolution in float32, regardless of autocast."""
 
     def forward(self, input: Tensor) -> Tensor:
         with torch.autocast("cpu", enabled=False):
