@@ -16,7 +16,7 @@ import numpy as np  # noqa: E402
 
 from training import prepare, train  # noqa: E402
 from training.config import TrainConfig, flat_items, load_config  # noqa: E402
-from training.data.batcher import Batcher  # noqa: E402
+from training.data.batcher import build_batcher  # noqa: E402
 from training.data.sequence import PreparedFrame, PreparedSet  # noqa: E402
 from training.fit.schedule import rate_factor  # noqa: E402
 from training.preparation.writer import PreparedWriter  # noqa: E402
@@ -64,7 +64,7 @@ def test_every_recipe_learns_in_20_steps(recipe: Path, recording: Path, tmp_path
     trainer = train.build(
         train.parse(arguments + [word for text in changes for word in ("--set", text)])
     )
-    batcher = Batcher([PreparedSet.open(recording)], config)
+    batcher = build_batcher(config, [PreparedSet.open(recording)])
     batches = [batcher.training_batch(step) for step in (0, 1)]
     trainer.model.train()
 

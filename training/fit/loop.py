@@ -285,7 +285,7 @@ class Trainer:
             log.scalars(self.step_count, {f"alarm/{cause.replace(' ', '_')}": 1.0})
 
     def _validate(self, log: RunLog) -> None:
-        windows = self._batcher.validation_windows(VALIDATION_WINDOWS)
+        windows = self._batcher.sampler.validation(VALIDATION_WINDOWS)
         if not windows:
             return
         kept = None if self._average is None else self._average.swap_in(self.model)

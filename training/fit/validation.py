@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from training.batch import Batch, ModelOutput, camera_of, source_indices, target_index
-from training.data.batcher import Batcher, Window
+from training.data.batcher import Batcher
+from training.data.sampling import TrainingWindow
 from training.fit.alarm import FLAT_SPREAD
 from training.geometry.warp import warp
 
@@ -123,7 +124,7 @@ class _Sums:
 def validate(
     model: Callable[[Tensor], ModelOutput],
     batcher: Batcher,
-    windows: Sequence[Window],
+    windows: Sequence[TrainingWindow],
     batch_size: int,
     device: torch.device,
 ) -> Validation:
@@ -201,7 +202,7 @@ def _add_depth(sums: _Sums, batch: Batch, output: ModelOutput) -> None:
 
 
 def _add_motion(
-    sums: _Sums, batcher: Batcher, windows: Sequence[Window], output: ModelOutput
+    sums: _Sums, batcher: Batcher, windows: Sequence[TrainingWindow], output: ModelOutput
 ) -> None:
     # The last source follows the target: the newest increment, inverted, which is what is used.
     T = output.T_source_target_bs44[:, -1].double().cpu().numpy()

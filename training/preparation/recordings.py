@@ -128,7 +128,7 @@ def _prepared_frame(
         T_world_camera=item.T_world_camera,
         depth_m=depth,
         speed_m_s=item.speed_m_s,
-        place=place,
+        index=place,
     )
 
 

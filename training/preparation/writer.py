@@ -136,7 +136,7 @@ class PreparedWriter:
                 if cutter.frame_count % SAVE_EVERY == 0:
                     _to_disk(rgb_file, depth_file)
                     sequences = [record.to_json() for record in cutter.records()]
-                    note = {"next_place": frame.place + 1, "sequences": sequences}
+                    note = {"next_place": frame.index + 1, "sequences": sequences}
                     _write_json(self.path / OPEN, note)
         if not cutter.frame_count:
             raise SourceError(f"'{source}' holds no frames")

@@ -17,7 +17,7 @@ from training_runs import arguments, contents, losses
 from training import plot, train
 from training.batch import ModelOutput
 from training.config import OptimConfig, load_config
-from training.data.batcher import Batcher
+from training.data.batcher import Batcher, build_batcher
 from training.data.prefetch import BatchStream
 from training.data.sequence import PreparedFrame, PreparedSet
 from training.fit.average import WeightAverage
@@ -293,12 +293,12 @@ def test_a_device_gets_the_batches_a_cpu_would_get(wall_set: PreparedSet) -> Non
 
 def small_batcher(wall_set: PreparedSet) -> Batcher:
     config = {"width": 64, "height": 64, "data": {"prepared": ["wall"], "validation_ratio": 0.2}}
-    return Batcher([wall_set], load_config(config))
+    return build_batcher(load_config(config), [wall_set])
 
 
 def told(batcher: Batcher, change: Callable[[ModelOutput], ModelOutput]) -> Any:
     """Validate a model that knows the ground truth of the held-out windows, and then tells this of it."""
-    windows = batcher.validation_windows(8)
+    windows = batcher.sampler.validation(8)
     parts = iter([windows[:4], windows[4:]])
 
     def model(_: Tensor) -> ModelOutput:
@@ -383,7 +383,7 @@ def test_the_panel_shows_what_the_loss_sees(wall_set: PreparedSet, depth: str, r
     changes = {"width": 64, "height": 64, "network": network, "objective": objective}
     config = load_config({**changes, "data": {"prepared": ["wall"], "flip_probability": 0.0}})
     model = build_model(config.network, 64, 64)
-    batch = Batcher([wall_set], config).training_batch(0)
+    batch = build_batcher(config, [wall_set]).training_batch(0)
     image = panel(model, batch, config.objective)
     assert image.shape == (3, rows * 64, 64)
     assert float(image.min()) >= 0.0 and float(image.max()) <= 1.0
