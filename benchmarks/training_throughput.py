@@ -35,7 +35,7 @@ from sfm_ros.errors import SfmRosError
 from sfm_ros.evaluation.report.machine import machine_facts
 from sfm_ros.synthetic.street import SyntheticConfig, SyntheticStreet
 from training.config import TrainConfig, load_config
-from training.data.batcher import Batcher
+from training.data.batcher import build_batcher
 from training.data.prefetch import BatchStream
 from training.data.sequence import PreparedFrame, PreparedSet
 from training.fit.loop import Trainer
@@ -177,7 +177,7 @@ def ours(config: TrainConfig, prepared: PreparedSet, work: Path, device: torch.d
     """This project's training: its step and its stream of batches."""
     torch.manual_seed(0)
     model = build_model(config.network, config.width, config.height)
-    batcher = Batcher([prepared], config)
+    batcher = build_batcher(config, [prepared], device)
     objective = Objective(config.objective)
     model.needs_source_depths = objective.needs_source_depths
     trainer = Trainer(config, model, objective, batcher, work, device)

@@ -28,7 +28,7 @@ import torch
 
 from sfm_ros.errors import ConfigError, SfmRosError
 from training.config import TrainConfig, load_config
-from training.data.batcher import Batcher
+from training.data.batcher import Batcher, build_batcher
 from training.data.sequence import PreparedSet
 from training.distributed import DistributedContext, joined
 from training.fit.checkpoint import LAST, CheckpointError, load_networks
@@ -76,7 +76,7 @@ def build(options: argparse.Namespace) -> Trainer:
         torch.set_num_threads(config.run.threads)
     torch.manual_seed(config.run.seed)
     sets = [PreparedSet.open(path) for path in config.data.prepared]
-    batcher = Batcher(sets, config, context.rank, context.world)
+    batcher = build_batcher(config, sets, device, context.rank, context.world)
     model = build_model(config.network, config.width, config.height)
     if options.init and not exists:
         load_networks(options.init, model, options.init_networks)
@@ -143,7 +143,8 @@ def _print_start(trainer: Trainer, batcher: Batcher) -> None:
     optim, world = trainer.config.optim, trainer.context.world
     shared = f" in {world} processes" if world > 1 else ""
     print(
-        f"{batcher.training_count} windows to train on, {batcher.validation_count} held out, "
+        f"{batcher.sampler.training_count} windows to train on, "
+        f"{batcher.sampler.validation_count} held out, "
         f"{batcher.steps_per_epoch:.0f} steps per epoch; steps {trainer.step_count} to "
         f"{optim.steps} on {trainer.device}{shared}"
     )

@@ -17,7 +17,7 @@ else:
     from wall import wall_frames as frames_of_wall
 
     from training.config import load_config
-    from training.data.batcher import Batcher
+    from training.data.batcher import Batcher, build_batcher
     from training.data.sequence import PreparedFrame, PreparedSet
     from training.preparation.writer import PreparedWriter
 
@@ -44,7 +44,7 @@ def wall_set(tmp_path_factory: pytest.TempPathFactory) -> PreparedSet:
 def wall_batcher(wall_set: PreparedSet) -> Batcher:
     """Batches of ``wall_set`` with the default augmentation; the last fifth is held out."""
     config = {"width": 64, "height": 64, "data": {"prepared": ["wall"], "validation_ratio": 0.2}}
-    return Batcher([wall_set], load_config(config))
+    return build_batcher(load_config(config), [wall_set])
 
 
 @pytest.fixture

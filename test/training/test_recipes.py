@@ -13,7 +13,7 @@ from wall import wall_frames
 
 from training import prepare, train
 from training.config import TrainConfig, flat_items, load_config
-from training.data.batcher import Batcher
+from training.data.batcher import build_batcher
 from training.data.sequence import PreparedSet
 from training.fit.optimizer import rate_factor
 from training.preparation.writer import PreparedWriter
@@ -59,7 +59,7 @@ def test_recipe_learns(recipe: Path, recording: Path, tmp_path: Path) -> None:
     trainer = train.build(
         train.parse(arguments + [argument for text in changes for argument in ("--set", text)])
     )
-    batcher = Batcher([PreparedSet.open(recording)], config)
+    batcher = build_batcher(config, [PreparedSet.open(recording)])
     batches = [batcher.training_batch(step) for step in (0, 1)]
     trainer.model.train()
 

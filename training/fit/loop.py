@@ -283,7 +283,7 @@ class Trainer:
             log.scalars(self.step_count, {f"alarm/{cause.replace(' ', '_')}": 1.0})
 
     def _validate(self, log: RunLog) -> None:
-        windows = self._batcher.validation_windows(VALIDATION_WINDOWS)
+        windows = self._batcher.sampler.validation(VALIDATION_WINDOWS)
         if not windows:
             return
         model = self._average.module if self._average else self.model

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from training.batch import Batch, ModelOutput, camera_of, source_indices, target_index
-from training.data.batcher import Batcher, Window
+from training.data.batcher import Batcher
+from training.data.sampling import TrainingWindow
 from training.fit.alarm import FLAT_SPREAD
 from training.geometry.warp import warp_sources
 
@@ -113,7 +114,7 @@ class Validation:
 def validate(
     model: Callable[[Tensor], ModelOutput],
     batcher: Batcher,
-    windows: Sequence[Window],
+    windows: Sequence[TrainingWindow],
     batch_size: int,
     device: torch.device,
 ) -> Validation:
@@ -184,7 +185,7 @@ def _add_depth(values: Values, batch: Batch, output: ModelOutput) -> None:
 
 
 def _add_motion(
-    values: Values, batcher: Batcher, windows: Sequence[Window], output: ModelOutput
+    values: Values, batcher: Batcher, windows: Sequence[TrainingWindow], output: ModelOutput
 ) -> None:
     # The last source follows the target: its motion is the inverse of the newest increment.
     T = output.T_source_target_bs44[:, -1].double().cpu().numpy()

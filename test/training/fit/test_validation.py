@@ -14,7 +14,7 @@ from torch import Tensor
 
 from training.batch import ModelOutput
 from training.config import load_config
-from training.data.batcher import Batcher
+from training.data.batcher import Batcher, build_batcher
 from training.data.sequence import PreparedSet
 from training.fit.panel import color_depth, panel
 from training.fit.run_log import HISTORY, RunLog, read_history
@@ -24,7 +24,7 @@ from training.networks.sfm_model import build_model
 
 def validated(batcher: Batcher, change: Callable[[ModelOutput], ModelOutput]) -> Validation:
     """Validate a model that predicts the ground truth of the held-out windows, changed so."""
-    windows = batcher.validation_windows(8)
+    windows = batcher.sampler.validation(8)
     parts = iter([windows[:4], windows[4:]])
 
     def model(_: Tensor) -> ModelOutput:
@@ -96,7 +96,7 @@ def test_panel_rows(wall_set: PreparedSet, depth: str, rows: int) -> None:
     changes = {"width": 64, "height": 64, "network": network, "objective": objective}
     config = load_config({**changes, "data": {"prepared": ["wall"], "flip_probability": 0.0}})
     model = build_model(config.network, 64, 64)
-    batch = Batcher([wall_set], config).training_batch(0)
+    batch = build_batcher(config, [wall_set]).training_batch(0)
     image = panel(model, batch, config.objective)
     assert image.shape == (3, rows * 64, 64)
     assert float(image.min()) >= 0.0 and float(image.max()) <= 1.0
