@@ -168,7 +168,7 @@ def test_resident_frames_give_the_same_batches(
     wall_set: PreparedSet, plain_set: PreparedSet
 ) -> None:
     """Sets with and without ground truth, mapped from their files and copied to memory."""
-    sets, data = [wall_set, plain_set], {"repeat": [1, 1], "reverse_probability": 0.5}
+    sets, data = [wall_set, plain_set], {"set_ratios": [1, 1], "reverse_probability": 0.5}
     mapped = make_batcher(sets, **data)
     resident = make_batcher(sets, resident="always", **data)
     with BatchStream(resident, 3, 6, torch.device("cpu")) as batches:
