@@ -6,15 +6,15 @@ ROS parameters, ``config/sfm.yaml`` and the documentation derive from the datacl
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
-import yaml
-
+from sfm_ros import options
 from sfm_ros.errors import ConfigError
-from sfm_ros.options import checked, live_option, option
+from sfm_ros.options import build, live_option, option, read_yaml
 
 _MOST = 1e6
 """Limit of options without one of their own, so that squares and sums stay finite."""
@@ -305,42 +305,10 @@ def config_from_dict(values: Mapping[str, Any]) -> SfmConfig:
     Raises:
         ConfigError: an unknown block or key, a wrong type, or a value out of range.
     """
-    if not isinstance(values, Mapping):
-        raise ConfigError(f"the configuration is {values!r}, expected blocks of keys")
-    block_types = get_type_hints(SfmConfig)
-    refuse_unknown(values, block_types, "block")
-    blocks = {}
-    for name, entries in values.items():
-        if not isinstance(entries, Mapping):
-            raise ConfigError(f"'{name}' holds {entries!r}, expected a block of keys")
-        blocks[name] = _build_block(name, block_types[name], entries)
-    return SfmConfig(**blocks)
+    return build(SfmConfig, values, RENAMED)
 
 
-def _build_block(block_name: str, block_type: type, entries: Mapping[str, Any]) -> Any:
-    options = {entry.name: entry for entry in dataclasses.fields(block_type)}
-    refuse_unknown(entries, options, "key", f"{block_name}.")
-    values = {
-        key: checked(f"{block_name}.{key}", options[key], value) for key, value in entries.items()
-    }
-    return block_type(**values)
-
-
-def refuse_unknown(
-    found: Iterable[str], known: Iterable[str], what: str, prefix: str = ""
-) -> None:
-    """Raise if a name is not one of those that are known; a renamed one gets its new name.
-
-    Raises:
-        ConfigError: names the first unknown one.
-    """
-    known = set(known)
-    unknown = sorted(f"{prefix}{key}" for key in found if key not in known)
-    if not unknown:
-        return
-    if unknown[0] in RENAMED:
-        raise ConfigError(f"{what} '{unknown[0]}' is now called '{RENAMED[unknown[0]]}'")
-    raise ConfigError(f"unknown {what} '{unknown[0]}'; known are: {', '.join(sorted(known))}")
+refuse_unknown = partial(options.refuse_unknown, renamed=RENAMED)
 
 
 def load_config(path: Path) -> SfmConfig:
@@ -349,15 +317,7 @@ def load_config(path: Path) -> SfmConfig:
     Raises:
         ConfigError: the file is missing, is not YAML, or :func:`config_from_dict` refuses it.
     """
-    try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-    except OSError as error:
-        raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from error
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: no UTF-8, or no such date
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"{path} is not valid YAML: {reason}") from error
-    if not isinstance(values, Mapping):
-        raise ConfigError(f"{path} holds {type(values).__name__}, expected blocks of keys")
+    values = read_yaml(Path(path))
     nodes = [v["ros__parameters"] for v in values.values() if _is_ros_block(v)]
     if len(nodes) > 1:
         raise ConfigError(f"{path} configures {len(nodes)} nodes, expected one")

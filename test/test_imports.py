@@ -60,9 +60,9 @@ ONLY = {
          "sfm_ros.datatypes", "sfm_ros.errors", "sfm_ros.cli.engine_options"},
     ),
     "training.*": {"training.*", "training", "sfm_ros.errors", "sfm_ros.datatypes",
-                   "sfm_ros.geometry", "sfm_ros.formats.*", "sfm_ros.preprocess",
-                   "sfm_ros.model_spec", "sfm_ros.source", "sfm_ros.sources.*",
-                   "sfm_ros.synthetic.*", "sfm_ros.evaluation.*"},
+                   "sfm_ros.geometry", "sfm_ros.formats.*", "sfm_ros.options",
+                   "sfm_ros.preprocess", "sfm_ros.model_spec", "sfm_ros.source",
+                   "sfm_ros.sources.*", "sfm_ros.synthetic.*", "sfm_ros.evaluation.*"},
 }  # fmt: skip
 NEVER = {"sfm_ros.odometry": "sfm_ros.engines.[!b]*"}  # the algorithm sees engines.base only
 

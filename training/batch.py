@@ -1,7 +1,7 @@
 """The unit of training: windows of N frames, on one device.
 
-Shape letters, here and all over training: b batch, n frames of a window, s sources (n - 1), h w
-rows and columns. Colors are RGB in [0, 1]. Pixel centers are integers.
+Shape letters, here and throughout training: b batch, n frames of a window, s sources (n - 1),
+h w rows and columns. Colors are RGB in [0, 1]. Pixel centers are integers.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ class Batch:
 
     Attributes:
         rgb_bn3hw: float in [0, 1], frames in order of time.
-        rgb_clean_bn3hw: the same without color augmentation; what the photometric loss compares.
+        rgb_clean_bn3hw: the same without color augmentation, for the photometric loss.
         K_b33: intrinsics of this grid.
-        depth_target_b1hw: ground-truth depth of the target frame in meters, 0 where unknown; or None.
-        T_source_target_bs44: true motion, sources in order of time; or None.
+        depth_target_b1hw: ground-truth depth of the target frame in meters, 0 if unknown; or None.
+        T_source_target_bs44: ground-truth motion, sources in order of time; or None.
         has_depth_b, has_motion_b: 1.0 for the windows whose depth, or motion, is known, else 0.0;
-            None where that holds for no window of any set.
+            None if it is known for no window of any set.
         distance_bs: meters between the cameras of the target and of each source, from poses or
-            from a known speed; NaN where unknown (0 is a car that stands); or None.
+            from a known speed; NaN if unknown (0 is a standing car); or None.
     """
 
     rgb_bn3hw: Tensor
@@ -48,29 +48,29 @@ class Batch:
 
 
 def target_index(sequence_length: int) -> int:
-    """Which frame of a window is the target: the middle one (of two, the newer)."""
+    """Index of the target frame in a window: the middle one (of two, the newer)."""
     return sequence_length // 2
 
 
 def source_indices(sequence_length: int) -> list[int]:
-    """The other frames of a window, in order of time."""
+    """Indices of the other frames of a window, in order of time."""
     return [i for i in range(sequence_length) if i != target_index(sequence_length)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelOutput:
-    """What the two networks say of one batch.
+    """Prediction of the networks for one batch.
 
     Attributes:
         depths_b1hw: depth of the target frame, finest scale first; scale k has h / 2^k rows.
-        disparities_b1hw: 1 / depth up to a fixed factor, same sizes; what smoothness acts on.
+        disparities_b1hw: 1 / depth up to a fixed factor, same sizes.
         T_source_target_bs44: predicted motion, sources in order of time.
-        mask_logits_bshw: explainability before the sigmoid, a source a channel, sizes as the
-            depths; empty where the model has no mask decoder.
-        K_b33: learned intrinsics of the finest grid, pixels, used in place of the batch's; or
-            None where the model believes the calibration.
-        source_depths_bs1hw: finest depth of the sources, in order of time; or None where no loss
-            asks for it.
+        mask_logits_bshw: explainability before the sigmoid, one channel per source, sizes as the
+            depths; empty without a mask decoder.
+        K_b33: learned intrinsics of the finest grid, pixels, replacing the batch's; or None if
+            the model uses the calibration.
+        source_depths_bs1hw: finest depth of the sources, in order of time; or None if no loss
+            needs it.
     """
 
     depths_b1hw: list[Tensor]
@@ -82,5 +82,5 @@ class ModelOutput:
 
 
 def camera_of(batch: Batch, output: ModelOutput) -> Tensor:
-    """Intrinsics (b, 3, 3) to warp with: the learned ones where the model learns them."""
+    """Intrinsics (b, 3, 3) to warp with: the learned ones if the model learns them."""
     return batch.K_b33 if output.K_b33 is None else output.K_b33

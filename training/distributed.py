@@ -1,10 +1,10 @@
 """Several processes that train one model together, through torch.distributed.
 
-Each process makes its part of every batch (training/data/batcher.py) and gradients are averaged
+Each process prepares its part of every batch (training/data/batcher.py) and gradients are averaged
 over the processes. A loss that divides by a count divides by the count of the whole batch
-(``shared_count``), and batch normalization sees the whole batch, so that the processes follow the
-path that one process would take with the same batch. Without ``torchrun`` everything here does
-nothing.
+(``shared_count``), and batch normalization covers the whole batch (training/cpu/batch_norm.py), so
+that the result is that of one process with the same batch. Without ``torchrun`` all functions here
+are no-ops.
 """
 
 from __future__ import annotations
@@ -13,21 +13,20 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
 class DistributedContext:
-    """Which of how many processes this is, as ``torchrun`` tells it.
+    """Rank of this process and number of processes, as set by ``torchrun``.
 
     Attributes:
         rank: 0 is the first, which alone logs, validates and saves.
-        world: how many there are.
-        local: number on this machine, which is the number of its GPU.
+        world: number of processes.
+        local: rank on this machine, which is the index of its GPU.
         launched: whether ``torchrun`` started this process.
     """
 
@@ -46,16 +45,13 @@ class DistributedContext:
 
     @property
     def first(self) -> bool:
-        """Whether this process speaks for all."""
+        """Whether this process logs, validates and saves."""
         return self.rank == 0
 
 
 @contextmanager
 def joined(context: DistributedContext) -> Iterator[None]:
-    """While this lasts, the processes can reach each other: by NCCL between GPUs, else by Gloo.
-
-    Within another one it changes nothing.
-    """
+    """Connect the processes, by NCCL between GPUs, else by Gloo; no-op if already connected."""
     if context.world == 1 or dist.is_initialized():
         yield
         return
@@ -67,7 +63,7 @@ def joined(context: DistributedContext) -> Iterator[None]:
 
 
 def world_size() -> int:
-    """How many processes work together."""
+    """Number of processes that train together."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
@@ -83,70 +79,18 @@ def mean_over_processes(value: Tensor) -> Tensor:
 
 
 def shared_count(count: Tensor) -> Tensor:
-    """What each process divides a sum by, for the mean over the whole batch.
+    """Divisor of a sum in each process, for the mean over the whole batch.
 
     With ``N`` the sum and ``D`` the count of a process, the mean over the processes of
-    ``N / mean(D)`` is ``sum(N) / sum(D)``. Where nothing is counted at all, it is not zero.
+    ``N / mean(D)`` is ``sum(N) / sum(D)``. It is never zero, even if nothing is counted.
     """
     return mean_over_processes(count.float()).clamp(min=1 / world_size())
 
 
 def greatest(value: int, device: torch.device) -> int:
-    """The greatest of the values the processes have."""
+    """The greatest value of all processes."""
     if world_size() == 1:
         return value
     values = torch.tensor(value, device=device)
     dist.all_reduce(values, op=dist.ReduceOp.MAX)
     return int(values)
-
-
-def share_batch_norm(model: nn.Module, device: torch.device) -> None:
-    """Let every batch normalization see the batch of all processes. The state keeps its names."""
-    if world_size() == 1:
-        return
-    if device.type == "cuda":
-        nn.SyncBatchNorm.convert_sync_batchnorm(model)
-        return
-    for module in model.modules():
-        if type(module) is nn.BatchNorm2d:
-            module.__class__ = _SharedBatchNorm2d
-
-
-class _MeanOverProcesses(torch.autograd.Function):
-    """``mean_over_processes`` with its gradient, which is the same mean."""
-
-    @staticmethod
-    def forward(ctx: Any, value: Tensor) -> Tensor:
-        return mean_over_processes(value)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
-        return mean_over_processes(gradient.contiguous())
-
-
-class _SharedBatchNorm2d(nn.BatchNorm2d):
-    """Batch normalization over all processes, for CPUs: torch's own needs a GPU.
-
-    The processes have parts of equal size, so that means of means are means.
-    """
-
-    def forward(self, input: Tensor) -> Tensor:
-        if not self.training:
-            return super().forward(input)
-        values = input.float()
-        mean_c = _MeanOverProcesses.apply(values.mean(dim=(0, 2, 3)))
-        centered = values - mean_c.view(1, -1, 1, 1)
-        variance_c = _MeanOverProcesses.apply(centered.square().mean(dim=(0, 2, 3)))
-        self._remember(mean_c, variance_c, values.numel() // len(mean_c) * world_size())
-        scale_c = self.weight * (variance_c + self.eps).rsqrt()
-        result = centered * scale_c.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)
-        return result.to(input.dtype)
-
-    @torch.no_grad()
-    def _remember(self, mean_c: Tensor, variance_c: Tensor, count: int) -> None:
-        """Running statistics as torch keeps them: the variance is the unbiased one."""
-        assert self.running_mean is not None and self.running_var is not None
-        assert self.momentum is not None and self.num_batches_tracked is not None
-        self.num_batches_tracked += 1
-        self.running_mean.lerp_(mean_c, self.momentum)
-        self.running_var.lerp_(variance_c * (count / (count - 1)), self.momentum)

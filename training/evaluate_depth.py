@@ -1,4 +1,4 @@
-"""Depth of a checkpoint or a bundle against ground-truth depth, by the protocol of ``sfm_evaluate depth``.
+"""Score the depth of a checkpoint or a bundle by the protocol of ``sfm_evaluate depth``.
 
 python training/evaluate_depth.py --checkpoint runs/road/best.pt --kitti kitti_raw --split eigen
 python training/evaluate_depth.py --model runs/road/bundle --prepared data/synthetic
@@ -30,10 +30,10 @@ from training.model_options import add_model_options, open_model
 
 
 def prepared_set(path: Path) -> DepthSet:
-    """The frames of a prepared set whose depth is known, at the size they were prepared in.
+    """The frames of a prepared set that have ground-truth depth, at the size of the set.
 
     Raises:
-        SourceError: no such set, or it knows no depth.
+        SourceError: there is no such set, or it has no depth.
     """
     prepared = PreparedSet.open(path)
     samples = [
@@ -66,7 +66,7 @@ def _prepared_sample(prepared: PreparedSet, sequence: SequenceRecord, offset: in
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Judge; the exit status is 0, 1 with the reason on stderr, or 130 when interrupted."""
+    """Score; the exit status is 0, 1 with the reason on stderr, or 130 when interrupted."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -88,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _only_prepared(options: argparse.Namespace) -> DepthSet:
     if any(getattr(options, kind) is not None for kind in ("kitti", "images", "synthetic")):
-        raise SfmRosError("--prepared is named beside other images, expected one of them")
+        raise SfmRosError("--prepared is given together with other images, expected one of them")
     return prepared_set(options.prepared)
 
 

@@ -1,4 +1,4 @@
-"""Motion of a checkpoint or a bundle on a KITTI drive: networks alone, and as the node refines it.
+"""Score the motion of a checkpoint or a bundle on KITTI: networks alone, and refined by the node.
 
 python training/evaluate_pose.py --checkpoint runs/road/best.pt --kitti seq/03 --frames 300-400
 python training/evaluate_pose.py --model default --kitti seq/09 --json pose.json
@@ -11,7 +11,7 @@ import dataclasses
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +23,23 @@ from tqdm import tqdm
 from sfm_ros.errors import SfmRosError
 from sfm_ros.evaluation.trajectory.alignment import ALIGNMENTS
 from sfm_ros.evaluation.trajectory.network_motion import MotionScore, run_motion, score_motion
+from sfm_ros.evaluation.trajectory.snippets import SnippetError
 from sfm_ros.sources.folder import FolderSource
 from sfm_ros.sources.kitti.source import open_kitti
 from training.model_options import add_model_options, open_model
 
-_COLUMNS = (
-    "ATE 5 frames", "ATE 3 frames", "RE 5 frames", "RE 3 frames", "t_err %", "deg/100 m",
-    "ATE m", "yaw corr", "|t| corr",
-)  # fmt: skip
+_COLUMNS: dict[str, tuple[str, Callable[[MotionScore], Any]]] = {
+    "ATE 5 frames": ("", lambda s: s.metrics.snippet_ates.get(5)),
+    "ATE 3 frames": ("", lambda s: s.metrics.snippet_ates.get(3)),
+    "RE 5 frames": (".5f", lambda s: _mean(s.metrics.snippet_res.get(5))),
+    "RE 3 frames": (".5f", lambda s: _mean(s.metrics.snippet_res.get(3))),
+    "t_err %": (".3f", lambda s: s.metrics.t_err_percent),
+    "r_err": (".3f", lambda s: s.metrics.r_err_deg_per_100m),
+    "ATE RMSE m": (".3f", lambda s: s.metrics.ate_rmse_m),
+    "yaw corr": (".2f", lambda s: s.yaw_correlation),
+    "|t| corr": (".2f", lambda s: s.length_correlation),
+}
+"""Title of a column -> format and value."""
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -46,9 +55,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--camera", help="camera of the drive (default: color, left)")
     parser.add_argument(
         "--align", choices=ALIGNMENTS, default="7dof",
-        help="how a whole trajectory is laid over the ground truth (default: %(default)s)",
+        help="how a whole trajectory is aligned with the ground truth (default: %(default)s)",
     )  # fmt: skip
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all scores")
     return parser.parse_args(arguments)
 
 
@@ -73,53 +82,48 @@ def open_drive(path: Path, frames: str | None, camera: str | None) -> FolderSour
 
 
 def text_report(model: str, drive: str, align: str, scores: dict[str, MotionScore]) -> str:
-    """The table, with what the columns mean below."""
+    """The table, and below it what the columns mean."""
     metrics = next(iter(scores.values())).metrics
-    width = max(len(name) for name in scores)
+    rows = [["", *_COLUMNS], *([name, *_cells(score)] for name, score in scores.items())]
     lines = [
         f"motion of {model} on {drive}",
         f"{metrics.pair_count} frames, {metrics.path_length_m:.1f} m",
         "",
-        " " * width + "".join(f"{title:>17}" for title in _COLUMNS[:2])
-        + "".join(f"{title:>13}" for title in _COLUMNS[2:]),
-    ]  # fmt: skip
-    lines += [f"{name:<{width}}{_row(score)}" for name, score in scores.items()]
-    lines += [
+        *_aligned(rows),
         "",
-        "ATE and RE of 5 and 3 frames: SfMLearner's, each snippet scaled by the ground truth, mean and "
-        "standard deviation over",
-        f"snippets (ATE in meters, not a root mean square; RE in radians). The rest: whole "
-        f"trajectory, alignment {align}.",
-        "A correlation near 0 means that the motion was not seen, however good the snippets.",
+        "ATE and RE of 5 and 3 frames: SfMLearner's, each snippet scaled by the ground truth,",
+        "mean and standard deviation over snippets (ATE in meters, not a root mean square; RE in",
+        f"radians). The rest: whole trajectory, alignment {align}; r_err in degrees per 100 m.",
+        "A correlation near 0 means that the motion is not observed, however good the snippets.",
     ]
     held = sum(score.held for score in scores.values())
     if held:
-        lines.append(f"At {held} frames the node held its pose: the motion was not believed.")
+        lines.append(f"At {held} frames the node held its pose: the motion was rejected.")
     return "\n".join(lines)
 
 
-def _row(score: MotionScore) -> str:
-    metrics = score.metrics
-    ates = [str(metrics.snippet_ates[n]) if n in metrics.snippet_ates else "-" for n in (5, 3)]
-    res = [metrics.snippet_res[n].mean if n in metrics.snippet_res else None for n in (5, 3)]
-    rest = [
-        *((value, 5) for value in res),
-        (metrics.t_err_percent, 3),
-        (metrics.r_err_deg_per_100m, 3),
-        (metrics.ate_rmse_m, 3),
-        (score.yaw_correlation, 2),
-        (score.length_correlation, 2),
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table, the first column to the left and the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "   ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows
     ]
-    return "".join(f"{text:>17}" for text in ates) + "".join(
-        f"{'-' if value is None else format(value, f'.{digits}f'):>13}" for value, digits in rest
-    )
+
+
+def _cells(score: MotionScore) -> list[str]:
+    values = ((style, value(score)) for style, value in _COLUMNS.values())
+    return ["-" if value is None else f"{value:{style}}" for style, value in values]
+
+
+def _mean(spread: SnippetError | None) -> float | None:
+    return None if spread is None else spread.mean
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Judge; the exit status is 0, 1 with the reason on stderr, or 130 when interrupted."""
+    """Score; the exit status is 0, 1 with the reason on stderr, or 130 when interrupted."""
     options = _parse(arguments)
     try:
-        return _judge(options)
+        return _score(options)
     except (SfmRosError, OSError) as error:
         print(f"evaluate_pose: {error}", file=sys.stderr)
         return 1
@@ -128,7 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _judge(options: argparse.Namespace) -> int:
+def _score(options: argparse.Namespace) -> int:
     drives = [open_drive(path, options.frames, options.camera) for path in options.kitti]
     engine = open_model(options)
     results: list[dict[str, Any]] = []
@@ -146,7 +150,7 @@ def _judge(options: argparse.Namespace) -> int:
     if options.json is not None:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-        print(f"figures: {options.json}")
+        print(f"scores: {options.json}")
     return 0
 
 

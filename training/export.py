@@ -35,7 +35,7 @@ from sfm_ros.model_spec import ModelSpec
 from training.batch import target_index
 from training.config import TrainConfig, load_config
 from training.data.sequence import PreparedSet
-from training.fit.checkpoint import load_checkpoint
+from training.fit.checkpoint import CheckpointError, load_checkpoint, weights_of
 from training.fit.run_log import HISTORY, read_history
 from training.networks.intrinsics import SharedIntrinsics
 from training.networks.sfm_model import SfmModel, build_model
@@ -78,12 +78,12 @@ def export_bundle(
     card: str = "",
     metrics: dict[str, float] | None = None,
 ) -> Path:
-    """Write the bundle of a model, after checking that it computes what the model does.
+    """Write the bundle of a model, after verifying that it computes the same as the model.
 
-    The folder appears whole or not at all; one that was there is replaced.
+    The folder is written completely or not at all; an existing one is replaced.
 
     Args:
-        model: any device and mode; it is copied.
+        model: on any device, in any mode; it is copied.
         training_fx: mean focal length of the training images, pixels at the network's size.
 
     Returns:
@@ -92,10 +92,10 @@ def export_bundle(
     Raises:
         ModelError: the graphs differ from the model by more than ``TOLERANCE``.
     """
-    still = deployed(model)
+    deployed = deployed_copy(model)
     out_dir = Path(out_dir)
     spec = dataclasses.replace(
-        spec_of(still, config, name or out_dir.name, training_fx),
+        spec_of(deployed, config, name or out_dir.name, training_fx),
         licence=licence,
         card=card,
         metrics=metrics or {},
@@ -106,32 +106,32 @@ def export_bundle(
         bundle.mkdir()
         image = torch.zeros(1, spec.height, spec.width, 3, dtype=torch.uint8)
         window = image.unsqueeze(1).expand(-1, spec.sequence_length, -1, -1, -1).contiguous()
-        _write_graph(DepthGraph(still), image, "rgb", "depth", bundle / spec.depth_file)
+        _write_graph(DepthGraph(deployed), image, "rgb", "depth", bundle / spec.depth_file)
         _write_graph(
-            PoseGraph(still), window, "window", "T_source_target", bundle / spec.pose_file
+            PoseGraph(deployed), window, "window", "T_source_target", bundle / spec.pose_file
         )
         spec = spec.save(bundle)
-        _check_parity(still, spec, bundle)
+        _check_parity(deployed, spec, bundle)
         if out_dir.exists():
             os.replace(out_dir, Path(scratch) / "replaced")
         shutil.move(bundle, out_dir)
     return out_dir
 
 
-def deployed(model: SfmModel) -> SfmModel:
-    """A copy of a model as a robot runs it, on the CPU in evaluation mode."""
-    still = copy.deepcopy(model).cpu().float().eval()
-    # Graphs are for channels-first runtimes; the layout in memory is a matter of training.
-    still.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    if still.pairwise:
-        # It says the same of a pair in any window: the robot need not wait for a third frame, nor
-        # compute the older pair again.
-        still.sequence_length = 2
-    return still
+def deployed_copy(model: SfmModel) -> SfmModel:
+    """A copy of a model for inference, on the CPU in evaluation mode."""
+    deployed = copy.deepcopy(model).cpu().float().eval()
+    # The graphs are for channels-first runtimes; channels-last is for training.
+    deployed.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    if deployed.pairwise:
+        # The motion of a pair does not depend on its window: there is no need to wait for a third
+        # frame, or to compute the older pair again.
+        deployed.sequence_length = 2
+    return deployed
 
 
 def spec_of(model: SfmModel, config: TrainConfig, name: str, training_fx: float) -> ModelSpec:
-    """The contract of a deployed model; hashes come with the files."""
+    """The contract of a deployed model; hashes are added with the files."""
     network = config.network
     return ModelSpec(
         name=name,
@@ -147,7 +147,7 @@ def spec_of(model: SfmModel, config: TrainConfig, name: str, training_fx: float)
 
 
 def is_metric(config: TrainConfig) -> bool:
-    """Whether the training saw lengths in meters."""
+    """Whether a loss term knows lengths in meters."""
     objective = config.objective
     return (
         objective.depth_supervision_weight > 0
@@ -157,7 +157,7 @@ def is_metric(config: TrainConfig) -> bool:
 
 
 def learned_fx(model: SfmModel, config: TrainConfig) -> float | None:
-    """Focal length of the one camera a run has learned, pixels; None where it learned none."""
+    """Focal length of the one camera a run has learned, pixels; None if it learned none."""
     if not isinstance(model.camera, SharedIntrinsics):
         return None
     with torch.no_grad():
@@ -168,7 +168,7 @@ def mean_training_fx(config: TrainConfig) -> float:
     """Mean focal length over the frames of the prepared sets, pixels at the network's size.
 
     Raises:
-        SourceError: a set is not where the configuration says.
+        SourceError: a set of the configuration is missing.
         ModelError: the configuration names none.
     """
     total, count = 0.0, 0
@@ -186,7 +186,7 @@ def _write_graph(
 ) -> None:
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
-        # The exporter reports every operator package it does not find; none of them is used here.
+        # The exporter reports every missing operator package; none of them is needed.
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         torch.onnx.export(
             graph,
@@ -217,7 +217,7 @@ def _check_parity(model: SfmModel, spec: ModelSpec, bundle: Path) -> None:
 
 def _check_equal(what: str, error: npt.NDArray[np.float32]) -> None:
     largest = float(np.max(error))
-    if not largest <= TOLERANCE:  # written so that NaN fails too
+    if not largest <= TOLERANCE:  # written so that NaN fails, too
         raise ModelError(
             f"the exported {what} differs from torch by {largest:.1e}, expected at most "
             f"{TOLERANCE:.0e}; the bundle is not written"
@@ -225,7 +225,7 @@ def _check_equal(what: str, error: npt.NDArray[np.float32]) -> None:
 
 
 def synthetic_images(count: int, height: int, width: int, seed: int) -> list[RgbImage]:
-    """Images (h, w, 3) uint8 with blobs of all sizes, each a little beside the one before."""
+    """Images (h, w, 3) uint8 with blobs of all sizes, each shifted by 4 pixels."""
     generator = torch.Generator().manual_seed(seed)
     wide = width + 4 * count
     texture = torch.zeros(1, 3, height, wide)
@@ -240,13 +240,13 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("--checkpoint", type=Path, required=True, help="a .pt file of train.py")
     parser.add_argument("--out", type=Path, required=True, help="folder of the bundle")
-    parser.add_argument("--name", help="name of the model (default: the folder's)")
+    parser.add_argument("--name", help="name of the model (default: that of the folder)")
     parser.add_argument("--licence", default="", help="licence of the weights")
-    parser.add_argument("--card", type=Path, help="text file: the model card")
+    parser.add_argument("--card", type=Path, help="text file with the model card")
     parser.add_argument(
         "--training-fx",
         type=float,
-        help="focal length, px (default: the learned one, else the mean of the prepared data)",
+        help="focal length, pixels (default: learned, else the mean of the prepared data)",
     )
     return parser.parse_args(arguments)
 
@@ -255,10 +255,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Export; the exit status is 0, or 1 with the reason on stderr."""
     options = _parse(arguments)
     try:
-        checkpoint = load_checkpoint(options.checkpoint)
-        config = load_config(checkpoint["config"])
-        model = build_untrained(config)
-        model.load_state_dict(checkpoint["average"] or checkpoint["model"])
+        model, config, step = restored_model(options.checkpoint)
         out = export_bundle(
             model,
             config,
@@ -269,18 +266,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
             name=options.name,
             licence=options.licence,
             card=options.card.read_text(encoding="utf-8") if options.card else "",
-            metrics=measured(options.checkpoint, checkpoint["step"]),
+            metrics=measured(options.checkpoint, step),
         )
     except (SfmRosError, OSError) as error:
         print(f"export: {error}", file=sys.stderr)
         return 1
     megabytes = sum(f.stat().st_size for f in out.iterdir()) / 1e6
-    print(f"{out}: {megabytes:.1f} MB, agrees with torch within {TOLERANCE:.0e}")
+    print(f"{out}: {megabytes:.1f} MB, agrees with torch to {TOLERANCE:.0e}")
     return 0
 
 
 def measured(checkpoint: Path, step: int) -> dict[str, float]:
-    """The steps of a run and what its validation at that step found."""
+    """Number of steps of a run, and its validation figures at that step."""
     history = checkpoint.parent / HISTORY
     figures = {"training_steps": float(step)}
     for name, (steps, values) in (read_history(history) if history.is_file() else {}).items():
@@ -289,8 +286,24 @@ def measured(checkpoint: Path, step: int) -> dict[str, float]:
     return figures
 
 
+def restored_model(path: Path) -> tuple[SfmModel, TrainConfig, int]:
+    """The model of a checkpoint (its moving average if there is one), its configuration and step.
+
+    Raises:
+        CheckpointError: it cannot be read, or its weights do not fit its configuration.
+    """
+    contents = load_checkpoint(path)
+    config = load_config(contents["config"])
+    model = build_untrained(config)
+    try:
+        model.load_state_dict(weights_of(contents))
+    except RuntimeError as error:
+        raise CheckpointError(f"the weights in {path} do not fit its recipe: {error}") from error
+    return model, config, contents["step"]
+
+
 def build_untrained(config: TrainConfig) -> SfmModel:
-    """The model of a configuration, without ImageNet weights: they get overwritten anyway."""
+    """The model of a configuration without ImageNet weights, for weights to be loaded."""
     network = dataclasses.replace(config.network, pretrained=False, encoder_weights="")
     return build_model(network, config.width, config.height)
 

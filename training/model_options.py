@@ -1,4 +1,4 @@
-"""The options of a command that judges a checkpoint of training or a model bundle."""
+"""Command-line options that select a training checkpoint or a model bundle."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from training.torch_engine import TorchEngine
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """Add ``--checkpoint`` and ``--device`` beside the options of a bundle."""
-    parser.add_argument("--checkpoint", type=Path, help="a .pt file of train.py, not a bundle")
-    parser.add_argument("--device", default="cpu", help="of the checkpoint (default: cpu)")
+    """Add ``--checkpoint`` and ``--device`` to the options of a bundle."""
+    parser.add_argument(
+        "--checkpoint", type=Path, help="a .pt file of train.py, instead of a bundle"
+    )
+    parser.add_argument("--device", default="cpu", help="device of the checkpoint (default: cpu)")
     add_engine_options(parser)
 
 

@@ -15,13 +15,10 @@ from typing import Any
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from sfm_ros.datatypes import CameraIntrinsics, DepthMap, Frame, RgbImage
 from sfm_ros.errors import SfmRosError, SourceError
@@ -30,16 +27,18 @@ from sfm_ros.sources.folder import intrinsics_for, read_image
 from training.fit.run_log import HISTORY, read_history
 from training.model_options import open_named_model
 
+Floats = npt.NDArray[np.float64]
 Curves = dict[str, tuple[np.ndarray, np.ndarray]]
-_SEEN_SHARE = 98.0
-"""Percent of the raw values that a panel makes room for: single peaks would flatten the rest."""
-_BRIGHTEST = 95.0
+"""Steps and values of each scalar of a run."""
+_SHOWN_PERCENTILE = 98.0
+"""Percentile of the raw values that fits into a panel: single peaks would flatten the rest."""
+_BRIGHT_PERCENTILE = 95.0
 """Percentile of the disparity that is drawn brightest."""
-_IMAGE_WIDTH, _LABEL_HEIGHT, _GAP = 3.6, 0.28, 0.06
+_IMAGE_WIDTH, _TITLE_HEIGHT = 3.6, 0.28
 """Inches."""
 
 
-def smooth(values: npt.NDArray[np.float64], keep: float) -> npt.NDArray[np.float64]:
+def smooth(values: Floats, keep: float) -> Floats:
     """Exponential smoothing without a bias towards the first value; ``keep`` 0 changes nothing."""
     result = np.empty_like(values)
     mean = weight = 0.0
@@ -51,9 +50,7 @@ def smooth(values: npt.NDArray[np.float64], keep: float) -> npt.NDArray[np.float
 
 
 def read_run(folder: Path) -> Curves:
-    """Every figure of a run by name, ``(steps, values)``.
-
-    From its ``history.csv``, or, for runs of other programs, from TensorBoard's event files.
+    """All scalars of a run, from its ``history.csv`` or from TensorBoard's event files.
 
     Raises:
         SourceError: the folder holds neither.
@@ -61,19 +58,18 @@ def read_run(folder: Path) -> Curves:
     curves = read_history(folder / HISTORY)
     if curves:
         return curves
-    # Imported late: it is slow, and only foreign runs need it.
+    # Imported late: it is slow, and only needed for the runs of other programs.
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    events = sorted({file.parent for file in folder.rglob("*tfevents*")})
-    for place in events:
-        board = EventAccumulator(str(place), size_guidance={"scalars": 0}).Reload()
+    for events in sorted({file.parent for file in folder.rglob("*tfevents*")}):
+        board = EventAccumulator(str(events), size_guidance={"scalars": 0}).Reload()
         for name in board.Tags()["scalars"]:
-            points = board.Scalars(name)
-            steps = np.array([point.step for point in points])
-            curves[name] = (steps, np.array([point.value for point in points]))
+            points = [(point.step, point.value) for point in board.Scalars(name)]
+            steps, values = zip(*points, strict=True)
+            curves[name] = np.array(steps), np.array(values)
     if not curves:
         raise SourceError(
-            f"{folder} is no run: it holds neither {HISTORY} nor TensorBoard's event files"
+            f"{folder} is no run: expected {HISTORY} or TensorBoard's event files in it"
         )
     return curves
 
@@ -81,14 +77,14 @@ def read_run(folder: Path) -> Curves:
 def draw_curves(
     runs: Sequence[Path], labels: Sequence[str], names: Sequence[str], out: Path, keep: float
 ) -> None:
-    """Draw one panel a name, one line a run; the raw curve shines through behind the smooth one.
+    """Draw one panel per name and one line per run, with the raw curve behind the smooth one.
 
-    Figures of validation are few and drawn as they are.
+    Validation scalars are few and drawn as they are.
 
     Args:
         runs: folders.
-        labels: for the legend, one a run.
-        names: which figures.
+        labels: for the legend, one per run.
+        names: which scalars.
         out: image to write.
         keep: of `smooth`.
 
@@ -99,25 +95,16 @@ def draw_curves(
     for label, known in curves.items():
         if not any(name in known for name in names):
             raise SourceError(f"run {label} has none of {list(names)}; it has {', '.join(known)}")
-    figure, axes = plt.subplots(
-        len(names),
-        1,
-        figsize=(8, 3 * len(names)),
-        squeeze=False,
-        sharex=True,
-        layout="constrained",
-    )
+    figure = Figure(figsize=(8, 3 * len(names)), layout="constrained")
+    axes = figure.subplots(len(names), squeeze=False, sharex=True)
     for axis, name in zip(axes[:, 0], names, strict=True):
         _draw_panel(axis, name, curves, keep)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out, dpi=120)
-    plt.close(figure)
+    _save(figure, out)
 
 
 def _draw_panel(axis: Axes, name: str, curves: dict[str, Curves], keep: float) -> None:
     is_validation = name.startswith("validation/")
-    shown: list[npt.NDArray] = []
-    high = -np.inf
+    raw, high = [np.zeros(0)], -np.inf
     for color, (label, known) in enumerate(curves.items()):
         if name not in known:
             continue
@@ -130,79 +117,68 @@ def _draw_panel(axis: Axes, name: str, curves: dict[str, Curves], keep: float) -
             axis.plot(steps, smoothed, label=label, **style)
             axis.plot(steps, values, alpha=0.2, **style)
             high = max(high, smoothed[np.isfinite(smoothed)].max(initial=-np.inf))
-        shown.append(values[np.isfinite(values)])
-    how = f" (smoothing {keep:g})" if keep and not is_validation else ""
-    axis.set(xlabel="step", title=f"{name}{how}")
+        raw.append(values[np.isfinite(values)])
+    smoothing = f" (smoothing {keep:g})" if keep and not is_validation else ""
+    axis.set(xlabel="step", title=f"{name}{smoothing}")
     axis.label_outer()
     axis.grid(alpha=0.3)
-    values = np.concatenate(shown) if shown else np.zeros(0)
-    if values.size:
-        axis.legend()
-        low, high = values.min(), max(high, np.percentile(values, _SEEN_SHARE))
-        if not is_validation and high > low:
-            axis.set_ylim(low - 0.05 * (high - low), high + 0.1 * (high - low))
-    else:
-        axis.text(0.5, 0.5, "no run has this figure", ha="center", transform=axis.transAxes)
+    values = np.concatenate(raw)
+    if not values.size:
+        axis.text(0.5, 0.5, "no run has this scalar", ha="center", transform=axis.transAxes)
+        return
+    axis.legend()
+    low, high = values.min(), max(high, np.percentile(values, _SHOWN_PERCENTILE))
+    if not is_validation and high > low:
+        axis.set_ylim(low - 0.05 * (high - low), high + 0.1 * (high - low))
 
 
 def draw_depth(
-    images: Sequence[RgbImage],
-    columns: Sequence[tuple[str, Sequence[DepthMap]]],
-    out: Path,
+    images: Sequence[RgbImage], columns: Sequence[tuple[str, Sequence[DepthMap]]], out: Path
 ) -> None:
-    """Draw a row an image: the original, then the disparity of each model.
+    """Draw one row per image: the original, then the disparity of each model.
 
-    Disparity is drawn from 0 (black, endlessly far) to near its largest value (bright), each
-    image by its own: models that know no scale can be compared, and a blank map looks blank.
+    Disparity is drawn from 0 (black, infinitely far) to near its largest value (bright), each
+    image by itself: models without a scale can be compared, and a blank map looks blank.
 
     Args:
-        images: (H, W, 3) uint8, one a row.
+        images: (H, W, 3) uint8, one per row.
         columns: name of a model, and its depth of each image.
         out: image to write.
     """
     heights = [_IMAGE_WIDTH * rgb.shape[0] / rgb.shape[1] for rgb in images]
-    count = len(columns) + 1
-    page = (
-        count * (_IMAGE_WIDTH + _GAP) - _GAP,
-        _LABEL_HEIGHT + sum(heights) + _GAP * (len(heights) - 1),
+    size = (_IMAGE_WIDTH * (len(columns) + 1), _TITLE_HEIGHT + sum(heights))
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots(
+        len(images), len(columns) + 1, squeeze=False, gridspec_kw={"height_ratios": heights}
     )
-    figure = plt.figure(figsize=page, dpi=120)
-    top = _LABEL_HEIGHT
-    for row, (rgb, height) in enumerate(zip(images, heights, strict=True)):
-        for column in range(count):
-            axis = figure.add_axes(
-                (
-                    column * (_IMAGE_WIDTH + _GAP) / page[0],
-                    1 - (top + height) / page[1],
-                    _IMAGE_WIDTH / page[0],
-                    height / page[1],
-                )
-            )
-            axis.set_axis_off()
-            if column == 0:
-                axis.imshow(rgb)
-            else:
-                disparity = 1.0 / columns[column - 1][1][row]
-                brightest = np.nanpercentile(disparity, _BRIGHTEST)
-                axis.imshow(disparity, cmap="magma", vmin=0.0, vmax=brightest)
-            if row == 0:
-                title = "image" if column == 0 else columns[column - 1][0]
-                axis.set_title(title, fontsize=10, pad=4)
-        top += height + _GAP
+    for row, rgb in zip(axes, images, strict=True):
+        row[0].imshow(rgb)
+    axes[0, 0].set_title("image", fontsize=10)
+    for column, (title, depths) in zip(axes[:, 1:].T, columns, strict=True):
+        column[0].set_title(title, fontsize=10)
+        for axis, depth in zip(column, depths, strict=True):
+            disparity = 1.0 / depth
+            brightest = np.nanpercentile(disparity, _BRIGHT_PERCENTILE)
+            axis.imshow(disparity, cmap="magma", vmin=0.0, vmax=brightest)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    _save(figure, out)
+
+
+def _save(figure: Figure, out: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out)
-    plt.close(figure)
+    figure.savefig(out, dpi=120)
 
 
 def predict(
     model: str, images: Sequence[RgbImage], calib: Path | None, fit: str
 ) -> tuple[str, list[DepthMap]]:
-    """Name and depth of images by a model.
+    """Name of a model and its depth of images.
 
     Args:
         model: a checkpoint (``.pt``), or a bundle by folder or name.
         images: (H, W, 3) each.
-        calib: their calibration; None takes them as rectified, with the axis in the middle.
+        calib: their calibration; None takes them as rectified, with a centered principal point.
         fit: see `DepthPredictor`.
 
     Raises:
@@ -213,10 +189,10 @@ def predict(
     depths = []
     for rgb in images:
         height, width = rgb.shape[:2]
-        middle = CameraIntrinsics(
+        centered = CameraIntrinsics(
             width=width, height=height, fx=width, fy=width, cx=(width - 1) / 2, cy=(height - 1) / 2
         )
-        intrinsics = middle if calib is None else intrinsics_for(rgb, calib)
+        intrinsics = centered if calib is None else intrinsics_for(rgb, calib)
         depths.append(predictor.depth(Frame(stamp_ns=0, rgb=rgb, intrinsics=intrinsics)))
     engine.close()
     return engine.spec.name, depths
@@ -238,7 +214,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     depth.add_argument("images", nargs="+", type=Path, help="files, one row each")
     depth.add_argument("--models", nargs="+", required=True, help="checkpoints (.pt) or bundles")
     depth.add_argument("--labels", nargs="+", help="titles of the columns (default: the names)")
-    depth.add_argument("--calib", type=Path, help="calibration; without: taken as rectified")
+    depth.add_argument("--calib", type=Path, help="calibration; without it: taken as rectified")
     depth.add_argument("--fit", choices=FITS, default=FITS[0], help="default: %(default)s")
     depth.add_argument("--out", type=Path, default=Path("depth.png"))
     depth.set_defaults(run=_run_depth)

@@ -1,16 +1,15 @@
 """Turn recordings, image folders or synthetic streets into a prepared set for training.
 
     python training/prepare.py synthetic prepared/street --seeds 0-23 --frames 150 --jobs 2
-    python training/prepare.py folder prepared/drive --images DIR --calib camera_info.yaml
+    python training/prepare.py folder prepared/city --images DIR --calib camera_info.yaml
     python training/prepare.py kitti prepared/kitti --root DIR --camera 2,3 --jobs 8
-    python training/prepare.py video prepared/ride --file FILE --calib camera_info.yaml
+    python training/prepare.py video prepared/video --file FILE --calib camera_info.yaml
     python training/prepare.py bag prepared/bag --file BAG --topic /camera/image_raw
     python training/prepare.py report prepared/bag
 
-Each image is rectified, cropped to the aspect of the networks and resized. Several calls with
-one output folder add to it; a call that was interrupted goes on where it was when given again. A
-source that cannot be used is named and left out. The report says what a person should know about
-the set before spending hours on it.
+Each image is rectified, cropped to the aspect of the networks and resized. Several calls with one
+output folder add to it; an interrupted call continues when it is run again. A source that cannot
+be used is reported and left out. The report lists what to check before spending hours on training.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
 if __package__ in (None, ""):
@@ -26,8 +26,9 @@ if __package__ in (None, ""):
 from sfm_ros.errors import SfmRosError, SourceError
 from training.data.sequence import PreparedSet
 from training.preparation.kitti import add_kitti_command
-from training.preparation.run import Failures, prepare
-from training.preparation.set_statistics import examine
+from training.preparation.recordings import FrameOptions, list_recordings
+from training.preparation.run import Failures, Preparation
+from training.preparation.set_statistics import measure
 from training.preparation.sources import add_commands
 from training.preparation.writer import PreparedWriter
 
@@ -35,89 +36,16 @@ REPORT_TEXT, REPORT_IMAGE = "report.txt", "report.png"
 INTERRUPTED = 130
 
 
-def report(prepared: PreparedSet) -> str:
-    """Examine a set, write its report beside its frames and return the text."""
-    from training.preparation.checks import report_text
-    from training.preparation.figure import draw
-
-    found = examine(prepared)
-    text = report_text(found)
-    (prepared.path / REPORT_TEXT).write_text(text + "\n", encoding="utf-8")
-    draw(found, prepared.path / REPORT_IMAGE)
-    return f"{text}\nas an image: {prepared.path / REPORT_IMAGE}"
-
-
-def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("out", type=Path, help="folder of the prepared set")
-    common.add_argument("--width", type=int, default=416)
-    common.add_argument("--height", type=int, default=128)
-    common.add_argument(
-        "--input",
-        choices=("auto", "rectified", "raw"),
-        default="auto",
-        help="whether the images are rectified already",
-    )
-    common.add_argument(
-        "--fit",
-        choices=("crop", "stretch"),
-        default="crop",
-        help="keep the aspect, as a robot runs it, or the whole image, as published results do",
-    )
-    common.add_argument("--every", type=_positive, default=1, help="take each K-th frame only")
-    common.add_argument(
-        "--interleave", action="store_true", help="with --every K: also the K - 1 rides in between"
-    )
-    common.add_argument("--limit", type=_positive, help="at most so many frames of each source")
-    common.add_argument(
-        "--min-change",
-        type=float,
-        default=0.0,
-        help="drop frames whose mean gray difference (of 255) to the last kept one is smaller",
-    )
-    common.add_argument("--provenance", help="where it comes from and under which licence")
-    common.add_argument(
-        "--jobs", type=_positive, default=1, help="processes, or threads, that make frames"
-    )
-    common.add_argument("--no-report", action="store_true", help="leave the report out")
-    common.add_argument(
-        "--max-gap", type=float, default=2.0, help="seconds without a frame that end a sequence"
-    )
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-    add_commands(commands, common)
-    add_kitti_command(commands, common)
-    again = commands.add_parser("report", help="examine a set that is there")
-    again.add_argument("out", type=Path, help="folder of the prepared set")
-    return parser.parse_args(arguments)
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not 1 or more")
-    return value
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code: 0 done, 1 a source failed, 130 stopped."""
     options = parse(arguments)
-    failures: Failures = {}
     try:
         if options.command == "report":
             print(report(PreparedSet.open(options.out)))
             return 0
-        writer = PreparedWriter(options.out, options.width, options.height)
-        failures = prepare(writer, options.jobs_of(options), options)
-        if failures and not writer.frame_count:
-            raise SourceError(_summary(failures))
-        prepared = writer.finish()
-        print(examine(prepared).headline() if options.no_report else report(prepared))
+        failures = prepare(options)
     except KeyboardInterrupt:
-        print(f"stopped; give the same command again to go on with {options.out}", file=sys.stderr)
+        print(f"stopped; run the same command to continue {options.out}", file=sys.stderr)
         return INTERRUPTED
     except (SfmRosError, OSError) as error:
         print(f"prepare: {error}", file=sys.stderr)
@@ -127,12 +55,106 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if failures else 0
 
 
+def prepare(options: argparse.Namespace) -> Failures:
+    """Prepare the sources that the options name; returns those that failed.
+
+    Raises:
+        SfmRosError: no source could be used, or the set cannot be continued with these options.
+    """
+    writer = PreparedWriter(options.out, options.width, options.height)
+    recordings = list_recordings(
+        options.list_sources(options),
+        frame_options(options),
+        options.interleave,
+        options.provenance,
+    )
+    preparation = Preparation(writer, options.jobs)
+    preparation.run(recordings)
+    if preparation.failures and not writer.frame_count:
+        raise SourceError(_summary(preparation.failures))
+    prepared = writer.finish()
+    print(measure(prepared).headline() if options.no_report else report(prepared))
+    return preparation.failures
+
+
+def report(prepared: PreparedSet) -> str:
+    """Measure a set, write its report beside its frames and return the text."""
+    from training.preparation.checks import report_text
+    from training.preparation.figure import draw
+
+    statistics = measure(prepared)
+    text = report_text(statistics)
+    (prepared.path / REPORT_TEXT).write_text(text + "\n", encoding="utf-8")
+    draw(statistics, prepared.path / REPORT_IMAGE)
+    return f"{text}\nfigure: {prepared.path / REPORT_IMAGE}"
+
+
+def frame_options(options: argparse.Namespace) -> FrameOptions:
+    """Those of the options that select and resample frames."""
+    return FrameOptions(**{f.name: getattr(options, f.name) for f in fields(FrameOptions)})
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    common = _common_options()
+    add_commands(commands, common)
+    add_kitti_command(commands, common)
+    again = commands.add_parser("report", help="report on an existing set")
+    again.add_argument("out", type=Path, help="folder of the prepared set")
+    return parser.parse_args(arguments)
+
+
+def _common_options() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("out", type=Path, help="folder of the prepared set")
+    common.add_argument("--width", type=int, default=416)
+    common.add_argument("--height", type=int, default=128)
+    common.add_argument(
+        "--input", choices=("auto", "rectified", "raw"), default="auto",
+        help="whether the images are rectified already",
+    )  # fmt: skip
+    common.add_argument(
+        "--fit", choices=("crop", "stretch"), default="crop",
+        help="crop keeps the aspect, as the node does; stretch keeps the whole image, as "
+        "published results do",
+    )  # fmt: skip
+    common.add_argument("--every", type=_positive, default=1, help="take each K-th frame only")
+    common.add_argument(
+        "--interleave", action="store_true", help="with --every K: also the K - 1 in between"
+    )
+    common.add_argument("--limit", type=_positive, help="maximum number of frames of each source")
+    common.add_argument(
+        "--min-change", type=float, default=0.0,
+        help="drop frames whose mean gray difference (of 255) to the last kept one is smaller",
+    )  # fmt: skip
+    common.add_argument("--provenance", help="origin and licence, stored in the set")
+    common.add_argument(
+        "--jobs", type=_positive, default=1, help="number of processes, or threads for one source"
+    )
+    common.add_argument("--no-report", action="store_true", help="write no report")
+    common.add_argument(
+        "--max-gap", type=float, default=2.0, help="seconds without a frame that end a sequence"
+    )
+    return common
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not 1 or more")
+    return value
+
+
 def _summary(failures: Failures) -> str:
     if len(failures) == 1:
         (name, error), *_ = failures.items()
         return f"{name} is left out: {error}"
     lines = [f"  {name}: {error}" for name, error in failures.items()]
-    heading = f"{len(lines)} sources are left out; mend them and give the same command again:"
+    heading = f"{len(lines)} sources are left out; fix them and run the same command again:"
     return "\n".join([heading, *lines])
 
 

@@ -2,11 +2,11 @@
 
     python training/train.py --config training/recipes/road_small.yaml --out runs/road_small
 
-``--set optim.steps=100`` changes single values of the recipe; ``--resume`` goes on with a run that
-was stopped or killed; ``--init`` begins with the networks of another run (to learn from your own
-video what the shipped recipe cannot know); Ctrl-C finishes the step, saves and stops.
+``--set optim.steps=100`` overrides single values of the recipe; ``--resume`` continues a run that
+was stopped or killed; ``--init`` starts with the networks of another run (to fine-tune on your own
+video); Ctrl-C finishes the step, saves and stops.
 
-Several GPUs, or processes, share every batch; the recipe's batch size is that of all together:
+Several GPUs, or processes, split every batch; the recipe's batch size is that of all together:
 
     torchrun --nproc-per-node 2 training/train.py --config ... --out ...
 """
@@ -28,7 +28,7 @@ import torch
 
 from sfm_ros.errors import ConfigError, SfmRosError
 from training.config import TrainConfig, load_config
-from training.data.batcher import Batcher
+from training.data.batcher import Batcher, build_batcher
 from training.data.sequence import PreparedSet
 from training.distributed import DistributedContext, joined
 from training.fit.checkpoint import LAST, CheckpointError, load_networks
@@ -55,28 +55,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("stopped before the first step; nothing was saved", file=sys.stderr)
         return INTERRUPTED
     if context.first:
-        _tell_the_end(trainer, options, done)
+        _print_end(trainer, options, done)
     return 0 if done else INTERRUPTED
 
 
 def build(options: argparse.Namespace) -> Trainer:
-    """The trainer a command line asks for, resumed where it says so."""
+    """The trainer of a command line, resumed if requested."""
     config = load_config(options.config, options.set)
     exists = (options.out / LAST).is_file()
     if exists and not options.resume:
         raise CheckpointError(
-            f"{options.out} already holds a run; go on with it by --resume, or choose "
-            "another --out"
+            f"{options.out} already holds a run; continue it with --resume, or choose another "
+            "--out"
         )
     if not config.data.prepared:
-        raise ConfigError("'data.prepared' is empty; name a folder that prepare.py has written")
+        raise ConfigError("'data.prepared' is empty; give a folder written by prepare.py")
     context = DistributedContext.of_this_process()
     device = _device(config, context)
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
     torch.manual_seed(config.run.seed)
     sets = [PreparedSet.open(path) for path in config.data.prepared]
-    batcher = Batcher(sets, config, context.rank, context.world)
+    batcher = build_batcher(config, sets, device, context.rank, context.world)
     model = build_model(config.network, config.width, config.height)
     if options.init and not exists:
         load_networks(options.init, model, options.init_networks)
@@ -87,7 +87,7 @@ def build(options: argparse.Namespace) -> Trainer:
     if exists or options.resume == "always":
         trainer.resume()
     if context.first:
-        _tell_the_beginning(trainer, batcher)
+        _print_start(trainer, batcher)
     return trainer
 
 
@@ -99,22 +99,22 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--config", type=Path, required=True, help="recipe, YAML")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one recipe value"
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="override one recipe value"
     )
     parser.add_argument(
         "--resume",
         nargs="?",
         const="always",
         choices=("always", "auto"),
-        help="go on with the run in --out; auto: or begin one where there is none",
+        help="continue the run in --out; auto: or start one if there is none",
     )
-    parser.add_argument("--init", type=Path, metavar="CHECKPOINT", help="begin with its weights")
+    parser.add_argument("--init", type=Path, metavar="CHECKPOINT", help="start with its weights")
     parser.add_argument(
         "--init-networks",
         nargs="+",
         choices=("depth", "pose"),
         default=("depth", "pose"),
-        help="which networks to take from it (both)",
+        help="networks to load from it (default: both)",
     )
     return parser.parse_args(arguments)
 
@@ -132,38 +132,39 @@ def _device(config: TrainConfig, context: DistributedContext) -> torch.device:
         raise ConfigError(f"'run.device' is '{name}', which torch cannot use: {error}") from error
     if device.type == "cuda":
         torch.cuda.set_device(device)
-        # Convolutions may be tried out and rounded to TF32. Matrix products stay exact: the warp
-        # multiplies pixel coordinates.
+        # Convolutions may be benchmarked and rounded to TF32. Matrix products stay exact because
+        # the warp multiplies pixel coordinates.
         torch.backends.cudnn.benchmark = True
         torch.backends.cudnn.allow_tf32 = True
     return device
 
 
-def _tell_the_beginning(trainer: Trainer, batcher: Batcher) -> None:
+def _print_start(trainer: Trainer, batcher: Batcher) -> None:
     optim, world = trainer.config.optim, trainer.context.world
     shared = f" in {world} processes" if world > 1 else ""
     print(
-        f"{batcher.training_count} windows to train on, {batcher.validation_count} held out, "
-        f"{batcher.steps_per_epoch:.0f} steps an epoch; steps {trainer.step_count} to "
+        f"{batcher.sampler.training_count} windows to train on, "
+        f"{batcher.sampler.validation_count} held out, "
+        f"{batcher.steps_per_epoch:.0f} steps per epoch; steps {trainer.step_count} to "
         f"{optim.steps} on {trainer.device}{shared}"
     )
 
 
-def _tell_the_end(trainer: Trainer, options: argparse.Namespace, done: bool) -> None:
-    word = "finished" if done else "stopped"
-    print(f"{word} at step {trainer.step_count}: {options.out / LAST}")
+def _print_end(trainer: Trainer, options: argparse.Namespace, done: bool) -> None:
+    state = "finished" if done else "stopped"
+    print(f"{state} at step {trainer.step_count}: {options.out / LAST}")
     if not done:
         program = "python"
         if trainer.context.launched:
             program = f"torchrun --nproc-per-node {trainer.context.world}"
-        print(f"go on with: {program} training/train.py {_resume_arguments(options)}")
+        print(f"continue with: {program} training/train.py {_resume_arguments(options)}")
 
 
 def _stop_on_signals(trainer: Trainer) -> None:
-    """The first signal ends after the step in progress; a second one kills as usual.
+    """The first signal stops the run after the step in progress; a second one kills as usual.
 
-    Under torchrun it does not: one Ctrl-C may reach a process twice there, and torchrun itself
-    kills whoever does not end within half a minute.
+    Under torchrun a second one is ignored: one Ctrl-C may reach a process twice there, and
+    torchrun itself kills processes that do not end within half a minute.
     """
     context = trainer.context
 
@@ -178,9 +179,9 @@ def _stop_on_signals(trainer: Trainer) -> None:
 
 
 def _resume_arguments(options: argparse.Namespace) -> str:
-    words = ["--config", str(options.config), "--out", str(options.out)]
-    words += [word for text in options.set for word in ("--set", text)]
-    return shlex.join([*words, "--resume"])
+    arguments = ["--config", str(options.config), "--out", str(options.out)]
+    arguments += [argument for text in options.set for argument in ("--set", text)]
+    return shlex.join([*arguments, "--resume"])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Several runs, one after the other, in processes that torchrun starts once: RECIPE OUT ..."""
+"""Runs one recipe after the other in the processes that torchrun started: RECIPE OUT ..."""
 
 from __future__ import annotations
 

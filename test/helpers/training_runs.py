@@ -43,7 +43,7 @@ def start(repository: Path, *args: str) -> subprocess.Popen[str]:
 
 
 def wait_for_step(process: subprocess.Popen[str], out: Path, step: int) -> None:
-    """Until the history tells of this step; fails if the process ends before."""
+    """Wait until the history contains this step; fails if the process ends before."""
     deadline = time.monotonic() + 120
     while not any(int(s) >= step for s in history_steps(out / HISTORY)):
         assert process.poll() is None, process.communicate()
@@ -93,5 +93,5 @@ def contents(step: int) -> dict[str, Any]:
 
 
 def full_disk(*_: object, **__: object) -> None:
-    """Stands in for a system call when the disk is full."""
+    """A system call on a full disk."""
     raise OSError(errno.ENOSPC, "No space left on device")

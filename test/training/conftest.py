@@ -1,94 +1,50 @@
-"""A world with a closed form: one slanted, textured wall, seen by a camera that moves."""
+"""Fixtures of the training tests. Without torch none of these tests is collected."""
 
 from __future__ import annotations
 
+import importlib.util
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
-from training_runs import RECIPE
 
-from training.data.sequence import PreparedFrame, PreparedSet
-from training.preparation.writer import PreparedWriter
+if importlib.util.find_spec("torch") is None:
+    collect_ignore_glob = ["*"]
+else:
+    import torch
+    from training_runs import RECIPE
+    from wall import wall_frames as frames_of_wall
 
-NORMAL = np.array([0.3, 0.1, 1.0])
-DISTANCE = 6.0
-WAVES = np.array([[1.1, 0.4, 0.2], [-0.7, 1.9, 1.3], [2.3, 1.2, 2.1], [0.5, -2.6, 0.7]])
+    from training.config import load_config
+    from training.data.batcher import Batcher, build_batcher
+    from training.data.sequence import PreparedFrame, PreparedSet
+    from training.preparation.writer import PreparedWriter
 
-
-def wall_pose(index: int) -> np.ndarray:
-    """T_world_camera of a frame: forward, to the right, and a yaw that changes its sign."""
-    yaw = 0.03 * np.sin(0.9 * index)
-    T = np.eye(4)
-    T[:3, :3] = [
-        [np.cos(yaw), 0.0, np.sin(yaw)],
-        [0.0, 1.0, 0.0],
-        [-np.sin(yaw), 0.0, np.cos(yaw)],
-    ]
-    T[:3, 3] = [0.05 * index, 0.01 * index, 0.04 * index + 0.03 * np.sin(index)]
-    return T
-
-
-def wall_frame(
-    index: int,
-    width: int,
-    height: int,
-    ground_truth: bool = True,
-    K: tuple[float, float, float, float] | None = None,
-) -> PreparedFrame:
-    """What the camera sees of the wall NORMAL . x = DISTANCE; its center is not K's."""
-    fx, fy, cx, cy = K or (0.8 * width, 0.9 * width, 0.4 * width, 0.55 * height)
-    u, v = np.meshgrid(np.arange(width), np.arange(height))
-    rays = np.stack([(u - cx) / fx, (v - cy) / fy, np.ones_like(u, dtype=float)], axis=-1)
-    T = wall_pose(index)
-    directions = rays @ T[:3, :3].T
-    depth = (DISTANCE - NORMAL @ T[:3, 3]) / (directions @ NORMAL)
-    points = T[:3, 3] + depth[..., None] * directions
-    colors = [
-        np.sin(1.7 * (points[..., :2] @ wave[:2]) + wave[2] + 2.0 * channel)
-        for channel in range(3)
-        for wave in WAVES
-    ]
-    rgb = np.array(colors).reshape(3, len(WAVES), height, width).mean(1).transpose(1, 2, 0)
-    return PreparedFrame(
-        rgb=np.rint(127.5 + 120.0 * rgb).astype(np.uint8),
-        K=(fx, fy, cx, cy),
-        stamp_ns=index * 100_000_000,
-        T_world_camera=T if ground_truth else None,
-        depth_m=depth.astype(np.float32) if ground_truth else None,
-    )
+    # The tensors of the tests are small, and threads wait for each other on a busy machine.
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
 def wall_frames() -> Callable[..., Iterator[PreparedFrame]]:
-    """``wall_frames(count, width, height, ground_truth, K)``: frames of the wall, one at a time."""
-
-    def frames(
-        count: int,
-        width: int = 64,
-        height: int = 64,
-        ground_truth: bool = True,
-        K: tuple[float, float, float, float] | None = None,
-    ) -> Iterator[PreparedFrame]:
-        for index in range(count):
-            yield wall_frame(index, width, height, ground_truth, K)
-
-    return frames
+    """``wall_frames(count, width, height, ground_truth, K)`` yields frames of the wall."""
+    return frames_of_wall
 
 
 @pytest.fixture(scope="session")
-def wall_set(
-    tmp_path_factory: pytest.TempPathFactory, wall_frames: Callable[..., Iterator[PreparedFrame]]
-) -> PreparedSet:
-    """A prepared set of two rides of 40 frames 64x64 along the wall, with depth and poses."""
-    path: Path = tmp_path_factory.mktemp("wall")
-    writer = PreparedWriter(path, 64, 64)
+def wall_set(tmp_path_factory: pytest.TempPathFactory) -> PreparedSet:
+    """A prepared set of two recordings of 40 frames 64x64 along the wall, with depth and poses."""
+    writer = PreparedWriter(tmp_path_factory.mktemp("wall"), 64, 64)
     for recording in range(2):
-        writer.add(f"recording{recording}", wall_frames(40), "closed form")
+        writer.add(f"recording{recording}", frames_of_wall(40), "closed form")
     return writer.finish()
+
+
+@pytest.fixture(scope="session")
+def wall_batcher(wall_set: PreparedSet) -> Batcher:
+    """Batches of ``wall_set`` with the default augmentation; the last fifth is held out."""
+    config = {"width": 64, "height": 64, "data": {"prepared": ["wall"], "validation_ratio": 0.2}}
+    return build_batcher(load_config(config), [wall_set])
 
 
 @pytest.fixture
@@ -101,7 +57,7 @@ def recipe(tmp_path: Path, wall_set: PreparedSet, keep_process_state: None) -> P
 
 @pytest.fixture
 def keep_process_state() -> Iterator[None]:
-    """train.main sets signal handlers and the number of threads of the process."""
+    """Restores the signal handlers and the number of threads, which train.main sets."""
     handlers = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
     threads = torch.get_num_threads()
     yield

@@ -1,15 +1,16 @@
-"""Checkpoints judged by the protocols of the run time, and the figures of the reports."""
+"""Checkpoints scored by the protocols of the run time, and the figures of the reports."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from prepared_sets import Frames, write_set
 
 from sfm_ros.datatypes import CameraIntrinsics
 from sfm_ros.errors import EngineError
@@ -17,11 +18,10 @@ from sfm_ros.model_spec import window_increments
 from sfm_ros.window import Window
 from training import evaluate_depth, evaluate_pose, plot
 from training.config import load_config, to_dict
-from training.data.sequence import PreparedFrame, PreparedSet
+from training.data.sequence import PreparedSet
 from training.export import build_untrained
 from training.fit.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from training.fit.run_log import RunLog
-from training.preparation.writer import PreparedWriter
 from training.torch_engine import TorchEngine
 
 CONFIG = {
@@ -32,16 +32,17 @@ CONFIG = {
 
 
 @pytest.fixture(autouse=True)
-def keep_threads() -> Iterator[None]:
-    """The commands set the number of threads of the process."""
+def one_thread() -> Iterator[None]:
+    """Fast on a busy machine; and the commands set the number of threads of the process."""
     threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An untrained model whose moving average is another one than its weights."""
+    """An untrained model whose moving average differs from its weights."""
     torch.manual_seed(5)
     config = load_config(CONFIG)
     averaged = build_untrained(config).state_dict()
@@ -62,7 +63,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_a_checkpoint_says_what_its_averaged_model_says(checkpoint: Path) -> None:
+def test_checkpoint_gives_the_output_of_its_averaged_model(checkpoint: Path) -> None:
     rng = np.random.default_rng(0)
     images = tuple(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8) for _ in range(2))
     camera = CameraIntrinsics(width=64, height=64, fx=50.0, fy=50.0, cx=31.5, cy=31.5)
@@ -73,7 +74,7 @@ def test_a_checkpoint_says_what_its_averaged_model_says(checkpoint: Path) -> Non
     model = build_untrained(load_config(contents["config"]))
     model.load_state_dict(contents["average"])
     model.eval()
-    # A network that sees pairs says the same of a pair in any window.
+    # A network of pairs gives the same motion for a pair in any window.
     older, newer = (torch.from_numpy(i).permute(2, 0, 1)[None] / 255 for i in images)
     with torch.inference_mode():
         depth = model.depth(newer)[0, 0].numpy()
@@ -84,7 +85,7 @@ def test_a_checkpoint_says_what_its_averaged_model_says(checkpoint: Path) -> Non
     assert engine.spec.sequence_length == 2 and engine.spec.name.endswith("last.pt, step 12")
 
 
-def test_checkpoints_that_cannot_be_judged(checkpoint: Path, tmp_path: Path) -> None:
+def test_unusable_checkpoints_are_refused(checkpoint: Path, tmp_path: Path) -> None:
     contents = load_checkpoint(checkpoint)
     contents["average"].popitem()
     save_checkpoint(tmp_path / "a.pt", contents)
@@ -98,40 +99,36 @@ def test_depth_of_a_prepared_set(
     checkpoint: Path, wall_set: PreparedSet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "d.json"
-    judged = ["--checkpoint", str(checkpoint), "--threads", "1"]
-    command = [*judged, "--prepared", str(wall_set.path), "--limit", "4", "--json", str(out)]
+    model = ["--checkpoint", str(checkpoint), "--threads", "1"]
+    command = [*model, "--prepared", str(wall_set.path), "--limit", "4", "--json", str(out)]
     assert evaluate_depth.main(command) == 0
     values = json.loads(out.read_text())
     assert values["images"] == 4 and values["points"] == 4 * 64 * 64
-    assert values["floors"]["row_median_depth"]["abs_rel"] < 0.3
+    assert values["baselines"]["row_median_depth"]["abs_rel"] < 0.3
     sample = evaluate_depth.prepared_set(wall_set.path).samples[41]
-    assert sample.name == "recording1 1" and sample.frame().intrinsics.fx == pytest.approx(
-        0.8 * 64
-    )
+    assert sample.name == "recording1 1"
+    assert sample.frame().intrinsics.fx == pytest.approx(0.8 * 64)
     np.testing.assert_array_equal(sample.ground_truth(), np.float32(wall_set.depth_m[41]))
     capsys.readouterr()
     for wrong, reason in (
         (["--prepared", str(tmp_path)], "not a prepared set"),
-        (["--prepared", str(wall_set.path), "--synthetic", "1"], "--prepared is named beside"),
+        (["--prepared", str(wall_set.path), "--synthetic", "1"], "--prepared is given together"),
         ([], "0 kinds of images"),
     ):
-        assert evaluate_depth.main([*judged, *wrong]) == 1
+        assert evaluate_depth.main([*model, *wrong]) == 1
         assert reason in capsys.readouterr().err
 
 
-def test_a_set_without_depth_is_refused(
-    wall_frames: Callable[..., Iterator[PreparedFrame]], tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    writer = PreparedWriter(tmp_path / "blind", 64, 64)
-    writer.add("recording", wall_frames(4, ground_truth=False), "")
-    writer.finish()
-    assert evaluate_depth.main(["--prepared", str(tmp_path / "blind")]) == 1
+def test_set_without_depth_is_refused(
+    wall_frames: Frames, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_set(tmp_path, wall_frames(4, ground_truth=False))
+    assert evaluate_depth.main(["--prepared", str(tmp_path)]) == 1
     assert "has ground-truth depth" in capsys.readouterr().err
 
 
 @pytest.fixture
-def sequence(tmp_path: Path, wall_frames: Callable[..., Iterator[PreparedFrame]]) -> Path:
+def sequence(tmp_path: Path, wall_frames: Frames) -> Path:
     """A KITTI odometry sequence along the wall."""
     folder = tmp_path / "seq"
     (folder / "image_2").mkdir(parents=True)
@@ -149,8 +146,8 @@ def test_motion_of_a_sequence(
     checkpoint: Path, sequence: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "p.json"
-    judged = ["--checkpoint", str(checkpoint), "--threads", "1", "--kitti", str(sequence)]
-    assert evaluate_pose.main([*judged, "--frames", "2-9", "--json", str(out)]) == 0
+    model = ["--checkpoint", str(checkpoint), "--threads", "1", "--kitti", str(sequence)]
+    assert evaluate_pose.main([*model, "--frames", "2-9", "--json", str(out)]) == 0
     (values,) = json.loads(out.read_text())
     assert values["drive"].endswith("frames 2 to 9")
     for name in ("networks_alone", "refined", "straight_line", "mean_motion"):
@@ -163,7 +160,7 @@ def test_motion_of_a_sequence(
         (["--frames", "2-12"], "has 0 to 11"),
         (["--camera", "3"], "has no camera 3"),
     ):
-        assert evaluate_pose.main([*judged, *wrong]) == 1
+        assert evaluate_pose.main([*model, *wrong]) == 1
         assert reason in capsys.readouterr().err
 
 
@@ -180,7 +177,7 @@ def test_depth_side_by_side(
     assert "expected 2" in capsys.readouterr().err
 
 
-def test_a_blank_map_looks_blank(tmp_path: Path) -> None:
+def test_blank_map_looks_blank(tmp_path: Path) -> None:
     flat, ramp = np.full((20, 30), 3.0), np.repeat(1.0 / np.arange(1.0, 31.0)[None], 20, axis=0)
     plot.draw_depth([np.zeros((20, 30, 3), np.uint8)], [("flat", [flat]), ("ramp", [ramp])],
                     tmp_path / "d.png")  # fmt: skip

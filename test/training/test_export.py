@@ -1,3 +1,5 @@
+"""The exported bundle computes what the model computes, and describes itself."""
+
 from __future__ import annotations
 
 import copy
@@ -7,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
 pytest.importorskip("onnxscript")
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -44,7 +46,7 @@ def images(seed: int = 7) -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def model() -> SfmModel:
-    """Untrained, but with the running statistics of its normalizations settled."""
+    """Untrained, but with converged running statistics of its batch normalizations."""
     torch.manual_seed(0)
     model = build_model(CONFIG.network, CONFIG.width, CONFIG.height).train()
     with torch.no_grad():
@@ -56,17 +58,17 @@ def model() -> SfmModel:
 @pytest.fixture(scope="module")
 def bundle(model: SfmModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("models") / "small"
-    made = export.export_bundle(
+    written = export.export_bundle(
         model, CONFIG, out, training_fx=77.0, licence="Apache-2.0", card="text", metrics={"a": 1.5}
     )
-    assert made == out
+    assert written == out
     return out
 
 
-def test_spec_tells_what_the_graphs_are(bundle: Path) -> None:
+def test_spec_describes_graphs(bundle: Path) -> None:
     spec = ModelSpec.load(bundle)
     assert (spec.name, spec.width, spec.height) == ("small", 96, 64)
-    # A network of pairs, trained on windows of three, needs only the newest pair at run time.
+    # A network of pairs that was trained on windows of three needs only the newest pair.
     assert (CONFIG.network.sequence_length, spec.sequence_length, spec.target_index) == (3, 2, 1)
     assert (spec.training_fx, spec.metric) == (77.0, True)
     assert (spec.licence, spec.card, spec.metrics) == ("Apache-2.0", "text", {"a": 1.5})
@@ -74,20 +76,20 @@ def test_spec_tells_what_the_graphs_are(bundle: Path) -> None:
     assert spec.max_depth == pytest.approx(10 / 0.01)
 
 
-def test_graphs_are_single_valid_files_and_small(bundle: Path) -> None:
+def test_graphs_are_small_valid_files(bundle: Path) -> None:
     assert sorted(f.name for f in bundle.iterdir()) == ["depth.onnx", "model.yaml", "pose.onnx"]
     for name in ("depth.onnx", "pose.onnx"):
         onnx.checker.check_model(str(bundle / name), full_check=True)
     assert sum(f.stat().st_size for f in bundle.iterdir()) <= 20e6
 
 
-def test_the_shipped_engine_agrees_with_torch(bundle: Path, model: SfmModel) -> None:
-    still = copy.deepcopy(model).eval()
+def test_onnx_engine_matches_torch(bundle: Path, model: SfmModel) -> None:
+    reference = copy.deepcopy(model).eval()
     window = images(seed=11)
     frames = window.permute(0, 1, 4, 2, 3).float() / 255
     with torch.no_grad():
-        depth = still.depth(frames[:, -1])[0, 0].numpy()
-        T_next_center = still.motion(frames)[0, 1]
+        depth = reference.depth(frames[:, -1])[0, 0].numpy()
+        T_next_center = reference.motion(frames)[0, 1]
     camera = CameraIntrinsics(width=96, height=64, fx=77.0, fy=77.0, cx=47.5, cy=31.5)
     found = OnnxEngine(bundle, threads=1).infer(
         Window(images=tuple(window[0, 1:].numpy()), stamps_ns=(1, 2), intrinsics=camera)
@@ -109,10 +111,10 @@ def test_the_shipped_engine_agrees_with_torch(bundle: Path, model: SfmModel) -> 
         ("resnet50", "stacked", 3, 3),
     ],
 )
-def test_every_network_can_be_exported(
+def test_every_network_exports(
     depth: str, pose: str, frames: int, exported: int, tmp_path: Path
 ) -> None:
-    """``export_bundle`` itself refuses graphs that differ; this looks at one image more."""
+    """``export_bundle`` itself refuses graphs that differ; this checks one more image."""
     torch.manual_seed(0)
     network = NetworkConfig(depth=depth, pose=pose, sequence_length=frames)
     config = TrainConfig(width=96, height=64, network=network)
@@ -123,21 +125,21 @@ def test_every_network_can_be_exported(
     session = onnxruntime.InferenceSession(out / "depth.onnx")
     (found,) = session.run(None, {"rgb": image.numpy()})
     with torch.no_grad():
-        wanted = model.eval().depth(image.permute(0, 3, 1, 2).float() / 255)[:, 0]
-    np.testing.assert_allclose(found, wanted.numpy(), rtol=1e-4)
+        expected = model.eval().depth(image.permute(0, 3, 1, 2).float() / 255)[:, 0]
+    np.testing.assert_allclose(found, expected.numpy(), rtol=1e-4)
     window = torch.zeros(1, exported, 64, 96, 3, dtype=torch.uint8).numpy()
     (motions,) = onnxruntime.InferenceSession(out / "pose.onnx").run(None, {"window": window})
     assert motions.shape == (1, exported - 1, 4, 4)
 
 
-def test_a_learned_camera_is_what_the_bundle_was_trained_with() -> None:
+def test_learned_focal_length_is_exported() -> None:
     network = dataclasses.replace(CONFIG.network, learned_intrinsics="shared", initial_focal=0.5)
     learned = build_model(network, 96, 64)
     assert export.learned_fx(learned, CONFIG) == pytest.approx(48.0)
     assert export.learned_fx(build_model(CONFIG.network, 96, 64), CONFIG) is None
 
 
-def test_exporting_leaves_the_model_as_it_was(bundle: Path, model: SfmModel) -> None:
+def test_export_leaves_model_unchanged(bundle: Path, model: SfmModel) -> None:
     assert model.training
     weight = model.depth_net.merge[0][1].weight
     assert weight.requires_grad
@@ -145,7 +147,7 @@ def test_exporting_leaves_the_model_as_it_was(bundle: Path, model: SfmModel) -> 
 
 @pytest.fixture
 def copied_graphs(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Export puts the graphs of ``bundle`` in place instead of tracing for half a minute."""
+    """Export copies the graphs of ``bundle`` instead of tracing for half a minute."""
 
     def copy_graph(*arguments: object) -> None:
         path = arguments[-1]
@@ -155,7 +157,7 @@ def copied_graphs(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export, "_write_graph", copy_graph)
 
 
-def test_graphs_of_another_model_are_refused(
+def test_graphs_of_other_weights_are_refused(
     copied_graphs: None, model: SfmModel, tmp_path: Path
 ) -> None:
     other = copy.deepcopy(model)
@@ -167,12 +169,12 @@ def test_graphs_of_another_model_are_refused(
 
 
 def checkpoint(model: SfmModel, path: Path) -> None:
-    """A checkpoint whose plain weights are garbage and whose average is the model."""
-    garbage = {name: torch.zeros_like(value) for name, value in model.state_dict().items()}
+    """A checkpoint whose plain weights are zero and whose average is the model."""
+    zeros = {name: torch.zeros_like(value) for name, value in model.state_dict().items()}
     torch.save(
         {
             "config": to_dict(CONFIG),
-            "model": garbage,
+            "model": zeros,
             "average": model.state_dict(),
             "optimizer": None,
             "step": 1234,
@@ -183,7 +185,7 @@ def checkpoint(model: SfmModel, path: Path) -> None:
     )
 
 
-def test_command_exports_the_average_over_an_older_bundle(
+def test_command_exports_average_over_old_bundle(
     copied_graphs: None, model: SfmModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     checkpoint(model, tmp_path / "last.pt")
@@ -201,7 +203,7 @@ def test_command_exports_the_average_over_an_older_bundle(
     assert sorted(f.name for f in tmp_path.iterdir()) == ["card.md", "last.pt", "road"]
 
 
-def test_the_bundle_tells_what_validation_found_at_its_step(tmp_path: Path) -> None:
+def test_bundle_holds_validation_figures_of_its_step(tmp_path: Path) -> None:
     (tmp_path / "history.csv").write_text(
         "step,name,value\n5,validation/score,0.9\n10,validation/score,0.8\n10,loss/total,3\n"
     )
@@ -210,7 +212,7 @@ def test_the_bundle_tells_what_validation_found_at_its_step(tmp_path: Path) -> N
     assert export.measured(tmp_path / "last.pt", 7) == {"training_steps": 7.0}
 
 
-def test_command_says_what_is_missing(
+def test_command_reports_what_is_missing(
     model: SfmModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = ["--out", str(tmp_path / "road")]
@@ -221,7 +223,7 @@ def test_command_says_what_is_missing(
     assert "--training-fx" in capsys.readouterr().err
 
 
-def test_unsupervised_models_do_not_claim_meters() -> None:
+def test_unsupervised_models_are_not_metric() -> None:
     assert not export.is_metric(dataclasses.replace(CONFIG, objective=ObjectiveConfig()))
     known_speed = ObjectiveConfig(velocity_weight=0.05)
     assert export.is_metric(dataclasses.replace(CONFIG, objective=known_speed))

@@ -1,25 +1,22 @@
-"""Every recipe trains, put together as train.py does it, and its header can be followed."""
+"""Every recipe trains, assembled as in train.py, and the commands of its header are valid."""
 
 from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pytest
+from wall import wall_frames
 
-torch = pytest.importorskip("torch")
-
-import numpy as np  # noqa: E402
-
-from training import prepare, train  # noqa: E402
-from training.config import TrainConfig, flat_items, load_config  # noqa: E402
-from training.data.batcher import Batcher  # noqa: E402
-from training.data.sequence import PreparedFrame, PreparedSet  # noqa: E402
-from training.fit.schedule import rate_factor  # noqa: E402
-from training.preparation.writer import PreparedWriter  # noqa: E402
+from training import prepare, train
+from training.config import TrainConfig, flat_items, load_config
+from training.data.batcher import build_batcher
+from training.data.sequence import PreparedSet
+from training.fit.optimizer import rate_factor
+from training.preparation.writer import PreparedWriter
 
 RECIPES = sorted((Path(__file__).parents[2] / "training" / "recipes").glob("*.yaml"))
 STEPS = 20
@@ -27,12 +24,10 @@ WIDTH, HEIGHT = 96, 64
 
 
 @pytest.fixture(scope="module")
-def recording(
-    tmp_path_factory: pytest.TempPathFactory, wall_frames: Callable[..., Iterator[PreparedFrame]]
-) -> Path:
-    """A prepared set of eight frames along the wall of conftest.py, with depth and poses.
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prepared set of eight frames along the wall, with depth and poses.
 
-    Every third frame: at the wall's own pace the image moves by less than a pixel.
+    Every third frame, because consecutive ones are less than a pixel apart.
     """
     path: Path = tmp_path_factory.mktemp("recording")
     writer = PreparedWriter(path, WIDTH, HEIGHT)
@@ -42,18 +37,18 @@ def recording(
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
-def test_every_recipe_learns_in_20_steps(recipe: Path, recording: Path, tmp_path: Path) -> None:
+def test_recipe_learns(recipe: Path, recording: Path, tmp_path: Path) -> None:
     """The loss of twenty steps over the same two batches is finite and falls.
 
-    Overridden for the cost alone: the size (96x64), the batch (1), the prepared data (one small
-    set in place of the recipe's) and the ImageNet start of the light encoder (random weights).
+    Overridden only because of the cost: the size (96x64), the batch (1), the prepared data (one
+    small set instead of the recipe's), the ImageNet weights of the lite encoder (random ones).
     Networks, losses, rates and augmentation are the recipe's.
     """
     changes = [
         f"width={WIDTH}",
         f"height={HEIGHT}",
         f"data.prepared=[{recording}]",
-        "data.repeat=[]",
+        "data.set_ratios=[]",
         "network.pretrained=false",
         "optim.batch_size=1",
         "run.device=cpu",
@@ -62,9 +57,9 @@ def test_every_recipe_learns_in_20_steps(recipe: Path, recording: Path, tmp_path
     config = load_config(recipe, changes)
     arguments = ["--config", str(recipe), "--out", str(tmp_path / "run")]
     trainer = train.build(
-        train.parse(arguments + [word for text in changes for word in ("--set", text)])
+        train.parse(arguments + [argument for text in changes for argument in ("--set", text)])
     )
-    batcher = Batcher([PreparedSet.open(recording)], config)
+    batcher = build_batcher(config, [PreparedSet.open(recording)])
     batches = [batcher.training_batch(step) for step in (0, 1)]
     trainer.model.train()
 
@@ -78,7 +73,7 @@ def test_every_recipe_learns_in_20_steps(recipe: Path, recording: Path, tmp_path
 
 
 def expected_terms(config: TrainConfig) -> dict[str, float]:
-    """Parts of the loss that a recipe asks for, by the name they are reported under."""
+    """Weights of the loss terms of a recipe, by the names of the reported parts."""
     objective = config.objective
     return {
         "photometric": objective.l1_weight + objective.ssim_weight,
@@ -92,7 +87,7 @@ def expected_terms(config: TrainConfig) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
-def test_the_header_says_how_to_prepare_what_the_recipe_reads(recipe: Path) -> None:
+def test_header_prepares_the_sets_of_its_recipe(recipe: Path) -> None:
     header = [
         line.removeprefix("#") for line in recipe.read_text().splitlines() if line[:1] == "#"
     ]
@@ -108,7 +103,7 @@ def test_the_header_says_how_to_prepare_what_the_recipe_reads(recipe: Path) -> N
         assert (options.width, options.height) == (config.width, config.height)
 
 
-def test_the_variable_rate_of_the_second_report() -> None:
+def test_learning_rate_of_second_report() -> None:
     """35 % less every 25,000 of 200,000 steps, from 2e-4; its default keeps the rate."""
     folder = RECIPES[0].parent
     variable = load_config(folder / "resnet.yaml").optim
@@ -139,7 +134,7 @@ def test_the_variable_rate_of_the_second_report() -> None:
     ],
 )
 def test_photometric_weights_of_the_reports(name: str, l1: float, ssim: float) -> None:
-    """Their programs add up two sources where ours takes the mean, and see images in [-1, 1]."""
+    """Their programs add up two sources instead of taking the mean, of images in [-1, 1]."""
     objective = load_config(RECIPES[0].parent / f"{name}.yaml").objective
     sources, span = 2, 2
     assert objective.l1_weight == pytest.approx(sources * span * l1)
@@ -147,7 +142,7 @@ def test_photometric_weights_of_the_reports(name: str, l1: float, ssim: float) -
 
 
 @pytest.mark.parametrize("name", ["reproduced", "improved", "ssim_b"])
-def test_the_settings_of_the_third_report(name: str) -> None:
+def test_settings_of_third_report(name: str) -> None:
     config = load_config(RECIPES[0].parent / f"{name}.yaml")
     assert (config.optim.batch_size, config.network.sequence_length) == (4, 3)
     assert (config.objective.mask_weight, config.objective.smoothness_weight) == (0.2, 0.1)
@@ -155,18 +150,16 @@ def test_the_settings_of_the_third_report(name: str) -> None:
     assert config.run.validate_every == 3000
 
 
-def test_the_guide_names_recipes_options_and_tests_that_exist(repository: Path) -> None:
+def test_guide_names_existing_recipes_options_and_tests(repository: Path) -> None:
     guide = (repository / "docs" / "experiments.md").read_text(encoding="utf-8")
     for recipe in RECIPES:
         assert f"`{recipe.stem}`" in guide, recipe.stem
     options = flat_items(TrainConfig())
     for section, key in re.findall(r"\b(network|objective|data|optim|run)\.([a-z0-9_]+)", guide):
         assert f"{section}.{key}" in options
-    file = None
-    for name, test in re.findall(
-        r"`((?:test/evaluation/)?test_\w+\.py)?(?:::(test_\w+))?`", guide
-    ):
-        file = (name if "/" in name else f"test/training/{name}") if name else file
-        if not (name or test):
-            continue
-        assert f"def {test}(" in (repository / file).read_text(encoding="utf-8") or not test, test
+    file = ""
+    for name, test in re.findall(r"`(test_\w+\.py|test/[\w/]+\.py)?(?:::(test_\w+))?`", guide):
+        file = name or file
+        if name or test:
+            (path,) = repository.rglob(file if "/" in file else f"test/training/**/{file}")
+            assert f"def {test}" in path.read_text(encoding="utf-8"), test

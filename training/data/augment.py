@@ -1,14 +1,14 @@
 """Random changes to a batch that keep images, calibration, depth and motion consistent.
 
 Shape letters as in training/batch.py: b batch, n frames of a window, s sources, h w rows, columns.
-Every function returns a new batch; what is drawn at random is drawn in ``draw_plan`` alone.
+Every function returns a new batch. Color changes come last: the geometric ones take the clean
+images and set both. All random numbers are drawn in ``draw_plan``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -31,13 +31,13 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Plan:
-    """What is done to each window of a batch.
+    """The random changes of each window of a batch.
 
     Attributes:
-        flip_b, reverse_b, gray_b, color_b: whether.
+        flip_b, reverse_b, gray_b, color_b: whether the change is made.
         scale_b2: factors of width and height, >= 1.
-        offset_b2: place of the crop, 0 (left, top) to 1 (right, bottom).
-        jitter_b4: factors of COLORS, 1 for those that stay.
+        offset_b2: position of the crop, 0 (left, top) to 1 (right, bottom).
+        jitter_b4: factors of COLORS, 1 for no change.
     """
 
     flip_b: Flags
@@ -54,7 +54,7 @@ class Plan:
 
 
 def draw_plan(config: DataConfig, size: int, rng: np.random.Generator) -> Plan:
-    """Draw what happens to each of ``size`` windows."""
+    """Draw the changes of ``size`` windows."""
     allowed = np.isin(COLORS, config.color_changes)
     return Plan(
         flip_b=rng.random(size) < config.flip_probability,
@@ -68,7 +68,7 @@ def draw_plan(config: DataConfig, size: int, rng: np.random.Generator) -> Plan:
 
 
 def augment(batch: Batch, plan: Plan) -> Batch:
-    """Geometry and gray change both images alike; color changes only what the networks see."""
+    """Geometry and gray change both images alike, before color changes the networks' input."""
     batch = scale_crop(batch, plan.scale_b2, plan.offset_b2)
     batch = reverse(flip(batch, plan.flip_b), plan.reverse_b)
     clean = to_gray(batch.rgb_clean_bn3hw, plan.gray_b)
@@ -98,39 +98,44 @@ def flip(batch: Batch, flip_b: Flags) -> Batch:
     def mirrored(images: Tensor) -> Tensor:
         return _changed(images, flip_b, lambda chosen: chosen.flip(-1))
 
-    return _with_images(batch, mirrored, mirrored, K_b33=K, T_source_target_bs44=T)
+    depth = batch.depth_target_b1hw
+    return _with_images(
+        batch,
+        mirrored(batch.rgb_clean_bn3hw),
+        depth_target_b1hw=None if depth is None else mirrored(depth),
+        K_b33=K,
+        T_source_target_bs44=T,
+    )
 
 
 def reverse(batch: Batch, reverse_b: Flags) -> Batch:
     """Play the chosen windows backwards.
 
-    The target, being the middle frame, stays; the sources change places, and what is known of
-    their motion with them. Needs an odd number of frames.
+    The target, the middle frame, stays; the sources are swapped, and their motion and distance
+    with them. Needs an odd number of frames.
     """
     if not reverse_b.any():
         return batch
     frames = batch.rgb_bn3hw.shape[1]
     if frames % 2 == 0:
         raise ValueError(
-            f"a window of {frames} frames has no middle; only odd ones can be reversed"
+            f"a window of {frames} frames has no middle frame, expected an odd number to reverse"
         )
 
     def reversed_in_time(tensor: Tensor) -> Tensor:
         return _changed(tensor, reverse_b, lambda chosen: chosen.flip(1))
 
-    rgb, clean = _pair(batch, reversed_in_time)
     T, distance = batch.T_source_target_bs44, batch.distance_bs
-    return replace(
+    return _with_images(
         batch,
-        rgb_bn3hw=rgb,
-        rgb_clean_bn3hw=clean,
+        reversed_in_time(batch.rgb_clean_bn3hw),
         T_source_target_bs44=None if T is None else reversed_in_time(T),
         distance_bs=None if distance is None else reversed_in_time(distance),
     )
 
 
 def scale_crop(batch: Batch, scale_b2: Floats, offset_b2: Floats) -> Batch:
-    """Enlarge each window by its own factors and cut out a part of the former size.
+    """Enlarge each window by its own factors and crop it to the former size.
 
     A pixel u of the old image lies at (u + 0.5) s - 0.5 - x0 in the new one, pixel centers at
     integers. Depth values stay: the calibration changes with the image.
@@ -146,8 +151,11 @@ def scale_crop(batch: Batch, scale_b2: Floats, offset_b2: Floats) -> Batch:
         K[:, axis, 0:2] *= factor[:, None]
         corner = torch.from_numpy(corners[:, axis]).to(K.device)
         K[:, axis, 2] = (K[:, axis, 2] + 0.5) * factor - 0.5 - corner
-    cut = partial(crop_enlarged, sizes_b2=sizes, corners_b2=corners)
-    return _with_images(batch, cut, partial(cut, nearest=True), K_b33=K)
+    depth = batch.depth_target_b1hw
+    if depth is not None:
+        depth = crop_enlarged(depth[:, None], sizes, corners, nearest=True)[:, 0]
+    rgb = crop_enlarged(batch.rgb_clean_bn3hw, sizes, corners)
+    return _with_images(batch, rgb, depth_target_b1hw=depth, K_b33=K)
 
 
 def to_gray(rgb_bn3hw: Tensor, gray_b: Flags) -> Tensor:
@@ -158,7 +166,7 @@ def to_gray(rgb_bn3hw: Tensor, gray_b: Flags) -> Tensor:
 
 
 def jitter_color(rgb_bn3hw: Tensor, color_b: Flags, jitter_b4: Floats) -> Tensor:
-    """Brightness, contrast, saturation, gamma of the chosen windows, alike for all frames."""
+    """Brightness, contrast, saturation, gamma of the chosen windows, the same for all frames."""
     factors = torch.from_numpy(jitter_b4[color_b]).to(rgb_bn3hw)[:, :, None, None, None, None]
     brightness, contrast, gamma, saturation = factors.unbind(1)
 
@@ -182,27 +190,11 @@ def _changed(tensor: Tensor, chosen_b: Flags, change: Callable[[Tensor], Tensor]
     """A copy in which the chosen windows are changed, all of them at once."""
     result = tensor.clone()
     if chosen_b.any():
-        places = torch.from_numpy(np.flatnonzero(chosen_b)).to(tensor.device)
-        result[places] = change(tensor[places])
+        indices = torch.from_numpy(np.flatnonzero(chosen_b)).to(tensor.device)
+        result[indices] = change(tensor[indices])
     return result
 
 
-def _with_images(
-    batch: Batch,
-    change: Callable[[Tensor], Tensor],
-    change_depth: Callable[[Tensor], Tensor],
-    **others: Any,
-) -> Batch:
-    rgb, clean = _pair(batch, change)
-    depth = batch.depth_target_b1hw
-    if depth is not None:
-        depth = change_depth(depth[:, None])[:, 0]
-    return replace(batch, rgb_bn3hw=rgb, rgb_clean_bn3hw=clean, depth_target_b1hw=depth, **others)
-
-
-def _pair(batch: Batch, change: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
-    """Both images changed; worked out once where they are still the same tensor."""
-    clean = change(batch.rgb_clean_bn3hw)
-    if batch.rgb_bn3hw is batch.rgb_clean_bn3hw:
-        return clean, clean
-    return change(batch.rgb_bn3hw), clean
+def _with_images(batch: Batch, rgb_bn3hw: Tensor, **others: Any) -> Batch:
+    """The batch with other images, which have no color changes yet, and other fields."""
+    return replace(batch, rgb_bn3hw=rgb_bn3hw, rgb_clean_bn3hw=rgb_bn3hw, **others)

@@ -1,77 +1,62 @@
-"""Batches built ahead of time where the device would otherwise wait for them."""
+"""The batches of a training run, gathered ahead of time if the device would wait for them."""
 
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from types import TracebackType
+from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager, closing
 
 import torch
+from torch import Tensor
 
 from training.batch import Batch
+from training.data.ahead import map_ahead
 from training.data.batcher import Batcher, RawBatch
 
 AHEAD = 4
+"""Batches that are gathered before they are needed, and threads that gather them."""
 
 
-class BatchStream:
+class BatchStream(AbstractContextManager["BatchStream"]):
     """The batches of the steps ``first`` to ``last - 1``, in order, on the device.
 
-    Where the frames lie on the device itself, and on a CPU, a batch is built when it is asked for:
-    there it is gathered and augmented in no time, here a thread would take cores from the training
-    itself. Else threads gather the windows of the next steps and the device augments them. Because
-    a batch depends on its step alone, all ways give the same batches.
+    If the frames are on the device themselves, and on a CPU, a batch is built when it is
+    requested: on a GPU that takes no time, on a CPU a thread would take cores from the training.
+    Otherwise threads gather the windows of the next steps and the device augments them. Because
+    a batch depends on its step alone, both modes give the same batches.
 
     Attributes:
-        waited_s: seconds the training stood still for its batches so far.
+        waited_s: seconds the training has waited for its batches so far.
     """
 
     def __init__(self, batcher: Batcher, first: int, last: int, device: torch.device) -> None:
-        batcher.reside_on(device)
         self.waited_s = 0.0
-        self._batcher, self._steps, self._device = batcher, range(first, last), device
-        threads_help = device.type != "cpu" and batcher.device.type == "cpu"
-        self._pool = ThreadPoolExecutor(AHEAD) if threads_help else None
+        self._batcher, self._device = batcher, device
+        steps = range(first, last)
+        threads_help = device.type != "cpu" and batcher.store.device.type == "cpu"
+        self._batches = (
+            self._gathered_ahead(steps)
+            if threads_help
+            else (batcher.training_batch(step) for step in steps)
+        )
 
-    def __enter__(self) -> BatchStream:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
+    def __exit__(self, *_: object) -> None:
+        self._batches.close()
 
     def __iter__(self) -> Iterator[Batch]:
-        batches = self._batches()
         while True:
-            began = time.perf_counter()
-            batch = next(batches, None)
-            self.waited_s += time.perf_counter() - began
+            start = time.perf_counter()
+            batch = next(self._batches, None)
+            self.waited_s += time.perf_counter() - start
             if batch is None:
                 return
             yield batch
 
-    def _batches(self) -> Iterator[Batch]:
-        if self._pool is None:
-            yield from map(self._batcher.training_batch, self._steps)
-            return
-        waiting: deque[tuple[int, Future[RawBatch]]] = deque()
-        for step in self._steps:
-            waiting.append((step, self._pool.submit(self._gather, step)))
-            if len(waiting) > AHEAD:
-                yield self._finished(*waiting.popleft())
-        while waiting:
-            yield self._finished(*waiting.popleft())
+    def _gathered_ahead(self, steps: range) -> Generator[Batch, None, None]:
+        with closing(map_ahead(self._gather, steps, AHEAD, AHEAD)) as raws:
+            for step, raw in zip(steps, raws, strict=True):
+                yield self._batcher.finish(raw.to(self._device), step)
 
     def _gather(self, step: int) -> RawBatch:
         raw = self._batcher.raw(self._batcher.training_windows(step))
-        return raw.pinned() if self._device.type == "cuda" else raw
-
-    def _finished(self, step: int, future: Future[RawBatch]) -> Batch:
-        return self._batcher.finish(future.result().to(self._device), step)
+        return raw.map(Tensor.pin_memory) if self._device.type == "cuda" else raw

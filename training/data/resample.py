@@ -1,4 +1,4 @@
-"""Cut parts out of enlarged images, each image by its own factors, on a CPU or a GPU."""
+"""Crop enlarged images, each window by its own factors, on a CPU or a GPU."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ Integers = npt.NDArray[np.int64]
 def crop_enlarged(
     images_bnchw: Tensor, sizes_b2: Integers, corners_b2: Integers, nearest: bool = False
 ) -> Tensor:
-    """The part of the former size that begins at a corner of the enlarged images.
+    """The crop of the former size that starts at a corner of the enlarged images.
 
     Args:
-        images_bnchw: float; the n images of a window are treated alike.
+        images_bnchw: float; the n images of a window are cropped alike.
         sizes_b2: width and height after enlarging, not smaller than before.
         corners_b2: column and row of the enlarged image that becomes the first one.
-        nearest: take the nearest value instead of mixing four (for depth).
+        nearest: nearest instead of bilinear interpolation (for depth).
     """
-    # OpenCV is the fastest on a CPU (torch's interpolate() takes four times as long), but takes
+    # OpenCV is the fastest on a CPU (torch's interpolate() takes four times as long), but handles
     # one image at a time: on a GPU the many small launches would cost more than the work.
     if images_bnchw.device.type == "cpu":
         return _one_by_one(images_bnchw, sizes_b2, corners_b2, nearest)
@@ -52,17 +52,17 @@ def crop_batched(
     """The same for all windows at once: rows first, then columns."""
     for dim, axis in ((-2, 1), (-1, 0)):
         length = images_bnchw.shape[dim]
-        place_bl = (np.arange(length) + corners_b2[:, axis : axis + 1] + 0.5) * (
+        position_bl = (np.arange(length) + corners_b2[:, axis : axis + 1] + 0.5) * (
             length / sizes_b2[:, axis : axis + 1]
         )
         if nearest:
-            images_bnchw = _take(images_bnchw, dim, np.floor(place_bl))
+            images_bnchw = _take(images_bnchw, dim, np.floor(position_bl))
             continue
-        place_bl = np.maximum(place_bl - 0.5, 0.0)
-        first = np.floor(place_bl)
-        share = _along(images_bnchw, dim, place_bl - first).to(images_bnchw.dtype)
+        position_bl = np.maximum(position_bl - 0.5, 0.0)
+        first = np.floor(position_bl)
+        weight = _along(images_bnchw, dim, position_bl - first).to(images_bnchw.dtype)
         images_bnchw = torch.lerp(
-            _take(images_bnchw, dim, first), _take(images_bnchw, dim, first + 1), share
+            _take(images_bnchw, dim, first), _take(images_bnchw, dim, first + 1), weight
         )
     return images_bnchw
 
@@ -74,7 +74,7 @@ def _take(images: Tensor, dim: int, index_bl: npt.NDArray[np.float64]) -> Tensor
 
 
 def _along(images: Tensor, dim: int, values_bl: npt.NDArray) -> Tensor:
-    """A row of values for each window, shaped to lie along a dimension of the images."""
+    """A row of values for each window, shaped to run along one dimension of the images."""
     shape = [len(values_bl), 1, 1, 1, 1]
     shape[dim] = values_bl.shape[1]
     return torch.from_numpy(values_bl).to(images.device).reshape(shape)

@@ -1,6 +1,6 @@
 """Which windows of the prepared sets make up a step: a pure function of seed and step.
 
-Nothing is remembered between two calls, so there is no sampler state to save.
+Nothing is stored between two calls, so there is no sampler state to save.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ import numpy as np
 import numpy.typing as npt
 
 from sfm_ros.errors import ConfigError
-from training.config import TrainConfig
+from training.config import DataConfig
 from training.data.sequence import PreparedSet
 
 CYCLE = 1000
-"""Length of the pattern by which sets take their turns; shares are exact to 1 / CYCLE."""
+"""Length of the pattern by which sets alternate; their ratios are exact to 1 / CYCLE."""
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class TrainingWindow:
     """Consecutive frames of one sequence.
 
     Attributes:
-        set_index: which set.
-        sequence: which of its sequences.
-        first: number of the first frame in the set.
+        set_index: index of the prepared set.
+        sequence: index of the sequence in that set.
+        first: index of the first frame in that set.
     """
 
     set_index: int
@@ -36,110 +36,117 @@ class Window:
 
 
 class WindowSampler:
-    """Lists the windows of prepared sets and deals them out.
+    """Lists the windows of prepared sets and deals them out to the slots of the batches.
 
-    The last ``validation_ratio`` of each sequence is kept out of the training part; a set whose
-    share of the batches is zero is held out as a whole.
+    The last ``validation_ratio`` of each sequence is held out. A set with ratio zero is held out
+    as a whole.
+
+    Args:
+        sets: in the order of ``data.prepared``.
+        data: ratios of the sets and of the held-out part.
+        length: frames of a window.
+        seed: of the order in which windows are drawn.
+
+    Attributes:
+        training_count, validation_count: windows to train on and held-out windows, of all sets.
+
+    Raises:
+        ConfigError: there is no window to train on, or a set with a positive ratio has none.
     """
 
-    def __init__(self, sets: Sequence[PreparedSet], config: TrainConfig) -> None:
-        self._config = config
-        self._train = [_windows(sets, i, config, training=True) for i in range(len(sets))]
-        self._held_out = [_windows(sets, i, config, training=False) for i in range(len(sets))]
-        self._turns = _turns(_shares(config, [len(windows) for windows in self._train]))
+    def __init__(
+        self, sets: Sequence[PreparedSet], data: DataConfig, length: int, seed: int
+    ) -> None:
+        self.length, self._seed = length, seed
+        self._train: list[list[TrainingWindow]] = []
+        self._held_out: list[list[TrainingWindow]] = []
+        for index, prepared in enumerate(sets):
+            unused = bool(data.set_ratios) and data.set_ratios[index] == 0
+            ratio = 1.0 if unused else data.validation_ratio
+            train, held_out = _split_windows(prepared, index, length, ratio)
+            self._train.append(train)
+            self._held_out.append(held_out)
+        counts = [len(windows) for windows in self._train]
+        self.training_count = sum(counts)
+        self.validation_count = sum(len(windows) for windows in self._held_out)
+        ratios = _set_ratios(sets, data.set_ratios or counts, counts, length)
+        self._slots, self._slots_of_set = _cycle(ratios)
         self._permutation = lru_cache(maxsize=4 * len(sets))(self._make_permutation)
 
-    @property
-    def training_count(self) -> int:
-        """Windows to train on, of all sets."""
-        return sum(map(len, self._train))
+    def training(self, slots: range) -> list[TrainingWindow]:
+        """The windows of these slots of the endless sequence of training windows.
 
-    @property
-    def validation_count(self) -> int:
-        """Windows held out, of all sets."""
-        return sum(map(len, self._held_out))
-
-    def training(self, slots: range) -> list[Window]:
-        """The windows of these places in the endless row of windows to train on.
-
-        Within a set none repeats before all have had their turn.
+        Within a set every window is drawn once before any is drawn again.
         """
-        windows = []
-        for slot in slots:
-            cycle, place = divmod(slot, CYCLE)
-            set_index = int(self._turns.set_of_place[place])
-            position = cycle * int(self._turns.per_cycle[set_index]) + int(
-                self._turns.earlier_in_cycle[place]
-            )
-            candidates = self._train[set_index]
-            epoch, rank = divmod(position, len(candidates))
-            windows.append(candidates[int(self._permutation(set_index, epoch)[rank])])
-        return windows
+        return [self._window_of(slot) for slot in slots]
 
-    def validation(self, limit: int) -> list[Window]:
+    def validation(self, limit: int) -> list[TrainingWindow]:
         """At most ``limit`` held-out windows, equally many of each set, evenly spread over it."""
         filled = [windows for windows in self._held_out if windows]
-        chosen: list[Window] = []
+        chosen: list[TrainingWindow] = []
         for windows in filled:
-            wanted = min(len(windows), max(1, limit // len(filled)))
-            places = np.linspace(0, len(windows) - 1, wanted).round().astype(int)
-            chosen.extend(windows[i] for i in places)
+            count = min(len(windows), max(1, limit // len(filled)))
+            indices = np.linspace(0, len(windows) - 1, count).round().astype(int)
+            chosen.extend(windows[i] for i in indices)
         return chosen
 
+    def _window_of(self, slot: int) -> TrainingWindow:
+        cycles, slot = divmod(slot, CYCLE)
+        set_index, drawn = self._slots[slot]
+        drawn += cycles * self._slots_of_set[set_index]
+        windows = self._train[set_index]
+        epoch, rank = divmod(drawn, len(windows))
+        return windows[int(self._permutation(set_index, epoch)[rank])]
+
     def _make_permutation(self, set_index: int, epoch: int) -> npt.NDArray[np.int64]:
-        rng = np.random.default_rng([self._config.run.seed, 2, set_index, epoch])
+        rng = np.random.default_rng([self._seed, 2, set_index, epoch])
         return rng.permutation(len(self._train[set_index]))
 
 
-def _windows(
-    sets: Sequence[PreparedSet], set_index: int, config: TrainConfig, training: bool
-) -> list[Window]:
-    length, shares = config.network.sequence_length, config.data.repeat
-    held_out_ratio = config.data.validation_ratio
-    if shares and shares[set_index] == 0:
-        held_out_ratio = 1.0
-    windows = []
-    for number, record in enumerate(sets[set_index].sequences):
-        held_out = round(record.count * held_out_ratio)
-        if held_out < length:
-            held_out = 0
-        split = record.count - held_out
-        begin, end = (0, split) if training else (split, record.count)
-        for first in range(begin, end - length + 1):
-            windows.append(Window(set_index, number, record.start + first))
-    return windows
+def _split_windows(
+    prepared: PreparedSet, set_index: int, length: int, held_out_ratio: float
+) -> tuple[list[TrainingWindow], list[TrainingWindow]]:
+    """Windows to train on and held-out windows; no frame belongs to both."""
+    train: list[TrainingWindow] = []
+    held_out: list[TrainingWindow] = []
+    for number, record in enumerate(prepared.sequences):
+        count = round(record.count * held_out_ratio)
+        end = record.start + record.count
+        split = end - count if count >= length else end
+        for windows, first, last in ((train, record.start, split), (held_out, split, end)):
+            firsts = range(first, last - length + 1)
+            windows.extend(TrainingWindow(set_index, number, i) for i in firsts)
+    return train, held_out
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Turns:
-    """Whose turn it is at each place of a cycle, and how often it was before in this cycle."""
+def _cycle(ratios: npt.NDArray[np.float64]) -> tuple[list[tuple[int, int]], list[int]]:
+    """Gives each slot of a cycle to the set that lags most behind its ratio.
 
-    set_of_place: npt.NDArray[np.int64]
-    earlier_in_cycle: npt.NDArray[np.int64]
-    per_cycle: npt.NDArray[np.int64]
-
-
-def _turns(shares: npt.NDArray[np.float64]) -> _Turns:
-    """The set that lags most behind its share has its turn, so that batches are alike."""
-    given = np.zeros(len(shares), dtype=np.int64)
-    set_of_place = np.zeros(CYCLE, dtype=np.int64)
-    earlier = np.zeros(CYCLE, dtype=np.int64)
-    for place in range(CYCLE):
-        lag = np.where(shares > 0, shares * (place + 1) - given, -np.inf)
+    Returns:
+        For each slot its set and how many earlier slots that set has; and the slots of each set.
+    """
+    drawn = np.zeros(len(ratios), dtype=np.int64)
+    slots = []
+    for slot in range(CYCLE):
+        lag = np.where(ratios > 0, ratios * (slot + 1) - drawn, -np.inf)
         chosen = int(np.argmax(lag))
-        set_of_place[place], earlier[place] = chosen, given[chosen]
-        given[chosen] += 1
-    return _Turns(set_of_place, earlier, given)
+        slots.append((chosen, int(drawn[chosen])))
+        drawn[chosen] += 1
+    return slots, drawn.tolist()
 
 
-def _shares(config: TrainConfig, counts: list[int]) -> npt.NDArray[np.float64]:
+def _set_ratios(
+    sets: Sequence[PreparedSet], weights: Sequence[float], counts: Sequence[int], length: int
+) -> npt.NDArray[np.float64]:
+    """The weights of the sets, normalized to a sum of 1; refuses sets without windows."""
+    paths = [str(prepared.path) for prepared in sets]
     if not sum(counts):
         raise ConfigError(
-            f"the prepared sets {list(config.data.prepared)} hold no window of "
-            f"{config.network.sequence_length} frames to train on; prepare longer sequences"
+            f"the prepared sets {paths} hold no window of {length} frames to train on; prepare "
+            "longer sequences"
         )
-    shares = np.array(config.data.repeat or counts, dtype=np.float64)
-    for name, share, count in zip(config.data.prepared, shares, counts, strict=True):
-        if share > 0 and count == 0:
-            raise ConfigError(f"the prepared set {name} holds no window to train on")
-    return shares / shares.sum()
+    for path, weight, count in zip(paths, weights, counts, strict=True):
+        if weight > 0 and count == 0:
+            raise ConfigError(f"the prepared set {path} holds no window to train on")
+    ratios = np.array(weights, dtype=np.float64)
+    return ratios / ratios.sum()

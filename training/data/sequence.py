@@ -1,34 +1,34 @@
 """The prepared format: a folder of frames of one size, ready to be cut into training windows.
 
 ``frames.u8``   (N, H, W, 3) uint8 RGB, raw bytes in C order, read by memory mapping.
-``depth.f16``   (N, H, W) float16 meters along +z, 0 unknown; absent where no sequence has any.
-``index.json``  what the frames are (below).
-``report.txt``, ``report.png``  what a person should know before training; nothing reads them.
+``depth.f16``   (N, H, W) float16 meters along +z, 0 unknown; absent if no sequence has depth.
+``index.json``  describes the frames (below).
+``report.txt``, ``report.png``  statistics and warnings for the user; training reads neither.
 
 The frames are rectified: a pinhole camera without distortion, pixel centers at integers, x right,
-y down, z ahead. The index is one object::
+y down, z forward. The index is one object::
 
     {"format": "sfm_ros.prepared/1", "width": W, "height": H, "sequences": [
-      {"name": "ride",            # unique in the set
-       "source": "ride",          # what it was prepared from; one source may be several sequences
+      {"name": "city",            # unique in the set
+       "source": "city",          # what it was prepared from; one source may be several sequences
        "start": 0, "count": 2,    # frames start to start + count - 1 of the files, without gaps
        "K": [fx, fy, cx, cy],     # px of the stored size
        "stamps_ns": [0, 100000000],
-       "has_depth": false,        # whether depth.f16 holds any for these frames
+       "has_depth": false,        # whether depth.f16 holds depth of these frames
        "poses": null,             # or T_world_camera, meters: rows of 12 numbers (upper 3 x 4)
-       "speeds_m_s": [8.1, 8.2],  # absent where not measured
-       "provenance": "..."}]}     # where it comes from, its licence, the settings of prepare.py
+       "speeds_m_s": [8.1, 8.2],  # absent if not measured
+       "provenance": "..."}]}     # origin, licence, settings of prepare.py
 
-A sequence is one camera and one uninterrupted ride: where calibration or time jumps, another one
-begins. A folder without ``index.json`` is unfinished; ``index.partial.json`` then lists what is
-complete, ``index.open.json`` what there is of the source in progress, and ``parts`` holds sets of
-single rides that other processes make.
+A sequence is one camera and one uninterrupted recording: if calibration or time jumps, a new one
+starts. A folder without ``index.json`` is unfinished: ``index.partial.json`` lists the complete
+sources, ``index.open.json`` the frames written so far of the source in progress, and ``parts``
+holds sets of single recordings that other processes write.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -45,16 +45,16 @@ FRAMES, DEPTH = "frames.u8", "depth.f16"
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class PreparedFrame:
-    """One frame on its way into a set.
+    """One frame to be written to a set.
 
     Attributes:
         rgb: (H, W, 3) uint8, rectified, in the size of the set.
         K: fx, fy, cx, cy of that image, px.
         stamp_ns: time of exposure.
         T_world_camera: (4, 4) ground-truth pose, meters, or None.
-        depth_m: (H, W) ground-truth depth, meters, 0 or not finite where unknown, or None.
+        depth_m: (H, W) ground-truth depth, meters, 0 or not finite if unknown, or None.
         speed_m_s: measured speed of the camera, or None.
-        place: its place in the source, counting also those that are left out.
+        index: position in the source, also counting the frames that were dropped.
     """
 
     rgb: RgbImage
@@ -63,15 +63,15 @@ class PreparedFrame:
     T_world_camera: FloatArray | None = None
     depth_m: DepthMap | None = None
     speed_m_s: float | None = None
-    place: int = 0
+    index: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class SequenceRecord:
-    """Frames ``start`` to ``start + count`` of a set: one camera, one uninterrupted ride.
+    """Frames ``start`` to ``start + count`` of a set: one camera, one uninterrupted recording.
 
     Attributes:
-        source: what it was prepared from; a source may have been cut into several sequences.
+        source: what it was prepared from; a source may have been split into several sequences.
         poses: (count, 4, 4) float64 ``T_world_camera``, meters, or None.
         speeds_m_s: measured speed at each frame, or None.
     """
@@ -89,20 +89,11 @@ class SequenceRecord:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; a pose is its upper three rows."""
-        poses = self.poses
-        values = {
-            "name": self.name,
-            "source": self.source,
-            "start": self.start,
-            "count": self.count,
-            "K": list(self.K),
-            "stamps_ns": list(self.stamps_ns),
-            "has_depth": self.has_depth,
-            "poses": None if poses is None else poses[:, :3].reshape(-1, 12).tolist(),
-            "provenance": self.provenance,
-        }
-        if self.speeds_m_s is not None:
-            values["speeds_m_s"] = list(self.speeds_m_s)
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        if self.poses is not None:
+            values["poses"] = self.poses[:, :3].reshape(-1, 12).tolist()
+        if self.speeds_m_s is None:
+            del values["speeds_m_s"]
         return values
 
     @staticmethod
@@ -153,8 +144,8 @@ class PreparedSet:
         """Open and check a set.
 
         Raises:
-            SourceError: the folder is missing, unfinished, of another format, or its files do not
-                have the sizes its index promises.
+            SourceError: the folder is missing, unfinished or of another format, or its files do
+                not have the sizes that its index implies.
         """
         folder = Path(path)
         if not (folder / INDEX).is_file():
@@ -217,7 +208,7 @@ def _map(path: Path, dtype: type, shape: tuple[int, ...]) -> npt.NDArray:
     if found != expected or not expected:
         size = "is missing" if found is None else f"has {found} bytes"
         raise SourceError(
-            f"{path} {size}, its index promises {expected} for {shape[0]} frames of "
+            f"{path} {size}, expected {expected} for {shape[0]} frames of "
             f"{shape[2]}x{shape[1]}; prepare the set again"
         )
     return np.memmap(path, dtype=dtype, mode="r", shape=shape)

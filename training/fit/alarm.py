@@ -1,8 +1,8 @@
-"""Is the training going wrong, and what should be changed? Asked while it runs.
+"""Alarms: detects while training runs that it goes wrong, and suggests what to change.
 
-A collapsed network still has a loss that falls. What tells is the depth (flat, or saturated where
+A collapsed network still has a falling loss. Indicators are the depth (flat, or saturated, where
 the sigmoid has no slope), the motion (none, or the same for every window) and the loss compared
-with what it was at the start. Shape letters as in training/batch.py.
+with its start. Shape letters as in training/batch.py.
 """
 
 from __future__ import annotations
@@ -19,42 +19,46 @@ from training.batch import Batch, ModelOutput, camera_of
 from training.config import NetworkConfig
 from training.distributed import mean_over_processes, world_size
 
-GRACE = 100
-"""Steps before depth and motion are judged: the initial networks are flat and slow."""
-LOOKS = 5
-"""The median of so many looks is judged, not a single batch."""
+GRACE_STEPS = 100
+"""Steps before depth and motion are checked: initial networks are flat and slow."""
+SAMPLES = 5
+"""The median of this many samples is checked, not a single batch."""
 LOSS_STEPS = 50
-"""Steps the loss is averaged over."""
-FALL_JUDGED_FROM = 1000
+"""Steps over which the loss is averaged."""
+FALL_CHECKED_FROM = 1000
 """Step at which the loss must have fallen; in a long run a tenth of it, in a shorter one never."""
 
 FLAT_SPREAD = 0.1
 """Spread of disparity over an image, divided by its mean, below which it is called flat."""
 SATURATED_SLOPE = 0.0025
-"""Slope of the sigmoid, whose greatest is 0.25, below which a pixel learns nothing any more."""
-SATURATED_SHARE = 0.9
+"""Slope of the sigmoid, at most 0.25, below which a pixel no longer learns."""
+SATURATED_FRACTION = 0.9
 VANISHED_PX = 0.02
-"""Mean shift of the image by the translation, below which there is no motion."""
+"""Mean shift of the image by the translation below which there is no motion."""
 DEAD_SPREAD = 5e-3
-"""Spread of the motions over the windows, relative to their size, below which they are one."""
+"""Spread of the motions over the windows, relative to their size, below which they are equal."""
 EXPLODED = 1.5
-"""Mean loss over the lowest mean loss there was."""
+"""Mean loss over the lowest mean loss so far."""
 EXPECTED_FALL = 0.2
+
+_KEYS_BEFORE = {"said": "raised", "looks": "samples"}
+"""Entries of ``AlarmMonitor.state_dict`` in checkpoints of version 0.1, by their old names."""
 
 
 @torch.no_grad()
-def vital_signs(batch: Batch, output: ModelOutput, network: NetworkConfig) -> dict[str, Tensor]:
+def collapse_indicators(
+    batch: Batch, output: ModelOutput, network: NetworkConfig
+) -> dict[str, Tensor]:
     """What collapses first, over the batch of all processes.
 
     Returns:
-        ``saturated``: share of the pixels at which the sigmoid of the disparity has no slope left,
-        with a minus sign where most of them lie at the far end; ``parallax_px``: mean shift of
-        the image by the translation; ``motion_spread``: standard deviation of the predicted
-        motions over the windows, relative to their size (nan where there is but one window).
+        ``saturated``: fraction of the pixels at which the sigmoid of the disparity has no slope,
+        negative if most of them are at the far end; ``parallax_px``: mean shift of the image by
+        the translation; ``motion_spread``: standard deviation of the predicted motions over the
+        windows, relative to their size (nan for a single window).
     """
-    sigmoid = (
-        output.disparities_b1hw[0].float() - network.disparity_beta
-    ) / network.disparity_alpha
+    disparity = output.disparities_b1hw[0].float()
+    sigmoid = (disparity - network.disparity_beta) / network.disparity_alpha
     stuck = sigmoid * (1 - sigmoid) < SATURATED_SLOPE
     far = mean_over_processes((stuck & (sigmoid < 0.5)).float().mean())
     near = mean_over_processes((stuck & (sigmoid >= 0.5)).float().mean())
@@ -66,12 +70,11 @@ def vital_signs(batch: Batch, output: ModelOutput, network: NetworkConfig) -> di
         _relative_spread(T[..., :3, 3]),
         _relative_spread((T - torch.eye(4, device=T.device))[..., :3, :3].flatten(-2)),
     )
+    several = len(T) * world_size() > 1
     return {
         "saturated": torch.where(far > near, -(far + near), far + near),
         "parallax_px": mean_over_processes(shift_bs.mean()),
-        "motion_spread": spread
-        if len(T) * world_size() > 1
-        else torch.full_like(spread, torch.nan),
+        "motion_spread": spread if several else torch.full_like(spread, torch.nan),
     }
 
 
@@ -82,25 +85,25 @@ def _relative_spread(vector_bsc: Tensor) -> Tensor:
     return variance.sqrt() / size.clamp(min=1e-12)
 
 
-class Watch:
-    """Raises each alarm once in a run.
+class AlarmMonitor:
+    """Raises each alarm once per run.
 
     Args:
         steps: length of the run.
-        fresh: whether it begins with untrained networks, whose loss must fall. Judged once.
+        fresh: whether it starts with untrained networks, whose loss must fall. Checked once.
     """
 
     def __init__(self, steps: int, fresh: bool = True) -> None:
         self._steps, self._fresh = steps, fresh
-        self._said: set[str] = set()
-        self._looks: deque[dict[str, float]] = deque(maxlen=LOOKS)
+        self._raised: set[str] = set()
+        self._samples: deque[dict[str, float]] = deque(maxlen=SAMPLES)
         self._count = 0
         self._mean: Tensor | None = None
         self._first: Tensor | None = None
         self._lowest: Tensor | None = None
 
-    def add(self, loss: Tensor) -> None:
-        """Take note of the loss of a step; nothing waits for the device."""
+    def add_loss(self, loss: Tensor) -> None:
+        """Record the loss of a step, without waiting for the device."""
         self._count += 1
         if self._mean is None:
             self._mean = loss.detach().float().clone()
@@ -110,32 +113,32 @@ class Watch:
         if self._count == LOSS_STEPS:
             self._first = self._mean.clone()
 
-    def look(self, step: int, figures: Mapping[str, float]) -> dict[str, str]:
-        """What is wrong and was not said before: texts by cause.
+    def check(self, step: int, figures: Mapping[str, float]) -> dict[str, str]:
+        """New alarms, texts by cause.
 
         Args:
             step: number of steps done.
-            figures: ``disparity_spread``, the vital signs and ``gradient_norm`` of this step.
+            figures: ``disparity_spread``, the collapse indicators and ``gradient_norm``.
         """
-        self._looks.append(dict(figures))
-        found = self._about_the_loss(step)
-        if step >= GRACE and len(self._looks) == LOOKS:
+        self._samples.append(dict(figures))
+        found = self._check_loss(step)
+        if step >= GRACE_STEPS and len(self._samples) == SAMPLES:
             names = ("disparity_spread", "saturated", "parallax_px", "motion_spread")
-            found |= _about_the_networks({n: median(v[n] for v in self._looks) for n in names})
-        return self.news(found)
+            found |= _check_networks({n: median(s[n] for s in self._samples) for n in names})
+        return self.new_among(found)
 
-    def news(self, alarms: Mapping[str, str]) -> dict[str, str]:
-        """Those of the alarms, texts by cause, that were not raised before."""
-        new = {cause: text for cause, text in alarms.items() if cause not in self._said}
-        self._said.update(new)
+    def new_among(self, alarms: Mapping[str, str]) -> dict[str, str]:
+        """The alarms, texts by cause, that were not raised before."""
+        new = {cause: text for cause, text in alarms.items() if cause not in self._raised}
+        self._raised.update(new)
         return new
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain values, from which a resumed run goes on watching."""
+        """Plain values, from which a resumed run continues."""
         return {
             "fresh": self._fresh,
-            "said": sorted(self._said),
-            "looks": list(self._looks),
+            "raised": sorted(self._raised),
+            "samples": list(self._samples),
             "count": self._count,
             "mean": None if self._mean is None else float(self._mean),
             "first": None if self._first is None else float(self._first),
@@ -144,15 +147,16 @@ class Watch:
 
     def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
         """Inverse of ``state_dict``."""
-        self._fresh, self._said = state["fresh"], set(state["said"])
-        self._looks = deque(state["looks"], maxlen=LOOKS)
+        state = {_KEYS_BEFORE.get(key, key): value for key, value in state.items()}
+        self._fresh, self._raised = state["fresh"], set(state["raised"])
+        self._samples = deque(state["samples"], maxlen=SAMPLES)
         self._count = state["count"]
         self._mean, self._first, self._lowest = (
             None if state[name] is None else torch.tensor(state[name], device=device)
             for name in ("mean", "first", "lowest")
         )
 
-    def _about_the_loss(self, step: int) -> dict[str, str]:
+    def _check_loss(self, step: int) -> dict[str, str]:
         if self._mean is None or self._lowest is None:
             return {}
         if self._count >= LOSS_STEPS:
@@ -161,55 +165,55 @@ class Watch:
         if mean > EXPLODED * lowest:
             found["exploding loss"] = (
                 f"the loss explodes: {mean:.4g} on average, {lowest:.4g} before (gradient "
-                f"{self._looks[-1]['gradient_norm']:.3g}); lower optim.learning_rate or set "
-                "optim.gradient_clip, and begin again"
+                f"{self._samples[-1]['gradient_norm']:.3g}); lower optim.learning_rate or set "
+                "optim.gradient_clip, and restart"
             )
         if self._first is None:
             return found
         first = float(self._first)
         fall = 1 - mean / first
-        if self._fresh and step >= max(FALL_JUDGED_FROM, self._steps // 10):
+        if self._fresh and step >= max(FALL_CHECKED_FROM, self._steps // 10):
             self._fresh = False
             if fall < EXPECTED_FALL:
                 found["no fall"] = (
                     f"the loss has fallen by {100 * fall:.0f} % since the first {LOSS_STEPS} "
                     f"steps ({first:.4g} to {mean:.4g}; expected {100 * EXPECTED_FALL:.0f} %): "
                     "if the ratio to standing still has not fallen either, nothing has been "
-                    "learned; check that the data moves (prepare.py reports it) and its "
+                    "learned; check that the camera moves (prepare.py reports it) and its "
                     "calibration, and try another optim.learning_rate"
                 )
         return found
 
 
-def _about_the_networks(signs: Mapping[str, float]) -> dict[str, str]:
+def _check_networks(indicators: Mapping[str, float]) -> dict[str, str]:
     found = {}
-    flat, saturated = signs["disparity_spread"], signs["saturated"]
-    if abs(saturated) > SATURATED_SHARE:
+    spread, saturated = indicators["disparity_spread"], indicators["saturated"]
+    if abs(saturated) > SATURATED_FRACTION:
         end = "far" if saturated < 0 else "near"
         found["saturated depth"] = (
-            f"the depth is saturated: {100 * abs(saturated):.0f} % of the pixels lie at the {end} "
-            "end of its range, where nothing is learned any more; begin again with a lower "
-            "optim.learning_rate (2e-4 is the published one), a higher network.translation_factor "
-            "or network.disparity_bias nearer to -1.5"
+            f"the depth is saturated: {100 * abs(saturated):.0f} % of the pixels are at the {end} "
+            "end of its range and no longer learn; restart with a lower optim.learning_rate "
+            "(2e-4 is the published one), a higher network.translation_factor or "
+            "network.disparity_bias nearer to -1.5"
         )
-    elif flat < FLAT_SPREAD:
+    elif spread < FLAT_SPREAD:
         found["flat depth"] = (
-            f"the depth is flat: its disparity varies by {100 * flat:.1f} % over an image, "
+            f"the depth is flat: its disparity varies by {100 * spread:.1f} % over an image, "
             f"expected above {100 * FLAT_SPREAD:.0f} %; lower optim.learning_rate or "
             "objective.smoothness_weight, or move network.disparity_bias away from saturation "
             "(about -1.5)"
         )
-    if signs["parallax_px"] < VANISHED_PX:
+    if indicators["parallax_px"] < VANISHED_PX:
         found["no motion"] = (
-            f"the motion vanishes: it moves the images by {signs['parallax_px']:.2g} px; "
+            f"the motion vanishes: it shifts the images by {indicators['parallax_px']:.2g} px; "
             "raise network.translation_factor, or objective.mask_weight (a mask near 0 hides "
-            "every error), lower objective.smoothness_weight, or take faster video"
+            "every error), lower objective.smoothness_weight, or use faster video"
         )
-    elif signs["motion_spread"] < DEAD_SPREAD:
+    elif indicators["motion_spread"] < DEAD_SPREAD:
         found["dead motion"] = (
-            "the pose network says the same motion for every window (spread "
-            f"{signs['motion_spread']:.1g} of its size): the image dies on its way through; "
-            "lower optim.learning_rate, or begin again with another run.seed or a higher "
+            "the pose network predicts the same motion for every window (spread "
+            f"{indicators['motion_spread']:.1g} of its size): the signal dies on its way through; "
+            "lower optim.learning_rate, or restart with another run.seed or a higher "
             "network.translation_factor"
         )
     return found

@@ -1,10 +1,10 @@
-"""Checkpoints that are whole or absent: written beside, synced, then renamed over the old one.
+"""Checkpoints, complete or absent: written to a temporary file, synced, renamed over the old one.
 
 A checkpoint is a dictionary that ``torch.load(weights_only=True)`` can read:
 ``config`` plain values, ``model`` state, ``average`` state of the moving average or None,
 ``optimizer`` state or None, ``step`` done so far, ``best`` validation score so far or None,
-``torch_rng`` state; and, in newer ones, ``scaler`` state of fp16 training or None, ``watch`` state
-of the alarms.
+``torch_rng`` state; and, in newer ones, ``scaler`` state of fp16 training or None, and ``watch``,
+the state of the alarms.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MAY_CHANGE = {
     "run.scalars_every",
     "run.images_every",
 }
-"""What a resumed run may set anew: nothing that changes a step already done."""
+"""Options that a resumed run may change: none that affects a step already done."""
 KEYS = {"config", "model", "average", "optimizer", "step", "best", "torch_rng"}
 
 
@@ -43,24 +43,24 @@ class CheckpointError(SfmRosError):
 
 
 def save_checkpoint(path: Path, contents: dict[str, Any]) -> None:
-    """Write a checkpoint; whatever happens, ``path`` is the old one or the new one, whole.
+    """Write a checkpoint; ``path`` always holds the old or the new one, complete.
 
     Raises:
-        CheckpointError: the disk is full or cannot be written.
+        CheckpointError: the disk is full or not writable.
     """
-    beside = path.with_name(path.name + ".tmp")
+    temporary = path.with_name(path.name + ".tmp")
     try:
-        with beside.open("wb") as stream:
+        with temporary.open("wb") as stream:
             torch.save(contents, stream)
             stream.flush()
             os.fsync(stream.fileno())
-        os.replace(beside, path)
+        os.replace(temporary, path)
         _sync_folder(path.parent)
     # torch reports a failed write of its archive as RuntimeError.
     except (OSError, RuntimeError) as error:
         with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)
-        kept = "the one before it is kept" if path.exists() else "there is none before it"
+            temporary.unlink(missing_ok=True)
+        kept = "the previous one is kept" if path.exists() else "there is no previous one"
         reason = "the disk is full, make room" if _is_full(error) else error
         raise CheckpointError(f"cannot write {path}: {reason} ({kept})") from error
 
@@ -85,27 +85,27 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def check_same_run(path: Path, contents: dict[str, Any], config: TrainConfig) -> None:
-    """Refuse to go on with a checkpoint of another experiment, naming every difference."""
-    saved, asked = flat_items(load_config(contents["config"])), flat_items(config)
+    """Refuse to resume a checkpoint of another experiment, naming every difference."""
+    saved, requested = flat_items(load_config(contents["config"])), flat_items(config)
     differences = [
-        f"{key}: {saved[key]!r} in the checkpoint, {asked[key]!r} asked for"
-        for key in asked
-        if key not in MAY_CHANGE and saved[key] != asked[key]
+        f"{key}: {saved[key]!r} in the checkpoint, {requested[key]!r} requested"
+        for key in requested
+        if key not in MAY_CHANGE and saved[key] != requested[key]
     ]
     if differences:
         raise CheckpointError(
-            f"{path} belongs to another configuration ({'; '.join(differences)}); resume with the "
-            "same recipe, or choose another --out"
+            f"{path} was written with another configuration ({'; '.join(differences)}); resume "
+            "with the same recipe, or choose another --out"
         )
 
 
 def weights_of(contents: dict[str, Any]) -> dict[str, Any]:
-    """The weights to validate and export: the moving average where there is one."""
+    """The weights to validate and export: the moving average if there is one."""
     return contents["average"] if contents["average"] is not None else contents["model"]
 
 
 def load_networks(path: Path, model: nn.Module, networks: Sequence[str]) -> None:
-    """Give a model the weights of another run's networks (its moving average where there is one).
+    """Load the networks of another run into a model (their moving average if there is one).
 
     Args:
         path: the other run's checkpoint.
@@ -113,7 +113,7 @@ def load_networks(path: Path, model: nn.Module, networks: Sequence[str]) -> None
         networks: which of ``depth`` and ``pose`` to take.
 
     Raises:
-        CheckpointError: no checkpoint, or its networks are of another shape.
+        CheckpointError: no checkpoint, or networks of another shape.
     """
     weights = weights_of(load_checkpoint(path))
     for network in networks:
@@ -123,8 +123,8 @@ def load_networks(path: Path, model: nn.Module, networks: Sequence[str]) -> None
             getattr(model, f"{network}_net").load_state_dict(part)
         except RuntimeError as error:
             raise CheckpointError(
-                f"the {network} network of {path} is another one than this recipe's; choose the "
-                f"recipe it was trained with ({error})"
+                f"the {network} network of {path} differs from this recipe's; use the recipe "
+                f"it was trained with ({error})"
             ) from error
 
 
@@ -135,7 +135,7 @@ def _is_full(error: BaseException) -> bool:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the rename itself durable, where the file system allows it."""
+    """Make the rename itself durable, if the file system supports it."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -15,17 +15,12 @@ from tqdm import tqdm
 from sfm_ros.errors import SfmRosError
 from training.batch import Batch, ModelOutput
 from training.config import TrainConfig, to_dict
+from training.cpu.batch_norm import synchronize_batch_norm
+from training.cpu.convolution import accelerate_convolutions
 from training.data.batcher import Batcher
 from training.data.prefetch import BatchStream
-from training.distributed import (
-    DistributedContext,
-    greatest,
-    mean_over_processes,
-    share_batch_norm,
-    world_size,
-)
-from training.fit.alarm import GRACE, Watch, vital_signs
-from training.fit.average import WeightAverage
+from training.distributed import DistributedContext, greatest, mean_over_processes, world_size
+from training.fit.alarm import GRACE_STEPS, AlarmMonitor, collapse_indicators
 from training.fit.checkpoint import (
     BEST,
     LAST,
@@ -34,20 +29,19 @@ from training.fit.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from training.fit.optimizer import FusedAdam
+from training.fit.optimizer import WeightAverage, load_optimizer, make_optimizer, rate_factor
 from training.fit.panel import panel
 from training.fit.run_log import RunLog
-from training.fit.schedule import rate_factor
 from training.fit.validation import Validation, validate
 from training.networks.sfm_model import SfmModel
 
 VALIDATION_WINDOWS = 64
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-Objective = Callable[[Batch, ModelOutput], tuple[Tensor, dict[str, Tensor]]]
+LossFunction = Callable[[Batch, ModelOutput], tuple[Tensor, dict[str, Tensor]]]
 
 
 class TrainingError(SfmRosError):
-    """Training cannot go on."""
+    """Training cannot continue."""
 
 
 class Trainer:
@@ -68,7 +62,7 @@ class Trainer:
         self,
         config: TrainConfig,
         model: SfmModel,
-        objective: Objective,
+        objective: LossFunction,
         batcher: Batcher,
         out: Path,
         device: torch.device,
@@ -78,18 +72,21 @@ class Trainer:
         self.config, self.out, self.device = config, out, device
         self.context = context or DistributedContext()
         self.model = model.to(device)
-        share_batch_norm(self.model, device)
+        cpu_kernels = config.run.cpu_kernels and device.type == "cpu"
+        if cpu_kernels:
+            accelerate_convolutions(self.model)
+        synchronize_batch_norm(self.model, device)
         self._forward = self._prepared_forward()
         self._objective, self._batcher = objective, batcher
         optim = config.optim
         groups = self.model.parameter_groups(optim.learning_rate, optim.encoder_learning_rate)
-        self._optimizer = FusedAdam(groups, beta1=optim.beta1)
+        self._optimizer = make_optimizer(groups, optim, cpu_kernels=cpu_kernels)
         self._base_rates = [group["lr"] for group in self._optimizer.param_groups]
         self._scaler = torch.amp.GradScaler(device.type, enabled=optim.precision == "fp16")
         self._average = (
             WeightAverage(self.model, optim.weight_average) if optim.weight_average else None
         )
-        self._watch = Watch(optim.steps, fresh)
+        self._alarms = AlarmMonitor(optim.steps, fresh)
         self.step_count = 0
         self.best: float | None = None
         self.validation: Validation | None = None
@@ -101,22 +98,23 @@ class Trainer:
         self._stop = True
 
     def resume(self) -> None:
-        """Go on from ``last.pt``, with as many processes as there are now.
+        """Continue from ``last.pt``; the number of processes may have changed.
 
         Raises:
-            CheckpointError: there is none, it is damaged, or its configuration is another one.
+            CheckpointError: it is missing or damaged, or its configuration differs.
         """
         path = self.out / LAST
         contents = load_checkpoint(path)
         check_same_run(path, contents, self.config)
         self.model.load_state_dict(contents["model"])
-        self._optimizer.load_state_dict(contents["optimizer"])
+        load_optimizer(self._optimizer, contents["optimizer"])
         if self._average is not None:
-            self._average.load_state_dict(contents["average"], updates=contents["step"])
+            self._average.module.load_state_dict(contents["average"])
+            self._average.resume_at(contents["step"])
         if contents.get("scaler"):
             self._scaler.load_state_dict(contents["scaler"])
         if contents.get("watch"):
-            self._watch.load_state_dict(contents["watch"], self.device)
+            self._alarms.load_state_dict(contents["watch"], self.device)
         torch.set_rng_state(contents["torch_rng"])
         self.step_count, self.best = contents["step"], contents["best"]
 
@@ -125,10 +123,10 @@ class Trainer:
 
         Returns:
             The loss and its parts, detached; in the steps that are logged, of the batch of all
-            processes and with the vital signs.
+            processes and with the collapse indicators.
 
         Raises:
-            TrainingError: the loss or its gradient is not finite; the weights stay as they were.
+            TrainingError: the loss or its gradient is not finite; the weights are unchanged.
         """
         optim = self.config.optim
         factor = rate_factor(optim, self.step_count)
@@ -145,19 +143,19 @@ class Trainer:
         gradient = self._descend(loss, total, parts)
         self.step_count += 1
         if self._average is not None:
-            self._average.update(self.model)
-        self._watch.add(total)
+            self._average.update_parameters(self.model)
+        self._alarms.add_loss(total)
         if self._due(self.config.run.scalars_every):
             parts = {name: mean_over_processes(value) for name, value in parts.items()}
-            parts |= vital_signs(batch, output, self.config.network)
+            parts |= collapse_indicators(batch, output, self.config.network)
         return {**parts, "total": total, "gradient_norm": gradient}
 
     def run(self) -> bool:
-        """Train to the last step; False if it was asked to stop before.
+        """Train to the last step; False if a stop was requested before.
 
         Raises:
             TrainingError: the loss is not finite.
-            CheckpointError: a checkpoint cannot be written; the one before it is kept.
+            CheckpointError: a checkpoint cannot be written; the previous one is kept.
         """
         steps, first = self.config.optim.steps, self.context.first
         log = RunLog(self.out, self.step_count) if first else None
@@ -191,7 +189,7 @@ class Trainer:
         return self.step_count >= steps
 
     def save(self, name: str) -> None:
-        """Write a checkpoint; raises CheckpointError where it cannot be written."""
+        """Write a checkpoint; raises CheckpointError if it cannot be written."""
         save_checkpoint(self.out / name, self._contents(with_optimizer=name == LAST))
 
     def _prepared_forward(self) -> Callable[[Tensor], ModelOutput]:
@@ -205,7 +203,7 @@ class Trainer:
         return torch.compile(forward) if self.config.run.compile else forward
 
     def _descend(self, loss: Tensor, total: Tensor, parts: dict[str, Tensor]) -> Tensor:
-        """Move the weights against the gradient; returns its norm, before it was clipped."""
+        """Update the weights; returns the norm of the gradient before it was clipped."""
         scaler, optimizer = self._scaler, self._optimizer
         optimizer.zero_grad(set_to_none=True)
         scaler.scale(loss).backward()
@@ -214,7 +212,7 @@ class Trainer:
         gradient = nn.utils.get_total_norm([p.grad for p in weights if p.grad is not None])
         if limit:
             nn.utils.clip_grads_with_norm_(weights, limit, gradient)
-        # An overflow of fp16 is no error: the scaler leaves the step out and scales less.
+        # An overflow of fp16 is no error: the scaler skips the step and lowers the scale.
         overflowed = scaler.is_enabled() and scaler.get_scale() >= 1
         if not (torch.isfinite(total) and (torch.isfinite(gradient) or overflowed)):
             raise TrainingError(self._explain_not_finite(parts, gradient))
@@ -226,10 +224,10 @@ class Trainer:
         return {
             "config": to_dict(self.config),
             "model": self.model.state_dict(),
-            "average": self._average.state_dict() if self._average else None,
+            "average": self._average.module.state_dict() if self._average else None,
             "optimizer": self._optimizer.state_dict() if with_optimizer else None,
             "scaler": self._scaler.state_dict() or None,
-            "watch": self._watch.state_dict(),
+            "watch": self._alarms.state_dict(),
             "step": self.step_count,
             "best": self.best,
             "torch_rng": torch.get_rng_state(),
@@ -239,9 +237,9 @@ class Trainer:
         return self.step_count % every == 0 or self.step_count == self.config.optim.steps
 
     def _all_stop(self) -> bool:
-        """Whether any process wants to stop: then all do, after the same step."""
-        wants = self._stop or self._failure is not None
-        return bool(greatest(int(wants), self.device))
+        """Whether any process has to stop: then all do, after the same step."""
+        stop = self._stop or self._failure is not None
+        return bool(greatest(int(stop), self.device))
 
     def _report(
         self,
@@ -251,7 +249,7 @@ class Trainer:
         batch: Batch,
         figures: dict[str, Tensor],
     ) -> None:
-        """Log, look, validate and save, each when it is due."""
+        """Log, draw, validate and save, each when it is due."""
         run = self.config.run
         if self._due(run.scalars_every):
             self._log_step(log, progress, clock, figures)
@@ -276,30 +274,25 @@ class Trainer:
         log.scalars(self.step_count, scalars)
         windows = self.config.run.scalars_every * self.config.optim.batch_size
         log.speed(self.step_count, *clock.mark(windows))
-        self._raise(log, self._watch.look(self.step_count, values))
+        self._raise(log, self._alarms.check(self.step_count, values))
         progress.set_postfix(loss=f"{values['total']:.4f}", refresh=False)
 
     def _raise(self, log: RunLog, alarms: dict[str, str]) -> None:
         for cause, text in alarms.items():
-            log.say(f"ALARM at step {self.step_count}: {text}")
+            log.print(f"ALARM at step {self.step_count}: {text}")
             log.scalars(self.step_count, {f"alarm/{cause.replace(' ', '_')}": 1.0})
 
     def _validate(self, log: RunLog) -> None:
-        windows = self._batcher.validation_windows(VALIDATION_WINDOWS)
+        windows = self._batcher.sampler.validation(VALIDATION_WINDOWS)
         if not windows:
             return
-        kept = None if self._average is None else self._average.swap_in(self.model)
-        try:
-            size = self.config.optim.batch_size
-            self.validation = validate(self.model, self._batcher, windows, size, self.device)
-        finally:
-            if kept is not None:
-                self.model.load_state_dict(kept)
-        result = self.validation
+        model = self._average.module if self._average else self.model
+        size = self.config.optim.batch_size
+        result = self.validation = validate(model, self._batcher, windows, size, self.device)
         log.scalars(self.step_count, result.figures())
-        log.say(f"step {self.step_count}: {result.line()}")
-        if self.step_count >= GRACE:
-            self._raise(log, self._watch.news(result.alarms()))
+        log.print(f"step {self.step_count}: {result.line()}")
+        if self.step_count >= GRACE_STEPS:
+            self._raise(log, self._alarms.new_among(result.alarms()))
         if self.step_count and (self.best is None or result.score < self.best):
             self.best = result.score
             self.save(BEST)
@@ -315,22 +308,22 @@ class Trainer:
             + (
                 f"The last checkpoint is kept: {kept}"
                 if kept.exists()
-                else "Nothing was saved yet"
+                else "No checkpoint has been saved yet"
             )
         )
 
 
 class _Clock:
-    """How fast the training is, and which share of the time it waits for its data."""
+    """Training speed, and the fraction of the time spent waiting for data."""
 
     def __init__(self, batches: BatchStream) -> None:
         self._batches = batches
-        self._began, self._waited_s = time.perf_counter(), batches.waited_s
+        self._started, self._waited_s = time.perf_counter(), batches.waited_s
 
     def mark(self, windows: int) -> tuple[float, float]:
-        """Windows a second, and share of the time waited, since the last lap."""
+        """Windows per second and fraction of the time waited, since the last call."""
         now, waited_s = time.perf_counter(), self._batches.waited_s
-        elapsed = now - self._began
+        elapsed = now - self._started
         waited = waited_s - self._waited_s
-        self._began, self._waited_s = now, waited_s
+        self._started, self._waited_s = now, waited_s
         return windows / elapsed, waited / elapsed

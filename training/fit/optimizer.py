@@ -1,45 +1,69 @@
-"""Adam, one pass over the weights a step."""
+"""The optimizer, its learning rate over the steps, and the moving average of the weights."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from training.config import OptimConfig
+from training.cpu.adam import FusedAdam
+
+Tensors = tuple[Tensor, ...] | list[Tensor]
+COSINE_END = 0.02
+"""Fraction of the rate that is left at the last step of the cosine schedule."""
 
 
-class FusedAdam(torch.optim.Adam):
-    """``torch.optim.Adam`` with the fused kernel, on a CPU three times as fast as without.
+def make_optimizer(
+    groups: list[dict[str, Any]], optim: OptimConfig, *, cpu_kernels: bool
+) -> torch.optim.Adam:
+    """Adam over groups of parameters, each with its ``lr``."""
+    kind = FusedAdam if cpu_kernels else torch.optim.Adam
+    return kind(groups, betas=(optim.beta1, 0.999))
 
-    The CPU kernel copies every tensor that is not contiguous, there and back, and the weights of
-    the convolutions lie in channels-last order; with weights and gradients in different orders it
-    even mixes up their elements. So all are brought into the order of the weights, and handed over
-    as what they are in memory: contiguous tensors of another shape. The arithmetic, element by
-    element, stays the same.
+
+def load_optimizer(optimizer: torch.optim.Adam, state: dict[str, Any]) -> None:
+    """Restore a saved state, but keep this optimizer's implementation (fused or not)."""
+    groups = [
+        {**saved, "fused": own["fused"]}
+        for saved, own in zip(state["param_groups"], optimizer.param_groups, strict=True)
+    ]
+    optimizer.load_state_dict({**state, "param_groups": groups})
+
+
+def rate_factor(optim: OptimConfig, step: int) -> float:
+    """Factor on the learning rate in the step numbered ``step`` (from 0)."""
+    if optim.schedule == "cosine":
+        progress = min(1.0, step / optim.steps)
+        return COSINE_END + (1.0 - COSINE_END) * 0.5 * (1.0 + math.cos(math.pi * progress))
+    return optim.decay_factor ** (step // optim.decay_every) if optim.decay_every else 1.0
+
+
+class WeightAverage(AveragedModel):
+    """Exponential moving average of a model's weights and buffers; ``module`` is the model of it.
+
+    Args:
+        decay: fraction of the average kept per step; at the t-th update min(decay, t / (9 + t)),
+            so that the initial weights do not linger.
     """
 
-    def __init__(self, params: Any, *, lr: float = 1e-3, beta1: float = 0.9) -> None:
-        super().__init__(params, lr=lr, betas=(beta1, 0.999), fused=True)
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        super().__init__(model, multi_avg_fn=self._average, use_buffers=True)
+        self._decay = decay
+        self.resume_at(0)
 
-    def _init_group(self, group: dict[str, Any], *lists: list[Tensor]) -> bool:
-        # The lists are weights, gradients, first and second moments; then some of scalars.
-        found = super()._init_group(group, *lists)
-        weights, *others = lists[:4]
-        for place, weight in enumerate(weights):
-            order = _order(weight)
-            for tensors in others:
-                if _order(tensors[place]) != order:
-                    tensors[place].data = torch.empty_like(weight).copy_(tensors[place])
-            if order == _CHANNELS_LAST:
-                for tensors in (weights, *others):
-                    tensors[place] = tensors[place].permute(0, 2, 3, 1)
-        return found
+    def resume_at(self, step: int) -> None:
+        """Continue after this many updates; the initial weights count as one."""
+        self.n_averaged.fill_(step + 1)
 
-
-_CHANNELS_LAST = (False, True)
-
-
-def _order(tensor: Tensor) -> tuple[bool, bool]:
-    """Whether the elements lie in the order of the axes, and channels last; both may be true."""
-    last = tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last)
-    return tensor.is_contiguous(), last
+    def _average(self, averaged: Tensors, current: Tensors, _: Tensor | int) -> None:
+        if not averaged[0].is_floating_point():
+            torch._foreach_copy_(averaged, current)  # counters of batches
+            return
+        # The argument is the same counter on the device; reading it there would synchronize.
+        count = int(self.n_averaged)
+        decay = min(self._decay, count / (9 + count))
+        get_ema_multi_avg_fn(decay)(averaged, current, count)

@@ -1,4 +1,4 @@
-"""One image that tells how a window is explained, for TensorBoard."""
+"""An overview image of one window for TensorBoard."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from torch import Tensor, nn
 
 from training.batch import Batch
 from training.config import ObjectiveConfig
-from training.fit.validation import rebuilt_target
+from training.fit.validation import reconstruct_target
 from training.losses.photometric import LocalMoments, photometric_error
 
 
 @torch.no_grad()
 def panel(model: nn.Module, batch: Batch, config: ObjectiveConfig) -> Tensor:
-    """The first window of a batch as images below each other.
+    """The first window of a batch as a column of images.
 
-    Target; its last source, warped, black where it does not see; the difference, three times as
-    bright; the explainability mask, where there is one; the auto-mask, where it is used (white:
-    pixels that teach, black: those that standing still explains better); depth, near is bright.
+    Target; its last source, warped, black where invalid; the difference, three times as bright;
+    the explainability mask, if there is one; the auto-mask, if it is used (white: pixels that
+    count, black: those that an unmoved source explains better); depth, near is bright.
 
     Returns:
         (3, rows x h, w), RGB in [0, 1].
@@ -27,7 +27,7 @@ def panel(model: nn.Module, batch: Batch, config: ObjectiveConfig) -> Tensor:
     model.eval()
     output = model(first.rgb_bn3hw)
     model.train(was_training)
-    target, sources, warped, valid = rebuilt_target(first, output)
+    target, sources, warped, valid = reconstruct_target(first, output)
     shown = warped[0, -1] * valid[0, -1]
     rows = [target[0], shown, 3 * (shown - target[0]).abs().mean(0, keepdim=True) * valid[0, -1]]
     if output.mask_logits_bshw:
@@ -50,7 +50,7 @@ def color_depth(depth_1hw: Tensor) -> Tensor:
 def _moving(
     target: Tensor, sources: Tensor, warped: Tensor, valid: Tensor, config: ObjectiveConfig
 ) -> Tensor:
-    """Where a warped source explains the target better than any unmoved one, (b, 1, h, w)."""
+    """Mask (b, 1, h, w) of pixels that a warped source explains better than any unmoved one."""
     best, still = (
         photometric_error(
             LocalMoments(target.unsqueeze(1)),
@@ -60,8 +60,8 @@ def _moving(
         )
         for views in (warped, sources)
     )
-    unseen = torch.finfo(best.dtype).max
-    return best.where(valid[:, :, 0], unseen).amin(1, keepdim=True) < still.amin(1, keepdim=True)
+    invalid = torch.finfo(best.dtype).max
+    return best.where(valid[:, :, 0], invalid).amin(1, keepdim=True) < still.amin(1, keepdim=True)
 
 
 def _first_window(batch: Batch) -> Batch:

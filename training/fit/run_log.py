@@ -1,4 +1,4 @@
-"""What a run leaves behind to look at: TensorBoard events, panels, and a plain ``history.csv``.
+"""Logs of a run: TensorBoard events and panels, and a plain ``history.csv``.
 
 ``history.csv`` has three columns (step, name, value), so that a new figure needs no new format.
 """
@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -19,64 +20,61 @@ HEADER = ("step", "name", "value")
 
 
 class RunLog:
-    """Writes figures and panels; a full disk costs the log, never the run.
+    """Writes figures and panels; a full disk ends the logging, never the run.
 
     Args:
         folder: of the run.
-        first_step: step the run starts or resumes at; what an earlier, killed process wrote beyond
-            it is dropped, because those steps are done again.
+        first_step: step at which the run starts or resumes; later entries of an earlier, killed
+            process are dropped, because those steps are repeated.
     """
 
     def __init__(self, folder: Path, first_step: int = 0) -> None:
-        # Imported late: it is slow, and preparing or checking a recipe does not need it.
+        # Imported late because it is slow.
         from torch.utils.tensorboard import SummaryWriter
 
         folder.mkdir(parents=True, exist_ok=True)
         self._history = folder / HISTORY
         _drop_from(self._history, first_step)
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step)
-        self._complained = False
+        self._warned = False
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Record named figures of one step."""
-        try:
+        with self._ignoring_full_disk():
             with self._history.open("a", newline="", encoding="utf-8") as stream:
                 csv.writer(stream).writerows((step, k, repr(float(v))) for k, v in values.items())
             for name, value in values.items():
                 self._board.add_scalar(name, value, step)
-        except OSError as error:
-            self._complain(error)
 
     def speed(self, step: int, windows_per_second: float, waiting: float) -> None:
-        """Record speed and share of waiting; not in the history, which is equal for equal runs."""
-        try:
+        """Record the speed; not in the history, which is equal for equal runs."""
+        with self._ignoring_full_disk():
             self._board.add_scalar("speed/windows_per_second", windows_per_second, step)
             self._board.add_scalar("speed/waiting_for_data", waiting, step)
-        except OSError as error:
-            self._complain(error)
 
     def image(self, step: int, name: str, image_3hw: Tensor) -> None:
         """Record an image, RGB in [0, 1]."""
-        try:
+        with self._ignoring_full_disk():
             self._board.add_image(name, image_3hw.clamp(0, 1), step)
-        except OSError as error:
-            self._complain(error)
 
-    def say(self, text: str) -> None:
-        """One line for whoever watches, above a progress bar."""
+    def print(self, text: str) -> None:
+        """Print a line on stderr, above the progress bar."""
         tqdm.write(text, file=sys.stderr)
 
     def close(self) -> None:
         """Write what is still buffered."""
-        try:
+        with self._ignoring_full_disk():
             self._board.close()
-        except OSError as error:
-            self._complain(error)
 
-    def _complain(self, error: OSError) -> None:
-        if not self._complained:
-            self._complained = True
-            self.say(f"warning: the log cannot be written ({error}); training goes on without it")
+    @contextmanager
+    def _ignoring_full_disk(self) -> Iterator[None]:
+        """Turn the first error into a warning and suppress the others."""
+        try:
+            yield
+        except OSError as error:
+            if not self._warned:
+                self._warned = True
+                self.print(f"warning: the log cannot be written ({error}); training continues")
 
 
 def read_history(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -90,7 +88,7 @@ def read_history(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def _rows(path: Path) -> list[tuple[int, str, float]]:
-    """The whole rows of a history; the last one may have been cut by a kill."""
+    """The complete rows of a history; the last one may have been cut off by a kill."""
     if not path.is_file():
         return []
     rows = []

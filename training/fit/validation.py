@@ -1,41 +1,46 @@
-"""What held-out windows say: is the image explained, the depth right, the motion alive?
+"""Validation on held-out windows: view synthesis, depth and motion.
 
-Shape letters: b batch, s sources, h w rows and columns (see training/batch.py).
+Shape letters as in training/batch.py.
 """
 
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from training.batch import Batch, ModelOutput, camera_of, source_indices, target_index
-from training.data.batcher import Batcher, Window
+from training.data.batcher import Batcher
+from training.data.sampling import TrainingWindow
 from training.fit.alarm import FLAT_SPREAD
-from training.geometry.warp import warp
+from training.geometry.warp import warp_sources
 
 DEAD_SPREAD = 1e-3
-"""Relative spread of the predicted motions below which the pose network is called dead."""
+"""Relative spread of the predicted motions below which the pose network counts as dead."""
 MAX_DEPTH_M = 80.0
+Values = defaultdict[str, list[float]]
+"""Figures of single images and windows by name, over all batches."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Validation:
-    """Figures of one validation, nan where they cannot be had.
+    """Figures of one validation, nan if not available.
 
     Attributes:
-        photo: mean absolute difference of the target and the better of its warped sources.
-        photo_still: the same, on the same pixels, for sources that are not warped at all.
+        photo: mean absolute difference between the target and the best of its warped sources.
+        photo_still: the same, on the same pixels, for unmoved sources.
         abs_rel: depth error after scaling by the median of each image.
         abs_rel_metric: depth error as predicted.
         flatness: spread of disparity over an image divided by its mean.
         translation, translation_spread: mean and standard deviation of |t|.
         yaw_spread_deg: standard deviation of yaw.
-        translation_correlation, yaw_correlation: with the ground truth, over the windows that have it.
+        translation_correlation, yaw_correlation: with the ground truth, over the windows that
+            have it.
     """
 
     photo: float
@@ -51,7 +56,7 @@ class Validation:
 
     @property
     def score(self) -> float:
-        """What the best checkpoint is chosen by; smaller is better."""
+        """Criterion of the best checkpoint; smaller is better."""
         return self.photo / self.photo_still if self.photo_still > 0 else math.nan
 
     def figures(self) -> dict[str, float]:
@@ -62,7 +67,7 @@ class Validation:
         return {name: value for name, value in values.items() if math.isfinite(value)}
 
     def line(self) -> str:
-        """Everything on one line."""
+        """Summary in one line."""
         parts = [
             f"photo {self.photo:.4f} (standing still {self.photo_still:.4f}, "
             f"ratio {self.score:.3f})",
@@ -79,7 +84,7 @@ class Validation:
         return ", ".join(parts)
 
     def alarms(self) -> dict[str, str]:
-        """What looks wrong, and what to change: texts by cause, named as in alarm.py."""
+        """What is wrong, and what to change: texts by cause, named as in alarm.py."""
         found = {}
         if self.flatness < FLAT_SPREAD:
             found["flat depth"] = (
@@ -91,61 +96,47 @@ class Validation:
         if self.score > 0.98:
             found["nothing explained"] = (
                 f"the warped images explain the target no better than standing still "
-                f"(ratio {self.score:.3f}): depth or motion has not been learned yet; if that "
-                "stays so, try another optim.learning_rate or a higher network.translation_factor"
+                f"(ratio {self.score:.3f}): depth or motion has not been learned yet; if this "
+                "persists, try another optim.learning_rate or a higher "
+                "network.translation_factor"
             )
         relative = self.translation_spread / max(self.translation, 1e-12)
         if relative < DEAD_SPREAD and self.yaw_spread_deg < 1e-3:
             found["dead motion"] = (
-                "the pose network says the same motion for every held-out window: the signal dies "
-                "on its way through (initialization), or network.translation_factor is far too "
-                "small"
+                "the pose network predicts the same motion for every held-out window: the signal "
+                "dies on its way through (initialization), or network.translation_factor is far "
+                "too small"
             )
         return found
-
-
-@dataclass(slots=True)
-class _Sums:
-    """Figures of single images and windows, collected over the batches."""
-
-    photo: list[float] = field(default_factory=list)
-    still: list[float] = field(default_factory=list)
-    abs_rel: list[float] = field(default_factory=list)
-    abs_rel_metric: list[float] = field(default_factory=list)
-    flatness: list[float] = field(default_factory=list)
-    translation: list[float] = field(default_factory=list)
-    yaw: list[float] = field(default_factory=list)
-    gt_translation: list[float] = field(default_factory=list)
-    gt_yaw: list[float] = field(default_factory=list)
 
 
 @torch.no_grad()
 def validate(
     model: Callable[[Tensor], ModelOutput],
     batcher: Batcher,
-    windows: Sequence[Window],
+    windows: Sequence[TrainingWindow],
     batch_size: int,
     device: torch.device,
 ) -> Validation:
-    """Measure a model on these windows. A module is put into eval mode and back."""
+    """Evaluate a model on these windows. A module is put into eval mode and back."""
     was_training = isinstance(model, nn.Module) and model.training
     if isinstance(model, nn.Module):
         model.eval()
-    sums = _Sums()
-    for begin in range(0, len(windows), batch_size):
-        part = windows[begin : begin + batch_size]
+    values: Values = defaultdict(list)
+    for start in range(0, len(windows), batch_size):
+        part = windows[start : start + batch_size]
         batch = batcher.batch_of(part).to(device)
         output = model(batch.rgb_bn3hw)
-        _add_photo(sums, batch, output)
-        _add_depth(sums, batch, output)
-        _add_motion(sums, batcher, part, output)
+        _add_photo(values, batch, output)
+        _add_depth(values, batch, output)
+        _add_motion(values, batcher, part, output)
     if isinstance(model, nn.Module):
         model.train(was_training)
-    return _summary(sums)
+    return _summary(values)
 
 
-def rebuilt_target(batch: Batch, output: ModelOutput) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The target as each source explains it.
+def reconstruct_target(batch: Batch, output: ModelOutput) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The target as reconstructed from each source.
 
     Returns:
         target (b, 3, h, w), sources and warped (b, s, 3, h, w), valid (b, s, 1, h, w) bool.
@@ -153,39 +144,32 @@ def rebuilt_target(batch: Batch, output: ModelOutput) -> tuple[Tensor, Tensor, T
     frames = batch.rgb_clean_bn3hw
     length = frames.shape[1]
     sources = frames[:, source_indices(length)]
-    results = [
-        warp(
-            sources[:, s],
-            output.depths_b1hw[0].float(),
-            output.T_source_target_bs44[:, s].float(),
-            camera_of(batch, output).float(),
-        )
-        for s in range(length - 1)
-    ]
-    warped = torch.stack([image for image, _ in results], dim=1)
-    valid = torch.stack([inside for _, inside in results], dim=1).reshape(
-        *warped.shape[:2], 1, *warped.shape[3:]
+    warped, valid, _ = warp_sources(
+        sources,
+        output.depths_b1hw[0],
+        output.T_source_target_bs44,
+        camera_of(batch, output),
     )
-    return frames[:, target_index(length)], sources, warped, valid.to(torch.bool)
+    return frames[:, target_index(length)], sources, warped, valid.unsqueeze(2)
 
 
-def _add_photo(sums: _Sums, batch: Batch, output: ModelOutput) -> None:
-    target, sources, warped, valid = rebuilt_target(batch, output)
+def _add_photo(values: Values, batch: Batch, output: ModelOutput) -> None:
+    target, sources, warped, valid = reconstruct_target(batch, output)
     difference = (warped - target[:, None]).abs().mean(2, keepdim=True)
     best = difference.masked_fill(~valid, math.inf).amin(1)
     still = (sources - target[:, None]).abs().mean(2, keepdim=True).amin(1)
-    seen = torch.isfinite(best)
+    visible = torch.isfinite(best)
     for i in range(len(target)):
-        # A model that looks away from everything explains nothing: it counts as standing still.
-        mask = seen[i] if seen[i].any() else torch.ones_like(seen[i])
-        error = torch.where(seen[i], best[i], still[i])
-        sums.photo.append(float(error[mask].mean()))
-        sums.still.append(float(still[i][mask].mean()))
+        # A model that moves everything out of the image counts as standing still.
+        mask = visible[i] if visible[i].any() else torch.ones_like(visible[i])
+        error = torch.where(visible[i], best[i], still[i])
+        values["photo"].append(float(error[mask].mean()))
+        values["still"].append(float(still[i][mask].mean()))
 
 
-def _add_depth(sums: _Sums, batch: Batch, output: ModelOutput) -> None:
+def _add_depth(values: Values, batch: Batch, output: ModelOutput) -> None:
     for disparity in output.disparities_b1hw[0].float():
-        sums.flatness.append(float(disparity.std() / disparity.mean().abs().clamp_min(1e-12)))
+        values["flatness"].append(float(disparity.std() / disparity.mean().abs().clamp_min(1e-12)))
     if batch.depth_target_b1hw is None:
         return
     for ground_truth, depth in zip(
@@ -196,22 +180,22 @@ def _add_depth(sums: _Sums, batch: Batch, output: ModelOutput) -> None:
             continue
         t, d = ground_truth[known], depth[known]
         scale = t.median() / d.median()
-        sums.abs_rel.append(float(((scale * d - t).abs() / t).mean()))
-        sums.abs_rel_metric.append(float(((d - t).abs() / t).mean()))
+        values["abs_rel"].append(float(((scale * d - t).abs() / t).mean()))
+        values["abs_rel_metric"].append(float(((d - t).abs() / t).mean()))
 
 
 def _add_motion(
-    sums: _Sums, batcher: Batcher, windows: Sequence[Window], output: ModelOutput
+    values: Values, batcher: Batcher, windows: Sequence[TrainingWindow], output: ModelOutput
 ) -> None:
-    # The last source follows the target: the newest increment, inverted, which is what is used.
+    # The last source follows the target: its motion is the inverse of the newest increment.
     T = output.T_source_target_bs44[:, -1].double().cpu().numpy()
     for window, predicted in zip(windows, T, strict=True):
-        sums.translation.append(_length(predicted))
-        sums.yaw.append(_yaw_deg(predicted))
+        values["translation"].append(_length(predicted))
+        values["yaw"].append(_yaw_deg(predicted))
         ground_truth = batcher.gt_motion(window)
         last = None if ground_truth is None else ground_truth[-1]
-        sums.gt_translation.append(math.nan if last is None else _length(last))
-        sums.gt_yaw.append(math.nan if last is None else _yaw_deg(last))
+        values["gt_translation"].append(math.nan if last is None else _length(last))
+        values["gt_yaw"].append(math.nan if last is None else _yaw_deg(last))
 
 
 def _length(T: np.ndarray) -> float:
@@ -222,18 +206,18 @@ def _yaw_deg(T: np.ndarray) -> float:
     return math.degrees(math.atan2(T[0, 2], T[2, 2]))
 
 
-def _summary(sums: _Sums) -> Validation:
+def _summary(values: Values) -> Validation:
     return Validation(
-        photo=_mean(sums.photo),
-        photo_still=_mean(sums.still),
-        abs_rel=_mean(sums.abs_rel),
-        abs_rel_metric=_mean(sums.abs_rel_metric),
-        flatness=_mean(sums.flatness),
-        translation=_mean(sums.translation),
-        translation_spread=float(np.std(sums.translation)) if sums.translation else math.nan,
-        yaw_spread_deg=float(np.std(sums.yaw)) if sums.yaw else math.nan,
-        translation_correlation=_correlation(sums.translation, sums.gt_translation),
-        yaw_correlation=_correlation(sums.yaw, sums.gt_yaw),
+        photo=_mean(values["photo"]),
+        photo_still=_mean(values["still"]),
+        abs_rel=_mean(values["abs_rel"]),
+        abs_rel_metric=_mean(values["abs_rel_metric"]),
+        flatness=_mean(values["flatness"]),
+        translation=_mean(values["translation"]),
+        translation_spread=float(np.std(values["translation"])),
+        yaw_spread_deg=float(np.std(values["yaw"])),
+        translation_correlation=_correlation(values["translation"], values["gt_translation"]),
+        yaw_correlation=_correlation(values["yaw"], values["gt_yaw"]),
     )
 
 

@@ -44,16 +44,3 @@ def scale_intrinsics(K_b33: Tensor, scale_x: float, scale_y: float) -> Tensor:
     shift[..., 0, 2] = 0.5 * scale_x - 0.5
     shift[..., 1, 2] = 0.5 * scale_y - 0.5
     return K_b33 * scale + shift
-
-
-def back_project(depth_b1hw: Tensor, K_b33: Tensor) -> Tensor:
-    """Camera points (b, 3, h * w) of every pixel: ``D(p) K^-1 p``."""
-    height, width = depth_b1hw.shape[-2:]
-    grid = pixel_grid(height, width, device=depth_b1hw.device, dtype=depth_b1hw.dtype)
-    return (inverse_intrinsics(K_b33) @ grid) * depth_b1hw.flatten(2)
-
-
-def project(points_b3p: Tensor, K_b33: Tensor) -> Tensor:
-    """Pixels (b, 2, p) of camera points; the caller drops points with z <= 0."""
-    image = K_b33 @ points_b3p
-    return image[:, :2] / image[:, 2:]

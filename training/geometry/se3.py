@@ -27,7 +27,7 @@ def rotation_from_axis_angle(axis_angle: Tensor) -> Tensor:
     x, y, z = axis_angle.unbind(-1)
     squared = x * x + y * y + z * z
     small = squared < _SMALL_ANGLE_SQUARED
-    # The unused branch of `where` must stay finite too, or its gradient turns into NaN.
+    # The unused branch of `where` must stay finite too, or its gradient becomes NaN.
     safe = torch.where(small, torch.ones_like(squared), squared)
     angle = safe.sqrt()
     a = torch.where(small, 1 - squared / 6, torch.sin(angle) / angle)
@@ -70,7 +70,7 @@ def transform_from_symmetric_vector(vector: Tensor) -> Tensor:
 
 
 def rigid_inverse(T_a_b: Tensor) -> Tensor:
-    """``T_b_a`` of a rigid ``T_a_b`` (..., 4, 4), by transposing: no solver, no precision lost."""
+    """``T_b_a`` of a rigid ``T_a_b`` (..., 4, 4), by transposition, without loss of precision."""
     rotation = T_a_b[..., :3, :3]
     translation = -(rotation * T_a_b[..., :3, 3:]).sum(dim=-2)
     return transform_from_parts(rotation.transpose(-1, -2), translation)

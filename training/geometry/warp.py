@@ -16,11 +16,11 @@ _MIN_RELATIVE_DEPTH = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Projection:
-    """Where the points of the target's pixels lie in the source camera.
+    """The points of the target's pixels in the source camera.
 
     Attributes:
         u_bhw, v_bhw: pixels of the source grid.
-        ahead_bhw: bool, the point lies before the source camera.
+        ahead_bhw: bool, the point is in front of the source camera.
         inv_depth_bhw: 1 / depth of the point along the z axis of the source camera.
     """
 
@@ -31,17 +31,17 @@ class Projection:
 
     @torch.no_grad()
     def valid(self) -> Tensor:
-        """(b, 1, h, w) bool: before the source camera and inside its image."""
+        """(b, 1, h, w) bool: in front of the source camera and inside its image."""
         height, width = self.u_bhw.shape[-2:]
         inside_u = (self.u_bhw >= 0) & (self.u_bhw <= width - 1)
         inside_v = (self.v_bhw >= 0) & (self.v_bhw <= height - 1)
         return (inside_u & inside_v & self.ahead_bhw).unsqueeze(1)
 
     def sample(self, image_source_bchw: Tensor) -> Tensor:
-        """Bilinear samples (b, c, h, w) of the source there, its border repeated outside."""
+        """Bilinear samples (b, c, h, w) of the source at these points, its border repeated."""
         height, width = image_source_bchw.shape[-2:]
-        # grid_sample wants coordinates divided by the image size. On a canvas whose sides are
-        # powers of two this division is exact, so that whole pixels stay whole pixels.
+        # grid_sample takes coordinates divided by the image size. On a canvas whose sides are
+        # powers of two this division is exact, so that integer pixels stay integer.
         canvas_height, canvas_width = _power_of_two(height), _power_of_two(width)
         extra = (0, canvas_width - width, 0, canvas_height - height)
         canvas = F.pad(image_source_bchw, extra, mode="replicate")
@@ -52,50 +52,57 @@ class Projection:
             ],
             dim=-1,
         )
-        # On a CPU, the gradient at a place that is no number reads foreign memory. Networks that
-        # have diverged ask for such places; their gradient is no number all the same.
+        # On a CPU, the gradient at a NaN coordinate reads memory out of bounds. Networks that have
+        # diverged produce such coordinates; their gradient is NaN regardless.
         grid = grid.nan_to_num(nan=-1.0, posinf=torch.inf, neginf=-torch.inf)
         return F.grid_sample(
             canvas, grid, mode="bilinear", padding_mode="border", align_corners=False
         )
 
 
-def warp(
-    image_source_bchw: Tensor,
-    depth_target_b1hw: Tensor,
-    T_source_target_b44: Tensor,
-    K_b33: Tensor,
-) -> tuple[Tensor, Tensor]:
-    """The source image as the target camera would see it.
+def warp_sources(
+    sources_bschw: Tensor, depth_b1hw: Tensor, T_source_target_bs44: Tensor, K_b33: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The sources as the target camera would see them.
 
     Zhou et al. eq. 2, ``p_s ~ K T_source_target D(p_t) K^-1 p_t``, followed by bilinear sampling
-    of the source at ``p_s``. No motion returns the source image bit for bit.
+    of each source at ``p_s``. No motion returns the source bit for bit.
 
     Args:
-        image_source_bchw: source image, any channels.
-        depth_target_b1hw: depth of the target along +z, > 0, unit of the translation.
-        T_source_target_b44: maps target coordinates into the source camera.
-        K_b33: intrinsics of this grid, pixels, shared by the two images.
+        sources_bschw: source images, any channels.
+        depth_b1hw: depth of the target along +z, > 0, in units of the translation.
+        T_source_target_bs44: maps target coordinates into each source camera.
+        K_b33: intrinsics of this grid, pixels, the same for all images.
 
     Returns:
-        The warped image (b, c, h, w) and its validity (b, 1, h, w), bool: the point lies before
-        the source camera and inside its image. Outside, the warped image repeats the border.
-        Computed in float32 (float64 for float64 input), whatever autocast says.
+        The warped images (b, s, c, h, w), which repeat the border outside of a source; their
+        validity (b, s, h, w), bool: the point is in front of the source camera and inside its
+        image; and the inverse depth (b, s, h, w) of the points in the source camera. Computed in
+        float32 (float64 for float64 images), regardless of autocast.
     """
-    with torch.autocast(device_type=image_source_bchw.device.type, enabled=False):
-        dtype = torch.float64 if image_source_bchw.dtype == torch.float64 else torch.float32
+    batch, sources = sources_bschw.shape[:2]
+    dtype = torch.float64 if sources_bschw.dtype == torch.float64 else torch.float32
+    with torch.autocast(device_type=sources_bschw.device.type, enabled=False):
         projection = project_target(
-            depth_target_b1hw.to(dtype), T_source_target_b44.to(dtype), K_b33.to(dtype)
+            depth_b1hw.to(dtype).repeat_interleave(sources, dim=0),
+            T_source_target_bs44.to(dtype).flatten(0, 1),
+            K_b33.to(dtype).repeat_interleave(sources, dim=0),
         )
-        return projection.sample(image_source_bchw.to(dtype)), projection.valid()
+        warped = projection.sample(sources_bschw.to(dtype).flatten(0, 1))
+    shape = (batch, sources, *depth_b1hw.shape[-2:])
+    return (
+        warped.view(sources_bschw.shape),
+        projection.valid().view(shape),
+        projection.inv_depth_bhw.view(shape),
+    )
 
 
 def project_target(depth_b1hw: Tensor, T_source_target_b44: Tensor, K_b33: Tensor) -> Projection:
-    """Every target pixel seen from the source camera; all arguments of one dtype.
+    """Project every target pixel into the source camera; all arguments of one dtype.
 
     Written as a displacement of the homogeneous pixel, divided by its depth:
-    ``p_s ~ p_t + K (R - I) K^-1 p_t + K t / D``. The two matrices are formed once per image, and
-    no motion leaves the pixel where it was without a rounding error.
+    ``p_s ~ p_t + K (R - I) K^-1 p_t + K t / D``. The two matrices are computed once per
+    image, and no motion leaves the pixel in place without a rounding error.
 
     Args:
         depth_b1hw: depth of the target along +z, > 0.

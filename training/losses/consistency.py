@@ -1,4 +1,4 @@
-"""Geometry consistency (Bian et al. 2019): the depths of two frames tell of one scene.
+"""Geometry consistency (Bian et al. 2019): the depths of two frames describe one scene.
 
 Unsupervised Scale-consistent Depth and Ego-motion Learning from Monocular Video, NeurIPS 2019.
 Without it, every image may have a scale of its own.
@@ -11,20 +11,21 @@ from torch import Tensor
 from training.distributed import shared_count
 
 
-def depth_inconsistency(moved_bshw: Tensor, seen_bshw: Tensor) -> Tensor:
+def depth_inconsistency(projected_bshw: Tensor, predicted_bshw: Tensor) -> Tensor:
     """``D_diff = |D^a_b - D'_b| / (D^a_b + D'_b)`` of Bian et al. eq. 5, in [0, 1).
 
+    The ratio is the same for depths and for their inverses. The inverses are used because those
+    of a plane are affine over the image, so that sampling between pixels is exact.
+
     Args:
-        moved_bshw: inverse depth of the target's points, moved into the source camera (D^a_b).
-        seen_bshw: inverse depth which the source's own prediction has there (D'_b). The ratio is
-            the same for depths and for their inverses; the inverses are taken because those of a
-            plane are affine over the image, so that sampling between pixels is exact.
+        projected_bshw: inverse depth of the target's points in the source camera (D^a_b).
+        predicted_bshw: inverse depth that the source's own prediction has there (D'_b).
     """
-    return (moved_bshw - seen_bshw).abs() / (moved_bshw + seen_bshw)
+    return (projected_bshw - predicted_bshw).abs() / (projected_bshw + predicted_bshw)
 
 
 def consistency_error(inconsistency_bshw: Tensor, valid_bshw: Tensor) -> Tensor:
-    """Mean disagreement over what the sources see (Bian et al. eq. 6)."""
+    """Mean inconsistency over the valid pixels (Bian et al. eq. 6)."""
     weight = valid_bshw.to(inconsistency_bshw.dtype)
     return (inconsistency_bshw * weight).sum() / shared_count(weight.sum())
 
@@ -32,7 +33,7 @@ def consistency_error(inconsistency_bshw: Tensor, valid_bshw: Tensor) -> Tensor:
 def consistency_mask(inconsistency_bshw: Tensor) -> Tensor:
     """The self-discovered mask ``M = 1 - D_diff`` (Bian et al. eq. 7), in (0, 1].
 
-    Moving things and hidden points contradict the other frame's depth and so count for less. It
-    carries no gradient: a photometric error shall not be lowered by depths that disagree.
+    Moving objects and occluded points contradict the other frame's depth and so count for less.
+    It carries no gradient: inconsistent depths must not lower a photometric error.
     """
     return 1 - inconsistency_bshw.detach()

@@ -1,206 +1,187 @@
-"""What training minimizes, on one page.
+"""What training minimizes, on one page: the weighted sum of the terms in ``loss_terms``.
 
-total = sum over scales k of [ view synthesis + smoothness / divisor^k + mask regulariser
-        + geometry consistency ]
-        + supervision where the ground truth, or the way, is known
+To add a term, write its function, add its line to ``loss_terms`` and its weight to
+``ObjectiveConfig``.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from sfm_ros.errors import ConfigError
-from training.batch import Batch, ModelOutput, camera_of
+from training.batch import Batch, ModelOutput
 from training.config import ObjectiveConfig
 from training.distributed import mean_over_processes
-from training.geometry.warp import project_target
-from training.losses.consistency import (
-    consistency_error,
-    consistency_mask,
-    depth_inconsistency,
-)
-from training.losses.explainability import mask_regulariser
-from training.losses.photometric import (
-    LocalMoments,
-    mean_over_sources,
-    minimum_over_sources,
-    photometric_error,
-)
-from training.losses.smoothness import edge_aware, second_order
+from training.losses.consistency import consistency_error, consistency_mask
+from training.losses.context import LossContext, Reconstruction, resized, size_of
+from training.losses.photometric import mean_over_sources, minimum_over_sources
+from training.losses.regularizers import edge_aware, mask_cross_entropy, second_order
 from training.losses.supervision import log_depth_error, motion_error, velocity_loss
-from training.losses.views import View, Views, resized
+
+LossTerm = Callable[[LossContext], Tensor | None]
+"""An unweighted loss term; None if the batch or the model lacks what it compares."""
+
+
+def loss_terms(config: ObjectiveConfig) -> dict[str, tuple[float, LossTerm]]:
+    """``{name: (weight, function)}``; the weights of the photometric term are inside it."""
+    compares_images = config.l1_weight > 0 or config.ssim_weight > 0
+    return {
+        "photometric": (float(compares_images), photometric),
+        "smoothness": (config.smoothness_weight, smoothness),
+        "mask": (config.mask_weight, mask_regularizer),
+        "consistency": (config.consistency_weight, geometry_consistency),
+        "depth_supervision": (config.depth_supervision_weight, depth_supervision),
+        "pose_supervision": (config.pose_supervision_weight, pose_supervision),
+        "velocity": (config.velocity_weight, velocity_supervision),
+    }
 
 
 class Objective:
-    """The loss of a batch (Zhou et al. eq. 4, with the later choices as options).
+    """The loss of a batch (Zhou et al. eq. 4, with later choices as options).
 
     Every scale is compared at its own size with images reduced by area, or, with
-    ``full_resolution``, enlarged to the size of the images. Computed in float32 whatever
-    precision the networks ran in.
+    ``full_resolution``, enlarged to the size of the images. Computed in float32 whatever the
+    precision of the networks.
 
     Args:
         config: weights; a term of weight zero is neither computed nor reported.
 
     Attributes:
-        needs_source_depths: whether a term compares the depths of the sources with the target's,
-            so that the model must predict them.
+        needs_source_depths: whether a term compares the depths of sources and target, so that the
+            model must predict them.
     """
 
     def __init__(self, config: ObjectiveConfig) -> None:
         self.config = config
-        self._compares_images = config.l1_weight > 0 or config.ssim_weight > 0
         self.needs_source_depths = config.consistency_weight > 0 or config.consistency_mask
+        self._terms = {k: (weight, f) for k, (weight, f) in loss_terms(config).items() if weight}
 
     def __call__(self, batch: Batch, output: ModelOutput) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss and its parts.
 
         Returns:
             The scalar to minimize; and, detached, ``total``, the weighted terms that add up to it
-            (``photometric``, ``smoothness``, ``mask``, ``consistency``, ``depth_supervision``,
-            ``pose_supervision``, ``velocity``) and the diagnostics ``disparity_spread`` (std /
-            mean within an image; below 0.1 the depth has collapsed), ``translation_norm`` and
+            (named as in ``loss_terms``) and the diagnostics ``disparity_spread`` (std / mean
+            within an image; below 0.1 the depth has collapsed), ``translation_norm`` and
             ``translation_spread`` over the batch.
 
         Raises:
-            ConfigError: a term needs the depth of the sources and the model gives none.
+            ConfigError: a term needs the depths of the sources, which the model did not predict.
         """
         if self.needs_source_depths and output.source_depths_bs1hw is None:
             raise ConfigError(
                 "objective.consistency_weight and objective.consistency_mask compare the depths "
-                "of target and sources, but the model gave none of the sources: set both to 0 "
-                "and false, or let the model predict the depth of every frame"
+                "of target and sources, but the model predicted none of the sources: set both to "
+                "0 and false, or let the model predict the depth of every frame"
             )
         with torch.autocast(device_type=batch.K_b33.device.type, enabled=False):
-            terms = self._view_terms(batch, output) | self._known_terms(batch, output)
+            context = LossContext(self.config, batch, output)
+            terms = {
+                name: weight * value
+                for name, (weight, term) in self._terms.items()
+                if (value := term(context)) is not None
+            }
             total = torch.stack(list(terms.values())).sum()
             parts = {"total": total, **terms, **_diagnostics(output)}
         return total, {name: value.detach() for name, value in parts.items()}
 
-    def _view_terms(self, batch: Batch, output: ModelOutput) -> dict[str, Tensor]:
-        config = self.config
-        views = Views(batch, camera_of(batch, output), self._error if config.auto_mask else None)
-        terms: dict[str, list[Tensor]] = {}
-        for scale in range(len(output.depths_b1hw)):
-            if self._compares_images or config.consistency_weight:
-                for name, value in self._synthesis_terms(views, output, scale).items():
-                    terms.setdefault(name, []).append(value)
-            if config.smoothness_weight:
-                weight = config.smoothness_weight / config.smoothness_scale_divisor**scale
-                terms.setdefault("smoothness", []).append(
-                    weight * self._roughness(views, output, scale)
-                )
-            if output.mask_logits_bshw and config.mask_weight:
-                error = mask_regulariser(output.mask_logits_bshw[scale].float())
-                terms.setdefault("mask", []).append(config.mask_weight * error)
-        return {name: torch.stack(values).sum() for name, values in terms.items()}
 
-    def _synthesis_terms(self, views: Views, output: ModelOutput, scale: int) -> dict[str, Tensor]:
-        """What the images, and the depths, of the sources say of one scale of the target."""
-        config = self.config
-        depth = output.depths_b1hw[scale].float()
-        size = views.full_size if config.full_resolution else _size(depth)
-        if size != _size(depth):
-            depth = resized(depth.reciprocal(), size).reciprocal()
-        view = views.at(size)
-        seen = view.sources_bs3hw
-        if self.needs_source_depths and output.source_depths_bs1hw is not None:
-            # One more channel of the same sampling.
-            inv_depth = resized(output.source_depths_bs1hw.float().reciprocal(), size)
-            seen = torch.cat([seen, inv_depth], dim=2)
-        warped, valid, moved = _from_the_target(
-            seen, depth, output.T_source_target_bs44.float(), view
+def photometric(context: LossContext) -> Tensor:
+    """Error of the target as reconstructed from the sources, summed over the scales."""
+    errors = []
+    for scale, found in enumerate(context.reconstructions):
+        error = context.photometric_error(found.view.target, found.warped_bs3hw)
+        confidence = _confidence(context, scale, found)
+        errors.append(
+            minimum_over_sources(error, found.valid_bshw, found.view.still_error_bshw, confidence)
+            if context.config.minimum_reprojection
+            else mean_over_sources(error, found.valid_bshw, confidence)
         )
-        terms, confidence = {}, None
-        if self.needs_source_depths:
-            inconsistency = depth_inconsistency(moved, warped[:, :, 3])
-            if config.consistency_weight:
-                error = consistency_error(inconsistency, valid)
-                terms["consistency"] = config.consistency_weight * error
-            if config.consistency_mask:
-                confidence = consistency_mask(inconsistency)
-        if not self._compares_images:
-            return terms
-        if output.mask_logits_bshw:
-            mask = resized(output.mask_logits_bshw[scale].float(), size).sigmoid()
-            confidence = mask if confidence is None else confidence * mask
-        error = self._error(view.target, warped[:, :, :3])
-        terms["photometric"] = (
-            minimum_over_sources(error, valid, view.still_error_bshw, confidence)
-            if config.minimum_reprojection
-            else mean_over_sources(error, valid, confidence)
-        )
-        return terms
-
-    def _roughness(self, views: Views, output: ModelOutput, scale: int) -> Tensor:
-        of_depth = self.config.smoothness_of == "depth"
-        chosen = (output.depths_b1hw if of_depth else output.disparities_b1hw)[scale].float()
-        if self.config.smoothness == "second_order":
-            return second_order(chosen)
-        return edge_aware(chosen, views.target(_size(chosen)))
-
-    def _error(self, target: LocalMoments, views_bs3hw: Tensor) -> Tensor:
-        return photometric_error(
-            target,
-            views_bs3hw,
-            l1_weight=self.config.l1_weight,
-            ssim_weight=self.config.ssim_weight,
-        )
-
-    def _known_terms(self, batch: Batch, output: ModelOutput) -> dict[str, Tensor]:
-        config = self.config
-        T = output.T_source_target_bs44.float()
-        terms = {}
-        ground_truth, known = batch.depth_target_b1hw, batch.has_depth_b
-        if config.depth_supervision_weight and ground_truth is not None and known is not None:
-            depths = [depth.float() for depth in output.depths_b1hw]
-            error = log_depth_error(depths, ground_truth, known, config.sky_depth)
-            terms["depth_supervision"] = config.depth_supervision_weight * error
-        T_gt, known = batch.T_source_target_bs44, batch.has_motion_b
-        if config.pose_supervision_weight and T_gt is not None and known is not None:
-            error = motion_error(T, T_gt, known)
-            terms["pose_supervision"] = config.pose_supervision_weight * error
-        if config.velocity_weight and batch.distance_bs is not None:
-            error = velocity_loss(T, batch.distance_bs.float())
-            terms["velocity"] = config.velocity_weight * error
-        return terms
+    return torch.stack(errors).sum()
 
 
-def _size(map_b1hw: Tensor) -> tuple[int, int]:
-    return map_b1hw.shape[-2], map_b1hw.shape[-1]
+def smoothness(context: LossContext) -> Tensor:
+    """Roughness of disparity or depth, summed over the scales with decreasing weight."""
+    config, output = context.config, context.output
+    maps = output.depths_b1hw if config.smoothness_of == "depth" else output.disparities_b1hw
+    errors = []
+    for scale, map_b1hw in enumerate(maps):
+        values = map_b1hw.float()
+        if config.smoothness == "second_order":
+            roughness = second_order(values)
+        else:
+            roughness = edge_aware(values, context.target(size_of(values)))
+        errors.append(roughness / config.smoothness_scale_divisor**scale)
+    return torch.stack(errors).sum()
 
 
-def _from_the_target(
-    seen_bschw: Tensor, depth_b1hw: Tensor, T_source_target_bs44: Tensor, view: View
-) -> tuple[Tensor, Tensor, Tensor]:
-    """What each source shows where the target's points lie in it.
+def mask_regularizer(context: LossContext) -> Tensor | None:
+    """Cost of an explainability mask below 1, summed over the scales."""
+    masks = context.output.mask_logits_bshw
+    if not masks:
+        return None
+    return torch.stack([mask_cross_entropy(logits.float()) for logits in masks]).sum()
 
-    Returns:
-        The sampled channels (b, s, c, h, w); their validity (b, s, h, w), bool; and the inverse
-        depth of the target's points in the source camera (b, s, h, w).
-    """
-    batch, sources = seen_bschw.shape[:2]
-    projection = project_target(
-        depth_b1hw.repeat_interleave(sources, dim=0),
-        T_source_target_bs44.flatten(0, 1),
-        view.K_b33.repeat_interleave(sources, dim=0),
-    )
-    warped = projection.sample(seen_bschw.flatten(0, 1))
-    shape = (batch, sources, *depth_b1hw.shape[-2:])
-    return (
-        warped.view_as(seen_bschw),
-        projection.valid().view(shape),
-        projection.inv_depth_bhw.view(shape),
-    )
+
+def geometry_consistency(context: LossContext) -> Tensor:
+    """Inconsistency of the depths of target and sources, summed over the scales."""
+    errors = []
+    for found in context.reconstructions:
+        assert found.inconsistency_bshw is not None
+        errors.append(consistency_error(found.inconsistency_bshw, found.valid_bshw))
+    return torch.stack(errors).sum()
+
+
+def depth_supervision(context: LossContext) -> Tensor | None:
+    """Log-depth error against the ground truth."""
+    ground_truth, has_depth = context.batch.depth_target_b1hw, context.batch.has_depth_b
+    if ground_truth is None or has_depth is None:
+        return None
+    depths = [depth.float() for depth in context.output.depths_b1hw]
+    return log_depth_error(depths, ground_truth, has_depth, context.config.sky_depth)
+
+
+def pose_supervision(context: LossContext) -> Tensor | None:
+    """Motion error against the ground truth."""
+    ground_truth, has_motion = context.batch.T_source_target_bs44, context.batch.has_motion_b
+    if ground_truth is None or has_motion is None:
+        return None
+    return motion_error(context.output.T_source_target_bs44.float(), ground_truth, has_motion)
+
+
+def velocity_supervision(context: LossContext) -> Tensor | None:
+    """Error of the distance against a known one."""
+    distance_bs = context.batch.distance_bs
+    if distance_bs is None:
+        return None
+    return velocity_loss(context.output.T_source_target_bs44.float(), distance_bs.float())
+
+
+def _confidence(context: LossContext, scale: int, found: Reconstruction) -> Tensor | None:
+    """Product of consistency and explainability mask (b, s, h, w); None without either."""
+    confidence = None
+    if context.config.consistency_mask:
+        assert found.inconsistency_bshw is not None
+        confidence = consistency_mask(found.inconsistency_bshw)
+    if context.output.mask_logits_bshw:
+        logits = context.output.mask_logits_bshw[scale].float()
+        mask = resized(logits, size_of(found.valid_bshw)).sigmoid()
+        confidence = mask if confidence is None else confidence * mask
+    return confidence
 
 
 @torch.no_grad()
 def _diagnostics(output: ModelOutput) -> dict[str, Tensor]:
     disparity = output.disparities_b1hw[0].float().flatten(1)
-    way = output.T_source_target_bs44[..., :3, 3].float().norm(dim=-1)
-    mean_distance = mean_over_processes(way.mean())
+    distance = output.T_source_target_bs44[..., :3, 3].float().norm(dim=-1)
+    mean_distance = mean_over_processes(distance.mean())
     return {
         "disparity_spread": (disparity.std(dim=1) / disparity.mean(dim=1)).mean(),
         "translation_norm": mean_distance,
-        "translation_spread": mean_over_processes((way - mean_distance).square().mean()).sqrt(),
+        "translation_spread": mean_over_processes(
+            (distance - mean_distance).square().mean()
+        ).sqrt(),
     }

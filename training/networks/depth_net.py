@@ -9,8 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.config import NetworkConfig
-from training.networks.convolution import Conv2d, ConvTranspose2d
-from training.networks.disparity import DisparityHead, normalize
+from training.networks.disparity import disparity_heads, normalize
 from training.networks.initialization import initialize_relu_layers
 
 _ENCODER_CHANNELS = (32, 64, 128, 256, 512, 512, 512)
@@ -21,7 +20,7 @@ _DECODER_CHANNELS = (512, 512, 256, 128, 64, 32, 16)
 def _conv_relu(inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1) -> nn.Sequential:
     padding = (kernel - 1) // 2
     return nn.Sequential(
-        Conv2d(inputs, outputs, kernel, stride=stride, padding=padding), nn.ReLU(inplace=True)
+        nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=padding), nn.ReLU(inplace=True)
     )
 
 
@@ -34,29 +33,29 @@ def _down(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
 
 def _up(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(
-        ConvTranspose2d(inputs, outputs, 3, stride=2, padding=1, output_padding=1),
+        nn.ConvTranspose2d(inputs, outputs, 3, stride=2, padding=1, output_padding=1),
         nn.ReLU(inplace=True),
     )
 
 
-def _look_then_down(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
+def _convolve_then_down(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
     return nn.Sequential(
         _conv_relu(inputs, outputs, kernel=kernel),
         _conv_relu(outputs, outputs, kernel=kernel, stride=2),
     )
 
 
-def _enlarge(inputs: int, outputs: int) -> nn.Sequential:
+def _upsample(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Upsample(scale_factor=2.0, mode="nearest"), _conv_relu(inputs, outputs)
     )
 
 
 def _channels_last(map_b1hw: Tensor) -> Tensor:
-    """The same map, with strides that tell it from one whose channels come first.
+    """The same map, with strides that mark it as channels-last.
 
-    One channel lies in both orders at once. Taken for the other one, it would make a concatenation
-    come out in that order, ten times as slowly.
+    A single channel is in both orders at once; taken as contiguous, it would make the result of a
+    concatenation contiguous, which is ten times as slow.
     """
     return map_b1hw.flatten(1, 2).unsqueeze(-1).permute(0, 3, 1, 2)
 
@@ -70,9 +69,9 @@ class DispNet(nn.Module):
 
     Args:
         config: scales and range of the disparity.
-        levels: how often the encoder halves the image, at most 7.
-        down: makes the two layers of an encoder level from its channels and kernel.
-        up: makes the layer that doubles the size, from its channels.
+        levels: number of times the encoder halves the image, at most 7.
+        down: creates the two layers of an encoder level from its channels and kernel.
+        up: creates the layer that doubles the size, from its channels.
     """
 
     def __init__(
@@ -91,7 +90,7 @@ class DispNet(nn.Module):
             down(i, o, k)
             for i, o, k in zip((3, *encoder[:-1]), encoder, _ENCODER_KERNELS[:levels], strict=True)
         )
-        # Level 0 is full resolution, which has no skip.
+        # Level 0 is full resolution and has no skip.
         skips = (*reversed(encoder[:-1]), 0)
         before = (encoder[-1], *decoder[:-1])
         self.up = nn.ModuleList(up(i, o) for i, o in zip(before, decoder, strict=True))
@@ -102,16 +101,7 @@ class DispNet(nn.Module):
             )
         )
         initialize_relu_layers(self)
-        self.heads = nn.ModuleList(
-            DisparityHead(
-                channels,
-                alpha=config.disparity_alpha,
-                beta=config.disparity_beta,
-                bias=config.disparity_bias,
-                padding_mode="zeros",
-            )
-            for channels in decoder[-self.scales :]
-        )
+        self.heads = disparity_heads(config, decoder, "zeros")
 
     def forward(self, rgb_b3hw: Tensor) -> list[Tensor]:
         features = normalize(rgb_b3hw)
@@ -141,13 +131,13 @@ class DispNet(nn.Module):
 
 
 class VggDepthNet(DispNet):
-    """DispNet rewritten the VGG way: look at a resolution first, then halve it.
+    """DispNet in the style of VGG: convolve at a resolution first, then halve it.
 
-    The up-convolutions copy each pixel four times and convolve, which draws no checkerboard as
-    transposed convolutions do (the plain encoder of Godard et al. 2017 and GeoNet). With 7 levels
+    The up-convolutions upsample to the nearest pixel and convolve, which avoids the checkerboard
+    of transposed convolutions (the plain encoder of Godard et al. 2017 and GeoNet). With 7 levels
     it has the 14 + 7 + 7 layers and the size of DispNet (31.6 M parameters), with 6 levels 12
     encoder layers (19.8 M).
     """
 
     def __init__(self, config: NetworkConfig, *, levels: int) -> None:
-        super().__init__(config, levels=levels, down=_look_then_down, up=_enlarge)
+        super().__init__(config, levels=levels, down=_convolve_then_down, up=_upsample)

@@ -1,7 +1,7 @@
-"""Initial weights that keep an image alive from the first layer to the last.
+"""Initial weights that preserve the signal from the first layer to the last.
 
-PyTorch's default loses about 0.4x of the signal a layer: a seven-layer pose net then puts out its
-bias whatever it is shown, and never recovers.
+PyTorch's default attenuates it to about 0.4 per layer: a seven-layer pose network then outputs its
+bias for any input, and never recovers.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from torch import nn
 
 
 def initialize_relu_layers(module: nn.Module) -> None:
-    """He et al. for every convolution of a module whose layers are followed by ReLU.
+    """He et al. initialization for every convolution of a module whose layers precede a ReLU.
 
     A transposed convolution of stride k adds up only 1 / k^2 of its taps at one output pixel; its
     fan-in counts those.
@@ -32,7 +32,7 @@ def initialize_relu_layers(module: nn.Module) -> None:
 
 
 def initialize_prediction(layer: nn.Conv2d, *, gain: float = 1.0, bias: float = 0.0) -> None:
-    """Xavier for a layer that predicts linearly, scaled by ``gain``."""
+    """Xavier initialization of a layer that predicts linearly, scaled by ``gain``."""
     nn.init.xavier_uniform_(layer.weight, gain=gain)
     if layer.bias is not None:
         nn.init.constant_(layer.bias, bias)

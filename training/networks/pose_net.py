@@ -7,7 +7,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from training.networks.convolution import Conv2d, ConvTranspose2d
 from training.networks.disparity import normalize
 from training.networks.initialization import initialize_prediction, initialize_relu_layers
 
@@ -17,17 +16,16 @@ _SHARED_LAYERS = 5
 _MASK_CHANNELS = (256, 128, 64, 32, 16)
 _MASK_KERNELS = (3, 3, 3, 5, 7)
 
-
 FEATURES = _CHANNELS[-1]
 """Channels of the bottleneck."""
 
 
 class PoseOutput(NamedTuple):
-    """What the pose network says of stacked frames.
+    """Prediction of the pose network for stacked frames.
 
     Attributes:
-        vectors_bm6: a pose vector a motion, translation first, float32.
-        mask_logits_bshw: a logit a source and pixel, finest first; empty without a decoder.
+        vectors_bm6: one pose vector per motion, translation first, float32.
+        mask_logits_bshw: one logit per source and pixel, finest first; empty without a decoder.
         features_bc: the bottleneck, averaged over the image.
     """
 
@@ -40,10 +38,10 @@ class PoseNet(nn.Module):
     """Seven strided convolutions over stacked frames, averaged to one motion per pair.
 
     Args:
-        frames: how many frames are stacked; there are ``frames - 1`` motions.
+        frames: number of stacked frames; there are ``frames - 1`` motions.
         translation_factor: scales the last layer's translation output.
         rotation_factor: scales the last layer's rotation output.
-        mask_scales: number of explainability masks, finest first; 0 leaves the decoder out.
+        mask_scales: number of explainability masks, finest first; 0 omits the decoder.
     """
 
     def __init__(
@@ -58,18 +56,20 @@ class PoseNet(nn.Module):
         self.motions = frames - 1
         inputs = (3 * frames, *_CHANNELS[:-1])
         self.convs = nn.ModuleList(
-            nn.Sequential(Conv2d(i, o, k, stride=2, padding=(k - 1) // 2), nn.ReLU(inplace=True))
+            nn.Sequential(
+                nn.Conv2d(i, o, k, stride=2, padding=(k - 1) // 2), nn.ReLU(inplace=True)
+            )
             for i, o, k in zip(inputs, _CHANNELS, _KERNELS, strict=True)
         )
         initialize_relu_layers(self)
-        self.predict = Conv2d(_CHANNELS[-1], 6 * self.motions, 1)
+        self.predict = nn.Conv2d(_CHANNELS[-1], 6 * self.motions, 1)
         initialize_prediction(self.predict, gain=0.3)
         factors = [translation_factor] * 3 + [rotation_factor] * 3
         self.register_buffer("factors", torch.tensor(factors), persistent=False)
         self.masks = MaskDecoder(self.motions, mask_scales) if mask_scales else None
 
     def forward(self, frames_bnchw: Tensor) -> PoseOutput:
-        """Motions and masks of stacked frames (b, frames, 3, h, w), RGB in [0, 1], by time."""
+        """Motions and masks of frames (b, frames, 3, h, w), RGB in [0, 1], in order of time."""
         image = normalize(frames_bnchw.flatten(1, 2))
         height, width = image.shape[-2:]
         features = image
@@ -87,14 +87,14 @@ class PoseNet(nn.Module):
 
 
 class MaskDecoder(nn.Module):
-    """Five transposed convolutions back to full size; a logit per source and pixel."""
+    """Five transposed convolutions back to full size; one logit per source and pixel."""
 
     def __init__(self, sources: int, scales: int) -> None:
         super().__init__()
         inputs = (_CHANNELS[_SHARED_LAYERS - 1], *_MASK_CHANNELS[:-1])
         self.ups = nn.ModuleList(
             nn.Sequential(
-                ConvTranspose2d(i, o, k, stride=2, padding=(k - 1) // 2, output_padding=1),
+                nn.ConvTranspose2d(i, o, k, stride=2, padding=(k - 1) // 2, output_padding=1),
                 nn.ReLU(inplace=True),
             )
             for i, o, k in zip(inputs, _MASK_CHANNELS, _MASK_KERNELS, strict=True)
@@ -102,13 +102,13 @@ class MaskDecoder(nn.Module):
         initialize_relu_layers(self)
         self.scales = scales
         self.heads = nn.ModuleList(
-            Conv2d(channels, sources, kernel, padding=(kernel - 1) // 2)
+            nn.Conv2d(channels, sources, kernel, padding=(kernel - 1) // 2)
             for channels, kernel in zip(
                 _MASK_CHANNELS[-scales:], _MASK_KERNELS[-scales:], strict=True
             )
         )
         for head in self.heads:
-            assert isinstance(head, Conv2d)
+            assert isinstance(head, nn.Conv2d)
             initialize_prediction(head)
 
     def forward(self, features: Tensor, sizes: list[tuple[int, int]]) -> list[Tensor]:

@@ -7,14 +7,13 @@ from pathlib import Path
 from torch import nn
 
 from training.config import NetworkConfig
-from training.networks.convolution import Conv2d
 from training.networks.encoders.resnet import ResNet
 from training.networks.skip_depth_net import PADDING, SkipDepthNet
 
 
 def _conv_elu(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(
-        Conv2d(inputs, outputs, 3, padding=1, padding_mode=PADDING), nn.ELU(inplace=True)
+        nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode=PADDING), nn.ELU(inplace=True)
     )
 
 
@@ -22,7 +21,7 @@ class ResNetDepthNet(SkipDepthNet):
     """Depth network of the GeoNet and Monodepth2 kind.
 
     14.3 M parameters with ``resnet18``, 32.5 M with ``resnet50``; the decoder's channels are those
-    of Godard et al. 2019. Starts from ``config.encoder_weights`` where that names a file.
+    of Godard et al. 2019. Starts from ``config.encoder_weights`` if that names a file.
     """
 
     def __init__(self, config: NetworkConfig) -> None:

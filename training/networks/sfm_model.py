@@ -38,17 +38,17 @@ _DEPTH_NETS: dict[str, Callable[[NetworkConfig], nn.Module]] = {
 class SfmModel(nn.Module):
     """Depth of the target frame and the motion to the other frames of a window.
 
-    The ``stacked`` pose network sees all frames at once, in order of time (Zhou et al.). The
-    ``pair`` network looks at each pair of neighbors, forwards and backwards, and the motions are
-    chained. Half the difference of the two looks is the motion, so that reversing a pair inverts
-    it and equal frames stand still. Without that, a network with little data remembers which place
-    turns left instead of seeing the turn.
+    The ``stacked`` pose network takes all frames at once, in order of time (Zhou et al.). The
+    ``pair`` network takes each pair of neighbors, forward and backward, and the motions are
+    chained. Half the difference of the two outputs is the motion, so that reversing a pair inverts
+    it and equal frames give none. Without that, a network trained on little data memorizes at
+    which location the car turns left instead of measuring the turn.
 
-    Lengths are in meters if the ground truth was, else in an unknown unit; the networks' own unit is
-    ``config.depth_unit`` of them, for depth and translation alike.
+    Lengths are in meters if the ground truth was, else in an unknown unit; the networks' own unit
+    is ``config.depth_unit`` of them, for depth and translation alike.
 
     Attributes:
-        needs_source_depths: whether ``forward`` works out the depth of the sources too, for a loss
+        needs_source_depths: whether ``forward`` predicts the depth of the sources too, for a loss
             that compares them with the target's.
     """
 
@@ -58,7 +58,7 @@ class SfmModel(nn.Module):
         self.depth_unit = config.depth_unit
         self.sequence_length = config.sequence_length
         self.needs_source_depths = False
-        self.pairwise = sees_pairs(config)
+        self.pairwise = uses_pairs(config)
         self.depth_net = _DEPTH_NETS[config.depth](config)
         self.pose_net = PoseNet(
             2 if self.pairwise else config.sequence_length,
@@ -73,7 +73,7 @@ class SfmModel(nn.Module):
             self.camera = WindowIntrinsics(FEATURES, config.initial_focal)
 
     def forward(self, rgb_bn3hw: Tensor) -> ModelOutput:
-        """Everything the loss needs of a window (b, n, 3, h, w), RGB in [0, 1]."""
+        """Prediction for windows (b, n, 3, h, w), RGB in [0, 1]."""
         disparities, source_depths = self._disparities(rgb_bn3hw)
         T_source_target, mask_logits, features_bc = self._motion_and_masks(rgb_bn3hw)
         height, width = rgb_bn3hw.shape[-2:]
@@ -97,7 +97,7 @@ class SfmModel(nn.Module):
     def parameter_groups(
         self, learning_rate: float, encoder_learning_rate: float | None = None
     ) -> list[dict[str, Any]]:
-        """Optimizer groups: a pretrained encoder may learn at its own rate."""
+        """Optimizer groups: a pretrained encoder may have its own learning rate."""
         encoder: list[nn.Parameter] = []
         if isinstance(self.depth_net, SkipDepthNet):
             encoder = list(self.depth_net.encoder.parameters())
@@ -110,12 +110,12 @@ class SfmModel(nn.Module):
         return groups
 
     def _disparities(self, rgb_bn3hw: Tensor) -> tuple[list[Tensor], Tensor | None]:
-        """The target's at all scales, and the finest depth of the sources where it is wanted."""
+        """The target's at all scales, and the finest depth of the sources if needed."""
         target = target_index(self.sequence_length)
         if not self.needs_source_depths:
             return self.depth_net(rgb_bn3hw[:, target]), None
         batch, frames = rgb_bn3hw.shape[:2]
-        # One pass, so that batch normalization sees target and sources alike.
+        # One pass, so that batch normalization includes target and sources alike.
         scales = [d.unflatten(0, (batch, frames)) for d in self.depth_net(rgb_bn3hw.flatten(0, 1))]
         sources = scales[0][:, source_indices(self.sequence_length)]
         return [disparity[:, target] for disparity in scales], self.depth_unit / sources
@@ -128,24 +128,24 @@ class SfmModel(nn.Module):
                 f"expected {self.sequence_length} (network.sequence_length)"
             )
         if not self.pairwise:
-            seen = self.pose_net(rgb_bn3hw)
-            T_source_target = transform_from_pose_vector(self._in_length_unit(seen.vectors_bm6))
-            return T_source_target, seen.mask_logits_bshw, seen.features_bc
-        vectors, features_bc = self._look_at_pairs(rgb_bn3hw)
+            pose = self.pose_net(rgb_bn3hw)
+            T_source_target = transform_from_pose_vector(self._in_length_unit(pose.vectors_bm6))
+            return T_source_target, pose.mask_logits_bshw, pose.features_bc
+        vectors, features_bc = self._pair_motions(rgb_bn3hw)
         T_older_newer = transform_from_symmetric_vector(self._in_length_unit(vectors))
         return chain_to_target(T_older_newer), [], features_bc
 
-    def _look_at_pairs(self, rgb_bn3hw: Tensor) -> tuple[Tensor, Tensor]:
+    def _pair_motions(self, rgb_bn3hw: Tensor) -> tuple[Tensor, Tensor]:
         """Symmetric vectors (b, n - 1, 6) of neighbors, older from newer, and mean features."""
         older, newer = rgb_bn3hw[:, :-1], rgb_bn3hw[:, 1:]
-        both_ways = torch.cat(
+        pairs = torch.cat(
             [torch.stack([older, newer], dim=2), torch.stack([newer, older], dim=2)], dim=1
         )
-        looks = both_ways.shape[1]
-        seen = self.pose_net(both_ways.flatten(0, 1))
-        forwards, backwards = seen.vectors_bm6.view(-1, 2, looks // 2, 6).unbind(1)
-        features_bc = seen.features_bc.unflatten(0, (-1, looks)).mean(dim=1)
-        return 0.5 * (forwards - backwards), features_bc
+        count = pairs.shape[1]
+        pose = self.pose_net(pairs.flatten(0, 1))
+        forward, backward = pose.vectors_bm6.view(-1, 2, count // 2, 6).unbind(1)
+        features_bc = pose.features_bc.unflatten(0, (-1, count)).mean(dim=1)
+        return 0.5 * (forward - backward), features_bc
 
     def _in_length_unit(self, vectors: Tensor) -> Tensor:
         return torch.cat([vectors[..., :3] * self.depth_unit, vectors[..., 3:]], dim=-1)
@@ -168,14 +168,14 @@ def chain_to_target(T_older_newer_bp44: Tensor) -> Tensor:
         between = steps[min(source, target) : max(source, target)]
         T_first_last = between[0]
         for step in between[1:]:
-            # Autocast would round a matrix product to bfloat16; a sum of products it leaves alone.
+            # Autocast would round a matrix product to bfloat16, but not a sum of products.
             T_first_last = (T_first_last.unsqueeze(-1) * step.unsqueeze(-3)).sum(dim=-2)
         result.append(T_first_last if source < target else rigid_inverse(T_first_last))
     return torch.stack(result, dim=1)
 
 
-def sees_pairs(config: NetworkConfig) -> bool:
-    """Whether the pose network looks at pairs; ``auto`` is what the light network was made for."""
+def uses_pairs(config: NetworkConfig) -> bool:
+    """Whether the pose network takes pairs of frames; ``auto`` chooses them for ``lite``."""
     return config.pose == "pair" or (config.pose == "auto" and config.depth == "lite")
 
 
@@ -183,7 +183,7 @@ def build_model(config: NetworkConfig, width: int, height: int) -> SfmModel:
     """The model of a configuration, initialized, in channels-last layout, in training mode.
 
     Raises:
-        ConfigError: an unknown network, a size it cannot take, or a window too short.
+        ConfigError: an unknown network, an unsupported size, or a window too short.
     """
     if config.depth not in _DEPTH_NETS:
         raise ConfigError(
@@ -198,7 +198,7 @@ def build_model(config: NetworkConfig, width: int, height: int) -> SfmModel:
             f"the image size is {width}x{height}, "
             f"expected multiples of {_SIDE_MULTIPLE}, at least 64"
         )
-    if sees_pairs(config) and config.explainability_mask:
+    if uses_pairs(config) and config.explainability_mask:
         raise ConfigError(
             "network.explainability_mask needs the stacked pose network: "
             "set network.pose to stacked"
@@ -208,5 +208,5 @@ def build_model(config: NetworkConfig, width: int, height: int) -> SfmModel:
             f"network.encoder_weights is for the ResNet encoders, network.depth is "
             f"{config.depth}; leave it empty"
         )
-    # Channels last is what the convolutions of a CPU and of tensor cores are written for.
+    # The convolutions of CPUs and tensor cores are optimized for channels-last.
     return SfmModel(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -1,4 +1,4 @@
-"""What the depth networks with a classifier's encoder share: a decoder with skips, 4 scales."""
+"""Base of the depth networks with a classifier's encoder: a decoder with skips, 4 scales."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.config import NetworkConfig
-from training.networks.disparity import DisparityHead, Padding
+from training.networks.disparity import Padding, disparity_heads
 from training.networks.initialization import initialize_relu_layers
 
 PADDING: Padding = "reflect"
-"""Zero padding leaves a dark frame of some eight pixels around the depth image."""
+"""Zero padding leaves a dark border of some eight pixels around the depth image."""
 Layer = Callable[[int, int], nn.Module]
 
 
 class SkipDepthNet(nn.Module):
-    """Encoder with five features, and a decoder that thins, doubles and merges at each level.
+    """Encoder with five features, and a decoder that reduces, upsamples and merges at each level.
 
     ``forward`` takes RGB (b, 3, h, w) in [0, 1], h and w multiples of 32 and at least 64, and
     returns disparities (b, 1, h / 2^k, w / 2^k), finest first.
@@ -28,8 +28,8 @@ class SkipDepthNet(nn.Module):
         encoder: RGB to features at strides 2, 4, 8, 16, 32.
         taps: channels of those features.
         channels: of the decoder after the up-samplings to strides 16, 8, 4, 2 and 1.
-        reduce: makes a layer that thins the channels before an up-sampling.
-        merge: makes a layer that joins the features with the skip.
+        reduce: creates a layer that reduces the channels before an up-sampling.
+        merge: creates a layer that merges the features with the skip.
     """
 
     def __init__(
@@ -51,16 +51,7 @@ class SkipDepthNet(nn.Module):
             merge(own + skip, own) for own, skip in zip(channels, skips, strict=True)
         )
         initialize_relu_layers(self)
-        self.heads = nn.ModuleList(
-            DisparityHead(
-                own,
-                alpha=config.disparity_alpha,
-                beta=config.disparity_beta,
-                bias=config.disparity_bias,
-                padding_mode=PADDING,
-            )
-            for own in channels[-self.scales :]
-        )
+        self.heads = disparity_heads(config, channels, PADDING)
         self.encoder = encoder
 
     def forward(self, rgb_b3hw: Tensor) -> list[Tensor]:
@@ -69,7 +60,7 @@ class SkipDepthNet(nn.Module):
         disparities: list[Tensor] = []
         for step, (reduce, merge) in enumerate(zip(self.reduce, self.merge, strict=True)):
             level = len(self.reduce) - 1 - step
-            # Thinning the channels before the up-sampling costs a quarter of doing it after.
+            # Reducing the channels before the up-sampling costs a quarter of doing it after.
             features = F.interpolate(reduce(features), scale_factor=2.0, mode="nearest")
             if level > 0:
                 features = torch.cat([features, taps[level - 1]], dim=1)

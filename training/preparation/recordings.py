@@ -1,13 +1,12 @@
-"""From a source to frames on the grid of a set, in threads or in processes of their own."""
+"""From a source to frames on the grid of a set, in threads or in another process."""
 
 from __future__ import annotations
 
-import argparse
 import hashlib
-from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -15,156 +14,215 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from sfm_ros.datatypes import RgbImage
+from sfm_ros.datatypes import CameraIntrinsics, DepthMap, RgbImage
 from sfm_ros.preprocess import ImagePreparer, needs_undistortion, undistort_map
 from sfm_ros.source import Deferred, Source, SourceItem, deferred
-from training.data.sequence import INDEX, PreparedFrame, PreparedSet
-from training.preparation.sources import Job
-from training.preparation.writer import Begun, PreparedWriter
+from training.data.ahead import map_ahead
+from training.data.sequence import FRAMES, INDEX, PreparedFrame, PreparedSet
+from training.preparation.sources import SourceSpec
+from training.preparation.writer import PartialSource, PreparedWriter
 
 PARTS = "parts"
-"""Folder inside an unfinished set: rides that other processes have made or are making."""
+"""Folder inside an unfinished set: recordings prepared by other processes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Recording:
-    """One ride to be added: a source, or with ``--interleave`` one of its phases.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FrameOptions:
+    """Which frames of a source are taken and how they are resampled.
 
     Attributes:
-        expected: how many frames the source says it will give.
+        width, height: size of the set, pixels.
+        input, fit: see `ImagePreparer`.
+        every: take each K-th frame.
+        limit: most frames of a source; None takes all.
+        min_change: drop frames whose mean gray difference (of 255) to the last kept one is
+            smaller.
+        max_gap: seconds without a frame that end a sequence.
+    """
+
+    width: int
+    height: int
+    input: str
+    fit: str
+    every: int
+    limit: int | None
+    min_change: float
+    max_gap: float
+
+    def text(self) -> str:
+        """The options as the provenance states them."""
+        names = ("every", "limit", "min_change", "max_gap", "input")
+        text = ", ".join(f"{name} {getattr(self, name)}" for name in names)
+        return text if self.fit == "crop" else f"{text}, fit {self.fit}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recording:
+    """One source to be added to a set, or with ``--interleave`` one of its phases.
+
+    Attributes:
+        name: unique within the set.
+        provenance: origin and options.
+        phase: index of the first frame to take.
+        expected: estimate of the number of frames.
     """
 
     name: str
-    job: Job
-    phase: int
     provenance: str
+    spec: SourceSpec
+    options: FrameOptions
+    phase: int = 0
     expected: int = 0
 
+    def estimate(self) -> int:
+        """Frames to take, before static ones are dropped; opens the source if necessary."""
+        total = self.spec.frames
+        if total is None:
+            total = len(self.spec.open())
+        taken = -(-max(0, total - self.phase) // self.options.every)
+        return min(self.options.limit or taken, taken)
 
-def expected_frames(source: Source, options: argparse.Namespace, phase: int) -> int:
-    """How many frames of a source are taken, before those that stand still are dropped."""
-    taken = -(-max(0, len(source) - phase) // options.every)
-    return min(options.limit or taken, taken)
+    def write(self, writer: PreparedWriter, threads: int, advance: Callable[[int], object]) -> int:
+        """Add the recording to a set, or what is missing of it; returns the number of frames.
+
+        Args:
+            threads: how many decode and resample.
+            advance: called with the number of frames that have been processed since the last call.
+        """
+        written = writer.partial(self.name, self.provenance)
+        advance(0 if written is None else written.next_index)
+        frames = prepared_frames(self.spec.open(), self.options, self.phase, threads, written)
+        with closing(frames):
+            counted = _counted(frames, advance)
+            max_gap_ns = round(self.options.max_gap * 1e9)
+            return writer.add(self.name, counted, self.provenance, max_gap_ns, written)
+
+
+def list_recordings(
+    specs: Sequence[SourceSpec], options: FrameOptions, interleave: bool, provenance: str | None
+) -> list[Recording]:
+    """All recordings of these sources; ``provenance`` replaces the sources' own."""
+    return [
+        Recording(
+            name=spec.name if phase == 0 else f"{spec.name}+{phase}",
+            provenance=f"{provenance or spec.provenance}; {options.text()}, phase {phase}",
+            spec=spec,
+            options=options,
+            phase=phase,
+        )
+        for spec in specs
+        for phase in range(options.every if interleave else 1)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A recording that another process prepares as a set of its own.
+
+    On disk, frame by frame: a recording of hours would not fit into memory.
+    """
+
+    recording: Recording
+    out: Path
+
+    @property
+    def folder(self) -> Path:
+        """Inside the unfinished set ``out``; other options give another folder."""
+        text = f"{self.recording.name}\n{self.recording.provenance}"
+        return self.out / PARTS / hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def frame_count(self) -> int:
+        """Frames written so far, at most as many as expected."""
+        file, options = self.folder / FRAMES, self.recording.options
+        size = file.stat().st_size if file.is_file() else 0
+        return min(self.recording.expected, size // (options.width * options.height * 3))
+
+    def make(self, threads: int) -> None:
+        """Prepare the part unless an earlier call has finished it."""
+        cv2.setNumThreads(1)
+        if not (self.folder / INDEX).is_file():
+            options = self.recording.options
+            writer = PreparedWriter(self.folder, options.width, options.height)
+            self.recording.write(writer, threads, lambda _: None)
+            writer.finish()
+
+    def open(self) -> PreparedSet:
+        """The finished part."""
+        return PreparedSet.open(self.folder)
 
 
 def prepared_frames(
     source: Source,
-    options: argparse.Namespace,
+    options: FrameOptions,
     phase: int = 0,
     threads: int = 1,
-    begun: Begun | None = None,
-) -> Iterator[PreparedFrame]:
-    """The frames of a source on the grid of the set, thinned out as the options say.
+    written: PartialSource | None = None,
+) -> Generator[PreparedFrame, None, None]:
+    """The frames of a source that the options select, on the grid of the set.
 
     Args:
-        phase: the first frame to take.
-        threads: how many decode and resample.
-        begun: what is in the set already; it is not decoded again.
+        phase: index of the first frame to take.
+        threads: how many decode and resample; OpenCV releases the interpreter lock.
+        written: what is in the set already; it is not decoded again.
     """
     preparer = ImagePreparer(options.width, options.height, options.input, options.fit)
-    kept_gray = None if begun is None else _gray(begun.last_rgb)
-    chosen = islice(deferred(source), phase, None, options.every)
-    calls = enumerate(islice(chosen, options.limit or None))
-    left = islice(calls, 0 if begun is None else begun.next_place, None)
-    for frame in _in_order(preparer, left, options.input, threads):
+    last_gray = None if written is None else _gray(written.last_rgb)
+    selected = islice(deferred(source), phase, None, options.every)
+    indexed = enumerate(islice(selected, options.limit))
+    missing = islice(indexed, 0 if written is None else written.next_index, None)
+    make = partial(_make_frame, preparer, options.input)
+    made = map(make, missing) if threads == 1 else map_ahead(make, missing, threads, 2 * threads)
+    for frame in made:
+        if frame is None:
+            continue
         if options.min_change > 0:
             gray = _gray(frame.rgb)
-            if kept_gray is not None and np.abs(gray - kept_gray).mean() < options.min_change:
+            if last_gray is not None and np.abs(gray - last_gray).mean() < options.min_change:
                 continue
-            kept_gray = gray
+            last_gray = gray
         yield frame
+
+
+def _counted(
+    frames: Iterator[PreparedFrame], advance: Callable[[int], object]
+) -> Iterator[PreparedFrame]:
+    for frame in frames:
+        yield frame
+        advance(1)
 
 
 def _gray(rgb: RgbImage) -> npt.NDArray[np.float32]:
     return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), dtype=np.float32)
 
 
-def _in_order(
-    preparer: ImagePreparer, calls: Iterable[tuple[int, Deferred]], input: str, threads: int
-) -> Iterator[PreparedFrame]:
-    """Decoded and resampled by several threads (OpenCV lets them run), given in order."""
-
-    def make(call: tuple[int, Deferred]) -> PreparedFrame | None:
-        place, decode = call
-        item = decode()
-        return None if item is None else _prepared_frame(preparer, item, input, place)
-
-    if threads == 1:
-        yield from (frame for frame in map(make, calls) if frame is not None)
-        return
-    waiting: deque[Future[PreparedFrame | None]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            for call in calls:
-                waiting.append(pool.submit(make, call))
-                if len(waiting) >= 2 * threads:
-                    frame = waiting.popleft().result()
-                    if frame is not None:
-                        yield frame
-            while waiting:
-                frame = waiting.popleft().result()
-                if frame is not None:
-                    yield frame
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _prepared_frame(
-    preparer: ImagePreparer, item: SourceItem, input: str, place: int
-) -> PreparedFrame:
-    result = preparer.prepare(item.frame)
-    camera, raw = result.intrinsics, item.frame.intrinsics
-    depth = item.depth_m
-    if depth is not None:
-        undistort = input == "raw" or (input == "auto" and needs_undistortion(raw))
-        map_x, map_y = (m.astype(np.float32) for m in undistort_map(raw, camera, undistort))
-        # Nearest: a mean of foreground and background would be a depth nothing in the scene has.
-        nearest = cv2.remap(np.asarray(depth), map_x, map_y, cv2.INTER_NEAREST)
-        depth = np.asarray(nearest, dtype=np.float32)
+def _make_frame(
+    preparer: ImagePreparer, input: str, indexed: tuple[int, Deferred]
+) -> PreparedFrame | None:
+    """Decode and resample one frame; None if the source skips it as undecodable."""
+    index, decode = indexed
+    item = decode()
+    if item is None:
+        return None
+    image = preparer.prepare(item.frame)
+    camera = image.intrinsics
     return PreparedFrame(
-        rgb=result.rgb,
+        rgb=image.rgb,
         K=(camera.fx, camera.fy, camera.cx, camera.cy),
         stamp_ns=item.frame.stamp_ns,
         T_world_camera=item.T_world_camera,
-        depth_m=depth,
+        depth_m=_resampled_depth(item, camera, input),
         speed_m_s=item.speed_m_s,
-        place=place,
+        index=index,
     )
 
 
-def part_folder(out: Path, recording: Recording) -> Path:
-    """Where another process puts a ride; another setting has another folder."""
-    key = hashlib.sha256(f"{recording.name}\n{recording.provenance}".encode()).hexdigest()[:16]
-    return out / PARTS / key
-
-
-def make_part(recording: Recording, options: argparse.Namespace, threads: int) -> None:
-    """Prepare one ride as a set of its own, unless an earlier call has finished it.
-
-    On disk, frame by frame: a ride of hours would not fit into memory.
-    """
-    cv2.setNumThreads(1)
-    folder = part_folder(options.out, recording)
-    if (folder / INDEX).is_file():
-        return
-    writer = PreparedWriter(folder, options.width, options.height)
-    begun = writer.begun(recording.name, recording.provenance)
-    frames = prepared_frames(recording.job.open(), options, recording.phase, threads, begun)
-    writer.add(recording.name, frames, recording.provenance, max_gap_ns(options), begun)
-    writer.finish()
-
-
-def open_part(recording: Recording, options: argparse.Namespace) -> PreparedSet:
-    """A ride that `make_part` has finished."""
-    return PreparedSet.open(part_folder(options.out, recording))
-
-
-def frames_in_part(recording: Recording, options: argparse.Namespace) -> int:
-    """How many frames of a part are written already."""
-    file = part_folder(options.out, recording) / "frames.u8"
-    return file.stat().st_size // (options.width * options.height * 3) if file.is_file() else 0
-
-
-def max_gap_ns(options: argparse.Namespace) -> int:
-    """Time without a frame that ends a sequence."""
-    return round(options.max_gap * 1e9)
+def _resampled_depth(item: SourceItem, camera: CameraIntrinsics, input: str) -> DepthMap | None:
+    if item.depth_m is None:
+        return None
+    raw = item.frame.intrinsics
+    undistort = input == "raw" or (input == "auto" and needs_undistortion(raw))
+    map_x, map_y = (m.astype(np.float32) for m in undistort_map(raw, camera, undistort))
+    # Nearest: a mean of foreground and background would be a depth nothing in the scene has.
+    nearest = cv2.remap(np.asarray(item.depth_m), map_x, map_y, cv2.INTER_NEAREST)
+    return np.asarray(nearest, dtype=np.float32)

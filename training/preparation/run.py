@@ -1,8 +1,7 @@
-"""Adds rides to a prepared set: in turn, or side by side in processes of their own."""
+"""Adds recordings to a prepared set: one after the other, or in parallel processes."""
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 import os
 import shutil
@@ -11,60 +10,120 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import replace
 
 from tqdm import tqdm
 
 from sfm_ros.errors import SfmRosError, SourceError
-from training.data.sequence import PreparedFrame
-from training.preparation.recordings import (
-    PARTS,
-    Recording,
-    expected_frames,
-    frames_in_part,
-    make_part,
-    max_gap_ns,
-    open_part,
-    part_folder,
-    prepared_frames,
-)
-from training.preparation.sources import Job
+from training.preparation.recordings import PARTS, Part, Recording
 from training.preparation.writer import PreparedWriter
 
 POLL_S = 0.5
-"""How often the progress of other processes is looked at."""
+"""Interval at which the progress of other processes is read."""
 Failures = dict[str, SfmRosError]
 
 
-def prepare(writer: PreparedWriter, jobs: Sequence[Job], options: argparse.Namespace) -> Failures:
-    """Add every source of every job that is not in the set yet.
+class Preparation:
+    """Adds recordings to a set; one that fails is noted and the others are added.
 
-    Returns:
-        The sources that could not be used, and why.
+    Args:
+        jobs: number of processes, or of threads for a single recording.
+
+    Attributes:
+        failures: recordings that could not be added, and why.
     """
-    phases = options.every if options.interleave else 1
-    recordings = [
-        Recording(
-            job.name if phase == 0 else f"{job.name}+{phase}",
-            job,
-            phase,
-            f"{options.provenance or job.provenance}; {_settings(options)}, phase {phase}",
-        )
-        for job in jobs
-        for phase in range(phases)
-    ]
-    _check_names(recordings)
-    missing = [recording for recording in recordings if not _is_done(writer, recording)]
-    if len(missing) < len(recordings):
-        tqdm.write(
-            f"{len(recordings) - len(missing)} of {len(recordings)} sources are prepared already"
-        )
-    usable, failures = _looked_at(missing, options)
-    total = sum(recording.expected for recording in usable)
-    add = _add_in_turn if min(options.jobs, len(usable)) < 2 else _add_side_by_side
-    with tqdm(total=total, unit="frame", disable=None) as progress:
-        add(writer, usable, options, progress, failures)
-    return failures
+
+    def __init__(self, writer: PreparedWriter, jobs: int) -> None:
+        self.failures: Failures = {}
+        self._writer, self._jobs = writer, jobs
+
+    def run(self, recordings: Sequence[Recording]) -> None:
+        """Add every recording that is not in the set yet.
+
+        Raises:
+            SourceError: two recordings have one name, or one is in the set with other options.
+        """
+        _check_names(recordings)
+        missing = [recording for recording in recordings if not self._is_done(recording)]
+        if len(missing) < len(recordings):
+            done = len(recordings) - len(missing)
+            tqdm.write(f"{done} of {len(recordings)} sources are prepared already")
+        usable = self._usable(missing)
+        add = self._add_in_turn if min(self._jobs, len(usable)) < 2 else self._add_in_parallel
+        total = sum(recording.expected for recording in usable)
+        with tqdm(total=total, unit="frame", disable=None) as progress:
+            add(usable, progress)
+        # Also parts of an earlier call that was killed.
+        shutil.rmtree(self._writer.path / PARTS, ignore_errors=True)
+
+    def _is_done(self, recording: Recording) -> bool:
+        found = self._writer.provenance_of(recording.name)
+        if found is not None and found != recording.provenance:
+            raise SourceError(
+                f"'{recording.name}' is already in {self._writer.path} with other options "
+                f"({found}; requested {recording.provenance}); choose another output folder"
+            )
+        return found is not None
+
+    def _usable(self, recordings: Sequence[Recording]) -> list[Recording]:
+        """The recordings whose sources open, with the number of frames to expect.
+
+        A missing calibration is thus reported within seconds, not after hours.
+        """
+        usable: list[Recording] = []
+        for recording in tqdm(
+            recordings, desc="opening", unit="source", leave=False, disable=None
+        ):
+            try:
+                usable.append(replace(recording, expected=recording.estimate()))
+            except SfmRosError as error:
+                self._fail(recording, error)
+        return usable
+
+    def _fail(self, recording: Recording, error: SfmRosError) -> None:
+        self.failures[recording.name] = error
+        tqdm.write(f"{recording.name}: left out: {error}")
+
+    def _add_in_turn(self, recordings: Sequence[Recording], progress: tqdm) -> None:
+        for recording in recordings:
+            progress.set_description(recording.name)
+            start = progress.n
+            try:
+                count = recording.write(self._writer, self._jobs, progress.update)
+                tqdm.write(f"{recording.name}: {count} frames")
+            except SfmRosError as error:
+                self._fail(recording, error)
+            progress.update(start + recording.expected - progress.n)
+
+    def _add_in_parallel(self, recordings: Sequence[Recording], progress: tqdm) -> None:
+        """Processes prepare parts on disk, which are appended in the order of the recordings."""
+        workers = min(self._jobs, len(recordings))
+        parts = [Part(recording, self._writer.path) for recording in recordings]
+        with _worker_pool(workers) as pool:
+            results = [pool.submit(part.make, self._jobs // workers) for part in parts]
+            done = 0
+            for index, (part, result) in enumerate(zip(parts, results, strict=True)):
+                while not wait([result], timeout=POLL_S).done:
+                    written = sum(unfinished.frame_count for unfinished in parts[index:])
+                    progress.update(done + written - progress.n)
+                self._append(part, result)
+                done += part.recording.expected
+        progress.update(done - progress.n)
+
+    def _append(self, part: Part, result: Future[None]) -> None:
+        try:
+            result.result()
+            count = self._writer.append(part.open())
+            tqdm.write(f"{part.recording.name}: {count} frames")
+        except BrokenProcessPool as error:
+            raise SourceError(
+                "a process ended unexpectedly, most likely for lack of memory; run the same "
+                "command with a smaller --jobs"
+            ) from error
+        except SfmRosError as error:
+            self._fail(part.recording, error)
+        shutil.rmtree(part.folder, ignore_errors=True)
 
 
 def _check_names(recordings: Sequence[Recording]) -> None:
@@ -72,152 +131,37 @@ def _check_names(recordings: Sequence[Recording]) -> None:
     for name in names:
         if names.count(name) > 1:
             raise SourceError(
-                f"two sources would be called '{name}'; prepare them in calls of their own, from "
+                f"two sources have the name '{name}'; prepare them in separate calls, from "
                 "folders whose last two parts differ"
             )
 
 
-def _is_done(writer: PreparedWriter, recording: Recording) -> bool:
-    found = writer.provenance_of(recording.name)
-    if found is not None and found != recording.provenance:
-        raise SourceError(
-            f"'{recording.name}' is in {writer.path} already, but made otherwise ({found}; asked for "
-            f"{recording.provenance}); choose another output folder"
-        )
-    return found is not None
-
-
-def _settings(options: argparse.Namespace) -> str:
-    names = ("every", "limit", "min_change", "max_gap", "input")
-    told = ", ".join(f"{name} {getattr(options, name)}" for name in names)
-    return told if options.fit == "crop" else f"{told}, fit {options.fit}"
-
-
-def _looked_at(
-    recordings: Sequence[Recording], options: argparse.Namespace
-) -> tuple[list[Recording], Failures]:
-    """The rides whose sources open, with the number of frames to expect, and the others.
-
-    A missing calibration is thus told in the first seconds, not after hours.
-    """
-    usable: list[Recording] = []
-    failures: Failures = {}
-    for recording in tqdm(recordings, desc="looking", unit="source", leave=False, disable=None):
-        try:
-            expected = recording.job.frames
-            if expected is None:
-                expected = expected_frames(recording.job.open(), options, recording.phase)
-            usable.append(replace(recording, expected=expected))
-        except SfmRosError as error:
-            _note(failures, recording, error)
-    return usable, failures
-
-
-def _note(failures: Failures, recording: Recording, error: SfmRosError) -> None:
-    failures[recording.name] = error
-    tqdm.write(f"{recording.name}: left out: {error}")
-
-
-def _add_in_turn(
-    writer: PreparedWriter,
-    recordings: Sequence[Recording],
-    options: argparse.Namespace,
-    progress: tqdm,
-    failures: Failures,
-) -> None:
-    for recording in recordings:
-        progress.set_description(recording.name)
-        began = progress.n
-        try:
-            begun = writer.begun(recording.name, recording.provenance)
-            frames = prepared_frames(
-                recording.job.open(), options, recording.phase, options.jobs, begun
-            )
-            if begun is not None:
-                progress.update(begun.next_place)
-            counted = _counted(frames, progress)
-            gap_ns = max_gap_ns(options)
-            count = writer.add(recording.name, counted, recording.provenance, gap_ns, begun)
-            tqdm.write(f"{recording.name}: {count} frames")
-        except SfmRosError as error:
-            _note(failures, recording, error)
-        progress.update(began + recording.expected - progress.n)
-
-
-def _counted(frames: Iterator[PreparedFrame], progress: tqdm) -> Iterator[PreparedFrame]:
-    for frame in frames:
-        yield frame
-        progress.update()
-
-
-def _add_side_by_side(
-    writer: PreparedWriter,
-    recordings: Sequence[Recording],
-    options: argparse.Namespace,
-    progress: tqdm,
-    failures: Failures,
-) -> None:
-    """Processes make rides as parts on disk, which are taken over in the order of the rides."""
-    workers = min(options.jobs, len(recordings))
+@contextmanager
+def _worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """A pool whose processes are terminated if the block is left by an exception."""
     others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(
-        workers,
-        multiprocessing.get_context("spawn"),
-        initializer=_begin_worker,
-    )
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, context, initializer=_init_worker)
     try:
-        made = [
-            pool.submit(make_part, recording, options, options.jobs // workers)
-            for recording in recordings
-        ]
-        for index, (recording, future) in enumerate(zip(recordings, made, strict=True)):
-            before = sum(r.expected for r in recordings[:index])
-            _wait_for(future, recordings[index:], before, options, progress)
-            try:
-                future.result()
-                count = writer.adopt(open_part(recording, options))
-                tqdm.write(f"{recording.name}: {count} frames")
-            except BrokenProcessPool as error:
-                raise SourceError(
-                    "a process ended by itself, most likely for want of memory; give the same "
-                    "command with a smaller --jobs"
-                ) from error
-            except SfmRosError as error:
-                _note(failures, recording, error)
-            shutil.rmtree(part_folder(options.out, recording), ignore_errors=True)
+        yield pool
     except BaseException:
         for child in set(multiprocessing.active_children()) - others:
             child.terminate()
         raise
     finally:
         pool.shutdown(cancel_futures=True)
-    progress.update(progress.total - progress.n)
-    shutil.rmtree(options.out / PARTS, ignore_errors=True)
 
 
-def _wait_for(
-    future: Future,
-    unfinished: Sequence[Recording],
-    before: int,
-    options: argparse.Namespace,
-    progress: tqdm,
-) -> None:
-    """Until a ride is made; meanwhile the progress of all of them is shown."""
-    while not wait([future], timeout=POLL_S).done:
-        written = sum(min(r.expected, frames_in_part(r, options)) for r in unfinished)
-        progress.update(before + written - progress.n)
-
-
-def _begin_worker() -> None:
+def _init_worker() -> None:
     """Leave Ctrl-C to the parent, and end with it even if it is killed.
 
-    An orphan would go on writing while the same command, given again, writes the same part.
+    An orphan would keep writing a part while the same command, run again, writes the same part.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
 
 
-def _end_with_parent() -> None:
+def _exit_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -26,43 +26,42 @@ from training.data.sequence import (
     SequenceRecord,
     read_index,
 )
-from training.preparation.segmenter import Cutter
+from training.preparation.segmenter import Segmenter
 
 MAX_DEPTH_M = 65_000.0
-"""Just below what a float16 can hold."""
-COPIED_AT_ONCE = 64
-"""Frames held in memory while a part is taken over."""
-
+"""Just below the largest float16."""
+COPY_CHUNK = 64
+"""Frames held in memory while another set is appended."""
 SAVE_EVERY = 500
-"""Frames between two notes of how far the source in progress has come."""
+"""Frames between two saves of the progress of a source."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Begun:
-    """A source that an earlier call has written in part.
+class PartialSource:
+    """A source of which an earlier call has written some frames.
 
     Attributes:
-        next_place: the first place of the source that is not in the set (see `PreparedFrame`).
+        next_index: first index in the source that is not in the set (see `PreparedFrame`).
         last_rgb: the last image that is.
         records: its sequences so far.
     """
 
-    next_place: int
+    next_index: int
     last_rgb: RgbImage
     records: tuple[SequenceRecord, ...]
 
 
 class PreparedWriter:
-    """Writes a set, one source after the other; what is complete survives a kill at any moment.
+    """Writes a set, one source after the other; complete sources survive a kill at any moment.
 
-    Opening a folder that holds a finished or unfinished set of the same size goes on with it.
+    A folder that holds a finished or unfinished set of the same size is continued.
     """
 
     def __init__(self, path: str | Path, width: int, height: int) -> None:
         self.path = Path(path)
         self._width, self._height = width, height
         self.path.mkdir(parents=True, exist_ok=True)
-        self._records = self._recorded()
+        self._records = self._read_records()
 
     @property
     def frame_count(self) -> int:
@@ -74,24 +73,20 @@ class PreparedWriter:
         return self.provenance_of(source) is not None
 
     def provenance_of(self, source: str) -> str | None:
-        """What was noted about a source that is completely in the set, else None."""
+        """Provenance of a source that is completely in the set, else None."""
         found = (record.provenance for record in self._records if record.source == source)
         return next(found, None)
 
-    def begun(self, source: str, provenance: str) -> Begun | None:
-        """What is there of a source that was broken off, if it was made in the same way."""
+    def partial(self, source: str, provenance: str) -> PartialSource | None:
+        """The frames of an interrupted source, if they were written with the same provenance."""
         try:
             values = json.loads((self.path / OPEN).read_text(encoding="utf-8"))
             records = tuple(SequenceRecord.from_json(entry) for entry in values["sequences"])
-            place = int(values["next_place"])
-        except (OSError, ValueError, KeyError, TypeError):
+            first, next_index = records[0], int(values["next_place"])
+        except (OSError, ValueError, KeyError, TypeError, IndexError):
             return None
-        first = records[0] if records else None
-        if (
-            first is None
-            or (first.source, first.provenance) != (source, provenance)
-            or first.start != self.frame_count
-        ):
+        found = (first.source, first.provenance, first.start)
+        if found != (source, provenance, self.frame_count):
             return None
         size = self._frame_size(3)
         with (self.path / FRAMES).open("rb") as stream:
@@ -100,7 +95,7 @@ class PreparedWriter:
         if len(data) < size:
             return None
         rgb = np.frombuffer(data, dtype=np.uint8).reshape(self._height, self._width, 3)
-        return Begun(place, rgb, records)
+        return PartialSource(next_index, rgb, records)
 
     def add(
         self,
@@ -108,53 +103,48 @@ class PreparedWriter:
         frames: Iterable[PreparedFrame],
         provenance: str,
         max_gap_ns: int = 1_000_000_000,
-        begun: Begun | None = None,
+        written: PartialSource | None = None,
     ) -> int:
-        """Write all frames of a source, cut where camera or time jumps; returns their number.
+        """Write all frames of a source, split where camera or time jumps; returns their number.
 
         Args:
-            begun: what an earlier call has written; ``frames`` then go on behind it.
+            written: the frames that are in the set already; ``frames`` are those that follow.
 
         Raises:
-            SourceError: the source is empty, already here, or a frame has another size.
+            SourceError: the source is empty or already in the set, or a frame has another size.
         """
-        if self.has(source):
-            raise SourceError(f"'{source}' is already in {self.path}; give it another name")
-        self._open_again()
-        cutter = Cutter(source, provenance, self.frame_count, max_gap_ns)
-        if begun is None:
-            # What another source has left is about to be overwritten.
+        self._reopen([source])
+        segmenter = Segmenter(source, provenance, self.frame_count, max_gap_ns)
+        if written is None:
+            # The frames of another interrupted source are about to be overwritten.
             (self.path / OPEN).unlink(missing_ok=True)
         else:
-            cutter.restore(begun.records)
-        with self._appending(cutter.frame_count) as (rgb_file, depth_file):
+            segmenter.restore(written.records)
+        with self._appending(segmenter.frame_count) as (rgb_file, depth_file):
             for frame in frames:
                 self._check_size(frame)
                 rgb_file.write(np.ascontiguousarray(frame.rgb).tobytes())
                 self._write_depth(depth_file, frame.depth_m)
-                cutter.take(frame)
-                if cutter.frame_count % SAVE_EVERY == 0:
-                    _to_disk(rgb_file, depth_file)
-                    sequences = [record.to_json() for record in cutter.records()]
-                    note = {"next_place": frame.place + 1, "sequences": sequences}
-                    _write_json(self.path / OPEN, note)
-        if not cutter.frame_count:
+                segmenter.add(frame)
+                if segmenter.frame_count % SAVE_EVERY == 0:
+                    _sync(rgb_file, depth_file)
+                    sequences = [record.to_json() for record in segmenter.records()]
+                    progress = {"next_place": frame.index + 1, "sequences": sequences}
+                    _write_json(self.path / OPEN, progress)
+        if not segmenter.frame_count:
             raise SourceError(f"'{source}' holds no frames")
-        self._record(cutter.records())
-        return cutter.frame_count
+        self._record(segmenter.records())
+        return segmenter.frame_count
 
-    def adopt(self, part: PreparedSet) -> int:
-        """Take over all sequences of another set of the same size; returns the frames."""
-        for source in {record.source for record in part.sequences}:
-            if self.has(source):
-                raise SourceError(f"'{source}' is already in {self.path}; give it another name")
-        self._open_again()
+    def append(self, part: PreparedSet) -> int:
+        """Copy all sequences of another set of the same size; returns the number of frames."""
+        self._reopen({record.source for record in part.sequences})
         with self._appending() as (rgb_file, depth_file):
-            for begin in range(0, len(part.frames), COPIED_AT_ONCE):
-                frames = part.frames[begin : begin + COPIED_AT_ONCE]
+            for begin in range(0, len(part.frames), COPY_CHUNK):
+                frames = part.frames[begin : begin + COPY_CHUNK]
                 rgb_file.write(frames.tobytes())
                 if part.depth_m is not None:
-                    depth_file.write(part.depth_m[begin : begin + COPIED_AT_ONCE].tobytes())
+                    depth_file.write(part.depth_m[begin : begin + COPY_CHUNK].tobytes())
                 else:
                     depth_file.seek(len(frames) * self._frame_size(2), os.SEEK_CUR)
         start = self.frame_count
@@ -175,21 +165,24 @@ class PreparedWriter:
             (self.path / name).unlink(missing_ok=True)
         return PreparedSet.open(self.path)
 
-    def _open_again(self) -> None:
-        """A finished set becomes an unfinished one before anything is added to it."""
+    def _reopen(self, sources: Iterable[str]) -> None:
+        """Mark the set as unfinished before sources are added that it does not have yet."""
+        for source in sources:
+            if self.has(source):
+                raise SourceError(f"'{source}' is already in {self.path}; give it another name")
         if (self.path / INDEX).is_file():
             os.replace(self.path / INDEX, self.path / PARTIAL)
 
     @contextmanager
     def _appending(self, more: int = 0) -> Iterator[tuple[BinaryIO, BinaryIO]]:
-        """The files behind what is complete and ``more`` frames; on disk when the block ends."""
+        """The files behind the complete sources and ``more`` frames; synced after the block."""
         count = self.frame_count + more
         with (
             _open_at(self.path / FRAMES, count * self._frame_size(3)) as rgb_file,
             _open_at(self.path / DEPTH, count * self._frame_size(2)) as depth_file,
         ):
             yield rgb_file, depth_file
-            _to_disk(rgb_file, depth_file)
+            _sync(rgb_file, depth_file)
 
     def _record(self, records: Iterable[SequenceRecord]) -> None:
         self._records.extend(records)
@@ -199,13 +192,13 @@ class PreparedWriter:
     def _frame_size(self, bytes_per_pixel: int) -> int:
         return self._width * self._height * bytes_per_pixel
 
-    def _recorded(self) -> list[SequenceRecord]:
+    def _read_records(self) -> list[SequenceRecord]:
         for name in (INDEX, PARTIAL):
             if (self.path / name).is_file():
                 width, height, sequences = read_index(self.path / name)
                 if (width, height) != (self._width, self._height):
                     raise SourceError(
-                        f"{self.path} holds frames of {width}x{height}, asked for "
+                        f"{self.path} holds frames of {width}x{height}, requested "
                         f"{self._width}x{self._height}; choose another folder or that size"
                     )
                 return sequences
@@ -215,14 +208,16 @@ class PreparedWriter:
         expected = (self._height, self._width, 3)
         if frame.rgb.shape != expected or frame.rgb.dtype != np.uint8:
             raise SourceError(
-                f"a frame has shape {frame.rgb.shape} {frame.rgb.dtype}, the set {expected} uint8"
+                f"a frame has shape {frame.rgb.shape} {frame.rgb.dtype}, expected {expected} uint8"
             )
         if frame.depth_m is not None and frame.depth_m.shape != expected[:2]:
-            raise SourceError(f"a depth map has shape {frame.depth_m.shape}, not {expected[:2]}")
+            raise SourceError(
+                f"a depth map has shape {frame.depth_m.shape}, expected {expected[:2]}"
+            )
 
     def _write_depth(self, stream: BinaryIO, depth_m: DepthMap | None) -> None:
         if depth_m is None:
-            # A hole in the file: zeros that take no room.
+            # A hole in the file: zeros that take no space on disk.
             stream.seek(self._frame_size(2), os.SEEK_CUR)
             return
         known = np.isfinite(depth_m) & (depth_m > 0)
@@ -239,7 +234,7 @@ class PreparedWriter:
 
 
 def _open_at(path: Path, size: int) -> BinaryIO:
-    """The file, cut to what is complete (or filled with holes up to it), ready to go on."""
+    """The file, truncated to its complete part or extended by a hole, positioned at its end."""
     path.touch()
     os.truncate(path, size)
     stream = path.open("r+b")
@@ -247,14 +242,15 @@ def _open_at(path: Path, size: int) -> BinaryIO:
     return stream
 
 
-def _to_disk(*streams: BinaryIO) -> None:
+def _sync(*streams: BinaryIO) -> None:
     for stream in streams:
-        stream.truncate()  # up to here, where the last thing was a hole
+        stream.truncate()  # extends the file if it ends with a hole
         stream.flush()
         os.fsync(stream.fileno())
 
 
 def _write_json(path: Path, values: dict[str, Any]) -> None:
+    """Replace a file in one step: a kill leaves the old or the new one."""
     beside = path.with_name(path.name + ".tmp")
     with beside.open("w", encoding="utf-8") as stream:
         json.dump(values, stream)

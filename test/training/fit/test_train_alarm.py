@@ -1,4 +1,4 @@
-"""Every way to collapse, made to happen: said while the training runs, once, with a remedy."""
+"""Every kind of collapse, provoked: reported while the training runs, once, with a remedy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from training import train
 from training.batch import Batch, ModelOutput
 from training.config import NetworkConfig
 from training.fit import alarm
-from training.fit.alarm import Watch, vital_signs
+from training.fit.alarm import AlarmMonitor, collapse_indicators
 from training.fit.run_log import HISTORY, read_history
 
 HEALTHY = {
@@ -28,26 +28,26 @@ HEALTHY = {
 
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Judge after some ten steps, so that a test need not train for minutes."""
-    monkeypatch.setattr(alarm, "GRACE", 8)
+    """Check after some ten steps, so that a test need not train for minutes."""
+    monkeypatch.setattr(alarm, "GRACE_STEPS", 8)
     monkeypatch.setattr(alarm, "LOSS_STEPS", 4)
-    monkeypatch.setattr(alarm, "FALL_JUDGED_FROM", 10)
+    monkeypatch.setattr(alarm, "FALL_CHECKED_FROM", 10)
 
 
 def alarms_of_a_run(
     recipe: Path, out: Path, capsys: pytest.CaptureFixture[str], *changes: str
 ) -> list[str]:
-    """What is said live: there is nothing to validate on."""
-    steady = ("optim.steps=14", "run.checkpoint_every=100", "data.validation_ratio=0")
-    more = [text for change in (*steady, *changes) for text in ("--set", change)]
+    """Alarms printed during a run without validation."""
+    common = ("optim.steps=14", "run.checkpoint_every=100", "data.validation_ratio=0")
+    more = [text for change in (*common, *changes) for text in ("--set", change)]
     assert train.main(arguments(recipe, out, *more)) == 0
     return [line for line in capsys.readouterr().err.splitlines() if "ALARM" in line]
 
 
-def test_a_rate_that_is_ten_times_too_high_saturates_the_depth(
+def test_tenfold_learning_rate_saturates_depth(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], soon: None
 ) -> None:
-    """The published failure: 2e-3 in place of 2e-4, the loss converges, the depth is blank."""
+    """The published failure: 2e-3 instead of 2e-4, the loss converges, the depth is blank."""
     found = alarms_of_a_run(
         recipe,
         tmp_path / "run",
@@ -63,7 +63,7 @@ def test_a_rate_that_is_ten_times_too_high_saturates_the_depth(
     assert "optim.learning_rate" in depth[0]
 
 
-def test_a_motion_of_zero(
+def test_zero_motion_raises_alarm(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], soon: None
 ) -> None:
     still = ("network.translation_factor=0", "network.rotation_factor=0")
@@ -74,7 +74,7 @@ def test_a_motion_of_zero(
     assert 8 <= steps[0] < 14 and values.tolist() == [1.0]
 
 
-def test_a_dead_pose_network(
+def test_dead_pose_network_raises_alarm(
     recipe: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -96,7 +96,7 @@ def test_a_dead_pose_network(
     assert len(motion) == 1 and "network.translation_factor" in motion[0]
 
 
-def test_a_loss_that_does_not_fall_and_one_that_explodes(
+def test_constant_and_exploding_loss_raise_alarms(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], soon: None
 ) -> None:
     found = alarms_of_a_run(recipe, tmp_path / "still", capsys, "optim.learning_rate=0")
@@ -114,7 +114,7 @@ def test_a_loss_that_does_not_fall_and_one_that_explodes(
     assert len(wild) == 1 and "optim.gradient_clip" in wild[0]
 
 
-# The signs
+# Indicators
 
 
 def make_output(disparity: Tensor, T: Tensor) -> tuple[Batch, ModelOutput]:
@@ -130,77 +130,87 @@ def make_output(disparity: Tensor, T: Tensor) -> tuple[Batch, ModelOutput]:
     return Batch(rgb_bn3hw=rgb, rgb_clean_bn3hw=rgb, K_b33=K), output
 
 
-def motions(*ways: float) -> Tensor:
+def motions(*distances: float) -> Tensor:
     """Windows of two sources, one before and one behind the target."""
-    T = torch.eye(4).repeat(len(ways), 2, 1, 1)
-    T[:, 0, 2, 3], T[:, 1, 2, 3] = torch.tensor(ways), -torch.tensor(ways)
+    T = torch.eye(4).repeat(len(distances), 2, 1, 1)
+    T[:, 0, 2, 3], T[:, 1, 2, 3] = torch.tensor(distances), -torch.tensor(distances)
     return T
 
 
-def signs(disparity: Tensor, T: Tensor) -> dict[str, float]:
-    return {
-        k: float(v) for k, v in vital_signs(*make_output(disparity, T), NetworkConfig()).items()
-    }
+def indicators(disparity: Tensor, T: Tensor) -> dict[str, float]:
+    found = collapse_indicators(*make_output(disparity, T), NetworkConfig())
+    return {name: float(value) for name, value in found.items()}
 
 
-def test_the_signs_are_what_they_are_called() -> None:
+def test_collapse_indicators() -> None:
     config = NetworkConfig()
     far = torch.full((2, 4, 6), config.disparity_beta + 1e-4)
     near = torch.full((2, 4, 6), config.disparity_alpha + config.disparity_beta - 1e-4)
     half = torch.full((2, 4, 6), 0.5)
     half[:, :2] = far[:, :2]
-    assert signs(far, motions(1, 2))["saturated"] == -1.0
-    assert signs(near, motions(1, 2))["saturated"] == 1.0
-    assert signs(half, motions(1, 2))["saturated"] == pytest.approx(-0.5)
+    assert indicators(far, motions(1, 2))["saturated"] == -1.0
+    assert indicators(near, motions(1, 2))["saturated"] == 1.0
+    assert indicators(half, motions(1, 2))["saturated"] == pytest.approx(-0.5)
     quarter = torch.full((2, 4, 6), 0.25)
-    assert signs(quarter, motions(1, 3))["parallax_px"] == pytest.approx(100 * 2 * 0.25)
-    # Forwards to one source and backwards to the other is one motion, said of every window.
-    assert signs(quarter, motions(2, 2))["motion_spread"] == 0.0
-    assert signs(quarter, motions(1, 3))["motion_spread"] == pytest.approx(0.5)
-    assert not signs(quarter[:1], motions(2))["motion_spread"] == 0.0  # one window tells nothing
+    assert indicators(quarter, motions(1, 3))["parallax_px"] == pytest.approx(100 * 2 * 0.25)
+    # Forward to one source and backward to the other is one motion, the same for every window.
+    assert indicators(quarter, motions(2, 2))["motion_spread"] == 0.0
+    assert indicators(quarter, motions(1, 3))["motion_spread"] == pytest.approx(0.5)
+    assert (
+        not indicators(quarter[:1], motions(2))["motion_spread"] == 0.0
+    )  # undefined for one window
 
 
-# The watch
+# Monitor
 
 
-def watch_of(losses: Callable[[int], float], steps: int = 2000, fresh: bool = True) -> list[str]:
-    watch, causes = Watch(steps, fresh), []
+def alarms_of(losses: Callable[[int], float], steps: int = 2000, fresh: bool = True) -> list[str]:
+    monitor, causes = AlarmMonitor(steps, fresh), []
     for step in range(1, steps + 1):
-        watch.add(torch.tensor(losses(step)))
+        monitor.add_loss(torch.tensor(losses(step)))
         if step % 20 == 0:
-            causes += list(watch.look(step, HEALTHY))
+            causes += list(monitor.check(step, HEALTHY))
     return causes
 
 
-def test_a_healthy_run_is_left_alone() -> None:
+def test_healthy_run_raises_no_alarm() -> None:
     noise = torch.rand(2001, generator=torch.Generator().manual_seed(0)).tolist()
-    assert watch_of(lambda step: (0.6 + 0.4 * 0.998**step) * (0.7 + 0.6 * noise[step])) == []
+    assert alarms_of(lambda step: (0.6 + 0.4 * 0.998**step) * (0.7 + 0.6 * noise[step])) == []
 
 
-def test_a_loss_is_judged_by_its_mean_and_once() -> None:
+def test_loss_alarms_use_the_mean_and_are_raised_once() -> None:
     noise = torch.rand(2001, generator=torch.Generator().manual_seed(0)).tolist()
-    assert watch_of(lambda step: 0.7 + 0.6 * noise[step]) == ["no fall"]
-    # Networks that were trained before have no fall to show.
-    assert watch_of(lambda step: 0.7 + 0.6 * noise[step], fresh=False) == []
-    assert watch_of(lambda step: 0.5 if 50 < step < 1500 else 1.0) == ["exploding loss"]
-    assert watch_of(lambda step: 1.0 if step < 3 else 1000.0) == ["exploding loss", "no fall"]
+    assert alarms_of(lambda step: 0.7 + 0.6 * noise[step]) == ["no fall"]
+    # The loss of networks that were trained before need not fall.
+    assert alarms_of(lambda step: 0.7 + 0.6 * noise[step], fresh=False) == []
+    assert alarms_of(lambda step: 0.5 if 50 < step < 1500 else 1.0) == ["exploding loss"]
+    assert alarms_of(lambda step: 1.0 if step < 3 else 1000.0) == ["exploding loss", "no fall"]
 
 
-def test_one_bad_batch_is_no_alarm_and_the_first_steps_are_none() -> None:
-    watch, bad = Watch(2000), {**HEALTHY, "disparity_spread": 0.01, "motion_spread": 1e-6}
-    assert all(not watch.look(step, bad) for step in range(20, 100, 20))
-    watch = Watch(2000)
-    assert all(not watch.look(s, bad if s % 100 == 0 else HEALTHY) for s in range(20, 2000, 20))
+def test_single_batches_and_first_steps_raise_no_alarm() -> None:
+    monitor, bad = AlarmMonitor(2000), {**HEALTHY, "disparity_spread": 0.01, "motion_spread": 1e-6}
+    assert all(not monitor.check(step, bad) for step in range(20, 100, 20))
+    monitor = AlarmMonitor(2000)
+    assert all(not monitor.check(s, bad if s % 100 == 0 else HEALTHY) for s in range(20, 2000, 20))
 
 
-def test_a_resumed_watch_says_nothing_twice() -> None:
-    watch, bad = Watch(2000), {**HEALTHY, "disparity_spread": 0.01}
+def test_resumed_monitor_repeats_no_alarm() -> None:
+    monitor, bad = AlarmMonitor(2000), {**HEALTHY, "disparity_spread": 0.01}
     for step in range(1, 201):
-        watch.add(torch.tensor(1.0 / step))
-    said = [cause for step in range(100, 220, 20) for cause in watch.look(step, bad)]
-    assert said == ["flat depth"]
-    resumed = Watch(2000)
-    resumed.load_state_dict(watch.state_dict(), torch.device("cpu"))
-    assert resumed.state_dict() == watch.state_dict()
-    assert not resumed.look(220, bad)
-    assert list(resumed.look(240, {**bad, "saturated": -0.95})) == []
+        monitor.add_loss(torch.tensor(1.0 / step))
+    raised = [cause for step in range(100, 220, 20) for cause in monitor.check(step, bad)]
+    assert raised == ["flat depth"]
+    resumed = AlarmMonitor(2000)
+    resumed.load_state_dict(monitor.state_dict(), torch.device("cpu"))
+    assert resumed.state_dict() == monitor.state_dict()
+    assert not resumed.check(220, bad)
+    assert list(resumed.check(240, {**bad, "saturated": -0.95})) == []
+
+
+def test_state_of_older_checkpoints_loads() -> None:
+    state = AlarmMonitor(2000).state_dict()
+    older = {"said": ["flat depth"], "looks": [HEALTHY]}
+    older |= {key: value for key, value in state.items() if key not in ("raised", "samples")}
+    monitor = AlarmMonitor(2000)
+    monitor.load_state_dict(older, torch.device("cpu"))
+    assert monitor.state_dict() == {**state, "raised": ["flat depth"], "samples": [HEALTHY]}

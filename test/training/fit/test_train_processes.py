@@ -1,4 +1,4 @@
-"""Two processes that share a batch go the way of one that has it alone."""
+"""Two processes that split a batch train like one that has it alone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +17,10 @@ import shared_runs
 import torch
 from torch import Tensor, nn
 from training_runs import arguments, losses, wait_for_step
+from wall import wall_frames
 
 from training import train
-from training.data.sequence import PreparedFrame, PreparedSet
+from training.data.sequence import PreparedSet
 from training.fit.checkpoint import load_checkpoint
 from training.fit.run_log import HISTORY, read_history
 from training.preparation.writer import PreparedWriter
@@ -30,11 +31,11 @@ pytestmark = pytest.mark.skipif(
 BASE = """
 width: 64
 height: 64
-data: {{prepared: ["{ground_truth}", "{blind}"], repeat: [0.5, 0.5], validation_ratio: 0.0}}
+data: {{prepared: ["{ground_truth}", "{blind}"], set_ratios: [0.5, 0.5], validation_ratio: 0.0}}
 run: {{device: cpu, threads: 1, scalars_every: 1, checkpoint_every: 50}}
 """
-# The learning rates are such that rounding, which differs, is not amplified beyond what is asked:
-# without it the first losses agree to 1e-7 and those after ten steps of 2e-4 to some 1e-5.
+# The learning rates are low, so that differences in rounding are not amplified beyond the bounds
+# below: the first losses agree to 1e-7, those after ten steps of 2e-4 to some 1e-5.
 MASKED = (
     BASE
     + """
@@ -69,7 +70,7 @@ optim: {{steps: 10, batch_size: 8, learning_rate: 1.0e-5}}
 def torchrun(repository: Path) -> Callable[..., subprocess.Popen[str]]:
     """``torchrun(script, *arguments)``: two processes on this machine."""
 
-    def begin(*command: str) -> subprocess.Popen[str]:
+    def start_processes(*command: str) -> subprocess.Popen[str]:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -83,14 +84,12 @@ def torchrun(repository: Path) -> Callable[..., subprocess.Popen[str]]:
             env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(repository)},
         )
 
-    return begin
+    return start_processes
 
 
 @pytest.fixture(scope="module")
-def blind_set(
-    tmp_path_factory: pytest.TempPathFactory, wall_frames: Callable[..., Iterator[PreparedFrame]]
-) -> PreparedSet:
-    """A set without ground truth: the windows with ground truth are not the same share of every part."""
+def blind_set(tmp_path_factory: pytest.TempPathFactory) -> PreparedSet:
+    """A set without ground truth: the parts of a batch differ in how many windows have it."""
     writer = PreparedWriter(tmp_path_factory.mktemp("blind"), 64, 64)
     writer.add("recording", wall_frames(30, ground_truth=False), "closed form")
     return writer.finish()
@@ -103,7 +102,7 @@ def shared(
     wall_set: PreparedSet,
     blind_set: PreparedSet,
 ) -> dict[str, tuple[Path, Path]]:
-    """``{name: (recipe, folder of the run of two processes)}``; one start for all of them."""
+    """``{name: (recipe, folder of the run of two processes)}``; one start of torchrun for all."""
     folder, runs, names = tmp_path_factory.mktemp("shared"), {}, []
     for name, text in (("masked", MASKED), ("normalized", NORMALIZED)):
         recipe, out = folder / f"{name}.yaml", folder / name
@@ -116,7 +115,7 @@ def shared(
     return runs
 
 
-def check_same_course(together: Path, alone: Path) -> None:
+def check_same_losses(together: Path, alone: Path) -> None:
     """The first ten losses of two runs agree to 1e-5, and so do the first terms."""
     mine, theirs = (read_history(out / HISTORY) for out in (alone, together))
     assert mine.keys() == theirs.keys()
@@ -125,18 +124,18 @@ def check_same_course(together: Path, alone: Path) -> None:
             expected, found = mine[name][1][:10], theirs[name][1][:10]
             assert len(set(expected)) == 10
             np.testing.assert_allclose(found, expected, rtol=1e-5)
-        # The gradient feels the rounding more than the loss does.
+        # Rounding affects the gradient more than the loss.
         tolerance = 1e-3 if name == "loss/gradient_norm" else 2e-5
         assert theirs[name][1][0] == pytest.approx(mine[name][1][0], rel=tolerance), name
 
 
-def test_two_processes_have_the_losses_of_one_and_one_goes_on_with_the_run_of_two(
+def test_two_processes_match_one_and_resume_as_one(
     shared: dict[str, tuple[Path, Path]], tmp_path: Path, keep_process_state: None
 ) -> None:
     recipe, together = shared["masked"]
     more = ("--set", "optim.steps=12")
     assert train.main(arguments(recipe, tmp_path / "alone", *more)) == 0
-    check_same_course(together, tmp_path / "alone")
+    check_same_losses(together, tmp_path / "alone")
 
     assert train.main(arguments(recipe, together, *more, "--resume")) == 0
     mine, theirs = losses(tmp_path / "alone"), losses(together)
@@ -144,15 +143,15 @@ def test_two_processes_have_the_losses_of_one_and_one_goes_on_with_the_run_of_tw
     assert [theirs[11], theirs[12]] == pytest.approx([mine[11], mine[12]], rel=1e-4)
 
 
-def test_two_processes_have_the_losses_of_one_with_batch_normalization(
+def test_two_processes_match_one_with_batch_norm(
     shared: dict[str, tuple[Path, Path]], tmp_path: Path, keep_process_state: None
 ) -> None:
     recipe, together = shared["normalized"]
     assert train.main(arguments(recipe, tmp_path / "alone")) == 0
-    check_same_course(together, tmp_path / "alone")
+    check_same_losses(together, tmp_path / "alone")
 
 
-def test_a_signal_to_one_process_stops_all_after_the_same_step(
+def test_signal_to_one_process_stops_all(
     recipe: Path, torchrun: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
@@ -184,7 +183,7 @@ def process_of_rank(rank: int, launcher: int) -> int:
     raise AssertionError(f"torchrun started no process of rank {rank}")
 
 
-def test_processes_that_cannot_share_a_batch_are_refused(
+def test_indivisible_batch_is_refused(
     recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in (("RANK", "0"), ("WORLD_SIZE", "3"), ("LOCAL_RANK", "0")):
@@ -197,11 +196,12 @@ BATCH_NORM = """
 import sys
 import torch
 from torch import nn
-from training.distributed import DistributedContext, joined, share_batch_norm, shared_count
+from training.cpu.batch_norm import synchronize_batch_norm
+from training.distributed import DistributedContext, joined, shared_count
 context = DistributedContext.of_this_process()
 with joined(context):
     x, g, model = torch.load(sys.argv[1], weights_only=False)
-    share_batch_norm(model, torch.device("cpu"))
+    synchronize_batch_norm(model, torch.device("cpu"))
     mine = slice(2 * context.rank, 2 * context.rank + 2)
     part = x[mine].clone().requires_grad_()
     output = model(part)
@@ -212,7 +212,7 @@ with joined(context):
 """
 
 
-def test_batch_normalization_sees_the_batch_of_all(
+def test_batch_norm_covers_batch_of_all_processes(
     torchrun: Callable[..., subprocess.Popen[str]], tmp_path: Path, repository: Path
 ) -> None:
     torch.manual_seed(0)

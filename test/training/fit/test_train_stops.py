@@ -1,4 +1,4 @@
-"""Training that is stopped, killed, out of disk or diverging leaves a run one can go on with."""
+"""Training that is stopped, killed, out of disk or diverging leaves a run that can be resumed."""
 
 from __future__ import annotations
 
@@ -24,9 +24,7 @@ from training.fit.run_log import RunLog
 from training.losses.objective import Objective
 
 
-def test_a_run_killed_anywhere_resumes_bit_equal(
-    repository: Path, recipe: Path, tmp_path: Path
-) -> None:
+def test_killed_run_resumes_bit_equal(repository: Path, recipe: Path, tmp_path: Path) -> None:
     changes = ("optim.steps=62", "run.validate_every=30", "run.checkpoint_every=100")
     more = [text for change in changes for text in ("--set", change)]
     often = ("--set", "run.checkpoint_every=3")
@@ -38,7 +36,7 @@ def test_a_run_killed_anywhere_resumes_bit_equal(
     process.communicate()
     assert process.returncode == -signal.SIGKILL
     resumed_at = load_checkpoint(killed / "last.pt")["step"]
-    assert resumed_at <= 12, "there shall be 50 losses to compare"
+    assert resumed_at <= 12, "too late: 50 losses are to be compared"
 
     assert train.main(arguments(recipe, killed, *more, "--resume")) == 0
     assert train.main(arguments(recipe, whole, *more)) == 0
@@ -49,7 +47,7 @@ def test_a_run_killed_anywhere_resumes_bit_equal(
     assert len(set(losses(whole).values())) > 50
 
 
-def test_ctrl_c_saves_and_says_how_to_go_on(
+def test_ctrl_c_saves_and_prints_resume_command(
     repository: Path, recipe: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
@@ -64,9 +62,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(
     assert 1 <= step < 100000 and f"step {step}" in stdout
 
 
-def test_terminate_does_the_same(
-    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_sigterm_saves(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Terminated(Objective):
         calls = 0
 
@@ -82,7 +78,7 @@ def test_terminate_does_the_same(
 
 
 @pytest.mark.parametrize("context", ["torch.save", "os.fsync", "os.replace"])
-def test_a_full_disk_leaves_the_last_checkpoint(
+def test_full_disk_keeps_last_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, context: str
 ) -> None:
     path = tmp_path / "last.pt"
@@ -96,15 +92,15 @@ def test_a_full_disk_leaves_the_last_checkpoint(
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-def test_a_truly_full_device_is_reported(tmp_path: Path) -> None:
-    """Through torch's own archive writer, which hides the cause."""
+def test_full_device_is_reported(tmp_path: Path) -> None:
+    """Through torch's own archive writer, which hides the cause of the error."""
     (tmp_path / "last.pt.tmp").symlink_to("/dev/full")
     with pytest.raises(CheckpointError, match="cannot write"):
         save_checkpoint(tmp_path / "last.pt", contents(1))
     assert not list(tmp_path.iterdir())
 
 
-def test_a_disk_that_fills_up_on_the_way_ends_the_run_with_a_message(
+def test_disk_filling_up_ends_run_with_message(
     recipe: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -127,31 +123,31 @@ def test_a_disk_that_fills_up_on_the_way_ends_the_run_with_a_message(
 
 @pytest.fixture
 def tiny_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 80 MB: a checkpoint of the small network fits into it once, not twice."""
+    """A file system of 80 MB, which holds one checkpoint of the small network but not two."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = shutil.which("mount")
     command = [str(mount), "-t", "tmpfs", "-o", "size=80m", "tmpfs", str(folder)]
     if mount is None or subprocess.run(command, capture_output=True).returncode:
-        pytest.skip("a file system can be mounted by root alone")
+        pytest.skip("only root can mount a file system")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_disk_that_is_truly_full(
+def test_full_file_system_keeps_last_checkpoint(
     recipe: Path, tiny_disk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tiny_disk / "run"
     assert train.main(arguments(recipe, out, "--set", "run.validate_every=100")) == 1
     error = capsys.readouterr().err
-    assert "the disk is full, make room (the one before it is kept)" in error
+    assert "the disk is full, make room (the previous one is kept)" in error
     assert "Traceback" not in error
     kept = load_checkpoint(out / "last.pt")
     assert kept["step"] == 2
     assert not list(out.glob("*.tmp"))
 
 
-def test_a_full_disk_costs_no_more_than_the_log(
+def test_full_disk_ends_logging_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log = RunLog(tmp_path)
@@ -162,14 +158,14 @@ def test_a_full_disk_costs_no_more_than_the_log(
 
 
 @pytest.mark.parametrize("broken", ["predict.bias", "convs.0.0.weight"])
-def test_a_motion_that_is_no_number_ends_the_run(
+def test_nan_motion_ends_run(
     recipe: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     broken: str,
 ) -> None:
-    """Without care, sampling an image at no place crashes the process."""
+    """Sampling an image at NaN must not crash the process."""
     original = train.build_model
 
     def build(*args: Any) -> Any:
@@ -183,7 +179,7 @@ def test_a_motion_that_is_no_number_ends_the_run(
     assert "not finite at step 0" in capsys.readouterr().err
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(
+def test_non_finite_loss_stops_run_and_keeps_checkpoint(
     recipe: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -1,12 +1,13 @@
-"""Geometry and losses agree with kornia, a library which nobody here wrote."""
+"""Geometry and losses agree with kornia, an independent library."""
 
 from __future__ import annotations
 
 import sys
 
 import pytest
+import torch
+from single_warp import warp
 
-torch = pytest.importorskip("torch")
 kornia = pytest.importorskip("kornia", reason="pip install -r requirements/dev.txt")
 
 from torch import Tensor  # noqa: E402
@@ -15,9 +16,8 @@ from training.geometry.se3 import (  # noqa: E402
     rotation_from_axis_angle,
     transform_from_pose_vector,
 )
-from training.geometry.warp import warp  # noqa: E402
 from training.losses.photometric import LocalMoments, ssim  # noqa: E402
-from training.losses.smoothness import edge_aware, second_order  # noqa: E402
+from training.losses.regularizers import edge_aware, second_order  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +30,7 @@ def close(found: Tensor, expected: Tensor) -> None:
 
 
 def test_ssim(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the uniform window of Monodepth in place of kornia's Gaussian one."""
+    """With the uniform window of Monodepth instead of kornia's Gaussian one."""
 
     def uniform(size: int, sigma: float, **kind: object) -> Tensor:
         return torch.full((1, size), 1 / size, **kind)

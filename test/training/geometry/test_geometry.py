@@ -1,3 +1,5 @@
+"""Rigid motion, pinhole camera and warp against closed forms, OpenCV and finite differences."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -5,22 +7,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
+from single_warp import warp
 
-torch = pytest.importorskip("torch")
-
-from training.geometry.camera import (  # noqa: E402
-    back_project,
-    inverse_intrinsics,
-    project,
-    scale_intrinsics,
-)
-from training.geometry.se3 import (  # noqa: E402
+from training.geometry.camera import inverse_intrinsics, pixel_grid, scale_intrinsics
+from training.geometry.se3 import (
     rigid_inverse,
     rotation_from_axis_angle,
     transform_from_pose_vector,
     transform_from_symmetric_vector,
 )
-from training.geometry.warp import project_target, warp  # noqa: E402
+from training.geometry.warp import project_target
 
 
 def intrinsics(width: int, height: int) -> torch.Tensor:
@@ -34,6 +31,13 @@ def _seed() -> None:
     torch.manual_seed(0)
 
 
+def back_project(depth: torch.Tensor, K: torch.Tensor) -> torch.Tensor:
+    """Camera points (b, 3, h * w) of every pixel: ``D(p) K^-1 p``."""
+    height, width = depth.shape[-2:]
+    grid = pixel_grid(height, width, device=depth.device, dtype=depth.dtype)
+    return (torch.linalg.inv(K) @ grid) * depth.flatten(2)
+
+
 def identity(batch: int = 1, dtype: torch.dtype = torch.float32) -> torch.Tensor:
     return torch.eye(4, dtype=dtype).expand(batch, 4, 4)
 
@@ -42,7 +46,7 @@ def identity(batch: int = 1, dtype: torch.dtype = torch.float32) -> torch.Tensor
 
 
 @pytest.mark.parametrize("length", [0.0, 1e-7, 1e-4, 9e-4, 1.1e-3, 0.3, 3.1])
-def test_rotation_agrees_with_opencv(length: float) -> None:
+def test_rotation_matches_opencv(length: float) -> None:
     axis = np.array([0.48, -0.6, 0.64])
     expected, _ = cv2.Rodrigues(length * axis)
     found = rotation_from_axis_angle(torch.tensor(length * axis, dtype=torch.float64))
@@ -58,7 +62,7 @@ def test_rotation_is_accurate_in_float32() -> None:
 
 
 @pytest.mark.parametrize("length", [0.0, 1e-5, 0.4])
-def test_rotation_has_the_right_gradient(length: float) -> None:
+def test_rotation_gradient(length: float) -> None:
     axis_angle = torch.tensor([[0.6, 0.0, 0.8]], dtype=torch.float64) * length
     assert torch.autograd.gradcheck(rotation_from_axis_angle, (axis_angle.requires_grad_(),))
 
@@ -69,12 +73,12 @@ def test_pose_vector_is_translation_first() -> None:
     np.testing.assert_allclose(T[0, 0].numpy(), expected, atol=1e-6)
 
 
-def test_rigid_inverse_agrees_with_the_general_inverse() -> None:
+def test_rigid_inverse_matches_general_inverse() -> None:
     T = transform_from_pose_vector(torch.randn(2, 3, 6, dtype=torch.float64))
     torch.testing.assert_close(rigid_inverse(T), torch.linalg.inv(T))
 
 
-def test_negative_symmetric_vector_is_the_inverse() -> None:
+def test_negative_symmetric_vector_is_inverse() -> None:
     vector = torch.randn(4, 6, dtype=torch.float64)
     T, opposite = (transform_from_symmetric_vector(v) for v in (vector, -vector))
     torch.testing.assert_close(T @ opposite, identity(4, torch.float64).contiguous())
@@ -87,21 +91,13 @@ def test_negative_symmetric_vector_is_the_inverse() -> None:
 # --- camera --------------------------------------------------------------------------------------
 
 
-def test_inverse_intrinsics_agrees_with_the_general_inverse() -> None:
+def test_inverse_intrinsics_matches_general_inverse() -> None:
     K = torch.tensor([[[240.0, 1.5, 204.0], [0.0, 245.0, 58.0], [0.0, 0.0, 1.0]]]).double()
     torch.testing.assert_close(inverse_intrinsics(K), torch.linalg.inv(K))
 
 
-def test_projecting_back_projected_pixels_returns_them() -> None:
-    K = intrinsics(7, 5)
-    depth = torch.rand(1, 1, 5, 7, dtype=torch.float64) + 1
-    pixels = project(back_project(depth, K), K).view(2, 5, 7)
-    v, u = torch.meshgrid(torch.arange(5.0), torch.arange(7.0), indexing="ij")
-    torch.testing.assert_close(pixels, torch.stack([u, v]).double())
-
-
-def test_scaled_intrinsics_keep_the_rays_of_pixel_areas() -> None:
-    """The center of a 2x2 block, seen through K, is the coarse pixel seen through the scaled K."""
+def test_scaled_intrinsics_keep_rays() -> None:
+    """The ray of the center of a 2x2 block is that of the coarse pixel with the scaled K."""
     K = intrinsics(8, 6)
     coarse = scale_intrinsics(K, 0.5, 0.5)
     block_center = torch.tensor([2 * 3 + 0.5, 2 * 1 + 0.5, 1.0], dtype=torch.float64)
@@ -115,7 +111,7 @@ def test_scaled_intrinsics_keep_the_rays_of_pixel_areas() -> None:
 
 
 @pytest.mark.parametrize(("height", "width"), [(128, 416), (37, 53), (64, 64), (1, 2)])
-def test_no_motion_returns_the_same_image_exactly(height: int, width: int) -> None:
+def test_no_motion_returns_same_image_exactly(height: int, width: int) -> None:
     image = torch.rand(2, 3, height, width)
     K = torch.tensor([[241.7, 0.0, 204.1], [0.0, 246.3, 59.0], [0.0, 0.0, 1.0]]).expand(2, 3, 3)
     depth = torch.rand(2, 1, height, width) * 50 + 0.1
@@ -126,7 +122,7 @@ def test_no_motion_returns_the_same_image_exactly(height: int, width: int) -> No
     assert valid.shape == (2, 1, height, width)
 
 
-def test_no_motion_returns_the_same_image_under_autocast() -> None:
+def test_no_motion_returns_same_image_under_autocast() -> None:
     image = torch.rand(1, 3, 32, 48)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         warped, _ = warp(image, torch.full((1, 1, 32, 48), 3.0), identity(), intrinsics(48, 32))
@@ -134,12 +130,12 @@ def test_no_motion_returns_the_same_image_under_autocast() -> None:
     assert torch.equal(warped, image)
 
 
-def test_sideways_motion_shifts_a_wall_by_fx_t_over_d_pixels() -> None:
+def test_sideways_motion_shifts_by_fx_t_over_d() -> None:
     fx, depth, shift = 100.0, 8.0, 3
     K = torch.tensor([[[fx, 0.0, 15.0], [0.0, 90.0, 10.0], [0.0, 0.0, 1.0]]])
     image = torch.rand(1, 3, 20, 32)
     T = identity().clone()
-    # Target points lie further right in the source camera: it stands to the left of the target.
+    # Target points are further right in the source camera, which is to the left of the target.
     T[:, 0, 3] = shift * depth / fx
     warped, valid = warp(image, torch.full((1, 1, 20, 32), depth), T, K)
     torch.testing.assert_close(warped[..., :-shift], image[..., shift:], atol=1e-5, rtol=0)
@@ -147,7 +143,7 @@ def test_sideways_motion_shifts_a_wall_by_fx_t_over_d_pixels() -> None:
     assert not valid[..., -shift + 1 :].any()
 
 
-def test_half_a_pixel_of_motion_averages_neighbors() -> None:
+def test_half_pixel_motion_averages_neighbors() -> None:
     K = torch.tensor([[[10.0, 0.0, 4.0], [0.0, 10.0, 3.0], [0.0, 0.0, 1.0]]])
     image = torch.rand(1, 1, 6, 9)
     T = identity().clone()
@@ -157,7 +153,7 @@ def test_half_a_pixel_of_motion_averages_neighbors() -> None:
     torch.testing.assert_close(warped[:, :, :-1], expected, atol=1e-5, rtol=0)
 
 
-def test_points_behind_the_source_camera_are_invalid() -> None:
+def test_points_behind_source_camera_are_invalid() -> None:
     T = identity().clone()
     T[:, 2, 3] = -4.0
     depth = torch.full((1, 1, 8, 8), 3.0)
@@ -168,7 +164,7 @@ def test_points_behind_the_source_camera_are_invalid() -> None:
     assert torch.isfinite(warped).all()
 
 
-def test_warp_has_the_right_gradient() -> None:
+def test_warp_gradient() -> None:
     height, width = 5, 6
     K = intrinsics(width, height)
     image = torch.rand(1, 2, height, width, dtype=torch.float64)
@@ -183,13 +179,13 @@ def test_warp_has_the_right_gradient() -> None:
     inputs = [tensor.requires_grad_() for tensor in (image, depth, vector, K)]
     assert torch.autograd.gradcheck(warped, inputs, eps=1e-7, atol=1e-5)
 
-    def seen_from_the_source(depth: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
+    def source_inv_depth(depth: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
         return project_target(depth, transform_from_pose_vector(vector), K).inv_depth_bhw
 
-    assert torch.autograd.gradcheck(seen_from_the_source, inputs[1:3])
+    assert torch.autograd.gradcheck(source_inv_depth, inputs[1:3])
 
 
-def test_moved_points_have_the_depth_of_the_source_camera() -> None:
+def test_projected_points_have_depth_of_source_camera() -> None:
     K = intrinsics(7, 5)
     depth = torch.rand(2, 1, 5, 7, dtype=torch.float64) + 2
     T = transform_from_pose_vector(0.3 * torch.randn(2, 6, dtype=torch.float64))
@@ -197,12 +193,13 @@ def test_moved_points_have_the_depth_of_the_source_camera() -> None:
     moved = T[:, :3, :3] @ points + T[:, :3, 3:]
     found = project_target(depth, T, K.expand(2, 3, 3))
     torch.testing.assert_close(1 / found.inv_depth_bhw.flatten(1), moved[:, 2])
-    u, v = project(moved, K.expand(2, 3, 3)).unbind(1)
+    image = K @ moved
+    u, v = (image[:, :2] / image[:, 2:]).unbind(1)
     torch.testing.assert_close(found.u_bhw.flatten(1), u)
     torch.testing.assert_close(found.v_bhw.flatten(1), v)
 
 
-def test_only_the_warp_samples_grids(repository: Path) -> None:
+def test_only_warp_samples_grids(repository: Path) -> None:
     users = [
         path.relative_to(repository).as_posix()
         for folder in ("training", "sfm_ros")

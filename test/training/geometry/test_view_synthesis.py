@@ -1,4 +1,4 @@
-"""Warp and objective on a textured plane drawn ray by ray, which shares no code with them."""
+"""Warp and objective on a textured plane that is drawn ray by ray, without their code."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ import dataclasses
 import math
 
 import pytest
+import torch
+from single_warp import warp
+from torch import Tensor
 
-torch = pytest.importorskip("torch")
-
-from torch import Tensor  # noqa: E402
-
-from training.batch import Batch, ModelOutput  # noqa: E402
-from training.config import ObjectiveConfig  # noqa: E402
-from training.geometry.se3 import rigid_inverse, transform_from_pose_vector  # noqa: E402
-from training.geometry.warp import warp  # noqa: E402
-from training.losses.objective import Objective  # noqa: E402
+from training.batch import Batch, ModelOutput
+from training.config import ObjectiveConfig
+from training.geometry.se3 import rigid_inverse, transform_from_pose_vector
+from training.losses.objective import Objective
 
 NORMAL = (0.15, -0.4, 1.0)
 OFFSET = 5.0
@@ -55,7 +53,7 @@ def moved_camera() -> torch.Tensor:
     return transform_from_pose_vector(vector)
 
 
-def test_a_drawn_source_warps_to_the_drawn_target() -> None:
+def test_drawn_source_warps_to_drawn_target() -> None:
     height, width = 40, 64
     K, T_source_target = intrinsics(width, height), moved_camera()
     target, depth = draw(torch.eye(4, dtype=torch.float64), K, height, width)
@@ -87,7 +85,7 @@ OBJECTIVES = {
 
 @pytest.fixture(scope="module")
 def ground_truth() -> tuple[Batch, ModelOutput]:
-    """A window of three frames and the output of a model that is right."""
+    """A window of three frames and the output of a perfect model."""
     K = intrinsics(WIDTH, HEIGHT)
     forward = moved_camera()
     T_source_target = torch.stack([forward, rigid_inverse(forward)])
@@ -114,11 +112,11 @@ def photometric(config: ObjectiveConfig, batch: Batch, output: ModelOutput) -> f
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_the_true_motion_beats_no_motion_and_the_inverted_motion(
+def test_true_motion_beats_none_and_inverted(
     name: str, ground_truth: tuple[Batch, ModelOutput]
 ) -> None:
     batch, output = ground_truth
-    # The auto-mask caps every error at that of standing still: look past it.
+    # The auto-mask would cap every error at that of standing still.
     config = dataclasses.replace(OBJECTIVES[name], auto_mask=False)
     T = output.T_source_target_bs44
     still = dataclasses.replace(output, T_source_target_bs44=torch.eye(4).expand_as(T))
@@ -129,10 +127,8 @@ def test_the_true_motion_beats_no_motion_and_the_inverted_motion(
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_every_scale_sees_the_same_scene(
-    name: str, ground_truth: tuple[Batch, ModelOutput]
-) -> None:
-    """The ground-truth depth and motion explain the reduced images too: K and images shrink alike."""
+def test_every_scale_is_explained(name: str, ground_truth: tuple[Batch, ModelOutput]) -> None:
+    """Ground-truth depth and motion explain the reduced images too: K scales with them."""
     batch, output = ground_truth
     config = dataclasses.replace(OBJECTIVES[name], auto_mask=False)
     T = output.T_source_target_bs44
@@ -146,7 +142,7 @@ def test_every_scale_sees_the_same_scene(
         assert photometric(config, batch, one) < 0.3 * photometric(config, batch, none)
 
 
-def test_coarse_scales_explain_the_full_images(ground_truth: tuple[Batch, ModelOutput]) -> None:
+def test_coarse_scales_explain_full_images(ground_truth: tuple[Batch, ModelOutput]) -> None:
     batch, output = ground_truth
     config = dataclasses.replace(OBJECTIVES["l1"], full_resolution=True)
     T = output.T_source_target_bs44
@@ -155,7 +151,7 @@ def test_coarse_scales_explain_the_full_images(ground_truth: tuple[Batch, ModelO
 
 
 def test_depths_of_one_plane_are_consistent(ground_truth: tuple[Batch, ModelOutput]) -> None:
-    """Nothing is hidden here, so nothing remains; another scale of one frame shows at once."""
+    """Without occlusions there is no inconsistency; a scale error of one frame is detected."""
     batch, output = ground_truth
     config = dataclasses.replace(OBJECTIVES["l1"], consistency_weight=1.0)
     at_full = dataclasses.replace(
@@ -168,17 +164,17 @@ def test_depths_of_one_plane_are_consistent(ground_truth: tuple[Batch, ModelOutp
         sources = output.source_depths_bs1hw
         assert sources is not None
         sources = sources * torch.tensor([1.0, scale]).view(1, 2, 1, 1, 1)
-        told = dataclasses.replace(at_full, source_depths_bs1hw=sources)
-        return Objective(config)(batch, told)[1]["consistency"].item()
+        scaled = dataclasses.replace(at_full, source_depths_bs1hw=sources)
+        return Objective(config)(batch, scaled)[1]["consistency"].item()
 
     assert inconsistency(1.0) < 1e-5
-    # |1 - k| / (1 + k) in one of the two sources, which see about the same share.
+    # |1 - k| / (1 + k) in one of the two sources, which have about as many valid pixels.
     assert inconsistency(1.1) == pytest.approx(0.5 * 0.1 / 2.1, rel=0.1)
     assert inconsistency(0.5) == pytest.approx(0.5 * 0.5 / 1.5, rel=0.1)
 
 
-def test_the_gradient_leads_to_the_true_motion(ground_truth: tuple[Batch, ModelOutput]) -> None:
-    """Descent on the translation alone finds it again, from 30 % off."""
+def test_gradient_leads_to_true_motion(ground_truth: tuple[Batch, ModelOutput]) -> None:
+    """Descent on the translation alone recovers it from an error of 30 %."""
     batch, output = ground_truth
     true = output.T_source_target_bs44
     shift = torch.tensor(0.7, requires_grad=True)
@@ -195,9 +191,7 @@ def test_the_gradient_leads_to_the_true_motion(ground_truth: tuple[Batch, ModelO
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_a_mirrored_world_has_the_same_loss(
-    name: str, ground_truth: tuple[Batch, ModelOutput]
-) -> None:
+def test_mirrored_world_has_same_loss(name: str, ground_truth: tuple[Batch, ModelOutput]) -> None:
     batch, output = ground_truth
     mirror = torch.diag(torch.tensor([-1.0, 1.0, 1.0, 1.0]))
     K = batch.K_b33.clone()
@@ -215,7 +209,7 @@ def test_a_mirrored_world_has_the_same_loss(
     assert mirrored_loss.item() == pytest.approx(loss.item(), abs=1e-5)
 
 
-def test_a_standing_camera_teaches_nothing_through_the_auto_mask() -> None:
+def test_auto_mask_ignores_standing_camera() -> None:
     frames = torch.rand(1, 1, 3, 16, 24).expand(-1, 3, -1, -1, -1)
     batch = Batch(rgb_bn3hw=frames, rgb_clean_bn3hw=frames, K_b33=intrinsics(24, 16).float())
     depth = torch.full((1, 1, 16, 24), 3.0, requires_grad=True)

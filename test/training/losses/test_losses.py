@@ -1,3 +1,5 @@
+"""The loss terms one by one, against closed forms and independent implementations."""
+
 from __future__ import annotations
 
 import math
@@ -5,19 +7,16 @@ import math
 import cv2
 import numpy as np
 import pytest
+import torch
+from torch import Tensor
 
-torch = pytest.importorskip("torch")
-
-from torch import Tensor  # noqa: E402
-
-from training.geometry.se3 import transform_from_pose_vector  # noqa: E402
-from training.losses.consistency import (  # noqa: E402
+from training.geometry.se3 import transform_from_pose_vector
+from training.losses.consistency import (
     consistency_error,
     consistency_mask,
     depth_inconsistency,
 )
-from training.losses.explainability import mask_regulariser  # noqa: E402
-from training.losses.photometric import (  # noqa: E402
+from training.losses.photometric import (
     LocalMoments,
     box_mean,
     mean_over_sources,
@@ -25,8 +24,8 @@ from training.losses.photometric import (  # noqa: E402
     photometric_error,
     ssim,
 )
-from training.losses.smoothness import edge_aware, second_order  # noqa: E402
-from training.losses.supervision import log_depth_error, motion_error, velocity_loss  # noqa: E402
+from training.losses.regularizers import edge_aware, mask_cross_entropy, second_order
+from training.losses.supervision import log_depth_error, motion_error, velocity_loss
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +49,7 @@ def ssim_by_opencv(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return luminance * (2 * cov + 0.03**2) / (vx + vy + 0.03**2)
 
 
-def test_ssim_agrees_with_an_independent_one() -> None:
+def test_ssim_matches_opencv() -> None:
     x, y = torch.rand(2, 2, 3, 9, 13, dtype=torch.float64)
     found = ssim(LocalMoments(x), LocalMoments(y))
     for b in range(2):
@@ -60,7 +59,7 @@ def test_ssim_agrees_with_an_independent_one() -> None:
 
 
 @pytest.mark.parametrize("kind", ["texture", "flat", "black"])
-def test_ssim_of_a_image_with_itself_is_one(kind: str) -> None:
+def test_ssim_of_image_with_itself_is_one(kind: str) -> None:
     image = {
         "texture": torch.rand(1, 3, 12, 16),
         "flat": torch.full((1, 3, 12, 16), 0.7),
@@ -71,13 +70,13 @@ def test_ssim_of_a_image_with_itself_is_one(kind: str) -> None:
 
 
 @pytest.mark.parametrize("size", [(2, 2), (2, 5), (3, 3), (6, 7)])
-def test_box_mean_has_the_right_gradient(size: tuple[int, int]) -> None:
-    """Its gradient is written by hand: the borders are what could be wrong."""
+def test_box_mean_gradient(size: tuple[int, int]) -> None:
+    """The reflected border included."""
     image = torch.rand(2, 1, *size, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(box_mean, (image,))
 
 
-def test_photometric_error_weighs_its_two_terms() -> None:
+def test_photometric_error_weights_its_terms() -> None:
     target, views = torch.rand(2, 1, 3, 8, 8), torch.rand(2, 2, 3, 8, 8)
     moments = LocalMoments(target)
     both = photometric_error(moments, views, l1_weight=0.15, ssim_weight=0.85)
@@ -88,17 +87,17 @@ def test_photometric_error_weighs_its_two_terms() -> None:
     torch.testing.assert_close(only_l1, l1)
 
 
-def test_sources_are_averaged_over_what_they_see() -> None:
+def test_mean_over_sources_counts_valid_pixels() -> None:
     error = torch.tensor([1.0, 2.0, 4.0, 8.0]).view(1, 2, 1, 2)
     valid = torch.tensor([True, True, True, False]).view(1, 2, 1, 2)
     assert mean_over_sources(error, valid).item() == pytest.approx(7 / 3)
     assert mean_over_sources(error, torch.zeros_like(valid)).item() == 0
 
 
-def test_minimum_takes_the_better_source_that_sees_the_pixel() -> None:
+def test_minimum_takes_best_valid_source() -> None:
     error = torch.tensor([[5.0, 1.0, 3.0, 9.0], [2.0, 4.0, 1.0, 9.0]]).view(1, 2, 1, 4)
     valid = torch.tensor([[True, True, True, False], [True, True, False, False]]).view(1, 2, 1, 4)
-    # Pixels: better source 2; 1; only the first sees it, 3; nobody sees it.
+    # Best errors of the pixels: 2; 1; 3, valid in the first source only; none valid.
     assert minimum_over_sources(error, valid, None).item() == pytest.approx((2 + 1 + 3) / 3)
     still = torch.tensor([[9.0, 9.0, 9.0, 6.0], [9.0, 0.5, 9.0, 7.0]]).view(1, 2, 1, 4)
     expected = (2 + 0.5 + 3 + 6) / 4
@@ -120,7 +119,7 @@ def test_second_order_by_hand() -> None:
 def test_edge_aware_by_hand() -> None:
     disparity = torch.tensor([1.0, 1.0, 4.0, 4.0]).expand(1, 1, 3, 4)
     flat = torch.zeros(1, 3, 3, 4)
-    # Mean 2.5; one step of 3 among three differences a row; none between the rows.
+    # Mean 2.5; one step of 3 among three differences per row; none between the rows.
     assert edge_aware(disparity, flat).item() == pytest.approx(3 / 2.5 / 3)
     edge = flat.clone()
     edge[..., 2:] = 0.5
@@ -130,16 +129,16 @@ def test_edge_aware_by_hand() -> None:
     )
 
 
-def test_belief_weighs_the_residual_and_the_mask_is_drawn_to_one() -> None:
+def test_confidence_scales_error_and_mask_tends_to_one() -> None:
     logits = torch.tensor([-1.5, 0.0, 2.0]).view(1, 1, 1, 3)
     mask = 1 / (1 + (-logits).exp())
     everywhere = torch.ones_like(logits, dtype=torch.bool)
-    believed = mean_over_sources(torch.full_like(logits, 3.0), everywhere, mask)
-    assert believed.item() == pytest.approx(3 * mask.mean().item())
-    assert mask_regulariser(logits).item() == pytest.approx(-mask.log().mean().item())
+    error = mean_over_sources(torch.full_like(logits, 3.0), everywhere, mask)
+    assert error.item() == pytest.approx(3 * mask.mean().item())
+    assert mask_cross_entropy(logits).item() == pytest.approx(-mask.log().mean().item())
 
 
-def test_belief_has_no_say_in_the_choice_of_the_source() -> None:
+def test_confidence_does_not_affect_choice_of_source() -> None:
     error = torch.tensor([[1.0, 6.0], [2.0, 3.0]]).view(1, 2, 1, 2)
     confidence = torch.tensor([[0.5, 0.01], [0.1, 0.25]]).view(1, 2, 1, 2)
     valid = torch.ones_like(error, dtype=torch.bool)
@@ -157,7 +156,7 @@ def motions(batch: int) -> Tensor:
     return transform_from_pose_vector(0.2 * torch.randn(batch, 2, 6))
 
 
-def test_supervision_is_zero_at_the_ground_truth() -> None:
+def test_supervision_is_zero_at_ground_truth() -> None:
     T = motions(3).requires_grad_()
     error = motion_error(T, T.detach(), torch.ones(3))
     error.backward()
@@ -167,7 +166,7 @@ def test_supervision_is_zero_at_the_ground_truth() -> None:
     assert log_depth_error([depth], depth, torch.ones(3)).item() == pytest.approx(0, abs=1e-6)
 
 
-def test_log_depth_error_is_that_of_the_known_pixels() -> None:
+def test_log_depth_error_counts_known_pixels() -> None:
     ground_truth = torch.rand(2, 1, 8, 8) * 40 + 2
     ground_truth[:, :, :3] = 0
     doubled = torch.where(ground_truth > 0, 2 * ground_truth, 999.0)
@@ -177,7 +176,7 @@ def test_log_depth_error_is_that_of_the_known_pixels() -> None:
     assert log_depth_error([doubled], ground_truth, has_ground_truth).item() == pytest.approx(
         math.log(2)
     )
-    # Rows 2 and 3 share a coarse row: only its known half counts, so leave it out here.
+    # Rows 2 and 3 form one coarse row, of which only the known half counts; exclude it here.
     ground_truth[:, :, 3] = 0
     assert log_depth_error([half], ground_truth, has_ground_truth).item() == pytest.approx(
         math.log(2), rel=1e-5
@@ -199,7 +198,7 @@ def test_windows_without_ground_truth_do_not_count() -> None:
     assert motion_error(T, T_gt, has_ground_truth).item() == pytest.approx(0, abs=1e-6)
 
 
-def test_a_sky_that_is_too_near_is_an_error_and_one_that_is_far_is_not() -> None:
+def test_near_sky_is_an_error() -> None:
     ground_truth = torch.full((1, 1, 8, 8), 10.0)
     ground_truth[..., :4, :] = 0  # the upper half is sky
     for sky, error in ((10.0, math.log(10) / 2), (100.0, 0.0), (500.0, 0.0)):
@@ -221,17 +220,17 @@ def test_motion_error_by_hand() -> None:
     assert motion_error(yaw, T_gt, torch.ones(1)).item() == pytest.approx(20 * 0.01, rel=1e-3)
 
 
-def test_way_error_by_hand() -> None:
+def test_velocity_loss_by_hand() -> None:
     T = torch.eye(4).expand(2, 2, 4, 4).clone()
     T[0, 0, :3, 3] = torch.tensor([0.3, 0.0, -0.4])
     T[1, 0, 2, 3] = 2.0
     distance = torch.tensor([[0.75, 0.0], [1.5, math.nan]])
-    # Missed by 0.25, by nothing (a car that stands), by 0.5; the fourth way is not known.
+    # Errors of 0.25, of zero (a standing car), of 0.5; the fourth distance is unknown.
     assert velocity_loss(T, distance).item() == pytest.approx((0.25 + 0.5) / 3, abs=1e-5)
     assert velocity_loss(T, torch.full_like(distance, math.nan)).item() == 0
 
 
-def test_way_error_has_a_finite_gradient_where_nothing_moves_or_is_known() -> None:
+def test_velocity_loss_gradient_is_finite() -> None:
     T = torch.eye(4).expand(1, 2, 4, 4).clone().requires_grad_()
     velocity_loss(T, torch.tensor([[0.0, math.nan]])).backward()
     assert T.grad is not None
@@ -241,20 +240,20 @@ def test_way_error_has_a_finite_gradient_where_nothing_moves_or_is_known() -> No
 # --- geometry consistency ------------------------------------------------------------------------
 
 
-def test_disagreement_by_hand() -> None:
-    """Bian et al. eq. 5 of depths 2 and 3 is 1/5, and so it is of their inverses."""
-    moved, seen = torch.full((1, 1, 2, 2), 1 / 2), torch.full((1, 1, 2, 2), 1 / 3)
-    found = depth_inconsistency(moved, seen)
+def test_inconsistency_by_hand() -> None:
+    """Bian et al. eq. 5 is 1/5 for depths 2 and 3, and for their inverses."""
+    projected, predicted = torch.full((1, 1, 2, 2), 1 / 2), torch.full((1, 1, 2, 2), 1 / 3)
+    found = depth_inconsistency(projected, predicted)
     torch.testing.assert_close(found, torch.full_like(found, 0.2))
-    torch.testing.assert_close(depth_inconsistency(seen, moved), found)
-    assert depth_inconsistency(seen, seen).abs().max() == 0
+    torch.testing.assert_close(depth_inconsistency(predicted, projected), found)
+    assert depth_inconsistency(predicted, predicted).abs().max() == 0
     valid = torch.tensor([[True, False], [True, True]]).view(1, 1, 2, 2)
     found = torch.where(valid, found, 9.0)
     assert consistency_error(found, valid).item() == pytest.approx(0.2)
     assert consistency_error(found, torch.zeros_like(valid)).item() == 0
 
 
-def test_the_self_discovered_mask_cannot_be_lowered_by_disagreeing() -> None:
+def test_consistency_mask_carries_no_gradient() -> None:
     inconsistency = torch.rand(1, 2, 4, 4, requires_grad=True)
     confidence = consistency_mask(inconsistency)
     torch.testing.assert_close(confidence, 1 - inconsistency.detach())

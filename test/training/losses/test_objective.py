@@ -1,6 +1,6 @@
-"""The objective as a whole: which terms it reports, and what must not change them.
+"""The objective as a whole: the terms it reports, and what must not change them.
 
-Every frame here is noise, so that nothing is right by accident.
+All frames are noise, so that no result is right by accident.
 """
 
 from __future__ import annotations
@@ -8,19 +8,17 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
 
-torch = pytest.importorskip("torch")
-
-import torch.nn.functional as F  # noqa: E402
-from torch import Tensor  # noqa: E402
-
-from sfm_ros.errors import ConfigError  # noqa: E402
-from training.batch import Batch, ModelOutput  # noqa: E402
-from training.config import ObjectiveConfig  # noqa: E402
-from training.geometry.se3 import transform_from_pose_vector  # noqa: E402
-from training.losses.objective import Objective  # noqa: E402
-from training.losses.smoothness import edge_aware, second_order  # noqa: E402
-from training.losses.supervision import velocity_loss  # noqa: E402
+from sfm_ros.errors import ConfigError
+from training.batch import Batch, ModelOutput
+from training.config import ObjectiveConfig
+from training.geometry.se3 import transform_from_pose_vector
+from training.losses.objective import Objective
+from training.losses.regularizers import edge_aware, second_order
+from training.losses.supervision import velocity_loss
 
 
 @pytest.fixture(autouse=True)
@@ -77,7 +75,7 @@ TERMS = {
 DIAGNOSTICS = {"disparity_spread", "translation_norm", "translation_spread"}
 
 
-def test_total_is_the_sum_of_the_reported_terms() -> None:
+def test_total_is_sum_of_reported_terms() -> None:
     total, parts = Objective(EVERYTHING)(*random_case())
     assert parts.keys() == TERMS | DIAGNOSTICS | {"total"}
     assert total.item() == pytest.approx(sum(parts[name].item() for name in TERMS), rel=1e-6)
@@ -96,7 +94,7 @@ def test_only_active_terms_are_reported() -> None:
     assert parts.keys() - DIAGNOSTICS == {"total", "photometric", "smoothness", "consistency"}
 
 
-def test_smoothness_weight_shrinks_with_the_scale() -> None:
+def test_smoothness_weight_decreases_with_scale() -> None:
     batch, output = random_case()
     config = ObjectiveConfig(smoothness_weight=0.5, smoothness_scale_divisor=3.0)
     _, parts = Objective(config)(batch, output)
@@ -104,22 +102,22 @@ def test_smoothness_weight_shrinks_with_the_scale() -> None:
     assert parts["smoothness"].item() == pytest.approx(float(expected), rel=1e-6)
 
 
-def test_clean_images_are_compared_not_the_augmented_ones() -> None:
+def test_clean_images_are_compared() -> None:
     batch, output = random_case()
     recolored = dataclasses.replace(batch, rgb_bn3hw=torch.rand_like(batch.rgb_bn3hw))
     loss, _ = Objective(EVERYTHING)(batch, output)
     assert Objective(EVERYTHING)(recolored, output)[0].item() == loss.item()
 
 
-def test_mask_lowers_the_photometric_term_and_costs_its_regulariser() -> None:
+def test_mask_lowers_photometric_term_and_adds_regularizer() -> None:
     batch, output = random_case()
-    doubting = dataclasses.replace(
+    masked_output = dataclasses.replace(
         output, mask_logits_bshw=[logits - 3 for logits in output.mask_logits_bshw]
     )
-    _, believed = Objective(EVERYTHING)(batch, output)
-    _, doubted = Objective(EVERYTHING)(batch, doubting)
-    assert doubted["photometric"] < 0.5 * believed["photometric"]
-    assert doubted["mask"] > 2 * believed["mask"]
+    _, plain = Objective(EVERYTHING)(batch, output)
+    _, masked = Objective(EVERYTHING)(batch, masked_output)
+    assert masked["photometric"] < 0.5 * plain["photometric"]
+    assert masked["mask"] > 2 * plain["mask"]
 
 
 def test_objective_is_float32_under_autocast() -> None:
@@ -131,7 +129,7 @@ def test_objective_is_float32_under_autocast() -> None:
     assert found.item() == exact.item()
 
 
-def test_disparity_spread_shows_a_collapsed_depth() -> None:
+def test_disparity_spread_shows_collapsed_depth() -> None:
     batch, output = random_case()
     flat = dataclasses.replace(
         output, disparities_b1hw=[torch.full_like(d, 0.4) for d in output.disparities_b1hw]
@@ -141,7 +139,7 @@ def test_disparity_spread_shows_a_collapsed_depth() -> None:
 
 
 @pytest.mark.parametrize("option", [{"consistency_weight": 0.5}, {"consistency_mask": True}])
-def test_depths_of_the_sources_are_asked_for_where_they_are_missing(option: dict) -> None:
+def test_missing_source_depths_are_refused(option: dict) -> None:
     batch, output = random_case()
     objective = Objective(ObjectiveConfig(**option))
     assert objective.needs_source_depths
@@ -150,7 +148,7 @@ def test_depths_of_the_sources_are_asked_for_where_they_are_missing(option: dict
         objective(batch, dataclasses.replace(output, source_depths_bs1hw=None))
 
 
-def test_ground_truth_alone_can_teach() -> None:
+def test_supervision_alone() -> None:
     batch, output = random_case()
     config = ObjectiveConfig(
         l1_weight=0.0, smoothness_weight=0.0, depth_supervision_weight=1.0, auto_mask=False
@@ -187,7 +185,7 @@ CONFIGS = {
 
 
 def mirrored(batch: Batch, output: ModelOutput) -> tuple[Batch, ModelOutput]:
-    """The same windows and the same answers, seen in a mirror."""
+    """The same windows and the same prediction, mirrored left to right."""
     mirror = torch.diag(torch.tensor([-1.0, 1.0, 1.0, 1.0]))
 
     def flipped(values: list[Tensor]) -> list[Tensor]:
@@ -199,7 +197,7 @@ def mirrored(batch: Batch, output: ModelOutput) -> tuple[Batch, ModelOutput]:
         return K
 
     frames = batch.rgb_clean_bn3hw.flip(-1)
-    in_mirror = dataclasses.replace(
+    mirrored_batch = dataclasses.replace(
         batch,
         rgb_bn3hw=frames,
         rgb_clean_bn3hw=frames,
@@ -207,7 +205,7 @@ def mirrored(batch: Batch, output: ModelOutput) -> tuple[Batch, ModelOutput]:
         depth_target_b1hw=batch.depth_target_b1hw.flip(-1),
         T_source_target_bs44=mirror @ batch.T_source_target_bs44 @ mirror,
     )
-    told = dataclasses.replace(
+    mirrored_output = dataclasses.replace(
         output,
         depths_b1hw=flipped(output.depths_b1hw),
         disparities_b1hw=flipped(output.disparities_b1hw),
@@ -216,14 +214,12 @@ def mirrored(batch: Batch, output: ModelOutput) -> tuple[Batch, ModelOutput]:
         T_source_target_bs44=mirror @ output.T_source_target_bs44 @ mirror,
         K_b33=None if output.K_b33 is None else camera(output.K_b33),
     )
-    return in_mirror, told
+    return mirrored_batch, mirrored_output
 
 
 @pytest.mark.parametrize("learned", [False, True], ids=["given K", "learned K"])
 @pytest.mark.parametrize("name", CONFIGS)
-def test_a_flipped_batch_with_flipped_intrinsics_has_the_same_loss(
-    name: str, learned: bool
-) -> None:
+def test_mirrored_batch_has_same_loss(name: str, learned: bool) -> None:
     batch, output = random_case()
     if learned:
         output = dataclasses.replace(output, K_b33=batch.K_b33 * torch.tensor([1.1, 0.9, 1]))
@@ -231,14 +227,14 @@ def test_a_flipped_batch_with_flipped_intrinsics_has_the_same_loss(
     loss, _ = objective(batch, output)
     flipped_loss, _ = objective(*mirrored(batch, output))
     assert flipped_loss.item() == pytest.approx(loss.item(), abs=1e-5)
-    in_mirror, told = mirrored(batch, output)
-    wrong = dataclasses.replace(in_mirror, K_b33=batch.K_b33 + torch.tensor([0.0, 0.0, 5.0]))
+    mirrored_batch, mirrored_output = mirrored(batch, output)
+    wrong = dataclasses.replace(mirrored_batch, K_b33=batch.K_b33 + torch.tensor([0.0, 0.0, 5.0]))
     if not learned:
-        assert objective(wrong, told)[0].item() != pytest.approx(loss.item(), abs=1e-5)
+        assert objective(wrong, mirrored_output)[0].item() != pytest.approx(loss.item(), abs=1e-5)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_every_option_trains_depth_and_motion(name: str) -> None:
+def test_gradient_reaches_depth_and_motion(name: str) -> None:
     batch, output = random_case()
     depths = [depth.requires_grad_() for depth in output.depths_b1hw]
     T = output.T_source_target_bs44.requires_grad_()
@@ -251,13 +247,13 @@ def test_every_option_trains_depth_and_motion(name: str) -> None:
         assert tensor.grad.abs().max() > 0
 
 
-def test_learned_intrinsics_take_the_place_of_the_given_ones() -> None:
+def test_learned_intrinsics_replace_calibration() -> None:
     batch, output = random_case()
     learned = batch.K_b33 * torch.tensor([[1.2], [0.9], [1.0]])
-    told = dataclasses.replace(output, K_b33=learned.requires_grad_())
-    given = dataclasses.replace(batch, K_b33=learned.detach())
-    loss, _ = Objective(EVERYTHING)(batch, told)
-    assert loss.item() == Objective(EVERYTHING)(given, output)[0].item()
+    learning = dataclasses.replace(output, K_b33=learned.requires_grad_())
+    calibrated = dataclasses.replace(batch, K_b33=learned.detach())
+    loss, _ = Objective(EVERYTHING)(batch, learning)
+    assert loss.item() == Objective(EVERYTHING)(calibrated, output)[0].item()
     assert loss.item() != Objective(EVERYTHING)(batch, output)[0].item()
     loss.backward()
     assert learned.grad is not None
@@ -265,15 +261,15 @@ def test_learned_intrinsics_take_the_place_of_the_given_ones() -> None:
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_full_resolution_is_the_plain_loss_of_a_single_full_scale(name: str) -> None:
+def test_full_resolution_of_single_scale_is_plain_loss(name: str) -> None:
     batch, output = random_case(scales=1)
     plain = dataclasses.replace(CONFIGS[name], full_resolution=False)
     full = dataclasses.replace(plain, full_resolution=True)
     assert Objective(full)(batch, output)[0].item() == Objective(plain)(batch, output)[0].item()
 
 
-def test_full_resolution_warps_with_enlarged_disparities() -> None:
-    """The plain objective on maps that were enlarged by hand says the same."""
+def test_full_resolution_enlarges_disparities() -> None:
+    """It equals the plain objective of maps that were enlarged by hand."""
     batch, output = random_case()
 
     def enlarged(small: Tensor) -> Tensor:
@@ -291,7 +287,7 @@ def test_full_resolution_warps_with_enlarged_disparities() -> None:
         assert found[name].item() == pytest.approx(expected[name].item(), rel=1e-5)
 
 
-def test_full_resolution_leaves_smoothness_at_the_size_of_the_scale() -> None:
+def test_full_resolution_keeps_smoothness() -> None:
     batch, output = random_case()
     for config in (ROAD, ObjectiveConfig()):
         full = dataclasses.replace(config, full_resolution=True)
@@ -299,7 +295,7 @@ def test_full_resolution_leaves_smoothness_at_the_size_of_the_scale() -> None:
         assert Objective(full)(batch, output)[1]["smoothness"].item() == expected
 
 
-def test_smoothness_can_be_asked_of_the_depth() -> None:
+def test_smoothness_of_depth() -> None:
     batch, output = random_case(scales=1)
     depth, target = output.depths_b1hw[0], batch.rgb_clean_bn3hw[:, 1]
     for smoothness, expected in (
@@ -313,7 +309,7 @@ def test_smoothness_can_be_asked_of_the_depth() -> None:
         assert found == pytest.approx(0.5 * expected.item(), rel=1e-6)
 
 
-def test_velocity_term_is_the_weighted_way_error() -> None:
+def test_velocity_term_is_weighted() -> None:
     batch, output = random_case()
     _, parts = Objective(EVERYTHING)(batch, output)
     assert batch.distance_bs is not None
@@ -321,13 +317,13 @@ def test_velocity_term_is_the_weighted_way_error() -> None:
     assert parts["velocity"].item() == pytest.approx(expected.item(), rel=1e-6)
 
 
-def test_consistency_mask_doubts_pixels_whose_depths_disagree() -> None:
+def test_consistency_mask_lowers_inconsistent_pixels() -> None:
     batch, output = random_case(masks=False)
     config = ObjectiveConfig(smoothness_weight=0.0)
     masked = dataclasses.replace(config, consistency_mask=True)
     far = dataclasses.replace(output, source_depths_bs1hw=output.source_depths_bs1hw * 100)
-    plain, doubted = (Objective(c)(batch, far)[0].item() for c in (config, masked))
-    # Disagreement is then |1 - 100| / |1 + 100| or so: next to nothing is believed.
-    assert doubted < 0.05 * plain
+    plain, weighted = (Objective(c)(batch, far)[0].item() for c in (config, masked))
+    # The inconsistency is about |1 - 100| / |1 + 100|: the mask is nearly zero.
+    assert weighted < 0.05 * plain
     assert Objective(config)(batch, output)[0].item() == plain
-    assert doubted < Objective(masked)(batch, output)[0].item() < plain
+    assert weighted < Objective(masked)(batch, output)[0].item() < plain

@@ -1,4 +1,4 @@
-"""The newer terms of the objective, trained through the command line's own assembly."""
+"""The newer terms of the objective, trained as the command line does."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from pathlib import Path
 
 import pytest
 
-torch = pytest.importorskip("torch")
-
-from training import train  # noqa: E402
-from training.data.sequence import PreparedSet  # noqa: E402
+from training import train
+from training.data.sequence import PreparedSet
 
 RECIPE = """
 width: 64
@@ -33,9 +31,7 @@ run: {{device: cpu, threads: 1}}
 
 
 @pytest.mark.parametrize("intrinsics", ["off", "per_window"])
-def test_every_newer_term_falls_in_twenty_steps(
-    intrinsics: str, tmp_path: Path, wall_set: PreparedSet
-) -> None:
+def test_newer_terms_fall(intrinsics: str, tmp_path: Path, wall_set: PreparedSet) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(RECIPE.format(prepared=wall_set.path, intrinsics=intrinsics))
     options = train.parse(["--config", str(recipe), "--out", str(tmp_path / "run")])

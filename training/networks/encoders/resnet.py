@@ -1,4 +1,7 @@
-"""ResNet-18 and ResNet-50 (He et al. 2015) as encoders, named as in torchvision's weight files."""
+"""ResNet-18 and ResNet-50 (He et al. 2015) as encoders, named as in torchvision's weight files.
+
+Written out because torchvision does not import with the CPU build of torch.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Sequential | None:
 
 
 class _BasicBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut (ResNet-18)."""
+    """Two 3x3 convolutions with a shortcut (ResNet-18)."""
 
     expansion = 1
 
@@ -41,13 +44,13 @@ class _BasicBlock(nn.Module):
         self.downsample = _shortcut(inputs, channels, stride)
 
     def forward(self, features: Tensor) -> Tensor:
-        past = features if self.downsample is None else self.downsample(features)
+        shortcut = features if self.downsample is None else self.downsample(features)
         inner = torch.relu(self.bn1(self.conv1(features)))
-        return torch.relu(past + self.bn2(self.conv2(inner)))
+        return torch.relu(shortcut + self.bn2(self.conv2(inner)))
 
 
 class _Bottleneck(nn.Module):
-    """1x1, 3x3 (which strides), 1x1 to four times the channels, beside a shortcut (ResNet-50)."""
+    """1x1, 3x3 (strided), 1x1 to four times the channels, with a shortcut (ResNet-50)."""
 
     expansion = 4
 
@@ -63,10 +66,10 @@ class _Bottleneck(nn.Module):
         self.downsample = _shortcut(inputs, outputs, stride)
 
     def forward(self, features: Tensor) -> Tensor:
-        past = features if self.downsample is None else self.downsample(features)
+        shortcut = features if self.downsample is None else self.downsample(features)
         inner = torch.relu(self.bn1(self.conv1(features)))
         inner = torch.relu(self.bn2(self.conv2(inner)))
-        return torch.relu(past + self.bn3(self.conv3(inner)))
+        return torch.relu(shortcut + self.bn3(self.conv3(inner)))
 
 
 _Block = Callable[[int, int, int], nn.Module]
@@ -74,7 +77,7 @@ _LAYOUTS: dict[str, tuple[_Block, int, tuple[int, ...]]] = {
     "resnet18": (_BasicBlock, _BasicBlock.expansion, (2, 2, 2, 2)),
     "resnet50": (_Bottleneck, _Bottleneck.expansion, (3, 4, 6, 3)),
 }
-"""Block, its expansion of the channels, and how many blocks each of the four stages has."""
+"""Block, its expansion of the channels, and number of blocks in each of the four stages."""
 
 
 class ResNet(nn.Module):
@@ -109,7 +112,7 @@ class ResNet(nn.Module):
         self.register_buffer("mean", torch.tensor(_IMAGENET_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(_IMAGENET_STD).view(3, 1, 1), persistent=False)
         initialize_relu_layers(self)
-        # Each block begins as its shortcut (Goyal et al. 2017, section 5.1), so that the signal
+        # Each block starts as its shortcut (Goyal et al. 2017, section 5.1), so that the signal
         # does not grow from block to block.
         for block in self.modules():
             if isinstance(block, _BasicBlock):
@@ -127,37 +130,39 @@ class ResNet(nn.Module):
         return taps
 
     def load_weights(self, path: Path) -> None:
-        """Fill in the weights of a file in torchvision's format; its classifier is left out.
+        """Load the weights of a file in torchvision's format; its classifier is dropped.
 
         Raises:
-            ConfigError: there is no such file, it is no state dict, or one of another network.
+            ConfigError: the file is missing, is no state dict, or belongs to another network.
         """
-        given = _read_state(path, self.name)
-        given = {name: value for name, value in given.items() if not name.startswith("fc.")}
+        state = _read_state(path, self.name)
+        state = {name: value for name, value in state.items() if not name.startswith("fc.")}
         own = self.state_dict()
-        # Files from before 2018 do not count the batches.
-        missing = [n for n in own if n not in given and not n.endswith("num_batches_tracked")]
-        unknown = [name for name in given if name not in own]
-        wrong = [n for n in given if n in own and given[n].shape != own[n].shape]
-        for what, names in (("lacks", missing), ("has beside them", unknown)):
+        # Files from before 2018 have no count of batches.
+        missing = [n for n in own if n not in state and not n.endswith("num_batches_tracked")]
+        unknown = [name for name in state if name not in own]
+        wrong = [n for n in state if n in own and state[n].shape != own[n].shape]
+        for what, names in (("lacks", missing), ("has in addition", unknown)):
             if names:
                 raise ConfigError(
-                    f"{path} holds other weights than those of {self.name}: it {what} "
-                    f"{len(names)} tensors, the first is '{names[0]}'; give a file in "
-                    f"torchvision's format for {self.name}"
+                    f"{path} does not hold the weights of {self.name}: it {what} {len(names)} "
+                    f"tensors, the first is '{names[0]}'; give a file in torchvision's format "
+                    f"for {self.name}"
                 )
         if wrong:
             raise ConfigError(
-                f"{path}: '{wrong[0]}' has the shape {tuple(given[wrong[0]].shape)}, {self.name} "
+                f"{path}: '{wrong[0]}' has the shape {tuple(state[wrong[0]].shape)}, {self.name} "
                 f"expects {tuple(own[wrong[0]].shape)}; give the file of {self.name}"
             )
-        self.load_state_dict(own | given)
+        self.load_state_dict(own | state)
 
 
 def _read_state(path: Path, name: str) -> dict[str, Tensor]:
-    wanted = f"give the path of {name}'s state dict as torchvision offers it, or leave it empty"
+    remedy = f"give the path of {name}'s state dict in torchvision's format, or leave it empty"
     if not path.is_file():
-        raise ConfigError(f"network.encoder_weights is '{path}', where there is no file; {wanted}")
+        raise ConfigError(
+            f"network.encoder_weights is '{path}', but there is no such file; {remedy}"
+        )
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (
@@ -170,11 +175,10 @@ def _read_state(path: Path, name: str) -> dict[str, Tensor]:
     ) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ConfigError(
-            f"network.encoder_weights is '{path}', which torch cannot read ({reason}); {wanted}"
+            f"network.encoder_weights is '{path}', which torch cannot read ({reason}); {remedy}"
         ) from error
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise ConfigError(
-            f"network.encoder_weights is '{path}', which holds something else than a state dict "
-            f"of tensors; {wanted}"
+            f"network.encoder_weights is '{path}', which is not a state dict of tensors; {remedy}"
         )
     return state

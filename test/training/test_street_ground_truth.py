@@ -1,4 +1,4 @@
-"""The objective on rendered streets: the ground truth must be what it prefers."""
+"""The objective on rendered streets must prefer the ground truth."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
-
-from sfm_ros.synthetic.street import SyntheticConfig, SyntheticStreet  # noqa: E402
-from training.batch import Batch, ModelOutput  # noqa: E402
-from training.config import ObjectiveConfig  # noqa: E402
-from training.geometry.se3 import rigid_inverse  # noqa: E402
-from training.geometry.warp import project_target  # noqa: E402
-from training.losses.consistency import depth_inconsistency  # noqa: E402
-from training.losses.objective import Objective  # noqa: E402
-from training.networks.intrinsics import SharedIntrinsics  # noqa: E402
+from sfm_ros.synthetic.street import SyntheticConfig, SyntheticStreet
+from training.batch import Batch, ModelOutput
+from training.config import ObjectiveConfig
+from training.geometry.se3 import rigid_inverse
+from training.geometry.warp import project_target
+from training.losses.consistency import depth_inconsistency
+from training.losses.objective import Objective
+from training.networks.intrinsics import SharedIntrinsics
 
 WIDTH, HEIGHT, FOCAL = 160, 80, 120.0
 WINDOWS = 3
@@ -31,7 +30,7 @@ CONSISTENT = dataclasses.replace(L1, consistency_weight=1.0)
 
 
 def camera_poses() -> np.ndarray:
-    """T_world_camera of windows of three frames: driving on while looking around."""
+    """T_world_camera of windows of three frames: driving forward while turning the camera."""
     poses = []
     for index in range(3 * WINDOWS):
         yaw = np.deg2rad((-4.0, 0.0, 5.0)[index % 3])
@@ -51,7 +50,7 @@ def camera_poses() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def street() -> tuple[Batch, ModelOutput]:
-    """Rendered windows, and the output of a model that knows the ground truth."""
+    """Rendered windows, and the output of a perfect model."""
     config = SyntheticConfig(seed=5, width=WIDTH, height=HEIGHT, fx=FOCAL, kind="city")
     items = list(SyntheticStreet(config, T_world_camera=camera_poses()))
     rgb = np.stack([item.frame.rgb for item in items]).astype(np.float32) / 255
@@ -78,65 +77,65 @@ def term(name: str, config: ObjectiveConfig, batch: Batch, output: ModelOutput) 
 
 
 @pytest.mark.parametrize("config", [L1, ROAD], ids=["l1", "road"])
-def test_an_inverted_motion_costs_more_than_none(
+def test_inverted_motion_costs_more_than_none(
     config: ObjectiveConfig, street: tuple[Batch, ModelOutput]
 ) -> None:
     batch, output = street
     T = output.T_source_target_bs44
     still = dataclasses.replace(output, T_source_target_bs44=torch.eye(4).expand_as(T))
     inverted = dataclasses.replace(output, T_source_target_bs44=rigid_inverse(T))
-    right, none, wrong = (term("total", config, batch, told) for told in (output, still, inverted))
+    right, none, wrong = (term("total", config, batch, o) for o in (output, still, inverted))
     assert right < 0.3 * none
     assert wrong > 1.1 * none
 
 
-def test_true_depths_are_consistent(street: tuple[Batch, ModelOutput]) -> None:
-    """What remains are points which only one of the frames sees, and silhouettes."""
+def test_ground_truth_depths_are_consistent(street: tuple[Batch, ModelOutput]) -> None:
+    """Up to points that are visible in one of the frames only, and silhouettes."""
     batch, output = street
     assert output.source_depths_bs1hw is not None
 
     def inconsistency(scale: float) -> float:
         sources = output.source_depths_bs1hw * torch.tensor([1.0, scale]).view(1, 2, 1, 1, 1)
-        told = dataclasses.replace(output, source_depths_bs1hw=sources)
-        return term("consistency", CONSISTENT, batch, told)
+        scaled = dataclasses.replace(output, source_depths_bs1hw=sources)
+        return term("consistency", CONSISTENT, batch, scaled)
 
     right = inconsistency(1.0)
     assert right < 0.05
-    # Half of |1 - k| / (1 + k), for one of two frames has another scale.
+    # Half of |1 - k| / (1 + k), because one of two frames has another scale.
     assert inconsistency(0.7) > right + 0.7 * 0.5 * 0.3 / 1.7
     assert inconsistency(1.3) > right + 0.7 * 0.5 * 0.3 / 2.3
 
 
-def test_nearly_all_pixels_of_the_ground_truth_are_consistent(
+def test_most_ground_truth_pixels_are_consistent(
     street: tuple[Batch, ModelOutput],
 ) -> None:
     batch, output = street
     assert output.source_depths_bs1hw is not None
     points = project_target(output.depths_b1hw[0], output.T_source_target_bs44[:, 0], batch.K_b33)
-    seen = points.sample(output.source_depths_bs1hw[:, 0].reciprocal())
-    found = depth_inconsistency(points.inv_depth_bhw.unsqueeze(1), seen)[points.valid()]
+    predicted = points.sample(output.source_depths_bs1hw[:, 0].reciprocal())
+    found = depth_inconsistency(points.inv_depth_bhw.unsqueeze(1), predicted)[points.valid()]
     assert found.median() < 2e-3
     assert (found < 0.02).float().mean() > 0.8
 
 
-def test_the_self_discovered_mask_doubts_what_one_frame_hides(
+def test_consistency_mask_finds_occlusions(
     street: tuple[Batch, ModelOutput],
 ) -> None:
-    """The error that is left at the ground truth lies where depths disagree, not just anywhere."""
+    """The residual error at the ground truth is concentrated at inconsistent depths."""
     batch, output = street
     masked = dataclasses.replace(L1, consistency_mask=True)
-    plain, weighed = (term("photometric", config, batch, output) for config in (L1, masked))
-    mean_doubt = term("consistency", CONSISTENT, batch, output)
-    assert 1 - weighed / plain > 2 * mean_doubt
+    plain, weighted = (term("photometric", config, batch, output) for config in (L1, masked))
+    mean_inconsistency = term("consistency", CONSISTENT, batch, output)
+    assert 1 - weighted / plain > 2 * mean_inconsistency
 
 
 @pytest.mark.parametrize("off", [0.9, 1.1])
-def test_a_focal_length_that_is_10_percent_wrong_is_found_again(
+def test_focal_length_recovers_from_10_percent_error(
     off: float, street: tuple[Batch, ModelOutput]
 ) -> None:
-    """Given ground-truth depth and motion, the images alone tell the camera; K is never shown.
+    """With ground-truth depth and motion, the images alone determine the intrinsics.
 
-    The learned camera starts in the middle of the image and is free in all of its four numbers.
+    The learned camera starts at the center of the image; all four numbers are free.
     """
     batch, output = street
     unknown = dataclasses.replace(batch, K_b33=torch.full_like(batch.K_b33, math.nan))

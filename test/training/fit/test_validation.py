@@ -1,0 +1,127 @@
+"""Validation, its alarms, the panel and the history of a run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from training.batch import ModelOutput
+from training.config import load_config
+from training.data.batcher import Batcher, build_batcher
+from training.data.sequence import PreparedSet
+from training.fit.panel import color_depth, panel
+from training.fit.run_log import HISTORY, RunLog, read_history
+from training.fit.validation import Validation, validate
+from training.networks.sfm_model import build_model
+
+
+def validated(batcher: Batcher, change: Callable[[ModelOutput], ModelOutput]) -> Validation:
+    """Validate a model that predicts the ground truth of the held-out windows, changed so."""
+    windows = batcher.sampler.validation(8)
+    parts = iter([windows[:4], windows[4:]])
+
+    def model(_: Tensor) -> ModelOutput:
+        batch = batcher.batch_of(next(parts))
+        depth, T = batch.depth_target_b1hw, batch.T_source_target_bs44
+        assert depth is not None and T is not None
+        return change(
+            ModelOutput(
+                depths_b1hw=[depth],
+                disparities_b1hw=[1.0 / depth],
+                T_source_target_bs44=T,
+                mask_logits_bshw=[],
+            )
+        )
+
+    return validate(model, batcher, windows, 4, torch.device("cpu"))
+
+
+def test_validation_of_ground_truth(wall_batcher: Batcher) -> None:
+    result = validated(wall_batcher, lambda output: output)
+    assert result.score < 0.1
+    assert result.abs_rel == result.abs_rel_metric == 0.0
+    assert result.yaw_correlation == pytest.approx(1.0)
+    assert result.translation_correlation == pytest.approx(1.0)
+    assert "yaw corr 1.00" in result.line()
+
+
+def test_validation_scales_depth_by_its_median(wall_batcher: Batcher) -> None:
+    result = validated(
+        wall_batcher,
+        lambda output: replace(output, depths_b1hw=[3.0 * output.depths_b1hw[0]]),
+    )
+    assert result.abs_rel == pytest.approx(0.0, abs=1e-5)
+    assert result.abs_rel_metric == pytest.approx(2.0, abs=1e-5)
+
+
+def test_inverted_motion_is_anticorrelated(wall_batcher: Batcher) -> None:
+    result = validated(
+        wall_batcher,
+        lambda output: replace(
+            output, T_source_target_bs44=torch.linalg.inv(output.T_source_target_bs44)
+        ),
+    )
+    assert result.yaw_correlation == pytest.approx(-1.0)
+    assert result.score > 0.5
+
+
+def test_collapsed_model_raises_alarms(wall_batcher: Batcher) -> None:
+    result = validated(
+        wall_batcher,
+        lambda output: replace(
+            output,
+            disparities_b1hw=[torch.ones_like(output.disparities_b1hw[0])],
+            T_source_target_bs44=torch.eye(4).expand(len(output.depths_b1hw[0]), 2, 4, 4),
+        ),
+    )
+    alarms = "\n".join(result.alarms().values())
+    assert "is flat" in alarms and "disparity_bias" in alarms
+    assert "the same motion" in alarms and "translation_factor" in alarms
+    assert "standing still" in alarms
+    assert math.isnan(result.yaw_correlation)
+    assert not any(math.isnan(v) for v in result.figures().values())
+
+
+@pytest.mark.parametrize(("depth", "rows"), [("dispnet", 5), ("lite", 5), ("vgg12", 4)])
+def test_panel_rows(wall_set: PreparedSet, depth: str, rows: int) -> None:
+    network = {"depth": depth, "pretrained": False, "explainability_mask": depth == "dispnet"}
+    objective = {"minimum_reprojection": True, "auto_mask": depth == "lite"}
+    changes = {"width": 64, "height": 64, "network": network, "objective": objective}
+    config = load_config({**changes, "data": {"prepared": ["wall"], "flip_probability": 0.0}})
+    model = build_model(config.network, 64, 64)
+    batch = build_batcher(config, [wall_set]).training_batch(0)
+    image = panel(model, batch, config.objective)
+    assert image.shape == (3, rows * 64, 64)
+    assert float(image.min()) >= 0.0 and float(image.max()) <= 1.0
+    assert torch.equal(image[:, :64], batch.rgb_clean_bn3hw[0, 1])
+    assert model.training
+    if depth == "lite":
+        moving = image[0, 3 * 64 : 4 * 64]
+        assert set(moving.unique().tolist()) == {0.0, 1.0}
+
+
+def test_near_is_bright() -> None:
+    image = color_depth(torch.linspace(1, 50, 100).view(1, 10, 10))
+    assert image.shape == (3, 10, 10)
+    brightness = image.mean(0).flatten()
+    assert float(brightness[0]) > float(brightness[-1]) + 0.2
+
+
+def test_history_drops_repeated_steps(tmp_path: Path) -> None:
+    log = RunLog(tmp_path)
+    for step in range(1, 6):
+        log.scalars(step, {"loss/total": step / 3})
+    log.close()
+    with (tmp_path / HISTORY).open("a") as stream:
+        stream.write("6,loss/to")
+    RunLog(tmp_path, first_step=3).close()
+    steps, values = read_history(tmp_path / HISTORY)["loss/total"]
+    assert steps.tolist() == [1, 2, 3]
+    np.testing.assert_array_equal(values, [1 / 3, 2 / 3, 1.0])
