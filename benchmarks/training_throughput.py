@@ -1,15 +1,15 @@
 """Training throughput: triplets per second, and the fraction of time spent waiting for data.
 
     python benchmarks/training_throughput.py [--prepared DIR] [--baseline DIR] [--rounds 5]
-    python benchmarks/training_throughput.py --recipe training/recipes/road_small.yaml --plain
+    python benchmarks/training_throughput.py --recipe training/recipes/road_small.yaml
 
 Trains the recipe ``dispnet_mask`` (DispNet, pose network and mask, 416x128, batch 4), or another
-one, for some steps in fp32 and bf16, on a prepared set or a rendered street. ``--plain`` measures
-it without ``run.cpu_kernels``, too. ``--baseline`` is a checkout of the public PyTorch port of
-SfMLearner (github.com/ClementPinard/SfmLearner-Pytorch): its own networks, losses, loader with
-four workers and training step then run on the same images, with as many threads, in turns with
-ours, so that both meet the same disturbances; only its displays are silenced. It needs imageio,
-path and scikit-image. Finally, the fastest batch size is determined.
+one, for some steps in fp32 and bf16, on a prepared set or a rendered street. ``--baseline`` is a
+checkout of the public PyTorch port of SfMLearner (github.com/ClementPinard/SfmLearner-Pytorch):
+its own networks, losses, loader with four workers and training step then run on the same images,
+with as many threads, in turns with ours, so that both meet the same disturbances; only its
+displays are silenced. It needs imageio, path and scikit-image. Finally, the fastest batch size is
+determined.
 """
 
 from __future__ import annotations
@@ -112,11 +112,8 @@ def compare(options: Namespace, prepared: PreparedSet, work: Path, device: torch
     """All in turns, round after round, at the recipe's batch size."""
     size = load_config(options.recipe).optim.batch_size
     runners = [
-        ours(
-            configured(options.recipe, prepared, size, precision, kernels), prepared, work, device
-        )
+        ours(configured(options.recipe, prepared, size, precision), prepared, work, device)
         for precision in options.precision
-        for kernels in ((True, False) if options.plain else (True,))
     ]
     if options.baseline:
         train = port_training(options.baseline, prepared, size, work)
@@ -157,9 +154,7 @@ def search(options: Namespace, prepared: PreparedSet, work: Path, device: torch.
         print(f"best batch in {precision}: {best.windows} ({others} triplets per second)")
 
 
-def configured(
-    recipe: Path, prepared: PreparedSet, size: int, precision: str, kernels: bool = True
-) -> TrainConfig:
+def configured(recipe: Path, prepared: PreparedSet, size: int, precision: str) -> TrainConfig:
     """The recipe on this one set, with this batch size and precision."""
     changes = (
         f"data.prepared=['{prepared.path}']",
@@ -168,7 +163,6 @@ def configured(
         f"height={prepared.height}",
         f"optim.batch_size={size}",
         f"optim.precision={precision}",
-        f"run.cpu_kernels={kernels}",
     )
     return load_config(recipe, changes)
 
@@ -193,8 +187,7 @@ def ours(config: TrainConfig, prepared: PreparedSet, work: Path, device: torch.d
             torch.cuda.synchronize()
         return stream.waited_s - before
 
-    plain = "" if config.run.cpu_kernels else ", torch's own layers"
-    return Runner(f"sfm_ros {config.optim.precision}{plain}", config.optim.batch_size, train)
+    return Runner(f"sfm_ros {config.optim.precision}", config.optim.batch_size, train)
 
 
 def render(recipe: Path, folder: Path) -> Path:
@@ -236,9 +229,6 @@ def parse(arguments: Sequence[str] | None = None) -> Namespace:
     )
     parser.add_argument("--prepared", type=Path, help="a prepared set (else a rendered street)")
     parser.add_argument("--baseline", type=Path, help="checkout of SfmLearner-Pytorch")
-    parser.add_argument(
-        "--plain", action="store_true", help="measure ours without run.cpu_kernels, too"
-    )
     parser.add_argument(
         "--recipe", type=Path, default=RECIPE, help="of ours (default: what the baseline trains)"
     )

@@ -16,8 +16,8 @@ def readme(repository: Path) -> str:
 
 
 def test_named_files_exist(readme: str, repository: Path) -> None:
-    named = re.findall(r"(?<![\w/.])((?:scripts|docs|requirements|training|config|third_party|benchmarks)"
-                       r"/[\w./-]*\w)", readme)  # fmt: skip
+    folders = "scripts|docs|requirements|training|config|third_party|benchmarks"
+    named = re.findall(rf"(?<![\w/.])((?:{folders})/[\w./-]*\w)", readme)
     assert named
     assert [name for name in named if not (repository / name).exists()] == []
 

@@ -214,9 +214,6 @@ class RunConfig:
     seed: int = option(0, "Seed of initialization, sampling and augmentation.")
     device: str = option("auto", "A torch device; auto: cuda if available, else cpu.")
     threads: int = option(0, "CPU threads; 0: torch's default.", minimum=0, maximum=1024)
-    cpu_kernels: bool = option(
-        True, "On a CPU, replace some layers and Adam by faster equivalents (training/cpu)."
-    )
     compile: bool = option(
         False, "torch.compile the networks: a minute at startup; gains nothing on a CPU."
     )

@@ -2,7 +2,7 @@
 
 Each process prepares its part of every batch (training/data/batcher.py) and gradients are averaged
 over the processes. A loss that divides by a count divides by the count of the whole batch
-(``shared_count``), and batch normalization covers the whole batch (training/cpu/batch_norm.py), so
+(``shared_count``), and batch normalization covers the whole batch (training/fit/batch_norm.py), so
 that the result is that of one process with the same batch. Without ``torchrun`` all functions here
 are no-ops.
 """

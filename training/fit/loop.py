@@ -15,12 +15,11 @@ from tqdm import tqdm
 from sfm_ros.errors import SfmRosError
 from training.batch import Batch, ModelOutput
 from training.config import TrainConfig, to_dict
-from training.cpu.batch_norm import synchronize_batch_norm
-from training.cpu.convolution import accelerate_convolutions
 from training.data.batcher import Batcher
 from training.data.prefetch import BatchStream
 from training.distributed import DistributedContext, greatest, mean_over_processes, world_size
 from training.fit.alarm import GRACE_STEPS, AlarmMonitor, collapse_indicators
+from training.fit.batch_norm import synchronize_batch_norm
 from training.fit.checkpoint import (
     BEST,
     LAST,
@@ -29,7 +28,7 @@ from training.fit.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from training.fit.optimizer import WeightAverage, load_optimizer, make_optimizer, rate_factor
+from training.fit.optimizer import WeightAverage, load_optimizer, rate_factor
 from training.fit.panel import panel
 from training.fit.run_log import RunLog
 from training.fit.validation import Validation, validate
@@ -72,15 +71,12 @@ class Trainer:
         self.config, self.out, self.device = config, out, device
         self.context = context or DistributedContext()
         self.model = model.to(device)
-        cpu_kernels = config.run.cpu_kernels and device.type == "cpu"
-        if cpu_kernels:
-            accelerate_convolutions(self.model)
         synchronize_batch_norm(self.model, device)
         self._forward = self._prepared_forward()
         self._objective, self._batcher = objective, batcher
         optim = config.optim
         groups = self.model.parameter_groups(optim.learning_rate, optim.encoder_learning_rate)
-        self._optimizer = make_optimizer(groups, optim, cpu_kernels=cpu_kernels)
+        self._optimizer = torch.optim.Adam(groups, betas=(optim.beta1, 0.999))
         self._base_rates = [group["lr"] for group in self._optimizer.param_groups]
         self._scaler = torch.amp.GradScaler(device.type, enabled=optim.precision == "fp16")
         self._average = (

@@ -10,23 +10,14 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from training.config import OptimConfig
-from training.cpu.adam import FusedAdam
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
 COSINE_END = 0.02
 """Fraction of the rate that is left at the last step of the cosine schedule."""
 
 
-def make_optimizer(
-    groups: list[dict[str, Any]], optim: OptimConfig, *, cpu_kernels: bool
-) -> torch.optim.Adam:
-    """Adam over groups of parameters, each with its ``lr``."""
-    kind = FusedAdam if cpu_kernels else torch.optim.Adam
-    return kind(groups, betas=(optim.beta1, 0.999))
-
-
 def load_optimizer(optimizer: torch.optim.Adam, state: dict[str, Any]) -> None:
-    """Restore a saved state, but keep this optimizer's implementation (fused or not)."""
+    """Restore a saved state; one of version 0.1 may be that of torch's fused implementation."""
     groups = [
         {**saved, "fused": own["fused"]}
         for saved, own in zip(state["param_groups"], optimizer.param_groups, strict=True)

@@ -14,8 +14,6 @@ from wall import wall_frames
 
 from training import plot, train
 from training.config import load_config
-from training.cpu.adam import FusedAdam
-from training.cpu.convolution import BlockConv2d
 from training.data.batcher import Batcher
 from training.data.prefetch import BatchStream
 from training.fit.checkpoint import (
@@ -89,21 +87,6 @@ def test_fp16_overflow_lowers_scale_and_skips_step(
     broken.rgb_bn3hw[:] = math.nan
     with pytest.raises(TrainingError, match="train in bf16 or fp32"):
         resumed.step(broken)
-
-
-def test_cpu_kernels_train_alike(recipe: Path, tmp_path: Path) -> None:
-    state = {}
-    for name in ("true", "false"):
-        changes = ("--set", "optim.steps=3", "--set", f"run.cpu_kernels={name}")
-        trainer = train.build(train.parse(arguments(recipe, tmp_path / name, *changes)))
-        kinds = {type(layer) for layer in trainer.model.modules()}
-        assert (BlockConv2d in kinds) == (name == "true")
-        assert isinstance(trainer._optimizer, FusedAdam) == (name == "true")
-        assert trainer.run()
-        state[name] = load_checkpoint(tmp_path / name / "last.pt")["model"]
-    fast, plain = losses(tmp_path / "true"), losses(tmp_path / "false")
-    assert list(fast.values()) == pytest.approx(list(plain.values()), rel=1e-4)
-    assert state["true"].keys() == state["false"].keys()
 
 
 @pytest.mark.slow

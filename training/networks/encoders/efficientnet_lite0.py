@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sfm_ros.errors import ConfigError
+from training.networks.depthwise import DepthwiseConv2d
 from training.networks.disparity import normalize
 from training.networks.initialization import initialize_relu_layers
 
@@ -34,7 +35,9 @@ def batch_norm(channels: int) -> nn.BatchNorm2d:
 
 def _conv(inputs: int, outputs: int, kernel: int, stride: int, groups: int = 1) -> nn.Conv2d:
     padding = (kernel - 1) // 2
-    return nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False)
+    slow_in_bfloat16 = groups > 1 and (stride > 1 or kernel > 3)
+    kind = DepthwiseConv2d if slow_in_bfloat16 else nn.Conv2d
+    return kind(inputs, outputs, kernel, stride, padding, groups=groups, bias=False)
 
 
 class _InvertedResidual(nn.Module):

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 
-from training.cpu import replace_layers
 from training.distributed import world_size
 
 
@@ -17,7 +16,10 @@ def synchronize_batch_norm(model: nn.Module, device: torch.device) -> None:
     if device.type == "cuda":
         nn.SyncBatchNorm.convert_sync_batchnorm(model)
     else:
-        replace_layers(model, nn.BatchNorm2d, _synchronized)
+        for parent in list(model.modules()):
+            for name, layer in parent.named_children():
+                if type(layer) is nn.BatchNorm2d:
+                    setattr(parent, name, _synchronized(layer))
 
 
 def _synchronized(layer: nn.BatchNorm2d) -> SyncBatchNorm2d:
