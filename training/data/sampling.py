@@ -60,8 +60,9 @@ class WindowSampler:
         self.length, self._seed = length, seed
         self._train: list[list[TrainingWindow]] = []
         self._held_out: list[list[TrainingWindow]] = []
+        weights: Sequence[float] = data.set_ratios
         for index, prepared in enumerate(sets):
-            unused = bool(data.set_ratios) and data.set_ratios[index] == 0
+            unused = bool(weights) and weights[index] == 0
             ratio = 1.0 if unused else data.validation_ratio
             train, held_out = _split_windows(prepared, index, length, ratio)
             self._train.append(train)
@@ -69,7 +70,7 @@ class WindowSampler:
         counts = [len(windows) for windows in self._train]
         self.training_count = sum(counts)
         self.validation_count = sum(len(windows) for windows in self._held_out)
-        ratios = _set_ratios(sets, data.set_ratios or counts, counts, length)
+        ratios = _set_ratios(sets, weights or counts, counts, length)
         self._slots, self._slots_of_set = _cycle(ratios)
         self._permutation = lru_cache(maxsize=4 * len(sets))(self._make_permutation)
 
