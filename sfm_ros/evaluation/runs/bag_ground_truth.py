@@ -187,9 +187,9 @@ class BagDepth:
             self._T_camera_lidar = self._extrinsics(first.header.frame_id, camera_frame, tree)
         else:
             self._camera = self._own_camera(first, camera_frame)
-        self._messages = self._serialized()
+        self._messages: Iterator[_Serialized] | None = None
         self._before: _Serialized | None = None
-        self._after = next(self._messages, None)
+        self._after: _Serialized | None = None
 
     def _extrinsics(self, frame: str, camera_frame: str, tree: TransformTree) -> FloatArray:
         """T_camera_lidar of a lidar in this frame."""
@@ -247,6 +247,9 @@ class BagDepth:
 
     def _nearest(self, stamp_ns: int) -> Any | None:
         """The message nearest in time; those that are skipped are not decoded."""
+        if self._messages is None:  # opens the bag, so not while it is kept open for other uses
+            self._messages = self._serialized()
+            self._after = next(self._messages, None)
         while self._after is not None and self._after.stamp_ns <= stamp_ns:
             self._before, self._after = self._after, next(self._messages, None)
         around = [entry for entry in (self._before, self._after) if entry is not None]

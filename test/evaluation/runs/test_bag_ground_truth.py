@@ -195,6 +195,15 @@ def test_depth_image_is_in_meters(tmp_path: Path, encoding: str) -> None:
         assert not found.depth[0, 0] > 0
 
 
+def test_depth_outlives_the_kept_open_bag(tmp_path: Path) -> None:
+    # Larger than what the reader has in memory.
+    messages = [("/depth", depth_image(i, "16UC1", pad=40_000), stamp(i)) for i in range(4)]
+    bag = BagFile(write(tmp_path / "bag", messages))
+    with bag.kept_open():
+        depth = BagDepth(bag, "/depth", OPTICAL_FRAME)
+    assert [depth.at(frame(i)) is not None for i in range(4)] == [True] * 4
+
+
 def test_depth_of_another_camera_or_kind_is_refused(tmp_path: Path) -> None:
     messages = [
         ("/left", depth_image(0, "16UC1", "left_camera"), stamp(0)),
