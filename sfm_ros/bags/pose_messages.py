@@ -10,7 +10,7 @@ import numpy as np
 from sfm_ros.bags.reader import BagFile, Record
 from sfm_ros.datatypes import FloatArray
 from sfm_ros.errors import SourceError
-from sfm_ros.formats.trajectory import Stamps, format_stamp
+from sfm_ros.formats.trajectory import Stamps, Trajectory, format_stamp
 from sfm_ros.geometry import rigid_motion
 
 POSE_TYPES = (
@@ -52,12 +52,10 @@ def pose_of(record: Record) -> FloatArray:
     return T
 
 
-def read_poses(bag: BagFile, topic: str) -> tuple[Stamps, FloatArray, str]:
+def read_poses(bag: BagFile, topic: str) -> tuple[Trajectory, str]:
     """All poses on a topic of one of `POSE_TYPES`, in the messages' own axes.
 
-    Returns:
-        (N,) increasing stamps in ns, (N, 4, 4) poses, and the ``child_frame_id`` of the last
-        message, empty if it has none.
+    With them the ``child_frame_id`` of the last message, empty if it has none.
 
     Raises:
         SourceError: no such topic, or see `pose_of`.
@@ -68,8 +66,7 @@ def read_poses(bag: BagFile, topic: str) -> tuple[Stamps, FloatArray, str]:
     for record in bag.records([topic]):
         child = str(getattr(record.message, "child_frame_id", ""))
         poses[stamp_of(record)] = pose_of(record)
-    stamps = sorted(poses)
-    return np.array(stamps, dtype=np.int64), np.stack([poses[s] for s in stamps]), child
+    return Trajectory.of(poses), child
 
 
 @dataclass(frozen=True, slots=True, eq=False)

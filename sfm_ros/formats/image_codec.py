@@ -8,7 +8,6 @@ input, so a copy of all of it would be wasted.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -19,57 +18,27 @@ from sfm_ros.datatypes import RgbImage
 from sfm_ros.errors import ImageError
 
 _Bytes = npt.NDArray[np.uint8]
-_Convert = Callable[[_Bytes, bool], npt.NDArray]
 
-
-def _color(code: int) -> _Convert:
-    return lambda pixels, _: cv2.cvtColor(pixels, code)
-
-
-def _sixteen_bit_gray(pixels: _Bytes, is_bigendian: bool) -> npt.NDArray:
-    high_byte = pixels[:, :, 0 if is_bigendian else 1]
-    return cv2.cvtColor(np.ascontiguousarray(high_byte), cv2.COLOR_GRAY2RGB)
-
-
-def _bayer(code: int) -> _Convert:
-    def convert(pixels: _Bytes, _: bool) -> npt.NDArray:
-        height, width = pixels.shape[:2]
-        if min(height, width) < 4:
-            raise ImageError(f"the Bayer image is {width}x{height}, expected at least 4x4 pixels")
-        return cv2.cvtColor(pixels, code)
-
-    return convert
-
-
-def _yuv422(code: int) -> _Convert:
-    def convert(pixels: _Bytes, _: bool) -> npt.NDArray:
-        if pixels.shape[1] % 2:
-            raise ImageError(f"the 4:2:2 image is {pixels.shape[1]} pixels wide, expected even")
-        return cv2.cvtColor(pixels, code)
-
-    return convert
-
-
-# Encoding -> (bytes per pixel, conversion from (H, W) or (H, W, bytes per pixel) to RGB).
+# Encoding -> (bytes per pixel, OpenCV's conversion to RGB; None changes only the order of bytes).
 # OpenCV names a Bayer pattern by its second row: ROS's RGGB is OpenCV's BayerBG.
-_ENCODINGS: dict[str, tuple[int, _Convert]] = {
-    "rgb8": (3, lambda pixels, _: pixels),
-    "bgr8": (3, lambda pixels, _: pixels[:, :, ::-1]),
-    "8UC3": (3, lambda pixels, _: pixels[:, :, ::-1]),
-    "rgba8": (4, _color(cv2.COLOR_RGBA2RGB)),
-    "bgra8": (4, _color(cv2.COLOR_BGRA2RGB)),
-    "mono8": (1, _color(cv2.COLOR_GRAY2RGB)),
-    "8UC1": (1, _color(cv2.COLOR_GRAY2RGB)),
-    "mono16": (2, _sixteen_bit_gray),
-    "16UC1": (2, _sixteen_bit_gray),
-    "bayer_rggb8": (1, _bayer(cv2.COLOR_BayerBG2RGB)),
-    "bayer_bggr8": (1, _bayer(cv2.COLOR_BayerRG2RGB)),
-    "bayer_gbrg8": (1, _bayer(cv2.COLOR_BayerGR2RGB)),
-    "bayer_grbg8": (1, _bayer(cv2.COLOR_BayerGB2RGB)),
-    "yuv422": (2, _yuv422(cv2.COLOR_YUV2RGB_UYVY)),
-    "uyvy": (2, _yuv422(cv2.COLOR_YUV2RGB_UYVY)),
-    "yuv422_yuy2": (2, _yuv422(cv2.COLOR_YUV2RGB_YUY2)),
-    "yuyv": (2, _yuv422(cv2.COLOR_YUV2RGB_YUY2)),
+_ENCODINGS: dict[str, tuple[int, int | None]] = {
+    "rgb8": (3, None),
+    "bgr8": (3, None),
+    "8UC3": (3, None),
+    "rgba8": (4, cv2.COLOR_RGBA2RGB),
+    "bgra8": (4, cv2.COLOR_BGRA2RGB),
+    "mono8": (1, cv2.COLOR_GRAY2RGB),
+    "8UC1": (1, cv2.COLOR_GRAY2RGB),
+    "mono16": (2, cv2.COLOR_GRAY2RGB),
+    "16UC1": (2, cv2.COLOR_GRAY2RGB),
+    "bayer_rggb8": (1, cv2.COLOR_BayerBG2RGB),
+    "bayer_bggr8": (1, cv2.COLOR_BayerRG2RGB),
+    "bayer_gbrg8": (1, cv2.COLOR_BayerGR2RGB),
+    "bayer_grbg8": (1, cv2.COLOR_BayerGB2RGB),
+    "yuv422": (2, cv2.COLOR_YUV2RGB_UYVY),
+    "uyvy": (2, cv2.COLOR_YUV2RGB_UYVY),
+    "yuv422_yuy2": (2, cv2.COLOR_YUV2RGB_YUY2),
+    "yuyv": (2, cv2.COLOR_YUV2RGB_YUY2),
 }
 
 SUPPORTED_ENCODINGS: tuple[str, ...] = tuple(_ENCODINGS)
@@ -95,7 +64,7 @@ def decode_raw(
         ImageError: unknown encoding, no pixels, or inconsistent size, step and data length.
     """
     try:
-        bytes_per_pixel, convert = _ENCODINGS[encoding]
+        bytes_per_pixel, _ = _ENCODINGS[encoding]
     except (KeyError, TypeError):
         raise ImageError(
             f"the image encoding is {encoding!r}, expected one of "
@@ -107,9 +76,24 @@ def decode_raw(
     rows = buffer[: step * height].reshape(height, step)[:, :row_bytes]
     pixels = rows if bytes_per_pixel == 1 else rows.reshape(height, width, bytes_per_pixel)
     try:
-        return convert(pixels, bool(is_bigendian))
+        return _to_rgb(pixels, encoding, is_bigendian)
     except cv2.error as error:
         raise ImageError(f"cannot convert a {width}x{height} {encoding} image: {error}") from error
+
+
+def _to_rgb(pixels: _Bytes, encoding: str, is_bigendian: bool) -> npt.NDArray:
+    """(H, W, 3) RGB of (H, W) or (H, W, bytes per pixel)."""
+    bytes_per_pixel, code = _ENCODINGS[encoding]
+    if code is None:
+        return pixels if encoding == "rgb8" else pixels[:, :, ::-1]
+    height, width = pixels.shape[:2]
+    if encoding.startswith("bayer") and min(height, width) < 4:
+        raise ImageError(f"the Bayer image is {width}x{height}, expected at least 4x4 pixels")
+    if bytes_per_pixel == 2 and code == cv2.COLOR_GRAY2RGB:
+        pixels = np.ascontiguousarray(pixels[:, :, 0 if is_bigendian else 1])  # the high byte
+    elif bytes_per_pixel == 2 and width % 2:
+        raise ImageError(f"the 4:2:2 image is {width} pixels wide, expected even")
+    return cv2.cvtColor(pixels, code)
 
 
 def _as_bytes(data: Any) -> _Bytes:

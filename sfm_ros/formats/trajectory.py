@@ -5,7 +5,7 @@ Stamps are integer nanoseconds and are parsed from decimal text exactly, never t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -63,6 +63,12 @@ class Trajectory:
             )
         object.__setattr__(self, "stamps_ns", read_only(stamps))
         object.__setattr__(self, "poses", read_only(poses))
+
+    @classmethod
+    def of(cls, poses: Mapping[int, FloatArray]) -> Trajectory:
+        """The trajectory of poses (4, 4) by stamp, in any order."""
+        stamps = sorted(poses)
+        return cls(np.array(stamps, dtype=np.int64), np.array([poses[s] for s in stamps]))
 
     def __len__(self) -> int:
         return len(self.stamps_ns)

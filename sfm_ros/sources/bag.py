@@ -18,8 +18,7 @@ from sfm_ros.formats.image_codec import decode_compressed, decode_raw
 from sfm_ros.formats.trajectory import Trajectory
 from sfm_ros.geometry import body_to_optical
 from sfm_ros.source import SourceItem
-from sfm_ros.sources.folder import intrinsics_for
-from sfm_ros.sources.ground_truth import poses_at
+from sfm_ros.sources.folder import intrinsics_for, poses_at
 
 _LOG = logging.getLogger(__name__)
 
@@ -137,8 +136,8 @@ class BagSource:
         return intrinsics_from_info(self.bag.first(topic).message, f"{topic} in {self.name}")
 
     def _read_ground_truth(self, topic: str) -> Trajectory:
-        stamps_ns, poses, _ = read_poses(self.bag, topic)
-        return Trajectory(stamps_ns, body_to_optical(poses))
+        found, _ = read_poses(self.bag, topic)
+        return Trajectory(found.stamps_ns, body_to_optical(found.poses))
 
 
 def _decode(message: Any) -> RgbImage:

@@ -7,17 +7,20 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from sfm_ros.datatypes import CameraIntrinsics, FloatArray, Frame, RgbImage
 from sfm_ros.errors import CalibrationError, ImageError, SourceError
 from sfm_ros.formats.calibration import read_calibration
 from sfm_ros.formats.files import natural_key
 from sfm_ros.formats.image_codec import decode_compressed
-from sfm_ros.formats.trajectory import Trajectory, read_trajectory
+from sfm_ros.formats.trajectory import Trajectory, nearest_indices, read_trajectory
 from sfm_ros.source import SourceItem
-from sfm_ros.sources.ground_truth import poses_at
 from sfm_ros.sources.timestamps import find_times, regular_stamps, stamps_of
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+MAX_POSE_DISTANCE_NS = 20_000_000
+"""Poses further in time from a frame are not assigned to it; 0.2 m of travel at 10 m/s."""
 
 
 class FolderSource:
@@ -181,3 +184,16 @@ def mean_rate(stamps_ns: list[int], default: float) -> float:
     if len(stamps_ns) < 2:
         return default
     return (len(stamps_ns) - 1) * 1e9 / (stamps_ns[-1] - stamps_ns[0])
+
+
+def poses_at(ground_truth: Trajectory | None, stamps_ns: Sequence[int]) -> list[FloatArray | None]:
+    """The pose (4, 4) nearest in time to each stamp; None if none is within the limit."""
+    if ground_truth is None:
+        return [None] * len(stamps_ns)
+    frames_ns = np.array(stamps_ns, dtype=np.int64)
+    nearest = nearest_indices(ground_truth.stamps_ns, frames_ns)
+    is_near = np.abs(ground_truth.stamps_ns[nearest] - frames_ns) <= MAX_POSE_DISTANCE_NS
+    return [
+        ground_truth.poses[index] if near else None
+        for index, near in zip(nearest, is_near, strict=True)
+    ]

@@ -109,17 +109,13 @@ def read_ground_truth_trajectory(
 
 
 def _read_pose_topic(bag: BagFile, camera_frame: str, topic: str) -> GroundTruthTrajectory:
-    stamps_ns, T_world_child, child = read_poses(bag, topic)
-    T_child_camera = None
+    found, child = read_poses(bag, topic)
+    poses = body_to_optical(found.poses)
     if child and not _same_frame(child, camera_frame):
         tree = TransformTree(bag, with_moving=False)
         T_child_camera = tree.static_transform(child, camera_frame)
-    poses = (
-        body_to_optical(T_world_child)
-        if T_child_camera is None
-        else T_world_child @ T_child_camera
-    )
-    return GroundTruthTrajectory(trajectory=Trajectory(stamps_ns, poses), name=topic)
+        poses = poses if T_child_camera is None else found.poses @ T_child_camera
+    return GroundTruthTrajectory(trajectory=Trajectory(found.stamps_ns, poses), name=topic)
 
 
 def find_depth(

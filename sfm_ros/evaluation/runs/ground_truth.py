@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-
 from sfm_ros.datatypes import CameraIntrinsics, DepthMap, FloatArray
 from sfm_ros.errors import TrajectoryError
 from sfm_ros.formats.trajectory import Stamps, Trajectory
@@ -98,10 +96,8 @@ class FrameGroundTruth:
             return GroundTruthTrajectory(
                 trajectory=None, problem="no ground-truth poses were given"
             )
-        stamps = sorted(self._poses)
-        poses = np.stack([self._poses[stamp] for stamp in stamps])
         try:
-            trajectory = Trajectory(np.array(stamps, dtype=np.int64), poses)
+            trajectory = Trajectory.of(self._poses)
         except TrajectoryError as error:
             return GroundTruthTrajectory(
                 trajectory=None, problem=f"the ground-truth poses cannot be used: {error}"

@@ -140,7 +140,7 @@ class OfflineRun:
             frames=len(self._image_stamps),
             frames_to_start=self._engine.spec.sequence_length - 1,
             rejected=self._rejected,
-            estimate=self._estimate(),
+            estimate=Trajectory.of(self._poses) if self._poses else None,
             intervals=self._timeline.intervals,
             snapshots=keeper.snapshots,
             image_stamps_ns=np.array(self._image_stamps, dtype=np.int64),
@@ -153,12 +153,6 @@ class OfflineRun:
             interrupted=self._interrupted,
             timings=self._timings,
         )
-
-    def _estimate(self) -> Trajectory | None:
-        if not self._poses:
-            return None
-        stamps = sorted(self._poses)
-        return Trajectory(np.array(stamps), np.stack([self._poses[stamp] for stamp in stamps]))
 
 
 def prefetched(items: Iterable[_Item], ahead: int = 3) -> Generator[_Item, None, None]:
