@@ -18,6 +18,9 @@ GROUND_TRUTH_FRAME = "ground_truth"
 
 STORE = typestore(False)
 _TYPES = STORE.types
+_VECTOR, _POINT, _QUATERNION = (
+    _TYPES[f"geometry_msgs/msg/{name}"] for name in ("Vector3", "Point", "Quaternion")
+)
 _FLOAT32 = 7
 _SCAN_FIELDS = ("x", "y", "z", "intensity")
 
@@ -45,13 +48,7 @@ def image_message(frame: Frame, is_gray: bool = False) -> Any:
 
 
 def encode_image(frame: Frame, kind: str, quality: int, is_gray: bool = False) -> bytes:
-    """The image as the bytes of a file.
-
-    Args:
-        frame: the image.
-        kind: ``png`` (lossless) or ``jpeg``.
-        quality: of JPEG, 1 to 100.
-        is_gray: write one channel.
+    """The image as a ``png`` or ``jpeg`` file, the latter with a quality of 1 to 100.
 
     Raises:
         ImageError: OpenCV cannot encode it.
@@ -101,19 +98,14 @@ def camera_info_message(camera: CameraIntrinsics, stamp_ns: int, frame_id: str) 
 def ground_truth_message(T_world_camera: FloatArray, stamp_ns: int, camera_frame: str) -> Any:
     """The ground-truth pose as nav_msgs/Odometry in body axes (REP 103), no covariance or twist.
 
-    Args:
-        T_world_camera: (4, 4), optical axes.
-        stamp_ns: of the image.
-        camera_frame: optical frame of the camera; the child is its body frame.
+    ``camera_frame`` is the optical frame of the camera; the child is its body frame.
     """
     T = optical_to_body(T_world_camera)
-    vector = _TYPES["geometry_msgs/msg/Vector3"]
-    x, y, z = T[:3, 3].tolist()
     pose = _TYPES["geometry_msgs/msg/Pose"](
-        position=_TYPES["geometry_msgs/msg/Point"](x=x, y=y, z=z), orientation=_quaternion(T)
+        position=_POINT(*T[:3, 3].tolist()), orientation=_quaternion(T)
     )
     still = _TYPES["geometry_msgs/msg/Twist"](
-        linear=vector(x=0.0, y=0.0, z=0.0), angular=vector(x=0.0, y=0.0, z=0.0)
+        linear=_VECTOR(0.0, 0.0, 0.0), angular=_VECTOR(0.0, 0.0, 0.0)
     )
     unknown = np.zeros(36)
     return _TYPES["nav_msgs/msg/Odometry"](
@@ -126,12 +118,10 @@ def ground_truth_message(T_world_camera: FloatArray, stamp_ns: int, camera_frame
 
 def transforms_message(transforms: Mapping[tuple[str, str], FloatArray], stamp_ns: int) -> Any:
     """tf2_msgs/TFMessage of (parent, child) -> T_parent_child."""
-    vector = _TYPES["geometry_msgs/msg/Vector3"]
     entries = []
     for (parent, child), T in transforms.items():
-        x, y, z = T[:3, 3].tolist()
         transform = _TYPES["geometry_msgs/msg/Transform"](
-            translation=vector(x=x, y=y, z=z), rotation=_quaternion(T)
+            translation=_VECTOR(*T[:3, 3].tolist()), rotation=_quaternion(T)
         )
         entries.append(
             _TYPES["geometry_msgs/msg/TransformStamped"](
@@ -142,13 +132,7 @@ def transforms_message(transforms: Mapping[tuple[str, str], FloatArray], stamp_n
 
 
 def scan_message(data: bytes, stamp_ns: int, frame_id: str) -> Any:
-    """A lidar scan as sensor_msgs/PointCloud2 with x, y, z, intensity.
-
-    Args:
-        data: little-endian float32, four per point.
-        stamp_ns: of the scan.
-        frame_id: frame of the points.
-    """
+    """A lidar scan, four little-endian float32 per point, as sensor_msgs/PointCloud2."""
     step = 4 * len(_SCAN_FIELDS)
     count = len(data) // step
     field = _TYPES["sensor_msgs/msg/PointField"]
@@ -169,5 +153,4 @@ def scan_message(data: bytes, stamp_ns: int, frame_id: str) -> Any:
 
 
 def _quaternion(T: FloatArray) -> Any:
-    x, y, z, w = quat_xyzw_from_matrix(T[:3, :3]).tolist()
-    return _TYPES["geometry_msgs/msg/Quaternion"](x=x, y=y, z=z, w=w)
+    return _QUATERNION(*quat_xyzw_from_matrix(T[:3, :3]).tolist())

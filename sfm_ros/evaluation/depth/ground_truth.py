@@ -13,12 +13,13 @@ from sfm_ros.datatypes import DepthMap, FloatArray
 from sfm_ros.errors import SourceError
 from sfm_ros.formats.kitti_calibration import read_kitti_numbers
 from sfm_ros.geometry import make_transform
+from sfm_ros.sources.kitti.calibration import read_rigid
+from sfm_ros.sources.kitti.scans import read_scan_bytes
 
 LIDAR_DEPTHS = ("camera", "lidar")
 """``camera``: along the +z axis of the camera. ``lidar``: along the forward axis of the lidar,
 0.27 m behind the camera, as in the programs of most published KITTI tables."""
 
-_SCAN_BYTES = 16
 _UNKNOWN_VALUES = (0, 65535)
 
 
@@ -37,22 +38,15 @@ class LidarView:
 
 
 def read_lidar_view(calibration_folder: Path, camera: str) -> LidarView:
-    """P_rect_xx @ R_rect_00 @ T_cam_velo (Geiger et al. 2013, equation 8).
-
-    Args:
-        calibration_folder: a day's folder, with ``calib_cam_to_cam.txt`` and
-            ``calib_velo_to_cam.txt``.
-        camera: such as ``"02"``.
+    """P_rect_xx @ R_rect_00 @ T_cam_velo (Geiger et al. 2013, equation 8) of a day's folder.
 
     Raises:
         CalibrationError: a file or an entry is missing or wrong.
     """
     cameras = calibration_folder / "calib_cam_to_cam.txt"
-    lidar = calibration_folder / "calib_velo_to_cam.txt"
-    P = read_kitti_numbers(cameras, f"P_rect_{camera}", 12).reshape(3, 4)
-    R_rect = read_kitti_numbers(cameras, "R_rect_00", 9).reshape(3, 3)
-    R = read_kitti_numbers(lidar, "R", 9).reshape(3, 3)
-    T_cam_velo = make_transform(R, read_kitti_numbers(lidar, "T", 3))
+    P = read_kitti_numbers(cameras, f"P_rect_{camera}", 3, 4)
+    R_rect = read_kitti_numbers(cameras, "R_rect_00", 3, 3)
+    T_cam_velo = read_rigid(calibration_folder / "calib_velo_to_cam.txt")
     width, height = read_kitti_numbers(cameras, f"S_rect_{camera}", 2)
     return LidarView(
         P_image_velo=P @ make_transform(R_rect, np.zeros(3)) @ T_cam_velo,
@@ -62,21 +56,8 @@ def read_lidar_view(calibration_folder: Path, camera: str) -> LidarView:
 
 
 def read_scan(file: Path) -> npt.NDArray[np.float32]:
-    """(N, 3) points of a KITTI ``velodyne_points`` file: x forward, y left, z up, meters.
-
-    Raises:
-        SourceError: no such file, or its size is not that of whole points.
-    """
-    try:
-        data = file.read_bytes()
-    except OSError as error:
-        raise SourceError(f"cannot read the lidar scan {file}: {error.strerror}") from error
-    if not data or len(data) % _SCAN_BYTES:
-        raise SourceError(
-            f"the lidar scan {file} has {len(data)} bytes, expected a multiple of {_SCAN_BYTES} "
-            "(x, y, z and reflectance as float32); copy it again"
-        )
-    points = np.frombuffer(data, dtype="<f4").reshape(-1, 4)[:, :3]
+    """(N, 3) points of a KITTI scan: x forward, y left, z up, meters; see `read_scan_bytes`."""
+    points = np.frombuffer(read_scan_bytes(file), dtype="<f4").reshape(-1, 4)[:, :3]
     return points[np.isfinite(points).all(axis=1)]
 
 
@@ -101,12 +82,18 @@ def scan_depth(
     in_front = projected[:, 2] > 0
     ahead, projected = ahead[in_front], projected[in_front]
     pixels = np.round(projected[:, :2] / projected[:, 2:]).astype(np.int64) - 1
-    inside = np.all((pixels >= 0) & (pixels < (view.width, view.height)), axis=1)
     depth = ahead[:, 0] if depth_of == "lidar" else projected[:, 2]
-    nearest = np.full((view.height, view.width), np.inf)
+    return nearest_depth(pixels, depth, view.width, view.height)
+
+
+def nearest_depth(
+    pixels: npt.NDArray[np.int64], depth: FloatArray, width: int, height: int
+) -> DepthMap:
+    """(height, width) depth of points (N,) on pixels (N, 2), the nearest of each; 0 if unknown."""
+    inside = np.all((pixels >= 0) & (pixels < (width, height)), axis=1)
+    nearest = np.full((height, width), np.inf)
     np.minimum.at(nearest, (pixels[inside, 1], pixels[inside, 0]), depth[inside])
-    nearest[np.isinf(nearest)] = 0.0
-    return nearest.astype(np.float32)
+    return np.where(np.isfinite(nearest), nearest, 0.0).astype(np.float32)
 
 
 def read_depth_image(file: Path, units_per_meter: float) -> DepthMap:

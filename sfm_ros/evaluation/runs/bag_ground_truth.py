@@ -24,6 +24,7 @@ from sfm_ros.bags.reader import BagFile
 from sfm_ros.bags.transform_tree import TransformTree
 from sfm_ros.datatypes import CameraIntrinsics, DepthMap, FloatArray, Frame
 from sfm_ros.errors import SfmRosError, SourceError
+from sfm_ros.evaluation.depth.ground_truth import nearest_depth
 from sfm_ros.evaluation.runs.ground_truth import GroundTruthDepth, GroundTruthTrajectory
 from sfm_ros.formats.camera_info import intrinsics_from_info
 from sfm_ros.formats.serialized import stamp_of_serialized
@@ -289,10 +290,7 @@ def project_cloud(
     seen = points @ T[:3, :3].T + T[:3, 3]
     seen = seen[seen[:, 2] > 0]
     pixels = np.rint(project(seen, camera.K)).astype(np.int64)
-    inside = np.all((pixels >= 0) & (pixels < (camera.width, camera.height)), axis=1)
-    depth = np.full((camera.height, camera.width), np.inf)
-    np.minimum.at(depth, (pixels[inside, 1], pixels[inside, 0]), seen[inside, 2])
-    return np.where(np.isfinite(depth), depth, 0.0).astype(np.float32)
+    return nearest_depth(pixels, seen[:, 2], camera.width, camera.height)
 
 
 def _same_frame(first: str, second: str) -> bool:

@@ -81,13 +81,13 @@ def read_scan_bytes(file: Path) -> bytes:
     """The bytes of a scan: little-endian float32 x, y, z (meters) and reflectance per point.
 
     Raises:
-        SourceError: the file cannot be read, or is not a whole number of points.
+        SourceError: the file cannot be read, or is not a whole number of points or empty.
     """
     try:
         data = file.read_bytes()
     except OSError as error:
         raise SourceError(f"cannot read the lidar scan {file}: {error.strerror}") from error
-    if len(data) % _POINT_BYTES:
+    if not data or len(data) % _POINT_BYTES:
         raise SourceError(
             f"the lidar scan {file} has {len(data)} bytes, expected a multiple of {_POINT_BYTES} "
             "(x, y, z and reflectance as float32); download or copy it again"
