@@ -16,7 +16,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from sfm_ros.bags.writer import write_bag
-from sfm_ros.cli.evaluate_bag import PROGRAMS
 from sfm_ros.config import ModelConfig, SfmConfig
 from sfm_ros.engines.factory import resolve_bundle
 from sfm_ros.errors import SfmRosError
@@ -81,7 +80,7 @@ def main() -> int:
                 config=SfmConfig(model=ModelConfig(bundle=str(bundle))),
                 keep_every=options.frames,
             )
-            figures = run_online(plan, work, PROGRAMS).diagnostics
+            figures = run_online(plan, work).diagnostics
     except SfmRosError as error:
         print(f"ERROR: {error}", file=sys.stderr)
         return 1

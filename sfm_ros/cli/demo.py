@@ -12,7 +12,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from sfm_ros.cli.evaluate_bag import PROGRAMS, add_input_options, input_options, print_results
+from sfm_ros.cli.evaluate_bag import add_input_options, input_options, print_results
 from sfm_ros.cli.program import run_program
 from sfm_ros.config import ModelConfig, SfmConfig
 from sfm_ros.evaluation.report.figures import draw_images
@@ -58,11 +58,7 @@ def _run(options: argparse.Namespace, command: str) -> int:
     """Evaluate online and draw the figures."""
     out = options.out
     run_options = RunOptions(
-        frames=options.frames,
-        rate=options.rate,
-        programs=PROGRAMS,
-        keep_bag=options.keep_bag,
-        command=command,
+        frames=options.frames, rate=options.rate, keep_bag=options.keep_bag, command=command
     )
     config = SfmConfig(model=ModelConfig(bundle=options.model))
     evaluation = evaluate(open_input(input_options(options)), config, out, (ONLINE,), run_options)

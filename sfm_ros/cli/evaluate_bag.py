@@ -18,17 +18,9 @@ from sfm_ros.config import SfmConfig, load_config
 from sfm_ros.errors import ConfigError, SourceError
 from sfm_ros.evaluation.report.summary import text_table
 from sfm_ros.evaluation.runs.inputs import InputOptions, open_input
-from sfm_ros.evaluation.runs.online import Programs
 from sfm_ros.evaluation.runs.result import OFFLINE, ONLINE
 from sfm_ros.evaluation.session import Evaluation, RunOptions, evaluate
 from sfm_ros.sources.factory import KINDS, recognize
-
-PROGRAMS = Programs(
-    recorder=(sys.executable, "-m", "sfm_ros.ros.tools.run_recorder"),
-    node=(sys.executable, "-m", "sfm_ros.ros.node"),
-    player=(sys.executable, "-m", "sfm_ros.ros.tools.player"),
-)
-"""The processes of an online run."""
 
 
 def add_command(subparsers: Any) -> None:
@@ -124,11 +116,8 @@ def _run(options: argparse.Namespace) -> int:
     config, named = _configuration(options), input_options(options)
     if (named.kind is None) == (not options.synthetic):
         raise SourceError(f"expected one input: {_kinds()}, or --synthetic")
-    run_options = RunOptions(
-        frames=options.frames,
-        programs=PROGRAMS,
-        command=shlex.join(["sfm_evaluate", *sys.argv[1:]]),
-    )
+    command = shlex.join(["sfm_evaluate", *sys.argv[1:]])
+    run_options = RunOptions(frames=options.frames, command=command)
     modes = (OFFLINE, ONLINE) if options.online else (OFFLINE,)
     evaluation = evaluate(open_input(named), config, options.out, modes, run_options)
     print_results(evaluation, options.out)

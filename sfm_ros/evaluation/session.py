@@ -17,7 +17,7 @@ from sfm_ros.errors import SfmRosError, SourceError
 from sfm_ros.evaluation.report.results import Results, RunContext, write_depth, write_results
 from sfm_ros.evaluation.runs.inputs import EvaluationInput
 from sfm_ros.evaluation.runs.offline import OfflineRun
-from sfm_ros.evaluation.runs.online import RECORDING, Programs, RunPlan, run_online
+from sfm_ros.evaluation.runs.online import RECORDING, RunPlan, run_online
 from sfm_ros.evaluation.runs.online_result import result_of
 from sfm_ros.evaluation.runs.recording import Recording
 from sfm_ros.evaluation.runs.result import OFFLINE, ONLINE, RunResult
@@ -34,14 +34,12 @@ class RunOptions:
     Attributes:
         frames: at most this many images; None runs all.
         rate: of the online run: 1 plays as fast as recorded, 0 as fast as the node takes images.
-        programs: the processes of the online run; needed for it.
         keep_bag: keep the bag that is written for the online run, in the folder of the results.
         command: how to repeat the run, for the report.
     """
 
     frames: int | None = None
     rate: float = 0.0
-    programs: Programs | None = None
     keep_bag: bool = False
     command: str = ""
 
@@ -127,8 +125,6 @@ def _run_offline(input: EvaluationInput, config: SfmConfig, frames: int | None) 
 def _run_online(
     bag: PlayableBag, spec: ModelSpec, config: SfmConfig, options: RunOptions, work: Path
 ) -> RunResult:
-    if options.programs is None:
-        raise ValueError("an online run needs the programs it starts")
     frames = _at_most(bag.frames, options.frames)
     frames_to_start = min(spec.sequence_length - 1, frames)
     plan = RunPlan(
@@ -142,7 +138,7 @@ def _run_online(
     interrupted = False
     with _progress("playing", frames - frames_to_start) as bar:
         try:
-            run_online(plan, work, options.programs, lambda count: bar.update(count - bar.n))
+            run_online(plan, work, lambda count: bar.update(count - bar.n))
         except KeyboardInterrupt:
             interrupted = True
     recording = Recording.load(work / RECORDING)

@@ -17,7 +17,7 @@ from sfm_ros.evaluation import session
 from sfm_ros.evaluation.report.results import RESULT_FILES
 from sfm_ros.evaluation.runs.ground_truth import FrameGroundTruth
 from sfm_ros.evaluation.runs.inputs import EvaluationInput
-from sfm_ros.evaluation.runs.online import RECORDING, Programs, RunPlan
+from sfm_ros.evaluation.runs.online import RECORDING, RunPlan
 from sfm_ros.evaluation.runs.processes import ProcessError
 from sfm_ros.evaluation.runs.recording import Recording, RecordingWriter
 from sfm_ros.evaluation.runs.result import OFFLINE, ONLINE
@@ -25,7 +25,6 @@ from sfm_ros.evaluation.session import Evaluation, RunOptions, evaluate
 from sfm_ros.geometry import optical_to_body, quat_xyzw_from_matrix
 
 FRAMES, STEP = 12, 0.7
-PROGRAMS = Programs(recorder=("recorder",), node=("node",), player=("player",))
 MODES = (OFFLINE, ONLINE)
 
 
@@ -54,9 +53,9 @@ class FakeNode:
         self.plan: RunPlan | None = None
 
     def __call__(
-        self, plan: RunPlan, folder: Path, programs: Programs, on_progress: Callable[[int], object]
+        self, plan: RunPlan, folder: Path, on_progress: Callable[[int], object]
     ) -> Recording:
-        assert programs is PROGRAMS and plan.bag.path.is_dir()
+        assert plan.bag.path.is_dir()
         self.plan = plan
         writer = RecordingWriter(folder / RECORDING)
         for index in range(self._answered):
@@ -116,7 +115,7 @@ def test_both_modes_are_compared(
     frames: EvaluationInput, config: SfmConfig, node: Callable[..., FakeNode], tmp_path: Path
 ) -> None:
     fake = node()
-    done = evaluate(frames, config, tmp_path / "out", MODES, RunOptions(programs=PROGRAMS))
+    done = evaluate(frames, config, tmp_path / "out", MODES)
     assert modes_of(done) == [OFFLINE, ONLINE]
     assert fake.plan is not None and fake.plan.config is config
     assert (fake.plan.frames, fake.plan.frames_to_start, fake.plan.rate) == (FRAMES, 2, 0.0)
@@ -134,7 +133,7 @@ def test_online_run_alone_needs_no_engine(
 ) -> None:
     monkeypatch.delattr(session, "create_engine")
     fake, out = node(), tmp_path / "out"
-    options = RunOptions(frames=7, rate=2.0, programs=PROGRAMS, keep_bag=True)
+    options = RunOptions(frames=7, rate=2.0, keep_bag=True)
     done = evaluate(frames, config, out, (ONLINE,), options)
     assert modes_of(done) == [ONLINE]
     assert fake.plan is not None and (fake.plan.frames, fake.plan.rate) == (7, 2.0)
@@ -148,12 +147,11 @@ def test_failed_online_run_keeps_the_offline_run(
 ) -> None:
     error = ProcessError("the node ended with status 1")
     node(error=error)
-    options = RunOptions(programs=PROGRAMS)
-    done = evaluate(frames, config, tmp_path / "out", MODES, options)
+    done = evaluate(frames, config, tmp_path / "out", MODES)
     assert modes_of(done) == [OFFLINE] and done.failure is error
     assert summary_in(tmp_path / "out")["rate"] is None
     with pytest.raises(ProcessError):
-        evaluate(frames, config, tmp_path / "alone", (ONLINE,), options)
+        evaluate(frames, config, tmp_path / "alone", (ONLINE,))
     assert not (tmp_path / "alone").exists()
 
 
@@ -161,8 +159,7 @@ def test_interrupted_online_run_is_scored_until_then(
     frames: EvaluationInput, config: SfmConfig, node: Callable[..., FakeNode], tmp_path: Path
 ) -> None:
     node(answered=9, error=KeyboardInterrupt())
-    options = RunOptions(programs=PROGRAMS)
-    done = evaluate(frames, config, tmp_path / "out", (ONLINE,), options)
+    done = evaluate(frames, config, tmp_path / "out", (ONLINE,))
     assert done.interrupted
     summary = summary_in(tmp_path / "out")
     assert summary["interrupted"] and (summary["frames"], summary["frames_lost"]) == (9, 0)
@@ -185,8 +182,7 @@ def test_interrupted_offline_run_is_scored_until_then(
 
     source = Interrupted(SmallSequence(FRAMES))
     given = EvaluationInput(name="street", source=source, ground_truth=source)
-    options = RunOptions(programs=PROGRAMS)
-    done = evaluate(given, config, tmp_path / "out", MODES, options)
+    done = evaluate(given, config, tmp_path / "out", MODES)
     assert done.interrupted and modes_of(done) == [OFFLINE] and fake.plan is None
     summary = summary_in(tmp_path / "out")
     assert summary["interrupted"] and (summary["frames"], summary["frames_lost"]) == (9, 0)
@@ -202,10 +198,3 @@ def test_unusable_model_or_folder_writes_nothing(
     with pytest.raises(SourceError, match="is a file, expected a folder"):
         evaluate(frames, config, tmp_path / "file", (OFFLINE,))
     assert (tmp_path / "file").read_text() == "mine" and not (tmp_path / "out").exists()
-
-
-def test_online_run_without_programs_is_a_mistake(
-    frames: EvaluationInput, config: SfmConfig, tmp_path: Path
-) -> None:
-    with pytest.raises(ValueError, match="needs the programs"):
-        evaluate(frames, config, tmp_path / "out", (ONLINE,))

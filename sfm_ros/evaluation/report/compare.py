@@ -109,14 +109,6 @@ def _flatten(name: str, value: Any, into: dict[str, str]) -> None:
         into[name] = str(value)
 
 
-def differing_facts(runs: Sequence[Run]) -> dict[str, list[str]]:
-    """Fact -> its value in each run, for facts that differ between runs."""
-    facts = [flat_facts(run.summary) for run in runs]
-    names = list(dict.fromkeys(name for found in facts for name in found))
-    rows = {name: [found.get(name, NOT_AVAILABLE) for found in facts] for name in names}
-    return {name: values for name, values in rows.items() if len(set(values)) > 1}
-
-
 def comparison_table(runs: Sequence[Run]) -> str:
     """Metrics in one column per run, then how the runs were made; differences are marked."""
     rows = [["", *(run.name for run in runs)]]
@@ -124,12 +116,15 @@ def comparison_table(runs: Sequence[Run]) -> str:
         cells = [_figure(row.pattern, run.summary.get(row.key)) for run in runs]
         if set(cells) != {NOT_AVAILABLE}:
             rows.append([f"  {row.label}", *cells])
-    differing = differing_facts(runs)
     facts = [flat_facts(run.summary) for run in runs]
-    shown = {name: [found.get(name, NOT_AVAILABLE) for found in facts] for name in _ALWAYS_SHOWN}
-    for name, values in (shown | differing).items():
-        mark = MARK if name in differing else " "
-        rows.append([f"{mark} {name.removeprefix('configuration.')}", *map(_short, values)])
+    names = dict.fromkeys([*_ALWAYS_SHOWN, *(name for found in facts for name in found)])
+    values = {name: [found.get(name, NOT_AVAILABLE) for found in facts] for name in names}
+    differing = {name for name in names if len(set(values[name])) > 1}
+    for name in names:
+        if name in differing or name in _ALWAYS_SHOWN:
+            mark = MARK if name in differing else " "
+            label = f"{mark} {name.removeprefix('configuration.')}"
+            rows.append([label, *map(_short, values[name])])
     return f"{format_table(rows)}\n\n{_remark(differing)}"
 
 
@@ -141,10 +136,10 @@ def _short(value: str, longest: int = 40) -> str:
     return value if len(value) <= longest else f"…{value[1 - longest :]}"
 
 
-def _remark(differing: Mapping[str, list[str]]) -> str:
+def _remark(differing: set[str]) -> str:
     if not differing:
         return "the runs were made with the same model, engine, configuration, machine, versions"
     remark = f"{MARK} differs; facts that are not listed are equal in all runs"
-    if {"input", "ground_truth"} & set(differing):
+    if {"input", "ground_truth"} & differing:
         remark += "\nthe inputs or ground truths differ: the metrics cannot be compared"
     return remark

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 
@@ -19,14 +18,6 @@ from sfm_ros.evaluation.trajectory.metrics import position_errors
 from sfm_ros.evaluation.trajectory.plot import draw_curves, draw_paths
 from sfm_ros.evaluation.trajectory.segments import distance_travelled
 from sfm_ros.formats.trajectory import Trajectory
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class _Path:
-    """A run to draw: (N, 3) positions, and if aligned (N,) distances and errors in meters."""
-
-    positions: FloatArray
-    curve: tuple[FloatArray, FloatArray] | None = None
 
 
 def draw_comparison(path: Path, runs: Sequence[Run]) -> bool:
@@ -50,12 +41,15 @@ def draw_comparison(path: Path, runs: Sequence[Run]) -> bool:
     }
     if not paths:
         return False
-    curves = {name: found.curve for name, found in paths.items() if found.curve is not None}
+    curves = {name: curve for name, (_, curve) in paths.items() if curve is not None}
     figure = new_figure(11.0 if curves else 6.5, 5.8)
     above, *beside = figure.subplots(1, 2 if curves else 1, squeeze=False)[0]
     draw_paths(
         above,
-        {_label(name, found, ground_truth): found.positions for name, found in paths.items()},
+        {
+            name if ground_truth is None or name in curves else f"{name} (not aligned)": positions
+            for name, (positions, _) in paths.items()
+        },
         None if ground_truth is None else ground_truth.rebased().positions,
         colors=CYCLE,
         unit="m" if curves else "unit of each run",
@@ -68,25 +62,20 @@ def draw_comparison(path: Path, runs: Sequence[Run]) -> bool:
     return True
 
 
-def _label(name: str, found: _Path, ground_truth: Trajectory | None) -> str:
-    return name if ground_truth is None or found.curve is not None else f"{name} (not aligned)"
-
-
-def _aligned(estimate: Trajectory, ground_truth: Trajectory | None) -> _Path:
-    unaligned = _Path(positions=estimate.rebased().positions)
+def _aligned(
+    estimate: Trajectory, ground_truth: Trajectory | None
+) -> tuple[FloatArray, tuple[FloatArray, FloatArray] | None]:
+    """(N, 3) positions, and if they could be aligned the (N,) distances and errors in meters."""
+    positions = estimate.rebased().positions
     if ground_truth is None:
-        return unaligned
+        return positions, None
     try:
         pairs = pair_by_stamp(estimate, ground_truth)
     except TrajectoryError:
-        return unaligned
+        return positions, None
     aligned = align_trajectories(pairs.estimate, pairs.ground_truth, "7dof")
     # From the first common camera into the first camera of the ground truth, which is drawn.
     T_first_common = np.linalg.inv(ground_truth.poses[0]) @ pairs.ground_truth[0]
-    return _Path(
-        positions=(T_first_common @ aligned.poses)[:, :3, 3],
-        curve=(
-            distance_travelled(aligned.ground_truth),
-            position_errors(aligned.poses, aligned.ground_truth),
-        ),
-    )
+    distances = distance_travelled(aligned.ground_truth)
+    errors = position_errors(aligned.poses, aligned.ground_truth)
+    return (T_first_common @ aligned.poses)[:, :3, 3], (distances, errors)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,53 +17,35 @@ _MAX_SHOWN = 4
 _JPEG_QUALITY = 82
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Tile:
-    """Images of one frame: name -> data URI, from top to bottom."""
+def depth_strip(result: RunResult, unit: str) -> dict[str, Any]:
+    """Some frames of a run, evenly spread, for the template of the report.
 
-    images: dict[str, str]
-    caption: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Strip:
-    """Some frames of a run.
-
-    Attributes:
-        tiles: in order of time.
-        near, far: depths of the brightest and of the darkest color.
-        unit: of these depths.
-        has_ground_truth: whether any frame has ground-truth depth.
+    ``tiles`` are in order of time, each with a caption and images by name, from top to bottom.
+    ``near`` and ``far`` are the depths of the brightest and of the darkest color, in ``unit``;
+    the argument is the unit of the estimate.
     """
-
-    tiles: tuple[Tile, ...]
-    near: float
-    far: float
-    unit: str
-    has_ground_truth: bool
-
-
-def make_strip(result: RunResult, unit: str) -> Strip:
-    """Some frames of a run, evenly spread; ``unit`` is that of the estimate."""
     chosen = evenly_spread(result.snapshots)
     views = depth_views(chosen, result)
     near, far = limits = depth_limits(views)
-    return Strip(
-        tiles=tuple(_tile(view, limits) for view in views),
-        near=near,
-        far=far,
-        unit=depth_unit(chosen, unit),
-        has_ground_truth=any(view.ground_truth is not None for view in views),
-    )
+    return {
+        "tiles": [
+            {
+                "caption": view.title,
+                "images": {name: _jpeg_uri(rgb) for name, rgb in panels(view, limits).items()},
+            }
+            for view in views
+        ],
+        "near": near,
+        "far": far,
+        "unit": depth_unit(chosen, unit),
+        "has_ground_truth": any(view.ground_truth is not None for view in views),
+    }
 
 
 def evenly_spread(snapshots: Sequence[DepthSnapshot]) -> list[DepthSnapshot]:
     """At most four of the snapshots, including the first and the last."""
-    if not snapshots:
-        return []
-    indices = (
-        np.linspace(0, len(snapshots) - 1, min(_MAX_SHOWN, len(snapshots))).round().astype(int)
-    )
+    shown = min(_MAX_SHOWN, len(snapshots))
+    indices = np.linspace(0, len(snapshots) - 1, shown).round().astype(int)
     return [snapshots[index] for index in indices]
 
 
@@ -86,11 +68,6 @@ def _view(snapshot: DepthSnapshot, start_ns: int) -> DepthView:
         depth=snapshot.depth * np.float32(1.0 if errors is None else errors.scale),
         ground_truth=snapshot.ground_truth,
     )
-
-
-def _tile(view: DepthView, limits: tuple[float, float]) -> Tile:
-    images = {name: _jpeg_uri(rgb) for name, rgb in panels(view, limits).items()}
-    return Tile(images=images, caption=view.title)
 
 
 def _jpeg_uri(rgb: RgbImage) -> str:

@@ -10,6 +10,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
+from sfm_ros.config import SfmConfig
+from sfm_ros.datatypes import ScaleSource
 from sfm_ros.evaluation.plotting import svg_uri
 from sfm_ros.evaluation.report.charts import (
     drift_figure,
@@ -18,14 +20,24 @@ from sfm_ros.evaluation.report.charts import (
     path_figure,
     status_figure,
 )
-from sfm_ros.evaluation.report.depth_tiles import make_strip
+from sfm_ros.evaluation.report.depth_tiles import depth_strip
 from sfm_ros.evaluation.report.model_card import card_as_html
 from sfm_ros.evaluation.report.summary import ROWS, Row, format_value
-from sfm_ros.evaluation.runs.result import RunResult, StatusInterval
-from sfm_ros.evaluation.runs.scoring import Agreement, PathScore
+from sfm_ros.evaluation.runs.online import options_as_text
+from sfm_ros.evaluation.runs.result import OFFLINE, ONLINE, RunResult, StatusInterval
+from sfm_ros.evaluation.runs.scoring import PathScore
+from sfm_ros.model_spec import ModelSpec
+from sfm_ros.scale import scale_source
 
 _FOLDER = Path(__file__).parent
 _MAX_EVENTS = 40
+_MODES = {
+    OFFLINE: "offline (every frame in order)",
+    ONLINE: "online (through two processes)",
+}
+_FACTS = ("command", "input", "ground_truth", "rate", "last_trouble", "model", "model_sha256",
+          "engine", "machine", "versions")  # fmt: skip
+_NOT_PROCESSED = "Not available: no image was processed."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -44,46 +56,41 @@ class ScoredRun:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Page:
-    """Content of the report besides the runs.
+class RunContext:
+    """What was run.
 
     Attributes:
-        title: heading.
-        lead: what was run, in one sentence.
-        unit: of the lengths of the estimate.
-        ground_truth: origin of the ground-truth trajectory; None if there is none.
-        depth_problem: why there is no depth error; None if there is one.
-        agreement: of the two runs, if there are two.
-        card: the model card, Markdown.
-        metrics: measured when the model was trained, by name.
-        facts: name and value of what the figures depend on: machine, versions, command.
-        configuration: option, value, and whether it is not the default.
+        title: heading of the report.
+        input_name: what was played.
+        command: how to repeat the run.
+        spec: of the model.
+        config: of the odometry.
+        rate: playback rate of the online run; None without one.
+        depth_problem: why there is no ground-truth depth; None if there is.
     """
 
     title: str
-    lead: str
-    unit: str
-    ground_truth: str | None
-    depth_problem: str | None
-    agreement: Agreement | None
-    card: str
-    metrics: Mapping[str, float]
-    facts: Sequence[tuple[str, str]]
-    configuration: Sequence[tuple[str, str, bool]]
+    input_name: str
+    command: str
+    spec: ModelSpec
+    config: SfmConfig
+    rate: float | None = None
+    depth_problem: str | None = None
+
+    @property
+    def unit(self) -> str:
+        """Unit of the lengths of the estimate."""
+        is_unknown = scale_source(self.config.scale, self.spec) is ScaleSource.UNKNOWN
+        return "network units" if is_unknown else "m"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Plots:
-    """A section of figures: (heading or "", data URI) each, or the reason why there are none."""
+def write_page(
+    path: Path, runs: Sequence[ScoredRun], context: RunContext, summary: Mapping[str, Any]
+) -> None:
+    """Write the report of one run, or of two over the same frames; figures are of the first.
 
-    title: str
-    caption: str
-    images: tuple[tuple[str, str], ...] = ()
-    problem: str | None = None
-
-
-def write_page(path: Path, page: Page, runs: Sequence[ScoredRun]) -> None:
-    """Write the report of one run, or of two over the same frames; figures are of the first."""
+    The summary is the content of ``summary.json``.
+    """
     environment = Environment(
         loader=FileSystemLoader(_FOLDER),
         autoescape=True,
@@ -93,31 +100,38 @@ def write_page(path: Path, page: Page, runs: Sequence[ScoredRun]) -> None:
         keep_trailing_newline=True,
     )
     template = environment.get_template("report.html.j2")
-    path.write_text(template.render(_content(page, runs)), encoding="utf-8")
+    path.write_text(template.render(_content(runs, context, summary)), encoding="utf-8")
 
 
-def _content(page: Page, runs: Sequence[ScoredRun]) -> dict[str, Any]:
+def _content(
+    runs: Sequence[ScoredRun], context: RunContext, summary: Mapping[str, Any]
+) -> dict[str, Any]:
     """The variables of the template."""
-    first = runs[0]
+    first, spec = runs[0], context.spec
+    modes = " and ".join(_MODES[run.result.mode] for run in runs)
     events = [
         event for run in runs for event in _events(run.result.intervals, _heading(run, runs))
     ]
+    facts = {name.replace("_", " "): summary[name] for name in _FACTS}
     return {
         "style": (_FOLDER / "report.css").read_text(encoding="utf-8"),
-        "page": page,
+        "title": context.title,
+        "lead": f"{first.result.frames} frames, {modes}; model {spec.name}",
         "modes": [run.result.mode for run in runs] if len(runs) > 1 else [""],
         "metrics": _metrics(runs),
-        "notes": _notes(page, runs),
-        "path": _path(page, first.path),
+        "notes": _notes(runs, context, summary),
+        "path": _path(first.path, context.unit),
         "errors": _errors(first.path),
         "drift": _drift(first.path),
         "latency": _latency(runs),
         "status": _status(runs),
         "events": events[:_MAX_EVENTS],
         "more_events": len(events) - _MAX_EVENTS,
-        "depth": make_strip(first.result, page.unit),
-        "card": card_as_html(page.card),
-        "training_metrics": [(name, f"{v:.4g}", False) for name, v in page.metrics.items()],
+        "depth": depth_strip(first.result, context.unit),
+        "card": card_as_html(spec.card),
+        "training_metrics": [(name, f"{v:.4g}", False) for name, v in spec.metrics.items()],
+        "facts": [(name, _fact(value)) for name, value in facts.items() if value is not None],
+        "configuration": options_as_text(context.config),
     }
 
 
@@ -130,92 +144,82 @@ def _metrics(runs: Sequence[ScoredRun]) -> dict[str, list[tuple[Row, list[str]]]
     return groups
 
 
-def _notes(page: Page, runs: Sequence[ScoredRun]) -> list[str]:
+def _notes(
+    runs: Sequence[ScoredRun], context: RunContext, summary: Mapping[str, Any]
+) -> list[str]:
     """Remarks below the metrics."""
-    notes = []
-    if page.ground_truth:
-        notes.append(f"Ground truth: {page.ground_truth}.")
-    if runs[0].path.problem:
-        notes.append(f"Trajectory errors are not available: {runs[0].path.problem}.")
-    if page.depth_problem:
-        notes.append(f"Depth errors are not available: {page.depth_problem}.")
-    if page.agreement is not None:
-        found = page.agreement
+    notes, first = [], runs[0]
+    if summary["ground_truth"]:
+        notes.append(f"Ground truth: {summary['ground_truth']}.")
+    if first.path.problem:
+        notes.append(f"Trajectory errors are not available: {first.path.problem}.")
+    if first.metrics.get("depth_abs_rel") is None:
+        problem = context.depth_problem or "no ground-truth depth is known"
+        notes.append(f"Depth errors are not available: {problem}.")
+    if "agreement" in summary:
+        found = summary["agreement"]
         notes.append(
-            f"The runs have {found.poses} poses in common and {found.only_one} in only one of "
-            f"them; the largest difference is {found.position:.2g} {page.unit} and "
-            f"{found.rotation_deg:.2g} deg."
+            f"The runs have {found['poses']} poses in common and {found['poses_of_only_one']} in "
+            f"only one of them; the largest difference is {found['largest_difference']:.2g} "
+            f"{context.unit} and {found['largest_difference_deg']:.2g} deg."
         )
-    if any(run.result.interrupted for run in runs):
+    if summary["interrupted"]:
         notes.append("The run was interrupted; the metrics cover the frames until then.")
     return notes
 
 
-def _path(page: Page, score: PathScore) -> _Plots:
-    title = "Path from above"
-    if not len(score.path):
-        return _unavailable(title, "no odometry was received")
-    caption, unit = "The first camera looks up.", page.unit
-    if score.ground_truth_trajectory is not None:
+def _path(score: PathScore, unit: str) -> dict[str, Any]:
+    caption, ground_truth = "The first camera looks up.", score.ground_truth_trajectory
+    if ground_truth is not None:
         caption, unit = f"{caption} The estimate is aligned with the ground truth by Sim(3).", "m"
-    figure = path_figure(score.path, score.ground_truth_trajectory, unit)
-    return _plots(title, caption, {"": figure})
+    figure = path_figure(score.path, ground_truth, unit) if len(score.path) else None
+    problem = "Not available: no odometry was received."
+    return _section("Path from above", caption, {"": figure}, problem)
 
 
-def _errors(score: PathScore) -> _Plots:
-    title = "Error over distance"
-    if not len(score.distance_m):
-        return _unavailable(title, score.problem)
+def _errors(score: PathScore) -> dict[str, Any]:
+    figure = error_figure(score) if len(score.distance_m) else None
     caption = (
         "Position error after Sim(3) alignment, and error of the rotation since the first frame."
     )
-    return _plots(title, caption, {"": error_figure(score)})
+    problem = f"Not available: {score.problem}."
+    return _section("Error over distance", caption, {"": figure}, problem)
 
 
-def _drift(score: PathScore) -> _Plots:
-    title = "Drift by segment length"
-    if score.score is None:
-        return _unavailable(title, score.problem)
-    metrics = score.score.estimate
-    if not metrics.segments:
-        problem = (
-            f"Not applicable: the path has {metrics.path_length_m:.0f} m, the shortest segment "
-            "100 m."
-        )
-        return _Plots(title=title, caption="", problem=problem)
+def _drift(score: PathScore) -> dict[str, Any]:
+    figure, problem = None, f"Not available: {score.problem}."
+    if score.score is not None:
+        metrics = score.score.estimate
+        figure = drift_figure(score.score) if metrics.segments else None
+        length_m = f"{metrics.path_length_m:.0f} m"
+        problem = f"Not applicable: the path has {length_m}, the shortest segment 100 m."
     caption = "Mean drift over segments of this length, as in the KITTI odometry benchmark."
-    return _plots(title, caption, {"": drift_figure(score.score)})
+    return _section("Drift by segment length", caption, {"": figure}, problem)
 
 
-def _latency(runs: Sequence[ScoredRun]) -> _Plots:
-    title = "Time per stage"
-    timed = [run for run in runs if run.result.stages]
-    if not timed:
-        return _unavailable(title, "no image was processed")
-    figures = {_heading(run, runs): latency_figure(run.result.stages) for run in timed}
-    return _plots(title, "Median / 99th percentile.", figures)
+def _latency(runs: Sequence[ScoredRun]) -> dict[str, Any]:
+    stages = {_heading(run, runs): run.result.stages for run in runs}
+    figures = {heading: latency_figure(each) for heading, each in stages.items() if each}
+    return _section("Time per stage", "Median / 99th percentile.", figures, _NOT_PROCESSED)
 
 
-def _status(runs: Sequence[ScoredRun]) -> _Plots:
-    title = "Status over time"
-    processed = [run for run in runs if run.result.intervals]
-    if not processed:
-        return _unavailable(title, "no image was processed")
-    figures = {_heading(run, runs): status_figure(run.result.intervals) for run in processed}
-    return _plots(title, "Number of frames in parentheses.", figures)
+def _status(runs: Sequence[ScoredRun]) -> dict[str, Any]:
+    intervals = {_heading(run, runs): run.result.intervals for run in runs}
+    figures = {heading: status_figure(each) for heading, each in intervals.items() if each}
+    caption = "Number of frames in parentheses."
+    return _section("Status over time", caption, figures, _NOT_PROCESSED)
 
 
 def _heading(run: ScoredRun, runs: Sequence[ScoredRun]) -> str:
     return run.result.mode if len(runs) > 1 else ""
 
 
-def _plots(title: str, caption: str, figures: Mapping[str, Figure]) -> _Plots:
-    images = tuple((heading, svg_uri(figure)) for heading, figure in figures.items())
-    return _Plots(title=title, caption=caption, images=images)
-
-
-def _unavailable(title: str, problem: str | None) -> _Plots:
-    return _Plots(title=title, caption="", problem=f"Not available: {problem}.")
+def _section(
+    title: str, caption: str, figures: Mapping[str, Figure | None], problem: str
+) -> dict[str, Any]:
+    """A section of figures by heading; if there are none, of the reason."""
+    images = [(heading, svg_uri(figure)) for heading, figure in figures.items() if figure]
+    return {"title": title, "caption": caption, "images": images, "problem": problem}
 
 
 def _events(intervals: Sequence[StatusInterval], heading: str) -> list[tuple[float, int, str]]:
@@ -230,3 +234,11 @@ def _events(intervals: Sequence[StatusInterval], heading: str) -> list[tuple[flo
 def _description(interval: StatusInterval, heading: str) -> str:
     words = [heading, interval.status, ", ".join(interval.reasons)]
     return ": ".join(word.replace("_", " ") for word in words if word)
+
+
+def _fact(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_fact(entry)}" for key, entry in value.items())
+    if isinstance(value, (list, tuple)):
+        return "; ".join(_fact(entry) for entry in value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -13,58 +13,20 @@ from typing import Any
 
 import numpy as np
 
-from sfm_ros.config import SfmConfig, config_to_dict, iter_fields
-from sfm_ros.datatypes import ScaleSource
+from sfm_ros.config import config_to_dict
 from sfm_ros.evaluation.report.machine import machine_facts, package_versions
-from sfm_ros.evaluation.report.page import Page, ScoredRun, write_page
+from sfm_ros.evaluation.report.page import RunContext, ScoredRun, write_page
 from sfm_ros.evaluation.report.summary import SUMMARY_KEYS, write_json, write_summary
 from sfm_ros.evaluation.runs import scoring
 from sfm_ros.evaluation.runs.depth_samples import png_of
 from sfm_ros.evaluation.runs.ground_truth import GroundTruthTrajectory
-from sfm_ros.evaluation.runs.result import OFFLINE, ONLINE, DepthSnapshot, RunResult
+from sfm_ros.evaluation.runs.result import DepthSnapshot, RunResult
 from sfm_ros.formats.trajectory import write_kitti, write_tum
-from sfm_ros.model_spec import ModelSpec
-from sfm_ros.scale import scale_source
 
 TRAJECTORY_FILE = "trajectory.tum"
 RESULT_FILES = (TRAJECTORY_FILE, "trajectory_kitti.txt", "metrics.json", "health.json")
 GROUND_TRUTH_FILE = "ground_truth.tum"
 DEPTH_FOLDER = "depth"
-_MODES = {
-    OFFLINE: "offline (every frame in order)",
-    ONLINE: "online (through two processes)",
-}
-_FACTS = ("command", "input", "ground_truth", "rate", "last_trouble", "model", "model_sha256",
-          "engine", "machine", "versions")  # fmt: skip
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RunContext:
-    """What was run.
-
-    Attributes:
-        title: heading of the report.
-        input_name: what was played.
-        command: how to repeat the run.
-        spec: of the model.
-        config: of the odometry.
-        rate: playback rate of the online run; None without one.
-        depth_problem: why there is no ground-truth depth; None if there is.
-    """
-
-    title: str
-    input_name: str
-    command: str
-    spec: ModelSpec
-    config: SfmConfig
-    rate: float | None = None
-    depth_problem: str | None = None
-
-    @property
-    def unit(self) -> str:
-        """Unit of the lengths of the estimate."""
-        is_unknown = scale_source(self.config.scale, self.spec) is ScaleSource.UNKNOWN
-        return "network units" if is_unknown else "m"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -99,12 +61,9 @@ def write_results(
     (out / GROUND_TRUTH_FILE).unlink(missing_ok=True)  # of an earlier run
     if ground_truth.trajectory is not None:
         write_tum(out / GROUND_TRUTH_FILE, ground_truth.trajectory)
-    agreement = None
-    if len(runs) > 1:
-        agreement = scoring.compare_runs(runs[0].result.estimate, runs[1].result.estimate)
-    summary = _summary(runs, agreement, ground_truth, context)
+    summary = _summary(runs, ground_truth, context)
     write_summary(out / "summary.json", summary)
-    write_page(out / "report.html", _page(runs, agreement, ground_truth, context, summary), runs)
+    write_page(out / "report.html", runs, context, summary)
     return Results(summary=summary, runs=runs)
 
 
@@ -156,10 +115,7 @@ def _write_result_files(
 
 
 def _summary(
-    runs: Sequence[ScoredRun],
-    agreement: scoring.Agreement | None,
-    ground_truth: GroundTruthTrajectory,
-    context: RunContext,
+    runs: Sequence[ScoredRun], ground_truth: GroundTruthTrajectory, context: RunContext
 ) -> dict[str, Any]:
     """The metrics of the first run, and what they depend on."""
     first = runs[0]
@@ -185,13 +141,8 @@ def _summary(
     }
     for other in runs[1:]:
         summary[other.result.mode] = dict(other.metrics)
-    if agreement is not None:
-        summary["agreement"] = {
-            "poses": agreement.poses,
-            "poses_of_only_one": agreement.only_one,
-            "largest_difference": agreement.position,
-            "largest_difference_deg": agreement.rotation_deg,
-        }
+        agreement = scoring.compare_runs(first.result.estimate, other.result.estimate)
+        summary |= {"agreement": agreement} if agreement else {}
     return summary
 
 
@@ -204,52 +155,3 @@ def _stage_figures(result: RunResult) -> dict[str, float | None]:
         "engine_p50_ms": None if engine is None else engine.p50,
         "outside_engine_p50_ms": None if engine is None else rest,
     }
-
-
-def _page(
-    runs: Sequence[ScoredRun],
-    agreement: scoring.Agreement | None,
-    ground_truth: GroundTruthTrajectory,
-    context: RunContext,
-    summary: dict[str, Any],
-) -> Page:
-    depth_known = runs[0].metrics.get("depth_abs_rel") is not None
-    problem = context.depth_problem or "no ground-truth depth is known"
-    modes = " and ".join(_MODES[run.result.mode] for run in runs)
-    return Page(
-        title=context.title,
-        lead=f"{runs[0].result.frames} frames, {modes}; model {context.spec.name}",
-        unit=context.unit,
-        ground_truth=ground_truth.name,
-        depth_problem=None if depth_known else problem,
-        agreement=agreement,
-        card=context.spec.card,
-        metrics=context.spec.metrics,
-        facts=[
-            (name.replace("_", " "), _fact(summary[name]))
-            for name in _FACTS
-            if summary[name] is not None
-        ],
-        configuration=_configuration(context.config),
-    )
-
-
-def _configuration(config: SfmConfig) -> list[tuple[str, str, bool]]:
-    """Option, value, and whether it is not the default."""
-    defaults = {name: value for name, _, value in iter_fields()}
-    return [
-        (
-            name,
-            str(value).lower() if isinstance(value, bool) else str(value),
-            value != defaults[name],
-        )
-        for name, _, value in iter_fields(config)
-    ]
-
-
-def _fact(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_fact(entry)}" for key, entry in value.items())
-    if isinstance(value, (list, tuple)):
-        return "; ".join(_fact(entry) for entry in value)
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

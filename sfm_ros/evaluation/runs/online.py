@@ -7,11 +7,11 @@ odometry. They communicate by topics only.
 from __future__ import annotations
 
 import os
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from sfm_ros.bags.camera import PlayableBag
 from sfm_ros.config import SfmConfig, iter_fields
@@ -19,25 +19,16 @@ from sfm_ros.evaluation.runs.processes import ProcessError, ProcessGroup
 from sfm_ros.evaluation.runs.recording import Recording, count_received, is_open
 
 NODE = "/sfm_node"
+_RECORDER, _NODE, _PLAYER = (
+    (sys.executable, "-m", f"sfm_ros.ros.{name}")
+    for name in ("tools.run_recorder", "node", "tools.player")
+)
 RECORDING = "recording"
 """Folder of the recording within the folder of a run."""
 _POLL_S = 0.05
 _STALLED_S = 30.0
 # Longer than the 3 s after which Fast DDS repairs what was lost at the end.
 _QUIET_AFTER_PLAYER_S = 5.0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Programs:
-    """The commands that start the processes of a run, without their arguments.
-
-    Attributes:
-        recorder, node, player: program and first arguments.
-    """
-
-    recorder: Sequence[str]
-    node: Sequence[str]
-    player: Sequence[str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,7 +55,6 @@ class RunPlan:
 def run_online(
     plan: RunPlan,
     folder: Path,
-    programs: Programs,
     on_progress: Callable[[int], object] = lambda _: None,
 ) -> Recording:
     """Start recorder, node and player, wait for the last estimate, stop them.
@@ -73,7 +63,6 @@ def run_online(
         plan: what to play.
         folder: receives the recording and the children's logs. What an interrupted run (Ctrl-C)
             has recorded can be read with ``Recording.load(folder / RECORDING)``.
-        programs: the processes to start.
         on_progress: called with the number of estimates so far.
 
     Raises:
@@ -81,10 +70,10 @@ def run_online(
     """
     recording = folder / RECORDING
     with ProcessGroup(folder / "logs", private_middleware()) as children:
-        children.start("recorder", [*programs.recorder, *_recorder_arguments(plan, recording)])
+        children.start("recorder", [*_RECORDER, *_recorder_arguments(plan, recording)])
         _wait_for_recorder(children, recording)
-        children.start("node", [*programs.node, *_node_arguments(plan)])
-        children.start("player", [*programs.player, *_player_arguments(plan)])
+        children.start("node", [*_NODE, *_node_arguments(plan)])
+        children.start("player", [*_PLAYER, *_player_arguments(plan)])
         _watch(children, plan, recording, on_progress)
     return Recording.load(recording)
 
@@ -157,7 +146,10 @@ def _recorder_arguments(plan: RunPlan, recording: Path) -> list[str]:
 def _node_arguments(plan: RunPlan) -> list[str]:
     remaps = {"image": plan.bag.image_topic, "camera_info": plan.bag.camera_info_topic}
     parameters = {
-        **_odometry_parameters(plan.config),
+        name: value
+        for name, value, is_changed in options_as_text(plan.config)
+        if is_changed and not name.startswith("node.")
+    } | {
         "node.image_queue": "every",
         "node.compressed": str(plan.bag.compressed).lower(),
         "node.extrinsics_wait_s": "0.0",  # no TF: odometry of the camera itself
@@ -165,18 +157,13 @@ def _node_arguments(plan: RunPlan) -> list[str]:
     return _ros_arguments(remaps, parameters)
 
 
-def _odometry_parameters(config: SfmConfig) -> dict[str, str]:
-    """The values that differ from the defaults, without the node block."""
-    defaults = {name: value for name, _, value in iter_fields()}
-    return {
-        name: _as_yaml(value)
-        for name, _, value in iter_fields(config)
-        if value != defaults[name] and not name.startswith("node.")
-    }
-
-
-def _as_yaml(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def options_as_text(config: SfmConfig) -> list[tuple[str, str, bool]]:
+    """Each option: its name, its value as YAML, and whether that is not the default."""
+    options = zip(iter_fields(config), iter_fields(), strict=True)
+    return [
+        (name, str(value).lower() if isinstance(value, bool) else str(value), value != default)
+        for (name, _, value), (_, _, default) in options
+    ]
 
 
 def _player_arguments(plan: RunPlan) -> list[str]:

@@ -27,6 +27,7 @@ from sfm_ros.evaluation.trajectory.score import (
     score_as_json,
     score_trajectory,
 )
+from sfm_ros.evaluation.trajectory.segments import distance_travelled
 from sfm_ros.formats.trajectory import Trajectory
 from sfm_ros.geometry import rotation_angle
 
@@ -73,13 +74,12 @@ def score_path(estimate: Trajectory | None, ground_truth: GroundTruthTrajectory)
     aligned, from_start = (
         align_trajectories(pairs.estimate, pairs.ground_truth, a) for a in (ALIGNMENT, "origin")
     )
-    steps = np.linalg.norm(np.diff(aligned.ground_truth[:, :3, 3], axis=0), axis=1)
     return PathScore(
         score=score_trajectory(pairs, ALIGNMENT),
         others={name: evaluate_pairs(pairs, name) for name in OTHER_ALIGNMENTS},
         path=aligned.poses[:, :3, 3],
         ground_truth_trajectory=aligned.ground_truth[:, :3, 3],
-        distance_m=np.concatenate([[0.0], np.cumsum(steps)]),
+        distance_m=distance_travelled(aligned.ground_truth),
         errors_m=position_errors(aligned.poses, aligned.ground_truth),
         errors_deg=_angles(from_start.poses, from_start.ground_truth),
     )
@@ -205,24 +205,11 @@ def _depth_as_json(figures: DepthSetMetrics) -> dict[str, float]:
     }
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Agreement:
-    """The difference of two runs over the same frames.
+def compare_runs(first: Trajectory | None, second: Trajectory | None) -> dict[str, Any] | None:
+    """The difference of two runs, of poses with exactly the same stamps; None if there are none.
 
-    Attributes:
-        poses: number of poses in both.
-        only_one: number of poses in only one of them.
-        position, rotation_deg: the largest differences, in published units and degrees.
+    The largest differences are in published units and degrees.
     """
-
-    poses: int
-    only_one: int
-    position: float
-    rotation_deg: float
-
-
-def compare_runs(first: Trajectory | None, second: Trajectory | None) -> Agreement | None:
-    """Compare poses with exactly the same stamps; None if there are none."""
     if first is None or second is None:
         return None
     common, in_first, in_second = np.intersect1d(
@@ -231,9 +218,9 @@ def compare_runs(first: Trajectory | None, second: Trajectory | None) -> Agreeme
     if not len(common):
         return None
     poses, others = first.poses[in_first], second.poses[in_second]
-    return Agreement(
-        poses=len(common),
-        only_one=len(first) + len(second) - 2 * len(common),
-        position=float(np.abs(poses[:, :3, 3] - others[:, :3, 3]).max()),
-        rotation_deg=float(_angles(poses, others).max()),
-    )
+    return {
+        "poses": len(common),
+        "poses_of_only_one": len(first) + len(second) - 2 * len(common),
+        "largest_difference": float(np.abs(poses[:, :3, 3] - others[:, :3, 3]).max()),
+        "largest_difference_deg": float(_angles(poses, others).max()),
+    }

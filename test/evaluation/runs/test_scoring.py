@@ -128,8 +128,8 @@ def test_runs_are_compared_at_common_stamps() -> None:
     first, moved = trajectory(STEP), poses(STEP, FRAMES - 2)
     moved[3, 1, 3] += 0.25
     found = compare_runs(first, Trajectory(first.stamps_ns[:-2], moved))
-    assert found is not None and (found.poses, found.only_one) == (FRAMES - 2, 2)
-    assert found.position == pytest.approx(0.25)
-    assert found.rotation_deg == pytest.approx(0.0, abs=1e-5)
+    assert found is not None and (found["poses"], found["poses_of_only_one"]) == (FRAMES - 2, 2)
+    assert found["largest_difference"] == pytest.approx(0.25)
+    assert found["largest_difference_deg"] == pytest.approx(0.0, abs=1e-5)
     later = Trajectory(first.stamps_ns + 1, first.poses)
     assert compare_runs(first, later) is None and compare_runs(first, None) is None
