@@ -13,7 +13,7 @@ from sfm_ros.cli.evaluate import main
 from sfm_ros.datatypes import CameraIntrinsics, DepthMap, Frame
 from sfm_ros.engines.fake_engine import FakeEngine, fake_spec, road_depth
 from sfm_ros.errors import SfmRosError
-from sfm_ros.evaluation.depth.baselines import CONSTANT, ROW_MEDIAN, RowMedians
+from sfm_ros.evaluation.depth.baselines import CONSTANT, ROW_MEDIAN, DepthBaselines
 from sfm_ros.evaluation.depth.datasets import DepthSample, DepthSet
 from sfm_ros.evaluation.depth.grid import ImageGrid
 from sfm_ros.evaluation.depth.kitti import kitti_set
@@ -177,16 +177,17 @@ def test_crops_of_published_tables() -> None:
 def test_row_medians_are_medians() -> None:
     rng = np.random.default_rng(0)
     maps = [np.exp(rng.uniform(0, 4, (6, 501))).astype(np.float32) for _ in range(3)]
-    rows = RowMedians(1e-3, 80.0)
+    baselines = DepthBaselines(1e-3, 80.0)
     for each in maps:
         valid = each < 80.0
         valid[2] = False
-        rows.add(each, valid)
-    found = rows.depth(6, 2)
+        baselines.add(each, valid)
+    found = baselines.predict(6, 2)[ROW_MEDIAN]
     expected = [np.median(np.concatenate([m[r] for m in maps])) for r in range(6)]
     assert np.abs(found[[0, 1, 3, 4, 5], 0] / np.array(expected)[[0, 1, 3, 4, 5]] - 1).max() < 0.01
     assert found[2, 0] == found[1, 0]  # no ground truth: the nearest row
-    assert rows.depth(12, 2)[:2, 0].tolist() == [found[0, 0]] * 2  # the same at another height
+    twice = baselines.predict(12, 2)[ROW_MEDIAN]
+    assert twice[:2, 0].tolist() == [found[0, 0]] * 2  # the same at another height
 
 
 def test_images_without_ground_truth_are_skipped() -> None:
