@@ -149,7 +149,7 @@ def score_depth(engine: Engine, data: DepthSet, options: argparse.Namespace) -> 
         if options.plot is not None:
             draw_extremes(options.plot, report, data, DepthPredictor(engine, protocol.fit))
             print(f"figure: {options.plot}")
-    except OSError as error:
+    except (OSError, ValueError) as error:  # matplotlib does not know the suffix
         raise SfmRosError(f"cannot write the result: {error}") from error
     return 0
 

@@ -19,17 +19,40 @@ _FISHEYE = ("equidistant", "fisheye")
 
 
 class ImageGrid:
-    """Maps the pixels of a camera image to the image of the network."""
+    """Maps the pixels of a camera image to the image of the network.
 
-    def __init__(self, image: CameraIntrinsics, network: CameraIntrinsics, input: str) -> None:
-        """Compute the maps.
+    The maps are expensive, and kept as long as the cameras are the same.
+    """
+
+    def __init__(self) -> None:
+        self._key: tuple | None = None
+
+    def enlarge(
+        self, depth: DepthMap, image: CameraIntrinsics, network: CameraIntrinsics, input: str
+    ) -> DepthMap:
+        """(H, W) depth on the image of (h, w) depth on the network's grid; NaN if not visible.
 
         Args:
+            depth: (h, w).
             image: calibration of the original image.
             network: pinhole camera of the network's input, see `ImagePreparer`.
             input: whether images are rectified, see ``PreprocessConfig.input``.
         """
-        self._key = (calibration_key(image), calibration_key(network))
+        key = (calibration_key(image), calibration_key(network), input)
+        if key != self._key:
+            self._compute_maps(image, network, input)
+            self._key = key
+        with np.errstate(divide="ignore", invalid="ignore"):
+            known = np.isfinite(depth) & (depth > 0)
+            inverse = np.where(known, 1.0 / depth, np.nan).astype(np.float32)
+        enlarged = cv2.remap(
+            inverse, self._x, self._y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
+        return np.where(self._visible, 1.0 / enlarged, np.float32(np.nan)).astype(np.float32)
+
+    def _compute_maps(
+        self, image: CameraIntrinsics, network: CameraIntrinsics, input: str
+    ) -> None:
         undistort = input == "raw" or (input == "auto" and needs_undistortion(image))
         x, y = _rectified_rays(image) if undistort else _pinhole_rays(image)
         self._x = (network.fx * x + network.cx).astype(np.float32)
@@ -43,20 +66,6 @@ class ImageGrid:
             & (self._y >= -edge)
             & (self._y <= network.height - 1 + edge)
         )
-
-    def fits(self, image: CameraIntrinsics, network: CameraIntrinsics) -> bool:
-        """Whether the maps are for these two cameras."""
-        return self._key == (calibration_key(image), calibration_key(network))
-
-    def enlarge(self, depth: DepthMap) -> DepthMap:
-        """(H, W) depth on the image of (h, w) depth on the network's grid; NaN if not visible."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            known = np.isfinite(depth) & (depth > 0)
-            inverse = np.where(known, 1.0 / depth, np.nan).astype(np.float32)
-        enlarged = cv2.remap(
-            inverse, self._x, self._y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-        )
-        return np.where(self._visible, 1.0 / enlarged, np.float32(np.nan)).astype(np.float32)
 
 
 def _pinhole_rays(image: CameraIntrinsics) -> tuple[npt.NDArray, npt.NDArray]:

@@ -150,7 +150,8 @@ def depth_errors(
             f"{shapes[2]}; expected one grid"
         )
     valid = valid_pixels(ground_truth, min_depth, max_depth, mask)
-    compared = valid & _is_depth(prediction)
+    with np.errstate(invalid="ignore"):
+        compared = valid & np.isfinite(prediction) & (prediction > 0)
     if not np.any(compared):
         return None
     p, g = prediction[compared].astype(np.float64), ground_truth[compared].astype(np.float64)
@@ -187,11 +188,6 @@ def _scale(scaling: str | float, p: npt.NDArray, g: npt.NDArray) -> float:
     if scaling == "none":
         return 1.0
     raise SfmRosError(f"the scaling is '{scaling}', expected none, median or a factor")
-
-
-def _is_depth(prediction: npt.NDArray) -> Mask:
-    with np.errstate(invalid="ignore"):
-        return np.isfinite(prediction) & (prediction > 0)
 
 
 def summarize(errors: Sequence[DepthMetrics], ratios: Sequence[float]) -> DepthSetMetrics:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sfm_ros.config import PreprocessConfig
-from sfm_ros.datatypes import CameraIntrinsics, DepthMap, Frame
+from sfm_ros.datatypes import DepthMap, Frame
 from sfm_ros.engines.base import Engine
 from sfm_ros.errors import SfmRosError
 from sfm_ros.evaluation.depth.baselines import CONSTANT, ROW_MEDIAN, DepthBaselines
@@ -114,7 +114,7 @@ class DepthPredictor:
         spec = engine.spec
         self._engine, self._input = engine, PreprocessConfig().input
         self._preparer = ImagePreparer(spec.width, spec.height, self._input, fit)
-        self._grid: ImageGrid | None = None
+        self._grid = ImageGrid()
 
     def depth(self, frame: Frame) -> DepthMap:
         """(H, W) depth along +z in network units, NaN outside the view of the network."""
@@ -127,12 +127,7 @@ class DepthPredictor:
             intrinsics=prepared.intrinsics,
         )
         depth = self._engine.infer(window).depth
-        return self._grid_for(frame.intrinsics, prepared.intrinsics).enlarge(depth)
-
-    def _grid_for(self, image: CameraIntrinsics, network: CameraIntrinsics) -> ImageGrid:
-        if self._grid is None or not self._grid.fits(image, network):
-            self._grid = ImageGrid(image, network, self._input)
-        return self._grid
+        return self._grid.enlarge(depth, frame.intrinsics, prepared.intrinsics, self._input)
 
 
 def run_protocol(
@@ -163,15 +158,6 @@ def run_protocol(
     return scorer.report(engine.spec.name)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class _Pair:
-    """An image's ground truth, the pixels to compare, and predictions by name, (H, W) each."""
-
-    ground_truth: DepthMap
-    valid: Mask
-    predictions: dict[str, DepthMap]
-
-
 class _ProtocolScorer:
     """The passes over a data set."""
 
@@ -192,17 +178,17 @@ class _ProtocolScorer:
 
     def score(self, samples: Iterable[DepthSample]) -> None:
         for index, sample in enumerate(samples):
-            pair = self._pair(sample)
-            unpredicted = pair.valid & ~np.isfinite(pair.predictions[MODEL])
-            self._points += int(np.count_nonzero(pair.valid))
+            ground_truth, valid, predictions = self._read(sample)
+            unpredicted = valid & ~np.isfinite(predictions[MODEL])
+            self._points += int(np.count_nonzero(valid))
             self._points_unpredicted += int(np.count_nonzero(unpredicted))
-            for name in pair.predictions:
-                errors = self._depth_errors(pair, name, "median")
+            for name, prediction in predictions.items():
+                errors = self._depth_errors(prediction, ground_truth, valid, "median")
                 if errors is None:
                     continue
                 self._ratios[name].append(errors.scale)
                 if self._protocol.scaling == "none":
-                    errors = self._depth_errors(pair, name, "none")
+                    errors = self._depth_errors(prediction, ground_truth, valid, "none")
                 assert errors is not None  # the same pixels as with the median
                 self._errors[name][index] = errors
 
@@ -210,9 +196,10 @@ class _ProtocolScorer:
         for index, sample in enumerate(samples):
             if index not in self._errors[MODEL]:
                 continue
-            pair = self._pair(sample)
-            for name, ratios in self._ratios.items():
-                errors = self._depth_errors(pair, name, float(np.median(ratios)))
+            ground_truth, valid, predictions = self._read(sample)
+            for name, prediction in predictions.items():
+                scale = float(np.median(self._ratios[name]))
+                errors = self._depth_errors(prediction, ground_truth, valid, scale)
                 assert errors is not None  # the same pixels as in the pass before
                 self._errors[name][index] = errors
 
@@ -240,7 +227,8 @@ class _ProtocolScorer:
             absent=data.absent,
         )
 
-    def _pair(self, sample: DepthSample) -> _Pair:
+    def _read(self, sample: DepthSample) -> tuple[DepthMap, Mask, dict[str, DepthMap]]:
+        """Ground truth, the pixels to compare, and predictions by name; (H, W) each."""
         ground_truth, frame = sample.ground_truth(), sample.frame()
         height, width = ground_truth.shape
         if (height, width) != frame.rgb.shape[:2]:
@@ -254,17 +242,15 @@ class _ProtocolScorer:
             name: np.where(visible, prediction, np.float32(np.nan))
             for name, prediction in self._baselines.predict(height, width).items()
         }
-        return _Pair(
-            ground_truth=ground_truth,
-            valid=self._valid(ground_truth),
-            predictions={MODEL: depth, **baselines},
-        )
+        return ground_truth, self._valid(ground_truth), {MODEL: depth, **baselines}
 
     def _valid(self, ground_truth: DepthMap) -> Mask:
         protocol = self._protocol
         mask = crop_mask(protocol.crop, *ground_truth.shape)
         return valid_pixels(ground_truth, protocol.min_depth, protocol.max_depth, mask)
 
-    def _depth_errors(self, pair: _Pair, name: str, scaling: str | float) -> DepthMetrics | None:
+    def _depth_errors(
+        self, prediction: DepthMap, ground_truth: DepthMap, valid: Mask, scaling: str | float
+    ) -> DepthMetrics | None:
         caps = (self._protocol.min_depth, self._protocol.max_depth)
-        return depth_errors(pair.predictions[name], pair.ground_truth, scaling, *caps, pair.valid)
+        return depth_errors(prediction, ground_truth, scaling, *caps, valid)

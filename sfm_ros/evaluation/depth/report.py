@@ -97,15 +97,11 @@ def json_report(report: DepthReport) -> dict[str, Any]:
 
 
 def _figures(metrics: DepthSetMetrics) -> dict[str, Any]:
-    mean = dataclasses.asdict(metrics.mean)
-    del mean["scale"]  # the statistics below replace the mean of the factors
-    return {
-        **mean,
-        "images": metrics.images,
-        "scale_median": metrics.scale_median,
-        "scale_mean": metrics.scale_mean,
-        "scale_std": metrics.scale_std,
-    }
+    figures = dataclasses.asdict(metrics)
+    mean = figures.pop("mean")
+    del mean["scale"]  # the statistics replace the mean of the factors
+    del figures["scale_spread"]
+    return mean | figures
 
 
 def draw_extremes(

@@ -27,8 +27,7 @@ class DepthComparison:
     """
 
     def __init__(self, input: str) -> None:
-        self._input = input
-        self._grid: ImageGrid | None = None  # expensive, and the same for most frames
+        self._input, self._grid = input, ImageGrid()
 
     def snapshot(
         self,
@@ -49,7 +48,8 @@ class DepthComparison:
         """
         if ground_truth is None:
             return DepthSnapshot(stamp_ns=stamp_ns, depth=depth, rgb=rgb)
-        predicted = self._grid_for(ground_truth, network).enlarge(depth)
+        how = "rectified" if ground_truth.is_rectified else self._input
+        predicted = self._grid.enlarge(depth, ground_truth.camera, network, how)
         return DepthSnapshot(
             stamp_ns=stamp_ns,
             depth=depth,
@@ -58,12 +58,6 @@ class DepthComparison:
             scaled=depth_errors(predicted, ground_truth.depth, "median"),
             unscaled=depth_errors(predicted, ground_truth.depth, "none"),
         )
-
-    def _grid_for(self, ground_truth: GroundTruthDepth, network: CameraIntrinsics) -> ImageGrid:
-        if self._grid is None or not self._grid.fits(ground_truth.camera, network):
-            how = "rectified" if ground_truth.is_rectified else self._input
-            self._grid = ImageGrid(ground_truth.camera, network, how)
-        return self._grid
 
 
 class SnapshotKeeper:

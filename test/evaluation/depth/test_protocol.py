@@ -106,12 +106,11 @@ def test_grid_of_a_distorted_image_inverts_rectification(
         distortion=distortion, R=so3_exp(np.array([0.01, -0.02, 0.005])),
     )  # fmt: skip
     network = plan_target_camera(raw, 128, 64)
-    grid = ImageGrid(raw, CameraIntrinsics(width=128, height=64, fx=network.fx, fy=network.fy,
-                                             cx=network.cx, cy=network.cy), "auto")  # fmt: skip
     # The inverse depth is the column of the network's grid, read back at the raw pixel from which
     # rectification takes that column.
     columns = np.arange(1.0, 129.0, dtype=np.float32)
-    enlarged = grid.enlarge(np.repeat(1.0 / columns[None], 64, axis=0))
+    depth = np.repeat(1.0 / columns[None], 64, axis=0)
+    enlarged = ImageGrid().enlarge(depth, raw, network, "auto")
     map_x, map_y = undistort_map(raw, network, True)
     for row, column in ((20, 30), (32, 64), (50, 100)):
         x, y = round(float(map_x[row, column])), round(float(map_y[row, column]))
