@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from sfm_ros.bags.camera import DepthFolder
-from sfm_ros.datatypes import CameraIntrinsics, FloatArray, RgbImage
+from sfm_ros.datatypes import CameraIntrinsics, RgbImage
 from sfm_ros.evaluation.runs.depth_samples import DepthComparison
 from sfm_ros.evaluation.runs.ground_truth import GroundTruthDepth
 from sfm_ros.evaluation.runs.recording import Recording
@@ -110,19 +110,9 @@ def _snapshot(
     if depth is None or known is None:
         return DepthSnapshot(stamp_ns=stamp_ns, depth=record.depth, rgb=rgb)
     ground_truth = GroundTruthDepth(depth=known, camera=depth.camera, is_rectified=True)
-    network = _pinhole(record.K, record.depth.shape)
+    height, width = record.depth.shape
+    network = CameraIntrinsics.from_matrix(width, height, record.K)
     return comparison.snapshot(stamp_ns, record.depth, network, rgb, ground_truth)
-
-
-def _pinhole(K: FloatArray, shape: tuple[int, ...]) -> CameraIntrinsics:
-    return CameraIntrinsics(
-        width=shape[1],
-        height=shape[0],
-        fx=float(K[0, 0]),
-        fy=float(K[1, 1]),
-        cx=float(K[0, 2]),
-        cy=float(K[1, 2]),
-    )
 
 
 def _small(rgb: RgbImage | None) -> RgbImage | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -88,18 +88,7 @@ class ProcessGroup:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
                 if child.poll() is not None:
                     break
-                _signal_session(child.pid, number)
-                _wait(child, patience_s)
-
-
-def _signal_session(pid: int, number: signal.Signals) -> None:
-    try:
-        os.killpg(pid, number)
-    except ProcessLookupError:
-        return
-
-
-def _wait(child: subprocess.Popen[bytes], patience_s: float) -> None:
-    deadline = time.monotonic() + patience_s
-    while child.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
+                with suppress(ProcessLookupError):
+                    os.killpg(child.pid, number)
+                with suppress(subprocess.TimeoutExpired):
+                    child.wait(patience_s)

@@ -111,12 +111,10 @@ def score_depth(
 ) -> tuple[DepthSetMetrics, DepthSetMetrics] | None:
     """Depth errors scaled by each frame's ratio of medians, and unscaled.
 
-    Returns:
-        Means over the frames with ground truth; None if there is no such frame.
+    They are means over the frames with ground truth; None if there is no such frame.
     """
-    compared = [s for s in snapshots if s.scaled is not None and s.unscaled is not None]
-    scaled = [s.scaled for s in compared if s.scaled is not None]
-    unscaled = [s.unscaled for s in compared if s.unscaled is not None]
+    scaled = [s.scaled for s in snapshots if s.scaled is not None]
+    unscaled = [s.unscaled for s in snapshots if s.unscaled is not None]
     if not scaled:
         return None
     ratios = [errors.scale for errors in scaled]

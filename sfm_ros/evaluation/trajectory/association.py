@@ -33,7 +33,7 @@ class Pairs:
     whole_ground_truth: FloatArray
     in_ground_truth: Indices
     estimate_count: int
-    largest_difference_ns: int | None
+    largest_difference_ns: int | None = None
 
     def __len__(self) -> int:
         return len(self.in_ground_truth)
@@ -86,14 +86,8 @@ def pair_by_stamp(
             f"truth pose, expected at least {_LEAST_POSES}; are they on the same clock?"
         )
     difference = np.abs(estimate.stamps_ns[in_estimate] - ground_truth.stamps_ns[in_ground_truth])
-    return Pairs(
-        estimate=estimate.poses[in_estimate],
-        ground_truth=ground_truth.poses[in_ground_truth],
-        whole_ground_truth=ground_truth.poses,
-        in_ground_truth=in_ground_truth,
-        estimate_count=len(estimate),
-        largest_difference_ns=int(difference.max()),
-    )
+    pairs = _pairs(estimate, ground_truth, in_estimate, in_ground_truth)
+    return replace(pairs, largest_difference_ns=int(difference.max()))
 
 
 def pair_by_index(
@@ -102,12 +96,9 @@ def pair_by_index(
     estimate_frames: Indices | None = None,
     ground_truth_frames: Indices | None = None,
 ) -> Pairs:
-    """Pair poses of the same frame.
+    """Pair poses of the same frame, by the increasing frame index of each pose.
 
-    Args:
-        estimate, ground_truth: the trajectories.
-        estimate_frames, ground_truth_frames: frame index of each pose, increasing; None if the
-            file has none. If both are None, the trajectories must have equal lengths.
+    None if the file has no indices; if neither has, the trajectories must have equal lengths.
 
     Raises:
         TrajectoryError: fewer than two poses or pairs, or lengths that differ while the frame
@@ -129,13 +120,18 @@ def pair_by_index(
             f"estimate (frames {first[0]} to {first[-1]}) and ground truth (frames {second[0]} to "
             f"{second[-1]}) have {len(common)} frames in common, expected at least {_LEAST_POSES}"
         )
+    return _pairs(estimate, ground_truth, in_estimate, in_ground_truth)
+
+
+def _pairs(
+    estimate: Trajectory, ground_truth: Trajectory, in_estimate: Indices, in_ground_truth: Indices
+) -> Pairs:
     return Pairs(
         estimate=estimate.poses[in_estimate],
         ground_truth=ground_truth.poses[in_ground_truth],
         whole_ground_truth=ground_truth.poses,
         in_ground_truth=in_ground_truth,
         estimate_count=len(estimate),
-        largest_difference_ns=None,
     )
 
 

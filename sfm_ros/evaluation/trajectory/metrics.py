@@ -29,6 +29,7 @@ from sfm_ros.evaluation.trajectory.segments import by_length, segment_errors, tr
 from sfm_ros.evaluation.trajectory.snippets import (
     FORWARD_OPTICAL,
     SnippetError,
+    increments,
     mean_motion,
     snippet_ate,
     snippet_re,
@@ -37,7 +38,6 @@ from sfm_ros.evaluation.trajectory.snippets import (
 from sfm_ros.formats.trajectory import Trajectory
 
 SNIPPET_LENGTHS = (5, 3)
-BASELINES = ("straight_line", "mean_motion")
 _LEAST_FITTED = 3
 
 
@@ -82,17 +82,7 @@ def evaluate_odometry(
     alignment: str = "sim3",
     max_difference_ns: int = DEFAULT_MAX_DIFFERENCE_NS,
 ) -> OdometryMetrics:
-    """All errors of an estimate, paired with the ground truth by stamp.
-
-    Args:
-        estimate, ground_truth: T_world_camera over time, on one clock; their world frames may
-            differ.
-        alignment: one of `ALIGNMENTS`.
-        max_difference_ns: largest allowed difference between the stamps of a pair.
-
-    Raises:
-        TrajectoryError: unknown alignment, or fewer than two pairs.
-    """
+    """`evaluate_pairs` of trajectories on one clock, see `pair_by_stamp`."""
     return evaluate_pairs(pair_by_stamp(estimate, ground_truth, max_difference_ns), alignment)
 
 
@@ -105,6 +95,7 @@ def evaluate_pairs(pairs: Pairs, alignment: str) -> OdometryMetrics:
     aligned = align_trajectories(pairs.estimate, pairs.ground_truth, alignment)
     segments = segment_errors(aligned.poses, aligned.ground_truth, pairs.segment_starts())
     drift = np.array(segments)[:, 1:].mean(axis=0) if segments else None
+    errors = position_errors(aligned.poses, aligned.ground_truth)
     lengths, angles = relative_errors(aligned.poses, aligned.ground_truth)
     is_fit_trivial = alignment in FITTED and len(pairs) < _LEAST_FITTED
     starts = {n: found for n in SNIPPET_LENGTHS if len(found := pairs.snippet_starts(n))}
@@ -113,11 +104,11 @@ def evaluate_pairs(pairs: Pairs, alignment: str) -> OdometryMetrics:
         scale=aligned.scale,
         pair_count=len(pairs),
         path_length_m=path_length(pairs.ground_truth),
-        ate_rmse_m=None if is_fit_trivial else ate_rmse(aligned.poses, aligned.ground_truth),
+        ate_rmse_m=None if is_fit_trivial else _rms(errors),
         rpe_trans_m=float(lengths.mean()),
         rpe_rot_deg=float(angles.mean()),
-        rpe_trans_rmse_m=float(np.sqrt(np.mean(lengths**2))),
-        rpe_rot_rmse_deg=float(np.sqrt(np.mean(angles**2))),
+        rpe_trans_rmse_m=_rms(lengths),
+        rpe_rot_rmse_deg=_rms(angles),
         t_err_percent=None if drift is None else float(drift[0]),
         r_err_deg_per_100m=None if drift is None else float(drift[1]),
         segments=by_length(segments),
@@ -136,11 +127,7 @@ def baseline_pairs(
     """The same pairs with the estimates of the baselines, which use no image.
 
     Both start at the first ground-truth pose and move once per ground-truth pose:
-    ``straight_line`` by the mean step along the optical axis, ``mean_motion`` by the mean motion.
-
-    Args:
-        pairs: the compared poses.
-        forward: see `straight_line`.
+    ``straight_line`` by the mean step ``forward``, ``mean_motion`` by the mean motion.
     """
     whole = pairs.whole_ground_truth
     step = path_length(whole) / (len(whole) - 1)
@@ -161,20 +148,14 @@ def position_errors(poses: FloatArray, ground_truth: FloatArray) -> FloatArray:
     return np.linalg.norm(poses[:, :3, 3] - ground_truth[:, :3, 3], axis=1)
 
 
-def ate_rmse(poses: FloatArray, ground_truth: FloatArray) -> float:
-    """Absolute trajectory error: root mean square position error of aligned (N, 4, 4) poses."""
-    return float(np.sqrt(np.mean(position_errors(poses, ground_truth) ** 2)))
-
-
 def relative_errors(poses: FloatArray, ground_truth: FloatArray) -> tuple[FloatArray, FloatArray]:
     """(N - 1,) errors of the motion from each pose to the next: lengths, and angles in degrees.
 
     With ground-truth motion T and estimated motion E, those of ``inverse(T) @ E``.
     """
-    errors = np.linalg.inv(_increments(ground_truth)) @ _increments(poses)
+    errors = np.linalg.inv(increments(ground_truth)) @ increments(poses)
     return np.linalg.norm(errors[:, :3, 3], axis=1), np.rad2deg(trace_angles(errors))
 
 
-def _increments(poses: FloatArray) -> FloatArray:
-    """(N - 1, 4, 4) T_prev_curr of (N, 4, 4) T_world_camera."""
-    return np.linalg.inv(poses[:-1]) @ poses[1:]
+def _rms(errors: FloatArray) -> float:
+    return float(np.sqrt(np.mean(errors**2)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 
@@ -17,9 +18,8 @@ from sfm_ros.datatypes import FloatArray, OdometryEstimate, Prediction, Tracking
 from sfm_ros.engines.base import Engine
 from sfm_ros.errors import SourceError, TrajectoryError
 from sfm_ros.evaluation.trajectory.metrics import OdometryMetrics, evaluate_odometry
-from sfm_ros.evaluation.trajectory.snippets import mean_motion, straight_line
+from sfm_ros.evaluation.trajectory.snippets import increments, mean_motion, straight_line
 from sfm_ros.formats.trajectory import Trajectory
-from sfm_ros.geometry import inverse
 from sfm_ros.odometry import VisualOdometry
 from sfm_ros.source import SourceItem
 from sfm_ros.window import Window
@@ -71,11 +71,7 @@ class MotionScore:
 
 
 def run_motion(engine: Engine, items: Iterable[SourceItem]) -> MotionRun:
-    """Step through a sequence.
-
-    Args:
-        engine: the networks.
-        items: frames in order of time, each with its ground-truth pose.
+    """Step through frames in order of time, each with its ground-truth pose.
 
     Raises:
         SourceError: a frame has no ground-truth pose, the sequence has a gap, or it is shorter
@@ -100,10 +96,10 @@ def score_motion(run: MotionRun, alignment: str) -> dict[str, MotionScore]:
         STRAIGHT: Trajectory(stamps, straight_line(count)),
         MEAN: Trajectory(stamps, mean_motion(run.ground_truth.poses)),
     }
-    gt_steps = _steps(run.ground_truth.poses)
+    gt_steps = increments(run.ground_truth.poses)
     scores = {}
     for name, trajectory in trajectories.items():
-        steps = _steps(trajectory.poses)
+        steps = increments(trajectory.poses)
         scores[name] = MotionScore(
             metrics=evaluate_odometry(trajectory, run.ground_truth, alignment),
             yaw_correlation=correlation(_yaws(steps), _yaws(gt_steps)),
@@ -146,7 +142,7 @@ class _MotionRecorder:
         self._stamps.append(item.frame.stamp_ns)
         self._ground_truth.append(item.T_world_camera)
         if self._engine.last is not None:
-            self._append(self._engine.last.increments, estimate)
+            self._append(self._engine.last, estimate)
         elif self._networks:
             reasons = ", ".join(reason.value for reason in estimate.reasons)
             raise SourceError(
@@ -154,14 +150,15 @@ class _MotionRecorder:
                 "frames without a gap"
             )
 
-    def _append(self, increments: FloatArray, estimate: OdometryEstimate) -> None:
+    def _append(self, prediction: Prediction, estimate: OdometryEstimate) -> None:
         if self._networks:
-            self._networks.append(self._networks[-1] @ increments[-1])
+            self._networks.append(self._networks[-1] @ prediction.T_prev_curr)
         else:
-            self._networks = _chain(np.eye(4), increments)
+            steps = prediction.increments
+            self._networks = list(accumulate(steps, np.matmul, initial=np.eye(4)))
             # The first full window is integrated as a whole, or not at all.
             is_held = estimate.T_prev_curr is None
-            self._refined = [np.eye(4)] * len(increments) if is_held else self._networks[:-1]
+            self._refined = [np.eye(4)] * len(steps) if is_held else self._networks[:-1]
         assert estimate.T_odom_camera is not None  # known since the first frame
         self._refined.append(estimate.T_odom_camera)
         self._held += estimate.status is TrackingStatus.LOST
@@ -195,18 +192,6 @@ class _RecordingEngine:
 
     def close(self) -> None:
         self._engine.close()
-
-
-def _chain(start: FloatArray, increments: FloatArray) -> list[FloatArray]:
-    poses = [start]
-    for T_prev_curr in increments:
-        poses.append(poses[-1] @ T_prev_curr)
-    return poses
-
-
-def _steps(poses: FloatArray) -> FloatArray:
-    """(N - 1, 4, 4) T_prev_curr."""
-    return inverse(poses[:-1]) @ poses[1:]
 
 
 def _yaws(steps: FloatArray) -> FloatArray:

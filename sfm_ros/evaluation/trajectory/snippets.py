@@ -67,13 +67,7 @@ def snippet_re(
 
     In each snippet both trajectories are expressed in its first camera; the error is the sum of
     the angles between ground-truth and estimated rotations, divided by the number of frames
-    including the first one, whose angle is zero.
-
-    Args:
-        poses, ground_truth, frames, starts: as for `snippet_ate`.
-
-    Raises:
-        TrajectoryError: as for `snippet_ate`.
+    including the first one, whose angle is zero. Arguments and errors are those of `snippet_ate`.
     """
     starts = _check(poses, ground_truth, frames, starts)
     estimate, gt = (_snippets(p, frames, starts)[..., :3, :3] for p in (poses, ground_truth))
@@ -116,34 +110,26 @@ def _snippets(poses: FloatArray, frames: int, starts: Indices) -> FloatArray:
 def straight_line(
     count: int, step: float = 1.0, forward: tuple[float, float, float] = FORWARD_OPTICAL
 ) -> FloatArray:
-    """The straight line baseline: the same step along the optical axis in each frame.
+    """The straight line baseline (count, 4, 4): the same step in each frame.
 
-    Args:
-        count: frames.
-        step: length of each step.
-        forward: forward unit vector in the axes of the poses.
-
-    Returns:
-        (count, 4, 4) T_world_camera.
+    ``forward`` is a unit vector in the axes of the poses.
     """
     return _constant_velocity(count, step * np.array(forward))
 
 
 def mean_motion(ground_truth: FloatArray) -> FloatArray:
-    """The mean motion baseline, which includes the tilt of the camera.
+    """The mean motion baseline (N, 4, 4), N >= 2, which includes the tilt of the camera.
 
     The mean of the linear part of log(T_prev_curr), applied in each frame without rotation: left
     and right turns cancel over a data set.
-
-    Args:
-        ground_truth: (N, 4, 4) ground-truth poses, N >= 2.
-
-    Returns:
-        (N, 4, 4) T_world_camera.
     """
-    increments = np.linalg.inv(ground_truth[:-1]) @ ground_truth[1:]
-    velocities = np.array([se3_log(increment)[:3] for increment in increments])
+    velocities = np.array([se3_log(T_prev_curr)[:3] for T_prev_curr in increments(ground_truth)])
     return _constant_velocity(len(ground_truth), velocities.mean(axis=0))
+
+
+def increments(poses: FloatArray) -> FloatArray:
+    """(N - 1, 4, 4) T_prev_curr of (N, 4, 4) T_world_camera."""
+    return np.linalg.inv(poses[:-1]) @ poses[1:]
 
 
 def _constant_velocity(count: int, velocity: FloatArray) -> FloatArray:
