@@ -16,7 +16,6 @@ COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 IMAGE_TYPES = (RAW_IMAGE, COMPRESSED_IMAGE)
 _COMPRESSED = "/compressed"
-_TRANSPORTS = (_COMPRESSED, "/raw")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -68,11 +67,7 @@ def inspect_bag(
     image_topic: str | None = None,
     camera_info_topic: str | None = None,
 ) -> PlayableBag:
-    """Find the topics to play.
-
-    Args:
-        path: the bag.
-        image_topic, camera_info_topic: see `find_image_topic` and `find_camera_info_topic`.
+    """Find the topics to play, see `find_image_topic` and `find_camera_info_topic`.
 
     Raises:
         SourceError: the bag cannot be read, has no such topic, or several to choose from.
@@ -158,6 +153,4 @@ def camera_info_beside(image_topic: str) -> str:
 
 def _base(topic: str) -> str:
     """The image topic a transport's topic belongs to."""
-    for transport in _TRANSPORTS:
-        topic = topic.removesuffix(transport)
-    return topic
+    return topic.removesuffix(_COMPRESSED).removesuffix("/raw")

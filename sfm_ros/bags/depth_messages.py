@@ -37,11 +37,7 @@ def depth_image(message: Any, topic: str) -> DepthMap:
 
 
 def check_depth_encoding(message: Any, topic: str) -> str:
-    """The numpy kind of a depth image's values, ``u2`` or ``f4``.
-
-    Raises:
-        SourceError: another encoding.
-    """
+    """The numpy kind of a depth image's values, ``u2`` or ``f4``; SourceError if another."""
     kind = _KINDS.get(message.encoding)
     if kind is None:
         raise SourceError(

@@ -53,12 +53,9 @@ def pose_of(record: Record) -> FloatArray:
 
 
 def read_poses(bag: BagFile, topic: str) -> tuple[Trajectory, str]:
-    """All poses on a topic of one of `POSE_TYPES`, in the messages' own axes.
+    """All poses on a topic of one of `POSE_TYPES`, in the messages' own axes; see `pose_of`.
 
     With them the ``child_frame_id`` of the last message, empty if it has none.
-
-    Raises:
-        SourceError: no such topic, or see `pose_of`.
     """
     bag.require(topic, POSE_TYPES)
     poses: dict[int, FloatArray] = {}

@@ -99,11 +99,7 @@ class BagFile:
 
     @contextmanager
     def kept_open(self) -> Iterator[None]:
-        """Opens the bag once for all uses within, one after the other, in this thread.
-
-        Raises:
-            SourceError: the bag is damaged.
-        """
+        """Opens the bag once for all uses within, one after the other, in this thread."""
         with ExitStack() as stack:
             self._readers = self._open(stack)
             try:
@@ -121,11 +117,7 @@ class BagFile:
             yield Record(connection.topic, log_ns, self.decode(connection, data))
 
     def decode(self, connection: Connection, data: bytes) -> Any:
-        """A message from `serialized`.
-
-        Raises:
-            SourceError: it is not of its type.
-        """
+        """A message from `serialized`; SourceError if it is not of its type."""
         store = typestore(self.is_ros1)
         decode = store.deserialize_ros1 if self.is_ros1 else store.deserialize_cdr
         try:
@@ -134,11 +126,7 @@ class BagFile:
             raise self._damaged(error) from error
 
     def serialized(self, topics: Sequence[str]) -> Iterator[tuple[Connection, int, bytes]]:
-        """The same without decoding: connection, time of recording, bytes.
-
-        Raises:
-            SourceError: the bag is damaged.
-        """
+        """The same without decoding: connection, time of recording, bytes."""
         with ExitStack() as stack:
             merged = heapq.merge(
                 *(self._messages(reader, topics) for reader in self._readers or self._open(stack)),

@@ -42,7 +42,7 @@ class SplitBag:
         Args:
             folder: of the bag.
             parts: number of files it will have.
-            plan: everything its content depends on, as plain values. Only a run with the same
+            plan: everything its content depends on, as plain values; only a run with the same
                 plan resumes an interrupted one.
 
         Raises:
@@ -52,7 +52,8 @@ class SplitBag:
         self.folder, self._parts = folder, parts
         self._state = folder / _STATE
         self._claim(dict(plan))
-        self.first_missing = next((i for i in range(parts) if not self._is_finished(i)), parts)
+        files = [folder / f"{self._name(part)}.mcap" for part in range(parts)]
+        self.first_missing = next((i for i in range(parts) if not files[i].is_file()), parts)
 
     def _claim(self, plan: dict[str, Any]) -> None:
         plan_file = self._state / _PLAN_FILE
@@ -77,9 +78,6 @@ class SplitBag:
 
     def _name(self, part: int) -> str:
         return f"{self.folder.name}_{part}"
-
-    def _is_finished(self, part: int) -> bool:
-        return (self.folder / f"{self._name(part)}.mcap").is_file()
 
     @contextmanager
     def part(self, index: int) -> Iterator[BagTopics]:
@@ -115,10 +113,8 @@ def join_metadata(parts: list[dict[str, Any]]) -> dict[str, Any]:
     """The metadata of a bag of several files, from that of bags of one file each."""
     files = [entry for part in parts for entry in part["files"]]
     starts = [entry["starting_time"]["nanoseconds_since_epoch"] for entry in files]
-    ends = [
-        start + entry["duration"]["nanoseconds"]
-        for start, entry in zip(starts, files, strict=True)
-    ]
+    durations = [entry["duration"]["nanoseconds"] for entry in files]
+    end = max(map(sum, zip(starts, durations, strict=True)))
     topics: dict[str, dict[str, Any]] = {}
     for part in parts:
         for topic in part["topics_with_message_count"]:
@@ -128,7 +124,7 @@ def join_metadata(parts: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         **parts[0],
         "relative_file_paths": [path for part in parts for path in part["relative_file_paths"]],
-        "duration": {"nanoseconds": max(ends) - min(starts)},
+        "duration": {"nanoseconds": end - min(starts)},
         "starting_time": {"nanoseconds_since_epoch": min(starts)},
         "message_count": sum(part["message_count"] for part in parts),
         "topics_with_message_count": list(topics.values()),

@@ -94,27 +94,19 @@ class BagTopics:
         self.add(CAMERA_INFO_TOPIC, info, frame.stamp_ns)
         self.add(IMAGE_TOPIC, image_message(frame), frame.stamp_ns)
         if item.T_world_camera is not None:
-            ground_truth = ground_truth_message(
-                item.T_world_camera, frame.stamp_ns, frame.frame_id
-            )
-            self.add(GROUND_TRUTH_TOPIC, ground_truth, frame.stamp_ns)
+            pose = ground_truth_message(item.T_world_camera, frame.stamp_ns, frame.frame_id)
+            self.add(GROUND_TRUTH_TOPIC, pose, frame.stamp_ns)
 
     def add(self, topic: str, message: Any, stamp_ns: int, is_latched: bool = False) -> None:
-        """Write a message.
+        """Write a message of `messages`; ``stamp_ns`` is the time of recording.
 
-        Args:
-            topic: its topic.
-            message: of `sfm_ros.bags.messages`.
-            stamp_ns: time of recording.
-            is_latched: late subscribers receive it too.
+        Late subscribers receive a latched one, too.
         """
         kind = message.__msgtype__
         if topic not in self._connections:
+            profiles = [_LATCHED if is_latched else _RELIABLE]
             self._connections[topic] = self._writer.add_connection(
-                topic,
-                kind,
-                typestore=STORE,
-                offered_qos_profiles=[_LATCHED if is_latched else _RELIABLE],
+                topic, kind, typestore=STORE, offered_qos_profiles=profiles
             )
         self._writer.write(self._connections[topic], stamp_ns, STORE.serialize_cdr(message, kind))
 

@@ -43,7 +43,7 @@ class RecordingWriter:
     """Writes a recording; every line is flushed."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = Path(folder)
+        self._folder = folder
         self._folder.mkdir(parents=True, exist_ok=True)
         self._images = self._open(IMAGES_FILE, _IMAGE)
         self._odometry = self._open(ODOMETRY_FILE, _ODOMETRY)
@@ -107,17 +107,18 @@ class Recording:
     @staticmethod
     def load(folder: Path) -> Recording:
         """Read a recording; an incomplete last line is left out."""
-        images = _read_rows(Path(folder) / IMAGES_FILE, len(_IMAGE))
-        odometry = _read_rows(Path(folder) / ODOMETRY_FILE, len(_ODOMETRY))
+        images = _read_rows(folder / IMAGES_FILE, len(_IMAGE))
+        odometry = _read_rows(folder / ODOMETRY_FILE, len(_ODOMETRY))
         poses = [_optical_pose([float(value) for value in row[2:]]) for row in odometry]
+        diagnostics = folder / DIAGNOSTICS_FILE
         return Recording(
-            folder=Path(folder),
+            folder=folder,
             image_stamps_ns=_column(images, 0),
             image_published_ns=_column(images, 1),
             stamps_ns=_column(odometry, 0),
             received_ns=_column(odometry, 1),
             T_odom_camera=np.array(poses).reshape(-1, 4, 4),
-            diagnostics=_read_diagnostics(Path(folder) / DIAGNOSTICS_FILE),
+            diagnostics=json.loads(diagnostics.read_text()) if diagnostics.is_file() else {},
         )
 
     def latencies_ms(self) -> FloatArray:
@@ -145,12 +146,12 @@ class Recording:
 
 def is_open(folder: Path) -> bool:
     """Whether the recorder has started to write here."""
-    return (Path(folder) / ODOMETRY_FILE).is_file()
+    return (folder / ODOMETRY_FILE).is_file()
 
 
 def count_received(folder: Path) -> tuple[int, int]:
     """How many images and how many estimates a recording holds so far."""
-    return _count_rows(Path(folder) / IMAGES_FILE), _count_rows(Path(folder) / ODOMETRY_FILE)
+    return _count_rows(folder / IMAGES_FILE), _count_rows(folder / ODOMETRY_FILE)
 
 
 def _count_rows(path: Path) -> int:
@@ -163,10 +164,6 @@ def _read_rows(path: Path, columns: int) -> list[list[str]]:
     whole_lines = path.read_text(encoding="utf-8").split("\n")[1:-1]
     rows = [line.split(",") for line in whole_lines]
     return [row for row in rows if len(row) == columns]
-
-
-def _read_diagnostics(path: Path) -> dict[str, str]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def _column(rows: list[list[str]], index: int) -> npt.NDArray[np.int64]:
