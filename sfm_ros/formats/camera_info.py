@@ -44,11 +44,7 @@ class CameraInfoFields:
 
 
 def calibration_from_fields(fields: CameraInfoFields, origin: str) -> CameraIntrinsics:
-    """Check the fields and convert them.
-
-    Args:
-        fields: of a message or file.
-        origin: topic or file, for messages.
+    """Check the fields and convert them; ``origin`` is the topic or file, for error messages.
 
     Raises:
         CalibrationError: a wrong count of numbers, a number that is not finite, an unknown
@@ -133,18 +129,15 @@ def intrinsics_from_info(info: Any, origin: str = "camera_info") -> CameraIntrin
     Raises:
         CalibrationError: see `calibration_from_fields`.
     """
-    K, D, R, P = (
-        getattr(info, name) if hasattr(info, name) else getattr(info, name.upper())
-        for name in ("k", "d", "r", "p")
-    )
+    matrices = {
+        name: getattr(info, name.lower()) if hasattr(info, name.lower()) else getattr(info, name)
+        for name in "KDRP"
+    }
     fields = CameraInfoFields(
         width=info.width,
         height=info.height,
-        K=K,
-        D=D,
-        R=R,
-        P=P,
         distortion_model=info.distortion_model,
+        **matrices,
     )
     camera = calibration_from_fields(fields, origin)
     roi = info.roi

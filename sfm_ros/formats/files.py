@@ -9,16 +9,7 @@ from sfm_ros.errors import SfmRosError
 
 
 def read_text(path: Path, kind: str, error: type[SfmRosError]) -> str:
-    """The UTF-8 text of a file.
-
-    Args:
-        path: the file.
-        kind: what it holds, for messages.
-        error: type of the error that is raised.
-
-    Raises:
-        error: the file is missing or cannot be read.
-    """
+    """The UTF-8 text of a file of some kind; raises ``error`` if it is missing or damaged."""
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:

@@ -32,12 +32,9 @@ class _Lines:
             )
         return parse_numbers(self.values[key].split(), shape, key, str(self.path))
 
-    def size(self, key: str) -> tuple[int, int] | None:
+    def size(self, key: str) -> tuple[int, ...] | None:
         """Width and height in a line; None if there is no such line."""
-        if key not in self.values:
-            return None
-        width, height = self.numbers(key, 2)
-        return int(width), int(height)
+        return tuple(map(int, self.numbers(key, 2))) if key in self.values else None
 
 
 def read_kitti_numbers(path: str | Path, key: str, *shape: int) -> FloatArray:
@@ -54,16 +51,9 @@ def read_kitti_numbers(path: str | Path, key: str, *shape: int) -> FloatArray:
 def calibration_from_kitti(
     text: str, path: Path, size: tuple[int, int], camera: str | int | None
 ) -> CameraIntrinsics:
-    """The camera of images of a size, in the text of a raw or an odometry calibration.
+    """The camera of images of a size (width, height) in a raw or an odometry calibration.
 
-    Args:
-        text: content of the file.
-        path: the file, for messages.
-        size: width and height of the image in pixels.
-        camera: which one, such as ``"02"`` or 2; see `read_calibration` for the default.
-
-    Raises:
-        CalibrationError: see `read_calibration`.
+    ``text`` is the content of the file, ``path`` is for messages; see `read_calibration`.
     """
     lines = _Lines.parse(text, path)
     name, prefix = _find_camera(lines, camera)

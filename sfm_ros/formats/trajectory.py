@@ -244,11 +244,7 @@ def write_kitti(
 ) -> None:
     """Write KITTI odometry poses, 12 numbers per line; the format has no stamps.
 
-    Args:
-        path: the file.
-        trajectory: the poses.
-        frames: frame index of each pose, written in front of its line, for a trajectory that lacks
-            frames.
+    The indices ``frames`` of a trajectory that lacks some are written in front of the lines.
     """
     lines = [_joined(pose[:3].ravel()) + "\n" for pose in trajectory.poses]
     if frames is not None:
@@ -263,15 +259,7 @@ def _joined(numbers: Sequence[float] | FloatArray) -> str:
 def read_trajectory(
     path: str | Path, stamps_ns: Sequence[int] | None = None, fps: float = 10.0
 ) -> Trajectory:
-    """Read a TUM or KITTI file; the columns of the first line decide which it is.
-
-    Args:
-        path: the file.
-        stamps_ns, fps: times of the frames of a KITTI file, see `read_kitti`.
-
-    Raises:
-        TrajectoryError: see `read_tum`, `read_kitti` and `is_tum`.
-    """
+    """Read a TUM or KITTI file; see `is_tum`, `read_tum` and `read_kitti`."""
     return read_tum(path) if is_tum(path) else read_kitti(path, stamps_ns, fps)
 
 
@@ -297,11 +285,7 @@ def associate(
     """Pair the poses of two trajectories by time.
 
     Every pose of the shorter trajectory takes the nearest one of the longer; if two take the same,
-    the nearer keeps it.
-
-    Args:
-        first, second: trajectories on the same clock.
-        max_difference_ns: pairs further apart are dropped.
+    the nearer keeps it. Pairs further apart than the maximum are dropped.
 
     Returns:
         Two increasing index arrays of equal length >= 1, into ``first`` and ``second``.

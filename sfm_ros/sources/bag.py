@@ -143,14 +143,8 @@ class BagSource:
 def _decode(message: Any) -> RgbImage:
     if hasattr(message, "format"):
         return decode_compressed(message.data, message.format)
-    return decode_raw(
-        message.data,
-        message.width,
-        message.height,
-        message.step,
-        message.encoding,
-        bool(message.is_bigendian),
-    )
+    layout = (message.width, message.height, message.step, message.encoding)
+    return decode_raw(message.data, *layout, bool(message.is_bigendian))
 
 
 def _check_size(rgb: RgbImage, intrinsics: CameraIntrinsics, topic: str) -> None:

@@ -43,11 +43,7 @@ _EXPECTED = {
 
 
 def recognize(path: Path) -> str:
-    """The kind of what is at a path.
-
-    Raises:
-        SourceError: there is nothing.
-    """
+    """The kind of what is at a path; SourceError if there is nothing."""
     for kind, entry in KINDS.items():
         if entry.recognizes(path):
             return kind

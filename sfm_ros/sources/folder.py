@@ -78,7 +78,8 @@ class FolderSource:
             self.stamps_ns, self.fps = regular_stamps(len(self.files), fps), fps
         else:
             self.stamps_ns = stamps_of(self.files, times_file)
-            self.fps = mean_rate(self.stamps_ns, fps)
+            span_ns = self.stamps_ns[-1] - self.stamps_ns[0]
+            self.fps = (len(self.stamps_ns) - 1) * 1e9 / span_ns if span_ns else fps
         if poses is not None and not isinstance(poses, Trajectory):
             poses = read_trajectory(poses, self.stamps_ns)
         self.poses = poses_at(poses, self.stamps_ns)
@@ -116,8 +117,7 @@ class FolderSource:
 
     def __iter__(self) -> Iterator[SourceItem]:
         """The frames; SourceError with the file's name if an image cannot be decoded."""
-        for decode in self.deferred():
-            yield decode()
+        return (decode() for decode in self.deferred())
 
     def deferred(self) -> Iterator[Callable[[], SourceItem]]:
         """See `sfm_ros.source.deferred`."""
@@ -168,22 +168,11 @@ def read_image(file: Path) -> RgbImage:
 def intrinsics_for(
     rgb: RgbImage, calib: str | Path | CameraIntrinsics, camera: str | int | None = None
 ) -> CameraIntrinsics:
-    """A given calibration as it is, or the one that a file holds for images of this size.
-
-    Raises:
-        CalibrationError: see `read_calibration`.
-    """
+    """A given calibration, or the one that a file holds for the image; see `read_calibration`."""
     if isinstance(calib, CameraIntrinsics):
         return calib
     height, width = rgb.shape[:2]
     return read_calibration(calib, width, height, camera)
-
-
-def mean_rate(stamps_ns: list[int], default: float) -> float:
-    """Mean frames per second of increasing stamps; the default for a single one."""
-    if len(stamps_ns) < 2:
-        return default
-    return (len(stamps_ns) - 1) * 1e9 / (stamps_ns[-1] - stamps_ns[0])
 
 
 def poses_at(ground_truth: Trajectory | None, stamps_ns: Sequence[int]) -> list[FloatArray | None]:

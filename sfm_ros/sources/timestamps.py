@@ -17,11 +17,7 @@ _DATE = re.compile(r"(\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d)(\.\d+)?$")
 
 
 def regular_stamps(count: int, fps: float) -> list[int]:
-    """Stamps of frames at a constant rate, starting at 0.
-
-    Raises:
-        SourceError: the rate is not a positive number.
-    """
+    """Stamps of frames at a constant rate from 0; SourceError if the rate is not positive."""
     if not 0 < fps < float("inf"):
         raise SourceError(
             f"the frame rate is {fps}, expected a positive number of frames per second"
@@ -31,11 +27,8 @@ def regular_stamps(count: int, fps: float) -> list[int]:
 
 def find_times(images_dir: Path) -> Path | None:
     """The file of times in a folder of images or in its parent, as in KITTI's layouts."""
-    for folder in (images_dir, images_dir.parent):
-        for name in _TIME_FILES:
-            if (folder / name).is_file():
-                return folder / name
-    return None
+    files = (f / name for f in (images_dir, images_dir.parent) for name in _TIME_FILES)
+    return next((file for file in files if file.is_file()), None)
 
 
 def read_times(path: Path) -> list[int]:

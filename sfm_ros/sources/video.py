@@ -68,9 +68,8 @@ class VideoSource:
             index = 0
             while (rgb := _next_image(capture)) is not None:
                 stamp_ns = round(index * NS / self.fps)
-                yield SourceItem(
-                    frame=Frame(stamp_ns=stamp_ns, rgb=rgb, intrinsics=self._intrinsics)
-                )
+                frame = Frame(stamp_ns=stamp_ns, rgb=rgb, intrinsics=self._intrinsics)
+                yield SourceItem(frame=frame)
                 index += 1
         finally:
             capture.release()

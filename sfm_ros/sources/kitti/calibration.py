@@ -12,12 +12,7 @@ from sfm_ros.geometry import make_transform
 
 
 def read_camera_from_lidar(calibration_folder: Path, camera: str) -> FloatArray:
-    """(4, 4) T_camera_lidar of a rectified camera of a raw drive.
-
-    Args:
-        calibration_folder: folder of the day, with ``calib_cam_to_cam.txt`` and
-            ``calib_velo_to_cam.txt``.
-        camera: such as ``"02"``.
+    """(4, 4) T_camera_lidar of a rectified camera, such as ``"02"``, in the folder of a day.
 
     Raises:
         CalibrationError: a file or an entry is missing or wrong.
@@ -31,11 +26,7 @@ def read_camera_from_lidar(calibration_folder: Path, camera: str) -> FloatArray:
 
 
 def read_camera_from_lidar_of_sequence(calib: Path, camera: str) -> FloatArray:
-    """(4, 4) T_camera_lidar of a camera of an odometry sequence.
-
-    Args:
-        calib: its ``calib.txt``, with a line ``Tr``.
-        camera: such as ``"0"``.
+    """(4, 4) T_camera_lidar of a camera, such as ``"0"``, in the ``calib.txt`` of a sequence.
 
     Raises:
         CalibrationError: the file or an entry is missing or wrong.
@@ -46,11 +37,7 @@ def read_camera_from_lidar_of_sequence(calib: Path, camera: str) -> FloatArray:
 
 
 def read_rigid(file: Path) -> FloatArray:
-    """The (4, 4) transform in the lines ``R`` and ``T`` of a calibration file.
-
-    Raises:
-        CalibrationError: the file or a line is missing or wrong.
-    """
+    """The (4, 4) transform in the lines ``R`` and ``T`` of a file; see `read_kitti_numbers`."""
     R = read_kitti_numbers(file, "R", 3, 3)
     return make_transform(R, read_kitti_numbers(file, "T", 3))
 

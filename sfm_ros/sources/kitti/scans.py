@@ -33,10 +33,7 @@ class KittiScans:
 
 
 def find_scans(images: FolderSource) -> KittiScans | None:
-    """The scans that belong to the images of a drive; None if it has no scans.
-
-    Args:
-        images: result of `open_kitti`.
+    """The scans that belong to the images of `open_kitti`; None if the drive has no scans.
 
     Raises:
         CalibrationError: there are scans, but their extrinsics are missing or wrong.
@@ -47,18 +44,16 @@ def find_scans(images: FolderSource) -> KittiScans | None:
     camera_folder = folder.parent if is_raw else folder
     drive, camera = camera_folder.parent, camera_folder.name.removeprefix("image_")
     folder = drive / "velodyne_points" / "data" if is_raw else drive / "velodyne"
-    if not folder.is_dir():
-        return None
     by_number = {file.stem: file for file in sorted(folder.glob("*.bin"))}
     files = [by_number.get(image.stem) for image in images.files]
     if not any(files):
         return None
+    if is_raw:
+        T_camera_lidar = read_camera_from_lidar(drive.parent, camera)
+    else:
+        T_camera_lidar = read_camera_from_lidar_of_sequence(drive / "calib.txt", camera)
     return KittiScans(
-        T_camera_lidar=(
-            read_camera_from_lidar(drive.parent, camera)
-            if is_raw
-            else read_camera_from_lidar_of_sequence(drive / "calib.txt", camera)
-        ),
+        T_camera_lidar=T_camera_lidar,
         files=files,
         stamps_ns=_stamps(folder, list(by_number.values()), files, images.stamps_ns),
     )

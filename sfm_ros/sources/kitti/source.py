@@ -56,13 +56,7 @@ def open_kitti(
     else:
         calib, poses = folder / "calib.txt", _pose_file(folder)
     return FolderSource(
-        images,
-        calib,
-        poses=poses,
-        fps=FPS,
-        camera=name,
-        camera_height_m=CAMERA_HEIGHT_M,
-        frames=frames,
+        images, calib, poses, FPS, camera=name, camera_height_m=CAMERA_HEIGHT_M, frames=frames
     )
 
 

@@ -80,12 +80,7 @@ class KittiBagWriter:
     """
 
     def __init__(self, images: FolderSource, bag: Path, config: KittiBagConfig) -> None:
-        """Inspect the drive, and create the folder of the bag or resume the one there.
-
-        Args:
-            images: result of `open_kitti`.
-            bag: folder of the bag.
-            config: what to write.
+        """Inspect the drive of `open_kitti`; create the folder of the bag, or resume it.
 
         Raises:
             SourceError: see `SplitBag` and `find_scans`.
@@ -102,10 +97,7 @@ class KittiBagWriter:
         self.frames_done = sum(len(part) for part in parts[: self._bag.first_missing])
 
     def write(self, on_frame: Callable[[], object] = lambda: None) -> None:
-        """Write the missing parts, then the metadata of the bag.
-
-        Args:
-            on_frame: called after each image.
+        """Write the missing parts, then the metadata of the bag; calls back after each image.
 
         Raises:
             SourceError: an image or scan cannot be read; complete parts are kept.
@@ -138,9 +130,8 @@ class KittiBagWriter:
         stamp_ns, pose = self._stamp(index), self._images.poses[index]
         self._add_image(topics, index)
         if pose is not None:
-            topics.add(
-                GROUND_TRUTH_TOPIC, ground_truth_message(pose, stamp_ns, OPTICAL_FRAME), stamp_ns
-            )
+            message = ground_truth_message(pose, stamp_ns, OPTICAL_FRAME)
+            topics.add(GROUND_TRUTH_TOPIC, message, stamp_ns)
         scan = None if self._scans is None else self._scans.files[index]
         if self._scans is not None and scan is not None:
             scan_ns = self._scans.stamps_ns[index] + self._config.start_ns
@@ -149,15 +140,13 @@ class KittiBagWriter:
 
     def _add_image(self, topics: BagTopics, index: int) -> None:
         file, kind = self._images.files[index], self._config.compression
-        stamp_ns = self._stamp(index)
-        info = camera_info_message(self._images.intrinsics, stamp_ns, OPTICAL_FRAME)
+        stamp_ns, camera = self._stamp(index), self._images.intrinsics
+        info = camera_info_message(camera, stamp_ns, OPTICAL_FRAME)
         topics.add(CAMERA_INFO_TOPIC, info, stamp_ns)
         if _SUFFIXES.get(file.suffix.lower()) == kind:
             data = _file_bytes(file)
         else:
-            frame = Frame(
-                stamp_ns=stamp_ns, rgb=read_image(file), intrinsics=self._images.intrinsics
-            )
+            frame = Frame(stamp_ns=stamp_ns, rgb=read_image(file), intrinsics=camera)
             if kind == "none":
                 topics.add(IMAGE_TOPIC, image_message(frame, self._is_gray), stamp_ns)
                 return
