@@ -69,14 +69,9 @@ def evaluate(
     modes: Sequence[str] = (OFFLINE, ONLINE),
     options: RunOptions | None = None,
 ) -> Evaluation:
-    """Run an input in one or both modes, score the runs and write the results.
+    """Run an input, score the runs and write the results, see `write_results`.
 
-    Args:
-        input: what to run over.
-        config: of the odometry.
-        out: folder of the results, see `write_results`.
-        modes: `OFFLINE`, `ONLINE` or both; the summary is of the first.
-        options: how to run it.
+    ``modes`` are `OFFLINE`, `ONLINE` or both; the summary is of the first.
 
     Raises:
         SfmRosError: the input, the model or the configuration cannot be used, or the only run

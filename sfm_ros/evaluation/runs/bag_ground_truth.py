@@ -124,8 +124,7 @@ def find_depth(
 ) -> tuple[BagDepth | None, str | None]:
     """The ground-truth depth on a topic, or of the only lidar; and why there is none.
 
-    Raises:
-        SourceError: the topic was named and cannot be used. Without a name the reason is returned.
+    SourceError if the topic was named and cannot be used; without a name the reason is returned.
     """
     if topic is not None:
         return BagDepth(bag, topic, camera_frame), None
@@ -213,9 +212,7 @@ class BagDepth:
         return intrinsics_from_info(self._bag.first(beside).message, beside)
 
     def at(self, frame: Frame) -> GroundTruthDepth | None:
-        """Ground-truth depth of a frame, or None if there is none near enough in time.
-
-        Frames are asked for in order of time.
+        """Depth of a frame, asked for in order of time; None if none is near enough in time.
 
         Raises:
             SourceError: the bag is damaged, or a message contradicts itself.

@@ -37,15 +37,7 @@ class DepthComparison:
         rgb: RgbImage | None,
         ground_truth: GroundTruthDepth | None,
     ) -> DepthSnapshot:
-        """One frame with its errors.
-
-        Args:
-            stamp_ns: of the frame.
-            depth: (h, w) as published.
-            network: calibration of its grid.
-            rgb: image to show.
-            ground_truth: of the frame, or None if unknown.
-        """
+        """One frame with the errors of its depth (h, w) on the grid of ``network``."""
         if ground_truth is None:
             return DepthSnapshot(stamp_ns=stamp_ns, depth=depth, rgb=rgb)
         how = "rectified" if ground_truth.is_rectified else self._input

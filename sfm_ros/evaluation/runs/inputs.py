@@ -80,9 +80,7 @@ class EvaluationInput:
         """The input with the bag it is read from; None if the node would not get the same frames.
 
         That is if the frames are no bag's, or if a calibration replaces the one in the bag.
-
-        Raises:
-            SourceError: the bag cannot be played.
+        SourceError if the bag cannot be played.
         """
         source = self.source
         if not isinstance(source, BagSource) or source.camera_info_topic is None:
@@ -97,16 +95,9 @@ class EvaluationInput:
         limit: int | None = None,
         on_frame: Callable[[], object] = lambda: None,
     ) -> EvaluationInput:
-        """The input with its frames written to a bag, and read from it.
+        """The input with its frames written to a bag, and read from it; see `write_bag`.
 
-        Args:
-            folder: of the bag; replaced if it exists.
-            depth_folder: receives the ground-truth depth of the frames.
-            limit: at most this many frames.
-            on_frame: called after each frame.
-
-        Raises:
-            SourceError: the source is empty or cannot be read.
+        A folder that exists is replaced.
         """
         shutil.rmtree(folder, ignore_errors=True)
         bag = write_bag(self.source, folder, depth_folder, limit, on_frame)
@@ -134,8 +125,7 @@ def open_input(options: InputOptions) -> EvaluationInput:
     """Open the input a user names.
 
     Raises:
-        SourceError: it cannot be read, or lacks what was named.
-        CalibrationError, TrajectoryError: see the sources.
+        SfmRosError: it cannot be read, or lacks what was named; see the sources.
     """
     if options.kind == "bag" and options.path is not None:
         return _open_bag(options.path, options)

@@ -43,12 +43,6 @@ class OfflineRun:
     """
 
     def __init__(self, engine: Engine, config: SfmConfig | None = None) -> None:
-        """Prepare the run.
-
-        Args:
-            engine: the networks.
-            config: of the odometry.
-        """
         self._engine = engine
         self._odometry = VisualOdometry(engine, config or SfmConfig())
         self._timings = Timings()

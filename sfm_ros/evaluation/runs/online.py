@@ -123,10 +123,9 @@ def _watch(
 
 def _ros_arguments(remaps: dict[str, str], parameters: dict[str, str]) -> list[str]:
     arguments = ["--ros-args"]
-    for name, target in remaps.items():
-        arguments += ["-r", f"{name}:={target}"]
-    for name, value in parameters.items():
-        arguments += ["-p", f"{name}:={value}"]
+    for flag, values in (("-r", remaps), ("-p", parameters)):
+        for name, value in values.items():
+            arguments += [flag, f"{name}:={value}"]
     return arguments
 
 

@@ -30,16 +30,7 @@ def result_of(
     depth: DepthFolder | None = None,
     interrupted: bool = False,
 ) -> RunResult:
-    """Read a recording.
-
-    Args:
-        recording: of the run.
-        frames: number of images that were played.
-        frames_to_start: images at the start that get no odometry, because the window of the
-            networks is not full: its length - 1.
-        depth: ground-truth depth of the images, if known.
-        interrupted: the run was interrupted.
-    """
+    """Read a recording, with the ground-truth depth of its images; see `RunResult`."""
     diagnostics = recording.diagnostics
     received = len(np.unique(recording.stamps_ns))
     seconds = float(np.ptp(recording.received_ns)) * 1e-9 if received > 1 else 0.0
@@ -81,25 +72,19 @@ def _intervals(recording: Recording) -> tuple[StatusInterval, ...]:
 
 def _stages(diagnostics: dict[str, str]) -> dict[str, Percentiles]:
     """Latency of each stage in the node's diagnostics."""
-    start, end = "latency_", "_p50_ms"
-    sums = ("total", "outside_engine")
-    names = [key[len(start) : -len(end)] for key in diagnostics if key.endswith(end)]
-    return {
-        "inference" if name == "engine" else name: Percentiles(
-            p50=float(diagnostics[f"{start}{name}_p50_ms"]),
-            p99=float(diagnostics[f"{start}{name}_p99_ms"]),
-        )
-        for name in names
-        if name not in sums
-    }
+    found = {}
+    for key, p50 in diagnostics.items():
+        name = key.removeprefix("latency_").removesuffix("_p50_ms")
+        if key.endswith("_p50_ms") and name not in ("total", "outside_engine"):
+            stage = "inference" if name == "engine" else name
+            p99 = diagnostics[f"latency_{name}_p99_ms"]
+            found[stage] = Percentiles(p50=float(p50), p99=float(p99))
+    return found
 
 
 def _snapshots(recording: Recording, depth: DepthFolder | None) -> tuple[DepthSnapshot, ...]:
-    comparison = DepthComparison("rectified")
-    return tuple(
-        _snapshot(recording, stamp_ns, depth, comparison)
-        for stamp_ns in recording.depth_stamps_ns()
-    )
+    comparison, stamps = DepthComparison("rectified"), recording.depth_stamps_ns()
+    return tuple(_snapshot(recording, stamp_ns, depth, comparison) for stamp_ns in stamps)
 
 
 def _snapshot(

@@ -7,7 +7,6 @@ import signal
 import subprocess
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 
 from sfm_ros.errors import SfmRosError
 
@@ -26,20 +25,15 @@ class ProcessGroup:
     """
 
     def __init__(self, log_folder: Path, environment: dict[str, str] | None = None) -> None:
-        self._log_folder = Path(log_folder)
-        self._log_folder.mkdir(parents=True, exist_ok=True)
+        self._log_folder = log_folder
+        log_folder.mkdir(parents=True, exist_ok=True)
         self._environment = {**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})}
         self._children: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> ProcessGroup:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop(*reversed(self._children))
 
     def start(self, name: str, command: list[str]) -> None:
