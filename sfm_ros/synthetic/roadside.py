@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from sfm_ros.synthetic.quads import UP, GroundPose, add_box
@@ -40,7 +42,7 @@ def _slope(site: Site, s0: float, s1: float, side: int, near: float) -> None:
     page, rise = site.page("slope"), site.rng.uniform(2.0, 9.0)
     run = rise * site.rng.uniform(1.5, 2.5)
     knots = np.linspace(s0, s1, int((s1 - s0) / 12.0) + 2)
-    for a, b in zip(knots[:-1], knots[1:], strict=True):
+    for a, b in pairwise(knots):
         for inner, outer, low, high in ((0.0, run, 0.0, rise), (run, run + 15, rise, rise)):
             corners = [site.pose(x, side * (near + inner)).point(0, 0, low) for x in (a, b)]
             back = site.pose(a, side * (near + outer)).point(0, 0, high)

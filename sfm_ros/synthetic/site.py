@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -90,7 +91,7 @@ class Site:
         piece_m = min(band.piece_m, 3.0) if bends else band.piece_m
         count = max(int(np.ceil((s1 - s0) / piece_m)), 1)
         knots = np.linspace(s0, s1, count + 1)
-        for a, b in zip(knots[:-1], knots[1:], strict=True):
+        for a, b in pairwise(knots):
             start, end = self.line.at(a, lateral), self.line.at(b, lateral)
             length = float(np.linalg.norm(end - start))
             heading = float(np.arctan2(end[0] - start[0], end[1] - start[1]))

@@ -14,6 +14,7 @@ import numpy as np
 
 from sfm_ros.datatypes import CameraIntrinsics, FloatArray, Frame, read_only
 from sfm_ros.errors import ConfigError
+from sfm_ros.geometry import is_rotation
 from sfm_ros.source import SourceItem
 from sfm_ros.synthetic import path
 from sfm_ros.synthetic import world as scene
@@ -138,12 +139,11 @@ class SyntheticStreet:
             ground_y=self.camera_height_m,
             keep_out=self.poses[:: max(len(self) // 400, 1), [0, 2], 3],
         )
-        scene.FURNISH[kind](rngs[2], site, plan)
+        scene.FURNISH[kind](site)
         sky, haze = build_sky(rngs[3], plan.motorway)
         ground = build_ground(rngs[4], plan, self.intrinsics.fx, self.camera_height_m)
         return scene.World(
             line=line,
-            plan=plan,
             ground_y=self.camera_height_m,
             ground=ground,
             ground_light=sun.light(UP),
@@ -210,9 +210,8 @@ def _checked_poses(T_world_camera: FloatArray, camera_height_m: float) -> FloatA
     poses = np.array(T_world_camera, dtype=np.float64)
     if poses.ndim != 3 or poses.shape[1:] != (4, 4) or not len(poses):
         raise ConfigError(f"the camera poses have shape {poses.shape}, expected (N, 4, 4)")
-    R = poses[:, :3, :3]
-    off = np.abs(R @ R.transpose(0, 2, 1) - np.eye(3)).max()
-    if not (off < 1e-6 and np.all(np.linalg.det(R) > 0) and np.all(np.isfinite(poses))):
+    is_rigid = all(is_rotation(T[:3, :3], tolerance=1e-6) for T in poses)
+    if not (is_rigid and np.all(np.isfinite(poses))):
         raise ConfigError("the camera poses are not rigid: a rotation part is not a rotation")
     if poses[:, 1, 3].max() > camera_height_m - 0.2:
         raise ConfigError(

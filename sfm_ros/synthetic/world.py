@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -51,7 +52,7 @@ class World:
     """Everything that is the same in all frames.
 
     Attributes:
-        line, plan: course and cross-section of the street.
+        line: course of the street.
         ground_y: of the ground plane in the world, meters.
         ground, ground_light: texture of the ground, and its light factor.
         atlas, quads: textures and objects.
@@ -61,7 +62,6 @@ class World:
     """
 
     line: CenterLine
-    plan: RoadPlan
     ground_y: float
     ground: GroundTexture
     ground_light: float
@@ -181,8 +181,9 @@ def build_atlas(rng: np.random.Generator, kind: str) -> Atlas:
     return atlas.build()
 
 
-def furnish_city(rng: np.random.Generator, site: Site, plan: RoadPlan) -> None:
+def furnish_city(site: Site) -> None:
     """Add houses, gardens, trees, lamp posts and parked cars."""
+    rng, plan = site.rng, site.plan
     density = rng.choice([0.9, 0.65, 0.35, 0.1], p=[0.4, 0.3, 0.2, 0.1])
     low = int(rng.integers(1, 4))
     half = plan.right + plan.sidewalk
@@ -200,29 +201,25 @@ def furnish_city(rng: np.random.Generator, site: Site, plan: RoadPlan) -> None:
             add_parked_cars(site, side, rng.uniform(0.25, 0.95))
 
 
-def furnish_traffic(rng: np.random.Generator, site: Site, plan: RoadPlan) -> None:
+def furnish_traffic(site: Site) -> None:
     """Furnish a city street and fill its lanes with stationary traffic."""
-    furnish_city(rng, site, plan)
+    furnish_city(site)
     add_traffic(site)
 
 
-def furnish_motorway(rng: np.random.Generator, site: Site, plan: RoadPlan) -> None:
+def furnish_motorway(site: Site) -> None:
     """Add a median barrier, rails, banks, woods, noise walls, gantries and queues."""
-    end = site.length - 10.0
-    median = plan.left - 0.5
-    rail = Band(kind="rail", height=0.8, thickness=0.0, piece_m=8.0)
+    rng, plan, end = site.rng, site.plan, site.length - 10.0
+    median = rail = Band(kind="rail", height=0.8, thickness=0.0, piece_m=8.0)
     if rng.random() < 0.6:
-        height = rng.uniform(0.8, 1.1)
-        barrier = Band(kind="barrier", height=height, thickness=0.4, piece_m=8.0)
-        site.band(0.0, end, median, barrier)
-    else:
-        site.band(0.0, end, median, rail)
+        median = Band(kind="barrier", height=rng.uniform(0.8, 1.1), thickness=0.4, piece_m=8.0)
+    site.band(0.0, end, plan.left - 0.5, median)
     for side, edge in ((-1, plan.left - 3.0), (1, plan.right)):
         if side > 0 and rng.random() < 0.6:
             site.band(0.0, end, edge + 0.6, rail)
         add_roadside(site, side, abs(edge))
     lanes = sorted({offset for offset, *_ in plan.lines})
-    for left, right in zip(lanes[:-1], lanes[1:], strict=True):
+    for left, right in pairwise(lanes):
         middle = (left + right) / 2
         if abs(middle - plan.lane) > 1.0 and rng.random() < 0.5:
             add_queue(site, middle, rng.uniform(30.0, 150.0))
