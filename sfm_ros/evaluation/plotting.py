@@ -33,18 +33,12 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def save_figure(figure: Figure, file: Path | io.BytesIO, kind: str | None = None) -> None:
-    """Write a figure as PNG, SVG or PDF.
-
-    Args:
-        figure: what to write.
-        file: path, or a buffer.
-        kind: ``png``, ``svg`` or ``pdf``; by default the suffix of the file decides.
+    """Write a figure as ``png``, ``svg`` or ``pdf``; by default the suffix of the file decides.
 
     Raises:
         OSError, ValueError: the file cannot be written, or its suffix is unknown.
     """
-    if kind is None:
-        kind = Path(str(file)).suffix.lstrip(".").lower()
+    kind = kind or Path(str(file)).suffix.lstrip(".").lower()
     with matplotlib.rc_context(_STABLE):
         figure.savefig(file, format=kind, metadata=_UNDATED.get(kind))
 

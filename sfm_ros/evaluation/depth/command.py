@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable
+from dataclasses import fields
 from pathlib import Path
 
 from tqdm import tqdm
@@ -51,11 +52,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup
 
 
 def open_data(options: argparse.Namespace) -> DepthSet:
-    """Open the selected data set.
-
-    Raises:
-        SfmRosError: none or several are selected, or it cannot be read.
-    """
+    """Open the selected data set; SfmRosError if none or several are, or it cannot be read."""
     selected = [name for name in _OPENERS if getattr(options, name) is not None]
     if len(selected) != 1:
         raise SfmRosError(
@@ -130,13 +127,8 @@ def score_depth(engine: Engine, data: DepthSet, options: argparse.Namespace) -> 
     Raises:
         SfmRosError: nothing can be compared, or a result cannot be written.
     """
-    protocol = DepthProtocol(
-        scaling=options.scaling,
-        crop=options.crop,
-        fit=options.fit,
-        min_depth=options.min_depth,
-        max_depth=options.max_depth,
-    )
+    names = (field.name for field in fields(DepthProtocol))
+    protocol = DepthProtocol(**{name: getattr(options, name) for name in names})
     if options.limit is not None:
         data = data.thinned(options.limit)
     report = run_protocol(engine, data, protocol, _progress)

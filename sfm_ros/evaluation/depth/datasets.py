@@ -55,11 +55,7 @@ class DepthSet:
     absent: int = 0
 
     def thinned(self, limit: int) -> DepthSet:
-        """At most ``limit`` of the samples, evenly spread.
-
-        Raises:
-            SourceError: the limit is below 1.
-        """
+        """At most ``limit`` of the samples, evenly spread; SourceError if it is below 1."""
         if limit < 1:
             raise SourceError(f"the limit is {limit} images, expected at least 1")
         count = len(self.samples)
@@ -140,20 +136,12 @@ def _paired_sample(
 def synthetic_set(
     seeds: Sequence[int], frames: int, width: int = 640, height: int = 200, every: int = 5
 ) -> DepthSet:
-    """Images of rendered streets with exact depth.
+    """Every n-th of the frames, at 10 Hz, of rendered streets with exact depth.
 
-    Args:
-        seeds: of the streets; training uses those below 9000.
-        frames: images of each street.
-        width, height: of the images.
-        every: frames from one image to the next, at 10 Hz.
+    ``frames`` is the number of images of each street. Training uses the seeds below 9000.
     """
-    streets = [
-        SyntheticStreet(
-            SyntheticConfig(seed=seed, width=width, height=height, frames=frames * every)
-        )
-        for seed in seeds
-    ]
+    config = SyntheticConfig(width=width, height=height, frames=frames * every)
+    streets = [SyntheticStreet(replace(config, seed=seed)) for seed in seeds]
     return DepthSet(
         name=", ".join(street.name for street in streets),
         ground_truth="rendered, exact",

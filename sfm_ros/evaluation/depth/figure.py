@@ -85,12 +85,7 @@ def enlarge_points(values: DepthMap) -> DepthMap:
 
 
 def depth_figure(views: Sequence[DepthView], unit: str) -> Figure:
-    """All panels of some views, two beside each other.
-
-    Args:
-        views: at least one, of about the same size.
-        unit: of the depth.
-    """
+    """All panels of at least one view, two beside each other; ``unit`` is that of the depth."""
     limits = depth_limits(views)
     height, width = views[0].depth.shape
     rows = 2 if any(view.ground_truth is not None for view in views) else 1

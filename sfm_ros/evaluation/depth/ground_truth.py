@@ -97,14 +97,9 @@ def nearest_depth(
 
 
 def read_depth_image(file: Path, units_per_meter: float) -> DepthMap:
-    """Depth of a 16-bit single-channel image; 0 and 65535 mean unknown.
+    """(H, W) meters, 0 if unknown, of a 16-bit single-channel image; 0 and 65535 mean unknown.
 
-    Args:
-        file: such as KITTI's annotated depth (256 units per meter) or an RGB-D camera's (1000).
-        units_per_meter: stored value of one meter.
-
-    Returns:
-        (H, W) meters, 0 if unknown.
+    KITTI's annotated depth has 256 units per meter, that of RGB-D cameras 1000.
 
     Raises:
         SourceError: it cannot be read, or has another format.

@@ -55,10 +55,10 @@ def kitti_set(
     ]
     found = [sample for sample in samples if sample is not None]
     if not found:
-        requested_count = "" if frames is None else f", of the {len(samples)} requested"
+        needed = "annotated depth" if annotated else "a scan in velodyne_points/data"
+        count = "" if frames is None else f", of the {len(samples)} requested"
         raise SourceError(
-            f"no frame under {root} has an image of camera {camera} and {reader.needed}"
-            f"{requested_count}"
+            f"no frame under {root} has an image of camera {camera} and {needed}{count}"
         )
     return DepthSet(
         name=name or str(root),
@@ -111,11 +111,6 @@ class _KittiReader:
             return "annotated depth"
         axis = "the camera" if self.lidar_depth == "camera" else "the lidar"
         return f"lidar scans, depth along {axis}"
-
-    @property
-    def needed(self) -> str:
-        """The ground-truth file that a frame needs, for messages."""
-        return "a scan in velodyne_points/data" if self.annotated is None else "annotated depth"
 
     def all_frames(self) -> dict[str, list[int]]:
         """Numbers of all images of each drive."""

@@ -85,13 +85,7 @@ def valid_pixels(
     max_depth: float = 80.0,
     mask: Mask | None = None,
 ) -> Mask:
-    """(H, W) pixels of the mask whose ground truth is finite and strictly between the caps.
-
-    Args:
-        ground_truth: (H, W) meters; 0, NaN or infinity if unknown.
-        min_depth, max_depth: caps in meters.
-        mask: (H, W) pixels that may be compared; None for all.
-    """
+    """(H, W) pixels of the mask whose ground truth is finite and strictly between the caps."""
     with np.errstate(invalid="ignore"):
         valid = np.isfinite(ground_truth) & (ground_truth > min_depth) & (ground_truth < max_depth)
     return valid if mask is None else valid & np.asarray(mask, dtype=bool)
@@ -191,25 +185,18 @@ def _scale(scaling: str | float, p: npt.NDArray, g: npt.NDArray) -> float:
 
 
 def summarize(errors: Sequence[DepthMetrics], ratios: Sequence[float]) -> DepthSetMetrics:
-    """Means over the images of a set.
+    """Means over the images of a set, of which at least one has errors.
 
-    Args:
-        errors: of each compared image, at least one.
-        ratios: of each image, the median of the ground truth over that of the prediction.
+    Ratios are those of the median of the ground truth to that of the prediction.
     """
+    names = [field.name for field in fields(DepthMetrics)]
+    means = {name: float(np.mean([getattr(each, name) for each in errors])) for name in names}
     median, spread = float(np.median(ratios)), float(np.std(ratios))
     return DepthSetMetrics(
-        mean=_mean(errors),
+        mean=DepthMetrics(**means),
         images=len(errors),
         scale_median=median,
         scale_mean=float(np.mean(ratios)),
         scale_std=spread,
         scale_spread=spread / median,
-    )
-
-
-def _mean(errors: Sequence[DepthMetrics]) -> DepthMetrics:
-    names = [field.name for field in fields(DepthMetrics)]
-    return DepthMetrics(
-        **{name: float(np.mean([getattr(one, name) for one in errors])) for name in names}
     )

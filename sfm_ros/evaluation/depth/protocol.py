@@ -103,12 +103,7 @@ class DepthReport:
 
 
 class DepthPredictor:
-    """Depth of single images on their own grid.
-
-    Args:
-        engine: the networks.
-        fit: one of `FITS`.
-    """
+    """Depth of single images on their own grid; ``fit`` is one of `FITS`."""
 
     def __init__(self, engine: Engine, fit: str) -> None:
         spec = engine.spec
@@ -139,13 +134,7 @@ def run_protocol(
     """Evaluate the depth of a model and of the baselines.
 
     The data set is read twice: the ground truth alone to fit the baselines, then everything.
-    ``global`` scaling takes one more pass.
-
-    Args:
-        engine: the networks.
-        data: the data set.
-        protocol: the protocol.
-        progress: wraps the samples of each pass, with the name of the pass.
+    ``global`` scaling takes one more pass. ``progress`` wraps the samples of each pass.
 
     Raises:
         SfmRosError: no image has a pixel to compare; also those of the readers.

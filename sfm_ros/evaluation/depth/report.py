@@ -109,11 +109,8 @@ def draw_extremes(
 ) -> None:
     """Draw the worst, the median and the best image, with prediction, ground truth and error.
 
-    Args:
-        path: file to write; its folder is made.
-        report: of this data set.
-        data: the data set.
-        predictor: with the fit of the report; predicts the chosen images once more.
+    The predictor, with the fit of the report, predicts the chosen images once more. The folder of
+    the file is made.
     """
     ranked = sorted(report.images, key=lambda entry: -entry[2].abs_rel)
     chosen = {len(ranked) // 2: "median", len(ranked) - 1: "best", 0: "worst"}

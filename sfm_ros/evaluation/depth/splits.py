@@ -40,8 +40,6 @@ which the car hardly moves; ``zhou`` (``_train``, ``_val``): the frames from whi
 learn; ``odometry`` (``_train``, ``_val``): sequences 00 to 08; ``odometry_test``: 09 and 10.
 """
 
-_DATES_26_28 = ("2011_09_26", "2011_09_28")
-
 RAW_DRIVE_OF_SEQUENCE = {
     "00": "2011_10_03_drive_0027_sync",
     "01": "2011_10_03_drive_0042_sync",
@@ -78,7 +76,8 @@ def frames_of_split(name: str, camera: int | None = None) -> dict[str, list[int]
         for drive, numbers in _table(table, each).items():
             frames.setdefault(drive, set()).update(numbers - excluded.get(drive, set()))
     if name == "eigen_26_28":
-        frames = {drive: frames[drive] for drive in frames if drive.startswith(_DATES_26_28)}
+        dates = ("2011_09_26", "2011_09_28")
+        frames = {drive: frames[drive] for drive in frames if drive.startswith(dates)}
     return {drive: sorted(numbers) for drive, numbers in frames.items() if numbers}
 
 
@@ -93,11 +92,10 @@ def parse_ranges(text: str) -> set[int]:
 
 
 def _table(name: str, camera: int) -> dict[str, set[int]]:
-    table: dict[str, set[int]] = {}
-    for drive, text in _read(name).items():
-        by_camera = text.get(camera, "") if isinstance(text, dict) else text
-        table[drive] = parse_ranges(by_camera)
-    return table
+    return {
+        drive: parse_ranges(text.get(camera, "") if isinstance(text, dict) else text)
+        for drive, text in _read(name).items()
+    }
 
 
 @cache

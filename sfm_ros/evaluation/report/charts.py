@@ -28,12 +28,9 @@ _STATUS_COLORS = {
 
 
 def path_figure(estimate: FloatArray, ground_truth: FloatArray | None, unit: str) -> Figure:
-    """The path from above; the first camera looks up.
+    """The path (N, 3) from above, aligned with the ground truth (M, 3) if there is one.
 
-    Args:
-        estimate: (N, 3) positions, optical axes; aligned with the ground truth if there is one.
-        ground_truth: (M, 3) positions, or None.
-        unit: of the axes.
+    Positions are in optical axes; the first camera looks up.
     """
     figure = new_figure(_WIDTH, 5.2)
     draw_paths(figure.subplots(), {"estimate": estimate}, ground_truth, unit=unit)

@@ -27,10 +27,7 @@ from sfm_ros.evaluation.trajectory.plot import draw_paths
 def draw_images(run: ScoredRun, unit: str, out: Path) -> None:
     """Write ``trajectory.png``, ``depth.png`` and ``overview.png``, as far as there is data.
 
-    Args:
-        run: what to draw.
-        unit: of the lengths of the estimate.
-        out: folder of the figures.
+    ``unit`` is that of the lengths of the estimate.
     """
     score, snapshots = run.path, evenly_spread(run.result.snapshots)
     views = depth_views(snapshots, run.result)
@@ -54,13 +51,7 @@ def _trajectory(run: ScoredRun, unit: str) -> Figure:
 
 
 def overview(view: DepthView, score: PathScore, units: tuple[str, str]) -> Figure:
-    """An image, its depth, and the path from above.
-
-    Args:
-        view: the frame to show.
-        score: the path.
-        units: of the depth and of the path.
-    """
+    """An image, its depth, and the path from above, with the units of depth and path."""
     figure = new_figure(11.0, 4.2)
     grid = figure.add_gridspec(2, 2, width_ratios=(1.75, 1.0))
     limits = depth_limits([view])

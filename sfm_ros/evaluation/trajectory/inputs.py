@@ -123,11 +123,8 @@ def pair_inputs(
 ) -> Pairs:
     """Pair the poses of two inputs.
 
-    Args:
-        ground_truth, estimate: what to compare.
-        associate: ``stamp``, ``index``, or ``auto``: by stamp if both are timed, by index if
-            neither is.
-        max_difference_ns: largest allowed difference between the stamps of a pair.
+    ``associate`` is ``stamp`` (not more than the maximum apart), ``index``, or ``auto``: by stamp
+    if both are timed, by index if neither is.
 
     Raises:
         TrajectoryError: fewer than two pairs, or only one of the inputs has times.

@@ -87,11 +87,7 @@ def evaluate_odometry(
 
 
 def evaluate_pairs(pairs: Pairs, alignment: str) -> OdometryMetrics:
-    """All errors of paired poses.
-
-    Raises:
-        TrajectoryError: unknown alignment.
-    """
+    """All errors of paired poses; TrajectoryError if the alignment is not one of `ALIGNMENTS`."""
     aligned = align_trajectories(pairs.estimate, pairs.ground_truth, alignment)
     segments = segment_errors(aligned.poses, aligned.ground_truth, pairs.segment_starts())
     drift = np.array(segments)[:, 1:].mean(axis=0) if segments else None

@@ -40,13 +40,7 @@ _AXIS_NAMES = "xyz"
 def draw_score(path: Path, pairs: Pairs, score: TrajectoryScore, title: str) -> None:
     """Draw the path, the position error along it, and the drift by segment length.
 
-    Args:
-        path: file to write; its suffix selects the format.
-        pairs, score: the compared poses and their metrics.
-        title: one line above the figure.
-
-    Raises:
-        OSError, ValueError: the file cannot be written, or its suffix is unknown.
+    See `save_figure` for the file; the title is one line above the figure.
     """
     aligned = align_trajectories(pairs.estimate, pairs.ground_truth, score.estimate.alignment)
     ground_truth, estimate = aligned.ground_truth[:, :3, 3], aligned.poses[:, :3, 3]
@@ -125,13 +119,7 @@ def draw_curves(
 
 
 def draw_drift(axes: Axes, score: TrajectoryScore, label: str) -> None:
-    """Draw KITTI drift by segment length, with the baselines.
-
-    Args:
-        axes: where to draw.
-        score: the metrics.
-        label: which of `DRIFT_LABELS`.
-    """
+    """Draw the KITTI drift of one of `DRIFT_LABELS` by segment length, with the baselines."""
     if not score.estimate.segments:
         axes.set_axis_off()
         text = f"not applicable: the path has no segment of {SEGMENT_LENGTHS_M[0]} m"

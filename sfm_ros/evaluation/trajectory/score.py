@@ -43,22 +43,11 @@ def score_trajectory(
     alignment: str,
     forward: tuple[float, float, float] = FORWARD_OPTICAL,
 ) -> TrajectoryScore:
-    """Score an estimate and its baselines.
-
-    Args:
-        pairs: the poses to compare.
-        alignment: one of `ALIGNMENTS`.
-        forward: see `straight_line`.
-
-    Raises:
-        TrajectoryError: unknown alignment.
-    """
+    """Score an estimate and its baselines; see `evaluate_pairs` and `straight_line`."""
     baselines = baseline_pairs(pairs, forward)
     return TrajectoryScore(
         estimate=evaluate_pairs(pairs, alignment),
-        baselines={
-            name: evaluate_pairs(baseline, alignment) for name, baseline in baselines.items()
-        },
+        baselines={name: evaluate_pairs(each, alignment) for name, each in baselines.items()},
     )
 
 
