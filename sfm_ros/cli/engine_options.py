@@ -33,9 +33,5 @@ def open_engine(options: argparse.Namespace) -> Engine:
 
 
 def open_bundle(bundle: str, threads: int, engine: str = ModelConfig().engine) -> Engine:
-    """A model bundle, by its folder or name, as an engine.
-
-    Raises:
-        ModelError, EngineError: as for `open_engine`.
-    """
+    """A model bundle, by its folder or name, as an engine; errors as for `open_engine`."""
     return create_engine(ModelConfig(bundle=bundle, engine=engine, threads=threads))

@@ -22,6 +22,8 @@ from sfm_ros.evaluation.runs.result import OFFLINE, ONLINE
 from sfm_ros.evaluation.session import Evaluation, RunOptions, evaluate
 from sfm_ros.sources.factory import KINDS, recognize
 
+_KIND_NAMES = ", ".join(KINDS)
+
 
 def add_command(subparsers: Any) -> None:
     """Add ``bag`` to the commands of sfm_evaluate."""
@@ -65,7 +67,7 @@ def add_input_options(
 ) -> argparse._ArgumentGroup:
     """The options that name the input, read by `input_options`; returns their group."""
     group = parser.add_argument_group(title)
-    group.add_argument("data", nargs="?", type=Path, metavar="PATH", help=f"any of {_kinds()}")
+    group.add_argument("data", nargs="?", type=Path, metavar="PATH", help=f"any of {_KIND_NAMES}")
     for kind, entry in KINDS.items():
         group.add_argument(f"--{kind}", type=Path, metavar="PATH", help=entry.description)
     group.add_argument("--calib", type=Path, help="camera_info YAML or KITTI calibration")
@@ -82,8 +84,7 @@ def add_input_options(
 def input_options(options: argparse.Namespace) -> InputOptions:
     """What `add_input_options` has read; no kind if no input is named.
 
-    Raises:
-        SourceError: more than one input is named, or it is not there.
+    SourceError if more than one input is named, or it is not there.
     """
     given = {k: path for k in ("data", *KINDS) if (path := getattr(options, k)) is not None}
     if len(given) > 1:
@@ -115,7 +116,7 @@ def _run(options: argparse.Namespace) -> int:
     """
     config, named = _configuration(options), input_options(options)
     if (named.kind is None) == (not options.synthetic):
-        raise SourceError(f"expected one input: {_kinds()}, or --synthetic")
+        raise SourceError(f"expected one input: {_KIND_NAMES}, or --synthetic")
     command = shlex.join(["sfm_evaluate", *sys.argv[1:]])
     run_options = RunOptions(frames=options.frames, command=command)
     modes = (OFFLINE, ONLINE) if options.online else (OFFLINE,)
@@ -124,10 +125,6 @@ def _run(options: argparse.Namespace) -> int:
     if evaluation.failure is not None:
         raise evaluation.failure
     return 130 if evaluation.interrupted else 0
-
-
-def _kinds() -> str:
-    return ", ".join(KINDS)
 
 
 def _configuration(options: argparse.Namespace) -> SfmConfig:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import closing
 
 from sfm_ros.cli.engine_options import add_engine_options, open_engine
 from sfm_ros.evaluation.depth.command import (
@@ -38,14 +39,7 @@ def add_command(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Score the depth; returns the exit code.
-
-    Raises:
-        SfmRosError: the model or the data cannot be read, or nothing can be compared.
-    """
+    """Score the depth; returns the exit code."""
     data = open_data(options)
-    engine = open_engine(options)
-    try:
+    with closing(open_engine(options)) as engine:
         return score_depth(engine, data, options)
-    finally:
-        engine.close()

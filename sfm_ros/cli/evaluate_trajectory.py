@@ -90,12 +90,8 @@ def run(options: argparse.Namespace) -> int:
     if options.plot is not None:
         from sfm_ros.evaluation.trajectory.plot import draw_score
 
-        draw_score(
-            options.plot,
-            pairs,
-            score,
-            f"{Path(options.estimate).name}, aligned by {options.align}",
-        )
+        title = f"{Path(options.estimate).name}, aligned by {options.align}"
+        draw_score(options.plot, pairs, score, title)
         print(f"image: {options.plot}")
     return 0
 
@@ -135,10 +131,10 @@ def _text(
     )
     metrics = score.estimate
     lines = [
-        f"ground truth     {ground_truth}",
-        f"estimate  {estimate}",
-        f"paired    {len(pairs)} poses {by}, {metrics.path_length_m:.1f} m of path",
-        f"aligned   {metrics.alignment}, scale {metrics.scale:.6g}",
+        f"ground truth  {ground_truth}",
+        f"estimate      {estimate}",
+        f"paired        {len(pairs)} poses {by}, {metrics.path_length_m:.1f} m of path",
+        f"aligned       {metrics.alignment}, scale {metrics.scale:.6g}",
         "",
         score_table(score),
     ]

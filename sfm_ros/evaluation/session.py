@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -108,13 +109,10 @@ def _converted(
 
 
 def _run_offline(input: EvaluationInput, config: SfmConfig, frames: int | None) -> RunResult:
-    engine = create_engine(config.model)
-    try:
+    with closing(create_engine(config.model)) as engine:
         run = OfflineRun(engine, config)
         with _progress("scoring", _at_most(len(input.source), frames)) as bar:
             return run.run(input.source, frames, input.ground_truth.depth, bar.update)
-    finally:
-        engine.close()
 
 
 def _run_online(
