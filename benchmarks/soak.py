@@ -108,14 +108,14 @@ class Traffic:
         received = {
             "odometry": Odometry,
             "path": Path,
-            "depth": Image,
+            "depth/image": Image,
             "depth/camera_info": CameraInfo,
-            "depth/color": Image,
+            "depth/image_color": Image,
             "points": PointCloud2,
             "status": DiagnosticStatus,
         }
         for name, kind in received.items():
-            callback = self._on_depth if name == "depth" else _ignore
+            callback = self._on_depth if name == "depth/image" else _ignore
             self._node.create_subscription(kind, f"/sfm_node/{name}", callback, 10, raw=True)
         self._images = list(self._make_images(width, height))
         self._changed = threading.Condition()

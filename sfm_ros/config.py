@@ -218,10 +218,10 @@ class NodeConfig:
     )
     publish_path: bool = live_option(True, "Publish ~/path while somebody subscribes.")
     publish_depth: bool = live_option(
-        True, "Publish ~/depth and ~/depth/camera_info while somebody subscribes."
+        True, "Publish ~/depth/image and ~/depth/camera_info while somebody subscribes."
     )
     publish_depth_color: bool = live_option(
-        True, "Publish ~/depth/color, an image of the depth, while somebody subscribes."
+        True, "Publish ~/depth/image_color, an image of the depth, while somebody subscribes."
     )
     publish_points: bool = live_option(True, "Publish ~/points while somebody subscribes.")
     publish_status: bool = live_option(True, "Publish ~/status at every change and once a second.")

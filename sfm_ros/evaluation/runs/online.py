@@ -135,7 +135,7 @@ def _recorder_command(plan: RunPlan, recording: Path) -> list[str]:
     remaps = {
         "image": _transported(plan),
         "odometry": f"{NODE}/odometry",
-        "depth": f"{NODE}/depth",
+        "depth": f"{NODE}/depth/image",
         "depth/camera_info": f"{NODE}/depth/camera_info",
     }
     options = ["--out", str(recording), "--keep-every", str(plan.keep_every)]

@@ -134,7 +134,7 @@ class SystemWatch:
         for node in self._managed_nodes():
             if node in at_work:
                 continue
-            is_configured = {f"{node}/odometry", f"{node}/depth"} <= announced
+            is_configured = {f"{node}/odometry", f"{node}/depth/image"} <= announced
             if is_configured or self.parameters(node, [_OUR_PARAMETER]):
                 idle[node] = is_configured
         return idle

@@ -19,8 +19,8 @@ PACKAGE = "sfm_ros"
 NODE_NAME = "sfm_node"
 _BOOLEAN = ("true", "false")
 _POSE_NUMBERS = 6
-_SHOWN = ("odometry", "path", "depth", "depth/color", "points")
-_RECORDED = ("odometry", "depth", "depth/camera_info", "status")
+_SHOWN = ("odometry", "path", "depth/image", "depth/image_color", "points")
+_RECORDED = ("odometry", "depth/image", "depth/camera_info", "status")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -87,7 +87,7 @@ PUBLICATIONS = (
         text="the last `node.path_length` poses, twice a second, while somebody subscribes",
     ),
     Topic(
-        name="~/depth",
+        name="~/depth/image",
         type_name="sensor_msgs/msg/Image",
         text="32FC1, along the optical axis, NaN invalid (REP 117, 118), in the optical frame, "
         "while somebody subscribes",
@@ -98,7 +98,7 @@ PUBLICATIONS = (
         text="calibration of the depth's own grid: rectified, cropped and resized as the depth is",
     ),
     Topic(
-        name="~/depth/color",
+        name="~/depth/image_color",
         type_name="sensor_msgs/msg/Image",
         depth=2,
         text="rgb8, the depth as an image for people, while somebody subscribes",

@@ -25,7 +25,7 @@ class Camera:
         self.probe, self.program = probe, program
         self.now_ns = 1_000_000_000_000
         self.odometry = probe.listen("/sfm_node/odometry", Odometry)
-        self.depth = probe.listen("/sfm_node/depth", Image)
+        self.depth = probe.listen("/sfm_node/depth/image", Image)
         self.depth_info = probe.listen("/sfm_node/depth/camera_info", CameraInfo)
         self.diagnostics = probe.listen("/diagnostics", DiagnosticArray)
 

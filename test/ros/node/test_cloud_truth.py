@@ -39,7 +39,7 @@ LEAST_SHOWN = 0.75
 """Share of the grid that shows the image; beyond the corners of a bent one it is black."""
 ROOM_NODE = [sys.executable, "-m", "rig.room_node"]
 IN_ORDER = ros_arguments(node__image_queue="every", node__extrinsics_wait_s=0.0)
-OUTPUTS = {"depth": Image, "depth/camera_info": CameraInfo, "points": PointCloud2}
+OUTPUTS = {"depth/image": Image, "depth/camera_info": CameraInfo, "points": PointCloud2}
 
 
 class Kept:

@@ -14,6 +14,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rig.camera import PERIOD_NS, image_message, info_message
 from rig.fake_node import FORWARD, STAND
 
+from sfm_ros.doctor.observed import CAMERA_INFO_TYPE, info_topic_of
 from sfm_ros.ros import compat
 from sfm_ros.ros.node.interface import DIAGNOSTICS, PUBLICATIONS, SERVICES, SUBSCRIPTIONS, Topic
 
@@ -82,6 +83,14 @@ def test_topics_services_and_keys_are_those_of_the_table(
     own.pop(f"{NAME}/get_type_description", None)
     assert own == {full(service.name): service.type_name for service in SERVICES}
     check_keys(wait_until(lambda: latest(received), "diagnostics with latencies"))
+
+
+def test_calibration_of_depth_is_where_image_transport_looks_for_it() -> None:
+    published = {full(topic.name): topic.type_name for topic in PUBLICATIONS}
+    images = [name for name, type_name in published.items() if type_name.endswith("/Image")]
+    assert len(images) == 2
+    assert {published.get(info_topic_of(name)) for name in images} == {CAMERA_INFO_TYPE}
+    assert info_topic_of("/sfm_node/depth/image") == "/sfm_node/depth/camera_info"
 
 
 def latest(received: list[DiagnosticArray]) -> list[str]:

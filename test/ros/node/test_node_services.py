@@ -184,7 +184,7 @@ def test_a_switch_turns_an_output_off_and_on(camera: Camera) -> None:
 
 
 def test_the_colors_of_depth_are_a_image_of_its_grid(camera: Camera) -> None:
-    images = camera.probe.listen("/sfm_node/depth/color", Image)
+    images = camera.probe.listen("/sfm_node/depth/image_color", Image)
 
     camera.drive(STAND, STAND, STAND)
 
