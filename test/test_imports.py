@@ -35,7 +35,7 @@ LAYERS: tuple[tuple[str, ...], ...] = tuple(
         "doctor doctor.*",
         "cli cli.*",
         "ros ros.process ros.process.* ros.compat",
-        "ros.conversions",
+        "ros.conversions ros.tf_lookup",
         "ros.node ros.node.* ros.tools ros.tools.* ros.doctor ros.doctor.* "
         "ros.launching ros.launching.*",
         "ros.entry_points",
@@ -89,6 +89,7 @@ EXTERNAL: dict[str, tuple[str, ...]] = {
     "tensorrt": ("sfm_ros.engines.tensorrt_engine",),
     "cuda": ("sfm_ros.engines.tensorrt_engine",),
     "openvino": ("sfm_ros.engines.openvino_engine",),
+    "transforms3d": ("sfm_ros.ros.*",),
     **{package: ("sfm_ros.ros.*",) for package in ROS},
     **{package: ("training.*",) for package in TORCH},
 }

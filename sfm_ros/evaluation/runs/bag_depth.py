@@ -11,6 +11,7 @@ from rosbags.interfaces import Connection
 
 from sfm_ros.bags.reader import BagFile
 from sfm_ros.bags.transform_tree import TransformTree
+from sfm_ros.bags.transforms import read_transforms
 from sfm_ros.datatypes import CameraIntrinsics, DepthMap, FloatArray, Frame
 from sfm_ros.errors import SourceError
 from sfm_ros.evaluation.runs.ground_truth import GroundTruthDepth
@@ -67,7 +68,7 @@ class BagDepth:
         self._camera: CameraIntrinsics | None = None
         if self._is_cloud:
             frame = self._first.header.frame_id
-            tree = tree or TransformTree(bag, with_moving=False)
+            tree = tree or read_transforms(bag, with_moving=False)
             self._T_camera_lidar = tree.static_transform(camera_frame, frame)
             if self._T_camera_lidar is None:
                 raise SourceError(

@@ -8,7 +8,7 @@ import numpy as np
 
 from sfm_ros.bags.pose_messages import POSE_TYPES, pose_of, stamp_of
 from sfm_ros.bags.reader import BagFile
-from sfm_ros.bags.transform_tree import TransformTree
+from sfm_ros.bags.transforms import read_transforms
 from sfm_ros.datatypes import FloatArray
 from sfm_ros.errors import SfmRosError, SourceError
 from sfm_ros.evaluation.runs.ground_truth import GroundTruthTrajectory
@@ -41,7 +41,7 @@ def read_ground_truth_trajectory(
     if pose_topic is not None and fixed_frame is not None:
         raise SourceError("both a topic of poses and a frame of /tf are named, expected one")
     if fixed_frame is not None:
-        path = TransformTree(bag, with_moving=True).path_of(camera_frame, fixed_frame)
+        path = read_transforms(bag, with_moving=True).path_of(camera_frame, fixed_frame)
         return GroundTruthTrajectory(trajectory=path, name=f"/tf, {camera_frame} in {fixed_frame}")
     if pose_topic is not None:
         return _named(bag, camera_frame, pose_topic)
@@ -87,7 +87,7 @@ def _camera_poses(
     bag: BagFile, T_world_child: FloatArray, child: str, camera_frame: str
 ) -> FloatArray:
     if child and child.lstrip("/") != camera_frame.lstrip("/"):
-        tree = TransformTree(bag, with_moving=False)
+        tree = read_transforms(bag, with_moving=False)
         T_child_camera = tree.static_transform(child, camera_frame)
         if T_child_camera is not None:
             return T_world_child @ T_child_camera

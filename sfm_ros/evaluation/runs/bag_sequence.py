@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sfm_ros.bags.reader import BagFile
-from sfm_ros.bags.transform_tree import TransformTree
+from sfm_ros.bags.transforms import read_transforms
 from sfm_ros.datatypes import OPTICAL_FRAME, CameraIntrinsics
 from sfm_ros.errors import SfmRosError
 from sfm_ros.evaluation.runs.bag_depth import BagDepth, find_lidar
@@ -89,7 +89,7 @@ def _bag_depth(
     if topic is not None:
         return BagDepth(bag, topic, camera_frame), None
     try:
-        tree = TransformTree(bag, with_moving=False)
+        tree = read_transforms(bag, with_moving=False)
         found = find_lidar(bag, camera_frame, tree)
         if found is not None:
             return BagDepth(bag, found, camera_frame, tree), None

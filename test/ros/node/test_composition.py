@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,10 +12,9 @@ from rig.probe import Probe, Program, wait_until
 
 pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
 from nav_msgs.msg import Odometry
-from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
+from rclpy.executors import MultiThreadedExecutor
 from rig.camera import PERIOD_NS, image_message, info_message
 from rig.fake_node import FORWARD, STAND, TroubledEngine
 
@@ -25,29 +24,6 @@ from sfm_ros.ros.node.lifecycle import SfmLifecycleNode
 from sfm_ros.ros.node.node import SfmNode
 
 CONFIG = config_from_dict({"node": {"image_queue": "every", "extrinsics_wait_s": 0.0}})
-
-
-@pytest.fixture
-def executor(domain: int) -> Iterator[MultiThreadedExecutor]:
-    """Spins in a thread; its nodes are destroyed in the end."""
-    context = rclpy.Context()
-    rclpy.init(context=context, domain_id=domain)
-    made = MultiThreadedExecutor(4, context=context)
-
-    def spin() -> None:
-        try:
-            made.spin()
-        except ExternalShutdownException:
-            pass
-
-    thread = threading.Thread(target=spin)
-    thread.start()
-    yield made
-    nodes = made.get_nodes()
-    context.try_shutdown()
-    thread.join(20)
-    for node in nodes:
-        node.destroy_node()
 
 
 def drive(probe: Probe, space: str, first: int, count: int) -> int:

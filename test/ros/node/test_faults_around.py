@@ -107,7 +107,11 @@ def test_a_subscriber_that_never_reads(rig: FaultRig, domain: int) -> None:
     sleeper = rclpy.create_node("sleeper", context=context)
     try:
         qos = QoSProfile(history=HistoryPolicy.KEEP_ALL)
-        for kind, name in ((Odometry, "odometry"), (Image, "depth/image"), (PointCloud2, "points")):
+        for kind, name in (
+            (Odometry, "odometry"),
+            (Image, "depth/image"),
+            (PointCloud2, "points"),
+        ):
             sleeper.create_subscription(kind, f"/sfm_node/{name}", print, qos)
         wait_until(lambda: rig.probe.node.count_subscribers("/sfm_node/points"), "the sleeper")
         drive_far(rig, 100)

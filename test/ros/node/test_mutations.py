@@ -98,7 +98,7 @@ class WholeWay:
             T_body_camera=conversions.T_BODY_OPTICAL,
             is_known=False,
         )
-        self.outputs.publish(estimate, extrinsics, self.odometry.config)
+        self.outputs.publish(estimate, extrinsics)
         self.results[estimate.status.value] += 1
         return estimate.status
 

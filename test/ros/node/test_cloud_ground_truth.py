@@ -97,7 +97,7 @@ def see(camera: Optics, info: CameraInfo) -> Seen:
         intrinsics = calibration.wait(0)
         assert intrinsics is not None
         estimate = odometry.step(conversions.frame_from_image(message, intrinsics))
-        outputs.publish(estimate, extrinsics_of(estimate), config)
+        outputs.publish(estimate, extrinsics_of(estimate))
     depth, told, points = (desk.topics[f"~/{name}"].last for name in OUTPUTS)
     return Seen(depth, told, points, engine.places, engine.shown)
 

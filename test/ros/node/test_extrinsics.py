@@ -1,0 +1,172 @@
+"""Which body the odometry describes, and where the camera is on it."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
+
+from rig.fake_ros import FakeLookup
+
+from sfm_ros.datatypes import FloatArray, body_frame_name
+from sfm_ros.geometry import make_transform, se3_exp, so3_exp
+from sfm_ros.ros.conversions import T_BODY_OPTICAL
+from sfm_ros.ros.node.extrinsics import Extrinsics, ExtrinsicsLookup
+
+RNG = np.random.default_rng(5)
+SECOND = 1_000_000_000
+
+
+def random_transform() -> FloatArray:
+    return se3_exp(RNG.uniform(-2, 2, 6))
+
+
+def turned(degrees: float) -> FloatArray:
+    return make_transform(so3_exp([0, 0, np.radians(degrees)]), np.zeros(3))
+
+
+class Bench:
+    """An extrinsics lookup, the TF it sees, and what it logs."""
+
+    def __init__(self, base_frame: str = "base", wait_s: float = 0.0) -> None:
+        self.tf = FakeLookup()
+        self.logged: list[str] = []
+        self.lookups = 0
+        self.extrinsics = ExtrinsicsLookup(self._subscribe, base_frame, wait_s, self.logged.append)
+
+    def _subscribe(self) -> FakeLookup:
+        self.lookups += 1
+        self.tf.receives = {"/tf", "/tf_static"}
+        return self.tf
+
+    def at(self, stamp_ns: int = 0, optical_frame: str = "eye") -> Extrinsics:
+        found = self.extrinsics.at(optical_frame, stamp_ns)
+        assert found is not None
+        return found
+
+
+@pytest.mark.parametrize(
+    ("optical", "body"),
+    [
+        ("camera_optical", "camera_body"),
+        ("camera_color_optical_frame", "camera_color_body_frame"),
+        ("camera", "camera_body"),
+    ],
+)
+def test_name_of_the_body_frame(optical: str, body: str) -> None:
+    assert body_frame_name(optical) == body
+
+
+@pytest.mark.parametrize("base_frame", ["base", "", "eye"])
+def test_extrinsics_are_never_invented(base_frame: str) -> None:
+    """TF does not connect the frames, there is no base frame, or the image's frame is the base."""
+    bench = Bench(base_frame)
+    found = bench.at()
+    assert (found.child, found.is_known) == ("eye_body", False)
+    assert np.allclose(found.T_body_camera, T_BODY_OPTICAL)
+    assert found.publish_optical_frame
+    assert bench.at(SECOND) is found
+
+
+def test_optical_frame_gets_no_second_parent() -> None:
+    bench = Bench()
+    bench.tf.tree.add("camera_link", "eye", np.eye(4))
+    found = bench.at()
+    assert not found.is_known and not found.publish_optical_frame
+
+
+def test_interrupted_wait_for_tf_decides_nothing() -> None:
+    bench = Bench(wait_s=60.0)
+    bench.extrinsics.stop()
+    assert bench.extrinsics.at("eye", 0) is None
+    bench.tf.tree.add("base", "eye", random_transform())
+    bench.extrinsics.resume()
+    assert bench.at().is_known
+
+
+def test_first_image_waits_for_tf() -> None:
+    bench = Bench(wait_s=60.0)
+    timer = threading.Timer(0.05, bench.tf.tree.add, ("base", "eye", np.eye(4)))
+    timer.start()
+    assert bench.at().is_known
+    timer.join()
+
+
+def test_known_extrinsics_are_used() -> None:
+    bench, T = Bench(), random_transform()
+    bench.tf.tree.add("base", "eye", T)
+    found = bench.at()
+    assert (found.child, found.is_known, found.is_static) == ("base", True, True)
+    assert np.allclose(found.T_body_camera, T)
+    assert not found.publish_optical_frame
+
+
+def test_without_tf_the_camera_is_the_body_at_once() -> None:
+    lookup = ExtrinsicsLookup(lambda: None, "base", 60.0, lambda _: None)
+    found = lookup.at("camera_optical", 0)
+    assert found is not None
+    assert found.child == "camera_body" and not found.publish_optical_frame
+    assert lookup.lookup is None
+
+
+def test_tf_is_unsubscribed_if_the_camera_is_the_body() -> None:
+    bench = Bench()
+    for frame in ("eye", "eye", "other_eye"):
+        bench.at(optical_frame=frame)
+        assert not bench.tf.receives and bench.extrinsics.lookup is None
+    assert bench.lookups == 2  # each camera is looked up once
+
+
+def test_static_camera_needs_static_transforms_only() -> None:
+    bench = Bench()
+    bench.tf.tree.add("base", "eye", np.eye(4))
+    bench.tf.tree.add("odom", "base", np.eye(4), 1)  # above both: irrelevant
+    bench.at()
+    assert bench.tf.receives == {"/tf_static"}
+    bench.tf.tree.add("base", "pan", turned(5), 1)
+    bench.tf.tree.add("pan", "other_eye", np.eye(4))
+    assert not bench.at(1, "other_eye").is_static  # TF is received in full for another camera
+    assert bench.tf.receives == {"/tf", "/tf_static"}
+
+
+def test_corrected_static_transform_is_used_and_logged_once() -> None:
+    bench, T = Bench(), random_transform()
+    bench.tf.tree.add("base", "eye", random_transform())
+    bench.at()
+    bench.tf.tree.add("base", "eye", T)
+    assert np.array_equal(bench.at(SECOND).T_body_camera, T)
+    bench.at(2 * SECOND)
+    assert (
+        sum("another static transform from 'base' to 'eye'" in line for line in bench.logged) == 1
+    )
+
+
+def test_moving_camera_is_looked_up_at_the_stamp_of_the_image() -> None:
+    bench = Bench()
+    bench.tf.tree.add("pan", "eye", T_BODY_OPTICAL)
+    for index in range(4):
+        bench.tf.tree.add("base", "pan", turned(10.0 * index), index * SECOND // 10)
+    for stamp_ns, degrees in ((0, 0.0), (SECOND // 20, 5.0), (SECOND // 10, 10.0)):
+        found = bench.at(stamp_ns)
+        assert found.T_body_camera == pytest.approx(turned(degrees) @ T_BODY_OPTICAL)
+        assert found.is_known and not found.is_static
+    assert bench.tf.receives == {"/tf", "/tf_static"}
+
+
+def test_newest_transform_is_used_if_tf_does_not_reach_the_stamp() -> None:
+    bench = Bench()
+    bench.tf.tree.add("base", "eye", turned(0.0), 0)
+    bench.at()
+    bench.tf.tree.add("base", "eye", turned(20.0), SECOND // 10)
+    assert bench.at(9 * SECOND).T_body_camera == pytest.approx(turned(20.0))
+
+
+def test_last_extrinsics_remain_if_tf_loses_the_frame() -> None:
+    bench = Bench()
+    bench.tf.tree.add("base", "eye", turned(30.0))
+    bench.at()
+    bench.tf.tree = type(bench.tf.tree)()
+    assert bench.at(SECOND).T_body_camera == pytest.approx(turned(30.0))
