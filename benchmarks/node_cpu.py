@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from node_latency import StreetOfImages
@@ -166,7 +167,7 @@ class OdometryCounter:
         """Until the first odometry has come."""
         self._wait(lambda: self.received, "odometry")
 
-    def _wait(self, condition: object, what: str) -> None:
+    def _wait(self, condition: Callable[[], object], what: str) -> None:
         deadline = time.monotonic() + 60
         while not condition():
             if time.monotonic() > deadline:

@@ -240,4 +240,4 @@ def test_transform_message_round_trip() -> None:
         message = conversions.transform_message(T, 12, "odom", "base_link")
         assert (message.header.frame_id, message.child_frame_id) == ("odom", "base_link")
         q, t = message.transform.rotation, message.transform.translation
-        assert np.allclose(rigid_motion([q.x, q.y, q.z, q.w], [t.x, t.y, t.z]), T)
+        assert rigid_motion([q.x, q.y, q.z, q.w], [t.x, t.y, t.z]) == pytest.approx(T)

@@ -72,7 +72,7 @@ def lookup(kind: str, robot: Robot, executor: MultiThreadedExecutor) -> Iterator
     node = Node("eye", context=executor.context, cli_args=["--ros-args", *remaps], namespace="/ns")
     executor.add_node(node)
     made = make_lookup(node)
-    assert isinstance(made, KINDS[kind])
+    assert made is not None and isinstance(made, KINDS[kind])
     yield made
     made.close()  # a second time does no harm
 

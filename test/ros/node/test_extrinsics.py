@@ -1,19 +1,27 @@
-"""Which body the odometry describes, and where the camera is on it."""
+"""Which body the odometry describes, and where the camera is on it; last, over the middleware."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
 pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
 
+from geometry_msgs.msg import TransformStamped
+from nav_msgs.msg import Odometry
+from rig.camera import FRAME, PERIOD_NS
+from rig.fake_node import FORWARD
 from rig.fake_ros import FakeLookup
+from rig.own_node import OwnNode
+from rig.probe import Probe
 
 from sfm_ros.datatypes import FloatArray, body_frame_name
 from sfm_ros.geometry import make_transform, se3_exp, so3_exp
-from sfm_ros.ros.conversions import T_BODY_OPTICAL
+from sfm_ros.ros.compat import STATIC_TF_QOS
+from sfm_ros.ros.conversions import T_BODY_OPTICAL, stamp_to_ns, transform_message
 from sfm_ros.ros.node.extrinsics import Extrinsics, ExtrinsicsLookup
 
 RNG = np.random.default_rng(5)
@@ -170,3 +178,78 @@ def test_last_extrinsics_remain_if_tf_loses_the_frame() -> None:
     bench.at()
     bench.tf.tree = type(bench.tf.tree)()
     assert bench.at(SECOND).T_body_camera == pytest.approx(turned(30.0))
+
+
+# ---- over the middleware ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def robot(
+    request: pytest.FixtureRequest, probe: Probe, domain: int
+) -> Iterator[tuple[OwnNode, list[Odometry]]]:
+    """A node with TF topics of its own, and its odometry."""
+    pytest.importorskip("tf2_msgs.msg", reason="tf2_msgs is not built")
+    remaps = [word for name in ("tf", "tf_static") for word in ("-r", f"/{name}:={name}")]
+    space = f"/{request.function.__name__}"
+    node = OwnNode(probe, domain, space, *remaps, node__extrinsics_wait_s=60.0)
+    yield node, node.listen("sfm_node/odometry", Odometry)
+    node.program.kill()
+
+
+def publish_transforms(node: OwnNode, topic: str, *transforms: TransformStamped) -> None:
+    from tf2_msgs.msg import TFMessage
+
+    qos = STATIC_TF_QOS if topic == "tf_static" else None
+    message = TFMessage(transforms=list(transforms))
+    node.probe.publish(f"{node.space}/{topic}", message, qos)
+
+
+def yaw_deg(message: Odometry) -> float:
+    q = message.pose.pose.orientation
+    return np.degrees(2 * np.arctan2(q.z, q.w))
+
+
+def xy(message: Odometry) -> list[float]:
+    p = message.pose.pose.position
+    return [p.x, p.y]
+
+
+def test_pan_of_the_camera_enters_each_pose(robot: tuple[OwnNode, list[Odometry]]) -> None:
+    """The images do not move while TF turns the camera to the left: the robot turns right."""
+    node, odometry = robot
+    samples = [  # less than the history that is kept
+        transform_message(turned(0.5 * i), i * PERIOD_NS, "base_link", "pan") for i in range(90)
+    ]
+    publish_transforms(node, "tf", *samples)
+    publish_transforms(node, "tf_static", transform_message(T_BODY_OPTICAL, 0, "pan", FRAME))
+    node.calibrate()
+    node.show_until(lambda: len(odometry) > 5, "odometry")
+    first_deg = 0.5 * node.first_stamp_ns / PERIOD_NS
+    for message in odometry[:5]:
+        pan_deg = 0.5 * stamp_to_ns(message.header.stamp) / PERIOD_NS
+        assert message.child_frame_id == "base_link"
+        assert yaw_deg(message) == pytest.approx(first_deg - pan_deg, abs=1e-6)
+        assert message.twist.twist.angular.z == pytest.approx(np.radians(-5.0), abs=1e-6)
+
+
+def test_corrected_static_transform_does_not_move_the_robot(
+    robot: tuple[OwnNode, list[Odometry]],
+) -> None:
+    """The camera is first said to face ahead; in truth it faces left, 1 m before the center."""
+    node, odometry = robot
+    wrong = transform_message(T_BODY_OPTICAL, 0, "base_link", FRAME)
+    publish_transforms(node, "tf_static", wrong)
+    node.calibrate()
+    node.show_until(lambda: odometry, "odometry")
+    node.show_until(lambda: odometry[-1].pose.pose.position.x >= 1.0, "one meter", FORWARD)
+    T_base_camera = make_transform(turned(90.0)[:3, :3], [1.0, 0.0, 0.0]) @ T_BODY_OPTICAL
+    publish_transforms(node, "tf_static", transform_message(T_base_camera, 0, "base_link", FRAME))
+    log = "another static transform from 'base_link'"
+    node.show_until(lambda: log in node.program.output, "the correction")
+    count = len(odometry)
+    node.show_until(lambda: len(odometry) > count, "odometry after it")
+    x = odometry[-1].pose.pose.position.x
+    assert xy(odometry[-1]) == pytest.approx([x, 0.0], abs=1e-9)
+    assert x == pytest.approx(round(2 * x) / 2, abs=1e-9)  # whole steps ahead, and no jump
+    node.show_until(lambda: odometry[-1].pose.pose.position.y > 0, "a step to the left", FORWARD)
+    assert odometry[-1].pose.pose.position.x == pytest.approx(x, abs=1e-9)

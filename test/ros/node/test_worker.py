@@ -215,13 +215,13 @@ def test_failing_engine_ends_the_worker(make_bench: Callable[..., Bench]) -> Non
     bench.calibration.take(info_message())
     bench.show(STAND, STAND, STAND, STAND)
     wait_until(lambda: bench.failures, "the failure")
-    assert bench.failures == ["the engine 'fake' failed: out of memory, said the library"]
+    assert bench.failures == ["the engine 'fake' failed: the library is out of memory"]
     assert (bench.values()["status"], bench.values()["reasons"]) == ("lost", "engine_failed")
     assert bench.mailbox.closed  # no callback waits for room
 
 
 class BrokenEngine(TroubledEngine):
-    """Fails in a way that nobody foresaw."""
+    """Fails in an unexpected way."""
 
     def infer(self, window: Any) -> Any:
         raise ZeroDivisionError

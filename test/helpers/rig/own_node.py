@@ -1,0 +1,61 @@
+"""A node in a namespace of its own, beside others on the same domain."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticStatus
+
+from rig.camera import PERIOD_NS, image_message, info_message
+from rig.fake_node import STAND
+from rig.fault_rig import LATCHED
+from rig.probe import FAKE_NODE, Probe, Program, ros_arguments
+
+
+class OwnNode:
+    """The node, and what is shown to it.
+
+    Args:
+        probe: publishes and receives.
+        domain: of the node.
+        space: its namespace.
+        words: further words of its command line.
+        options: its parameters, ``__`` for the dot.
+    """
+
+    def __init__(self, probe: Probe, domain: int, space: str, *words: str, **options: Any) -> None:
+        self.probe, self.space = probe, space
+        parameters = ros_arguments(
+            **{"node__image_queue": "every", "node__extrinsics_wait_s": 0.0, **options}
+        )
+        self.program = Program(
+            [*FAKE_NODE, "{}", *parameters, "-r", f"__ns:={space}", *words], domain
+        )
+        self.states = probe.listen(f"{space}/sfm_node/status", DiagnosticStatus, LATCHED)
+        self.first_stamp_ns = 2 * PERIOD_NS
+        self._stamp_ns = PERIOD_NS
+
+    def listen(self, name: str, kind: type) -> list:
+        """Subscribe to a topic in the namespace; the list returned grows."""
+        return self.probe.listen(f"{self.space}/{name}", kind)
+
+    def calibrate(self) -> None:
+        """Publish the calibration."""
+        self.probe.publish(f"{self.space}/camera_info", info_message())
+
+    def show_until(self, condition: Callable[[], Any], what: str, level: int = STAND) -> Any:
+        """Show images until a condition is true; its value."""
+
+        def show() -> Any:
+            self._stamp_ns += PERIOD_NS
+            self.probe.publish(f"{self.space}/image", image_message(level, self._stamp_ns))
+            time.sleep(0.03)
+            return condition()
+
+        return self.program.wait_until(show, what)
+
+    def message(self) -> str:
+        """The newest state with its reasons."""
+        return self.states[-1].message if self.states else ""
