@@ -1,15 +1,16 @@
-"""How fast the training is: triplets a second, and the share of the time it waits for its data.
+"""The speed of training: triplets per second, and the fraction of the time it waits for data.
 
-    python benchmarks/training_throughput.py [--prepared DIR] [--rival DIR] [--rounds 5]
+    python benchmarks/training_throughput.py [--prepared DIR] [--baseline DIR] [--rounds 5]
     python benchmarks/training_throughput.py --recipe training/recipes/road_small.yaml
 
 Trains the recipe ``dispnet_mask`` (DispNet, pose network and mask, 416x128, batch 4), or another
-one, for some steps in fp32 and bf16, on the prepared set, or on a rendered street. ``--rival`` is
-a checkout of the public PyTorch port of SfMLearner (github.com/ClementPinard/SfmLearner-Pytorch).
-Its own networks, losses, loader with four workers and training step then run on the same images,
-with as many threads, in turns with ours, so that both meet the same disturbances; only its
-displays are silenced. It needs imageio, path and scikit-image. Last, the fastest batch size is
-searched.
+one, for some steps in fp32 and bf16, on the prepared set, or on a rendered street.
+
+``--baseline`` is a checkout of the public PyTorch port of SfMLearner
+(github.com/ClementPinard/SfmLearner-Pytorch). Its own networks, losses, loader with four workers
+and training step then run on the same images and threads, alternating with ours, so that both are
+disturbed equally; only its displays are replaced. It needs imageio, path and scikit-image. Last,
+the fastest batch size is searched.
 """
 
 from __future__ import annotations
@@ -20,20 +21,18 @@ import sys
 import tempfile
 import time
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import cv2
-import numpy as np
 import torch
+from pytorch_baseline import baseline
 
-from sfm_ros.errors import SfmRosError, SourceError
+from sfm_ros.errors import SfmRosError
 from sfm_ros.evaluation.report.machine import machine_facts
 from sfm_ros.synthetic.street import SyntheticConfig, SyntheticStreet
 from training.config import TrainConfig, load_config
@@ -47,9 +46,6 @@ from training.preparation.writer import PreparedWriter
 
 RECIPE = Path(__file__).resolve().parents[1] / "training" / "recipes" / "dispnet_mask.yaml"
 FRAMES = 60
-RIVAL_WORKERS = 4
-"""The rival's default."""
-RIVAL_DISPLAY = ("blessings", "progressbar", "tensorboardX", "utils")
 REST_S = 1.5
 MANY = 10**9
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -57,13 +53,13 @@ BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 @dataclass
 class Runner:
-    """Something that trains, and what was measured of it.
+    """A training program and its measurements.
 
     Attributes:
-        train: does so many steps and returns the seconds of them that were spent waiting.
-        windows: triplets in a step.
-        speeds: triplets a second, a round.
-        waiting: share of the time, a round.
+        train: makes this many steps and returns the seconds of them spent waiting for data.
+        windows: triplets per step.
+        speeds: triplets per second of each round.
+        waiting: fraction of the time of each round.
     """
 
     name: str
@@ -74,13 +70,13 @@ class Runner:
 
     def measure(self, steps: int) -> None:
         """One round."""
-        # What the others left in the caches is none of its business; and while it rests, the
-        # rival's loader fills up its queue, at nobody's cost.
+        # A pause and a step, so that neither the caches of the other programs count, nor the time
+        # in which the loader of the baseline fills its queue.
         time.sleep(REST_S)
         self.train(1)
-        began = time.perf_counter()
+        start = time.perf_counter()
         waited = self.train(steps)
-        elapsed = time.perf_counter() - began
+        elapsed = time.perf_counter() - start
         self.speeds.append(steps * self.windows / elapsed)
         self.waiting.append(waited / elapsed)
 
@@ -114,21 +110,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def compare(options: Namespace, prepared: PreparedSet, work: Path, device: torch.device) -> None:
-    """All in turns, a round after the other, at the recipe's batch size."""
+    """Measure all alternately, round by round, at the recipe's batch size."""
     size = load_config(options.recipe).optim.batch_size
     runners = [
         ours(configured(options.recipe, prepared, size, precision), prepared, work, device)
         for precision in options.precision
     ]
-    if options.rival:
-        runners.append(rival(options.rival, prepared, size, work))
+    if options.baseline:
+        train = baseline(options.baseline, prepared, size, work)
+        runners.append(Runner("SfmLearner-Pytorch", size, train))
     for _ in range(options.rounds):
         for runner in runners:
             runner.measure(options.steps)
-    print(f"{'triplets a second':34}{'median':>9}   rounds")
+    print(f"{'triplets per second':34}{'median':>9}   rounds")
     for runner in runners:
         print(runner.line(), flush=True)
-    if options.rival:
+    if options.baseline:
         *mine, other = runners
         for runner in mine:
             ratios = [a / b for a, b in zip(runner.speeds, other.speeds, strict=True)]
@@ -139,7 +136,7 @@ def compare(options: Namespace, prepared: PreparedSet, work: Path, device: torch
 
 
 def search(options: Namespace, prepared: PreparedSet, work: Path, device: torch.device) -> None:
-    """The batch size with the most triplets a second, in the precision of the recipe and bf16."""
+    """Find the batch size with the most triplets per second in each precision."""
     for precision in options.precision:
         found: list[Runner] = []
         for size in (size for size in BATCHES if size <= options.largest_batch):
@@ -155,11 +152,11 @@ def search(options: Namespace, prepared: PreparedSet, work: Path, device: torch.
                 break
         best = max(found, key=lambda runner: statistics.median(runner.speeds))
         others = ", ".join(f"{r.windows}: {statistics.median(r.speeds):.2f}" for r in found)
-        print(f"best batch in {precision}: {best.windows} ({others} triplets a second)")
+        print(f"best batch in {precision}: {best.windows} ({others} triplets per second)")
 
 
 def configured(recipe: Path, prepared: PreparedSet, size: int, precision: str) -> TrainConfig:
-    """The recipe on this one set, with this batch size and precision."""
+    """The recipe with this one set, batch size and precision."""
     changes = (
         f"data.prepared=['{prepared.path}']",
         "data.repeat=[]",
@@ -194,113 +191,6 @@ def ours(config: TrainConfig, prepared: PreparedSet, work: Path, device: torch.d
     return Runner(f"sfm_ros {config.optim.precision}", config.optim.batch_size, train)
 
 
-def rival(checkout: Path, prepared: PreparedSet, size: int, work: Path) -> Runner:
-    """The other program: its modules, its loader with its workers, its function ``train``."""
-    program = import_rival(checkout)
-    transforms, models = program.custom_transforms, program.models
-    from datasets.sequence_folders import SequenceFolder  # type: ignore[import-not-found]
-
-    chain = transforms.Compose(
-        [
-            transforms.RandomHorizontalFlip(),
-            transforms.RandomScaleCrop(),
-            transforms.ArrayToTensor(),
-            transforms.Normalize(mean=[0.5] * 3, std=[0.5] * 3),
-        ]
-    )
-    folder = write_images(prepared, work / "rival")
-    frames = SequenceFolder(str(folder), transform=chain, seed=0, train=True, sequence_length=3)
-    loader = torch.utils.data.DataLoader(
-        frames, batch_size=size, shuffle=True, num_workers=RIVAL_WORKERS, pin_memory=True
-    )
-    torch.manual_seed(0)
-    depth = models.DispNetS().to(program.device)
-    pose = models.PoseExpNet(nb_ref_imgs=2, output_exp=True).to(program.device)
-    depth.init_weights()
-    pose.init_weights()
-    depth, pose = torch.nn.DataParallel(depth), torch.nn.DataParallel(pose)
-    groups = [{"params": network.parameters(), "lr": 2e-4} for network in (depth, pose)]
-    optimizer = torch.optim.Adam(groups, betas=(0.9, 0.999), weight_decay=0)
-    settings = Namespace(
-        photo_loss_weight=1.0,
-        mask_loss_weight=0.2,
-        smooth_loss_weight=0.1,
-        rotation_mode="euler",
-        padding_mode="zeros",
-        print_freq=10,
-        training_output_freq=0,
-        batch_size=size,
-        save_path=work,
-        log_full="rival.csv",
-    )
-    waiting = _Waiting(loader)
-
-    def train(steps: int) -> float:
-        before = waiting.seconds
-        screen = mock.MagicMock()
-        program.train(settings, waiting, depth, pose, optimizer, steps, screen, screen)
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        return waiting.seconds - before
-
-    return Runner("SfmLearner-Pytorch", size, train)
-
-
-class _Waiting:
-    """Batches of a loader that is never begun anew, and the seconds that they were waited for."""
-
-    def __init__(self, loader: torch.utils.data.DataLoader) -> None:
-        self._batches = self._endless(loader)
-        self.seconds = 0.0
-
-    def __iter__(self) -> Iterator[Any]:
-        while True:
-            began = time.perf_counter()
-            batch = next(self._batches)
-            self.seconds += time.perf_counter() - began
-            yield batch
-
-    @staticmethod
-    def _endless(loader: torch.utils.data.DataLoader) -> Iterator[Any]:
-        while True:
-            yield from loader
-
-
-def import_rival(checkout: Path) -> Any:
-    """Its module ``train``; what only draws and prints is replaced by nothing."""
-    if not (checkout / "train.py").is_file() or not (checkout / "inverse_warp.py").is_file():
-        raise SourceError(
-            f"{checkout} is not a checkout of SfmLearner-Pytorch: it has no train.py"
-        )
-    sys.modules.update({name: mock.MagicMock() for name in RIVAL_DISPLAY})
-    sys.path.insert(0, str(checkout))
-    try:
-        import train  # type: ignore[import-not-found]
-    except ImportError as error:
-        raise SourceError(
-            f"{checkout} cannot be imported: {error}; pip install imageio path scikit-image"
-        ) from error
-    return train
-
-
-def write_images(prepared: PreparedSet, folder: Path) -> Path:
-    """The set in the rival's format: JPEG files and a calibration, a folder a sequence."""
-    names = []
-    for record in prepared.sequences:
-        scene = folder / record.name.replace("/", "_")
-        scene.mkdir(parents=True)
-        for number in range(record.count):
-            image = np.ascontiguousarray(prepared.frames[record.start + number, :, :, ::-1])
-            cv2.imwrite(str(scene / f"{number:07d}.jpg"), image)
-        fx, fy, cx, cy = record.K
-        (scene / "cam.txt").write_text(f"{fx} 0 {cx}\n0 {fy} {cy}\n0 0 1\n")
-        names.append(scene.name)
-    # So often that its workers need not be started anew within the measurement.
-    repeats = 1 + 20_000 // len(prepared.frames)
-    (folder / "train.txt").write_text("".join(f"{name}\n" for name in names * repeats))
-    return folder
-
-
 def render(recipe: Path, folder: Path) -> Path:
     """A prepared set of a rendered street, in the size of the recipe."""
     config = load_config(recipe)
@@ -326,7 +216,7 @@ def _matrix_of(camera: Any) -> tuple[float, float, float, float]:
 
 
 def print_machine(device: torch.device) -> None:
-    """What the figures were measured on."""
+    """Print what the figures were measured on."""
     facts = {**machine_facts(), "torch": torch.__version__, "threads": torch.get_num_threads()}
     if device.type == "cuda":
         facts["gpu"] = torch.cuda.get_device_name(device)
@@ -339,12 +229,12 @@ def parse(arguments: Sequence[str] | None = None) -> Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--prepared", type=Path, help="a prepared set (else a rendered street)")
-    parser.add_argument("--rival", type=Path, help="checkout of SfmLearner-Pytorch")
+    parser.add_argument("--baseline", type=Path, help="checkout of SfmLearner-Pytorch")
     parser.add_argument(
-        "--recipe", type=Path, default=RECIPE, help="of ours (default: what the rival trains)"
+        "--recipe", type=Path, default=RECIPE, help="of ours (default: what the baseline trains)"
     )
-    parser.add_argument("--rounds", type=int, default=5, help="how often they take turns")
-    parser.add_argument("--steps", type=int, default=8, help="of each in a round")
+    parser.add_argument("--rounds", type=int, default=5, help="number of alternations")
+    parser.add_argument("--steps", type=int, default=8, help="of each per round")
     parser.add_argument("--largest-batch", type=int, default=128, help="to try")
     parser.add_argument(
         "--precision", nargs="+", choices=("fp32", "bf16"), default=("fp32", "bf16"),
@@ -352,8 +242,8 @@ def parse(arguments: Sequence[str] | None = None) -> Namespace:
     )  # fmt: skip
     parser.add_argument("--threads", type=int, default=0, help="CPU threads of torch, of each")
     options = parser.parse_args(arguments)
-    if options.rival and options.recipe != RECIPE:
-        parser.error(f"--rival trains what {RECIPE.name} does: no other --recipe compares with it")
+    if options.baseline and options.recipe != RECIPE:
+        parser.error(f"--baseline trains what {RECIPE.name} does: leave out --recipe")
     return options
 
 

@@ -1,4 +1,4 @@
-"""The Fast DDS profile with which large images arrive, see ``fastdds_large_images.xml``."""
+"""The Fast DDS profile that transports large images, see ``fastdds_large_images.xml``."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 PROFILE = Path(__file__).with_name("fastdds_large_images.xml")
 
 VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
-"""Up to Jazzy the first is read, from Kilted on the second; other middlewares read neither."""
+"""Up to Jazzy the first is read, since Kilted the second; other middlewares read neither."""
 
 
 def use_large_image_profile() -> None:
-    """Load the profile in this process, unless the user has chosen one; before ``rclpy.init``."""
+    """Load the profile in this process, unless the user has set one; before ``rclpy.init``."""
     if not any(name in os.environ for name in VARIABLES):
         os.environ.update(dict.fromkeys(VARIABLES, str(PROFILE)))

@@ -11,7 +11,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from rig.camera import PERIOD_NS, image_message, info_message
 from rig.fake_node import STAND
 from rig.fault_rig import LATCHED
-from rig.probe import FAKE_NODE, Probe, Program, ros_arguments
+from rig.probe import FAKE_NODE, Probe, Program, ros_arguments, wait_until
 
 
 class OwnNode:
@@ -54,7 +54,9 @@ class OwnNode:
             time.sleep(0.03)
             return condition()
 
-        return self.program.wait_until(show, what)
+        return wait_until(
+            show, lambda: f"{what}; the status is {self.message()}; {self.program.output}"
+        )
 
     def message(self) -> str:
         """The newest state with its reasons."""
