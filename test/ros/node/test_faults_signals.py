@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import os
 import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from rig.probe import FAKE_NODE, Probe, Program, ros_arguments, wait_until
+from rig.probe import FAKE_NODE, REAL_NODE, Probe, Program, ros_arguments, wait_until
 
 pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
 
@@ -115,3 +117,58 @@ def test_killed_node_can_be_started_again(
         assert program.end(signal.SIGINT) == 0, program.output
     finally:
         program.kill()
+
+
+def start_program(domain: int, space: str) -> Program:
+    """The real program, with a real model, as it is installed."""
+    words = ["-r", f"__ns:={space}"]
+    return Program([*REAL_NODE, *ros_arguments(node__extrinsics_wait_s=0.0), *words], domain)
+
+
+def wait_for_imports(program: Program) -> None:
+    """Wait until the program is in the middle of its imports."""
+    maps = Path(f"/proc/{program.process.pid}/maps")
+    wait_until(lambda: "_multiarray_umath" in maps.read_text(), "NumPy to be loaded")
+
+
+def wait_for_node(probe: Probe, space: str) -> None:
+    wait_until(lambda: probe.node.count_publishers(f"{space}/sfm_node/odometry"), "the node")
+
+
+@pytest.mark.parametrize("number", SIGNALS[:2])
+def test_signal_during_imports_ends_the_program(number: signal.Signals, domain: int) -> None:
+    program = start_program(domain, "/importing")
+    wait_for_imports(program)
+    assert program.end(number) == 0, program.output
+    assert not program.output
+
+
+def test_repeated_signals_end_the_program_with_success(probe: Probe, domain: int) -> None:
+    """One every 10 ms, to its very end: none meets a default handler."""
+    program = start_program(domain, "/repeated")
+    wait_for_node(probe, "/repeated")
+
+    def has_ended() -> bool:
+        os.kill(program.process.pid, signal.SIGINT)  # unlike Popen's, it does not reap the process
+        time.sleep(0.01)
+        return program.process.poll() is not None
+
+    wait_until(has_ended, "the end")
+    assert program.process.returncode == 0, program.output
+
+
+@pytest.mark.parametrize("stage", ["imports", "running"])
+def test_program_is_there_for_the_second_signal_of_launch(
+    stage: str, probe: Probe, domain: int
+) -> None:
+    """Launch would report one that has ended by then with exit code 255, as one that died."""
+    space = f"/launched_{stage}"
+    program = start_program(domain, space)
+    if stage == "imports":
+        wait_for_imports(program)
+    else:
+        wait_for_node(probe, space)
+    program.process.send_signal(signal.SIGINT)
+    time.sleep(0.1)
+    assert program.process.poll() is None
+    assert program.end(signal.SIGINT) == 0, program.output

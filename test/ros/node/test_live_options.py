@@ -88,10 +88,12 @@ def running(probe: Probe, domain: int) -> Iterator[Node]:
     """One node for the whole module."""
     program = Program([*FAKE_NODE, "{}", *ros_arguments(node__extrinsics_wait_s=0.0)], domain)
     node = Node(probe, program)
-    node.connect()
-    node.show_until(lambda: all(node.kept.values()), "every output")
-    yield node
-    program.kill()
+    try:
+        node.connect()
+        node.show_until(lambda: all(node.kept.values()), "every output")
+        yield node
+    finally:
+        program.kill()
 
 
 def check_output(node: Node, option: str) -> None:

@@ -31,9 +31,11 @@ def running(probe: Probe, domain: int) -> Iterator[Camera]:
         domain,
     )
     camera = Camera(probe, program)
-    camera.connect()
-    yield camera
-    program.kill()
+    try:
+        camera.connect()
+        yield camera
+    finally:
+        program.kill()
 
 
 @pytest.fixture

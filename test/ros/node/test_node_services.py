@@ -44,9 +44,11 @@ def running(
     )
     program = Program([*FAKE_NODE, "{}", *parameters], domain)
     camera = Camera(probe, program)
-    camera.connect()
-    yield camera
-    program.kill()
+    try:
+        camera.connect()
+        yield camera
+    finally:
+        program.kill()
 
 
 @pytest.fixture
