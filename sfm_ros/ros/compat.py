@@ -1,4 +1,4 @@
-"""The one place that knows which ROS helper packages this machine has.
+"""The one place that depends on which ROS helper packages are installed.
 
 A ROS installation brings tf2_ros, cv_bridge and sensor_msgs_py; the Python wheels do not. What is
 installed is used, else the few lines here do the same, and nothing else in the project depends on
@@ -145,7 +145,7 @@ def _xyz_cloud(header: Header, points: npt.NDArray[np.float32]) -> PointCloud2:
 
 
 def decode_with_cv_bridge(message: Image) -> RgbImage | None:
-    """The image as (H, W, 3) RGB if cv_bridge is installed and knows its encoding, else None."""
+    """(H, W, 3) RGB if cv_bridge is installed and supports the encoding, else None."""
     if _cv_bridge is None:
         return None
     try:

@@ -69,7 +69,7 @@ def frame_from_image(message: Image | CompressedImage, intrinsics: CameraIntrins
 
 
 def _decode_raw(message: Image) -> RgbImage:
-    """Decode with our own decoder, or with cv_bridge what only that one knows."""
+    """Decode with our own decoder, or with cv_bridge an encoding that only it supports."""
     if message.encoding not in SUPPORTED_ENCODINGS:
         rgb = decode_with_cv_bridge(message)
         if rgb is not None:

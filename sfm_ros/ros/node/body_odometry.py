@@ -1,6 +1,6 @@
 """The odometry of the body that carries the camera, in body axes (REP 103).
 
-The algorithm works in optical axes and knows the camera only; this is the one place where its
+The algorithm works in optical axes and describes the camera only; this is the one place where its
 poses are turned into those of the robot.
 """
 

@@ -31,7 +31,7 @@ class Camera:
         self.diagnostics = probe.listen("/diagnostics", DiagnosticArray)
 
     def connect(self) -> None:
-        """Show standing images until the node and the subscriptions here know each other."""
+        """Show standing images until the node and the subscriptions here are connected."""
 
         def is_connected() -> bool:
             self.calibrate()  # again, for a live node subscribes to it with best effort

@@ -193,7 +193,7 @@ def test_node_publishes_that_cloud(
     probe.publish(f"{space}/camera_info", camera.info())
     indices = itertools.count()
 
-    def of_one_image() -> tuple | None:  # the first may be lost before the node knows the probe
+    def of_one_image() -> tuple | None:  # the first may be lost before they are connected
         probe.publish(f"{space}/image", image_of(camera, next(indices)))
         time.sleep(0.03)
         by_stamp = [{str(m.header.stamp): m for m in list(kept)} for kept in received.values()]

@@ -235,7 +235,7 @@ def test_pan_of_the_camera_enters_each_pose(robot: tuple[OwnNode, list[Odometry]
 def test_corrected_static_transform_does_not_move_the_robot(
     robot: tuple[OwnNode, list[Odometry]],
 ) -> None:
-    """The camera is first said to face ahead; in truth it faces left, 1 m before the center."""
+    """TF first has the camera facing ahead; it faces left, 1 m in front of the center."""
     node, odometry = robot
     wrong = transform_message(T_BODY_OPTICAL, 0, "base_link", FRAME)
     publish_transforms(node, "tf_static", wrong)

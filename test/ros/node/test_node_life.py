@@ -239,7 +239,7 @@ def test_images_are_not_lost_while_the_process_is_stopped(probe: Probe, start: S
         values = {e.key: e.value for e in states[-1].values} if states else {}
         return int(values.get("received", 0))
 
-    def has_received_one() -> int:  # those before the node knows the camera do not count
+    def has_received_one() -> int:  # those before they are connected do not count
         show()
         time.sleep(0.1)
         return received()
