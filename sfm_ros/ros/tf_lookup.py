@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import yaml
 from geometry_msgs.msg import TransformStamped
 from rclpy.duration import Duration
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.time import Time
@@ -149,8 +149,9 @@ class BufferLookup:
     def _spin(self) -> None:
         try:
             self._executor.spin()
-        except ExternalShutdownException:
-            pass
+        except Exception:
+            if self.node.context.ok():  # else it was shut down, at whatever point of the spinning
+                raise
 
     def find(self, target: str, source: str, stamp_ns: int | None = None) -> FloatArray | None:
         """See :class:`Lookup`."""

@@ -16,7 +16,7 @@ from rig.probe import Probe, Program
 pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
 
 import rclpy
-from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
+from rclpy.executors import MultiThreadedExecutor
 
 _DOMAINS = 100
 _next = itertools.count(os.getpid() * 7)
@@ -68,14 +68,16 @@ def executor(domain: int) -> Iterator[MultiThreadedExecutor]:
     def spin() -> None:
         try:
             made.spin()
-        except ExternalShutdownException:
-            pass
+        except Exception:
+            if context.ok():  # else a test has shut it down
+                raise
 
     thread = threading.Thread(target=spin)
     thread.start()
     yield made
     nodes = made.get_nodes()
-    context.try_shutdown()
-    thread.join(20)
+    made.shutdown()
+    thread.join()
     for node in nodes:
         node.destroy_node()
+    context.try_shutdown()

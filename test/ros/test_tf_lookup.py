@@ -1,4 +1,4 @@
-"""Transforms that are looked up as they are published, with our own tree and with tf2_ros."""
+"""Transforms over the middleware, looked up and broadcast: without tf2_ros, and with it."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ from tf2_msgs.msg import TFMessage
 from sfm_ros.datatypes import FloatArray
 from sfm_ros.geometry import make_transform, so3_exp
 from sfm_ros.ros import compat
-from sfm_ros.ros.compat import STATIC_TF_QOS
-from sfm_ros.ros.conversions import transform_message
+from sfm_ros.ros.compat import STATIC_TF_LISTENER_QOS, STATIC_TF_QOS
+from sfm_ros.ros.conversions import T_BODY_OPTICAL, header, pose_message, transform_message
+from sfm_ros.ros.node.extrinsics import Extrinsics
+from sfm_ros.ros.node.transform_broadcaster import OdometryBroadcaster
 from sfm_ros.ros.tf_lookup import BufferLookup, Lookup, TreeLookup, make_lookup
 
 SECOND = 1_000_000_000
@@ -44,20 +46,20 @@ class Robot:
     """Publishes transforms, in a namespace of the middleware that one test has to itself."""
 
     def __init__(self, probe: Probe, space: str) -> None:
-        self._probe, self._space = probe, space
+        self._probe, self.space = probe, space
 
     def move(self, parent: str, child: str, T: FloatArray, stamp_ns: int) -> None:
         message = transform_message(T, stamp_ns, parent, child)
-        self._probe.publish(f"{self._space}/tf", TFMessage(transforms=[message]))
+        self._probe.publish(f"{self.space}/tf", TFMessage(transforms=[message]))
 
     def fix(self, parent: str, child: str, T: FloatArray) -> None:
         message = TFMessage(transforms=[transform_message(T, 0, parent, child)])
-        self._probe.publish(f"{self._space}/tf_static", message, STATIC_TF_QOS)
+        self._probe.publish(f"{self.space}/tf_static", message, STATIC_TF_QOS)
 
     def subscriptions(self) -> tuple[int, int]:
         """How many there are to /tf and /tf_static."""
         count = self._probe.node.count_subscribers
-        return count(f"{self._space}/tf"), count(f"{self._space}/tf_static")
+        return count(f"{self.space}/tf"), count(f"{self.space}/tf_static")
 
 
 @pytest.fixture
@@ -66,15 +68,21 @@ def robot(kind: str, request: pytest.FixtureRequest, probe: Probe) -> Robot:
 
 
 @pytest.fixture
-def lookup(kind: str, robot: Robot, executor: MultiThreadedExecutor) -> Iterator[Lookup]:
-    """A lookup of a node that an executor spins, its topics remapped into the robot's space."""
-    remaps = ["-r", f"/tf:={robot._space}/tf", "-r", f"/tf_static:={robot._space}/tf_static"]
-    node = Node("eye", context=executor.context, cli_args=["--ros-args", *remaps], namespace="/ns")
-    executor.add_node(node)
+def node(robot: Robot, executor: MultiThreadedExecutor) -> Node:
+    """A node that an executor spins, with its TF topics in the robot's space."""
+    remaps = ["-r", f"/tf:={robot.space}/tf", "-r", f"/tf_static:={robot.space}/tf_static"]
+    made = Node("eye", context=executor.context, cli_args=["--ros-args", *remaps], namespace="/ns")
+    executor.add_node(made)
+    return made
+
+
+@pytest.fixture
+def lookup(kind: str, node: Node) -> Iterator[Lookup]:
+    """What looks transforms up for the node."""
     made = make_lookup(node)
     assert made is not None and isinstance(made, KINDS[kind])
     yield made
-    made.close()  # a second time does no harm
+    made.close()  # closing it twice does no harm
 
 
 def test_chain_is_found_at_a_time_and_newest(lookup: Lookup, robot: Robot) -> None:
@@ -154,3 +162,32 @@ def test_without_tf_messages_there_is_no_lookup(monkeypatch: pytest.MonkeyPatch)
 def test_missing_module_is_none() -> None:
     assert compat._optional("a_package_that_is_not_installed") is None
     assert compat._optional("sys") is sys
+
+
+def test_broadcasters_publish_until_they_are_closed(
+    node: Node, robot: Robot, probe: Probe
+) -> None:
+    broadcaster = OdometryBroadcaster(node, is_inverted=False)
+    extrinsics = Extrinsics(
+        child="body",
+        optical_frame="eye",
+        T_body_camera=T_BODY_OPTICAL,
+        is_known=False,
+        publish_optical_frame=True,
+    )
+    moving = probe.listen(f"{robot.space}/tf", TFMessage)
+    fixed = probe.listen(f"{robot.space}/tf_static", TFMessage, STATIC_TF_LISTENER_QOS)
+
+    def has_arrived() -> bool:
+        odom = header(START, "odom")
+        broadcaster.send(odom, pose_message(np.eye(4)), np.eye(4), extrinsics)
+        return bool(moving and fixed)
+
+    wait_until(has_arrived, "both transforms")
+    names = [
+        (t.header.frame_id, t.child_frame_id) for m in (moving[0], fixed[0]) for t in m.transforms
+    ]
+    assert names == [("odom", "body"), ("body", "eye")]
+    before = len(list(node.publishers))
+    broadcaster.close()
+    assert len(list(node.publishers)) == before - 2

@@ -42,13 +42,14 @@ class Extrinsics:
 class ExtrinsicsLookup:
     """Looks up the extrinsics of a camera for each of its images.
 
-    Which body it is gets decided at the first image, for odom cannot change its child later: the
-    robot, if TF connects the base frame with the camera's optical frame; else nothing is invented,
-    and the body is the camera itself with body axes, under a name of its own.
+    The body is decided at the first image, because odom cannot change its child later: the robot,
+    if TF connects the base frame with the camera's optical frame; else nothing is invented, and
+    the body is the camera itself with body axes, under a name of its own.
 
-    Where the camera is on the robot is read again for every image: at the image's stamp, or the
-    newest if TF does not reach that far. A camera whose transforms are all static needs /tf no
-    more, and one that is its own body needs no TF at all: a robot's TF is busy.
+    The camera's place on the robot is read again for every image: at the image's stamp, or the
+    newest if TF does not reach that far. TF is busy on a robot (200 messages per second with 20
+    transforms each take 40 % of a core), so that /tf is unsubscribed once all transforms in
+    question are static, and /tf_static too if the body is the camera itself.
     """
 
     def __init__(
@@ -99,19 +100,16 @@ class ExtrinsicsLookup:
         None if :meth:`stop` ended the wait for TF: nothing is decided then.
         """
         last = self._last.get(optical_frame)
-        if last is not None:
-            found = self._read_again(last, stamp_ns)
-        else:
-            decided = self._decide(optical_frame, stamp_ns)
-            if decided is None:
-                return None
-            found = decided
-        self._last[optical_frame] = found
-        if last is None:
-            self._unsubscribe_from_what_is_not_needed()
+        found = (
+            self._decide(optical_frame, stamp_ns) if last is None else self._update(last, stamp_ns)
+        )
+        if found is not None:
+            self._last[optical_frame] = found
+            if last is None:
+                self._unsubscribe_from_what_is_not_needed()
         return found
 
-    def _read_again(self, last: Extrinsics, stamp_ns: int) -> Extrinsics:
+    def _update(self, last: Extrinsics, stamp_ns: int) -> Extrinsics:
         T_base_camera = self._find(last.optical_frame, stamp_ns) if last.is_known else None
         if T_base_camera is None or np.array_equal(T_base_camera, last.T_body_camera):
             return last

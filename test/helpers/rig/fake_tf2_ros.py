@@ -58,6 +58,25 @@ class Buffer:
         return "".join(f"{child}: \n  parent: '{parent}'\n" for child, parent in frames)
 
 
+class TransformBroadcaster:
+    """Publishes transforms on /tf."""
+
+    topic, qos = "/tf", QoSProfile(depth=100)
+
+    def __init__(self, node: Node) -> None:
+        self.pub_tf = node.create_publisher(TFMessage, self.topic, self.qos)
+
+    def sendTransform(self, transform: TransformStamped) -> None:
+        self.pub_tf.publish(TFMessage(transforms=[transform]))
+
+
+class StaticTransformBroadcaster(TransformBroadcaster):
+    """Publishes transforms on /tf_static."""
+
+    topic = "/tf_static"
+    qos = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
 class TransformListener:
     """Fills a buffer from /tf and /tf_static, through a node that somebody else spins."""
 

@@ -128,12 +128,11 @@ class Probe:
         self._thread.start()
 
     def _spin(self) -> None:
-        from rclpy.executors import ExternalShutdownException
-
         try:
             self._executor.spin()
-        except ExternalShutdownException:
-            pass
+        except Exception:
+            if self._context.ok():  # else it was closed
+                raise
 
     def listen(self, topic: str, message_type: type, qos: Any = 1000) -> list:
         """Subscribe; the list returned grows."""
