@@ -107,13 +107,15 @@ class FaultRig(Camera):
     def wait_for_tracking(self, since: int = 0) -> None:
         """Show standing images until a status after the first ``since`` ones is ``tracking``.
 
-        Without them a slow machine would report that images have ceased.
+        Without them a slow machine would report that images have ceased. When it returns, all
+        images have been processed.
         """
 
         def is_tracking(_: int) -> bool:
             return len(self.states) > since and self.status == "tracking"
 
         self.repeat(lambda: self.show(STAND), is_tracking, "the status")
+        self.message_of(self.odometry, self.now_ns)
 
     def show_until(self, reason: Reason) -> None:
         """Show standing images until the node reports this reason."""
