@@ -9,6 +9,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rig.probe import Probe, Program
@@ -17,6 +18,7 @@ pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
 
 import rclpy
 from rclpy.executors import MultiThreadedExecutor
+from rig.own_node import OwnNode
 
 _DOMAINS = 100
 _next = itertools.count(os.getpid() * 7)
@@ -56,6 +58,20 @@ def start(domain: int) -> Iterator[Callable[[list[str]], Program]]:
     yield run
     for program in programs:
         program.kill()
+
+
+@pytest.fixture
+def own_node(probe: Probe, domain: int) -> Iterator[Callable[..., OwnNode]]:
+    """Starts nodes that end with the test: ``own_node(space, *words, **options)``."""
+    nodes: list[OwnNode] = []
+
+    def make(space: str, *words: str, **options: Any) -> OwnNode:
+        nodes.append(OwnNode(probe, domain, space, *words, **options))
+        return nodes[-1]
+
+    yield make
+    for node in nodes:
+        node.program.kill()
 
 
 @pytest.fixture

@@ -59,10 +59,15 @@ def bring_to(stage: str, node: Doomed, probe: Probe) -> Program:
     if stage == "load":
         program.wait_for("loading")
         return program
-    probe.publish(f"{space}/camera_info", info_message())
-    for index in range(3):
-        probe.publish(f"{space}/image", image_message(STAND, (index + 1) * PERIOD_NS))
-    program.wait_for("inferring")
+    stamps = itertools.count(PERIOD_NS, PERIOD_NS)
+
+    def is_inferring() -> bool:
+        probe.publish(f"{space}/camera_info", info_message())
+        probe.publish(f"{space}/image", image_message(STAND, next(stamps)))
+        time.sleep(0.03)
+        return "inferring" in program.output
+
+    program.wait_until(is_inferring, "an inference")
     if stage == "shutdown":
         program.process.send_signal(signal.SIGINT)
         subscriptions = probe.node.count_subscribers

@@ -21,6 +21,7 @@ from nav_msgs.msg import Odometry
 from rig.camera import FRAME, PERIOD_NS, image_message, info_message
 from rig.fake_node import FORWARD, STAND
 from rig.fault_rig import LATCHED
+from rig.own_node import OwnNode
 from sensor_msgs.msg import CompressedImage
 
 from sfm_ros.geometry import R_BODY_OPTICAL, make_transform, so3_exp
@@ -103,18 +104,14 @@ def test_live_node_waits_for_calibration_and_reports_the_robot(probe: Probe, sta
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_ends_a_node_whose_library_hangs(
-    number: signal.Signals, probe: Probe, start: Start
+    number: signal.Signals, own_node: Callable[..., OwnNode]
 ) -> None:
     """In an inference of ten minutes: longer than a test waits."""
-    parameters = ros_arguments(node__image_queue="every", node__extrinsics_wait_s=0.0)
-    space = f"/hangs_on_{number.name}"
-    program = start([*FAKE_NODE, '{"busy_s": 600}', *parameters, "-r", f"__ns:={space}"])
-    probe.publish(f"{space}/camera_info", info_message())
-    for index in range(3):
-        probe.publish(f"{space}/image", image_message(STAND, (index + 1) * PERIOD_NS))
-    program.wait_for("inferring")
-    assert program.end(number) == 0, program.output
-    assert "Traceback" not in program.output
+    node = own_node(f"/hangs_on_{number.name}", fake='{"busy_s": 600}')
+    node.calibrate()
+    node.show_until(lambda: "inferring" in node.program.output, "an inference")
+    assert node.program.end(number) == 0, node.program.output
+    assert "Traceback" not in node.program.output
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -207,12 +204,13 @@ def test_integer_is_accepted_for_a_float(probe: Probe, start: Start) -> None:
     assert program.end(signal.SIGINT) == 0
 
 
-def test_failing_engine_ends_the_node_with_the_reason(probe: Probe, start: Start) -> None:
-    parameters = ros_arguments(node__image_queue="every", node__extrinsics_wait_s=0.0)
-    program = start([*FAKE_NODE, '{"fail_after": 1}', *parameters, "-r", "__ns:=/failing"])
-    probe.publish("/failing/camera_info", info_message())
-    for index in range(4):
-        probe.publish("/failing/image", image_message(STAND, (index + 1) * PERIOD_NS))
+def test_failing_engine_ends_the_node_with_the_reason(
+    own_node: Callable[..., OwnNode],
+) -> None:
+    node = own_node("/failing", fake='{"fail_after": 1}')
+    program = node.program
+    node.calibrate()
+    node.show_until(lambda: program.process.poll() is not None, "the end of the node")
     assert program.end() == 1
     program.wait_for("sfm_node stopped: the engine 'fake' failed: the library is out of memory")
     assert "Traceback" not in program.output

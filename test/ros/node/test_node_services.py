@@ -248,24 +248,7 @@ def test_tf_is_inverted_if_requested(camera: Camera) -> None:
 # ---- nodes of their own -----------------------------------------------------------------------
 
 
-MakeNode = Callable[..., OwnNode]
-
-
-@pytest.fixture
-def own_node(probe: Probe, domain: int) -> Iterator[MakeNode]:
-    """Starts nodes that end with the test: ``own_node(space, *words, **options)``."""
-    nodes: list[OwnNode] = []
-
-    def make(space: str, *words: str, **options: Any) -> OwnNode:
-        nodes.append(OwnNode(probe, domain, space, *words, **options))
-        return nodes[-1]
-
-    yield make
-    for node in nodes:
-        node.program.kill()
-
-
-def test_images_are_skipped_without_subscribers(own_node: MakeNode) -> None:
+def test_images_are_skipped_without_subscribers(own_node: Callable[..., OwnNode]) -> None:
     node = own_node("/idle", node__publish_tf="false", node__idle_without_subscribers="true")
     node.show_until(lambda: node.message() == "idle: no_subscribers", "the node to idle")
     assert next(v.value for v in node.states[-1].values if v.key == "processed") == "0"
@@ -274,7 +257,7 @@ def test_images_are_skipped_without_subscribers(own_node: MakeNode) -> None:
     node.show_until(lambda: odometry, "odometry for a subscriber")
 
 
-def test_subscription_to_a_remapped_tf_counts(own_node: MakeNode) -> None:
+def test_subscription_to_a_remapped_tf_counts(own_node: Callable[..., OwnNode]) -> None:
     tf2_msgs = pytest.importorskip("tf2_msgs.msg", reason="tf2_msgs is not installed")
     node = own_node("/r1", "-r", "/tf:=tf", node__idle_without_subscribers="true")
     transforms = node.listen("tf", tf2_msgs.TFMessage)
@@ -282,7 +265,7 @@ def test_subscription_to_a_remapped_tf_counts(own_node: MakeNode) -> None:
     node.show_until(lambda: transforms, "a transform", FORWARD)
 
 
-def test_compressed_topic_is_remapped_by_its_own_name(own_node: MakeNode) -> None:
+def test_compressed_topic_is_remapped_by_its_own_name(own_node: Callable[..., OwnNode]) -> None:
     remap = "-r", "/r2/image/compressed:=/cam/foo"
     node = own_node("/r2", *remap, node__compressed="true")
     wait_until(lambda: node.states, "the status")
