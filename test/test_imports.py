@@ -36,7 +36,7 @@ LAYERS: tuple[tuple[str, ...], ...] = tuple(
         "doctor doctor.*",
         "cli cli.*",
         "ros ros.process ros.process.* ros.compat",
-        "ros.conversions",
+        "ros.conversions ros.tf_lookup",
         "ros.node ros.node.* ros.tools ros.tools.* ros.doctor ros.doctor.* "
         "ros.launching ros.launching.*",
         "ros.entry_points",
