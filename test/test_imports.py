@@ -53,7 +53,7 @@ ONLY = {
     "training.losses.*": {"training.losses.*", "training.geometry.*", "training.config",
                           "training.batch", "training.distributed", "sfm_ros.errors"},
     "training.distributed": set(),
-    # A checkpoint is judged as an engine.
+    # A checkpoint runs as an engine.
     **dict.fromkeys(
         ("training.torch_engine", "training.model_options"),
         {"training.*", "sfm_ros.engines.base", "sfm_ros.window", "sfm_ros.model_spec",

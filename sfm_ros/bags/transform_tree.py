@@ -25,7 +25,7 @@ class TransformTree:
 
     An edge is static, and holds at any time, or moving: samples with stamps. A frame that has both
     kinds is moving. The newest static transform of a frame replaces the one before; a moving frame
-    keeps the parent of its first sample, because two publishers that disagree would make it jump.
+    keeps the parent of its first sample, because two publishers of one child would make it jump.
 
     Args:
         history_ns: how long samples are kept, counted back from the newest of their edge. A sample
