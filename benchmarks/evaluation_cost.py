@@ -1,4 +1,4 @@
-"""What scoring a bag costs beside its inference, and that memory does not grow with its length.
+"""What scoring a bag costs beside its inference, and whether memory grows with its length.
 
     python benchmarks/evaluation_cost.py [--kitti DIR] [--frames 401 4010] [--threads 2]
 
@@ -56,7 +56,7 @@ class Image:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cost:
-    """What a run took: seconds in all and in the engine, and megabytes at its peak."""
+    """What a run took: seconds in total and in the engine, and megabytes at its peak."""
 
     total_s: float
     inference_s: float
@@ -95,17 +95,17 @@ def main() -> int:
 
 def street() -> tuple[CameraIntrinsics, list[Image]]:
     """A rendered street."""
-    drive = SyntheticStreet(_STREET)
+    rendered = SyntheticStreet(_STREET)
     images = [
         Image(
             data=encode_image(item.frame, "jpeg", _JPEG_QUALITY),
             kind="jpeg",
             T_world_camera=item.T_world_camera,
         )
-        for item in drive
+        for item in rendered
         if item.T_world_camera is not None
     ]
-    return drive.intrinsics, images
+    return rendered.intrinsics, images
 
 
 def kitti(folder: Path) -> tuple[CameraIntrinsics, list[Image]]:
@@ -131,7 +131,7 @@ def up_and_down(count: int, frames: int) -> Iterator[int]:
 
 
 def write(bag: Path, camera: CameraIntrinsics, images: list[Image], frames: int) -> None:
-    """A bag of so many frames; the ground-truth trajectory goes on where the images turn round."""
+    """A bag of this many frames, whose ground-truth trajectory continues when the images turn."""
     T_world_camera = np.eye(4)
     order = list(up_and_down(len(images), frames))
     steps = [np.eye(4)] + [
@@ -140,12 +140,12 @@ def write(bag: Path, camera: CameraIntrinsics, images: list[Image], frames: int)
     ]
     with Writer(bag, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
         topics = BagTopics(writer)
-        for index, (place, step) in enumerate(zip(order, steps, strict=True)):
+        for index, (image_index, step) in enumerate(zip(order, steps, strict=True)):
             stamp_ns = (index + 1) * _PERIOD_NS
             T_world_camera = T_world_camera @ step
             info = camera_info_message(camera, stamp_ns, _FRAME_ID)
             image = compressed_image_message(
-                images[place].data, images[place].kind, stamp_ns, _FRAME_ID
+                images[image_index].data, images[image_index].kind, stamp_ns, _FRAME_ID
             )
             pose = ground_truth_message(T_world_camera, stamp_ns, _FRAME_ID)
             topics.add(CAMERA_INFO_TOPIC, info, stamp_ns)

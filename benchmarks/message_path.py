@@ -1,13 +1,13 @@
-"""Images between two processes: how many are lost, and how long they take.
+"""Images between two processes: how many are lost, and their latency.
 
     python benchmarks/message_path.py [--size 1242x375] [--rate 30] [--seconds 10] [--repeat 1]
 
-Publishes bgr8 images of KITTI's size from one process and counts them in another, as a driver
+Publishes bgr8 images of KITTI's size in one process and counts them in another, as a driver
 publishes and as the node subscribes: live, which is best effort, and with ``node.image_queue:
-every``, reliable, or best effort where ``qos_overrides`` say so for such a driver. With the Fast
-DDS profile of this package in both processes, in the publisher alone, and in neither. The longest
-pause between two images in the subscriber tells a loss on the way from one in a process that got
-no processor.
+every``, which is reliable, or best effort if ``qos_overrides`` request it for such a driver. With
+the Fast DDS profile of this package in both processes, in the publisher alone, and in neither. The
+longest pause between two images in the subscriber distinguishes a loss in the transport from one
+in a process that got no processor time.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PAIRS = (
     ("reliable", "every"),
     ("best_effort", "every"),
 )
-"""Reliability of the publisher, and delivery of the subscriber."""
+"""Reliability of the publisher, and mode of the subscriber."""
 PROFILES = ("both", "publisher", "none")
 _PATIENCE_S = 20.0
 _QUIET_S = 3.0
@@ -40,7 +40,7 @@ _TOPIC = "/message_path/image"
 
 
 def main() -> int:
-    """Measure every combination, or play one of the two roles."""
+    """Measure every combination, or act in one of the two roles."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -101,12 +101,12 @@ def _qos(options: argparse.Namespace) -> Any:
 
     from sfm_ros.ros.node.core import image_qos
 
-    reliability, delivery = options.pair
+    reliability, mode = options.pair
     if options.role == "publisher":
         qos = QoSProfile(depth=10 if reliability == "reliable" else 5)
     else:
-        qos = image_qos("every" if delivery == "every" else "newest")
-        if delivery == "live":
+        qos = image_qos("every" if mode == "every" else "newest")
+        if mode == "live":
             return qos
     qos.reliability = (
         ReliabilityPolicy.RELIABLE if reliability == "reliable" else ReliabilityPolicy.BEST_EFFORT
@@ -129,7 +129,7 @@ def _publish(options: argparse.Namespace) -> int:
     message = Image(width=width, height=height, encoding="bgr8", step=3 * width)
     message.data = byte_array(pixels)
     _wait_until(publisher.get_subscription_count)
-    time.sleep(0.5)  # the other side may know of it a moment later
+    time.sleep(0.5)  # the other side may discover it a moment later
     count = round(options.rate * options.seconds)
     begin = time.monotonic()
     for index in range(count):
@@ -156,15 +156,15 @@ def _subscribe(options: argparse.Namespace) -> int:
     executor.add_node(node)
     taken_s: list[float] = []
     latencies_ms: list[float] = []
-    state = {"ended": False, "news": time.monotonic() + _PATIENCE_S}
+    state = {"ended": False, "last_s": time.monotonic() + _PATIENCE_S}
 
     def take(message: Image) -> None:
         taken_s.append(time.monotonic())
         latencies_ms.append((time.time_ns() - stamp_to_ns(message.header.stamp)) * 1e-6)
-        state.update(ended=message.header.frame_id == "last", news=taken_s[-1])
+        state.update(ended=message.header.frame_id == "last", last_s=taken_s[-1])
 
     node.create_subscription(Image, _TOPIC, take, _qos(options))
-    while not state["ended"] and time.monotonic() - state["news"] < _QUIET_S:
+    while not state["ended"] and time.monotonic() - state["last_s"] < _QUIET_S:
         executor.spin_once(timeout_sec=0.1)
     p50, p99 = np.percentile(latencies_ms, (50, 99)) if latencies_ms else (float("nan"),) * 2
     pause_ms = 1000 * float(np.diff(taken_s).max()) if len(taken_s) > 1 else float("nan")

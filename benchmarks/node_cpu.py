@@ -3,7 +3,7 @@
     python benchmarks/node_cpu.py [--model DIR] [--size 1242x375] [--seconds 20]
 
 Reads /proc/PID/stat of the node's process. What the networks take is measured on the same machine
-right after, by the processor time of as many inferences in a process of their own, and taken off.
+right after, as the processor time of inferences in a process of their own, and subtracted.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from node_latency import StreetOfImages
@@ -56,7 +57,7 @@ def main() -> int:
 
 
 def measure(options: argparse.Namespace) -> None:
-    """Run the node idle and busy, then the networks alone; print the shares of a core."""
+    """Run the node idle and busy, then the networks alone; print the use of a core."""
     bundle = resolve_bundle(options.model).resolve()
     with tempfile.TemporaryDirectory(prefix="sfm_benchmark_") as folder:
         work = Path(folder)
@@ -68,12 +69,12 @@ def measure(options: argparse.Namespace) -> None:
             counter.wait_for_node()
             counter.spin(_WARM_UP_S)
             pid = children.pid("node")
-            idle = _share(pid, options.seconds, counter)[0]
+            idle = _core_use(pid, options.seconds, counter)[0]
             player = [sys.executable, "-m", "sfm_ros.ros.tools.player", str(work / "bag")]
             children.start("player", [*player, "--loop", "--best-effort", "--rate", "1"])
             counter.wait_for_odometry()
             counter.spin(_WARM_UP_S)
-            busy, rate = _share(pid, options.seconds, counter)
+            busy, rate = _core_use(pid, options.seconds, counter)
             children.check("node")
             counter.close()
     word = [sys.executable, __file__, "--model", str(bundle), "--inference", options.size]
@@ -82,8 +83,8 @@ def measure(options: argparse.Namespace) -> None:
     print(f"{options.size} bgr8 at {_RATE_HZ:g} Hz, model {ModelSpec.load(bundle).name}")
     print(f"{'without images':32}{100 * idle:8.1f} % of a core")
     print(f"{f'at {rate:.1f} Hz of odometry':32}{100 * busy:8.1f} % of a core")
-    print(f"{'of it the networks':32}{100 * cpu_s * rate:8.1f} % ({1000 * cpu_s:.1f} ms each)")
-    print(f"{'of it all the rest':32}{100 * (busy - cpu_s * rate):8.1f} %")
+    print(f"{'the networks':32}{100 * cpu_s * rate:8.1f} % ({1000 * cpu_s:.1f} ms each)")
+    print(f"{'all the rest':32}{100 * (busy - cpu_s * rate):8.1f} %")
 
 
 def _street(options: argparse.Namespace, frames: float) -> StreetOfImages:
@@ -101,13 +102,13 @@ def _node(bundle: Path) -> list[str]:
 
 def cpu_seconds(pid: int) -> float:
     """Processor time a process has used so far, in user and kernel mode, of all its threads."""
-    # The name, in parentheses, may hold blanks; the fields after it do not.
+    # The name, in parentheses, may contain blanks; the fields after it do not.
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _share(pid: int, seconds: float, counter: OdometryCounter) -> tuple[float, float]:
-    """Share of a core that a process takes over some time, and the odometry messages per second."""
+def _core_use(pid: int, seconds: float, counter: OdometryCounter) -> tuple[float, float]:
+    """Fraction of a core that a process uses for some time, and odometry messages per second."""
     cpu_s, received, begin = cpu_seconds(pid), counter.received, time.monotonic()
     counter.spin(seconds)
     elapsed = time.monotonic() - begin
@@ -137,7 +138,7 @@ def inference_cpu_s(model: str, size: str) -> float:
 
 
 class OdometryCounter:
-    """Hears the node's odometry."""
+    """Counts the node's odometry messages."""
 
     def __init__(self) -> None:
         import rclpy
@@ -153,20 +154,20 @@ class OdometryCounter:
         self.received += 1
 
     def spin(self, seconds: float) -> None:
-        """Listen for so long."""
+        """Receive for this long."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             self._rclpy.spin_once(self._node, timeout_sec=0.1)
 
     def wait_for_node(self) -> None:
-        """Until the node publishes odometry."""
+        """Wait until the node publishes odometry."""
         self._wait(lambda: self._node.count_publishers("/sfm_node/odometry"), "the node")
 
     def wait_for_odometry(self) -> None:
-        """Until the first odometry has come."""
+        """Wait until the first odometry has been received."""
         self._wait(lambda: self.received, "odometry")
 
-    def _wait(self, condition: object, what: str) -> None:
+    def _wait(self, condition: Callable[[], object], what: str) -> None:
         deadline = time.monotonic() + 60
         while not condition():
             if time.monotonic() > deadline:

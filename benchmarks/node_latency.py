@@ -1,9 +1,9 @@
-"""What the node costs beside its networks: from an image's callback to the last message published.
+"""What the node costs beside its networks: from an image's callback to the last published message.
 
     python benchmarks/node_latency.py [--model DIR] [--size 1242x375] [--frames 150] [--rate 1]
 
 Plays 10 Hz bgr8 images of KITTI's size through the node over the middleware, in three processes as
-the demo does, and prints the node's own figures: the whole way, the engine, the rest, the stages.
+the demo does, and prints the node's own figures: the total, the engine, the rest, the stages.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _IMAGES = 20
 
 
 class StreetOfImages:
-    """A rendered street, driven up and down: tracking needs images that look like some."""
+    """A rendered street, driven up and down: tracking needs images with texture."""
 
     name = "street"
 
@@ -92,7 +92,7 @@ def report(figures: dict[str, str], spec: ModelSpec, size: str) -> None:
     """Print the machine, the node's figures and their ratio."""
     print(provenance())
     print(f"{size} bgr8 at the input, model {spec.name} at {spec.width}x{spec.height}")
-    print(f"{'ms a frame':24}{'p50':>8}{'p99':>8}")
+    print(f"{'ms per frame':24}{'p50':>8}{'p99':>8}")
     end = "_p50_ms"
     for stage in [key[: -len(end)] for key in figures if key.endswith(end)]:
         values = (float(figures[f"{stage}_p{percent}_ms"]) for percent in (50, 99))

@@ -1,12 +1,12 @@
-"""A camera that is faster than the node: does the way of an image stay as short as it was?
+"""A camera that is faster than the node: does the latency of an image stay the same?
 
     python benchmarks/overload.py [--size 1242x375] [--model DIR] [--threads 2] [--seconds 15]
         [--times 0.5 1 2 4]
 
-Finds the rate at which the live node (``node.image_queue: newest``) answers every image, then sends
-at multiples of it, as a driver does that waits for nobody. Of each image that is answered it
-prints the time from its sending until its depth is heard in the sending process, over all and in
-the last quarter, where a queue that grows would show. All topics are heard.
+Finds the rate at which the live node (``node.image_queue: newest``) processes every image, then
+sends at multiples of it, as a driver does, which does not wait. It prints the time from sending an
+image until its depth is received in the sending process, over all images that were processed and
+over the last quarter of them, in which a growing queue would show. All topics are subscribed to.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import time
 from pathlib import Path
 
 import numpy as np
-from soak import Traffic, node_command
 from tqdm import tqdm
+from traffic import Traffic, node_command
 
 from sfm_ros.config import ModelConfig
 from sfm_ros.engines.factory import resolve_bundle
@@ -37,10 +37,10 @@ _BACK_TO_BACK = 100
 
 
 class TimedTraffic(Traffic):
-    """Traffic that knows how long each answer took.
+    """Traffic that measures the latency of each image.
 
     Attributes:
-        latencies_s: of the answered images, in their order, from sending to hearing the depth.
+        latencies_s: of the processed images, in order, from sending to receiving the depth.
     """
 
     def __init__(self, width: int, height: int) -> None:
@@ -59,7 +59,7 @@ class TimedTraffic(Traffic):
         self.latencies_s.append(now - self._sent_s[self.answered])
 
     def sustainable_rate(self) -> float:
-        """Images a second where the next is sent when the last has been answered."""
+        """Images per second if the next is sent when the last has been processed."""
         for _ in range(_WARM_UP):  # the first have no depth yet
             self.send()
             self.wait_for_room(1, _FIRST_S)
@@ -67,11 +67,11 @@ class TimedTraffic(Traffic):
         for _ in range(_BACK_TO_BACK):
             self.send()
             if not self.wait_for_room(1, _PATIENCE_S):
-                raise SfmRosError(f"image {self.sent} was not answered in {_PATIENCE_S:g} s")
+                raise SfmRosError(f"image {self.sent} was not processed within {_PATIENCE_S:g} s")
         return _BACK_TO_BACK / (time.monotonic() - begin)
 
     def keep_rate(self, rate: float, seconds: float) -> tuple[int, list[float]]:
-        """How many images were sent at a rate for some time, and the answered ones' ways."""
+        """Number of images sent at a rate for some time, and latencies of those processed."""
         self.latencies_s = []
         begin = time.monotonic()
         count = int(rate * seconds)
@@ -79,7 +79,7 @@ class TimedTraffic(Traffic):
             time.sleep(max(begin + index / rate - time.monotonic(), 0.0))
             self.send()
         if not self.wait_for_room(1, _PATIENCE_S):
-            raise SfmRosError("the last image was never answered: the node stopped")
+            raise SfmRosError("the last image was not processed: the node stopped")
         return count, self.latencies_s
 
 
@@ -110,7 +110,7 @@ def measure(options: argparse.Namespace) -> None:
     use_large_image_profile()
     print(provenance())
     about = f"model {ModelSpec.load(bundle).name} on {options.threads} threads"
-    print(f"{options.size} rgb8, {about}, all topics heard")
+    print(f"{options.size} rgb8, {about}, all topics subscribed to")
     with (
         tempfile.TemporaryDirectory(prefix="sfm_overload_") as logs,
         ProcessGroup(Path(logs)) as children,
@@ -122,7 +122,7 @@ def measure(options: argparse.Namespace) -> None:
             sustainable = traffic.sustainable_rate()
             print(f"sustainable: {sustainable:.1f} images per second")
             print(
-                f"{'times':>6}{'answered':>10}{'p50':>9}{'p99':>9}{'p99/p50':>9}{'last 1/4':>10}"
+                f"{'times':>6}{'processed':>11}{'p50':>9}{'p99':>9}{'p99/p50':>9}{'last 1/4':>10}"
             )
             for times in options.times:
                 sent, latencies_s = traffic.keep_rate(times * sustainable, options.seconds)
@@ -134,8 +134,8 @@ def measure(options: argparse.Namespace) -> None:
 def _report(times: float, sent: int, latencies_ms: np.ndarray) -> None:
     p50, p99 = np.percentile(latencies_ms, (50, 99))
     late = np.percentile(latencies_ms[-len(latencies_ms) // 4 :], 50)
-    share = 100 * len(latencies_ms) / sent
-    print(f"{times:6.2f}{share:8.1f} %{p50:6.1f} ms{p99:6.1f} ms{p99 / p50:9.2f}{late:7.1f} ms")
+    percent = 100 * len(latencies_ms) / sent
+    print(f"{times:6.2f}{percent:9.1f} %{p50:6.1f} ms{p99:6.1f} ms{p99 / p50:9.2f}{late:7.1f} ms")
 
 
 if __name__ == "__main__":

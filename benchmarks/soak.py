@@ -1,12 +1,12 @@
-"""Whether the node keeps its size: memory, descriptors and threads over many images.
+"""Whether the node grows: its memory, descriptors and threads over many images.
 
     python benchmarks/soak.py [--frames 100000] [--size 208x64] [--model DIR] [--threads 2]
         [--out out/soak]
 
-Sends small images to a node in a process of its own, as fast as it answers, and hears all it
-publishes. Once a second it reads from /proc what the node's process holds. It prints the growth
-after the first 1000 images and writes ``soak.csv``, row by row, and ``soak.png``; Ctrl-C ends it
-early, with what there is so far.
+Sends small images to a node in a process of its own, as fast as it processes them, and subscribes
+to all its topics. Once per second it reads from /proc what the node's process holds. It prints the
+growth after the first 1000 images and writes ``soak.csv``, row by row, and ``soak.png``; Ctrl-C
+ends it early, with the samples so far.
 """
 
 from __future__ import annotations
@@ -15,20 +15,17 @@ import argparse
 import csv
 import dataclasses
 import os
-import struct
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import numpy as np
 from matplotlib.figure import Figure
-from node_latency import StreetOfImages
 from tqdm import tqdm
+from traffic import Traffic, node_command
 
 from sfm_ros.config import ModelConfig
 from sfm_ros.engines.factory import resolve_bundle
@@ -40,12 +37,10 @@ from sfm_ros.model_spec import ModelSpec
 
 _SETTLED = 1000
 """Images after which nothing should grow any more."""
-_UNDER_WAY = 8
-_PERIOD_NS = 100_000_000
+_IN_FLIGHT = 8
 _SAMPLE_S = 1.0
-_LOOK_S = 0.25
+_POLL_S = 0.25
 _STALLED_S = 5.0
-_PATIENCE_S = 60.0
 _MOST_STALLS = 12
 
 
@@ -55,7 +50,7 @@ class Sample:
 
     Attributes:
         seconds: since the first image.
-        frames: images answered so far.
+        frames: images processed so far.
         rss_mb: resident memory, 10^6 bytes.
         descriptors: open files and sockets.
         threads: of the process.
@@ -85,109 +80,14 @@ def read_sample(pid: int, seconds: float, frames: int) -> Sample:
     )
 
 
-class Traffic:
-    """Sends images to the node and hears all its topics.
-
-    Args:
-        width, height: of the images.
-    """
-
-    def __init__(self, width: int, height: int) -> None:
-        import rclpy
-        from diagnostic_msgs.msg import DiagnosticStatus
-        from nav_msgs.msg import Odometry, Path
-        from rclpy.executors import SingleThreadedExecutor
-        from rclpy.qos import QoSProfile
-        from sensor_msgs.msg import CameraInfo, Image, PointCloud2
-
-        rclpy.init(signal_handler_options=rclpy.SignalHandlerOptions.NO)
-        self._rclpy = rclpy
-        self._node = rclpy.create_node("soak")
-        self._image_publisher = self._node.create_publisher(Image, "image", QoSProfile(depth=100))
-        self._infos = self._node.create_publisher(CameraInfo, "camera_info", 10)
-        received = {
-            "odometry": Odometry,
-            "path": Path,
-            "depth/image": Image,
-            "depth/camera_info": CameraInfo,
-            "depth/image_color": Image,
-            "points": PointCloud2,
-            "status": DiagnosticStatus,
-        }
-        for name, kind in received.items():
-            callback = self._on_depth if name == "depth/image" else _ignore
-            self._node.create_subscription(kind, f"/sfm_node/{name}", callback, 10, raw=True)
-        self._images = list(self._make_images(width, height))
-        self._changed = threading.Condition()
-        self.sent = self.answered = 0
-        self._executor = SingleThreadedExecutor()
-        self._executor.add_node(self._node)
-        self._thread = threading.Thread(target=self._executor.spin, daemon=True)
-        self._thread.start()
-
-    def _make_images(self, width: int, height: int) -> Iterator[Any]:
-        """A street, there and back: as messages that only want a stamp."""
-        from std_msgs.msg import Header
-
-        from sfm_ros.ros.conversions import info_from_intrinsics, rgb_to_image
-
-        header = Header(frame_id="camera_optical")
-        for item in StreetOfImages(width, height, 38):  # of 20 images, there and back
-            self._info = info_from_intrinsics(item.frame.intrinsics, header)
-            yield rgb_to_image(item.frame.rgb, header)
-
-    def _on_depth(self, content: bytes) -> None:
-        """A message as it was sent: four bytes say how, then comes the stamp."""
-        sec, nanosec = struct.unpack_from("<iI", content, 4)
-        with self._changed:
-            self.answered = (sec * 1_000_000_000 + nanosec) // _PERIOD_NS
-            self._changed.notify_all()
-
-    def wait_for_node(self, children: ProcessGroup) -> None:
-        """Until it listens."""
-        deadline = time.monotonic() + _PATIENCE_S
-        while not (
-            self._image_publisher.get_subscription_count() and self._infos.get_subscription_count()
-        ):
-            children.check("node")
-            if time.monotonic() > deadline:
-                raise SfmRosError(f"the node did not appear:\n{children.log_tail('node')}")
-            time.sleep(0.05)
-        self._infos.publish(self._info)
-
-    def send(self) -> None:
-        """Send the next image."""
-        self.sent += 1
-        message = self._images[self.sent % len(self._images)]
-        stamp_ns = self.sent * _PERIOD_NS
-        message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, 1_000_000_000)
-        self._image_publisher.publish(message)
-
-    def wait_for_room(self, limit: int, timeout_s: float) -> bool:
-        """Whether less than ``limit`` images are under way, within this time."""
-        with self._changed:
-            return self._changed.wait_for(lambda: self.sent - self.answered < limit, timeout_s)
-
-    def close(self) -> None:
-        """Leave the middleware."""
-        self._executor.shutdown()
-        self._thread.join(_STALLED_S)
-        self._node.destroy_node()
-        self._rclpy.try_shutdown()
-
-
-def _ignore(_: bytes) -> None:
-    """It was sent and received: that is all that is wanted of it."""
-
-
 class Soak:
-    """The run: what was sampled stays in ``samples`` and in the table, however it ends.
+    """The run; its samples are kept in ``samples`` and in the table, however it ends.
 
     Args:
-        traffic: the images.
+        traffic: sends the images.
         children: with the ``node``.
         frames: how many images to send.
-        table: file that gets a row for each sample, so that a run of hours can be followed.
+        table: file that gets a row for each sample, so that a long run can be followed.
     """
 
     def __init__(
@@ -206,28 +106,28 @@ class Soak:
         self._answered_at_stall = 0
 
     def run(self) -> None:
-        """Send all images and wait for the last answer.
+        """Send all images and wait until the last is processed.
 
         Raises:
-            SfmRosError: the node ended, or does not answer any more.
+            SfmRosError: the node ended, or does not respond any more.
         """
         traffic = self._traffic
         self._begin_s = time.monotonic()
         with tqdm(total=self._frames, unit="image", disable=None) as bar:
             while traffic.sent < self._frames:
-                self._wait_for_room(_UNDER_WAY, bar)
+                self._wait_for_room(_IN_FLIGHT, bar)
                 traffic.send()
             self._wait_for_room(1, bar)
         self._sample()
 
     def _wait_for_room(self, limit: int, bar: tqdm) -> None:
-        """Sample while waiting; an image that is never answered holds up nothing for long.
+        """Sample while waiting; an image that is lost delays nothing for long.
 
-        The wait is counted in looks, not read from the clock: time in which everything was
-        stopped, as in a suspended machine, is nobody's stall.
+        The wait is counted in polls, not read from the clock: time in which everything was
+        stopped, as on a suspended machine, is not a stall of the node.
         """
-        for _ in range(round(_STALLED_S / _LOOK_S)):
-            has_room = self._traffic.wait_for_room(limit, _LOOK_S)
+        for _ in range(round(_STALLED_S / _POLL_S)):
+            has_room = self._traffic.wait_for_room(limit, _POLL_S)
             if self._seconds() - (self.samples[-1].seconds if self.samples else -1) >= _SAMPLE_S:
                 self._children.check("node")
                 self._sample()
@@ -237,7 +137,7 @@ class Soak:
         self._note_stall()
 
     def _note_stall(self) -> None:
-        """Where an image is lost the next is sent; where none is answered any more, give up."""
+        """After a lost image send the next; give up if none is processed any more."""
         self.stalls += 1
         if self._traffic.answered > self._answered_at_stall:
             self._answered_at_stall = self._traffic.answered
@@ -245,7 +145,7 @@ class Soak:
         self._stalls_in_a_row += 1
         if self._stalls_in_a_row > _MOST_STALLS:
             log = self._children.log_tail("node")
-            raise SfmRosError(f"the node does not answer any more:\n{log}")
+            raise SfmRosError(f"the node does not respond any more:\n{log}")
 
     def _seconds(self) -> float:
         return time.monotonic() - self._begin_s
@@ -276,7 +176,7 @@ def main() -> int:
 
 
 def soak(options: argparse.Namespace) -> int:
-    """0 where all images were sent, 130 where it was broken off, 1 where the node gave up."""
+    """0 if all images were sent, 130 if it was interrupted, 1 if the node failed."""
     width, height = (int(number) for number in options.size.split("x"))
     bundle = resolve_bundle(options.model).resolve()
     os.environ.update(private_middleware())
@@ -291,7 +191,7 @@ def soak(options: argparse.Namespace) -> int:
             try:
                 run.run()
             except KeyboardInterrupt:
-                print("broken off; what there is so far:", file=sys.stderr)
+                print("interrupted; the samples so far:", file=sys.stderr)
                 code = 130
             except (OSError, SfmRosError) as error:
                 print(f"ERROR: {error}", file=sys.stderr)
@@ -299,7 +199,7 @@ def soak(options: argparse.Namespace) -> int:
             traffic.close()
     print(provenance())
     about = f"model {ModelSpec.load(bundle).name} on {options.threads} threads"
-    print(f"{options.size} rgb8, {about}, all topics heard")
+    print(f"{options.size} rgb8, {about}, all topics subscribed to")
     report(run.samples, run.stalls)
     plot(run.samples, options.out)
     return code
@@ -309,31 +209,17 @@ def _table(folder: Path) -> TextIO:
     return (folder / "soak.csv").open("w", newline="")
 
 
-def node_command(bundle: Path, threads: int, image_queue: str) -> list[str]:
-    """Starts the node that `Traffic` talks to."""
-    parameters = {
-        "model.bundle": bundle,
-        "model.threads": threads,
-        "node.image_queue": image_queue,
-        "node.extrinsics_wait_s": 0.0,
-    }
-    words = [sys.executable, "-m", "sfm_ros.ros.node", "--ros-args"]
-    for name, value in parameters.items():
-        words += ["-p", f"{name}:={value}"]
-    return words
-
-
 def report(samples: list[Sample], stalls: int) -> None:
-    """Print how many images, how fast, and what grew."""
+    """Print the number of images, their rate, and what grew."""
     if not samples:
         print("nothing was measured")
         return
     last = samples[-1]
     rate = last.frames / max(last.seconds, 1e-9)
-    print(f"{last.frames} images in {last.seconds:.0f} s: {rate:.1f} a second; stalls {stalls}")
+    print(f"{last.frames} images in {last.seconds:.0f} s: {rate:.1f} per second; stalls {stalls}")
     settled = [sample for sample in samples if sample.frames >= _SETTLED]
     if len(settled) < 2:
-        print(f"too short to tell what grows after the first {_SETTLED} images")
+        print(f"too short to measure the growth after the first {_SETTLED} images")
         return
     first = settled[0]
     print(f"{'held by the node':20}{f'at {first.frames}':>12}{'at the end':>12}{'growth':>10}")
@@ -347,11 +233,11 @@ def report(samples: list[Sample], stalls: int) -> None:
         print(f"{text:20}{a:12.{digits}f}{b:12.{digits}f}{b - a:+10.{digits}f}")
     frames = [sample.frames for sample in settled]
     slope = np.polyfit(frames, [sample.rss_mb for sample in settled], 1)[0]
-    print(f"{'line through memory':20}{slope * 1e4:+34.3f} MB in 10000 images")
+    print(f"{'slope of memory':20}{slope * 1e4:+34.3f} MB per 10000 images")
 
 
 def plot(samples: list[Sample], folder: Path) -> None:
-    """What was held, over the images."""
+    """Plot what was held over the images."""
     figure = Figure(figsize=(8, 7), layout="constrained")
     axes = figure.subplots(3, sharex=True)
     frames = [sample.frames for sample in samples]

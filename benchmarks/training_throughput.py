@@ -155,7 +155,7 @@ def search(options: Namespace, prepared: PreparedSet, work: Path, device: torch.
 
 
 def configured(recipe: Path, prepared: PreparedSet, size: int, precision: str) -> TrainConfig:
-    """The recipe on this one set, with this batch size and precision."""
+    """The recipe with this one set, batch size and precision."""
     changes = (
         f"data.prepared=['{prepared.path}']",
         "data.set_ratios=[]",

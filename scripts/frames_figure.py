@@ -23,7 +23,7 @@ OPTICAL = {"x": _minus(_LEFT), "y": _minus(_UP), "z": _FORWARD}
 
 @dataclass(frozen=True)
 class Box:
-    """A frame: its name, its axes, what is said beside it."""
+    """A frame: its name, its axes, the note beside it."""
 
     name: str
     axes: dict[str, tuple[float, float]]

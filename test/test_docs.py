@@ -1,4 +1,4 @@
-"""The documentation of the node says what the code says."""
+"""The documentation of the node agrees with the code."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ def test_the_files_are_what_the_code_makes(generator: ModuleType) -> None:
 
 def test_the_page_holds_every_parameter_reason_topic_and_program(generator: ModuleType) -> None:
     page = generator.node_md()
-    wanted = {name for name, _, _ in iter_fields()}
-    wanted |= {reason.value for reason in Reason} | {status.value for status in TrackingStatus}
-    wanted |= {topic.name for topic in PUBLICATIONS} | {service.name for service in SERVICES}
-    assert [name for name in sorted(wanted | set(PROGRAMS)) if f"`{name}`" not in page] == []
+    expected = {name for name, _, _ in iter_fields()}
+    expected |= {reason.value for reason in Reason} | {status.value for status in TrackingStatus}
+    expected |= {topic.name for topic in PUBLICATIONS} | {service.name for service in SERVICES}
+    assert [name for name in sorted(expected | set(PROGRAMS)) if f"`{name}`" not in page] == []
 
 
 def test_every_row_of_a_table_has_as_many_cells_as_its_head(generator: ModuleType) -> None:
@@ -75,7 +75,7 @@ def test_troubleshooting_names_what_exists(troubleshooting: str, repository: Pat
     named = set(re.findall(r"`(\w+\.\w+)`", troubleshooting))
     assert {name for name in named if name.split(".")[0] in blocks} <= parameters
     assert set(re.findall(r"\bsfm_[a-z_]+\b", troubleshooting)) - {"sfm_ros"} <= set(PROGRAMS)
-    for file in re.findall(r"\b(?:benchmarks|scripts|ros)/\w+(?:\.py)?", troubleshooting):
+    for file in re.findall(r"\b(?:benchmarks|scripts|third_party)/\w+(?:\.py)?", troubleshooting):
         assert (repository / file).exists()
 
 

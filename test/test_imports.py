@@ -36,7 +36,7 @@ LAYERS: tuple[tuple[str, ...], ...] = tuple(
         "doctor doctor.*",
         "cli cli.*",
         "ros ros.process ros.process.* ros.compat",
-        "ros.conversions",
+        "ros.conversions ros.tf_lookup",
         "ros.node ros.node.* ros.tools ros.tools.* ros.doctor ros.doctor.* "
         "ros.launching ros.launching.*",
         "ros.entry_points",
@@ -53,7 +53,7 @@ ONLY = {
     "training.losses.*": {"training.losses.*", "training.geometry.*", "training.config",
                           "training.batch", "training.distributed", "sfm_ros.errors"},
     "training.distributed": set(),
-    # A checkpoint is judged as an engine.
+    # A checkpoint runs as an engine.
     **dict.fromkeys(
         ("training.torch_engine", "training.model_options"),
         {"training.*", "sfm_ros.engines.base", "sfm_ros.window", "sfm_ros.model_spec",

@@ -1,150 +1,210 @@
-"""The transforms recorded in a bag, and the path of one frame in another."""
+"""Named frames and the transforms between them over time: one tree for bags, TF and checks."""
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from sfm_ros.bags.reader import BagFile
 from sfm_ros.datatypes import FloatArray
 from sfm_ros.errors import SourceError, TrajectoryError
-from sfm_ros.formats.trajectory import Stamps, Trajectory
-from sfm_ros.geometry import inverse, rigid_motion, se3_exp, se3_log
+from sfm_ros.formats.trajectory import Trajectory
+from sfm_ros.geometry import inverse, is_rotation, rigid_motion, se3_exp, se3_log
 
-TF_TYPES = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
-_STATIC = "tf_static"
 MAX_GAP_NS = 1_000_000_000
-"""Between two samples of a transform further apart nothing is interpolated."""
+"""Nothing is interpolated between two samples of a transform that are further apart."""
+
+_EdgeOf = Callable[[str], "tuple[str, FloatArray] | None"]
+"""The parent of a frame and (4, 4) T_parent_frame; None if it has no parent."""
 
 
 class TransformTree:
-    """Every transform of a bag's ``/tf`` and ``/tf_static``: each frame has one parent."""
+    """Transforms between frames, each of which has one parent.
 
-    def __init__(self, bag: BagFile, with_moving: bool) -> None:
-        """Read the transforms.
+    An edge is static, and holds at any time, or moving: samples with stamps. A frame that has both
+    kinds is moving. The newest static transform of a frame replaces the one before; a moving frame
+    keeps the parent of its first sample, because two publishers of one child would make it jump.
 
-        Args:
-            bag: the bag.
-            with_moving: read ``/tf`` too, not only ``/tf_static``.
+    Args:
+        history_ns: how long samples are kept, counted back from the newest of their edge. A sample
+            further away than that, because the clock was set back or the publisher was replaced,
+            starts the edge again. None keeps all samples.
+    """
 
-        Raises:
-            SourceError: the bag is damaged.
-        """
+    def __init__(self, history_ns: int | None = None) -> None:
+        self._history_ns = history_ns
         self._static: dict[str, tuple[str, FloatArray]] = {}
-        self._moving: dict[str, tuple[str, dict[int, FloatArray]]] = {}
-        topics = [
-            name
-            for name, (kind, _) in bag.topics.items()
-            if kind in TF_TYPES and (with_moving or name.endswith(_STATIC))
-        ]
-        for record in bag.records(topics) if topics else ():
-            for entry in record.message.transforms:
-                self._take(entry, record.topic.endswith(_STATIC))
+        self._moving: dict[str, _MovingEdge] = {}
 
-    def _take(self, entry: Any, is_static: bool) -> None:
-        parent, child = (
-            str(name).lstrip("/") for name in (entry.header.frame_id, entry.child_frame_id)
-        )
-        q, t = entry.transform.rotation, entry.transform.translation
+    def add(
+        self, parent: str, child: str, T_parent_child: FloatArray, stamp_ns: int | None = None
+    ) -> None:
+        """Add a (4, 4) transform: static, or the sample of a moving one if it has a stamp.
+
+        One that is not a rigid motion is ignored, as tf2 does: it would turn every pose that is
+        derived from it into NaN.
+        """
+        T = np.asarray(T_parent_child, dtype=np.float64)
+        if np.all(np.isfinite(T)) and is_rotation(T[:3, :3]):
+            self._insert(_name(parent), _name(child), T, stamp_ns)
+
+    def add_message(self, message: Any, is_static: bool) -> None:
+        """Add a geometry_msgs/TransformStamped, decoded by rclpy or by rosbags, as :meth:`add`."""
+        q, t = message.transform.rotation, message.transform.translation
         T_parent_child = rigid_motion([q.x, q.y, q.z, q.w], [t.x, t.y, t.z])
-        if T_parent_child is None:
-            return  # passed over, as tf2 and the node do
-        if is_static:
-            self._static[child] = (parent, T_parent_child)
+        if T_parent_child is not None:
+            stamp = message.header.stamp
+            stamp_ns = int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+            frames = _name(message.header.frame_id), _name(message.child_frame_id)
+            self._insert(*frames, T_parent_child, None if is_static else stamp_ns)
+
+    def _insert(self, parent: str, child: str, T: FloatArray, stamp_ns: int | None) -> None:
+        if stamp_ns is None:
+            self._static[child] = (parent, T)
             return
-        stamp = entry.header.stamp
-        stamp_ns = int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
-        known_parent, samples = self._moving.setdefault(child, (parent, {}))
-        if known_parent == parent:
-            samples[stamp_ns] = T_parent_child
+        edge = self._moving.get(child)
+        if edge is None or self._is_outdated(edge, stamp_ns):
+            edge = self._moving[child] = _MovingEdge(parent)
+        if edge.parent == parent:
+            edge.add(stamp_ns, T)
+            if self._history_ns is not None:
+                edge.forget_before(edge.newest_ns - self._history_ns)
+
+    def _is_outdated(self, edge: _MovingEdge, stamp_ns: int) -> bool:
+        return self._history_ns is not None and (abs(stamp_ns - edge.newest_ns) > self._history_ns)
 
     @property
     def frames(self) -> list[str]:
         """Names of all frames, sorted."""
-        named = {name for child, (parent, _) in self._edges().items() for name in (child, parent)}
-        return sorted(named)
+        return sorted({name for edge in self._parents().items() for name in edge})
 
-    def _edges(self) -> dict[str, tuple[str, Any]]:
-        return {**self._static, **self._moving}
+    def has_parent(self, frame: str) -> bool:
+        """Whether there is a transform to this frame."""
+        return _name(frame) in self._parents()
+
+    def lookup(self, to: str, from_: str, stamp_ns: int | None = None) -> FloatArray | None:
+        """(4, 4) T_to_from at a time, or of the newest samples.
+
+        None if the frames are not connected, or a transform between them is not known at that
+        time: before its first sample, after its last, or in a gap longer than `MAX_GAP_NS`.
+        """
+
+        def edge_of(frame: str) -> tuple[str, FloatArray] | None:
+            if frame not in self._moving:
+                return self._static.get(frame)
+            edge = self._moving[frame]
+            T_parent_child = edge.at(stamp_ns)
+            return None if T_parent_child is None else (edge.parent, T_parent_child)
+
+        return _connect(edge_of, to, from_)
 
     def static_transform(self, to: str, from_: str) -> FloatArray | None:
-        """(4, 4) T_to_from over transforms that never change; None where they do not connect."""
-        to, from_ = to.lstrip("/"), from_.lstrip("/")
-        mine, its = self._static_ancestors(from_), self._static_ancestors(to)
-        for ancestor, T_ancestor_from in mine.items():
-            if ancestor in its:
-                return inverse(its[ancestor]) @ T_ancestor_from
-        return None
-
-    def _static_ancestors(self, frame: str) -> dict[str, FloatArray]:
-        """T_ancestor_frame of the frame itself and all above it, nearest first."""
-        found, T = {frame: np.eye(4)}, np.eye(4)
-        while frame in self._static:
-            frame, T_parent_child = self._static[frame]
-            if frame in found:
-                break  # a damaged tree that bites its tail
-            T = T_parent_child @ T
-            found[frame] = T
-        return found
+        """(4, 4) T_to_from over static transforms only; None if these do not connect them."""
+        return _connect(self._static.get, to, from_)
 
     def path_of(self, frame: str, fixed: str) -> Trajectory:
         """T_fixed_frame over time, at the stamps of the transform that is sampled most often.
 
         Raises:
-            SourceError: the two are not connected, or nothing between them moves.
-            TrajectoryError: a transform is not finite.
+            SourceError: ``fixed`` is not above ``frame``, or nothing between them moves.
+            TrajectoryError: the transforms between them are never known at the same time.
         """
-        edges = self._chain(frame.lstrip("/"), fixed.lstrip("/"))
-        sampled: list[dict[int, FloatArray]] = [s for _, s in edges if isinstance(s, dict)]
-        if not sampled:
+        chain = self._chain(_name(frame), _name(fixed))
+        moving = [self._moving[name] for name in chain if name in self._moving]
+        if not moving:
             raise SourceError(
                 f"nothing on /tf moves between '{fixed}' and '{frame}'; name the fixed frame in "
                 "which the camera's ground-truth trajectory is known"
             )
-        busiest = max(sampled, key=len)
-        stamps = np.array(sorted(busiest), dtype=np.int64)
-        poses, known = np.tile(np.eye(4), (len(stamps), 1, 1)), np.ones(len(stamps), dtype=bool)
-        for _, entry in edges:
-            if isinstance(entry, dict):
-                at_stamps, covered = _interpolated(entry, stamps)
-                poses, known = at_stamps @ poses, known & covered
-            else:
-                poses = entry @ poses
-        if not known.any():
+        stamps_ns = max((edge.stamps_ns for edge in moving), key=len)
+        poses = {stamp_ns: self.lookup(fixed, frame, stamp_ns) for stamp_ns in stamps_ns}
+        known = {stamp_ns: T for stamp_ns, T in poses.items() if T is not None}
+        if not known:
             raise TrajectoryError(f"the transforms from '{frame}' to '{fixed}' never overlap")
-        return Trajectory(stamps[known], poses[known])
+        return Trajectory(np.array(list(known), dtype=np.int64), np.stack(list(known.values())))
 
-    def _chain(self, frame: str, fixed: str) -> list[tuple[str, Any]]:
-        edges, seen, known = [], [frame], self._edges()
-        while frame != fixed:
-            if frame not in known or known[frame][0] in seen:
+    def _chain(self, frame: str, fixed: str) -> list[str]:
+        """The frames from ``frame`` up to, but without, ``fixed``."""
+        parents, chain = self._parents(), [frame]
+        while chain[-1] != fixed:
+            parent = parents.get(chain[-1])
+            if parent is None or parent in chain:
                 raise SourceError(
-                    f"the bag's transforms lead from '{seen[0]}' up to '{frame}', not to "
-                    f"'{fixed}'; it has the frames {', '.join(self.frames) or 'none'}"
+                    f"the transforms lead from '{frame}' up to '{chain[-1]}', not to '{fixed}'; "
+                    f"there are the frames {', '.join(self.frames) or 'none'}"
                 )
-            edges.append((frame, known[frame][1]))
-            frame = known[frame][0]
-            seen.append(frame)
-        return edges
+            chain.append(parent)
+        return chain[:-1]
+
+    def _parents(self) -> dict[str, str]:
+        static = {child: parent for child, (parent, _) in self._static.items()}
+        return {**static, **{child: edge.parent for child, edge in self._moving.items()}}
 
 
-def _interpolated(
-    samples: dict[int, FloatArray], wanted: Stamps
-) -> tuple[FloatArray, np.ndarray[Any, np.dtype[np.bool_]]]:
-    """(N, 4, 4) at the wanted stamps, and where these lie between samples near enough."""
-    stamps = np.array(sorted(samples), dtype=np.int64)
-    result, covered = np.tile(np.eye(4), (len(wanted), 1, 1)), np.zeros(len(wanted), dtype=bool)
-    for row, stamp in enumerate(wanted.tolist()):
-        if stamp in samples:
-            result[row], covered[row] = samples[stamp], True
-            continue
-        after = int(np.searchsorted(stamps, stamp))
-        if not 0 < after < len(stamps) or stamps[after] - stamps[after - 1] > MAX_GAP_NS:
-            continue
-        before_ns, after_ns = int(stamps[after - 1]), int(stamps[after])
-        T_a, T_b = samples[before_ns], samples[after_ns]
-        share = (stamp - before_ns) / (after_ns - before_ns)
-        result[row] = T_a @ se3_exp(share * se3_log(inverse(T_a) @ T_b))
-        covered[row] = True
-    return result, covered
+class _MovingEdge:
+    """The samples of a transform that moves, in order of time."""
+
+    def __init__(self, parent: str) -> None:
+        self.parent = parent
+        self.stamps_ns: list[int] = []
+        self._transforms: list[FloatArray] = []
+
+    @property
+    def newest_ns(self) -> int:
+        return self.stamps_ns[-1]
+
+    def add(self, stamp_ns: int, T_parent_child: FloatArray) -> None:
+        """Add a sample; it replaces one of the same stamp."""
+        index = bisect_left(self.stamps_ns, stamp_ns)
+        replaced = self.stamps_ns[index : index + 1] == [stamp_ns]
+        self.stamps_ns[index : index + replaced] = [stamp_ns]
+        self._transforms[index : index + replaced] = [T_parent_child]
+
+    def forget_before(self, stamp_ns: int) -> None:
+        count = bisect_left(self.stamps_ns, stamp_ns)
+        del self.stamps_ns[:count], self._transforms[:count]
+
+    def at(self, stamp_ns: int | None) -> FloatArray | None:
+        """(4, 4) T_parent_child at a time or, without one, of the newest sample."""
+        if stamp_ns is None:
+            return self._transforms[-1]
+        after = bisect_left(self.stamps_ns, stamp_ns)
+        if self.stamps_ns[after : after + 1] == [stamp_ns]:
+            return self._transforms[after]
+        if not 0 < after < len(self.stamps_ns):
+            return None
+        before_ns, after_ns = self.stamps_ns[after - 1 : after + 1]
+        if after_ns - before_ns > MAX_GAP_NS:
+            return None
+        T_a, T_b = self._transforms[after - 1 : after + 1]
+        ratio = (stamp_ns - before_ns) / (after_ns - before_ns)
+        return T_a @ se3_exp(ratio * se3_log(inverse(T_a) @ T_b))
+
+
+def _name(frame: str) -> str:
+    """The name as TF 2 has it; ROS 1 put a slash before it."""
+    return str(frame).lstrip("/")
+
+
+def _connect(edge_of: _EdgeOf, to: str, from_: str) -> FloatArray | None:
+    """T_to_from through the nearest frame above both; None if there is none."""
+    above_to = dict(_ancestors(edge_of, _name(to)))
+    for ancestor, T_ancestor_from in _ancestors(edge_of, _name(from_)):
+        if ancestor in above_to:
+            return inverse(above_to[ancestor]) @ T_ancestor_from
+    return None
+
+
+def _ancestors(edge_of: _EdgeOf, frame: str) -> Iterator[tuple[str, FloatArray]]:
+    """Each frame from ``frame`` upwards with T_ancestor_frame; a cycle ends the walk."""
+    T_ancestor_frame, visited = np.eye(4), set[str]()
+    while frame not in visited:
+        yield frame, T_ancestor_frame
+        visited.add(frame)
+        edge = edge_of(frame)
+        if edge is None:
+            return
+        frame, T_parent_child = edge
+        T_ancestor_frame = T_parent_child @ T_ancestor_frame

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from sfm_ros.bags.transform_tree import TransformTree
 from sfm_ros.datatypes import OPTICAL_FRAME, FloatArray
 from sfm_ros.doctor.finding import Finding, fail, ok, warn
 from sfm_ros.doctor.observed import Edge
-from sfm_ros.geometry import inverse, is_rotation
+from sfm_ros.geometry import is_rotation
 
 _DOWN_OR_UP = 0.9
 
@@ -152,19 +153,9 @@ def _check_axes(check: str, base: str, T_base_optical: FloatArray) -> list[Findi
 
 
 def find_transform(edges: Sequence[Edge], to: str, from_: str) -> FloatArray | None:
-    """(4, 4) T_to_from over the newest transforms seen, or None where they do not connect."""
-    newest = {_names(edge)[1]: (_names(edge)[0], edge.T_parent_child) for edge in edges}
-    mine, its = _ancestors(newest, from_), _ancestors(newest, to)
-    for ancestor, T_ancestor_from in mine.items():
-        if ancestor in its:
-            return inverse(its[ancestor]) @ T_ancestor_from
-    return None
-
-
-def _ancestors(parents: dict[str, tuple[str, FloatArray]], frame: str) -> dict[str, FloatArray]:
-    found = {frame: np.eye(4)}
-    while frame in parents and parents[frame][0] not in found:
-        parent, T_parent_frame = parents[frame]
-        found[parent] = T_parent_frame @ found[frame]
-        frame = parent
-    return found
+    """(4, 4) T_to_from over the newest transforms, or None if they do not connect the frames."""
+    tree = TransformTree()
+    for order, edge in enumerate(edges):
+        stamp_ns = None if edge.is_static else order
+        tree.add(edge.parent, edge.child, edge.T_parent_child, stamp_ns)
+    return tree.lookup(to, from_)

@@ -1,7 +1,7 @@
 """Messages to core types and back, in pure functions.
 
-The core works in optical axes (x right, y down, z forward), ROS in body axes (x forward, y left,
-z up; REP 103). The step between the two is taken in :func:`pose_in_body_axes` and nowhere else.
+The algorithm works in optical axes (x right, y down, z forward), ROS in body axes (x forward, y
+left, z up; REP 103). Poses are turned from one into the other by ``ros.node.body_odometry`` only.
 """
 
 from __future__ import annotations
@@ -23,19 +23,8 @@ from sfm_ros.datatypes import (
 )
 from sfm_ros.errors import ImageError
 from sfm_ros.formats.image_codec import SUPPORTED_ENCODINGS, decode_compressed, decode_raw
-from sfm_ros.geometry import (
-    R_BODY_OPTICAL,
-    inverse,
-    make_transform,
-    se3_log,
-    skew,
-)
-from sfm_ros.ros.compat import (
-    byte_array,
-    create_cloud,
-    decode_with_cv_bridge,
-    quaternion_message,
-)
+from sfm_ros.geometry import R_BODY_OPTICAL, make_transform, se3_log
+from sfm_ros.ros.compat import byte_array, create_cloud, decode_with_cv_bridge, quaternion_message
 
 _NS = 1_000_000_000
 
@@ -60,14 +49,14 @@ def header(stamp_ns: int, frame_id: str) -> Header:
 
 
 def frame_from_image(message: Image | CompressedImage, intrinsics: CameraIntrinsics) -> Frame:
-    """A raw or compressed image with its calibration as a Frame.
+    """A Frame of a raw or compressed image and its calibration.
 
     Raises:
-        ImageError: the image cannot be decoded, or its stamp is no time.
+        ImageError: the image cannot be decoded, or its stamp is not a time.
         CalibrationError: the image has another size than its calibration.
     """
     stamp = message.header.stamp
-    if stamp.nanosec >= _NS:  # could not be sent on
+    if stamp.nanosec >= _NS:  # no message with this stamp could be published
         raise ImageError(f"the stamp has {stamp.nanosec} nanoseconds, expected less than {_NS}")
     is_raw = hasattr(message, "encoding")
     rgb = _decode_raw(message) if is_raw else decode_compressed(message.data, message.format)
@@ -79,17 +68,14 @@ def frame_from_image(message: Image | CompressedImage, intrinsics: CameraIntrins
     )
 
 
-def _decode_raw(message: Image) -> np.ndarray:
+def _decode_raw(message: Image) -> RgbImage:
+    """Decode with our own decoder, or with cv_bridge an encoding that only it supports."""
+    if message.encoding not in SUPPORTED_ENCODINGS:
+        rgb = decode_with_cv_bridge(message)
+        if rgb is not None:
+            return rgb
     layout = (message.width, message.height, message.step, message.encoding)
-    try:
-        return decode_raw(message.data, *layout, bool(message.is_bigendian))
-    except ImageError:
-        rgb = None
-        if message.encoding not in SUPPORTED_ENCODINGS:
-            rgb = decode_with_cv_bridge(message)
-        if rgb is None:
-            raise
-        return rgb
+    return decode_raw(message.data, *layout, bool(message.is_bigendian))
 
 
 def depth_to_image(depth: DepthMap, image_header: Header) -> Image:
@@ -138,8 +124,8 @@ def info_from_intrinsics(camera: CameraIntrinsics, info_header: Header) -> Camer
 def cloud_from_depth(
     depth: DepthMap, camera: CameraIntrinsics, cloud_header: Header
 ) -> PointCloud2:
-    """An organized cloud, one point a pixel, in the camera's optical frame; NaN where invalid."""
-    # geometry.back_project in single precision, which is the message's.
+    """An organized cloud in the optical frame, one point per pixel; NaN where invalid."""
+    # As geometry.back_project does, but in the single precision of the message.
     x = ((np.arange(camera.width) - camera.cx) / camera.fx).astype(np.float32)
     y = ((np.arange(camera.height) - camera.cy) / camera.fy).astype(np.float32)
     points = np.empty((*depth.shape, 3), dtype=np.float32)
@@ -147,37 +133,6 @@ def cloud_from_depth(
     np.multiply(depth, y[:, None], out=points[..., 1])
     points[..., 2] = depth
     return create_cloud(cloud_header, points)
-
-
-def pose_in_body_axes(T_optical: FloatArray, T_body_camera: FloatArray) -> FloatArray:
-    """A camera's pose or motion as that of the body it is mounted on: B T B^-1.
-
-    The optical odom frame is the camera at its first image; the body's odom frame is the body at
-    that moment. With ``T_BODY_OPTICAL`` the body is the camera itself in body axes, and this is
-    :func:`sfm_ros.geometry.optical_to_body`.
-
-    Args:
-        T_optical: (4, 4) T_odom_camera, or T_prev_curr, in optical axes.
-        T_body_camera: (4, 4) extrinsics: points of the optical frame into the body frame.
-    """
-    return T_body_camera @ T_optical @ inverse(T_body_camera)
-
-
-def covariance_in_body_axes(
-    covariance: FloatArray, T_optical: FloatArray, T_body_camera: FloatArray
-) -> FloatArray:
-    """(6, 6) covariance of :func:`pose_in_body_axes`, first order.
-
-    Errors are in the fixed axes of the odom frame, position first. With B = (R, t) and the lever
-    arm v = -R^T t of the body seen from the camera, the body's position error is
-    R (dt + dw x (R_camera v)) and its rotation error is R dw.
-    """
-    R = T_body_camera[:3, :3]
-    lever = T_optical[:3, :3] @ inverse(T_body_camera)[:3, 3]
-    J = np.zeros((6, 6))
-    J[:3, :3] = J[3:, 3:] = R
-    J[:3, 3:] = -R @ skew(lever)
-    return J @ covariance @ J.T
 
 
 def pose_message(T: FloatArray) -> Pose:
@@ -221,9 +176,9 @@ def odometry_message(
         T_odom_child: (4, 4) pose, body axes.
         covariance: (6, 6) of the pose, fixed axes of the odom frame.
         T_prev_curr: (4, 4) last motion of ``child`` in its own axes; the twist is the constant
-            velocity that makes it.
+            velocity that produces it.
         motion_covariance: (6, 6) of that motion.
-        dt_ns: time of that motion, above zero.
+        dt_ns: duration of that motion, above zero.
     """
     message = Odometry(header=odom_header, child_frame_id=child)
     message.pose.pose = pose_message(T_odom_child)

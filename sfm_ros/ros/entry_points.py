@@ -1,38 +1,41 @@
-"""The console scripts that need ROS: light, so that a signal is obeyed from the first moment.
+"""The console scripts that need ROS.
 
-The imports take a second, in which a signal would end in a traceback.
+They import the program only once signals are handled: the imports take a second, in which a signal
+would otherwise end in a traceback.
 """
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 from sfm_ros.ros.process.signals import launch
 
 
-def node() -> int:
+def node() -> NoReturn:
     """The plain node; see :func:`sfm_ros.ros.node.node.main`."""
-    return launch("sfm_ros.ros.node.node")
+    launch("sfm_ros.ros.node.node")
 
 
-def lifecycle_node() -> int:
+def lifecycle_node() -> NoReturn:
     """The managed node; see :func:`sfm_ros.ros.node.lifecycle.main`."""
-    return launch("sfm_ros.ros.node.lifecycle")
+    launch("sfm_ros.ros.node.lifecycle")
 
 
-def bag_player() -> int:
+def bag_player() -> NoReturn:
     """See :func:`sfm_ros.ros.tools.player.main`."""
-    return launch("sfm_ros.ros.tools.player")
+    launch("sfm_ros.ros.tools.player")
 
 
-def bag_recorder() -> int:
+def bag_recorder() -> NoReturn:
     """See :func:`sfm_ros.ros.tools.bag_recorder.main`."""
-    return launch("sfm_ros.ros.tools.bag_recorder")
+    launch("sfm_ros.ros.tools.bag_recorder")
 
 
-def static_transform() -> int:
+def static_transform() -> NoReturn:
     """See :func:`sfm_ros.ros.tools.static_transform.main`."""
-    return launch("sfm_ros.ros.tools.static_transform")
+    launch("sfm_ros.ros.tools.static_transform")
 
 
-def ground_truth_path() -> int:
+def ground_truth_path() -> NoReturn:
     """See :func:`sfm_ros.ros.tools.ground_truth_path.main`."""
-    return launch("sfm_ros.ros.tools.ground_truth_path")
+    launch("sfm_ros.ros.tools.ground_truth_path")

@@ -22,6 +22,7 @@ from sfm_ros.bags.depth_messages import (
 from sfm_ros.bags.pose_messages import POSE_TYPES, read_poses
 from sfm_ros.bags.reader import BagFile
 from sfm_ros.bags.transform_tree import TransformTree
+from sfm_ros.bags.transforms import read_transforms
 from sfm_ros.datatypes import CameraIntrinsics, DepthMap, FloatArray, Frame
 from sfm_ros.errors import SfmRosError, SourceError
 from sfm_ros.evaluation.depth.ground_truth import nearest_depth
@@ -90,7 +91,7 @@ def read_ground_truth_trajectory(
     if pose_topic is not None and fixed_frame is not None:
         raise SourceError("both a topic of poses and a frame of /tf are named, expected one")
     if fixed_frame is not None:
-        path = TransformTree(bag, with_moving=True).path_of(camera_frame, fixed_frame)
+        path = read_transforms(bag, with_moving=True).path_of(camera_frame, fixed_frame)
         return GroundTruthTrajectory(trajectory=path, name=f"/tf, {camera_frame} in {fixed_frame}")
     if pose_topic is not None:
         return _read_pose_topic(bag, camera_frame, pose_topic)
@@ -113,7 +114,7 @@ def _read_pose_topic(bag: BagFile, camera_frame: str, topic: str) -> GroundTruth
     found, child = read_poses(bag, topic)
     poses = body_to_optical(found.poses)
     if child and not _same_frame(child, camera_frame):
-        tree = TransformTree(bag, with_moving=False)
+        tree = read_transforms(bag, with_moving=False)
         T_child_camera = tree.static_transform(child, camera_frame)
         poses = poses if T_child_camera is None else found.poses @ T_child_camera
     return GroundTruthTrajectory(trajectory=Trajectory(found.stamps_ns, poses), name=topic)
@@ -129,7 +130,7 @@ def find_depth(
     if topic is not None:
         return BagDepth(bag, topic, camera_frame), None
     try:
-        tree = TransformTree(bag, with_moving=False)
+        tree = read_transforms(bag, with_moving=False)
         found = find_lidar(bag, camera_frame, tree)
         if found is not None:
             return BagDepth(bag, found, camera_frame, tree), None
@@ -179,7 +180,7 @@ class BagDepth:
         self._T_camera_lidar: FloatArray | None = None
         self._camera: CameraIntrinsics | None = None
         if bag.topics[topic][0] == POINT_CLOUD:
-            tree = tree or TransformTree(bag, with_moving=False)
+            tree = tree or read_transforms(bag, with_moving=False)
             self._T_camera_lidar = self._extrinsics(first.header.frame_id, camera_frame, tree)
         else:
             self._camera = self._own_camera(first, camera_frame)

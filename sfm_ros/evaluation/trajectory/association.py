@@ -82,8 +82,8 @@ def pair_by_stamp(
     in_estimate, in_ground_truth = associate(estimate, ground_truth, max_difference_ns)
     if len(in_ground_truth) < _LEAST_POSES:
         raise TrajectoryError(
-            f"only one pose of the estimate is within {max_difference_ns * 1e-9:g} s of a ground-"
-            f"truth pose, expected at least {_LEAST_POSES}; are they on the same clock?"
+            f"only one pose of the estimate is within {max_difference_ns * 1e-9:g} s of a pose "
+            f"of the ground truth, expected at least {_LEAST_POSES}; are they on the same clock?"
         )
     difference = np.abs(estimate.stamps_ns[in_estimate] - ground_truth.stamps_ns[in_ground_truth])
     pairs = _pairs(estimate, ground_truth, in_estimate, in_ground_truth)

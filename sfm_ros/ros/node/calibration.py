@@ -1,4 +1,4 @@
-"""The camera's newest calibration, between the callback that hears it and the worker."""
+"""The camera's newest calibration, between the callback that receives it and the worker."""
 
 from __future__ import annotations
 
@@ -13,16 +13,21 @@ from sfm_ros.ros.conversions import same_calibration
 
 
 class CalibrationCache:
-    """Keeps the newest CameraInfo; gives the same intrinsics object until its content changes."""
+    """Keeps the newest CameraInfo; gives the same intrinsics object until its content changes.
 
-    def __init__(self) -> None:
+    Args:
+        topic: on which it is received.
+    """
+
+    def __init__(self, topic: str = "camera_info") -> None:
+        self.topic = topic
         self._changed = threading.Condition()
         self._info: CameraInfo | None = None
         self._intrinsics: CameraIntrinsics | None = None
         self._error: CalibrationError | None = None
 
     def take(self, info: CameraInfo) -> None:
-        """A CameraInfo arrived."""
+        """Store a CameraInfo that was received."""
         with self._changed:
             if self._info is not None and same_calibration(self._info, info):
                 return
@@ -35,7 +40,7 @@ class CalibrationCache:
             self._changed.notify_all()
 
     def wait(self, timeout_s: float) -> CameraIntrinsics | None:
-        """The calibration in use; None when none arrives in time.
+        """The calibration in use; None if none arrives in time.
 
         Raises:
             CalibrationError: the newest one cannot be used and no other arrives in time.

@@ -1,13 +1,14 @@
-"""What every kind of node does: images in, depth and odometry out. Wiring only.
+"""What both kinds of node do: images in, depth and odometry out. Wiring only.
 
-The plain node makes and starts it at once, the lifecycle node step by step.
+The plain node builds and starts it at once, the managed node step by step.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, cast
+from contextlib import ExitStack
+from typing import Any, Protocol, TypeVar
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.exceptions import InvalidParameterTypeException
@@ -17,7 +18,7 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from sfm_ros.datatypes import Reason
+from sfm_ros.datatypes import Reason, TrackingStatus
 from sfm_ros.engines.base import Engine
 from sfm_ros.errors import ConfigError
 from sfm_ros.odometry import VisualOdometry
@@ -25,14 +26,14 @@ from sfm_ros.ros import compat
 from sfm_ros.ros.node.calibration import CalibrationCache
 from sfm_ros.ros.node.extrinsics import ExtrinsicsLookup
 from sfm_ros.ros.node.mailbox import Mailbox
-from sfm_ros.ros.node.owned_node import Owned
 from sfm_ros.ros.node.parameters import Parameters
 from sfm_ros.ros.node.publishers import Outputs
 from sfm_ros.ros.node.rate_limit import RateLimit
-from sfm_ros.ros.node.run_statistics import RunReport
+from sfm_ros.ros.node.run_statistics import RunStatistics
 from sfm_ros.ros.node.services import Services
 from sfm_ros.ros.node.status import StatusPublisher
-from sfm_ros.ros.node.worker import Waiting, Worker
+from sfm_ros.ros.node.worker import Pipeline, Waiting, Worker
+from sfm_ros.ros.tf_lookup import make_lookup
 
 _QOS_OVERRIDES = (
     QoSPolicyKind.RELIABILITY,
@@ -40,6 +41,13 @@ _QOS_OVERRIDES = (
     QoSPolicyKind.HISTORY,
     QoSPolicyKind.DEPTH,
 )
+
+
+class _Closable(Protocol):
+    def close(self) -> None: ...
+
+
+_Part = TypeVar("_Part", bound=_Closable)
 
 
 class NodeCore:
@@ -52,7 +60,7 @@ class NodeCore:
         node: the node they belong to.
         parameters: its options.
         engine: the networks; ``close`` closes them.
-        on_failure: called once with the reason where the node cannot go on.
+        on_failure: called once with the reason if the node cannot continue.
     """
 
     def __init__(
@@ -62,71 +70,70 @@ class NodeCore:
         engine: Engine,
         on_failure: Callable[[str], None],
     ) -> None:
-        self._owned = Owned(node)
-        self._node = cast(Node, self._owned)
+        self._node = node
         self._parameters = parameters
         self._engine = engine
-        self._paused = False
+        self._is_paused = False
         self._rate_limit = RateLimit()
-        self._report = RunReport()
-        self._calibration = CalibrationCache()
+        self._statistics = RunStatistics()
         self._subscriptions: list[Subscription] = []
         self._mailbox: Mailbox[Waiting] = Mailbox(parameters.config.node.image_queue)
         self._others = MutuallyExclusiveCallbackGroup()
-        self._image_topic, self._info_topic = self._topics()
+        self._image_topic, info_topic = self._topics()
+        self._calibration = CalibrationCache(info_topic)
+        self._parts = ExitStack()
+        self._own(engine)
         try:
-            self._make_parts(on_failure)
+            self._build(on_failure)
         except BaseException:
-            self._owned.close()
-            engine.close()
+            self._parts.close()
             raise
 
-    def _make_parts(self, on_failure: Callable[[str], None]) -> None:
+    def _own(self, part: _Part) -> _Part:
+        """Close a part when this is closed, the newest first.
+
+        Each destroys only what it has created: the node may have entities of other owners.
+        """
+        self._parts.callback(part.close)
+        return part
+
+    def _build(self, on_failure: Callable[[str], None]) -> None:
         node, parameters = self._node, self._parameters
-        self._outputs = Outputs(node, parameters.config)
-        self._status = StatusPublisher(node, parameters, self._report, self._facts, self._others)
-        self._worker = Worker(
-            node,
-            parameters,
-            VisualOdometry(self._engine, parameters.config),
-            self._calibration,
-            self._make_extrinsics(),
-            self._outputs,
-            self._report,
-            self._info_topic,
-            self._status.publish_change,
-            on_failure,
+        self._outputs = self._own(Outputs(node, parameters.config))
+        self._own(StatusPublisher(node, parameters, self._statistics, self._facts, self._others))
+        self._extrinsics = self._own(self._make_extrinsics())
+        pipeline = Pipeline(
+            calibration=self._calibration,
+            odometry=VisualOdometry(self._engine, parameters.config),
+            extrinsics=self._extrinsics,
+            outputs=self._outputs,
         )
-        self._services = Services(
-            node,
-            parameters,
-            self._outputs.trajectory,
-            self._reset,
-            self._set_paused,
-            self._others,
-        )
+        self._worker = Worker(node, parameters, pipeline, self._statistics, on_failure)
+        trajectory = self._outputs.trajectory
+        callbacks = self._reset, self._set_paused
+        self._own(Services(node, parameters, trajectory, *callbacks, self._others))
 
     def start(self) -> None:
-        """Subscribe and work on what comes."""
+        """Subscribe and process what arrives."""
         self._mailbox = Mailbox(self._parameters.config.node.image_queue)
-        self._tell_the_report()
+        self._pause_or_resume()
         self._worker.start(self._mailbox)
-        self._subscribe()
+        self._subscribe_to_camera()
 
     def stop(self) -> None:
-        """Unsubscribe and end the worker; ``start`` goes on from the same pose."""
+        """Unsubscribe and end the worker; ``start`` continues from the same pose."""
         self._mailbox.close()  # else a callback may wait for room in it
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
         self._subscriptions = []
         self._worker.stop()
-        self._report.rest(Reason.INACTIVE)
+        self._statistics.hold(TrackingStatus.IDLE, Reason.INACTIVE)
 
     def close(self) -> None:
-        """Stop, and release everything that was made: the node is as it was before."""
+        """Stop, and destroy everything that was created: the node is as it was before."""
+        self._statistics.on_change = lambda: None  # the middleware may be shut down already
         self.stop()
-        self._owned.close()
-        self._engine.close()
+        self._parts.close()
 
     def _topics(self) -> tuple[str, str]:
         images = self._node.resolve_topic_name("image")
@@ -139,36 +146,36 @@ class NodeCore:
         options = self._parameters.config.node
         if not compat.has_tf():
             self._node.get_logger().warning(
-                "tf2_msgs is not installed: no TF is published and no extrinsics is looked up; "
+                "tf2_msgs is not installed: no TF is published and no extrinsics are looked up; "
                 "install it with: pip install ./third_party/tf2_msgs"
             )
         return ExtrinsicsLookup(
-            lambda: compat.make_lookup(self._node, self._others),
+            lambda: make_lookup(self._node, self._others),
             options.base_frame,
             options.extrinsics_wait_s,
             self._node.get_logger().info,
         )
 
-    def _subscribe(self) -> None:
+    def _subscribe_to_camera(self) -> None:
         options = self._parameters.config.node
         every = options.image_queue == "every"
-        self._listen(
+        self._subscribe(
             CameraInfo,
-            self._info_topic,
+            self._calibration.topic,
             self._calibration.take,
             QoSProfile(depth=10) if every else _best_effort(2),
             callback_group=self._others,
         )
-        self._listen(
+        self._subscribe(
             CompressedImage if options.compressed else Image,
             self._image_topic,
             self._on_image,
             image_qos(options.image_queue),
             callback_group=MutuallyExclusiveCallbackGroup(),
-            event_callbacks=compat.lost_message_events(self._report.lost_in_transport),
+            event_callbacks=compat.lost_message_events(self._statistics.set_lost_in_transport),
         )
 
-    def _listen(
+    def _subscribe(
         self, kind: type, topic: str, callback: Callable[[Any], None], qos: QoSProfile, **more: Any
     ) -> None:
         overridable = QoSOverridingOptions(policy_kinds=_QOS_OVERRIDES)
@@ -185,29 +192,30 @@ class NodeCore:
 
     def _on_image(self, message: Image | CompressedImage) -> None:
         now_ns = time.monotonic_ns()
-        self._report.image_arrived()
-        idle = self._reason_to_idle()
-        if idle is not None:
-            if self._report.idle(idle):
-                self._status.publish_change()
+        self._statistics.image_received()
+        reason = self._reason_to_idle()
+        if reason is not None:
+            self._statistics.transition(TrackingStatus.IDLE, reason, counter="skipped")
         elif self._is_too_soon(now_ns):
-            self._report.skipped()
+            self._statistics.count("skipped")
         else:
             self._mailbox.put((message, now_ns))
 
     def _reason_to_idle(self) -> Reason | None:
-        if self._paused:
+        if self._is_paused:
             return Reason.PAUSED
         options = self._parameters.config.node
         if not options.idle_without_subscribers or self._outputs.have_subscribers():
             return None
-        tf_is_used = options.publish_tf and self._hears_tf_besides_us()
+        tf_is_used = options.publish_tf and self._tf_has_other_subscribers()
         return None if tf_is_used else Reason.NO_SUBSCRIBERS
 
-    def _hears_tf_besides_us(self) -> bool:
-        topic = self._node.resolve_topic_name("/tf")
-        ours = sum(s.topic_name == topic for s in self._node.subscriptions)
-        return self._node.count_subscribers(topic) > ours
+    def _tf_has_other_subscribers(self) -> bool:
+        topic = self._node.resolve_topic_name(compat.TF)
+        lookup = self._extrinsics.lookup
+        nodes = {self._node} if lookup is None else {self._node, lookup.node}
+        own = sum(s.topic_name == topic for node in nodes for s in node.subscriptions)
+        return self._node.count_subscribers(topic) > own
 
     def _is_too_soon(self, now_ns: int) -> bool:
         options = self._parameters.config.node
@@ -216,16 +224,18 @@ class NodeCore:
 
     def _reset(self) -> None:
         self._worker.reset()
-        self._outputs.trajectory.clear()  # what is saved from now on is of the new beginning
+        self._outputs.trajectory.clear()  # what is saved from now on starts at the new origin
 
-    def _set_paused(self, paused: bool) -> None:
-        self._paused = paused
-        if self._subscriptions and self._tell_the_report():
-            self._status.publish_change()
+    def _set_paused(self, is_paused: bool) -> None:
+        self._is_paused = is_paused
+        if self._subscriptions:
+            self._pause_or_resume()
 
-    def _tell_the_report(self) -> bool:
-        """What is to be done with images from now on; True where that is news."""
-        return self._report.rest(Reason.PAUSED) if self._paused else self._report.begin()
+    def _pause_or_resume(self) -> None:
+        if self._is_paused:
+            self._statistics.hold(TrackingStatus.IDLE, Reason.PAUSED)
+        else:
+            self._statistics.resume()
 
     def _facts(self) -> dict[str, str]:
         return {
@@ -234,16 +244,16 @@ class NodeCore:
             "replaced": str(self._mailbox.replaced),
             "waited_for_room": str(self._mailbox.waited),
             "image_topic": self._image_topic,
-            "camera_info_topic": self._info_topic,
+            "camera_info_topic": self._calibration.topic,
         }
 
 
 def image_qos(image_queue: str) -> QoSProfile:
-    """What the node asks for of the images.
+    """The quality of service that the node requests for the images.
 
-    For an evaluation reliable and without a limit: what does not fit the mailbox waits in the
-    middleware. Else best effort, which fits every publisher, and enough of them to outlast a third
-    of a second without a processor: the mailbox keeps the newest, and counts the others.
+    For an evaluation it is reliable and without a limit: what does not fit the mailbox waits in
+    the middleware. Else best effort, which matches every publisher, and deep enough to outlast a
+    third of a second without processor time: the mailbox keeps the newest and counts the others.
     """
     if image_queue == "every":
         return QoSProfile(history=HistoryPolicy.KEEP_ALL)

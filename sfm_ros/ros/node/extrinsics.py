@@ -1,47 +1,55 @@
-"""Which body the odometry is about: the robot, where TF knows the camera's place on it."""
+"""Which body the odometry describes: the robot, if TF connects the camera with it."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from sfm_ros.datatypes import FloatArray, body_frame_name
-from sfm_ros.ros.compat import Lookup
 from sfm_ros.ros.conversions import T_BODY_OPTICAL
+from sfm_ros.ros.tf_lookup import Lookup
 
 _POLL_S = 0.01
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Extrinsics:
-    """A body and the camera on it.
+    """A body and the camera on it, at the time of an image.
 
     Attributes:
         child: name of the body's frame, the child of odom.
         optical_frame: name of the camera's optical frame.
         T_body_camera: (4, 4) points of the camera's optical frame into the body frame.
         is_known: whether TF gave it; else the body is the camera itself, in body axes.
-        is_ours_to_tell: whether nobody else places the optical frame, so that this node hangs it
-            below the body.
+        is_static: whether the camera never moves on the body. Another T_body_camera is then a
+            correction, not a motion.
+        publish_optical_frame: whether nothing else on TF has the optical frame as its child, so
+            that this node publishes it below the body.
     """
 
     child: str
     optical_frame: str
     T_body_camera: FloatArray
     is_known: bool
-    is_ours_to_tell: bool = False
+    is_static: bool = True
+    publish_optical_frame: bool = False
 
 
 class ExtrinsicsLookup:
-    """Looks a camera's extrinsics up once, when its first image arrives.
+    """Looks up the extrinsics of a camera for each of its images.
 
-    Where TF connects the base frame with the camera's optical frame, the body is the robot. Where
-    it does not, nothing is invented: the body is the camera itself with body axes, under a name of
-    its own.
+    The body is decided at the first image, because odom cannot change its child later: the robot,
+    if TF connects the base frame with the camera's optical frame; else nothing is invented, and
+    the body is the camera itself with body axes, under a name of its own.
 
-    Until then it listens to TF, and not a moment longer: a robot's TF is busy.
+    The camera's place on the robot is read again for every image: at the image's stamp, or the
+    newest if TF does not reach that far. TF is busy on a robot (200 messages per second with 20
+    transforms each take 40 % of a core), so that /tf is unsubscribed once all transforms in
+    question are static, and /tf_static too if the body is the camera itself.
     """
 
     def __init__(
@@ -49,81 +57,127 @@ class ExtrinsicsLookup:
         make_lookup: Callable[[], Lookup | None],
         base_frame: str,
         wait_s: float,
-        say: Callable[[str], object],
+        log: Callable[[str], object],
     ) -> None:
-        """Begin to listen.
+        """Subscribe to TF.
 
         Args:
-            make_lookup: starts to listen to TF; None without TF.
+            make_lookup: subscribes to TF; None without TF.
             base_frame: the robot's frame; empty for none.
             wait_s: how long the first image of a camera waits for TF.
-            say: logs one line.
+            log: logs one line.
         """
         self._make_lookup = make_lookup
         self._lookup = make_lookup()
         self._base_frame = base_frame
         self._wait_s = wait_s
-        self._say = say
-        self._found: dict[str, Extrinsics] = {}
+        self._log = log
+        self._last: dict[str, Extrinsics] = {}
         self._stopping = threading.Event()
+
+    @property
+    def lookup(self) -> Lookup | None:
+        """What subscribes to TF now; None if nothing does."""
+        return self._lookup
 
     def stop(self) -> None:
         """End a wait that is under way."""
         self._stopping.set()
 
     def resume(self) -> None:
-        """After :meth:`stop`: mountings may be looked up again."""
+        """After :meth:`stop`: wait again if necessary."""
         self._stopping.clear()
 
-    def of(self, optical_frame: str) -> Extrinsics | None:
-        """The extrinsics of a camera, decided at the first call.
+    def close(self) -> None:
+        """Unsubscribe from TF."""
+        if self._lookup is not None:
+            self._lookup.close()
+            self._lookup = None
 
-        None where :meth:`stop` ends the wait for TF: nothing is decided then.
+    def at(self, optical_frame: str, stamp_ns: int) -> Extrinsics | None:
+        """The extrinsics of a camera at the time of an image.
+
+        None if :meth:`stop` ended the wait for TF: nothing is decided then.
         """
-        if optical_frame not in self._found:
-            self._lookup = self._lookup or self._make_lookup()
-            T_base_camera = self._wait_for_tf(optical_frame, self._lookup)
-            if T_base_camera is None and self._stopping.is_set():
-                return None
-            self._found[optical_frame] = self._decide(optical_frame, T_base_camera, self._lookup)
-            if self._lookup is not None:
-                self._lookup.close()
-                self._lookup = None
-        return self._found[optical_frame]
+        last = self._last.get(optical_frame)
+        found = (
+            self._decide(optical_frame, stamp_ns) if last is None else self._update(last, stamp_ns)
+        )
+        if found is not None:
+            self._last[optical_frame] = found
+            if last is None:
+                self._unsubscribe_from_what_is_not_needed()
+        return found
 
-    def _decide(
-        self, optical_frame: str, T_base_camera: FloatArray | None, lookup: Lookup | None
-    ) -> Extrinsics:
-        if T_base_camera is not None:
-            self._say(f"odometry of '{self._base_frame}': TF knows '{optical_frame}' on it")
-            return Extrinsics(
-                child=self._base_frame,
-                optical_frame=optical_frame,
-                T_body_camera=T_base_camera,
-                is_known=True,
+    def _update(self, last: Extrinsics, stamp_ns: int) -> Extrinsics:
+        T_base_camera = self._find(last.optical_frame, stamp_ns) if last.is_known else None
+        if T_base_camera is None or np.array_equal(T_base_camera, last.T_body_camera):
+            return last
+        if last.is_static:
+            self._log(
+                f"TF has another static transform from '{self._base_frame}' to "
+                f"'{last.optical_frame}': the odometry continues from its pose with that one"
             )
+        return replace(last, T_body_camera=T_base_camera)
+
+    def _decide(self, optical_frame: str, stamp_ns: int) -> Extrinsics | None:
+        if self._last:  # a second camera: TF may no longer be received in full
+            self.close()
+        self._lookup = self._lookup or self._make_lookup()
+        T_base_camera = self._wait_for_tf(optical_frame, stamp_ns)
+        if T_base_camera is not None:
+            return self._of_robot(optical_frame, T_base_camera)
+        return None if self._stopping.is_set() else self._of_camera(optical_frame)
+
+    def _wait_for_tf(self, optical_frame: str, stamp_ns: int) -> FloatArray | None:
+        # An image whose own frame is the base frame has no extrinsics.
+        if self._lookup is None or self._base_frame in ("", optical_frame):
+            return None
+        deadline = time.monotonic() + self._wait_s
+        while True:
+            found = self._find(optical_frame, stamp_ns)
+            if found is not None or time.monotonic() >= deadline:
+                return found
+            if self._stopping.wait(_POLL_S):
+                return None
+
+    def _find(self, optical_frame: str, stamp_ns: int) -> FloatArray | None:
+        """(4, 4) T_base_camera at the stamp, or the newest."""
+        if self._lookup is None:
+            return None
+        found = self._lookup.find(self._base_frame, optical_frame, stamp_ns)
+        return self._lookup.find(self._base_frame, optical_frame) if found is None else found
+
+    def _of_robot(self, optical_frame: str, T_base_camera: FloatArray) -> Extrinsics:
+        assert self._lookup is not None  # it gave the transform
+        self._log(f"odometry of '{self._base_frame}': TF connects it with '{optical_frame}'")
+        return Extrinsics(
+            child=self._base_frame,
+            optical_frame=optical_frame,
+            T_body_camera=T_base_camera,
+            is_known=True,
+            is_static=self._lookup.is_static(self._base_frame, optical_frame),
+        )
+
+    def _of_camera(self, optical_frame: str) -> Extrinsics:
         child = body_frame_name(optical_frame)
-        self._say(
+        self._log(
             f"odometry of '{child}', the camera in body axes: TF does not connect "
             f"'{self._base_frame}' with '{optical_frame}'; to get the robot's odometry publish "
-            "that transform, or name the robot's frame in node.base_frame, and start again"
+            "that transform, or set node.base_frame to the robot's frame, and start again"
         )
         return Extrinsics(
             child=child,
             optical_frame=optical_frame,
             T_body_camera=T_BODY_OPTICAL,
             is_known=False,
-            is_ours_to_tell=lookup is not None and not lookup.has_parent(optical_frame),
+            publish_optical_frame=self._lookup is not None
+            and not self._lookup.has_parent(optical_frame),
         )
 
-    def _wait_for_tf(self, optical_frame: str, lookup: Lookup | None) -> FloatArray | None:
-        # An image that calls its own frame the base frame says nothing about an extrinsics.
-        if lookup is None or self._base_frame in ("", optical_frame):
-            return None
-        deadline = time.monotonic() + self._wait_s
-        while True:
-            found = lookup.find(self._base_frame, optical_frame)
-            if found is not None or time.monotonic() >= deadline:
-                return found
-            if self._stopping.wait(_POLL_S):
-                return None
+    def _unsubscribe_from_what_is_not_needed(self) -> None:
+        known = [extrinsics for extrinsics in self._last.values() if extrinsics.is_known]
+        if not known:
+            self.close()
+        elif self._lookup is not None and all(extrinsics.is_static for extrinsics in known):
+            self._lookup.ignore_moving()

@@ -1,6 +1,7 @@
-"""What the node says and hears, as a table: the documentation is made of it, a test holds it.
+"""The node's topics, services and diagnostics as tables: its documentation is generated from them.
 
-It imports no ROS, so that the documentation can be made anywhere.
+A test compares them with a running node. No ROS is imported, so that the documentation can be
+generated without it.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ class Topic:
     Attributes:
         name: as in the code; ``~`` stands for the node's own name.
         type_name: of its messages.
-        reliability, durability: offered or asked for.
+        reliability, durability: offered or requested.
         depth: messages kept; 0 stands for all.
         text: what it carries, and when.
-        at_start: whether it is there from the start; else it comes with the first estimate, or
-            goes once its question is answered.
+        at_start: whether it exists from the start; else it is created with the first pose, or
+            destroyed once it is not needed.
     """
 
     name: str
@@ -60,7 +61,8 @@ SUBSCRIPTIONS = (
         name="/tf",
         type_name="tf2_msgs/msg/TFMessage",
         depth=100,
-        text="where the camera sits on `node.base_frame`; heard until that is known",
+        text="where the camera is on `node.base_frame`, read for every image at its stamp; "
+        "unsubscribed once the camera's transforms turn out to be static, or missing",
         at_start=False,
     ),
     Topic(
@@ -68,7 +70,9 @@ SUBSCRIPTIONS = (
         type_name="tf2_msgs/msg/TFMessage",
         durability="transient_local",
         depth=100,
-        text="the same",
+        text="the same. A static transform that changes is a correction: the odometry continues "
+        "from its last pose with the new one. Unsubscribed if the camera is not connected at the "
+        "first image: the odometry is then that of the camera",
         at_start=False,
     ),
 )
@@ -84,13 +88,13 @@ PUBLICATIONS = (
         name="~/path",
         type_name="nav_msgs/msg/Path",
         depth=1,
-        text="the last `node.path_length` poses, twice a second, while somebody subscribes",
+        text="the last `node.path_length` poses, twice per second, if there are subscribers",
     ),
     Topic(
         name="~/depth/image",
         type_name="sensor_msgs/msg/Image",
         text="32FC1, along the optical axis, NaN invalid (REP 117, 118), in the optical frame, "
-        "while somebody subscribes",
+        "if there are subscribers",
     ),
     Topic(
         name="~/depth/camera_info",
@@ -101,31 +105,31 @@ PUBLICATIONS = (
         name="~/depth/image_color",
         type_name="sensor_msgs/msg/Image",
         depth=2,
-        text="rgb8, the depth as an image for people, while somebody subscribes",
+        text="rgb8, the depth in colors for people, if there are subscribers",
     ),
     Topic(
         name="~/points",
         type_name="sensor_msgs/msg/PointCloud2",
         depth=2,
-        text="organized cloud in the optical frame, while somebody subscribes",
+        text="organized cloud in the optical frame, if there are subscribers",
     ),
     Topic(
         name="~/status",
         type_name="diagnostic_msgs/msg/DiagnosticStatus",
         durability="transient_local",
         depth=1,
-        text="state, reason codes, counts and latencies, at every change and once a second",
+        text="state, reason codes, counts and latencies, at every change and once per second",
     ),
     Topic(
         name="/diagnostics",
         type_name="diagnostic_msgs/msg/DiagnosticArray",
-        text="the same once a second, for aggregators",
+        text="the same once per second, for aggregators",
     ),
     Topic(
         name="/tf",
         type_name="tf2_msgs/msg/TFMessage",
         depth=100,
-        text="`node.odom_frame` to the child, or the other way round with `node.invert_tf`",
+        text="`node.odom_frame` to the child, or inverted with `node.invert_tf`",
         at_start=False,
     ),
     Topic(
@@ -133,7 +137,7 @@ PUBLICATIONS = (
         type_name="tf2_msgs/msg/TFMessage",
         durability="transient_local",
         depth=1,
-        text="the optical frame below the camera's body frame, where nobody else places it",
+        text="the optical frame below the camera's body frame, if nothing else publishes it",
         at_start=False,
     ),
 )
@@ -143,13 +147,13 @@ SERVICES = (
     Service(
         name="~/set_paused",
         type_name="std_srvs/srv/SetBool",
-        text="true: images are passed over; false: go on, with the pose held",
+        text="true: images are skipped; false: continue, with the pose held",
     ),
     Service(
         name="~/save_trajectory",
         type_name="std_srvs/srv/Trigger",
-        text="write the poses so far to `node.trajectory_file` (TUM format); the answer says "
-        "where, and how many",
+        text="write the poses so far to `node.trajectory_file` (TUM format); the response "
+        "states the path and how many",
     ),
 )
 
@@ -157,37 +161,37 @@ DIAGNOSTICS = {
     "status": "state, see below",
     "reasons": "reason codes, separated by commas",
     "received": "images that arrived",
-    "processed": "of these, images that went through the networks or were judged before",
+    "processed": "of these, images that passed the networks, or were rejected or ignored before",
     "odometry": "of these, images whose motion was published",
     "rejected": "images that could not be decoded, or had another size than their calibration",
-    "skipped": "images passed over: paused, nobody subscribes, or over `node.max_rate_hz`",
+    "skipped": "images not processed: paused, no subscribers, or above `node.max_rate_hz`",
     "duplicates": "images with the stamp of the one before",
-    "lost_in_transport": "images the middleware says it lost",
-    "replaced": "images a newer one took the place of, `node.image_queue: newest`",
+    "lost_in_transport": "images that the middleware reports as lost",
+    "replaced": "images that a newer one replaced, `node.image_queue: newest`",
     "waited_for_room": "times images had to wait in the middleware, `node.image_queue: every`",
-    "scale_source": "who says what a unit is: model, fixed, or unknown",
-    "scale": "published units a network unit",
-    "last_trouble": "the last thing that went wrong, in words",
+    "scale_source": "what defines the unit of length: model, fixed, or unknown",
+    "scale": "published units per network unit",
+    "last_trouble": "the last problem, in words",
     "count_*": "images since the start with this reason code",
     "latency_*_p50_ms, _p99_ms": "time of each stage over the last 1000 images; `total` from "
     "arrival to the last message, `engine` the networks, `outside_engine` the rest",
     "stamp_to_publish_ms_p50, _p99": "from the image's stamp to the last message, on the node's "
     "clock",
-    "engine, model": "what runs",
-    "image_topic, camera_info_topic": "what is listened to, after remapping",
-    "nodes_of_this_name": "1, or how many nodes bear this name",
+    "engine, model": "the inference engine and the model bundle",
+    "image_topic, camera_info_topic": "the subscribed topics, after remapping",
+    "nodes_of_this_name": "1, or how many nodes have this name",
 }
 """Keys of the status message, and what they hold; ``*`` stands for several."""
 
 PROGRAMS = {
     "sfm_node": "the node",
     "sfm_lifecycle_node": "the managed node: configure loads the model, activate subscribes",
-    "sfm_doctor": "examines a running system or a bag and says what to change",
+    "sfm_doctor": "checks a running system or a bag and reports what to change",
     "sfm_bag_player": "plays ROS 1 and ROS 2 bags and KITTI drives, with /clock",
     "sfm_bag_recorder": "records topics as an mcap bag",
-    "sfm_static_transform": "says on /tf_static where a camera sits",
+    "sfm_static_transform": "publishes where a camera is on the robot, on /tf_static",
     "sfm_ground_truth_path": "draws ground-truth poses beside the estimated path",
     "sfm_kitti_to_bag": "writes a KITTI drive as a bag",
     "sfm_evaluate": "scores trajectories, bags and depth",
-    "sfm_demo": "renders a drive, plays it through the node, scores it",
+    "sfm_demo": "renders a street sequence, plays it through the node, scores it",
 }

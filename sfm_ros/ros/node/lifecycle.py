@@ -1,8 +1,8 @@
-"""The managed node: the same work, begun and ended by transitions.
+"""The managed node: the same work, started and ended by transitions.
 
-configure loads the model and announces the topics, activate subscribes, deactivate unsubscribes
+configure loads the model and creates the topics, activate subscribes, deactivate unsubscribes
 and keeps the pose, cleanup releases everything, so that another model can be configured. With
-``node.autostart`` it goes through the first two by itself.
+``node.autostart`` it makes the first two transitions by itself.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _DONE, _REFUSED = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAI
 
 
 class SfmLifecycleNode(LifecycleNode):
-    """`SfmNode` under management (``ros2 lifecycle set``, a lifecycle manager).
+    """`SfmNode` as a managed node (``ros2 lifecycle set``, a lifecycle manager).
 
     Args:
-        make_engine: loads the networks, at each configure.
+        make_engine: loads the networks at each configure.
         config: defaults of the parameters.
-        on_failure: called once with the reason where the engine failed while active; by default
-            the node's context is shut down, which ends ``spin``.
+        on_failure: called once with the reason if the engine failed while active; by default the
+            node's context is shut down, which ends ``spin``.
         node_name: name of the node.
         arguments: passed on to ``rclpy.lifecycle.LifecycleNode``.
 
@@ -52,7 +52,7 @@ class SfmLifecycleNode(LifecycleNode):
         super().__init__(node_name, **arguments)
         self.failure: str | None = None
         self._make_engine = make_engine
-        self._tell_failure = on_failure
+        self._on_failure = on_failure
         self._core: NodeCore | None = None
         try:
             _refuse_impossible_transitions(self)
@@ -64,7 +64,7 @@ class SfmLifecycleNode(LifecycleNode):
             raise
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Load the model and announce the topics."""
+        """Load the model and create the topics."""
         self.failure = None
         try:
             engine = self._make_engine(self._options.config.model)
@@ -95,7 +95,7 @@ class SfmLifecycleNode(LifecycleNode):
         return _DONE
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Release whatever is held."""
+        """Release everything that is held."""
         self._close()
         return _DONE
 
@@ -110,27 +110,27 @@ class SfmLifecycleNode(LifecycleNode):
         super().destroy_node()
 
     def _configured(self) -> NodeCore:
-        assert self._core is not None  # the state machine lets nothing else happen
+        assert self._core is not None  # guaranteed by the state machine
         return self._core
 
     def _close(self) -> None:
         if self._core is not None:
             self._core.close()
             self._core = None
-            gc.collect()  # its parts know each other, and hold megabytes until they are found
+            gc.collect()  # its parts refer to each other, and hold megabytes until they are found
 
     def _fail(self, reason: str) -> None:
         self.failure = reason
-        if self._tell_failure is not None:
-            self._tell_failure(reason)
+        if self._on_failure is not None:
+            self._on_failure(reason)
         else:
             self.context.try_shutdown()
 
 
 def _refuse_impossible_transitions(node: LifecycleNode) -> None:
-    """A transition that the present state does not have is answered with no.
+    """Answer a transition that the current state does not have with a refusal.
 
-    rclpy up to Jazzy lets it end the program (ros2/rclpy issue 1209).
+    rclpy up to Jazzy ends the program instead (ros2/rclpy#1209).
     """
     (service,) = (each for each in node.services if each.srv_type is ChangeState)
     change_state = service.callback
@@ -140,7 +140,7 @@ def _refuse_impossible_transitions(node: LifecycleNode) -> None:
     ) -> ChangeState.Response:
         try:
             return change_state(request, response)
-        except RuntimeError as error:  # what rclpy raises where rcl has failed
+        except RuntimeError as error:  # what rclpy raises if rcl fails
             node.get_logger().error(f"transition {request.transition.id} is refused: {error}")
             response.success = False
             return response
@@ -151,14 +151,14 @@ def _refuse_impossible_transitions(node: LifecycleNode) -> None:
 def main(
     args: list[str] | None = None, make_engine: Callable[[ModelConfig], Engine] = create_engine
 ) -> int:
-    """Run the managed node until it is told to stop; it waits to be configured.
+    """Run the managed node until SIGINT or SIGTERM; it waits to be configured.
 
     Args:
         args: command line; by default the process's own.
         make_engine: loads the networks.
 
     Returns:
-        0 after SIGINT or SIGTERM, 1 where it refused to start or its engine failed.
+        0 after SIGINT or SIGTERM, 1 if it refused to start or its engine failed.
     """
     return run(lambda: SfmLifecycleNode(make_engine), args)
 

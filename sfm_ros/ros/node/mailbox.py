@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from typing import Generic, TypeVar
 
@@ -11,24 +10,24 @@ T = TypeVar("T")
 
 
 class Mailbox(Generic[T]):
-    """A queue of bounded length between one thread that puts and one that takes.
+    """A queue of bounded length between a thread that puts items and one that takes them.
 
-    ``newest``: one slot. An item that was not taken in time is replaced, and counted, so that a
+    ``newest``: one slot. An item that was not taken in time is replaced and counted, so that a
     slow consumer always works on the latest image.
 
-    ``every``: all items in order. When the queue is full, ``put`` waits, and counts: the rest
+    ``every``: all items in order. When the queue is full, ``put`` waits and counts that; the rest
     waits in the middleware's own queue.
     """
 
     def __init__(self, image_queue: str = "newest", capacity: int = 16) -> None:
-        """Make an empty mailbox.
+        """Create an empty mailbox.
 
         Args:
             image_queue: ``newest`` or ``every``.
             capacity: longest queue of ``every``; ``newest`` has one slot.
 
         Raises:
-            ValueError: another image_queue, or a capacity below one.
+            ValueError: another ``image_queue``, or a capacity below one.
         """
         if image_queue not in ("newest", "every"):
             raise ValueError(f"the image_queue is '{image_queue}', expected 'newest' or 'every'")
@@ -47,7 +46,7 @@ class Mailbox(Generic[T]):
 
     @property
     def replaced(self) -> int:
-        """How many items a newer one took the place of (``newest``)."""
+        """How many items were replaced by a newer one (``newest``)."""
         return self._replaced
 
     @property
@@ -61,7 +60,7 @@ class Mailbox(Generic[T]):
         return self._closed
 
     def put(self, item: T) -> bool:
-        """Hand an item over; False, and the item is dropped, once the mailbox is closed."""
+        """Add an item; False, and the item is dropped, once the mailbox is closed."""
         with self._changed:
             if len(self._items) >= self._capacity:
                 self._make_room()
@@ -86,14 +85,9 @@ class Mailbox(Generic[T]):
             return not self._closed
 
     def get(self, timeout_s: float | None = None) -> T | None:
-        """The oldest item; None when none came in time or the mailbox is closed and empty."""
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        """The oldest item; None if none arrives in time or the mailbox is closed and empty."""
         with self._changed:
-            while not self._items and not self._closed:
-                left = None if deadline is None else deadline - time.monotonic()
-                if left is not None and left <= 0:
-                    return None
-                self._changed.wait(left)
+            self._changed.wait_for(lambda: self._items or self._closed, timeout_s)
             if not self._items:
                 return None
             item = self._items.popleft()
@@ -101,7 +95,7 @@ class Mailbox(Generic[T]):
             return item
 
     def close(self) -> None:
-        """Refuse new items and wake everyone who waits; what is queued can still be taken."""
+        """Refuse new items and end all waits; what is queued can still be taken."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""The ROS node that works from its start to its end, and the program around it."""
+"""The plain node, which works from its start to its end, and the program around it."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from sfm_ros.ros.process.program import NODE_NAME, run
 class SfmNode(Node):
     """Subscribes to a camera, publishes depth and odometry.
 
-    Parameters are the options of ``sfm_ros.config``. Several of them may live in one process and
-    share an executor with other nodes, each in a namespace of its own:
+    Its parameters are the options of ``sfm_ros.config``. Several of these nodes may share a
+    process and an executor with other nodes, each in a namespace of its own:
 
         node = SfmNode(namespace="/front")
         executor.add_node(node)
 
-    An executor needs two threads with ``node.image_queue`` every, for its image callback waits.
+    With ``node.image_queue`` every the executor needs two threads: the image callback waits.
 
     Args:
-        engine: the networks; by default those the parameters name.
+        engine: the networks; by default those that the parameters name.
         config: defaults of the parameters.
-        on_failure: called once with the reason where the engine failed and the node is dead;
+        on_failure: called once with the reason if the engine failed and the node cannot continue;
             by default the node's context is shut down, which ends ``spin``.
         node_name: name of the node.
         arguments: passed on to ``rclpy.node.Node``.
 
     Raises:
-        SfmRosError: a parameter or the model is wrong; nothing has been subscribed to.
+        SfmRosError: a parameter or the model is wrong; nothing was subscribed to.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class SfmNode(Node):
     ) -> None:
         super().__init__(node_name, **arguments)
         self.failure: str | None = None
-        self._tell_failure = on_failure
+        self._on_failure = on_failure
         self._core: NodeCore | None = None
         try:
             parameters = Parameters(self, config)
@@ -69,21 +69,21 @@ class SfmNode(Node):
 
     def _fail(self, reason: str) -> None:
         self.failure = reason
-        if self._tell_failure is not None:
-            self._tell_failure(reason)
+        if self._on_failure is not None:
+            self._on_failure(reason)
         else:
             self.context.try_shutdown()
 
 
 def main(args: list[str] | None = None, engine: Engine | None = None) -> int:
-    """Run the node until it is told to stop.
+    """Run the node until SIGINT or SIGTERM.
 
     Args:
         args: command line; by default the process's own.
-        engine: the networks; by default those the parameters name.
+        engine: the networks; by default those that the parameters name.
 
     Returns:
-        0 after SIGINT or SIGTERM, 1 where it refused to start or its engine failed.
+        0 after SIGINT or SIGTERM, 1 if it refused to start or its engine failed.
     """
     return run(lambda: SfmNode(engine), args)
 

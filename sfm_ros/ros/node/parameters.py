@@ -26,15 +26,15 @@ _FOREIGN = ("use_sim_time", "start_type_description_service", "qos_overrides.")
 class Parameters:
     """The options of ``sfm_ros.config`` as parameters of a node.
 
-    Live options follow ``ros2 param set``: what does not fit is refused with the reason, and
-    ``config`` is replaced whole, so that whoever reads it sees all of a change or nothing.
+    Live options follow ``ros2 param set``. A value that is not valid is refused with the reason.
+    ``config`` is replaced as a whole, so that a reader sees all of a change or none of it.
 
     Args:
         node: a node whose parameters come from a file, a launch file or the command line.
-        defaults: values for what is not given.
+        defaults: values of parameters that are not given.
 
     Raises:
-        ConfigError: a parameter nobody knows, of a wrong type, or out of its range.
+        ConfigError: a parameter is unknown, of a wrong type, or out of its range.
     """
 
     def __init__(self, node: Node, defaults: SfmConfig | None = None) -> None:
@@ -57,7 +57,7 @@ class Parameters:
 
 
 def _with_values(config: SfmConfig, values: Iterable[tuple[str, Any]]) -> SfmConfig:
-    """A configuration with some options, ``block.key`` and value, replaced."""
+    """A configuration in which some options, as ``block.key`` and value, are replaced."""
     blocks = config_to_dict(config)
     for name, value in values:
         block, key = name.split(".")
@@ -73,13 +73,14 @@ def _declare(node: Node, name: str, option: dataclasses.Field, default: Any) -> 
 
 
 def descriptor(option: dataclasses.Field) -> ParameterDescriptor:
-    """What ``ros2 param describe`` shows of an option."""
+    """What ``ros2 param describe`` shows for an option."""
     choices = option.metadata["choices"]
     result = ParameterDescriptor(
         description=option.metadata["description"],
         additional_constraints=f"one of: {', '.join(choices)}" if choices else "",
         read_only=not option.metadata["live"],
-        # YAML's 70 is an integer where 70.0 is meant; config_from_dict checks types and converts.
+        # A static type would refuse YAML's 70 for 70.0. config_from_dict converts such a value and
+        # refuses every other type with the option's name, what was found and what was expected.
         dynamic_typing=True,
     )
     minimum, maximum = option.metadata["minimum"], option.metadata["maximum"]
@@ -103,7 +104,12 @@ def descriptor(option: dataclasses.Field) -> ParameterDescriptor:
 
 
 def _refuse_unknown(node: Node, known: set[str]) -> None:
-    """ROS ignores a misspelt parameter silently, and the default would be taken for the value."""
+    """Refuse misspelled parameters, which ROS would ignore silently in favor of the defaults.
+
+    The overrides are read from a private attribute. The public way to see those that are not
+    declared is to let the node declare all of them on its own; it then accepts a wrong type for
+    use_sim_time, and every option would have to be undeclared and declared again.
+    """
     overrides = getattr(node, "_parameter_overrides", {})
     ours = [name for name in overrides if not name.startswith(_FOREIGN)]
     refuse_unknown(ours, known, "parameter")

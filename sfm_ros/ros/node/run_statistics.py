@@ -1,4 +1,4 @@
-"""Counts and latencies of a run, and the diagnostics made of them. Safe between threads."""
+"""State, counts and latencies of a run, and the diagnostics made of them. Safe between threads."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _LEVELS = {
     TrackingStatus.TRACKING: DiagnosticStatus.OK,
     TrackingStatus.LOST: DiagnosticStatus.ERROR,
 }
-_SILENT_BY_RIGHT = (TrackingStatus.IDLE, TrackingStatus.WAITING_FOR_CALIBRATION)
-"""States that go on when images cease: they say enough of what to do first."""
+_EXPECTS_NO_IMAGES = (TrackingStatus.IDLE, TrackingStatus.WAITING_FOR_CALIBRATION)
+"""States that remain when images cease: they already name what to do first."""
 _ENGINE = "inference"
 """Name of the engine's stage in ``OdometryEstimate.timings_ns``."""
-_COUNTS = (
+COUNTERS = (
     "received",
     "processed",
     "odometry",
@@ -33,13 +33,20 @@ _COUNTS = (
 _LATENCIES_HOLD_S = 0.9
 
 
-class RunReport:
+def _ignore() -> None:
+    """The default of ``RunStatistics.on_change``."""
+
+
+class RunStatistics:
     """What happened so far.
 
     Args:
-        window: how many of the latest frames the latencies are taken over.
-        silence_s: without an image for so long there are none.
-        clock: steady time.
+        window: number of newest frames over which latencies are taken.
+        silence_s: after this long without an image, images have ceased.
+        clock: steady time in seconds.
+
+    Attributes:
+        on_change: called after every change of the state or its reasons.
     """
 
     def __init__(
@@ -48,126 +55,112 @@ class RunReport:
         silence_s: float = 2.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.on_change: Callable[[], None] = _ignore
         self._lock = threading.Lock()
         self._clock = clock
         self._silence_s = silence_s
         self._last_image_s: float | None = None
         self._counts: Counter[str] = Counter()
         self._reason_counts: Counter[Reason] = Counter()
-        self._timings_ns: deque[dict[str, int]] = deque(maxlen=window)
-        self._stamp_latencies_ns: deque[int] = deque(maxlen=window)
-        self._status = TrackingStatus.INITIALIZING
-        self._reasons: tuple[Reason, ...] = ()
+        self._latencies = _Latencies(window, clock)
+        self._state: tuple[TrackingStatus, tuple[Reason, ...]] = (TrackingStatus.INITIALIZING, ())
         self._is_held = False
         self._scale = ScaleState()
-        self._trouble = ""
-        self._latencies: dict[str, str] = {}
-        self._latencies_due_s = 0.0
+        self._problem = ""
 
-    def begin(self) -> bool:
-        """Images are worked on from now; True where that is news."""
+    def count(self, counter: str) -> None:
+        """Increase one of `COUNTERS`."""
         with self._lock:
-            self._is_held = False
-            if self._last_image_s is not None:
-                self._last_image_s = self._clock()  # a silence until now is nobody's fault
-            return self._now(TrackingStatus.INITIALIZING, ())
+            self._counts[counter] += 1
 
-    def rest(self, reason: Reason) -> bool:
-        """Nothing is worked on until :meth:`begin`; True where that is news."""
+    def set_lost_in_transport(self, total: int) -> None:
+        """Store how many images the middleware has reported as lost so far."""
         with self._lock:
-            return self._hold(TrackingStatus.IDLE, reason)
+            self._counts["lost_in_transport"] = total
 
-    def failed(self, trouble: str) -> bool:
-        """Nothing can be worked on until :meth:`begin`; True where that is news."""
-        with self._lock:
-            self._trouble = trouble
-            return self._hold(TrackingStatus.LOST, Reason.ENGINE_FAILED)
-
-    def _hold(self, status: TrackingStatus, reason: Reason) -> bool:
-        """Whatever an image that is still under way comes to does not change this state."""
-        self._is_held = True
-        return self._become(status, (reason,))
-
-    def image_arrived(self) -> None:
-        """An image came, whatever becomes of it."""
+    def image_received(self) -> None:
+        """Count an image that arrived, whatever is done with it."""
         with self._lock:
             self._counts["received"] += 1
             self._last_image_s = self._clock()
 
-    def lost_in_transport(self, total: int) -> None:
-        """How many images the middleware says it lost so far."""
-        with self._lock:
-            self._counts["lost_in_transport"] = total
+    def transition(
+        self, status: TrackingStatus, *reasons: Reason, problem: str = "", counter: str = ""
+    ) -> None:
+        """Enter the state that an image leads to, unless another one is held.
 
-    def skipped(self) -> None:
-        """An image came sooner than the limit of the rate allows."""
+        Args:
+            status, reasons: the state.
+            problem: what went wrong, for a person; empty keeps the last one.
+            counter: one of `COUNTERS`, to be increased with it.
+        """
         with self._lock:
-            self._counts["skipped"] += 1
+            self._problem = problem or self._problem
+            if counter:
+                self._counts[counter] += 1
+            has_changed = self._enter_by_image(status, reasons)
+        self._notify(has_changed)
 
-    def idle(self, reason: Reason) -> bool:
-        """An image came that nobody wants to have processed; True where that is news."""
+    def hold(self, status: TrackingStatus, reason: Reason, problem: str = "") -> None:
+        """Enter a state and stay in it until :meth:`resume`, whatever images under way lead to."""
         with self._lock:
-            self._counts["skipped"] += 1
-            return self._now(TrackingStatus.IDLE, (reason,))
+            self._problem = problem or self._problem
+            self._is_held = True
+            has_changed = self._enter(status, (reason,))
+        self._notify(has_changed)
 
-    def rejected(self, reason: Reason, trouble: str) -> bool:
-        """An image could not be used; True where the status changed."""
-        with self._lock:
-            self._counts["rejected"] += 1
-            self._trouble = trouble
-            return self._now(TrackingStatus.LOST, (reason,))
+    def _enter_by_image(self, status: TrackingStatus, reasons: tuple[Reason, ...]) -> bool:
+        self._reason_counts.update(reasons)
+        return not self._is_held and self._enter(status, reasons)
 
-    def waiting_for_calibration(self, trouble: str) -> bool:
-        """Images arrive but no calibration to use them with; True where that is news."""
+    def _enter(self, status: TrackingStatus, reasons: tuple[Reason, ...]) -> bool:
+        """Whether the state changed."""
+        previous, self._state = self._state, (status, reasons)
+        return self._state != previous
+
+    def _notify(self, has_changed: bool) -> None:
+        if has_changed:
+            self.on_change()
+
+    def resume(self) -> None:
+        """Leave a state that is held: images are processed from now on."""
         with self._lock:
-            self._trouble = trouble
-            status = TrackingStatus.WAITING_FOR_CALIBRATION
-            return self._now(status, (Reason.NO_CALIBRATION,))
+            self._is_held = False
+            if self._last_image_s is not None:
+                self._last_image_s = self._clock()  # no image was missing until now
+            has_changed = self._enter(TrackingStatus.INITIALIZING, ())
+        self._notify(has_changed)
 
     def processed(
         self,
         estimate: OdometryEstimate,
         timings_ns: dict[str, int],
         stamp_latency_ns: int | None = None,
-    ) -> bool:
-        """An image went all the way.
+    ) -> None:
+        """Count an image that was processed, and enter its state.
 
         Args:
-            estimate: what came of it.
-            timings_ns: all stages from its arrival to the last publish, by name.
-            stamp_latency_ns: from its stamp to the last publish, on the node's clock.
-
-        Returns:
-            Whether the status or its reasons changed.
+            estimate: the result.
+            timings_ns: duration of each stage from the image's arrival to the last publish.
+            stamp_latency_ns: from the image's stamp to the last publish, on the node's clock.
         """
         with self._lock:
             self._counts["processed"] += 1
             self._counts["duplicates"] += Reason.DUPLICATE_STAMP in estimate.reasons
             self._counts["odometry"] += estimate.T_prev_curr is not None
-            if _ENGINE in timings_ns:  # frames without inference would flatter the figures
-                self._timings_ns.append(timings_ns)
+            if _ENGINE in timings_ns:  # frames without inference would lower the latencies
                 self._scale = estimate.scale
-                if stamp_latency_ns is not None:
-                    self._stamp_latencies_ns.append(stamp_latency_ns)
-            return self._now(estimate.status, estimate.reasons)
-
-    def _now(self, status: TrackingStatus, reasons: tuple[Reason, ...]) -> bool:
-        for reason in reasons:
-            self._reason_counts[reason] += 1
-        return False if self._is_held else self._become(status, reasons)
-
-    def _become(self, status: TrackingStatus, reasons: tuple[Reason, ...]) -> bool:
-        is_news = (status, reasons) != (self._status, self._reasons)
-        self._status, self._reasons = status, reasons
-        return is_news
+                self._latencies.add(timings_ns, stamp_latency_ns)
+            has_changed = self._enter_by_image(estimate.status, estimate.reasons)
+        self._notify(has_changed)
 
     def silent_for_s(self) -> float | None:
-        """How long no image has come, where that is too long; None where all is well."""
+        """For how long no image has arrived; None if that is not too long."""
         with self._lock:
             return self._silent_for_s()
 
     def _silent_for_s(self) -> float | None:
-        if self._last_image_s is None or self._is_held or self._status in _SILENT_BY_RIGHT:
+        if self._last_image_s is None or self._is_held or self._state[0] in _EXPECTS_NO_IMAGES:
             return None
         age_s = self._clock() - self._last_image_s
         return age_s if age_s > self._silence_s else None
@@ -176,27 +169,22 @@ class RunReport:
         """The state now.
 
         Args:
-            name: what the status is about.
-            extra: values the caller adds.
+            name: of the status.
+            extra: values that the caller adds; its ``image_topic`` is named if images are missing.
         """
         with self._lock:
-            status, reasons, message = self._state(extra["image_topic"])
+            status, reasons, message = self._describe(extra["image_topic"])
             values = {
                 "status": status.value,
                 "reasons": ", ".join(reason.value for reason in reasons),
-                **{what: str(self._counts[what]) for what in _COUNTS},
+                **{counter: str(self._counts[counter]) for counter in COUNTERS},
                 "scale_source": self._scale.source.value,
                 "scale": f"{self._scale.value:g}",
-                "last_trouble": self._trouble,
-                **{
-                    f"count_{reason.value}": str(count)
-                    for reason, count in sorted(
-                        self._reason_counts.items(), key=lambda entry: entry[0].value
-                    )
-                },
+                "last_trouble": self._problem,
+                **self._reason_values(),
                 **extra,
             }
-        values.update(self._latency_values())
+        values.update(self._latencies.values())
         return DiagnosticStatus(
             level=_LEVELS.get(status, DiagnosticStatus.WARN),
             name=name,
@@ -204,8 +192,13 @@ class RunReport:
             values=[KeyValue(key=key, value=value) for key, value in values.items()],
         )
 
-    def _state(self, image_topic: str) -> tuple[TrackingStatus, tuple[Reason, ...], str]:
-        status, reasons = self._status, self._reasons
+    def _reason_values(self) -> dict[str, str]:
+        counts = sorted((reason.value, count) for reason, count in self._reason_counts.items())
+        return {f"count_{reason}": str(count) for reason, count in counts}
+
+    def _describe(self, image_topic: str) -> tuple[TrackingStatus, tuple[Reason, ...], str]:
+        """Status, reasons and message, with images that are missing taken into account."""
+        status, reasons = self._state
         silent_s = self._silent_for_s()
         if silent_s is not None:
             status, reasons = TrackingStatus.LOST, (Reason.NO_IMAGES,)
@@ -215,23 +208,41 @@ class RunReport:
             text = f"no image received yet on {image_topic}"
         else:
             text = status.value
-        shown = ", ".join(reason.value for reason in reasons)
-        return status, reasons, f"{text}: {shown}" if shown else text
+        listed = ", ".join(reason.value for reason in reasons)
+        return status, reasons, f"{text}: {listed}" if listed else text
 
-    def _latency_values(self) -> dict[str, str]:
-        """Worked out at most once a second: it takes longer than all the rest."""
+
+class _Latencies:
+    """Durations of the newest frames, and their percentiles. Safe between threads."""
+
+    def __init__(self, window: int, clock: Callable[[], float]) -> None:
+        self._lock = threading.Lock()
+        self._clock = clock
+        self._timings_ns: deque[dict[str, int]] = deque(maxlen=window)
+        self._stamp_latencies_ns: deque[int] = deque(maxlen=window)
+        self._values: dict[str, str] = {}
+        self._due_s = 0.0
+
+    def add(self, timings_ns: dict[str, int], stamp_latency_ns: int | None) -> None:
+        with self._lock:
+            self._timings_ns.append(timings_ns)
+            if stamp_latency_ns is not None:
+                self._stamp_latencies_ns.append(stamp_latency_ns)
+
+    def values(self) -> dict[str, str]:
+        """Computed at most once per second, without a lock: it takes milliseconds."""
         with self._lock:
             now = self._clock()
-            if self._latencies and now < self._latencies_due_s:
-                return self._latencies
-            self._latencies_due_s = now + _LATENCIES_HOLD_S
+            if self._values and now < self._due_s:
+                return self._values
+            self._due_s = now + _LATENCIES_HOLD_S
             timings_ns, stamps_ns = list(self._timings_ns), list(self._stamp_latencies_ns)
-        self._latencies = {**_stage_values(timings_ns), **_stamp_values(stamps_ns)}
-        return self._latencies
+        self._values = {**_stage_values(timings_ns), **_stamp_values(stamps_ns)}
+        return self._values
 
 
 def _stage_values(timings_ns: list[dict[str, int]]) -> dict[str, str]:
-    """p50 and p99 in milliseconds of the whole way, of all but the engine, and of each stage."""
+    """p50 and p99 in milliseconds of the total, of all but the engine, and of each stage."""
     if not timings_ns:
         return {}
     names = list(timings_ns[-1])
@@ -248,8 +259,10 @@ def _stage_values(timings_ns: list[dict[str, int]]) -> dict[str, str]:
 
 
 def _stamp_values(latencies_ns: list[int]) -> dict[str, str]:
-    """p50 and p99 from an image's stamp to its last publish; of a bag, whose clock is another,
-    they tell how old the recording is."""
+    """p50 and p99 in milliseconds from an image's stamp to its last publish.
+
+    For a bag that is played without its clock, that is the age of the recording.
+    """
     if not latencies_ns:
         return {}
     values = np.array(latencies_ns, dtype=np.float64) * 1e-6

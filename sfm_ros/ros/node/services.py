@@ -1,4 +1,4 @@
-"""What the node does when it is called: ~/reset, ~/set_paused, ~/save_trajectory."""
+"""The node's services: ~/reset, ~/set_paused, ~/save_trajectory."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Services:
         node: the node.
         parameters: its options.
         trajectory: what ~/save_trajectory writes.
-        on_reset: the next image is to stand at the origin.
-        on_pause: images are to be passed over, or no longer.
+        on_reset: called to start again at the origin with the next image.
+        on_pause: called with whether images are to be skipped.
         callback_group: of the services.
     """
 
@@ -36,22 +36,29 @@ class Services:
         on_pause: Callable[[bool], None],
         callback_group: Any,
     ) -> None:
+        self._node = node
         self._parameters = parameters
         self._trajectory = trajectory
         self._reset = on_reset
         self._pause = on_pause
-        kinds = (
-            (Trigger, "~/reset", self._on_reset),
-            (SetBool, "~/set_paused", self._on_set_paused),
-            (Trigger, "~/save_trajectory", self._on_save_trajectory),
-        )
-        for kind, name, callback in kinds:
+        self._services = [
             node.create_service(kind, name, callback, callback_group=callback_group)
+            for kind, name, callback in (
+                (Trigger, "~/reset", self._on_reset),
+                (SetBool, "~/set_paused", self._on_set_paused),
+                (Trigger, "~/save_trajectory", self._on_save_trajectory),
+            )
+        ]
+
+    def close(self) -> None:
+        """Destroy the services."""
+        for service in self._services:
+            self._node.destroy_service(service)
 
     def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._reset()
         response.success = True
-        response.message = "the next image stands at the origin"
+        response.message = "the next image is at the origin"
         return response
 
     def _on_set_paused(
@@ -59,7 +66,7 @@ class Services:
     ) -> SetBool.Response:
         self._pause(request.data)
         response.success = True
-        response.message = "paused: images are passed over" if request.data else "running"
+        response.message = "paused: images are skipped" if request.data else "running"
         return response
 
     def _on_save_trajectory(
@@ -69,7 +76,7 @@ class Services:
         try:
             response.message = self._save(Path(name).expanduser().absolute())
             response.success = True
-        except (OSError, RuntimeError, TrajectoryError) as error:  # RuntimeError: whose ~ is that?
+        except (OSError, RuntimeError, TrajectoryError) as error:  # RuntimeError: no such user's ~
             response.success = False
             response.message = f"cannot write {name}: {error}; see node.trajectory_file"
         return response
@@ -81,5 +88,5 @@ class Services:
         write_tum(path, trajectory)
         text = f"{len(trajectory)} poses written to {path}"
         if forgotten:
-            text += f"; {forgotten} older ones were no longer kept (node.trajectory_length)"
+            text += f"; {forgotten} older ones had been dropped (node.trajectory_length)"
         return text

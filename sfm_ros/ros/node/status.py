@@ -1,4 +1,4 @@
-"""The node's word on itself: ~/status and /diagnostics."""
+"""Publishes the node's status: ~/status and /diagnostics."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 
 from sfm_ros.ros.node.parameters import Parameters
-from sfm_ros.ros.node.run_statistics import RunReport
+from sfm_ros.ros.node.run_statistics import RunStatistics
 
 _PERIOD_S = 1.0
 
 
 class StatusPublisher:
-    """Publishes the report once a second on /diagnostics, and on ~/status at each change too.
+    """Publishes the statistics once per second, and on ~/status at each change of state too.
 
     Args:
         node: the node.
         parameters: its options.
-        report: what there is to say.
-        extra: further values, looked up each time.
+        statistics: what is published.
+        extra: gives further values of the status.
         callback_group: of the timer.
     """
 
@@ -31,35 +31,41 @@ class StatusPublisher:
         self,
         node: Node,
         parameters: Parameters,
-        report: RunReport,
+        statistics: RunStatistics,
         extra: Callable[[], dict[str, str]],
         callback_group: Any,
     ) -> None:
         self._node = node
         self._parameters = parameters
-        self._report = report
+        self._statistics = statistics
         self._extra = extra
         self._is_silent = False
-        self._duplicates = 1
+        self._nodes_of_this_name = 1
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._status = node.create_publisher(DiagnosticStatus, "~/status", latched)
-        # Not on simulated time: a paused bag is worth a report too.
+        # Not on simulated time: while a bag is paused the status is still of interest.
         self._timer = node.create_timer(
             _PERIOD_S,
             self._on_time,
             callback_group=callback_group,
             clock=Clock(clock_type=ClockType.STEADY_TIME),
         )
+        statistics.on_change = self._on_change
 
-    def publish_change(self) -> None:
-        """The status is another one now."""
+    def close(self) -> None:
+        """Destroy the timer and the publishers."""
+        self._node.destroy_timer(self._timer)
+        self._node.destroy_publisher(self._status)
+        self._node.destroy_publisher(self._diagnostics)
+
+    def _on_change(self) -> None:
         if self._parameters.config.node.publish_status and self._status.get_subscription_count():
             self._status.publish(self._make())
 
     def _on_time(self) -> None:
         self._check_for_duplicate_nodes()
-        self._look_for_silence()
+        self._check_for_silence()
         status = self._make()
         if self._parameters.config.node.publish_status:
             self._status.publish(status)
@@ -68,27 +74,27 @@ class StatusPublisher:
         self._diagnostics.publish(message)
 
     def _make(self) -> DiagnosticStatus:
-        extra = {**self._extra(), "nodes_of_this_name": str(self._duplicates)}
+        extra = {**self._extra(), "nodes_of_this_name": str(self._nodes_of_this_name)}
         name = self._node.get_fully_qualified_name()
-        return self._report.diagnostic(f"{name}: odometry", extra)
+        return self._statistics.diagnostic(f"{name}: odometry", extra)
 
     def _check_for_duplicate_nodes(self) -> None:
         """Two nodes of one name answer each other's calls and publish on the same topics."""
-        mine = (self._node.get_name(), self._node.get_namespace())
-        duplicates = self._node.get_node_names_and_namespaces().count(mine)
-        if duplicates > max(1, self._duplicates):
+        own = (self._node.get_name(), self._node.get_namespace())
+        count = max(1, self._node.get_node_names_and_namespaces().count(own))
+        if count > self._nodes_of_this_name:
             self._node.get_logger().error(
-                f"{duplicates} nodes are called {self._node.get_fully_qualified_name()}: both publish "
+                f"{count} nodes are called {self._node.get_fully_qualified_name()}: both publish "
                 "odometry and TF; end one, or start it in another namespace (-r __ns:=/NAME)"
             )
-        self._duplicates = max(1, duplicates)
+        self._nodes_of_this_name = count
 
-    def _look_for_silence(self) -> None:
-        silent_s = self._report.silent_for_s()
+    def _check_for_silence(self) -> None:
+        silent_s = self._statistics.silent_for_s()
         if silent_s is not None and not self._is_silent:
             topic = self._extra()["image_topic"]
             count = self._node.count_publishers(topic)
             self._node.get_logger().warning(
-                f"no image on {topic} for {silent_s:.1f} s; {count} publish there"
+                f"no image on {topic} for {silent_s:.1f} s; publishers there: {count}"
             )
         self._is_silent = silent_s is not None

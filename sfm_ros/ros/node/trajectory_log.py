@@ -1,4 +1,4 @@
-"""The poses that were published, kept small."""
+"""The poses that were published, in memory of a fixed size."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from sfm_ros.geometry import make_transform, matrix_from_quat_xyzw
 
 
 class TrajectoryLog:
-    """The newest poses, in memory that is taken once. Safe between threads.
+    """The newest poses, in memory that is allocated once. Safe between threads.
 
     Args:
-        length: how many; older ones are forgotten.
+        length: how many are kept; older ones are dropped.
     """
 
     def __init__(self, length: int) -> None:
         self._lock = threading.Lock()
-        # Filled, not merely reserved: a node's memory should not grow while it runs.
+        # Written, not only reserved, so that the node's memory does not grow while it runs.
         self._stamps_ns = np.full(length, 0, dtype=np.int64)
         self._poses = np.full((length, 7), 0.0)
         self._count = 0
 
     def clear(self) -> None:
-        """Forget all."""
+        """Drop all poses."""
         with self._lock:
             self._count = 0
 
     def add(self, stamp_ns: int, pose: Pose) -> None:
-        """The newest pose."""
+        """Append the newest pose."""
         p, q = pose.position, pose.orientation
         with self._lock:
             slot = self._count % len(self._stamps_ns)
@@ -40,7 +40,7 @@ class TrajectoryLog:
             self._count += 1
 
     def trajectory(self) -> tuple[Trajectory | None, int]:
-        """What is kept, in order of time, or None for no pose; and how many were forgotten."""
+        """The poses that are kept, or None if there are none; and how many were dropped."""
         with self._lock:
             length, count = len(self._stamps_ns), self._count
             order = np.arange(max(0, count - length), count) % length

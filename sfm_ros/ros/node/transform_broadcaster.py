@@ -1,4 +1,4 @@
-"""The odometry on TF, either way round, and the camera's own frame where nobody else tells it."""
+"""The odometry on TF, and the camera's optical frame if nothing else publishes it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from sfm_ros.ros.conversions import pose_message, transform_message, transform_o
 from sfm_ros.ros.node.extrinsics import Extrinsics
 
 
-class TransformSender:
-    """Broadcasts from the first transform on; before that the node is no publisher of TF.
+class OdometryBroadcaster:
+    """Broadcasts the odometry; until the first pose the node does not publish on TF.
 
     Args:
         node: the node that sends.
@@ -24,9 +24,16 @@ class TransformSender:
     def __init__(self, node: Node, is_inverted: bool) -> None:
         self._node = node
         self._is_inverted = is_inverted
-        self._broadcaster: Broadcaster | None = None
+        self._moving: Broadcaster | None = None
         self._static: Broadcaster | None = None
-        self._told: set[str] = set()
+        self._seen: set[str] = set()
+
+    def close(self) -> None:
+        """Destroy the publishers."""
+        for broadcaster in (self._moving, self._static):
+            if broadcaster is not None:
+                self._node.destroy_publisher(broadcaster.pub_tf)
+        self._moving = self._static = None
 
     def send(
         self, odom: Header, pose: Pose, T_odom_body: FloatArray, extrinsics: Extrinsics
@@ -37,27 +44,24 @@ class TransformSender:
             odom: its stamp and the odom frame.
             pose: of the body.
             T_odom_body: (4, 4) the same.
-            extrinsics: the body.
+            extrinsics: name the body.
         """
-        if self._broadcaster is None:
-            self._broadcaster = make_broadcaster(self._node)
+        if self._moving is None:
+            self._moving = make_broadcaster(self._node)
             self._static = make_static_broadcaster(self._node)
-        if self._broadcaster is None:  # no tf2_msgs; said at the start
+        if self._moving is None:  # no tf2_msgs; the node has logged it at its start
             return
-        if extrinsics.optical_frame not in self._told:
-            self._told.add(extrinsics.optical_frame)
-            self._tell_the_camera(extrinsics)
+        if extrinsics.optical_frame not in self._seen:
+            self._seen.add(extrinsics.optical_frame)
+            self._send_optical_frame(extrinsics)
         if self._is_inverted:
             body = Header(stamp=odom.stamp, frame_id=extrinsics.child)
             inverted = pose_message(inverse(T_odom_body))
-            self._broadcaster.sendTransform(transform_of_pose(inverted, body, odom.frame_id))
+            self._moving.sendTransform(transform_of_pose(inverted, body, odom.frame_id))
         else:
-            self._broadcaster.sendTransform(transform_of_pose(pose, odom, extrinsics.child))
+            self._moving.sendTransform(transform_of_pose(pose, odom, extrinsics.child))
 
-    def _tell_the_camera(self, extrinsics: Extrinsics) -> None:
-        if extrinsics.is_ours_to_tell and self._static is not None:
-            self._static.sendTransform(
-                transform_message(
-                    extrinsics.T_body_camera, 0, extrinsics.child, extrinsics.optical_frame
-                )
-            )
+    def _send_optical_frame(self, extrinsics: Extrinsics) -> None:
+        if extrinsics.publish_optical_frame and self._static is not None:
+            frames = extrinsics.child, extrinsics.optical_frame
+            self._static.sendTransform(transform_message(extrinsics.T_body_camera, 0, *frames))

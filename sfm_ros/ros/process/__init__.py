@@ -1,1 +1,1 @@
-"""What concerns the whole process: signals, DDS profile, tuning."""
+"""What applies to the whole process: signals, the DDS profile, tuning."""

@@ -1,4 +1,4 @@
-"""The Fast DDS profile with which large images arrive, see ``fastdds_large_images.xml``."""
+"""The Fast DDS profile that transports large images, see ``fastdds_large_images.xml``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 PROFILE = Path(__file__).with_name("fastdds_large_images.xml")
 
 VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
-"""Up to Jazzy the first is read, from Kilted on the second; other middlewares read neither."""
+"""Up to Jazzy the first is read, since Kilted the second; other middlewares read neither."""
 
 
 def large_image_profile() -> dict[str, str]:

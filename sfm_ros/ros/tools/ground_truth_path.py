@@ -29,9 +29,9 @@ from sfm_ros.bags.reader import Record
 from sfm_ros.datatypes import FloatArray
 from sfm_ros.errors import SourceError
 from sfm_ros.geometry import inverse
-from sfm_ros.ros import compat
 from sfm_ros.ros.conversions import pose_message, stamp_to_ns
 from sfm_ros.ros.process.program import run
+from sfm_ros.ros.tf_lookup import make_lookup
 
 _TYPES = {
     "nav_msgs/msg/Odometry": Odometry,
@@ -61,7 +61,7 @@ class GroundTruthPath(Node):
         self._T_body_child: FloatArray = np.eye(4)
         self._odom_frame = "odom"
         self._due_s = 0.0
-        self._tree = compat.make_lookup(self)
+        self._tree = make_lookup(self)
         self._path = self.create_publisher(Path, "~/path", QoSProfile(depth=1))
         self.create_subscription(
             _TYPES[type_name], "ground_truth", self._on_ground_truth, _ANYTHING

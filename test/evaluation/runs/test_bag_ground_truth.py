@@ -17,7 +17,7 @@ from sfm_ros.bags.messages import (
     transforms_message,
 )
 from sfm_ros.bags.reader import BagFile
-from sfm_ros.bags.transform_tree import TransformTree
+from sfm_ros.bags.transforms import read_transforms
 from sfm_ros.datatypes import FloatArray, Frame
 from sfm_ros.errors import SourceError, TrajectoryError
 from sfm_ros.evaluation.runs.bag_ground_truth import (
@@ -146,7 +146,7 @@ def test_static_transform_is_no_trajectory(tmp_path: Path) -> None:
 
 def test_cycle_of_transforms_ends(tmp_path: Path) -> None:
     ring = static({("a", "b"): np.eye(4), ("b", "a"): np.eye(4)})
-    tree = TransformTree(BagFile(write(tmp_path / "bag", [ring], frames=2)), with_moving=True)
+    tree = read_transforms(BagFile(write(tmp_path / "bag", [ring], frames=2)), with_moving=True)
     assert tree.static_transform("c", "a") is None
     with pytest.raises(SourceError):
         tree.path_of("a", "c")
@@ -159,7 +159,7 @@ def test_invalid_transform_is_skipped(tmp_path: Path) -> None:
     rotation = message.transforms[1].transform.rotation
     rotation.x = rotation.y = rotation.z = rotation.w = 0.0
     bag = BagFile(write(tmp_path / "bag", [(topic, message, time_ns)], frames=2))
-    assert TransformTree(bag, with_moving=False).frames == [OPTICAL_FRAME, "world"]
+    assert read_transforms(bag, with_moving=False).frames == [OPTICAL_FRAME, "world"]
 
 
 # ---- depth -------------------------------------------------------------------------------------
@@ -231,7 +231,7 @@ def test_scan_is_projected_into_the_image(tmp_path: Path) -> None:
     tree["body", "lidar"] = T_body_lidar
     scans = [("/scan", scan_message(rows.tobytes(), stamp(1), "lidar"), stamp(1))]
     bag = BagFile(write(tmp_path / "bag", [*scans, static(tree)], frames=3))
-    transforms = TransformTree(bag, with_moving=False)
+    transforms = read_transforms(bag, with_moving=False)
     assert find_lidar(bag, OPTICAL_FRAME, transforms) == "/scan"
     found = BagDepth(bag, "/scan", OPTICAL_FRAME, transforms).at(frame(1))
     assert found is not None and found.is_rectified
@@ -244,7 +244,7 @@ def test_scan_is_projected_into_the_image(tmp_path: Path) -> None:
 def test_lidar_without_extrinsics_is_not_used(tmp_path: Path) -> None:
     scan = scan_message(np.ones(4, "<f4").tobytes(), stamp(0), "lidar")
     bag = BagFile(write(tmp_path / "bag", [("/scan", scan, stamp(0))], frames=2))
-    assert find_lidar(bag, OPTICAL_FRAME, TransformTree(bag, with_moving=False)) is None
+    assert find_lidar(bag, OPTICAL_FRAME, read_transforms(bag, with_moving=False)) is None
     with pytest.raises(SourceError, match="/tf_static does not connect .*'lidar'"):
         BagDepth(bag, "/scan", OPTICAL_FRAME)
     depth, problem = find_depth(bag, OPTICAL_FRAME, None)

@@ -1,1 +1,1 @@
-"""A camera, a node and what they exchange over the real middleware, for the tests of the node."""
+"""For the tests of the node: cameras, nodes, probes and programs on the real middleware."""

@@ -1,4 +1,4 @@
-"""Messages of a small camera, right or with one thing wrong."""
+"""Messages of a small camera."""
 
 from __future__ import annotations
 

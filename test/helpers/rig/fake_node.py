@@ -1,12 +1,14 @@
-"""The real node with networks that say what they are shown: ``fake_node.py '{}' --ros-args ...``.
+"""The real node with networks that read the motion off the images.
 
-The mean brightness of an image tells the motion that led to it, see ``MOTIONS``, in body axes:
+    python -m rig.fake_node '{}' --ros-args ...
+
+The mean brightness of an image encodes the motion that led to it, see ``MOTIONS``, in body axes:
 meters and radians, translation then rotation vector. The first argument is JSON:
 
-* ``fail_after``: the engine raises after so many inferences;
-* ``busy_s``: an inference takes so long, like a library that hangs, and says so before;
-* ``load_s``: so does loading the model;
-* ``lifecycle``: the managed node.
+* ``fail_after``: the engine raises after this many inferences;
+* ``busy_s``: an inference takes this long, like a library that hangs, and prints so before;
+* ``load_s``: the same for loading the model;
+* ``lifecycle``: run the managed node.
 """
 
 from __future__ import annotations
@@ -38,8 +40,8 @@ MOTIONS = {
 }
 
 
-def shown_motion(window: Window) -> FloatArray:
-    """(N-1, 4, 4) increments that the images of a window tell."""
+def encoded_motion(window: Window) -> FloatArray:
+    """(N-1, 4, 4) increments that the images of a window encode."""
     increments = []
     for image in window.images[1:]:
         level = min(MOTIONS, key=lambda level: abs(level - float(image.mean())))
@@ -49,31 +51,31 @@ def shown_motion(window: Window) -> FloatArray:
 
 
 class TroubledEngine(FakeEngine):
-    """Takes its time, and raises in the end, as an inference library would."""
+    """Takes a while, and raises in the end, as an inference library may."""
 
     def __init__(self, fail_after: int = sys.maxsize, busy_s: float = 0.0) -> None:
-        super().__init__(fake_spec(width=64, height=32), motion=shown_motion)
+        super().__init__(fake_spec(width=64, height=32), motion=encoded_motion)
         self._left = fail_after
         self._busy_s = busy_s
 
     def infer(self, window: Window) -> Prediction:
-        """The fake answer, until the engine fails."""
+        """The fake prediction, until the engine fails."""
         self._left -= 1
         if self._left < 0:
-            raise EngineError("out of memory, said the library")
+            raise EngineError("the library is out of memory")
         be_busy("inferring", self._busy_s)
         return super().infer(window)
 
 
 def be_busy(what: str, seconds: float) -> None:
-    """Say what takes so long, and take it."""
+    """Print what takes this long, and take it."""
     if seconds:
         print(what, flush=True)
         time.sleep(seconds)
 
 
 def run(lifecycle: bool = False, load_s: float = 0.0, **trouble: Any) -> int:
-    """The node these options describe."""
+    """Run the node that these options describe."""
 
     def load(_: ModelConfig) -> FakeEngine:
         be_busy("loading", load_s)

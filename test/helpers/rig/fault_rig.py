@@ -1,4 +1,4 @@
-"""A camera that watches the node while something is wrong: every pose, every reason."""
+"""A camera that checks every pose and every reason of a node while something is wrong."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from sfm_ros.ros.conversions import stamp_from_ns, stamp_to_ns
 
 LATCHED = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 STEP_M = 0.5
-"""What an image of FORWARD tells."""
+"""The motion that an image of FORWARD stands for."""
 _SHOW_AGAIN_S = 0.3
 
 
 def start_node(domain: int, *arguments: str) -> Program:
-    """A node that takes every frame in order and looks for no extrinsics."""
+    """A node that processes every frame in order and does not wait for extrinsics."""
     parameters = ros_arguments(node__image_queue="every", node__extrinsics_wait_s=0.0)
     return Program([*FAKE_NODE, "{}", *parameters, *arguments], domain)
 
 
 class FaultRig(Camera):
-    """Drives straight ahead, lets a test do its worst, and sees whether the node stood it.
+    """Drives straight ahead, lets a test cause a fault, and checks how the node coped with it.
 
-    ``begin`` leaves the node tracking at x = 1 m. From then on every pose is held against the
-    images shown: between two poses no more than their motions may lie.
+    ``begin`` leaves the node tracking at x = 1 m. From then on every pose is checked against the
+    images shown: it is no farther from the one before than the motions of the images between.
     """
 
     def __init__(self, probe: Probe, program: Program) -> None:
@@ -48,17 +48,17 @@ class FaultRig(Camera):
         self._counts_before: dict[str, str] = {}
 
     def begin(self) -> None:
-        """One meter ahead of the origin, tracking, everything before forgotten."""
+        """Bring the node to one meter ahead of the origin, tracking."""
         self.settle(FOCAL)
         self.restart()
         self.forget()
-        told = len(self.states)
+        before = len(self.states)
         assert self.drive(STAND, FORWARD, FORWARD).pose.pose.position.x == pytest.approx(1.0)
-        wait_until(lambda: self.states[told:] and self.status == "tracking", "the status")
-        self._counts_before = self.told_values
+        self.wait_for_tracking(before)
+        self._counts_before = self.status_values
 
     def forget(self) -> None:
-        """Only what is shown from here on is looked at in the end."""
+        """Check at the end only what is shown from here on."""
         self.shown.clear()
         self._begin_ns = self.now_ns
         self._from = len(self.odometry)
@@ -82,35 +82,52 @@ class FaultRig(Camera):
         self.probe.publish("/image", message)
 
     @property
-    def told_values(self) -> dict[str, str]:
+    def status_values(self) -> dict[str, str]:
         """Key and value of the newest status."""
         return {entry.key: entry.value for entry in self.states[-1].values}
 
     @property
     def status(self) -> str:
         """The newest state, without its reasons."""
-        return self.told_values["status"]
+        return self.status_values["status"]
 
     def count(self, what: Reason | str) -> int:
         """How much a counter of the status, or that of a reason, rose since ``begin``."""
         name = f"count_{what.value}" if isinstance(what, Reason) else what
-        return int(self.told_values.get(name, 0)) - int(self._counts_before.get(name, 0))
+        return int(self.status_values.get(name, 0)) - int(self._counts_before.get(name, 0))
 
     def wait_for(self, reason: Reason) -> None:
-        """Wait until the node gives this reason."""
-        wait_until(lambda: self.count(reason) > 0, f"{reason}; {self.program.said}")
+        """Wait until the node reports this reason."""
+        self.program.wait_until(lambda: self.count(reason) > 0, str(reason))
+
+    def wait_for_silence(self) -> None:
+        """Wait until the node reports that images have ceased."""
+        wait_until(lambda: self.status_values["reasons"] == "no_images", "the report of silence")
+
+    def wait_for_tracking(self, since: int = 0) -> None:
+        """Show standing images until a status after the first ``since`` ones is ``tracking``.
+
+        Without them a slow machine would report that images have ceased. When it returns, all
+        images have been processed.
+        """
+
+        def is_tracking(_: int) -> bool:
+            return len(self.states) > since and self.status == "tracking"
+
+        self.repeat(lambda: self.show(STAND), is_tracking, "the status")
+        self.message_of(self.odometry, self.now_ns)
 
     def show_until(self, reason: Reason) -> None:
-        """Show standing images until the node gives this reason."""
+        """Show standing images until the node reports this reason."""
         self.repeat(lambda: self.show(STAND), lambda _: self.count(reason) > 0, reason.value)
 
     def settle(self, focal: float | None = None) -> None:
-        """Show standing images until the node answers.
+        """Show standing images until the node has processed some.
 
-        Three at a time: so many fill the window.
+        Three at a time, which fill the window.
 
         Args:
-            focal: tell the node of this focal length, and wait until it uses it.
+            focal: publish this focal length, and wait until the node uses it.
         """
 
         def show() -> int:
@@ -118,20 +135,20 @@ class FaultRig(Camera):
                 self.calibrate(info_message(focal))
             return self.show(STAND, STAND, STAND)
 
-        def answered(stamp_ns: int) -> bool:
-            if not self.has_answered(stamp_ns) or not self.depth_info:
+        def is_settled(stamp_ns: int) -> bool:
+            if not self.has_odometry_since(stamp_ns) or not self.depth_info:
                 return False
             used = self.depth_info[-1].k[0] * WIDTH / self.depth_info[-1].width
             return focal is None or used == pytest.approx(focal)
 
-        self.repeat(show, answered, "odometry")
+        self.repeat(show, is_settled, "odometry")
 
-    def has_answered(self, stamp_ns: int) -> bool:
+    def has_odometry_since(self, stamp_ns: int) -> bool:
         """Whether there is odometry of this stamp or a later one."""
         return bool(self.odometry) and stamp_to_ns(self.odometry[-1].header.stamp) >= stamp_ns
 
     def repeat(self, show: Callable[[], int], until: Callable[[int], bool], what: str) -> None:
-        """Show an image, give the node a moment, show another: none piles up before it.
+        """Show an image, wait a moment, show another, so that they do not pile up.
 
         Args:
             show: publishes one and gives its stamp.
@@ -141,40 +158,44 @@ class FaultRig(Camera):
         first_ns = show()
         due_s = time.monotonic() + _SHOW_AGAIN_S
 
-        def done() -> bool:
+        def is_done() -> bool:
             nonlocal due_s
-            self.assert_alive()
+            self.assert_running()
             if time.monotonic() >= due_s:
                 show()
                 due_s = time.monotonic() + _SHOW_AGAIN_S
             return until(first_ns)
 
-        wait_until(done, f"{what}; the node said:\n{self.program.said[-2000:]}")
+        self.program.wait_until(is_done, what)
 
-    def assert_alive(self) -> None:
-        """The process is there."""
-        assert self.program.process.poll() is None, f"the node died:\n{self.program.said}"
+    def assert_running(self) -> None:
+        """Assert that the process runs."""
+        assert self.program.process.poll() is None, f"the node ended:\n{self.program.output}"
 
     def end(self, x: float, **counts: int) -> Odometry:
-        """The node goes on from ``x``, in one step, and all poses since ``begin`` were right.
+        """Assert that the node continues from ``x``, and that all poses since ``begin`` are right.
 
         Args:
-            x: where the node stands.
-            counts: for how many images it gave a reason.
+            x: where the node is.
+            counts: number of images for which it has reported a reason.
         """
         self.settle()
         odometry = self.drive(FORWARD)
-        self.assert_alive()
-        wait_until(lambda: self.status == "tracking", "the status")
-        assert {name: self.count(Reason(name)) for name in counts} == counts
+        self.wait_for_tracking()
+
+        def counted() -> dict[str, int]:
+            return {name: self.count(Reason(name)) for name in counts}
+
+        # The newest status may be older than the last images.
+        wait_until(lambda: counted() == counts, lambda: f"{counts}; they are {counted()}")
         assert odometry.pose.pose.position.x == pytest.approx(x + STEP_M)
         since = self.odometry[self._from :]
         self.check_poses([m for m in since if stamp_to_ns(m.header.stamp) > self._begin_ns])
-        assert "Traceback" not in self.program.said
+        assert "Traceback" not in self.program.output
         return odometry
 
     def check_poses(self, odometry: list[Odometry]) -> None:
-        """No pose lies farther from the one before than the images between them tell."""
+        """Assert that poses are no farther apart than the images between them allow."""
         assert odometry
         for message in odometry:
             p, q = message.pose.pose.position, message.pose.pose.orientation

@@ -1,4 +1,4 @@
-"""Random damage to valid Image and CameraInfo messages; the same seed does the same damage."""
+"""Random damage to valid Image and CameraInfo messages, reproducible by its seed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WHOLE = (0, 1, 2, 3, 7, 255, 256, 2**15 - 1, 2**15, 2**16, 2**31 - 1, 2**31, 2**
 WORDS = ("", "/", "//", "camera", FRAME + "x", "Ω", "a" * 5000, "rgb8", "a\nb", " ")
 MODELS = ("", "plumb_bob", "rational_polynomial", "equidistant", "fisheye", "thin_prism", "Ω")
 MOST_PIXELS = 1 << 17
-"""Of an image made to fit a damaged calibration."""
+"""Of an image that is made to match a damaged calibration."""
 
 
 def damaged_number(rng: Rng, value: float) -> float:
@@ -53,7 +53,7 @@ def damaged_list(rng: Rng, values: Any) -> list[float]:
 
 
 def damaged_bytes(rng: Rng, data: bytes) -> bytes:
-    """Cut short, prolonged, emptied, or with bytes that are noise."""
+    """Truncated, extended, emptied, or replaced by noise."""
     kind = rng.integers(5)
     if kind == 0:
         return data[: rng.integers(len(data) + 1)]
@@ -74,13 +74,13 @@ def _stamp(rng: Rng, message: Any) -> None:
 
 
 def _bits(rng: Rng, message: Any) -> Any:
-    """Some bytes of the message as it is sent are other ones, where it can still be read."""
+    """The message with some bytes of its serialized form changed, if it can still be read."""
     sent = bytearray(serialize_message(message))
     for position in rng.integers(4, min(len(sent), 120), size=rng.integers(1, 4)):
         sent[position] = int(rng.integers(256))
     try:
         return deserialize_message(bytes(sent), type(message))
-    except Exception:  # what the middleware itself refuses never arrives
+    except Exception:  # what the middleware refuses is never received
         return message
 
 
@@ -149,16 +149,16 @@ def damaged_image(rng: Rng, stamp_ns: int) -> Image:
 def damaged_info(rng: Rng) -> CameraInfo:
     """A calibration with one to three things wrong."""
     info = info_message(FOCAL * float(rng.choice([0.5, 1.0, 2.0])))
-    if rng.random() < 0.1:  # long and thin, or tiny: every size a message may claim
+    if rng.random() < 0.1:  # long and thin, or tiny: any size that a message may have
         size = int(rng.integers(1, 70_000)), int(rng.integers(1, 3))
         info = info_message(FOCAL, *(size if rng.random() < 0.5 else size[::-1]))
-    if rng.random() < 0.5:  # else P, where it is given, hides what K says
+    if rng.random() < 0.5:  # else P, if it is given, is used instead of K
         info.p = [0.0] * 12
     return _damaged(rng, info, _INFO_DAMAGE)
 
 
 def fitting_image(rng: Rng, width: int, height: int, stamp_ns: int) -> Image:
-    """A good gray image of this size, or of the usual one where this is none to make."""
+    """A good gray image of this size, or of the usual size if this one is empty or too large."""
     if not 0 < width * height <= MOST_PIXELS:
         width, height = WIDTH, HEIGHT
     gray = image(STAND, int(rng.integers(2**32)), width, height)[:, :, 1]
@@ -170,7 +170,7 @@ def fitting_image(rng: Rng, width: int, height: int, stamp_ns: int) -> Image:
 
 
 def damaged_stamps(rng: Rng, images: list[Image]) -> list[Image]:
-    """Images of a camera whose clock is somewhere else."""
+    """Images of a camera whose clock is wrong."""
     shift_ns = int(rng.choice([-(2**31), -1, 0, 1, 2**31 - 2])) * 10**9
     nanosec = damaged_count(rng, 0, 2**31) if rng.random() < 0.3 else 0
     for index, sent in enumerate(images):

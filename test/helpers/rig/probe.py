@@ -1,4 +1,4 @@
-"""Processes over the real middleware, and a node in the test's own process."""
+"""Programs on the real middleware, and a node in the test's own process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,8 @@ HELPERS = REPOSITORY / "test" / "helpers"
 FAKE_NODE = [sys.executable, "-m", "rig.fake_node"]
 REAL_NODE = [sys.executable, "-m", "sfm_ros.ros.node"]
 PLAYER = [sys.executable, "-m", "sfm_ros.ros.tools.player"]
-TIMEOUT_S = 20.0
+TIMEOUT_S = 60.0
+"""Of every wait: far longer than it takes, for a machine that does much else may be slow."""
 
 
 def ros_arguments(**parameters: Any) -> list[str]:
@@ -31,19 +31,21 @@ def ros_arguments(**parameters: Any) -> list[str]:
     return ["--ros-args", *itertools.chain.from_iterable(("-p", pair) for pair in pairs)]
 
 
-def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = TIMEOUT_S) -> Any:
-    """The condition's first true value; fails after a bounded time, saying what was awaited."""
+def wait_until(
+    condition: Callable[[], Any], what: str | Callable[[], str], timeout_s: float = TIMEOUT_S
+) -> Any:
+    """The condition's first true value; fails after a bounded time, naming what was awaited."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         value = condition()
         if value:
             return value
         time.sleep(0.005)
-    pytest.fail(f"waited {timeout_s:g} s in vain for {what}")
+    pytest.fail(f"waited {timeout_s:g} s in vain for {what() if callable(what) else what}")
 
 
 class Program:
-    """A process and what it has said so far."""
+    """A process and its output so far."""
 
     def __init__(self, command: list[str], domain: int) -> None:
         environment = {
@@ -70,21 +72,23 @@ class Program:
             self._lines.append(line)
 
     @property
-    def said(self) -> str:
+    def output(self) -> str:
         """All output so far."""
         return "".join(self._lines)
 
+    said = output
+
+    def wait_until(self, condition: Callable[[], Any], what: str) -> Any:
+        """As `wait_until`, with the output in the failure."""
+        return wait_until(condition, lambda: f"{what}; the output:\n{self.output}")
+
     def wait_for(self, pattern: str, since: int = 0) -> str:
         """Wait until the output from character ``since`` on matches a regular expression."""
-        deadline = time.monotonic() + TIMEOUT_S
-        while not re.search(pattern, self.said[since:]):
-            if time.monotonic() > deadline:
-                pytest.fail(f"'{pattern}' was never said; output:\n{self.said[since:]}")
-            time.sleep(0.005)
-        return self.said[since:]
+        self.wait_until(lambda: re.search(pattern, self.output[since:]), f"'{pattern}'")
+        return self.output[since:]
 
     def end(self, signal_number: int | None = None) -> int:
-        """The exit code, after a signal where one is given."""
+        """The exit code, after a signal if one is given."""
         if signal_number is not None:
             self.process.send_signal(signal_number)
         code = self.process.wait(TIMEOUT_S)
@@ -92,7 +96,7 @@ class Program:
         return code
 
     def kill(self) -> None:
-        """End it, whatever it does."""
+        """End it, whatever it is doing."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
@@ -103,7 +107,7 @@ class Program:
 
 
 class Probe:
-    """A node in the test's own process: publishes a camera, keeps everything it receives."""
+    """A node in the test's own process: publishes, and keeps what it receives."""
 
     def __init__(self, domain: int, reliable: bool = True) -> None:
         import rclpy
@@ -120,33 +124,37 @@ class Probe:
         policy = ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
         self._qos = QoSProfile(depth=100, reliability=policy)
         self._publishers: dict[str, Any] = {}
-        self.received: dict[str, list] = defaultdict(list)
         self._thread = threading.Thread(target=self._spin)
         self._thread.start()
 
     def _spin(self) -> None:
-        from rclpy.executors import ExternalShutdownException
-
         try:
             self._executor.spin()
-        except ExternalShutdownException:
-            pass
+        except Exception:
+            if self._context.ok():  # else it was closed
+                raise
 
     def listen(self, topic: str, message_type: type, qos: Any = 1000) -> list:
         """Subscribe; the list returned grows."""
-        self.node.create_subscription(message_type, topic, self.received[topic].append, qos)
-        return self.received[topic]
+        received: list = []
+        self.node.create_subscription(message_type, topic, received.append, qos)
+        return received
 
     def publish(self, topic: str, message: Any, qos: Any = None) -> None:
-        """Publish once somebody listens."""
+        """Publish; the first message to a topic once there is a subscription."""
         if topic not in self._publishers:
             publisher = self.node.create_publisher(type(message), topic, qos or self._qos)
             self._publishers[topic] = publisher
-            wait_until(publisher.get_subscription_count, f"a subscriber on {topic}")
+            self.wait_for_subscription(topic)
         self._publishers[topic].publish(message)
 
+    def wait_for_subscription(self, topic: str) -> None:
+        """Wait until what is published to a topic is received."""
+        publisher = self._publishers[topic]
+        wait_until(publisher.get_subscription_count, f"a subscription to {topic}")
+
     def unplug(self, topic: str) -> None:
-        """The publisher is gone; the next message has another."""
+        """Destroy the publisher; the next message has another."""
         self.node.destroy_publisher(self._publishers.pop(topic))
 
     def close(self) -> None:

@@ -1,8 +1,8 @@
-"""Images that say of each pixel where it lies, a room of known depth, and a camera's optics.
+"""Images that encode the position of each pixel, a room of known depth, and a camera's optics.
 
-The way from a camera's pixel to a point of the cloud can be followed with them: whatever a node
-does to an image, what is left of it still tells which pixel of the camera it came from. Nothing
-here uses the project's own geometry.
+With them a pixel of the camera can be followed to a point of the cloud: whatever a node does to an
+image, the colors that remain still encode which pixel of the camera they came from. Nothing here
+uses the project's own geometry.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Numbers = NDArray[np.float64]
 _WAVE_PX = 128.0
 _MIDDLE, _SWING = 127.5, 100.0
 _SWING_KEPT = 15.0
-"""How far the swing may be off where no black was mixed in from outside of the image."""
+"""Tolerance of the swing of a pixel into which no black from outside the image was mixed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,11 +32,11 @@ class Optics:
         K: fx, fy, cx, cy.
         model, D: distortion, as ROS names it.
         R: (3, 3) from the camera to the rectified camera.
-        P: fx, fy, cx, cy of the rectified image; None for none.
+        P: fx, fy, cx, cy of the rectified image, or None.
         baseline_px: P[0, 3], of the second camera of a pair.
-        region: x, y, width, height of the part that is read out; None for all.
-        binning: sensor pixels a pixel, along x and y.
-        is_rectified: the image that is sent shows P, whatever K and D say of the lens.
+        region: x, y, width, height of the part that is read out, or None for all.
+        binning: sensor pixels per pixel, along x and y.
+        is_rectified: the image that is sent is rectified to P, although K and D describe the lens.
     """
 
     width: int
@@ -52,7 +52,7 @@ class Optics:
     is_rectified: bool = False
 
     def info(self) -> CameraInfo:
-        """The message that says all this."""
+        """The message that describes it."""
         fx, fy, cx, cy = self.K
         p = [0.0] * 12
         if self.P is not None:
@@ -80,7 +80,7 @@ class Optics:
             fx, fy, cx, cy = self.P
             x, y = rectified[..., 0] / rectified[..., 2], rectified[..., 1] / rectified[..., 2]
             return np.stack([fx * x + cx, fy * y + cy], axis=-1)
-        p = rectified @ self.R  # R^T p: back into the camera as it hangs there
+        p = rectified @ self.R  # R^T p: back into the camera before rectification
         x, y = p[..., 0] / p[..., 2], p[..., 1] / p[..., 2]
         x, y = _distorted(self.model, self.D, x, y)
         fx, fy, cx, cy = self.K
@@ -89,7 +89,7 @@ class Optics:
     def rays(self, pixels: Numbers) -> Numbers:
         """(..., 3) directions in rectified axes, z = 1, of (..., 2) sensor pixels.
 
-        Found by Newton's method on `project`, so that there is one formula to be wrong in.
+        Found by Newton's method on `project`, so that only one formula can be wrong.
         """
         xy = np.zeros_like(pixels)
         step = 1e-6
@@ -106,21 +106,21 @@ class Optics:
         return _with_depth(xy)
 
     def image(self, axis: int) -> RgbImage:
-        """What the camera sends of a scene that shows each sensor pixel's x (0) or y (1).
+        """What the camera sends of a scene that encodes each sensor pixel's x (0) or y (1).
 
         Red rises over the whole sensor, green and blue are a cosine and a sine: together they
-        tell the place to a tenth of a pixel, and averaging neighbors changes nothing of it.
+        give the position to a tenth of a pixel, which averaging over neighbors does not change.
         """
         x, y, width, height = self.region or (0, 0, self.width, self.height)
         columns, rows = width // self.binning[0], height // self.binning[1]
         begin, bins, count = ((x, self.binning[0], columns), (y, self.binning[1], rows))[axis]
-        # The middle of the sensor pixels that make a pixel of the image.
-        place = begin + np.arange(count) * bins + (bins - 1) / 2
-        phase = 2 * np.pi * place / _WAVE_PX
+        # The center of the sensor pixels that form a pixel of the image.
+        position = begin + np.arange(count) * bins + (bins - 1) / 2
+        phase = 2 * np.pi * position / _WAVE_PX
         sensor = (self.width, self.height)[axis]
         levels = np.stack(
             [
-                20 + 200 * place / sensor,
+                20 + 200 * position / sensor,
                 _MIDDLE + _SWING * np.cos(phase),
                 _MIDDLE + _SWING * np.sin(phase),
             ],
@@ -130,15 +130,15 @@ class Optics:
         whole = line[None, :, :] if axis == 0 else line[:, None, :]
         return np.broadcast_to(whole, (rows, columns, 3))
 
-    def places(self, images: list[RgbImage]) -> tuple[Numbers, NDArray[np.bool_]]:
-        """(h, w, 2) sensor pixels that two images of `image` show, and (h, w) where they do.
+    def positions(self, images: list[RgbImage]) -> tuple[Numbers, NDArray[np.bool_]]:
+        """(h, w, 2) sensor pixels that two images of `image` encode, and (h, w) whether they do.
 
         Args:
-            images: one of axis 0 and one of axis 1, however cut, bent and shrunk.
+            images: one of axis 0 and one of axis 1, cropped, undistorted and resized.
         """
         found, shown = zip(
             *(
-                _place(image.astype(np.float64), sensor)
+                _position(image.astype(np.float64), sensor)
                 for image, sensor in zip(images, (self.width, self.height), strict=True)
             ),
             strict=True,
@@ -146,14 +146,16 @@ class Optics:
         return np.stack(found, axis=-1), np.logical_and(*shown)
 
 
-def _place(rgb: Numbers, sensor: int) -> tuple[Numbers, NDArray[np.bool_]]:
+def _position(rgb: Numbers, sensor: int) -> tuple[Numbers, NDArray[np.bool_]]:
     cosine, sine = rgb[..., 1] - _MIDDLE, rgb[..., 2] - _MIDDLE
     fine = np.arctan2(sine, cosine) / (2 * np.pi) * _WAVE_PX
     coarse = (rgb[..., 0] - 20) / 200 * sensor
-    place = fine + _WAVE_PX * np.rint((coarse - fine) / _WAVE_PX)
+    position = fine + _WAVE_PX * np.rint((coarse - fine) / _WAVE_PX)
     swing = np.hypot(cosine, sine)
-    is_shown = (np.abs(swing - _SWING) < _SWING_KEPT) & (np.abs(coarse - place) < 0.1 * _WAVE_PX)
-    return place, is_shown
+    is_shown = (np.abs(swing - _SWING) < _SWING_KEPT) & (
+        np.abs(coarse - position) < 0.1 * _WAVE_PX
+    )
+    return position, is_shown
 
 
 def _with_depth(xy: Numbers) -> Numbers:

@@ -1,6 +1,7 @@
-"""The real node in the room of `seen_pixels`: ``room_node.py KIND --ros-args ...``.
+"""The real node in the room of `room.py`: ``python -m rig.room_node KIND --ros-args ...``.
 
-The depth of its networks is the room's ground-truth depth for whatever pixels of the camera it is shown.
+Its depth network gives the ground-truth depth of the room at the pixels of the camera that its
+input encodes.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import sys
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rig.room import Numbers, Optics, room_depth
 from sfm_ros.datatypes import DepthMap
@@ -39,7 +41,7 @@ CAMERAS = {
         P=(721.5, 721.5, 609.6, 172.9),
         baseline_px=-387.6,
     ),
-    "rectified, the lens still told": Optics(
+    "rectified, with the distortion of the lens": Optics(
         width=640, height=480, K=(420.0, 424.0, 331.0, 229.0), D=_BARREL, R=_R,
         P=(380.0, 380.0, 310.0, 240.0), is_rectified=True,
     ),
@@ -83,23 +85,23 @@ CAMERAS = {
 
 
 class RoomEngine(FakeEngine):
-    """Sees where its pixels lie in the camera, and says how far away the room is there."""
+    """Reads which pixels of the camera it gets, and gives the depth of the room there."""
 
     def __init__(self, camera: Optics) -> None:
-        super().__init__(fake_spec(*GRID), depth=self._look)
+        super().__init__(fake_spec(*GRID), depth=self._depth_of)
         self._camera = camera
-        self.places: Numbers = np.zeros(0)
-        self.shown: Numbers = np.zeros(0)
+        self.positions: Numbers = np.zeros(0)
+        self.shown: NDArray[np.bool_] = np.zeros(0, bool)
 
-    def _look(self, window: Window) -> DepthMap:
-        """Of the images in a window two show both axes: they come by turns."""
+    def _depth_of(self, window: Window) -> DepthMap:
+        """Two images of a window encode both axes, which alternate."""
         newest, before = window.images[-1], window.images[-2]
         # The one of x has the greater change of red along the rows.
         spread = [np.ptp(image[..., 0].mean(axis=0)) for image in (newest, before)]
         images = [newest, before] if spread[0] > spread[1] else [before, newest]
-        self.places, self.shown = self._camera.places(images)
+        self.positions, self.shown = self._camera.positions(images)
         somewhere = self._camera.project(np.array([0.0, 0.0, 1.0]))
-        rays = self._camera.rays(np.where(self.shown[..., None], self.places, somewhere))
+        rays = self._camera.rays(np.where(self.shown[..., None], self.positions, somewhere))
         return np.where(self.shown, room_depth(rays), 1.0).astype(np.float32)
 
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from rig.probe import Probe, Program, wait_until
+from rig.probe import TIMEOUT_S, Probe, Program, wait_until
 
 pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
 from nav_msgs.msg import Odometry
-from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
+from rclpy.executors import MultiThreadedExecutor
+from rclpy.node import Node
 from rig.camera import PERIOD_NS, image_message, info_message
 from rig.fake_node import FORWARD, STAND, TroubledEngine
 
@@ -27,31 +27,16 @@ from sfm_ros.ros.node.node import SfmNode
 CONFIG = config_from_dict({"node": {"image_queue": "every", "extrinsics_wait_s": 0.0}})
 
 
-@pytest.fixture
-def executor(domain: int) -> Iterator[MultiThreadedExecutor]:
-    """Spins in a thread; its nodes are destroyed in the end."""
-    context = rclpy.Context()
-    rclpy.init(context=context, domain_id=domain)
-    made = MultiThreadedExecutor(4, context=context)
-
-    def spin() -> None:
-        try:
-            made.spin()
-        except ExternalShutdownException:
-            pass
-
-    thread = threading.Thread(target=spin)
-    thread.start()
-    yield made
-    nodes = made.get_nodes()
-    context.try_shutdown()
-    thread.join(20)
-    for node in nodes:
-        node.destroy_node()
+def connect(node: Node, probe: Probe, name: str, kind: type) -> list:
+    """The messages of one of the node's topics, once its publisher and the probe are connected."""
+    received = probe.listen(node.resolve_topic_name(f"~/{name}"), kind)
+    (publisher,) = (p for p in node.publishers if p.topic_name.endswith(f"/sfm_node/{name}"))
+    wait_until(publisher.get_subscription_count, f"the subscription to {name}")
+    return received
 
 
 def drive(probe: Probe, space: str, first: int, count: int) -> int:
-    """Show a camera some images; the stamp of the last."""
+    """Show images to a node; the stamp of the last."""
     probe.publish(f"{space}/camera_info", info_message())
     for index in range(first, first + count):
         level = FORWARD if index else STAND
@@ -59,10 +44,11 @@ def drive(probe: Probe, space: str, first: int, count: int) -> int:
     return (first + count) * PERIOD_NS
 
 
-def test_one_camera_goes_on_where_the_engine_of_another_fails(
+def test_other_camera_continues_when_an_engine_fails(
     probe: Probe, executor: MultiThreadedExecutor
 ) -> None:
     failures: list[str] = []
+    nodes = {}
     for name, engine in (("left", TroubledEngine(fail_after=2)), ("right", TroubledEngine())):
         node = SfmNode(
             engine,
@@ -72,33 +58,34 @@ def test_one_camera_goes_on_where_the_engine_of_another_fails(
             context=executor.context,
         )
         executor.add_node(node)
-    spaces = ("/left", "/right")
-    received = {space: probe.listen(f"{space}/sfm_node/odometry", Odometry) for space in spaces}
+        nodes[f"/{name}"] = node
+    received = {s: connect(node, probe, "odometry", Odometry) for s, node in nodes.items()}
 
-    def answered(space: str, stamp_ns: int) -> bool:
-        return any(stamp_to_ns(m.header.stamp) == stamp_ns for m in received[space])
+    def wait_for_odometry(space: str, stamp_ns: int) -> None:
+        wait_until(
+            lambda: any(stamp_to_ns(m.header.stamp) == stamp_ns for m in list(received[space])),
+            f"odometry of {space}",
+        )
 
     for space in received:
-        stamp = drive(probe, space, 0, 4)
-        wait_until(lambda s=space, t=stamp: answered(s, t), f"odometry of {space}")
+        wait_for_odometry(space, drive(probe, space, 0, 4))
     drive(probe, "/left", 4, 1)
-    wait_until(lambda: failures, "the failure to be told")
+    wait_until(lambda: failures, "the failure")
     assert "out of memory" in failures[0] and len(failures) == 1
-    # Nobody works on them any more, and no callback waits for room in the mailbox.
-    said = probe.listen("/left/sfm_node/status", DiagnosticStatus)
+    # They are not processed any more, and no callback waits for room in the mailbox.
+    states = connect(nodes["/left"], probe, "status", DiagnosticStatus)
     drive(probe, "/left", 5, 40)
 
-    def reported() -> int:
-        values = {entry.key: entry.value for entry in said[-1].values} if said else {}
+    def count() -> int:
+        values = {entry.key: entry.value for entry in states[-1].values} if states else {}
         return int(values.get("received", 0))
 
-    wait_until(lambda: reported() == 45, "all images to be heard of")
-    stamp = drive(probe, "/right", 4, 3)
-    wait_until(lambda: answered("/right", stamp), "odometry of the other camera")
+    wait_until(lambda: count() == 45, "the count of all images")
+    wait_for_odometry("/right", drive(probe, "/right", 4, 3))
     assert received["/right"][-1].pose.pose.position.x == pytest.approx(3.0)
 
 
-def test_a_program_may_destroy_its_node_when_that_fails(
+def test_node_may_be_destroyed_when_it_fails(
     probe: Probe, executor: MultiThreadedExecutor
 ) -> None:
     ended = threading.Event()
@@ -110,14 +97,15 @@ def test_a_program_may_destroy_its_node_when_that_fails(
     engine = TroubledEngine(fail_after=1)
     node = SfmNode(engine, CONFIG, on_failure=end, namespace="brief", context=executor.context)
     executor.add_node(node)
-    received = probe.listen("/brief/sfm_node/status", DiagnosticStatus)
-    wait_until(lambda: received, "the node")
+    received = connect(node, probe, "status", DiagnosticStatus)
     drive(probe, "/brief", 0, 5)
-    assert ended.wait(20)
-    wait_until(lambda: any(m.message == "lost: engine_failed" for m in received), "its last word")
+    assert ended.wait(TIMEOUT_S)
+    wait_until(
+        lambda: any(m.message == "lost: engine_failed" for m in list(received)), "the last status"
+    )
 
 
-def test_cleanup_leaves_what_others_made_on_the_node(executor: MultiThreadedExecutor) -> None:
+def test_cleanup_keeps_entities_of_other_owners(executor: MultiThreadedExecutor) -> None:
     node = SfmLifecycleNode(lambda _: TroubledEngine(), CONFIG, context=executor.context)
     before = len(list(node.publishers)), len(list(node.timers)), len(list(node.services))
     node.trigger_configure()
@@ -145,7 +133,7 @@ print("at the end", flush=True)
 """
 
 
-def test_a_program_that_forgets_to_destroy_its_node_ends(start: Callable[..., Program]) -> None:
+def test_program_ends_without_destroying_its_node(start: Callable[..., Program]) -> None:
     program = start([sys.executable, "-c", FORGETFUL, str(Path(__file__).parent)])
     assert program.end() == 0
-    assert "at the end" in program.said
+    assert "at the end" in program.output

@@ -1,7 +1,7 @@
-"""One fault a test, over the middleware: its reason is named, the node lives, no pose is wrong.
+"""One fault per test, over the middleware: its reason is reported, and no pose is wrong.
 
-The node takes every image, and its networks tell motion by brightness, so that each test knows
-where the node must stand. Stamps are the images' own; where real time matters a test says so.
+The node processes every image, and its networks read the motion off the brightness, so that each
+test knows where the node must be. Stamps are those of the images, not of the clock.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from rig.probe import Probe, wait_until
+from rig.probe import Probe
 
 pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
 
@@ -33,7 +33,7 @@ def shared(probe: Probe, domain: int) -> Iterator[FaultRig]:
 
 @pytest.fixture
 def rig(shared: FaultRig, domain: int) -> FaultRig:
-    """A node that tracks, at x = 1 m. A fault that kills one costs the others nothing."""
+    """A node that tracks, at x = 1 m. If a test has ended it, the next one gets another."""
     if shared.program.process.poll() is not None:
         shared.program = start_node(domain)
     shared.begin()
@@ -44,23 +44,23 @@ def rig(shared: FaultRig, domain: int) -> FaultRig:
 
 
 def test_unplugged_for_five_seconds_and_back(rig: FaultRig) -> None:
-    """Stamps leave out 5 s; in real time it is silent until the node says so, some 2 s."""
-    wait_until(lambda: rig.told_values["reasons"] == "no_images", "word of the silence")
+    """Stamps leave out 5 s; in real time it is silent until the node reports it, some 2 s."""
+    rig.wait_for_silence()
     assert rig.status == "lost"
     rig.now_ns += 50 * PERIOD_NS
     covariance = rig.odometry[-1].pose.covariance[0]
     odometry = rig.drive(STAND, FORWARD, FORWARD)
     assert odometry.pose.pose.position.x == pytest.approx(2.0)  # held, then both steps
-    assert odometry.pose.covariance[0] > covariance + 0.1  # what went unseen is owned up to
+    assert odometry.pose.covariance[0] > covariance + 0.1  # of the untracked motion
     rig.wait_for(Reason.GAP)
     rig.end(2.0, gap=1)
 
 
-def test_a_driver_that_dies_and_is_started_again(rig: FaultRig) -> None:
-    """Other publishers come in the place of those that are gone."""
+def test_driver_that_is_restarted(rig: FaultRig) -> None:
+    """Other publishers replace those that are gone."""
     for topic in ("/image", "/camera_info"):
         rig.probe.unplug(topic)
-    wait_until(lambda: rig.told_values["reasons"] == "no_images", "word of the silence")
+    rig.wait_for_silence()
     rig.now_ns += 50 * PERIOD_NS
     rig.settle()
     rig.wait_for(Reason.GAP)
@@ -71,7 +71,7 @@ def test_a_driver_that_dies_and_is_started_again(rig: FaultRig) -> None:
 
 def test_frozen_image(rig: FaultRig) -> None:
     pixels = image(FORWARD, 1)
-    odometry = rig.answer(rig.odometry, rig.show_pixels(pixels))
+    odometry = rig.message_of(rig.odometry, rig.show_pixels(pixels))
     frozen = [rig.show_pixels(pixels) for _ in range(4)]
     rig.wait_for(Reason.FROZEN_IMAGE)
     rig.end(1.5, frozen_image=4)
@@ -107,7 +107,7 @@ def test_exposure_jump(rig: FaultRig) -> None:
 
 
 def test_thirty_percent_of_the_frames_are_lost(rig: FaultRig) -> None:
-    """At 5 Hz, where two in a row make a gap; what is left out is never sent."""
+    """At 5 Hz, at which two in a row are a gap; lost frames are never sent."""
     arrives = np.random.default_rng(6).random(60) > 0.3
     x, gaps, run, missing = 1.0, 0, 3, 0
     for is_there in arrives:
@@ -129,7 +129,7 @@ def test_thirty_percent_of_the_frames_are_lost(rig: FaultRig) -> None:
 # Stamps
 
 
-def test_stamps_that_jitter_are_no_trouble(rig: FaultRig) -> None:
+def test_jittering_stamps(rig: FaultRig) -> None:
     """40 of 100 ms either way."""
     begin, before, rng = rig.now_ns, len(rig.odometry), np.random.default_rng(2)
     for index in range(1, 21):
@@ -141,7 +141,7 @@ def test_stamps_that_jitter_are_no_trouble(rig: FaultRig) -> None:
     assert len(rig.odometry) >= before + 20
 
 
-def test_stamps_so_close_that_the_motion_is_unbelievable(rig: FaultRig) -> None:
+def test_stamps_so_close_that_the_motion_is_implausible(rig: FaultRig) -> None:
     """Half a meter in a millisecond."""
     rig.send(image_message(FORWARD, rig.now_ns + 1_000_000))
     rig.wait_for(Reason.IMPLAUSIBLE_MOTION)
@@ -157,7 +157,7 @@ def test_duplicated_stamps(rig: FaultRig) -> None:
 
 
 def test_reversed_stamps(rig: FaultRig) -> None:
-    """Two images change places, again and again."""
+    """Two images are swapped, again and again."""
     for _ in range(4):
         rig.now_ns += 2 * PERIOD_NS
         rig.send(image_message(FORWARD, rig.now_ns))
@@ -182,18 +182,18 @@ def test_nanoseconds_beyond_a_second(rig: FaultRig) -> None:
 
 
 def test_clock_reset_by_a_looping_bag(rig: FaultRig) -> None:
-    """/clock and the stamps go back together; the odometry begins anew, once."""
+    """/clock and the stamps go back together; the odometry starts again, once."""
     assert rig.set_parameter("use_sim_time", True).successful
     try:
         rig.probe.publish("/clock", Clock(clock=stamp_from_ns(rig.now_ns)))
-        before, said = rig.now_ns, len(rig.program.said)
-        rig.now_ns -= 333_000_000_001  # stamps nobody used before
+        before, printed = rig.now_ns, len(rig.program.output)
+        rig.now_ns -= 333_000_000_001  # stamps that were not used before
         rig.forget()
         rig.probe.publish("/clock", Clock(clock=stamp_from_ns(rig.now_ns)))
         odometry = rig.drive(STAND, FORWARD, FORWARD)
         assert odometry.pose.pose.position.x == pytest.approx(1.0)
         rig.wait_for(Reason.TIME_REVERSED)
-        assert rig.program.wait_for("time went back", said).count("time went back") == 1
+        assert rig.program.wait_for("time went back", printed).count("time went back") == 1
         rig.end(1.0, time_reversed=1)
     finally:
         rig.now_ns = before + PERIOD_NS
@@ -207,7 +207,7 @@ def test_camera_info_changed_mid_stream(rig: FaultRig) -> None:
     rig.calibrate(info_message(focal=90.0))
     rig.show_until(Reason.CALIBRATION_CHANGED)
     rig.end(1.0)
-    info = rig.answer(rig.depth_info, rig.now_ns)
+    info = rig.message_of(rig.depth_info, rig.now_ns)
     assert info.k[0] == pytest.approx(45.0)  # half, as the grid is
 
 
@@ -220,12 +220,12 @@ def test_camera_info_of_the_wrong_size(rig: FaultRig) -> None:
 
 
 def test_camera_info_scaled_by_ten_percent(rig: FaultRig) -> None:
-    """A node before this one resizes the image, or the calibration, and forgets the other."""
+    """A node upstream resizes the image but not the calibration, or the reverse."""
     rig.calibrate(info_message(88.0, round(1.1 * WIDTH), round(1.1 * HEIGHT)))
     rig.show_until(Reason.CALIBRATION_MISMATCH)
     rig.calibrate()
     rig.end(1.0)
-    assert "for 141x70" in rig.told_values["last_trouble"]
+    assert "for 141x70" in rig.status_values["last_trouble"]
 
 
 def test_focal_length_scaled_by_ten_percent(rig: FaultRig) -> None:
@@ -244,17 +244,17 @@ def test_resolution_switched_mid_stream(rig: FaultRig) -> None:
     def show_large() -> int:
         return rig.show_pixels(image(STAND, rig.now_ns, 2 * WIDTH, 2 * HEIGHT))
 
-    rig.repeat(show_large, rig.has_answered, "odometry at the other size")
+    rig.repeat(show_large, rig.has_odometry_since, "odometry at the other size")
     rig.wait_for(Reason.CALIBRATION_CHANGED)
     stamp = rig.show_pixels(large)
-    assert rig.answer(rig.odometry, stamp).pose.pose.position.x == pytest.approx(1.5)
-    info = rig.answer(rig.depth_info, stamp)
+    assert rig.message_of(rig.odometry, stamp).pose.pose.position.x == pytest.approx(1.5)
+    info = rig.message_of(rig.depth_info, stamp)
     assert (info.width, info.height, info.k[0]) == (64, 32, pytest.approx(40.0))
     rig.calibrate()
     rig.end(1.5)
 
 
-# The images' form
+# The format of the images
 
 
 def test_truncated_image(rig: FaultRig) -> None:
@@ -262,7 +262,7 @@ def test_truncated_image(rig: FaultRig) -> None:
     bad.data = bad.data[: len(bad.data) // 2]
     rig.probe.publish("/image", bad)
     rig.wait_for(Reason.BAD_IMAGE)
-    assert "truncated" in rig.told_values["last_trouble"]
+    assert "truncated" in rig.status_values["last_trouble"]
     rig.end(1.0, bad_image=1)
 
 
@@ -271,7 +271,7 @@ def test_unknown_encoding(rig: FaultRig) -> None:
     bad.encoding = "h264"
     rig.probe.publish("/image", bad)
     rig.wait_for(Reason.BAD_IMAGE)
-    assert "'h264'" in rig.told_values["last_trouble"]
+    assert "'h264'" in rig.status_values["last_trouble"]
     rig.end(1.0, bad_image=1)
 
 
@@ -284,9 +284,9 @@ def test_one_pixel(rig: FaultRig) -> None:
     rig.repeat(
         lambda: rig.show_pixels(dot),
         lambda _: rig.count(Reason.BAD_IMAGE) > 0,
-        "a word on an image that shows nothing",
+        "the report of an image that is too small",
     )
-    assert "is 1x1, expected at least 8x4" in rig.told_values["last_trouble"]
+    assert "is 1x1, expected at least 8x4" in rig.status_values["last_trouble"]
     rig.calibrate()
     rig.end(1.0)
 
@@ -300,9 +300,9 @@ def test_8k_images(rig: FaultRig) -> None:
     rig.calibrate(info_message(4800.0, width, height))
 
     def show_another() -> int:
-        return rig.show_pixels(gray + np.uint8(len(rig.shown) % 3))  # none repeats the last
+        return rig.show_pixels(gray + np.uint8(len(rig.shown) % 3))  # none equals the last
 
-    rig.repeat(show_another, rig.has_answered, "odometry of large images")
+    rig.repeat(show_another, rig.has_odometry_since, "odometry of large images")
     rig.wait_for(Reason.CALIBRATION_CHANGED)
     rig.calibrate()
     rig.end(1.0)

@@ -1,12 +1,13 @@
-"""Faults of what surrounds the node: no calibration, readers that sleep, a second node, noise.
+"""Faults around the node: no calibration, subscribers that do not read, a second node, noise.
 
-Each has a reason or a figure in the status; the node lives and its poses stay right.
+Each has a reason or a count in the status; the node continues and its poses stay right.
 """
 
 from __future__ import annotations
 
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -19,7 +20,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from nav_msgs.msg import Odometry
 from rclpy.qos import HistoryPolicy, QoSProfile
 from rig.camera import FOCAL, PERIOD_NS, image_message, info_message
-from rig.fake_node import FORWARD
+from rig.fake_node import FORWARD, STAND
 from rig.fault_rig import LATCHED, STEP_M, FaultRig, start_node
 from rig.mutations import damaged_image, damaged_info
 from sensor_msgs.msg import Image, PointCloud2
@@ -28,7 +29,7 @@ from sfm_ros.datatypes import Reason
 from sfm_ros.ros.conversions import stamp_to_ns
 
 Start = Callable[[list[str]], Program]
-NOBODY_READS = """
+SLEEPER = """
 import rclpy, signal
 from rclpy.qos import HistoryPolicy, QoSProfile
 from nav_msgs.msg import Odometry
@@ -60,8 +61,8 @@ def rig(shared: FaultRig, domain: int) -> FaultRig:
     return shared
 
 
-def test_camera_info_missing_then_late(probe: Probe, domain: int) -> None:
-    """A node of its own: without a calibration no pose at all, with it the first is the origin."""
+def test_calibration_that_arrives_late(probe: Probe, domain: int) -> None:
+    """Without a calibration there is no pose at all, with it the first image is the origin."""
     program = start_node(domain, "-r", "__ns:=/late")
     try:
         states = probe.listen("/late/sfm_node/status", DiagnosticStatus, LATCHED)
@@ -74,23 +75,42 @@ def test_camera_info_missing_then_late(probe: Probe, domain: int) -> None:
             probe.publish("/late/image", image_message(level, stamp))
             return stamp
 
-        for _ in range(5):
+        def count(name: str) -> int:
+            values = {e.key: e.value for e in states[-1].values} if states else {}
+            return int(values.get(name, 0))
+
+        def have_arrived() -> bool:  # the first may be lost before they are connected
             show(FORWARD)
+            time.sleep(0.1)
+            return count("received") >= 5
+
+        wait_until(have_arrived, "five images")
         expected = f"waiting_for_calibration: {Reason.NO_CALIBRATION.value}"
         wait_until(lambda: states and states[-1].message == expected, "the reason")
         assert not odometry
 
-        # The five that waited are used in order, and move the camera by four steps.
-        probe.publish("/late/camera_info", info_message())
-        wait_until(lambda: odometry and stamp_to_ns(odometry[-1].header.stamp) == stamp, "poses")
-        assert odometry[-1].pose.pose.position.x == pytest.approx(4 * STEP_M)
-        wait_until(lambda: any(s.message == "tracking" for s in states), "the end of the wait")
+        # Those that waited are processed in order; the first does not move the camera.
+        def are_processed() -> bool:
+            probe.publish("/late/camera_info", info_message())
+            return bool(odometry) and stamp_to_ns(odometry[-1].header.stamp) == stamp
+
+        wait_until(are_processed, "poses")
+        wait_until(lambda: count("received") == count("processed"), "the counts")
+        moves = count("processed") - 1
+        assert odometry[-1].pose.pose.position.x == pytest.approx(moves * STEP_M)
+
+        def is_tracking() -> bool:  # with further images: after a silence it would not be reported
+            show(STAND)
+            time.sleep(0.1)
+            return any(state.message == "tracking" for state in list(states))
+
+        wait_until(is_tracking, "the end of the wait")
     finally:
         program.kill()
 
 
 def drive_far(rig: FaultRig, images: int) -> None:
-    """Every image is answered while somebody does not listen."""
+    """Every image is processed although a subscriber does not read."""
     before = len(rig.odometry)
     for _ in range(images // 10):
         rig.drive(*[FORWARD] * 10)
@@ -98,8 +118,8 @@ def drive_far(rig: FaultRig, images: int) -> None:
     rig.end(1.0 + images * STEP_M)
 
 
-def test_a_subscriber_that_never_reads(rig: FaultRig, domain: int) -> None:
-    """Everything is kept for it, by its wish, and it never takes any."""
+def test_subscriber_that_never_reads(rig: FaultRig, domain: int) -> None:
+    """Its quality of service keeps everything for it, and it never takes any."""
     import rclpy
 
     context = rclpy.Context()
@@ -120,9 +140,9 @@ def test_a_subscriber_that_never_reads(rig: FaultRig, domain: int) -> None:
         context.try_shutdown()
 
 
-def test_a_subscriber_whose_process_is_stopped(rig: FaultRig, start: Start) -> None:
-    """It does not even say that it received anything."""
-    sleeper = start([sys.executable, "-c", NOBODY_READS])
+def test_subscriber_whose_process_is_stopped(rig: FaultRig, start: Start) -> None:
+    """It does not even acknowledge what it received."""
+    sleeper = start([sys.executable, "-c", SLEEPER])
     sleeper.wait_for("subscribed")
     wait_until(lambda: rig.probe.node.count_subscribers("/sfm_node/points"), "the sleeper")
     sleeper.process.send_signal(signal.SIGSTOP)
@@ -133,31 +153,31 @@ def test_a_subscriber_whose_process_is_stopped(rig: FaultRig, start: Start) -> N
 
 
 def test_two_nodes_of_the_same_name(rig: FaultRig, domain: int) -> None:
-    """The second hears another camera; both say so, and the first goes on as it was."""
-    said = len(rig.program.said)
-    twin = start_node(domain, "-r", "image:=/elsewhere", "-r", "camera_info:=/elsewhere_info")
+    """The second has another camera; both log it, and the first continues as before."""
+    before = len(rig.program.output)
+    duplicate = start_node(domain, "-r", "image:=/elsewhere", "-r", "camera_info:=/elsewhere_info")
     try:
-        twin.wait_for("2 nodes are called /sfm_node: both publish odometry")
-        rig.program.wait_for("2 nodes are called /sfm_node: both publish odometry", said)
-        wait_until(lambda: rig.told_values["nodes_of_this_name"] == "2", "the figure")
+        duplicate.wait_for("2 nodes are called /sfm_node: both publish odometry")
+        rig.program.wait_for("2 nodes are called /sfm_node: both publish odometry", before)
+        wait_until(lambda: rig.status_values["nodes_of_this_name"] == "2", "the count")
         rig.drive(FORWARD, FORWARD)
     finally:
-        assert twin.end(signal.SIGINT) == 0
-    wait_until(lambda: rig.told_values["nodes_of_this_name"] == "1", "the end of the other")
+        assert duplicate.end(signal.SIGINT) == 0
+    wait_until(lambda: rig.status_values["nodes_of_this_name"] == "1", "the end of the other")
     rig.end(2.0)
 
 
 def test_damaged_messages(rig: FaultRig, capsys: pytest.CaptureFixture) -> None:
-    """200 mutations of images and calibrations, then all is well."""
+    """200 mutations of images and calibrations, then the node tracks again."""
     seed, rounds = 7, 100
     rng, first = np.random.default_rng(seed), len(rig.odometry)
     for index in range(rounds):
         rig.calibrate(damaged_info(rng))
         rig.now_ns += PERIOD_NS
         rig.send(damaged_image(rng, rig.now_ns))
-        if index % 10 == 9:  # also among good ones: a calibration of no use lets nothing pass
+        if index % 10 == 9:  # also among good ones: an unusable calibration blocks everything
             rig.settle(FOCAL)
-    rig.assert_alive()
+    rig.assert_running()
     for message in rig.odometry[first:]:
         assert np.isfinite(message.pose.covariance).all()
         assert np.isfinite(message.pose.pose.position.x)

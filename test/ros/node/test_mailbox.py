@@ -9,7 +9,7 @@ import pytest
 from sfm_ros.ros.node.mailbox import Mailbox
 
 
-def test_newest_replaces_what_waits_and_counts_it() -> None:
+def test_newest_replaces_the_waiting_item_and_counts_it() -> None:
     mailbox: Mailbox[int] = Mailbox("newest")
     for item in range(5):
         assert mailbox.put(item)
@@ -18,7 +18,7 @@ def test_newest_replaces_what_waits_and_counts_it() -> None:
     assert mailbox.replaced == 4
 
 
-def test_every_keeps_the_order_and_loses_nothing_between_two_threads() -> None:
+def test_every_keeps_the_order_between_two_threads() -> None:
     mailbox: Mailbox[int] = Mailbox("every", capacity=3)
     taken: list[int] = []
 
@@ -36,7 +36,7 @@ def test_every_keeps_the_order_and_loses_nothing_between_two_threads() -> None:
     assert mailbox.replaced == 0
 
 
-def test_every_counts_that_it_waited_for_room() -> None:
+def test_every_counts_waits_for_room() -> None:
     mailbox: Mailbox[int] = Mailbox("every", capacity=1)
     mailbox.put(1)
     producer = threading.Thread(target=mailbox.put, args=(2,))
@@ -49,7 +49,7 @@ def test_every_counts_that_it_waited_for_room() -> None:
     assert mailbox.get(5) == 2
 
 
-def test_close_wakes_a_consumer_that_waits() -> None:
+def test_close_ends_the_wait_of_a_consumer() -> None:
     mailbox: Mailbox[int] = Mailbox()
     result: list[int | None] = []
     consumer = threading.Thread(target=lambda: result.append(mailbox.get()))
@@ -59,7 +59,7 @@ def test_close_wakes_a_consumer_that_waits() -> None:
     assert result == [None]
 
 
-def test_close_wakes_a_producer_that_waits_for_room_and_drops_its_item() -> None:
+def test_close_ends_the_wait_of_a_producer_and_drops_its_item() -> None:
     mailbox: Mailbox[int] = Mailbox("every", capacity=1)
     mailbox.put(1)
     result: list[bool] = []
@@ -74,7 +74,7 @@ def test_close_wakes_a_producer_that_waits_for_room_and_drops_its_item() -> None
     assert mailbox.get() is None
 
 
-def test_a_closed_mailbox_takes_nothing() -> None:
+def test_closed_mailbox_refuses_items() -> None:
     mailbox: Mailbox[int] = Mailbox()
     mailbox.close()
     assert mailbox.closed
@@ -83,19 +83,19 @@ def test_a_closed_mailbox_takes_nothing() -> None:
 
 
 @pytest.mark.parametrize(("image_queue", "capacity"), [("oldest", 1), ("every", 0)])
-def test_nonsense_is_refused_with_what_was_expected(image_queue: str, capacity: int) -> None:
+def test_invalid_arguments_are_refused(image_queue: str, capacity: int) -> None:
     with pytest.raises(ValueError, match="expected"):
         Mailbox(image_queue, capacity)
 
 
-def test_waiting_ends_with_an_item_or_the_end() -> None:
+def test_wait_ends_with_an_item_or_when_closed() -> None:
     mailbox: Mailbox[int] = Mailbox()
     mailbox.put(1)
-    assert mailbox.wait() and len(mailbox) == 1  # looked at, not taken
+    assert mailbox.wait() and len(mailbox) == 1  # not taken
     assert mailbox.get(0) == 1
-    answers: list[bool] = []
-    waiter = threading.Thread(target=lambda: answers.append(mailbox.wait()))
+    results: list[bool] = []
+    waiter = threading.Thread(target=lambda: results.append(mailbox.wait()))
     waiter.start()
     mailbox.close()
     waiter.join(10)
-    assert answers == [False]
+    assert results == [False]

@@ -1,9 +1,9 @@
-"""What can be asked of a running node: services, live parameters, switches."""
+"""Services of a running node, parameters that change, and switches."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,13 @@ pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from nav_msgs.msg import Odometry
-from nav_msgs.msg import Path as PathMessage
 from rcl_interfaces.srv import DescribeParameters
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from rig.camera import FRAME, PERIOD_NS, image_message, info_message
+from rig.camera import FRAME, PERIOD_NS, image_message
 from rig.camera_driver import Camera
 from rig.fake_node import FORWARD, STAND
-from sensor_msgs.msg import Image, PointCloud2
+from rig.own_node import OwnNode
+from sensor_msgs.msg import Image
 from std_srvs.srv import SetBool, Trigger
 
 from sfm_ros.formats.trajectory import read_tum
@@ -34,7 +34,7 @@ LATCHED = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 def running(
     probe: Probe, domain: int, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Camera]:
-    """One node for the whole module; its odometry goes out inverted on TF."""
+    """One node for the whole module; its odometry is inverted on TF."""
     file = tmp_path_factory.mktemp("run") / "trajectory.tum"
     parameters = ros_arguments(
         node__image_queue="every",
@@ -44,9 +44,11 @@ def running(
     )
     program = Program([*FAKE_NODE, "{}", *parameters], domain)
     camera = Camera(probe, program)
-    camera.calibrate()
-    yield camera
-    program.kill()
+    try:
+        camera.connect()
+        yield camera
+    finally:
+        program.kill()
 
 
 @pytest.fixture
@@ -56,13 +58,27 @@ def camera(running: Camera) -> Camera:
     return running
 
 
-def test_the_trajectory_is_written_as_it_was_published(camera: Camera, tmp_path: Path) -> None:
+@pytest.fixture
+def states(camera: Camera) -> list[DiagnosticStatus]:
+    """Every status from now on."""
+    return camera.probe.listen("/sfm_node/status", DiagnosticStatus, LATCHED)
+
+
+def wait_for_state(states: list[DiagnosticStatus], message: str) -> DiagnosticStatus:
+    """The first status with this message."""
+    return wait_until(
+        lambda: next((state for state in list(states) if state.message == message), None),
+        f"the status {message}",
+    )
+
+
+def test_trajectory_is_written_as_it_was_published(camera: Camera, tmp_path: Path) -> None:
     empty = camera.call(Trigger, "/sfm_node/save_trajectory")
     camera.show(STAND)  # the reset takes effect with this image
     camera.drive(STAND, FORWARD, FORWARD, FORWARD)
-    answer = camera.call(Trigger, "/sfm_node/save_trajectory")
-    assert answer.success and not empty.success
-    file = Path(answer.message.split(" written to ")[1])
+    response = camera.call(Trigger, "/sfm_node/save_trajectory")
+    assert response.success and not empty.success
+    file = Path(response.message.split(" written to ")[1])
     poses = read_tum(file)
     assert poses.stamps_ns[-1] == camera.now_ns
     assert poses.positions[-3:].tolist() == [[0.5, 0, 0], [1.0, 0, 0], [1.5, 0, 0]]
@@ -75,41 +91,45 @@ def test_the_trajectory_is_written_as_it_was_published(camera: Camera, tmp_path:
     assert len(read_tum(tmp_path / "second.tum")) == len(poses)
 
 
-def test_after_a_reset_the_old_path_is_not_saved(camera: Camera) -> None:
+def test_path_before_a_reset_is_not_saved(camera: Camera) -> None:
     camera.drive(STAND, FORWARD, FORWARD)
     assert camera.call(Trigger, "/sfm_node/reset").success
-    answer = camera.call(Trigger, "/sfm_node/save_trajectory")
-    assert not answer.success and "no pose has been published yet" in answer.message
+    response = camera.call(Trigger, "/sfm_node/save_trajectory")
+    assert not response.success and "no pose has been published yet" in response.message
 
 
-def test_a_home_nobody_has_is_refused_and_the_node_lives(camera: Camera) -> None:
+def test_unknown_home_folder_is_refused(camera: Camera) -> None:
     before = camera.values()["received"]
     name = "~nobody-of-this-name/t.tum"
     assert camera.set_parameter("node.trajectory_file", name).successful
-    answer = camera.call(Trigger, "/sfm_node/save_trajectory")
-    assert not answer.success and name in answer.message
+    response = camera.call(Trigger, "/sfm_node/save_trajectory")
+    assert not response.success and name in response.message
     camera.show(STAND)
     wait_until(lambda: camera.values()["received"] != before, "the next image")
 
 
-def test_a_pause_is_told_though_no_image_comes(camera: Camera) -> None:
-    states = camera.probe.listen("/sfm_node/status", DiagnosticStatus, LATCHED)
+def test_pause_is_reported_without_an_image(
+    camera: Camera, states: list[DiagnosticStatus]
+) -> None:
     camera.drive(STAND, STAND, STAND)
     assert camera.call(SetBool, "/sfm_node/set_paused", SetBool.Request(data=True)).success
-    wait_until(lambda: states and states[-1].message == "idle: paused", "the status")
+    assert wait_for_state(states, "idle: paused").level == DiagnosticStatus.OK
     assert camera.call(SetBool, "/sfm_node/set_paused", SetBool.Request(data=False)).success
-    wait_until(lambda: states[-1].message == "initializing", "the status")
+    wait_for_state(states, "initializing")
 
 
-def test_while_paused_images_are_passed_over_and_the_pose_stands(camera: Camera) -> None:
-    states = camera.probe.listen("/sfm_node/status", DiagnosticStatus, LATCHED)
+def test_images_are_skipped_and_the_pose_is_held_while_paused(camera: Camera) -> None:
+    before = int(camera.values().get("count_paused", 0))
     camera.drive(STAND, STAND, FORWARD)
     count = len(camera.odometry)
     assert camera.call(SetBool, "/sfm_node/set_paused", SetBool.Request(data=True)).success
     camera.show(*[FORWARD] * 3)
-    wait_until(lambda: states and states[-1].message == "idle: paused", "the status")
-    assert states[-1].level == DiagnosticStatus.OK
-    wait_until(lambda: int(camera.values()["count_paused"]) == 3, "the images to be passed over")
+
+    def are_skipped() -> bool:
+        values = camera.values()
+        return values["status"] == "idle" and int(values.get("count_paused", 0)) == before + 3
+
+    wait_until(are_skipped, "the images to be skipped")
     assert len(camera.odometry) == count
     assert camera.call(SetBool, "/sfm_node/set_paused", SetBool.Request(data=False)).success
     camera.now_ns += 10 * PERIOD_NS
@@ -117,28 +137,33 @@ def test_while_paused_images_are_passed_over_and_the_pose_stands(camera: Camera)
     assert odometry.pose.pose.position.x == pytest.approx(1.5)  # held over the gap
 
 
-def test_status_is_told_at_every_change_with_its_reason(camera: Camera) -> None:
-    states = camera.probe.listen("/sfm_node/status", DiagnosticStatus, LATCHED)
+def test_status_is_published_at_every_change_with_its_reason(
+    camera: Camera, states: list[DiagnosticStatus]
+) -> None:
+    def repeats_a_stamp() -> DiagnosticStatus | None:
+        # Within less than the second between two periodic statuses.
+        camera.show(STAND)
+        camera.probe.publish("/image", image_message(STAND, camera.now_ns))
+        camera.drive(STAND)
+        found = (state for state in list(states) if state.message == "degraded: duplicate_stamp")
+        return next(found, None)
+
+    def is_tracking() -> bool:
+        camera.drive(STAND)
+        return any(state.message == "tracking" for state in list(states))
+
     camera.drive(STAND, STAND, FORWARD)
-    # Sooner than the second that passes between two reports.
-    camera.show(STAND)
-    camera.probe.publish("/image", image_message(STAND, camera.now_ns))
-    camera.show(STAND)
-
-    def told(message: str) -> bool:
-        return any(state.message == message for state in states)
-
-    wait_until(lambda: told("tracking"), "tracking")
-    wait_until(lambda: told("degraded: duplicate_stamp"), "the repeated stamp")
-    values = {entry.key: entry.value for entry in states[-1].values}
+    wait_until(is_tracking, "tracking")
+    state = wait_until(repeats_a_stamp, "the repeated stamp")
+    values = {entry.key: entry.value for entry in state.values}
     assert int(values["count_duplicate_stamp"]) >= 1
-    assert states[-1].name == "/sfm_node: odometry"
+    assert state.name == "/sfm_node: odometry"
 
 
-def test_limits_may_change_while_the_node_runs(camera: Camera) -> None:
+def test_limits_change_while_the_node_runs(camera: Camera) -> None:
     camera.drive(STAND, STAND, FORWARD)
     assert camera.set_parameter("health.max_speed", 4.0).successful
-    stamp = camera.show(FORWARD)  # half a meter in a tenth of a second: five a second
+    stamp = camera.show(FORWARD)  # half a meter in a tenth of a second: five per second
     assert camera.drive(STAND).pose.pose.position.x == pytest.approx(0.5)
     assert stamp not in [stamp_to_ns(m.header.stamp) for m in camera.odometry]
     assert camera.set_parameter("health.max_speed", 70.0).successful
@@ -155,7 +180,7 @@ def test_limits_may_change_while_the_node_runs(camera: Camera) -> None:
         ("node.nonsense", 1, "undeclared"),
     ],
 )
-def test_a_value_that_does_not_fit_is_refused_with_the_reason(
+def test_invalid_value_is_refused_with_the_reason(
     camera: Camera, name: str, value: Any, reason: str
 ) -> None:
     result = camera.set_parameter(name, value)
@@ -166,45 +191,48 @@ def test_a_value_that_does_not_fit_is_refused_with_the_reason(
 def test_parameters_are_described(camera: Camera) -> None:
     names = ["health.max_speed", "node.image_queue"]
     request = DescribeParameters.Request(names=names)
-    answer = camera.call(DescribeParameters, "/sfm_node/describe_parameters", request)
-    speed, delivery = answer.descriptors
+    response = camera.call(DescribeParameters, "/sfm_node/describe_parameters", request)
+    speed, queue = response.descriptors
     assert "plausible" in speed.description and not speed.read_only
     assert speed.floating_point_range[0].from_value == 0.0
-    assert delivery.read_only and delivery.additional_constraints == "one of: newest, every"
+    assert queue.read_only and queue.additional_constraints == "one of: newest, every"
 
 
-def test_a_switch_turns_an_output_off_and_on(camera: Camera) -> None:
+def test_switch_turns_an_output_off_and_on(camera: Camera) -> None:
     camera.drive(STAND, STAND, FORWARD)
     assert camera.set_parameter("node.publish_depth", False).successful
     silent = camera.show(STAND)
     camera.drive(STAND)
     assert camera.set_parameter("node.publish_depth", True).successful
-    camera.answer(camera.depth, camera.show(STAND))
+    camera.message_of(camera.depth, camera.show(STAND))
     assert silent not in [stamp_to_ns(m.header.stamp) for m in camera.depth]
 
 
-def test_the_colors_of_depth_are_a_image_of_its_grid(camera: Camera) -> None:
+def test_depth_colors_are_an_image_of_its_grid(camera: Camera) -> None:
     images = camera.probe.listen("/sfm_node/depth/image_color", Image)
 
-    camera.drive(STAND, STAND, STAND)
-
-    def arrived() -> bool:
-        camera.drive(STAND)
+    def has_arrived() -> bool:
+        camera.drive(STAND, STAND, STAND)
         return bool(images)
 
-    wait_until(arrived, "an image of the depth")
+    wait_until(has_arrived, "an image of the depth")
     image = images[-1]
     assert (image.encoding, image.width, image.height) == ("rgb8", 64, 32)
     assert image.step == 3 * 64 and image.header.frame_id == FRAME
     rows = np.frombuffer(image.data, np.uint8).reshape(32, 64, 3).mean(axis=(1, 2))
-    assert rows[31] > rows[20] > rows[0]  # the road comes nearer, and brighter, downwards
+    assert rows[31] > rows[20] > rows[0]  # the road is nearer, and brighter, at the bottom
 
 
-def test_tf_is_sent_the_other_way_round_where_asked(camera: Camera) -> None:
+def test_tf_is_inverted_if_requested(camera: Camera) -> None:
     tf2_msgs = pytest.importorskip("tf2_msgs.msg", reason="tf2_msgs is not built")
     moving = camera.probe.listen("/tf", tf2_msgs.TFMessage)
-    wait_until(lambda: camera.probe.node.count_publishers("/tf"), "a publisher of TF")
     camera.drive(STAND, STAND, FORWARD)
+
+    def has_arrived() -> bool:
+        camera.drive(STAND)
+        return bool(moving)
+
+    wait_until(has_arrived, "a transform")
     stamp = stamp_to_ns(camera.drive(FORWARD).header.stamp)
 
     def sent() -> Any:
@@ -217,74 +245,30 @@ def test_tf_is_sent_the_other_way_round_where_asked(camera: Camera) -> None:
     assert transform.transform.translation.x == pytest.approx(-1.0)  # the camera is 1 m ahead
 
 
-def test_without_subscribers_images_may_be_left_alone(probe: Probe, domain: int) -> None:
-    """Two nodes: one idles, one is asked for its odometry."""
-    parameters = ros_arguments(
-        node__image_queue="every",
-        node__extrinsics_wait_s=0.0,
-        node__publish_tf="false",
-        node__idle_without_subscribers="true",
-    )
-    program = Program([*FAKE_NODE, "{}", *parameters, "-r", "__ns:=/idle"], domain)
-    try:
-        states = probe.listen("/idle/sfm_node/status", DiagnosticStatus, LATCHED)
-        stamp = PERIOD_NS
-
-        def is_idle() -> bool:
-            nonlocal stamp
-            stamp += PERIOD_NS
-            probe.publish("/idle/image", image_message(STAND, stamp))
-            return bool(states) and states[-1].message == "idle: no_subscribers"
-
-        wait_until(is_idle, "the node to idle")
-        for kind, topic in ((PathMessage, "path"), (PointCloud2, "points")):
-            assert not probe.received[f"/idle/sfm_node/{topic}"], kind
-        odometry = probe.listen("/idle/sfm_node/odometry", Odometry)
-        probe.publish("/idle/camera_info", info_message())
-
-        def answers() -> bool:
-            is_idle()
-            return bool(odometry)
-
-        wait_until(answers, "odometry once it is asked for")
-    finally:
-        program.kill()
+# ---- nodes of their own -----------------------------------------------------------------------
 
 
-def test_a_listener_to_tf_under_another_name_is_a_subscriber(probe: Probe, domain: int) -> None:
+def test_images_are_skipped_without_subscribers(own_node: Callable[..., OwnNode]) -> None:
+    node = own_node("/idle", node__publish_tf="false", node__idle_without_subscribers="true")
+    node.show_until(lambda: node.message() == "idle: no_subscribers", "the node to idle")
+    assert next(v.value for v in node.states[-1].values if v.key == "processed") == "0"
+    odometry = node.listen("sfm_node/odometry", Odometry)
+    node.calibrate()
+    node.show_until(lambda: odometry, "odometry for a subscriber")
+
+
+def test_subscription_to_a_remapped_tf_counts(own_node: Callable[..., OwnNode]) -> None:
     tf2_msgs = pytest.importorskip("tf2_msgs.msg", reason="tf2_msgs is not installed")
-    parameters = ros_arguments(
-        node__image_queue="every",
-        node__extrinsics_wait_s=0.0,
-        node__idle_without_subscribers="true",
-    )
-    remaps = ["-r", "__ns:=/r1", "-r", "/tf:=tf"]
-    program = Program([*FAKE_NODE, "{}", *parameters, *remaps], domain)
-    try:
-        transforms = probe.listen("/r1/tf", tf2_msgs.TFMessage)
-        probe.publish("/r1/camera_info", info_message())
-        stamp = 0
-
-        def is_moved() -> bool:
-            nonlocal stamp
-            stamp += PERIOD_NS
-            probe.publish("/r1/image", image_message(FORWARD, stamp))
-            return bool(transforms)
-
-        wait_until(is_moved, "a transform")
-    finally:
-        program.kill()
+    node = own_node("/r1", "-r", "/tf:=tf", node__idle_without_subscribers="true")
+    transforms = node.listen("tf", tf2_msgs.TFMessage)
+    node.calibrate()
+    node.show_until(lambda: transforms, "a transform", FORWARD)
 
 
-def test_the_compressed_topic_may_be_remapped_by_its_own_name(probe: Probe, domain: int) -> None:
-    parameters = ros_arguments(node__compressed="true")
-    remaps = ["-r", "__ns:=/r2", "-r", "/r2/image/compressed:=/cam/foo"]
-    program = Program([*FAKE_NODE, "{}", *parameters, *remaps], domain)
-    try:
-        states = probe.listen("/r2/sfm_node/status", DiagnosticStatus, LATCHED)
-        wait_until(lambda: states, "the status")
-        values = {entry.key: entry.value for entry in states[-1].values}
-        assert values["image_topic"] == "/cam/foo"
-        assert probe.node.count_subscribers("/cam/foo") == 1
-    finally:
-        program.kill()
+def test_compressed_topic_is_remapped_by_its_own_name(own_node: Callable[..., OwnNode]) -> None:
+    remap = "-r", "/r2/image/compressed:=/cam/foo"
+    node = own_node("/r2", *remap, node__compressed="true")
+    wait_until(lambda: node.states, "the status")
+    values = {entry.key: entry.value for entry in node.states[-1].values}
+    assert values["image_topic"] == "/cam/foo"
+    wait_until(lambda: node.probe.node.count_subscribers("/cam/foo") == 1, "the subscription")

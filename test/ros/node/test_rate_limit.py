@@ -1,4 +1,4 @@
-"""How often images are let through."""
+"""The rate at which images are admitted."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_zero_sets_no_limit() -> None:
 
 
 @given(st.lists(st.floats(-0.024, 0.024), min_size=10, max_size=80))
-def test_a_camera_at_the_limit_loses_nothing_by_its_jitter(jitter: list[float]) -> None:
+def test_camera_at_the_limit_loses_nothing_by_jitter(jitter: list[float]) -> None:
     times = [100 + 0.1 * i + j for i, j in enumerate(jitter)]
     assert count(times, 10.0) == len(times)
 
@@ -40,7 +40,7 @@ def test_the_rate_is_never_exceeded_for_long(steps_s: list[float], rate_hz: floa
     assert count(times, rate_hz) <= (times[-1] - times[0]) * rate_hz + 3
 
 
-def test_a_limit_that_is_raised_holds_at_once() -> None:
+def test_raised_limit_takes_effect_at_once() -> None:
     limit = RateLimit()
     assert limit.admits(0.0, 0.01)
     assert not limit.admits(1.0, 0.01)

@@ -1,4 +1,4 @@
-"""Counts, status and latencies of the diagnostics."""
+"""Counts, state and latencies of the diagnostics."""
 
 from __future__ import annotations
 
@@ -10,9 +10,24 @@ pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
 from diagnostic_msgs.msg import DiagnosticStatus
 
 from sfm_ros.datatypes import OdometryEstimate, Reason, TrackingStatus
-from sfm_ros.ros.node.run_statistics import RunReport
+from sfm_ros.ros.node.run_statistics import RunStatistics
 
 MS = 1_000_000
+TRACKING, LOST, IDLE = TrackingStatus.TRACKING, TrackingStatus.LOST, TrackingStatus.IDLE
+
+
+class Changes:
+    """Statistics on a clock that is set by hand, and how often their state changed."""
+
+    def __init__(self, silence_s: float = 1.0) -> None:
+        self.now_s = 100.0
+        self.count = 0
+        self.statistics = RunStatistics(silence_s=silence_s, clock=lambda: self.now_s)
+        self.statistics.on_change = self._on_change
+
+    def _on_change(self) -> None:
+        self.count += 1
+        self.statistics.diagnostic("node", {"image_topic": "/eye"})  # no lock is held
 
 
 def estimate(status: TrackingStatus, *reasons: Reason) -> OdometryEstimate:
@@ -21,16 +36,20 @@ def estimate(status: TrackingStatus, *reasons: Reason) -> OdometryEstimate:
     )
 
 
-def values(report: RunReport) -> dict[str, str]:
-    return {v.key: v.value for v in report.diagnostic("node", {"image_topic": "/eye"}).values}
+def diagnostic(statistics: RunStatistics) -> DiagnosticStatus:
+    return statistics.diagnostic("node", {"image_topic": "/eye"})
+
+
+def values(statistics: RunStatistics) -> dict[str, str]:
+    return {entry.key: entry.value for entry in diagnostic(statistics).values}
 
 
 def test_latency_is_split_into_engine_and_the_rest() -> None:
-    report = RunReport()
+    statistics = RunStatistics()
     for milliseconds in range(1, 102):
         timings = {"queue": 1 * MS, "inference": milliseconds * MS, "publish": 2 * MS}
-        report.processed(estimate(TrackingStatus.TRACKING), timings)
-    found = values(report)
+        statistics.processed(estimate(TRACKING), timings)
+    found = values(statistics)
     assert float(found["latency_engine_p50_ms"]) == pytest.approx(51)
     assert float(found["latency_total_p50_ms"]) == pytest.approx(54)
     assert float(found["latency_outside_engine_p99_ms"]) == pytest.approx(3)
@@ -38,108 +57,136 @@ def test_latency_is_split_into_engine_and_the_rest() -> None:
     assert found["processed"] == "101"
 
 
-def test_frames_without_inference_do_not_flatter_the_latency() -> None:
-    report = RunReport()
-    report.processed(estimate(TrackingStatus.INITIALIZING), {"queue": MS, "publish": MS})
-    assert not [key for key in values(report) if key.startswith("latency")]
+def test_frames_without_inference_do_not_lower_the_latency() -> None:
+    statistics = RunStatistics()
+    statistics.processed(estimate(TrackingStatus.INITIALIZING), {"queue": MS, "publish": MS})
+    assert not [key for key in values(statistics) if key.startswith("latency")]
+
+
+def test_latencies_are_computed_once_per_second() -> None:
+    changes = Changes()
+    statistics = changes.statistics
+    statistics.processed(estimate(TRACKING), {"inference": MS})
+    before = values(statistics)["latency_total_p50_ms"]
+    statistics.processed(estimate(TRACKING), {"inference": 9 * MS})
+    assert values(statistics)["latency_total_p50_ms"] == before
+    changes.now_s += 1.0
+    assert float(values(statistics)["latency_total_p50_ms"]) == pytest.approx(5)
 
 
 @pytest.mark.parametrize(
     ("status", "level"),
     [
-        (TrackingStatus.TRACKING, DiagnosticStatus.OK),
+        (TRACKING, DiagnosticStatus.OK),
         (TrackingStatus.DEGRADED, DiagnosticStatus.WARN),
-        (TrackingStatus.LOST, DiagnosticStatus.ERROR),
+        (LOST, DiagnosticStatus.ERROR),
     ],
 )
-def test_status_decides_the_level_and_reasons_the_message(
+def test_status_gives_the_level_and_reasons_the_message(
     status: TrackingStatus, level: bytes
 ) -> None:
-    report = RunReport()
-    report.image_arrived()
-    report.processed(estimate(status, Reason.FLAT_DEPTH), {"inference": MS})
-    diagnostic = report.diagnostic("node", {"image_topic": "/eye"})
-    assert diagnostic.level == level
-    assert diagnostic.message == f"{status.value}: flat_depth"
+    statistics = RunStatistics()
+    statistics.image_received()
+    statistics.processed(estimate(status, Reason.FLAT_DEPTH), {"inference": MS})
+    assert diagnostic(statistics).level == level
+    assert diagnostic(statistics).message == f"{status.value}: flat_depth"
 
 
-def test_before_the_first_image_the_topic_is_named() -> None:
-    diagnostic = RunReport().diagnostic("node", {"image_topic": "/eye"})
-    assert diagnostic.level == DiagnosticStatus.WARN
-    assert "no image received yet on /eye: no_images" in diagnostic.message
+def test_topic_is_named_before_the_first_image() -> None:
+    found = diagnostic(RunStatistics())
+    assert found.level == DiagnosticStatus.WARN
+    assert "no image received yet on /eye: no_images" in found.message
 
 
-def test_an_image_that_cannot_be_used_is_counted_with_its_trouble() -> None:
-    report = RunReport()
-    report.image_arrived()
-    assert report.rejected(Reason.BAD_IMAGE, "bad step")
-    assert not report.rejected(Reason.BAD_IMAGE, "worse step")  # nothing new
-    report.lost_in_transport(7)
-    found = values(report)
+def test_rejected_images_are_counted_with_their_problem() -> None:
+    changes = Changes()
+    statistics = changes.statistics
+    statistics.image_received()
+    for problem in ("bad step", "worse step"):
+        statistics.transition(LOST, Reason.BAD_IMAGE, problem=problem, counter="rejected")
+        assert changes.count == 1  # only the problem is another one
+    statistics.set_lost_in_transport(7)
+    found = values(statistics)
     assert (found["status"], found["reasons"]) == ("lost", "bad_image")
     assert found["rejected"] == found["count_bad_image"] == "2"
     assert found["last_trouble"] == "worse step"
     assert found["lost_in_transport"] == "7"
 
 
-def test_images_that_cease_are_a_loss_until_they_come_back() -> None:
-    now = [100.0]
-    report = RunReport(silence_s=1.0, clock=lambda: now[0])
-    assert report.silent_for_s() is None  # none came yet: another message
-    report.image_arrived()
-    report.processed(estimate(TrackingStatus.TRACKING), {"inference": MS})
-    now[0] += 0.9
-    assert values(report)["status"] == "tracking"
-    now[0] += 1.1
-    diagnostic = report.diagnostic("node", {"image_topic": "/eye"})
-    assert diagnostic.level == DiagnosticStatus.ERROR
-    assert diagnostic.message == "no image on /eye for 2.0 s: no_images"
-    report.image_arrived()
-    assert values(report)["status"] == "tracking"
+def test_other_reasons_are_a_change() -> None:
+    changes = Changes()
+    for reason, count in ((Reason.GAP, 1), (Reason.GAP, 1), (Reason.FLAT_DEPTH, 2)):
+        changes.statistics.processed(estimate(TrackingStatus.DEGRADED, reason), {})
+        assert changes.count == count
+    assert values(changes.statistics)["count_gap"] == "2"
 
 
-def test_a_node_at_rest_says_who_told_it_to() -> None:
-    report = RunReport()
-    report.image_arrived()
-    assert report.idle(Reason.PAUSED)
-    diagnostic = report.diagnostic("node", {"image_topic": "/eye"})
-    assert diagnostic.level == DiagnosticStatus.OK
-    assert diagnostic.message == "idle: paused"
-    assert values(report)["skipped"] == "1"
+def test_images_that_cease_are_a_loss_until_they_return() -> None:
+    changes = Changes(silence_s=1.0)
+    statistics = changes.statistics
+    assert statistics.silent_for_s() is None  # none was received yet: another message
+    statistics.image_received()
+    statistics.processed(estimate(TRACKING), {"inference": MS})
+    changes.now_s += 0.9
+    assert values(statistics)["status"] == "tracking"
+    changes.now_s += 1.1
+    found = diagnostic(statistics)
+    assert found.level == DiagnosticStatus.ERROR
+    assert found.message == "no image on /eye for 2.0 s: no_images"
+    statistics.image_received()
+    assert values(statistics)["status"] == "tracking"
 
 
-def test_what_is_still_under_way_does_not_wake_a_node_that_was_put_to_rest() -> None:
-    now = [100.0]
-    report = RunReport(silence_s=1.0, clock=lambda: now[0])
-    report.image_arrived()
-    assert report.rest(Reason.INACTIVE) and not report.rest(Reason.INACTIVE)
-    assert not report.processed(estimate(TrackingStatus.TRACKING), {"inference": MS})
-    now[0] += 60
-    diagnostic = report.diagnostic("node", {"image_topic": "/eye"})
-    assert diagnostic.level == DiagnosticStatus.OK and diagnostic.message == "idle: inactive"
-    assert report.silent_for_s() is None
-    assert report.begin()
-    assert report.silent_for_s() is None  # the minute was nobody's fault
-    now[0] += 1.5
-    assert report.silent_for_s() == 1.5
+def test_idle_state_has_its_reason() -> None:
+    changes = Changes()
+    changes.statistics.image_received()
+    changes.statistics.transition(IDLE, Reason.PAUSED, counter="skipped")
+    assert changes.count == 1
+    found = diagnostic(changes.statistics)
+    assert found.level == DiagnosticStatus.OK
+    assert found.message == "idle: paused"
+    assert (
+        values(changes.statistics)["skipped"] == values(changes.statistics)["count_paused"] == "1"
+    )
 
 
-def test_a_node_whose_engine_failed_does_not_look_alive() -> None:
-    report = RunReport()
-    report.processed(estimate(TrackingStatus.TRACKING), {"inference": MS})
-    assert report.failed("out of memory")
-    report.image_arrived()
-    diagnostic = report.diagnostic("node", {"image_topic": "/eye"})
-    assert diagnostic.level == DiagnosticStatus.ERROR
-    assert diagnostic.message == "lost: engine_failed"
-    assert values(report)["last_trouble"] == "out of memory"
+def test_held_state_ignores_images_under_way() -> None:
+    changes = Changes(silence_s=1.0)
+    statistics = changes.statistics
+    statistics.image_received()
+    for _ in range(2):
+        statistics.hold(IDLE, Reason.INACTIVE)
+    statistics.processed(estimate(TRACKING, Reason.GAP), {"inference": MS})
+    assert changes.count == 1
+    assert values(statistics)["count_gap"] == "1"  # counted nevertheless
+    assert "count_inactive" not in values(statistics)  # the reason of no image
+    changes.now_s += 60
+    found = diagnostic(statistics)
+    assert found.level == DiagnosticStatus.OK and found.message == "idle: inactive"
+    assert statistics.silent_for_s() is None
+    statistics.resume()
+    assert changes.count == 2
+    assert statistics.silent_for_s() is None  # no image was expected in that minute
+    changes.now_s += 1.5
+    assert statistics.silent_for_s() == 1.5
 
 
-def test_age_at_publishing_is_told_apart_from_the_stages() -> None:
-    report = RunReport()
+def test_failed_engine_remains_an_error() -> None:
+    statistics = RunStatistics()
+    statistics.processed(estimate(TRACKING), {"inference": MS})
+    statistics.hold(LOST, Reason.ENGINE_FAILED, "out of memory")
+    statistics.image_received()
+    found = diagnostic(statistics)
+    assert found.level == DiagnosticStatus.ERROR
+    assert found.message == "lost: engine_failed"
+    assert values(statistics)["last_trouble"] == "out of memory"
+
+
+def test_age_at_publishing_is_separate_from_the_stages() -> None:
+    statistics = RunStatistics()
     for milliseconds in range(1, 102):
-        report.processed(estimate(TrackingStatus.TRACKING), {"inference": MS}, milliseconds * MS)
-    found = values(report)
+        statistics.processed(estimate(TRACKING), {"inference": MS}, milliseconds * MS)
+    found = values(statistics)
     assert float(found["stamp_to_publish_ms_p50"]) == pytest.approx(51)
     assert float(found["stamp_to_publish_ms_p99"]) == pytest.approx(100)
     assert float(found["latency_total_p50_ms"]) == pytest.approx(1)

@@ -1,24 +1,28 @@
-"""The cloud of ~/depth and its camera_info is the room that the camera stands in.
+"""The cloud of ~/depth/image and its camera_info is the room in which the camera is.
 
-Each image tells of each pixel which pixel of the camera's sensor it is. So the test knows what
-every point of the cloud was seen by, and asks two things of it, by optics of its own: the point
-lies where that pixel's ray meets the room, and projected through the lens it lands on that pixel.
+Each image encodes for each pixel which pixel of the camera's sensor it is. So the test knows the
+sensor pixel of every point of the cloud, and checks two things with optics of its own: the point
+is where that pixel's ray meets the room, and projected through the lens it is at that pixel.
 """
 
 from __future__ import annotations
 
+import itertools
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from rig.probe import Probe, Program, ros_arguments, wait_until
 
 pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
 
 from rig.camera import FRAME, PERIOD_NS
+from rig.fake_ros import FakeNode
 from rig.fault_rig import message_of
 from rig.room import Numbers, Optics, cloud_of_depth, room_depth
 from rig.room_node import CAMERAS, GRID, RoomEngine
@@ -33,73 +37,50 @@ from sfm_ros.ros.node.extrinsics import Extrinsics
 from sfm_ros.ros.node.publishers import Outputs
 
 MOST_ERROR, MOST_PX, MOST_BIAS_PX = 0.002, 0.5, 0.1
-"""Of a point's distance, a fifth of the 1 % that is promised; and pixels of the sensor, of any
+"""Ratio to a point's distance, a fifth of the 1 % that is promised; and sensor pixels, of any
 point and in the mean of all."""
 LEAST_SHOWN = 0.75
-"""Share of the grid that shows the image; beyond the corners of a bent one it is black."""
+"""Fraction of the grid that shows the image; outside an undistorted image it is black."""
 ROOM_NODE = [sys.executable, "-m", "rig.room_node"]
 IN_ORDER = ros_arguments(node__image_queue="every", node__extrinsics_wait_s=0.0)
 OUTPUTS = {"depth/image": Image, "depth/camera_info": CameraInfo, "points": PointCloud2}
 
 
-class Kept:
-    """A publisher that somebody listens to, and what it published last."""
-
-    def __init__(self) -> None:
-        self.last: Any = None
-
-    def get_subscription_count(self) -> int:
-        return 1
-
-    def publish(self, message: Any) -> None:
-        self.last = message
-
-
-class Desk:
-    """A node's place without a middleware."""
-
-    def __init__(self) -> None:
-        self.topics: dict[str, Kept] = {}
-
-    def create_publisher(self, _: type, topic: str, __: Any) -> Kept:
-        return self.topics.setdefault(topic, Kept())
-
-
 class Seen(NamedTuple):
-    """What came of images: messages, and which sensor pixel each pixel of the depth shows."""
+    """The messages of some images, and the sensor pixel that each pixel of the depth shows."""
 
     depth: Image
     info: CameraInfo
     points: PointCloud2
-    places: Numbers
-    shown: Numbers
+    positions: Numbers
+    shown: NDArray[np.bool_]
 
 
-def images(camera: Optics) -> list[Image]:
-    """As many as fill the window, showing x and y by turns."""
-    return [message_of(camera.image(i % 2), (i + 1) * PERIOD_NS) for i in range(3)]
+def image_of(camera: Optics, index: int) -> Image:
+    """Encodes x if the index is even, else y."""
+    return message_of(camera.image(index % 2), (index + 1) * PERIOD_NS)
 
 
 def see(camera: Optics, info: CameraInfo) -> Seen:
-    """The way of an image through the node, without the middleware.
+    """Process images as the node does, without the middleware.
 
     Args:
         camera: the one that took the images.
-        info: what the node is told of it.
+        info: the calibration that the node gets.
     """
     input = "rectified" if camera.is_rectified else "auto"
     config = SfmConfig(preprocess=PreprocessConfig(input=input))
-    desk, engine, calibration = Desk(), RoomEngine(camera), CalibrationCache()
-    outputs = Outputs(desk, config)  # type: ignore[arg-type]
+    node, engine, calibration = FakeNode(), RoomEngine(camera), CalibrationCache()
+    outputs = Outputs(node, config)  # type: ignore[arg-type]
     odometry = VisualOdometry(engine, config)
     calibration.take(info)
-    for message in images(camera):
+    for index in range(3):  # as many as fill the window
         intrinsics = calibration.wait(0)
         assert intrinsics is not None
-        estimate = odometry.step(conversions.frame_from_image(message, intrinsics))
-        outputs.publish(estimate, extrinsics_of(estimate), config)
-    depth, told, points = (desk.topics[f"~/{name}"].last for name in OUTPUTS)
-    return Seen(depth, told, points, engine.places, engine.shown)
+        estimate = odometry.step(conversions.frame_from_image(image_of(camera, index), intrinsics))
+        outputs.publish(estimate, extrinsics_of(estimate))
+    depth, depth_info, points = (node.published(f"~/{name}")[-1] for name in OUTPUTS)
+    return Seen(depth, depth_info, points, engine.positions, engine.shown)
 
 
 def extrinsics_of(estimate: OdometryEstimate) -> Extrinsics:
@@ -112,7 +93,7 @@ def extrinsics_of(estimate: OdometryEstimate) -> Extrinsics:
 
 
 class Errors(NamedTuple):
-    """How far a cloud is from the room: share of the distance, and pixels of the sensor."""
+    """How far a cloud is from the room: ratio to the distance, and pixels of the sensor."""
 
     off: float
     px: float
@@ -124,13 +105,13 @@ class Errors(NamedTuple):
 
 
 def errors_of(camera: Optics, seen: Seen, cloud: Numbers) -> Errors:
-    """The greatest of all points, and where their images lie in the mean."""
+    """The greatest of all points, and the mean offset of their projections."""
     assert seen.shown.mean() > LEAST_SHOWN
-    points, places = cloud[seen.shown], seen.places[seen.shown]
-    rays = camera.rays(places)
+    points, positions = cloud[seen.shown], seen.positions[seen.shown]
+    rays = camera.rays(positions)
     ground_truth = rays * room_depth(rays)[:, None]
     off = np.linalg.norm(points - ground_truth, axis=1) / np.linalg.norm(ground_truth, axis=1)
-    off_px = camera.project(points) - places
+    off_px = camera.project(points) - positions
     return Errors(
         off=float(off.max()),
         px=float(np.linalg.norm(off_px, axis=1).max()),
@@ -146,7 +127,7 @@ def points_of(message: PointCloud2) -> Numbers:
 
 
 @pytest.mark.parametrize("kind", CAMERAS)
-def test_every_point_lies_where_its_pixel_looks(kind: str) -> None:
+def test_every_point_is_on_the_ray_of_its_pixel(kind: str) -> None:
     camera = CAMERAS[kind]
     seen = see(camera, camera.info())
     cloud = cloud_of_depth(seen.depth, seen.info)
@@ -160,7 +141,7 @@ def test_every_point_lies_where_its_pixel_looks(kind: str) -> None:
 
 RAW = CAMERAS["plumb_bob, turned"]
 PART = CAMERAS["region of interest and binning"]
-LIES: dict[str, tuple[Optics, Optics]] = {
+WRONG: dict[str, tuple[Optics, Optics]] = {
     "cx": (RAW, replace(RAW, K=(420.0, 424.0, 332.0, 229.0))),
     "cy": (RAW, replace(RAW, K=(420.0, 424.0, 331.0, 230.0))),
     "focal length": (RAW, replace(RAW, K=(424.2, 428.2, 331.0, 229.0))),
@@ -173,11 +154,11 @@ LIES: dict[str, tuple[Optics, Optics]] = {
 }
 
 
-@pytest.mark.parametrize("lie", LIES)
-def test_a_calibration_that_is_a_little_wrong_is_noticed(lie: str) -> None:
-    """Else the test above would show nothing: here the node is told of another camera."""
-    camera, told = LIES[lie]
-    seen = see(camera, told.info())
+@pytest.mark.parametrize("case", WRONG)
+def test_slightly_wrong_calibration_is_detected(case: str) -> None:
+    """Else the test above would prove nothing: here the node gets another camera's calibration."""
+    camera, claimed = WRONG[case]
+    seen = see(camera, claimed.info())
     assert not errors_of(camera, seen, cloud_of_depth(seen.depth, seen.info)).is_ground_truth
 
 
@@ -189,7 +170,7 @@ SLIPS: dict[str, Callable[[CameraInfo], None]] = {
 
 
 @pytest.mark.parametrize("slip", SLIPS)
-def test_a_depth_calibration_that_is_a_little_wrong_is_noticed(slip: str) -> None:
+def test_slightly_wrong_depth_calibration_is_detected(slip: str) -> None:
     seen = see(RAW, RAW.info())
     SLIPS[slip](seen.info)
     assert not errors_of(RAW, seen, cloud_of_depth(seen.depth, seen.info)).is_ground_truth
@@ -198,10 +179,10 @@ def test_a_depth_calibration_that_is_a_little_wrong_is_noticed(slip: str) -> Non
 @pytest.mark.parametrize(
     "kind", ["rectified, of a pair", "plumb_bob, turned", "region of interest and binning"]
 )
-def test_the_node_sends_that_cloud(
+def test_node_publishes_that_cloud(
     kind: str, probe: Probe, domain: int, start: Callable[[list[str]], Program]
 ) -> None:
-    """A process and the middleware: its messages are those of the tests above."""
+    """As a process on the middleware: its messages are those of the tests above."""
     camera, space = CAMERAS[kind], f"/room{list(CAMERAS).index(kind)}"
     program = start([*ROOM_NODE, kind, *IN_ORDER, "-r", f"__ns:={space}"])
     received = {
@@ -210,10 +191,16 @@ def test_the_node_sends_that_cloud(
     publishers = probe.node.count_publishers
     wait_until(lambda: all(publishers(f"{space}/sfm_node/{name}") for name in OUTPUTS), "topics")
     probe.publish(f"{space}/camera_info", camera.info())
-    for message in images(camera):
-        probe.publish(f"{space}/image", message)
-    wait_until(lambda: all(received.values()), f"depth and cloud; the node said:\n{program.said}")
-    depth, info, points = (messages[0] for messages in received.values())
+    indices = itertools.count()
+
+    def of_one_image() -> tuple | None:  # the first may be lost before they are connected
+        probe.publish(f"{space}/image", image_of(camera, next(indices)))
+        time.sleep(0.03)
+        by_stamp = [{str(m.header.stamp): m for m in list(kept)} for kept in received.values()]
+        common = set.intersection(*(set(messages) for messages in by_stamp))
+        return tuple(messages[min(common)] for messages in by_stamp) if common else None
+
+    depth, info, points = program.wait_until(of_one_image, "depth and cloud of one image")
     seen = see(camera, camera.info())
     cloud = cloud_of_depth(depth, info)
     assert errors_of(camera, seen, cloud).is_ground_truth

@@ -1,0 +1,193 @@
+"""Transforms over the middleware, looked up and broadcast: without tf2_ros, and with it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from rig.probe import Probe, wait_until
+
+pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
+pytest.importorskip("tf2_msgs.msg", reason="tf2_msgs is not built")
+
+from rclpy.executors import MultiThreadedExecutor
+from rclpy.node import Node
+from rig import fake_tf2_ros
+from tf2_msgs.msg import TFMessage
+
+from sfm_ros.datatypes import FloatArray
+from sfm_ros.geometry import make_transform, so3_exp
+from sfm_ros.ros import compat
+from sfm_ros.ros.compat import STATIC_TF_LISTENER_QOS, STATIC_TF_QOS
+from sfm_ros.ros.conversions import T_BODY_OPTICAL, header, pose_message, transform_message
+from sfm_ros.ros.node.extrinsics import Extrinsics
+from sfm_ros.ros.node.transform_broadcaster import OdometryBroadcaster
+from sfm_ros.ros.tf_lookup import BufferLookup, Lookup, TreeLookup, make_lookup
+
+SECOND = 1_000_000_000
+START = 1_700_000_000 * SECOND
+KINDS = {"tree": TreeLookup, "tf2_ros": BufferLookup}
+
+
+def turned(degrees: float) -> FloatArray:
+    return make_transform(so3_exp([0, 0, np.radians(degrees)]), np.zeros(3))
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Which of the two implementations is installed."""
+    monkeypatch.setattr(compat, "tf2_ros", fake_tf2_ros if request.param == "tf2_ros" else None)
+    return request.param
+
+
+class Robot:
+    """Publishes transforms, in a namespace of the middleware that one test has to itself."""
+
+    def __init__(self, probe: Probe, space: str) -> None:
+        self._probe, self.space = probe, space
+
+    def move(self, parent: str, child: str, T: FloatArray, stamp_ns: int) -> None:
+        message = transform_message(T, stamp_ns, parent, child)
+        self._probe.publish(f"{self.space}/tf", TFMessage(transforms=[message]))
+
+    def fix(self, parent: str, child: str, T: FloatArray) -> None:
+        message = TFMessage(transforms=[transform_message(T, 0, parent, child)])
+        self._probe.publish(f"{self.space}/tf_static", message, STATIC_TF_QOS)
+
+    def subscriptions(self) -> tuple[int, int]:
+        """How many there are to /tf and /tf_static."""
+        count = self._probe.node.count_subscribers
+        return count(f"{self.space}/tf"), count(f"{self.space}/tf_static")
+
+
+@pytest.fixture
+def robot(kind: str, request: pytest.FixtureRequest, probe: Probe) -> Robot:
+    return Robot(probe, f"/{request.function.__name__}_{kind}")
+
+
+@pytest.fixture
+def node(robot: Robot, executor: MultiThreadedExecutor) -> Node:
+    """A node that an executor spins, with its TF topics in the robot's space."""
+    remaps = ["-r", f"/tf:={robot.space}/tf", "-r", f"/tf_static:={robot.space}/tf_static"]
+    made = Node("eye", context=executor.context, cli_args=["--ros-args", *remaps], namespace="/ns")
+    executor.add_node(made)
+    return made
+
+
+@pytest.fixture
+def lookup(kind: str, node: Node) -> Iterator[Lookup]:
+    """What looks transforms up for the node."""
+    made = make_lookup(node)
+    assert made is not None and isinstance(made, KINDS[kind])
+    yield made
+    made.close()  # closing it twice does no harm
+
+
+def test_chain_is_found_at_a_time_and_newest(lookup: Lookup, robot: Robot) -> None:
+    robot.fix("pan", "eye", turned(3.0))
+    for index in range(3):
+        robot.move("base", "pan", turned(10.0 * index), START + index * SECOND // 10)
+    newest = turned(23.0)
+
+    def has_arrived() -> bool:
+        found = lookup.find("base", "eye")
+        return found is not None and np.allclose(found, newest)
+
+    wait_until(has_arrived, "the newest transform")
+    assert lookup.find("base", "eye", START + SECOND // 20) == pytest.approx(turned(8.0))
+    assert lookup.find("base", "eye", START + SECOND) is None  # later than the newest
+    assert not lookup.is_static("base", "eye") and lookup.is_static("pan", "eye")
+    assert lookup.has_parent("eye") and not lookup.has_parent("base")
+    assert lookup.find("base", "elsewhere") is None
+
+
+def test_corrected_static_transform_replaces_the_first(lookup: Lookup, robot: Robot) -> None:
+    assert not lookup.has_parent("eye")
+    for degrees in (3.0, 7.0):
+        robot.fix("base", "eye", turned(degrees))
+
+        def has_arrived(degrees: float = degrees) -> bool:
+            found = lookup.find("base", "eye", START)
+            return found is not None and np.allclose(found, turned(degrees))
+
+        wait_until(has_arrived, f"{degrees} degrees")
+
+
+def test_transforms_continue_after_the_clock_was_set_back(lookup: Lookup, robot: Robot) -> None:
+    """A bag that loops: the images' stamps go back, and those of the transforms with them."""
+    for stamp_ns, degrees in ((START + 100 * SECOND, 5.0), (START, 9.0)):
+        assert lookup.find("base", "pan", stamp_ns) is None
+
+        def is_found(stamp_ns: int = stamp_ns, degrees: float = degrees) -> bool:
+            robot.move("base", "pan", turned(degrees), stamp_ns)
+            found = lookup.find("base", "pan", stamp_ns)
+            return found is not None and np.allclose(found, turned(degrees))
+
+        wait_until(is_found, f"the transform at {stamp_ns}")
+
+
+def test_moving_transforms_are_unsubscribed_alone(lookup: Lookup, robot: Robot) -> None:
+    wait_until(lambda: robot.subscriptions() == (1, 1), "both subscriptions")
+    lookup.ignore_moving()
+    wait_until(lambda: robot.subscriptions() == (0, 1), "the end of that to /tf")
+    robot.fix("base", "eye", turned(3.0))
+    wait_until(lambda: lookup.find("base", "eye") is not None, "the static transform")
+
+
+def test_close_unsubscribes_while_an_executor_spins(
+    lookup: Lookup, robot: Robot, probe: Probe
+) -> None:
+    wait_until(lambda: robot.subscriptions() == (1, 1), "both subscriptions")
+    wait_until(lambda: "eye" in probe.node.get_node_names(), "the node")
+    lookup.close()
+    wait_until(lambda: robot.subscriptions() == (0, 0), "the end of both")
+    wait_until(lambda: "eye_tf" not in probe.node.get_node_names(), "the end of its own node")
+    assert "eye" in probe.node.get_node_names()
+
+
+def test_lookup_ends_with_its_context(lookup: Lookup, executor: MultiThreadedExecutor) -> None:
+    executor.context.try_shutdown()
+    lookup.close()
+
+
+def test_without_tf_messages_there_is_no_lookup(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("tf2_ros", "tf2_msgs"):
+        monkeypatch.setattr(compat, name, None)
+    assert make_lookup(None) is None  # type: ignore[arg-type]
+    assert not compat.has_tf() and compat.transform_message_class() is None
+
+
+def test_missing_module_is_none() -> None:
+    assert compat._optional("a_package_that_is_not_installed") is None
+    assert compat._optional("sys") is sys
+
+
+def test_broadcasters_publish_until_they_are_closed(
+    node: Node, robot: Robot, probe: Probe
+) -> None:
+    broadcaster = OdometryBroadcaster(node, is_inverted=False)
+    extrinsics = Extrinsics(
+        child="body",
+        optical_frame="eye",
+        T_body_camera=T_BODY_OPTICAL,
+        is_known=False,
+        publish_optical_frame=True,
+    )
+    moving = probe.listen(f"{robot.space}/tf", TFMessage)
+    fixed = probe.listen(f"{robot.space}/tf_static", TFMessage, STATIC_TF_LISTENER_QOS)
+
+    def has_arrived() -> bool:
+        odom = header(START, "odom")
+        broadcaster.send(odom, pose_message(np.eye(4)), np.eye(4), extrinsics)
+        return bool(moving and fixed)
+
+    wait_until(has_arrived, "both transforms")
+    names = [
+        (t.header.frame_id, t.child_frame_id) for m in (moving[0], fixed[0]) for t in m.transforms
+    ]
+    assert names == [("odom", "body"), ("body", "eye")]
+    before = len(list(node.publishers))
+    broadcaster.close()
+    assert len(list(node.publishers)) == before - 2
