@@ -21,9 +21,10 @@ _MOST = 1e6
 
 
 RENAMED = {
-    "refine.max_corners": "refine.max_features",
-    "refine.prior_share": "refine.prior_sigma_ratio",
-    "refine.velocity_share": "refine.velocity_sigma_ratio",
+    "refine": "tracker",
+    "refine.enabled": "odometry.mode",
+    "refine.max_corners": "tracker.max_tracks",
+    "refine.max_features": "tracker.max_tracks",
     "noise.unseen_m": "noise.gap_distance_m",
     "node.mounting_wait_s": "node.extrinsics_wait_s",
     "node.delivery": "node.image_queue",
@@ -109,6 +110,27 @@ class HealthConfig:
         minimum=0.0,
         maximum=255.0,
     )
+    min_brightness: float = live_option(
+        12.0,
+        "Mean brightness in gray levels below which an image is reported as dark; 0 disables the "
+        "check.",
+        minimum=0.0,
+        maximum=255.0,
+    )
+    max_overexposed: float = live_option(
+        0.4,
+        "Fraction of saturated pixels above which an image is reported as overexposed; 1 disables "
+        "the check.",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    min_sharpness: float = live_option(
+        0.5,
+        "Sharpness over that of the last frames below which an image is reported as blurred; 0 "
+        "disables the check.",
+        minimum=0.0,
+        maximum=1.0,
+    )
     reject_frozen: bool = live_option(
         True,
         "Reject an image identical to the one before: the camera hangs. Disable it for simulated "
@@ -117,57 +139,72 @@ class HealthConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RefineConfig:
-    """Geometric correction of the predicted motion by tracked keypoints and predicted depth."""
+class OdometryConfig:
+    """Which motion is integrated."""
 
-    enabled: bool = live_option(True, "Correct the pose network's motion by tracked keypoints.")
-    max_features: int = live_option(
-        100, "Most keypoints tracked between two frames.", minimum=10, maximum=2000
+    mode: str = option(
+        "hybrid",
+        "hybrid: tracked keypoints give rotation and direction, the scale's source the length; "
+        "geometric: the same without running the networks, hence without depth; network: the pose "
+        "network alone.",
+        choices=("hybrid", "geometric", "network"),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackerConfig:
+    """Keypoints that are followed through the images."""
+
+    max_tracks: int = live_option(
+        600, "Most keypoints followed at a time.", minimum=50, maximum=5000
+    )
+    max_width: int = live_option(
+        1300,
+        "Wider images are shrunk to this width before keypoints are followed.",
+        minimum=64,
+        maximum=10000,
     )
     min_inliers: int = live_option(
-        25, "With fewer inliers the network's motion is kept.", minimum=6, maximum=2000
-    )
-    sigma_px: float = live_option(
-        0.15,
-        "Standard deviation of a tracked keypoint, pixels of the network input.",
-        minimum=0.01,
-        maximum=_MOST,
-    )
-    sigma_depth: float = live_option(
-        0.3,
-        "Standard deviation of the predicted depth over the depth.",
-        minimum=0.0,
-        maximum=_MOST,
-    )
-    prior_sigma_ratio: float = live_option(
-        1.0,
-        "Standard deviation of the network's translation over its length.",
-        minimum=0.001,
-        maximum=_MOST,
-    )
-    velocity_sigma_ratio: float = live_option(
-        0.015,
-        "Standard deviation of the change of translation between frames over its length.",
-        minimum=0.001,
-        maximum=_MOST,
-    )
-    max_correction_deg: float = live_option(
-        10.0, "A correction with a larger rotation is rejected.", minimum=0.0, maximum=180.0
+        30, "With fewer keypoints that agree the motion is unknown.", minimum=8, maximum=5000
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScaleConfig:
-    """Conversion of network units to published units."""
+    """What makes lengths metric."""
 
     source: str = option(
-        "model",
-        "model: the bundle states whether its units are meters; fixed: multiply by 'factor' to "
-        "get meters; none: publish network units, marked as such.",
-        choices=("model", "fixed", "none"),
+        "auto",
+        "camera_height: the known height above the road; external: the speed on the topic speed; "
+        "model: the bundle's depth, if it was trained in meters; fixed: network units times "
+        "'factor'; none: lengths without a unit, marked as such; auto: camera_height if the "
+        "height is known, else external if 'external' is set, else model.",
+        choices=("auto", "camera_height", "external", "model", "fixed", "none"),
+    )
+    camera_height: float = option(
+        0.0,
+        "Height of the camera above the road in meters; 0: as TF has it above base_frame's "
+        "ground, or unknown.",
+        minimum=0.0,
+        maximum=1000.0,
+    )
+    external: bool = option(
+        False, "Subscribe to the vehicle's speed (nav_msgs/Odometry on the topic speed)."
     )
     factor: float = option(
         1.0, "Meters per network unit, for source 'fixed'.", minimum=1e-6, maximum=_MOST
+    )
+    max_sigma: float = live_option(
+        0.25,
+        "A relative standard deviation of lengths above this is reported.",
+        minimum=0.0,
+        maximum=_MOST,
+    )
+    max_age_s: float = live_option(
+        10.0,
+        "A longer time without a correction of the scale while moving is reported.",
+        minimum=0.0,
+        maximum=_MOST,
     )
 
 
@@ -279,7 +316,8 @@ class SfmConfig:
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
     window: WindowConfig = field(default_factory=WindowConfig)
     health: HealthConfig = field(default_factory=HealthConfig)
-    refine: RefineConfig = field(default_factory=RefineConfig)
+    odometry: OdometryConfig = field(default_factory=OdometryConfig)
+    tracker: TrackerConfig = field(default_factory=TrackerConfig)
     scale: ScaleConfig = field(default_factory=ScaleConfig)
     noise: NoiseConfig = field(default_factory=NoiseConfig)
     node: NodeConfig = field(default_factory=NodeConfig)

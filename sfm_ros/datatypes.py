@@ -229,6 +229,18 @@ class Reason(enum.Enum):
     NON_FINITE_OUTPUT = "non_finite_output"
     IMPROPER_ROTATION = "improper_rotation"
     FLAT_DEPTH = "flat_depth"
+    LOW_LIGHT = "low_light"
+    OVEREXPOSED = "overexposed"
+    BLUR = "blur"
+    FEW_TRACKS = "few_tracks"
+    FEW_INLIERS = "few_inliers"
+    MOVING_OBJECTS = "moving_objects"
+    LOW_PARALLAX = "low_parallax"
+    FRAMES_MISSING = "frames_missing"
+    MOTION_MISMATCH = "motion_mismatch"
+    SCALE_UNKNOWN = "scale_unknown"
+    SCALE_UNCERTAIN = "scale_uncertain"
+    SCALE_STALE = "scale_stale"
     IMPLAUSIBLE_MOTION = "implausible_motion"
     IMPLAUSIBLE_ROTATION = "implausible_rotation"
 
@@ -239,14 +251,25 @@ class ScaleSource(enum.Enum):
     UNKNOWN = "unknown"
     FIXED = "fixed"
     MODEL = "model"
+    CAMERA_HEIGHT = "camera_height"
+    EXTERNAL = "external"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScaleState:
-    """Factor from network units to published units, and its source."""
+    """Scale of lengths.
+
+    Attributes:
+        value: factor from network units to published units, as depth is multiplied by.
+        source: what defines the unit of length.
+        sigma: relative standard deviation of lengths.
+        age_s: time since the source last corrected the scale, seconds; inf if never.
+    """
 
     value: float = 1.0
     source: ScaleSource = ScaleSource.UNKNOWN
+    sigma: float = 0.0
+    age_s: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -286,6 +309,7 @@ class OdometryEstimate:
         T_prev_curr: (4, 4) newest increment as integrated, or None.
         dt_ns: time between the two frames of ``T_prev_curr``, or 0.
         covariance: (6, 6) of the pose: x, y, z, rotation about x, y, z, in optical axes.
+        motion_covariance: (6, 6) of ``T_prev_curr``, in the axes of the older camera.
         depth: (h, w) float32, scaled, NaN if invalid, or None.
         depth_intrinsics: calibration of the depth grid, or None.
         scale: unit of translation and depth, and its source.
@@ -300,6 +324,7 @@ class OdometryEstimate:
     T_prev_curr: FloatArray | None = None
     dt_ns: int = 0
     covariance: FloatArray = field(default_factory=lambda: np.zeros((6, 6)))
+    motion_covariance: FloatArray = field(default_factory=lambda: np.zeros((6, 6)))
     depth: DepthMap | None = None
     depth_intrinsics: CameraIntrinsics | None = None
     scale: ScaleState = field(default_factory=ScaleState)

@@ -1,8 +1,9 @@
 """The algorithm: one frame in, one estimate out.
 
 The networks are SfMLearner's pair (Zhou et al., CVPR 2017): depth from the newest frame, motion
-from the last N; tracked keypoints correct the newest motion. The pose is the product of the
-increments, ``T_odom_curr = T_odom_prev @ T_prev_curr``.
+from the last N. Tracked keypoints give the rotation and the direction of the motion, the source of
+the scale its length (`sfm_ros.motion`). The pose is the product of the increments,
+``T_odom_curr = T_odom_prev @ T_prev_curr``.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from sfm_ros.config import SfmConfig
 from sfm_ros.datatypes import (
     CameraIntrinsics,
     DepthMap,
-    FloatArray,
     Frame,
     OdometryEstimate,
     Prediction,
@@ -32,12 +32,12 @@ from sfm_ros.image_quality import (
     is_exposure_jump,
     is_repeated,
 )
-from sfm_ros.output_checks import check_depth, check_increments
+from sfm_ros.motion.base import Motion, Step
+from sfm_ros.motion.factory import create_motion
+from sfm_ros.output_checks import check_depth, check_motion
 from sfm_ros.pose import PoseIntegrator
 from sfm_ros.preprocess import ImagePreparer, Prepared
-from sfm_ros.refine import MotionRefiner
-from sfm_ros.scale import create_scale
-from sfm_ros.window import IGNORED, FrameWindow
+from sfm_ros.window import IGNORED, FrameWindow, Window
 
 _REJECTED = {
     **dict.fromkeys(IGNORED, TrackingStatus.DEGRADED),
@@ -69,11 +69,9 @@ class VisualOdometry:
         spec = engine.spec
         self._preparer = ImagePreparer(spec.width, spec.height, config.preprocess.input)
         self._window = FrameWindow(spec.sequence_length, config.window)
-        self._refiner = MotionRefiner(config.refine)
-        self._scale = create_scale(config.scale, spec)
+        self._motion = create_motion(config, spec)
         self._pose = PoseIntegrator(config.noise)
         self._last_stats: ImageStats | None = None
-        self._segment_is_new = True
 
     @property
     def engine_name(self) -> str:
@@ -84,7 +82,7 @@ class VisualOdometry:
         """Apply live options from the next frame on; the others keep their values."""
         self.config = config
         self._window.configure(config.window)
-        self._refiner.configure(config.refine)
+        self._motion.configure(config)
         self._pose.configure(config.noise)
 
     def reset(self) -> None:
@@ -94,9 +92,16 @@ class VisualOdometry:
         self._restart_at_origin()
 
     def _restart_at_origin(self) -> None:
-        self._scale.reset()
+        self._motion.reset()
         self._pose.reset()
-        self._segment_is_new = True
+
+    def set_camera_height(self, height_m: float) -> None:
+        """State the camera's height above the road in meters; used by ``scale.source``."""
+        self._motion.set_camera_height(height_m)
+
+    def add_speed(self, stamp_ns: int, speed: float) -> None:
+        """Add a measured speed in meters per second; used by ``scale.source`` external."""
+        self._motion.add_speed(stamp_ns, speed)
 
     def prepare(self, frame: Frame) -> Prepared:
         """Run the first stage of ``step`` ahead of time, possibly in another thread.
@@ -128,35 +133,49 @@ class VisualOdometry:
         event = self._update_window(frame.stamp_ns, prepared)
         if event in _REJECTED:
             return self._estimate(frame, _REJECTED[event], (event,), timer)
+        self._motion.add(frame)  # keypoints are followed beside the networks
         window = self._window.window()
         if window is None:
             reasons = tuple(filter(None, (event, Reason.WINDOW_NOT_FULL)))
             return self._estimate(frame, TrackingStatus.INITIALIZING, reasons, timer)
 
-        self._refiner.find_keypoints(window)  # beside the networks
-        prediction = self._engine.infer(window)
+        prediction, bad_depth = self._predict(window)
         timer.mark("inference")
-        bad_depth = check_depth(prediction.depth, self.config.health)
-        if not bad_depth:
-            prediction = self._refiner.correct(prediction, window)
-        timer.mark("refine")
-        scale = self._scale.update(prediction, frame.stamp_ns)
-        increments = self._new_increments(prediction, scale)
-        bad_motion = check_increments(increments, window.stamps_ns, self.config.health)
-        if bad_motion or bad_depth:
-            self._pose.hold()
-        else:
-            self._pose.advance(increments)
-            self._segment_is_new = False
+        motion = self._motion.estimate(window, None if bad_depth else prediction)
+        newest = self._integrate(motion, window)
         timer.mark("odometry")
+        reasons = tuple(dict.fromkeys((*newest.reasons, *bad_depth)))
         return replace(
-            self._estimate(frame, _status(bad_motion, bad_depth), bad_motion + bad_depth, timer),
-            T_prev_curr=None if bad_motion or bad_depth else increments[-1],
+            self._estimate(frame, _status(newest, reasons), reasons, timer),
+            T_prev_curr=newest.T_prev_curr,
+            motion_covariance=newest.covariance,
             dt_ns=window.stamps_ns[-1] - window.stamps_ns[-2],
-            depth=_published_depth(prediction, scale, bad_depth),
+            depth=_published_depth(prediction, motion.scale, bad_depth),
             depth_intrinsics=prepared.intrinsics,
-            scale=scale,
+            scale=motion.scale,
         )
+
+    def _predict(self, window: Window) -> tuple[Prediction | None, tuple[Reason, ...]]:
+        """The networks' output, and what is wrong with its depth; None if they do not run."""
+        if self.config.odometry.mode == "geometric":
+            return None, ()
+        prediction = self._engine.infer(window)
+        return prediction, check_depth(prediction.depth, self.config.health)
+
+    def _integrate(self, motion: Motion, window: Window) -> Step:
+        """Advance the pose by plausible motions, else hold it; returns the newest as it is used."""
+        intervals_s = np.diff(np.array(window.stamps_ns, dtype=np.int64)) * 1e-9
+        for step, dt_s in zip(motion.steps, intervals_s[-len(motion.steps) :], strict=True):
+            used = step
+            if step.T_prev_curr is not None:
+                bad = check_motion(step.T_prev_curr, dt_s, self.config.health)
+                if bad:
+                    used = replace(step, T_prev_curr=None, reasons=(*step.reasons, *bad))
+            if used.T_prev_curr is None:
+                self._pose.hold()
+            else:
+                self._pose.advance(used.T_prev_curr, used.covariance, motion.lasting)
+        return used
 
     def _update_window(self, stamp_ns: int, prepared: Prepared) -> Reason | None:
         """Put a frame into the window; returns what was special about it, see ``_REJECTED``."""
@@ -174,7 +193,7 @@ class VisualOdometry:
             self._restart_at_origin()
         elif event is not None:
             self._pose.hold()
-            self._segment_is_new = True
+            self._motion.restart()
         return event
 
     def _check_image(
@@ -191,12 +210,6 @@ class VisualOdometry:
         if follows and is_exposure_jump(stats, self._last_stats, health):
             return Reason.EXPOSURE_JUMP
         return None
-
-    def _new_increments(self, prediction: Prediction, scale: ScaleState) -> FloatArray:
-        """(n, 4, 4) increments not integrated yet, in published units: the newest, or all."""
-        increments = prediction.increments[0 if self._segment_is_new else -1 :].copy()
-        increments[:, :3, 3] *= scale.value
-        return increments
 
     def _estimate(
         self,
@@ -230,17 +243,17 @@ class _StageTimer:
         self._last_ns = now_ns
 
 
-def _status(bad_motion: tuple[Reason, ...], bad_depth: tuple[Reason, ...]) -> TrackingStatus:
-    if bad_motion:
+def _status(newest: Step, reasons: tuple[Reason, ...]) -> TrackingStatus:
+    if newest.T_prev_curr is None:
         return TrackingStatus.LOST
-    return TrackingStatus.DEGRADED if bad_depth else TrackingStatus.TRACKING
+    return TrackingStatus.DEGRADED if reasons else TrackingStatus.TRACKING
 
 
 def _published_depth(
-    prediction: Prediction, scale: ScaleState, bad_depth: tuple[Reason, ...]
+    prediction: Prediction | None, scale: ScaleState, bad_depth: tuple[Reason, ...]
 ) -> DepthMap | None:
     """Depth in published units, NaN where invalid (REP 117); None if it is not finite at all."""
-    if Reason.NON_FINITE_OUTPUT in bad_depth:
+    if prediction is None or Reason.NON_FINITE_OUTPUT in bad_depth:
         return None
     depth = prediction.depth
     if not (depth.min() > 0 and depth.max() < np.inf):  # False for NaN too

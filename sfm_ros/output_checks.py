@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -12,24 +11,14 @@ from sfm_ros.datatypes import DepthMap, FloatArray, Reason
 from sfm_ros.geometry import is_rotation, rotation_angle
 
 
-def check_increments(
-    increments: FloatArray, stamps_ns: Sequence[int], config: HealthConfig
-) -> tuple[Reason, ...]:
-    """Why motions must not be integrated, each reason once; empty if they may.
+def check_motion(T_prev_curr: FloatArray, dt_s: float, config: HealthConfig) -> list[Reason]:
+    """Why a motion must not be integrated; empty if it may.
 
     Args:
-        increments: (n, 4, 4) motions between neighboring frames, published units.
-        stamps_ns: stamps of the frames of the window; the last n + 1 belong to the motions.
+        T_prev_curr: (4, 4) motion between neighboring frames, published units.
+        dt_s: time between them.
         config: limits.
     """
-    intervals_s = np.diff(np.array(stamps_ns, dtype=np.int64))[-len(increments) :] * 1e-9
-    found: dict[Reason, None] = {}  # ordered, each reason once
-    for T_prev_curr, dt_s in zip(increments, intervals_s, strict=True):
-        found.update(dict.fromkeys(_check_motion(T_prev_curr, dt_s, config)))
-    return tuple(found)
-
-
-def _check_motion(T_prev_curr: FloatArray, dt_s: float, config: HealthConfig) -> list[Reason]:
     if not np.all(np.isfinite(T_prev_curr)):
         return [Reason.NON_FINITE_OUTPUT]
     if not is_rotation(T_prev_curr[:3, :3]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,12 +12,26 @@ from sfm_ros.datatypes import FloatArray, read_only
 from sfm_ros.geometry import make_transform, nearest_rotation, skew
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lasting:
+    """Errors that all increments share.
+
+    Attributes:
+        scale: relative standard deviation of their lengths.
+        direction_rad: standard deviation of the direction of translation in the camera.
+    """
+
+    scale: float
+    direction_rad: float
+
+
 class PoseIntegrator:
     """Accumulates increments from the identity; held, never moved, if there is none.
 
-    The covariance is a random walk in the distance traveled (no network here predicts its own
-    error): position and heading noise grow with every unit, and heading error turns into position
-    error along the path. Errors are about the fixed axes of odom, order x y z then rotations.
+    The covariance is that of a random walk, to which every increment adds its own and in which
+    heading error turns into position error along the path, plus that of errors that last: a scale
+    and a direction that are off by the same amount all the time. Errors are about the fixed axes
+    of odom, order x y z then rotations.
     """
 
     def __init__(self, noise: NoiseConfig) -> None:
@@ -30,7 +45,10 @@ class PoseIntegrator:
     def reset(self) -> None:
         """Return to the identity, with no uncertainty."""
         self._T = np.eye(4)
-        self._covariance = np.zeros((6, 6))
+        self._walk = np.zeros((6, 6))
+        self._lasting = np.zeros((6, 6))
+        self._by_direction = np.zeros((3, 3))
+        self._by_scale = np.zeros(3)
 
     @property
     def T_odom_camera(self) -> FloatArray:
@@ -40,26 +58,38 @@ class PoseIntegrator:
     @property
     def covariance(self) -> FloatArray:
         """(6, 6), read-only."""
-        return read_only(self._covariance)
+        return read_only(self._walk + self._lasting)
 
-    def advance(self, increments: FloatArray) -> None:
-        """Multiply by (n, 4, 4) increments T_prev_curr in published units, one after the other."""
-        for T_prev_curr in increments:
-            step_odom = self._T[:3, :3] @ T_prev_curr[:3, 3]
-            T = self._T @ T_prev_curr
-            # Thousands of products would let the rotation drift off SO(3).
-            self._T = make_transform(nearest_rotation(T[:3, :3]), T[:3, 3])
-            F = np.eye(6)
-            F[:3, 3:] = -skew(step_odom)
-            self._covariance = F @ self._covariance @ F.T
-            self._add_noise(float(np.linalg.norm(step_odom)))
+    def advance(
+        self, T_prev_curr: FloatArray, covariance: FloatArray, lasting: Lasting | None = None
+    ) -> None:
+        """Multiply by an increment.
+
+        Args:
+            T_prev_curr: (4, 4) in published units.
+            covariance: (6, 6) of it, in the axes of the older camera.
+            lasting: errors that it shares with the other increments.
+        """
+        R = self._T[:3, :3]
+        step_odom = R @ T_prev_curr[:3, 3]
+        T = self._T @ T_prev_curr
+        # Thousands of products would let the rotation drift off SO(3).
+        self._T = make_transform(nearest_rotation(T[:3, :3]), T[:3, 3])
+        F, G = np.eye(6), np.zeros((6, 6))
+        F[:3, 3:] = -skew(step_odom)
+        G[:3, :3] = G[3:, 3:] = R
+        self._walk = F @ self._walk @ F.T + G @ covariance @ G.T
+        if lasting is not None:
+            self._by_direction -= R @ skew(T_prev_curr[:3, 3])
+            self._by_scale += step_odom
+            self._lasting[:3, :3] = (
+                lasting.scale**2 * np.outer(self._by_scale, self._by_scale)
+                + lasting.direction_rad**2 * self._by_direction @ self._by_direction.T
+            )
 
     def hold(self) -> None:
         """Keep the pose through a motion of unknown size, with a larger covariance."""
-        self._add_noise(self._noise.gap_distance_m)
-
-    def _add_noise(self, distance: float) -> None:
-        self._covariance = self._covariance + motion_covariance(self._noise, distance)
+        self._walk = self._walk + motion_covariance(self._noise, self._noise.gap_distance_m)
 
 
 def motion_covariance(noise: NoiseConfig, distance: float) -> FloatArray:

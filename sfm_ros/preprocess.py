@@ -8,6 +8,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from sfm_ros.datatypes import CameraIntrinsics, Frame, RgbImage, read_only
 from sfm_ros.errors import CalibrationError, ImageError
@@ -102,6 +103,29 @@ def undistort_map(
             + ", ".join(_PLUMB_BOB + _EQUIDISTANT)
         )
     return cv2.initUndistortRectifyMap(source.K, D, R, target.K, size, cv2.CV_32FC1)
+
+
+def normalized_points(
+    source: CameraIntrinsics, pixels: npt.NDArray[np.float64], undistort: bool
+) -> npt.NDArray[np.float64]:
+    """(N, 2) coordinates x/z, y/z in the rectified camera of (N, 2) pixels of an image.
+
+    Args:
+        source: calibration of the image.
+        undistort: False if the image is rectified already.
+    """
+    if not undistort or len(pixels) == 0:
+        camera = rectified_camera(source)
+        return (pixels - [camera.cx, camera.cy]) / [camera.fx, camera.fy]
+    R = np.eye(3) if source.R is None or not np.any(source.R) else source.R
+    D = np.asarray(source.distortion, dtype=np.float64)
+    points = np.ascontiguousarray(pixels, dtype=np.float64)[:, None]
+    if source.distortion_model in _EQUIDISTANT:
+        D = np.zeros(4) if D.size == 0 else D[:4]
+        return np.asarray(cv2.fisheye.undistortPoints(points, source.K, D, R=R)[:, 0], np.float64)
+    criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 20, 1e-7)
+    found = cv2.undistortPointsIter(points, source.K, D, R, np.eye(3), criteria)
+    return np.asarray(found[:, 0], np.float64)
 
 
 def _pinhole_map(source: CameraIntrinsics, target: CameraIntrinsics) -> PixelMaps:

@@ -27,7 +27,6 @@ from sfm_ros.evaluation.runs.online import options_as_text
 from sfm_ros.evaluation.runs.result import OFFLINE, ONLINE, RunResult, StatusInterval
 from sfm_ros.evaluation.runs.scoring import PathScore
 from sfm_ros.model_spec import ModelSpec
-from sfm_ros.scale import scale_source
 
 _FOLDER = Path(__file__).parent
 _MAX_EVENTS = 40

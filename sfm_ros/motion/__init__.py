@@ -1,0 +1,1 @@
+"""Motion between frames: from the networks, from tracked keypoints, or from both."""

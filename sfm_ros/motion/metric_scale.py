@@ -1,0 +1,190 @@
+"""Turns motions without length into motions in published units, whatever the source."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass
+
+from sfm_ros.config import ScaleConfig
+from sfm_ros.datatypes import CameraIntrinsics, DepthMap, Reason, ScaleSource, ScaleState
+from sfm_ros.model_spec import ModelSpec
+from sfm_ros.motion.road import RoadPlane
+from sfm_ros.motion.scale import SIGMA, Correction, DepthOffset, StepLength, state_of
+from sfm_ros.motion.track_depths import TrackDepths, log_network_length
+from sfm_ros.motion.tracker import TrackedPair
+from sfm_ros.motion.two_view import TwoView
+
+_START_SIGMA = 0.3
+"""Of a first length by predicted depth while the source has none."""
+_MAX_SPEED_AGE_S = 0.5
+_SPEEDS = 1000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class PredictedDepth:
+    """Depth of the newer frame on the networks' grid, network units, and its camera."""
+
+    depth: DepthMap
+    camera: CameraIntrinsics
+
+
+class MetricScale:
+    """Finds the length of each step and the factor of predicted depth.
+
+    Args:
+        config: the source of the unit.
+        spec: the model, whose depth may be metric.
+    """
+
+    def __init__(self, config: ScaleConfig, spec: ModelSpec) -> None:
+        self._config, self._spec = config, spec
+        self._height_m = config.camera_height
+        self._speeds: deque[tuple[int, float]] = deque(maxlen=_SPEEDS)
+        self._road, self._step = RoadPlane(), StepLength()
+        self._tracks, self._offset = TrackDepths(), DepthOffset()
+
+    def configure(self, config: ScaleConfig) -> None:
+        """Apply other limits."""
+        self._config = config
+
+    def set_camera_height(self, height_m: float) -> None:
+        """Height of the camera above the road, unless the configuration gives one."""
+        self._height_m = self._config.camera_height or height_m
+
+    def add_speed(self, stamp_ns: int, speed: float) -> None:
+        """A measured speed in meters per second."""
+        if math.isfinite(speed):
+            self._speeds.append((stamp_ns, abs(speed)))
+
+    def restart(self) -> None:
+        """Tracks do not continue; the lengths that were learned stay."""
+        self._tracks.reset()
+        self._step.stop()
+
+    def reset(self) -> None:
+        """Forget everything learned from past frames."""
+        self.restart()
+        self._road.reset()
+        self._step.reset()
+        self._offset.reset()
+        self._speeds.clear()
+
+    @property
+    def source(self) -> ScaleSource:
+        """What defines the unit at present."""
+        asked = self._config.source
+        available = {
+            "camera_height": self._height_m > 0,
+            "external": self._config.external or bool(self._speeds),
+            "model": self._spec.metric,
+        }
+        names = tuple(available) if asked == "auto" else (asked,)
+        usable = (name for name in names if available.get(name, name == "fixed"))
+        return ScaleSource(next(usable, "unknown"))
+
+    @property
+    def state(self) -> ScaleState:
+        """What is published about the scale."""
+        return state_of(self.source, self._factor(), self._step)
+
+    @property
+    def length(self) -> float | None:
+        """Length of the newest step, published units."""
+        return self._step.length
+
+    def stand(self) -> None:
+        """The camera does not translate: nothing is learned."""
+        self._tracks.reset()
+        self._step.stop()
+
+    def update(
+        self, view: TwoView, pair: TrackedPair, predicted: PredictedDepth | None, stamp_ns: int
+    ) -> None:
+        """Find the length of a step that translates.
+
+        Args:
+            view: its motion.
+            pair: its tracks.
+            predicted: depth of the newer frame, or None.
+            stamp_ns: stamp of the newer frame.
+        """
+        ratio = self._tracks.log_ratio(view, pair)
+        self._step.predict(pair.dt_s, *(ratio or (None, 0.0)))
+        self._road.update_pitch(view)
+        in_network_units = None
+        if predicted is not None:
+            in_network_units = log_network_length(view, pair, predicted.depth, predicted.camera)
+        self._correct(view, pair, in_network_units, stamp_ns)
+        length = self._step.length
+        if length is not None and in_network_units is not None and self._step.sigma < 0.2:
+            self._offset.update(math.log(length) - in_network_units)
+
+    def _correct(
+        self, view: TwoView, pair: TrackedPair, in_network_units: float | None, stamp_ns: int
+    ) -> None:
+        source = self.source
+        measured = self._measured(source, view, pair, in_network_units, stamp_ns)
+        if measured is not None:
+            self._step.correct(measured, pair.dt_s)
+        elif in_network_units is not None:
+            known = self._offset.is_known and source is not ScaleSource.UNKNOWN
+            if known or self._step.length is None or source is ScaleSource.UNKNOWN:
+                log_length = in_network_units + (self._offset.log if known else 0.0)
+                guess = Correction(log_length=log_length, sigma=_START_SIGMA)
+                self._step.correct(guess, pair.dt_s, is_fallback=True)
+        elif self._step.length is None and source is ScaleSource.UNKNOWN:
+            self._step.assume(0.0, pair.dt_s)
+
+    def _measured(
+        self,
+        source: ScaleSource,
+        view: TwoView,
+        pair: TrackedPair,
+        in_network_units: float | None,
+        stamp_ns: int,
+    ) -> Correction | None:
+        """The source's measurement of this step, or None."""
+        log_length = None
+        if source is ScaleSource.CAMERA_HEIGHT:
+            road = self._road.height(view, pair.rays_curr)
+            if road is not None:
+                log_length = math.log(self._height_m) - road.log_height
+        elif source is ScaleSource.EXTERNAL:
+            log_length = self._log_speed(stamp_ns, pair.dt_s)
+        elif source in (ScaleSource.MODEL, ScaleSource.FIXED) and in_network_units is not None:
+            log_length = in_network_units + math.log(self._factor())
+        if log_length is None:
+            return None
+        return Correction(log_length=log_length, sigma=SIGMA[source])
+
+    def _log_speed(self, stamp_ns: int, dt_s: float) -> float | None:
+        """Logarithm of the length by the mean of the speeds measured during the step."""
+        middle_ns = stamp_ns - round(dt_s * 0.5e9)
+        near = sorted(self._speeds, key=lambda entry: abs(entry[0] - middle_ns))[:1]
+        if not near or abs(near[0][0] - middle_ns) > max(_MAX_SPEED_AGE_S, dt_s) * 1e9:
+            return None
+        begin_ns = stamp_ns - round(dt_s * 1e9)
+        during = [speed for at_ns, speed in self._speeds if begin_ns <= at_ns <= stamp_ns]
+        speed = sum(during) / len(during) if during else near[0][1]
+        return math.log(speed * dt_s) if speed * dt_s > 1e-3 else None
+
+    def _factor(self) -> float:
+        """From network units to published units."""
+        source = self.source
+        if source is ScaleSource.FIXED:
+            return self._config.factor
+        if source in (ScaleSource.CAMERA_HEIGHT, ScaleSource.EXTERNAL) and self._offset.is_known:
+            return math.exp(self._offset.log)
+        return 1.0
+
+    def reasons(self) -> list[Reason]:
+        """What is doubtful about the lengths."""
+        if self.source is ScaleSource.UNKNOWN:
+            return [Reason.SCALE_UNKNOWN]
+        found = []
+        if self._step.sigma > self._config.max_sigma:
+            found.append(Reason.SCALE_UNCERTAIN)
+        if self._step.age_s > self._config.max_age_s:
+            found.append(Reason.SCALE_STALE)
+        return found

@@ -1,0 +1,151 @@
+"""The length of each step: a Kalman filter on its logarithm, and the sources that correct it.
+
+Tracks seen in three frames give the ratio of two steps, which predicts the next length; the
+height over the road, a speed from outside or the predicted depth corrects it (Kalman 1960). A
+correction far off is weighted down, so that a wrong one never makes the scale jump.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from sfm_ros.datatypes import ScaleSource, ScaleState
+
+_RATIO_SIGMA = 0.012
+"""Least process noise of a predicted ratio; less would let the ratios' drift in."""
+_SPEED_SIGMA = 0.25
+"""Of the change of speed between frames if no tracks give the ratio."""
+_START_SIGMA = 1.0
+_GATE = 3.0
+_OFFSET_FRAMES = 100.0
+_MAX_OFFSET_STEP = 0.1
+SIGMA = {
+    ScaleSource.CAMERA_HEIGHT: 0.15,
+    ScaleSource.MODEL: 0.15,
+    ScaleSource.FIXED: 0.15,
+    ScaleSource.EXTERNAL: 0.03,
+}
+"""Standard deviation of one correction; above its noise, because its errors last for seconds."""
+SYSTEMATIC = {
+    ScaleSource.CAMERA_HEIGHT: 0.012,
+    ScaleSource.MODEL: 0.1,
+    ScaleSource.FIXED: 0.1,
+    ScaleSource.EXTERNAL: 0.01,
+    ScaleSource.UNKNOWN: 0.5,
+}
+"""Standard deviation of what all lengths are off by, whatever the filter."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Correction:
+    """A measured length of the step.
+
+    Attributes:
+        log_length: its logarithm, published units.
+        sigma: standard deviation of it.
+    """
+
+    log_length: float
+    sigma: float
+
+
+class StepLength:
+    """Length of the newest step."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the length."""
+        self._log: float | None = None
+        self._variance = _START_SIGMA**2
+        self._dt_s = 0.0
+        self.age_s = math.inf
+        """Time since the last correction."""
+
+    @property
+    def length(self) -> float | None:
+        """Length of the newest step in published units, or None if nothing gave one."""
+        return None if self._log is None else math.exp(self._log)
+
+    @property
+    def sigma(self) -> float:
+        """Relative standard deviation of ``length``."""
+        return math.sqrt(self._variance)
+
+    def predict(self, dt_s: float, log_ratio: float | None, ratio_sigma: float) -> None:
+        """Advance to the next step.
+
+        Args:
+            dt_s: its duration.
+            log_ratio: logarithm of its length over that of the last one, or None: same speed.
+            ratio_sigma: standard deviation of the ratio.
+        """
+        self.age_s += dt_s
+        if self._log is None:
+            return
+        if log_ratio is not None:
+            self._log += log_ratio
+            self._variance += max(ratio_sigma, _RATIO_SIGMA) ** 2
+        else:
+            self._log += math.log(dt_s / self._dt_s) if self._dt_s > 0 else 0.0
+            self._variance += _SPEED_SIGMA**2
+        self._variance = min(self._variance, _START_SIGMA**2)
+        self._dt_s = dt_s
+
+    def stop(self) -> None:
+        """The camera stands: the next step may have any length."""
+        self._variance = _START_SIGMA**2
+
+    def correct(self, measured: Correction, dt_s: float, is_fallback: bool = False) -> None:
+        """Take a measurement in; the first one is taken as it is."""
+        if not is_fallback:
+            self.age_s = 0.0
+        self._dt_s = dt_s
+        variance = measured.sigma**2
+        if self._log is None:
+            self._log, self._variance = measured.log_length, variance
+            return
+        innovation = measured.log_length - self._log
+        spread = math.sqrt(self._variance + variance)
+        excess = abs(innovation) / (_GATE * spread)
+        if excess > 1:  # an outlier counts less the further off it is
+            variance *= excess**2
+        gain = self._variance / (self._variance + variance)
+        self._log += gain * innovation
+        self._variance *= 1 - gain
+
+    def assume(self, log_length: float, dt_s: float) -> None:
+        """Start with a length that nothing measured."""
+        self._log, self._dt_s = log_length, dt_s
+
+
+class DepthOffset:
+    """Running mean of the logarithm of the factor from network units to published units."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget it."""
+        self.log, self._weight = 0.0, 0.0
+
+    @property
+    def is_known(self) -> bool:
+        """Whether enough frames have been seen."""
+        return self._weight >= 5
+
+    def update(self, log_factor: float) -> None:
+        """Take the factor of one frame in; a jump is limited."""
+        self._weight = min(self._weight + 1.0, _OFFSET_FRAMES)
+        change = log_factor - self.log
+        if self._weight > 5:
+            change = max(-_MAX_OFFSET_STEP * 10, min(_MAX_OFFSET_STEP * 10, change))
+        self.log += change / self._weight
+
+
+def state_of(source: ScaleSource, factor: float, step: StepLength) -> ScaleState:
+    """What is published about the scale."""
+    sigma = math.hypot(step.sigma, SYSTEMATIC[source])
+    return ScaleState(value=factor, source=source, sigma=sigma, age_s=step.age_s)

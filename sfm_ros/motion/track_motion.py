@@ -1,0 +1,188 @@
+"""Motion from tracked keypoints: rotation and direction by geometry, length by the scale."""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from statistics import median
+
+import numpy as np
+
+from sfm_ros.config import SfmConfig
+from sfm_ros.datatypes import FloatArray, Frame, Prediction, Reason
+from sfm_ros.geometry import make_transform, rotation_angle
+from sfm_ros.model_spec import ModelSpec
+from sfm_ros.motion.base import Motion, Step
+from sfm_ros.motion.image_checks import ImageChecks
+from sfm_ros.motion.metric_scale import MetricScale, PredictedDepth
+from sfm_ros.motion.scale import SYSTEMATIC
+from sfm_ros.motion.tracker import TrackedPair, Tracker
+from sfm_ros.motion.two_view import Start, TwoView, estimate_two_view
+from sfm_ros.pose import Lasting
+from sfm_ros.window import Window
+
+_LATE = 1.5
+"""Times the usual interval between frames from which on frames are missing."""
+_USUAL = 30
+_MIN_INTERVALS = 5
+_MISMATCH_RAD = np.radians(4.0)
+_MOVERS = 0.4
+"""Fraction of the tracks that contradict the motion, from which on it is doubtful."""
+_MOVERS_AT_REST = 0.2
+_COVARIANCE_FACTOR = 2.2
+"""Residuals of neighboring tracks are alike: fewer count than there are."""
+_ROTATION_FLOOR_RAD = np.radians(0.01)
+_DIRECTION_RAD = 0.005
+"""By which the direction of translation is off all the time: calibration, extrinsics."""
+_LATE_FACTOR = 4.0
+
+
+class TrackMotion:
+    """Follows keypoints beside the networks, then finds the motion that they agree with."""
+
+    def __init__(self, config: SfmConfig, spec: ModelSpec) -> None:
+        self._tracker = Tracker(config.tracker, config.preprocess.input)
+        self._checks = ImageChecks(config.health)
+        self.scale = MetricScale(config.scale, spec)
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="sfm_tracks")
+        self._pending: list[tuple[int, Future[TrackedPair | None]]] = []
+        self._intervals: deque[float] = deque(maxlen=_USUAL)
+        self._last: Start | None = None
+        self.configure(config)
+
+    def configure(self, config: SfmConfig) -> None:
+        """Apply live options from the next frame on."""
+        self._min_inliers = config.tracker.min_inliers
+        self._tracker.configure(config.tracker)
+        self._checks.configure(config.health)
+        self.scale.configure(config.scale)
+
+    def restart(self) -> None:
+        """Start a new segment; the scale and what is usual of the images stay."""
+        self._wait()
+        self._tracker.restart()
+        self.scale.restart()
+        self._last = None
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self.restart()
+        self.scale.reset()
+        self._checks.reset()
+        self._intervals.clear()
+
+    def set_camera_height(self, height_m: float) -> None:
+        """Height of the camera above the road, meters."""
+        self.scale.set_camera_height(height_m)
+
+    def add_speed(self, stamp_ns: int, speed: float) -> None:
+        """A measured speed, meters per second."""
+        self.scale.add_speed(stamp_ns, speed)
+
+    def _wait(self) -> None:
+        for _, job in self._pending:
+            job.result()
+        self._pending.clear()
+
+    def add(self, frame: Frame) -> None:
+        """Start to follow the keypoints into a frame."""
+        self._pending.append((frame.stamp_ns, self._executor.submit(self._tracker.track, frame)))
+
+    def estimate(self, window: Window, prediction: Prediction | None) -> Motion:
+        """The motions of all frames since the last call; see `MotionEstimator`."""
+        pending, self._pending = self._pending, []
+        steps = []
+        for index, (stamp_ns, job) in enumerate(pending):
+            pair = job.result()
+            if pair is None:  # the first frame of a segment
+                continue
+            is_newest = index == len(pending) - 1
+            steps.append(self._step(pair, stamp_ns, window, prediction if is_newest else None))
+        if not steps:  # the window holds a frame that came before time was set back
+            steps.append(Step(T_prev_curr=None, reasons=(Reason.WINDOW_NOT_FULL,)))
+        lasting = Lasting(scale=SYSTEMATIC[self.scale.source], direction_rad=_DIRECTION_RAD)
+        return Motion(steps=tuple(steps), scale=self.scale.state, lasting=lasting)
+
+    def _step(
+        self, pair: TrackedPair, stamp_ns: int, window: Window, prediction: Prediction | None
+    ) -> Step:
+        reasons = self._checks.check(pair)
+        is_late = self._is_late(pair.dt_s)
+        if is_late:
+            reasons.append(Reason.FRAMES_MISSING)
+        if len(pair) < self._min_inliers:
+            return self._lost([*reasons, Reason.FEW_TRACKS])
+        view = estimate_two_view(
+            pair.rays_prev, pair.rays_curr, pair.focal_px, self._starts(prediction)
+        )
+        if view.inliers.sum() < self._min_inliers:
+            return self._lost([*reasons, Reason.FEW_INLIERS])
+        if prediction is not None and _turned_by(view.R, prediction) > _MISMATCH_RAD:
+            reasons.append(Reason.MOTION_MISMATCH)
+        reasons += _movers(view)
+        if not view.translates:
+            self.scale.stand()
+            reasons += [] if view.is_still else [Reason.LOW_PARALLAX]
+            return Step(
+                T_prev_curr=make_transform(view.R, np.zeros(3)),
+                covariance=_covariance(view, 0.0, 0.0),
+                reasons=tuple(reasons),
+            )
+        self._last = view.R, view.direction
+        depth = None
+        if prediction is not None:
+            depth = PredictedDepth(depth=prediction.depth, camera=window.intrinsics)
+        self.scale.update(view, pair, depth, stamp_ns)
+        length = self.scale.length
+        if length is None:
+            return self._lost([*reasons, Reason.SCALE_UNKNOWN])
+        covariance = _covariance(view, length, self.scale.state.sigma)
+        return Step(
+            T_prev_curr=make_transform(view.R, length * view.direction),
+            covariance=covariance * (_LATE_FACTOR if is_late else 1.0),
+            reasons=tuple(reasons + self.scale.reasons()),
+        )
+
+    def _lost(self, reasons: list[Reason]) -> Step:
+        self._last = None
+        self.scale.restart()
+        return Step(T_prev_curr=None, reasons=tuple(reasons))
+
+    def _starts(self, prediction: Prediction | None) -> list[Start]:
+        starts = [] if self._last is None else [self._last]
+        if prediction is not None:
+            T = prediction.T_prev_curr
+            length = float(np.linalg.norm(T[:3, 3]))
+            if np.all(np.isfinite(T)) and length > 1e-3:
+                starts.append((T[:3, :3], T[:3, 3] / length))
+        return starts
+
+    def _is_late(self, dt_s: float) -> bool:
+        usual = median(self._intervals) if len(self._intervals) >= _MIN_INTERVALS else dt_s
+        self._intervals.append(dt_s)
+        return dt_s > _LATE * usual
+
+
+def _turned_by(R: FloatArray, prediction: Prediction) -> float:
+    """Angle between a rotation and the predicted one, radians."""
+    return rotation_angle(R.T @ prediction.T_prev_curr[:3, :3])
+
+
+def _movers(view: TwoView) -> list[Reason]:
+    limit = _MOVERS if view.translates else _MOVERS_AT_REST
+    return [Reason.MOVING_OBJECTS] if np.mean(~view.inliers) > limit else []
+
+
+def _covariance(view: TwoView, length: float, sigma: float) -> FloatArray:
+    """(6, 6) of a step of this length with this relative standard deviation."""
+    result = np.zeros((6, 6))
+    if view.is_still:
+        return result
+    # X_prev = R X_curr + t: columns of the translation, then of the rotation, by the five.
+    J = np.zeros((6, 5))
+    J[:3, 3:] = length * view.tangent
+    J[3:, :3] = np.eye(3)
+    result = J @ (view.covariance * _COVARIANCE_FACTOR) @ J.T
+    result[:3, :3] += (length * sigma) ** 2 * np.outer(view.direction, view.direction)
+    result[3:, 3:] += np.eye(3) * _ROTATION_FLOOR_RAD**2
+    return result

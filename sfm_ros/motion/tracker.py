@@ -1,0 +1,243 @@
+"""Keypoints followed through the images of the camera, at its own resolution.
+
+Corners are detected on a grid (Shi and Tomasi, CVPR 1994), followed by pyramidal Lucas-Kanade
+optical flow (Bouguet 2001), checked by following them back, and undistorted once. Cells that have
+lost their keypoints are refilled at every frame.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from sfm_ros.config import TrackerConfig
+from sfm_ros.datatypes import FloatArray, Frame
+from sfm_ros.preprocess import needs_undistortion, normalized_points, rectified_camera
+
+_CELL_ROWS, _CELL_COLUMNS = 8, 24
+_WINDOW = (13, 13)
+_LEVELS = 4
+_CRITERIA = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 20, 0.02)
+_MAX_BACKWARD_PX = 0.5
+_MIN_DISTANCE_PX = 6
+_BORDER = 3
+_ENLARGE_BELOW = 700
+"""Narrower images are enlarged twice: the window and the sub-pixel steps of the flow fit again."""
+_SATURATED = 250
+"""Gray level."""
+_ROAD_ROWS = 3
+"""Rows of cells at the bottom that get more keypoints: near tracks carry the scale."""
+
+Pixels = npt.NDArray[np.float32]
+Gray = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class TrackedPair:
+    """Keypoints that are seen in two neighboring frames, and what the images are like.
+
+    Attributes:
+        ids: (N,) numbers of the tracks.
+        rays_prev, rays_curr: (N, 3) points at depth 1 in the rectified camera of each frame.
+        focal_px: pixels of the tracked image per unit of a ray.
+        lost: fraction of the keypoints of the older frame that could not be followed.
+        dt_s: time between the frames.
+        brightness: mean of the newer image, gray levels.
+        overexposed: fraction of its pixels that are saturated.
+        sharpness: mean absolute second derivative of it, gray levels.
+    """
+
+    ids: npt.NDArray[np.int64]
+    rays_prev: FloatArray
+    rays_curr: FloatArray
+    focal_px: float
+    lost: float
+    dt_s: float
+    brightness: float
+    overexposed: float
+    sharpness: float
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _View:
+    """A frame as the tracker keeps it."""
+
+    stamp_ns: int
+    gray: Gray
+    enlarged: float
+    sharpness: float
+
+
+class Tracker:
+    """Follows keypoints from frame to frame.
+
+    Args:
+        config: how many, and the largest image.
+        input: whether incoming images are rectified, see ``PreprocessConfig.input``.
+    """
+
+    def __init__(self, config: TrackerConfig, input: str) -> None:
+        self._config, self._input = config, input
+        self._next_id = 0
+        self.restart()
+
+    def configure(self, config: TrackerConfig) -> None:
+        """Apply other options from the next frame on."""
+        self._config = config
+
+    def restart(self) -> None:
+        """Forget the tracks."""
+        self._last: _View | None = None
+        self._pixels = np.zeros((0, 2), np.float32)
+        self._rays = np.zeros((0, 3))
+        self._ids = np.zeros(0, np.int64)
+
+    def track(self, frame: Frame) -> TrackedPair | None:
+        """The tracks from the last frame to this one; None for the first frame of a segment."""
+        view = self._view(frame)
+        pair = None
+        if self._last is not None:
+            if view.gray.shape == self._last.gray.shape:
+                pair = self._follow(self._last, view, frame)
+            else:
+                self.restart()
+        self._refill(view, frame)
+        self._last = view
+        return pair
+
+    def _view(self, frame: Frame) -> _View:
+        gray = _gray(frame.rgb)
+        factor = _size_factor(gray.shape[1], self._config.max_width)
+        if factor != 1.0:
+            kind = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
+            gray = np.asarray(cv2.resize(gray, None, fx=factor, fy=factor, interpolation=kind))
+        return _View(
+            stamp_ns=frame.stamp_ns,
+            gray=gray,
+            enlarged=gray.shape[1] / frame.rgb.shape[1],
+            sharpness=_sharpness(gray),
+        )
+
+    def _follow(self, last: _View, view: _View, frame: Frame) -> TrackedPair:
+        before = len(self._ids)
+        if before:
+            found, kept = _flow(last.gray, view.gray, self._pixels)
+            kept &= _inside(found, view.gray.shape)
+            rays_prev = self._rays[kept]
+            self._pixels, self._ids = found[kept], self._ids[kept]
+            self._rays = self._rays_of(self._pixels, frame, view.enlarged)
+        else:
+            rays_prev = self._rays
+        usable = np.isfinite(self._rays).all(axis=1)
+        return TrackedPair(
+            ids=self._ids[usable],
+            rays_prev=rays_prev[usable],
+            rays_curr=self._rays[usable],
+            focal_px=rectified_camera(frame.intrinsics).fx * view.enlarged,
+            lost=1.0 - len(self._ids) / max(before, 1),
+            dt_s=(view.stamp_ns - last.stamp_ns) * 1e-9,
+            brightness=float(view.gray[::8, ::8].mean()),
+            overexposed=float(np.mean(view.gray[::8, ::8] >= _SATURATED)),
+            sharpness=view.sharpness,
+        )
+
+    def _refill(self, view: _View, frame: Frame) -> None:
+        """Detect keypoints in the cells that have too few."""
+        new = _detect(view.gray, self._pixels, self._config.max_tracks)
+        if len(new) == 0:
+            return
+        self._pixels = np.concatenate([self._pixels, new])
+        self._rays = np.concatenate([self._rays, self._rays_of(new, frame, view.enlarged)])
+        ids = np.arange(self._next_id, self._next_id + len(new))
+        self._next_id += len(new)
+        self._ids = np.concatenate([self._ids, ids])
+
+    def _rays_of(self, pixels: Pixels, frame: Frame, enlarged: float) -> FloatArray:
+        """(N, 3) rays of pixels of the tracked image, in the rectified camera."""
+        raw = (pixels.astype(np.float64) + 0.5) / enlarged - 0.5
+        is_raw = self._input == "raw" or (
+            self._input == "auto" and needs_undistortion(frame.intrinsics)
+        )
+        xy = normalized_points(frame.intrinsics, raw, is_raw)
+        return np.column_stack([xy, np.ones(len(xy))])
+
+
+def _gray(rgb: npt.NDArray[np.uint8]) -> Gray:
+    if rgb.strides[2] < 0:  # a view of a BGR image, which OpenCV would copy
+        return np.asarray(cv2.cvtColor(rgb[:, :, ::-1], cv2.COLOR_BGR2GRAY), dtype=np.uint8)
+    return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+
+
+def _size_factor(width: int, max_width: int) -> float:
+    if width > max_width:
+        return max_width / width
+    return 2.0 if width < _ENLARGE_BELOW else 1.0
+
+
+def _sharpness(gray: Gray) -> float:
+    """Mean absolute second derivative, which blur takes first; every fourth row will do."""
+    return float(cv2.mean(cv2.convertScaleAbs(cv2.Laplacian(gray[::4], cv2.CV_16S)))[0])
+
+
+def _flow(prev: Gray, curr: Gray, pixels: Pixels) -> tuple[Pixels, npt.NDArray[np.bool_]]:
+    """Where the pixels went, and whether following them back returns to where they were."""
+    follow: Any = partial(
+        cv2.calcOpticalFlowPyrLK, winSize=_WINDOW, maxLevel=_LEVELS, criteria=_CRITERIA
+    )
+    found, status, _ = follow(prev, curr, pixels, None)
+    back, status_back, _ = follow(
+        curr, prev, found, pixels.copy(), flags=cv2.OPTFLOW_USE_INITIAL_FLOW
+    )
+    returns = np.linalg.norm(back - pixels, axis=1) < _MAX_BACKWARD_PX
+    return found, (status.ravel() > 0) & (status_back.ravel() > 0) & returns
+
+
+def _inside(pixels: Pixels, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+    size = np.array([shape[1], shape[0]])
+    return np.all((pixels >= _BORDER) & (pixels <= size - 1 - _BORDER), axis=1)
+
+
+def _detect(gray: Gray, pixels: Pixels, max_tracks: int) -> Pixels:
+    """(M, 2) new corners, the strongest of each cell that has room, away from known ones."""
+    height, width = gray.shape
+    mask = np.full(gray.shape, 255, np.uint8)
+    for x, y in pixels.astype(int):
+        cv2.circle(mask, (int(x), int(y)), _MIN_DISTANCE_PX, 0, -1)
+    corners = cv2.goodFeaturesToTrack(gray, 4 * max_tracks, 2e-4, 5, mask=mask, blockSize=5)
+    if corners is None:
+        return np.zeros((0, 2), np.float32)
+    corners = np.asarray(corners, np.float32).reshape(-1, 2)
+    corners = corners[_inside(corners, gray.shape)]
+    room = _capacities(max_tracks) - np.bincount(
+        _cells(pixels, width, height), minlength=_CELL_ROWS * _CELL_COLUMNS
+    )
+    cells = _cells(corners, width, height)
+    # Corners come strongest first: the rank of each within its cell decides.
+    order = np.argsort(cells, kind="stable")
+    ordered = cells[order]
+    starts = np.searchsorted(ordered, ordered)
+    rank = np.empty(len(cells), int)
+    rank[order] = np.arange(len(cells)) - starts
+    return corners[rank < room[cells]]
+
+
+def _cells(pixels: Pixels, width: int, height: int) -> npt.NDArray[np.int64]:
+    columns = np.clip(pixels[:, 0] * _CELL_COLUMNS / width, 0, _CELL_COLUMNS - 1).astype(np.int64)
+    rows = np.clip(pixels[:, 1] * _CELL_ROWS / height, 0, _CELL_ROWS - 1).astype(np.int64)
+    return rows * _CELL_COLUMNS + columns
+
+
+def _capacities(max_tracks: int) -> npt.NDArray[np.int64]:
+    """(cells,) keypoints that each may hold; twice as many in the rows that show the road."""
+    weights = np.ones((_CELL_ROWS, _CELL_COLUMNS))
+    weights[-_ROAD_ROWS:] = 2.0
+    share = max_tracks / weights.sum()
+    return np.maximum(1, np.rint(weights * share)).astype(np.int64).ravel()
