@@ -117,7 +117,7 @@ MEANING: dict[Reason, tuple[str, str]] = {
         "shorten the exposure or shade the lens; health.max_overexposed is the limit",
     ),
     Reason.BLUR: (
-        "the image is much less sharp than the last ones: motion blur, vibration, rain on the lens",
+        "the image is less sharp than the last ones: motion blur, vibration, rain on the lens",
         "clean the lens, shorten the exposure; health.min_sharpness is the limit",
     ),
     Reason.FEW_TRACKS: (
@@ -135,7 +135,7 @@ MEANING: dict[Reason, tuple[str, str]] = {
         "nothing: it passes; if it does not, check the calibration",
     ),
     Reason.LOW_PARALLAX: (
-        "the camera only turns, or moves too little for a direction: no translation was integrated",
+        "the camera only turns, or moves too little: no translation was integrated",
         "nothing: it passes when the camera moves on",
     ),
     Reason.FRAMES_MISSING: (
@@ -148,13 +148,13 @@ MEANING: dict[Reason, tuple[str, str]] = {
         "nothing if it is rare; else check the calibration, or train the model on such a camera",
     ),
     Reason.SCALE_UNKNOWN: (
-        "nothing defines the unit of length: shape and direction are right, lengths are not meters",
+        "nothing defines the unit of length: the path has a shape, but lengths are not meters",
         "set scale.camera_height or scale.external, or use a model that was trained in meters",
     ),
     Reason.SCALE_UNCERTAIN: (
         "the standard deviation of lengths is above scale.max_sigma",
-        "nothing while the camera starts or turns; else check that the road is visible, or connect "
-        "the vehicle's speed",
+        "nothing while the camera starts or turns; else check that the road is visible, or "
+        "connect the vehicle's speed",
     ),
     Reason.SCALE_STALE: (
         "nothing has corrected the scale for longer than scale.max_age_s",
