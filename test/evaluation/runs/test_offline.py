@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from small_bags import CAMERA, PERIOD_NS, SmallSequence, image, stamp
 
+from sfm_ros.config import OdometryConfig, SfmConfig
 from sfm_ros.datatypes import Frame, Prediction, Reason
 from sfm_ros.engines.factory import resolve_bundle
 from sfm_ros.engines.fake_engine import FakeEngine, fake_spec
@@ -41,7 +42,9 @@ def wall(window: Window) -> np.ndarray:
 
 
 def offline(engine: FakeEngine | None = None) -> OfflineRun:
-    return OfflineRun(engine or FakeEngine(fake_spec(width=64, height=32), moving, wall))
+    """A run of the networks alone: the images of the sequence are too small to be tracked."""
+    config = SfmConfig(odometry=OdometryConfig(mode="network"))
+    return OfflineRun(engine or FakeEngine(fake_spec(width=64, height=32), moving, wall), config)
 
 
 class Items:
