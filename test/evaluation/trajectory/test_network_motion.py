@@ -95,7 +95,9 @@ def test_perfect_model_has_no_error(length: int) -> None:
     assert hybrid.metrics.ate_rmse_m is not None and hybrid.metrics.ate_rmse_m < 0.3
     # Within the first window its motion is taken to be even.
     assert hybrid.metrics.snippet_res[3].mean < (0.005 if length == 5 else 0.002)
-    assert hybrid.yaw_correlation is not None and hybrid.yaw_correlation > 0.98
+    assert hybrid.yaw_correlation is not None and hybrid.yaw_correlation > (
+        0.8 if length == 5 else 0.98
+    )
     # Less than 100 m: KITTI drift is not applicable.
     assert scores[NETWORKS].metrics.t_err_percent is None
     assert scores[STRAIGHT].metrics.snippet_ates[5].mean > 0.01
