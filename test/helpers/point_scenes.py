@@ -1,0 +1,66 @@
+"""Rays of random points before a camera that moves in a known way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sfm_ros.datatypes import FloatArray
+from sfm_ros.motion.tracker import TrackedPair
+
+FOCAL_PX = 700.0
+DT_S = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rays:
+    """(N, 3) rays at depth 1 of the older and the newer camera, and (N,) depth in the newer."""
+
+    prev: FloatArray
+    curr: FloatArray
+    depth: FloatArray
+
+
+def random_points(rng: np.random.Generator, count: int = 400) -> FloatArray:
+    """(N, 3) points within the view, 4 to 60 units away."""
+    depth = 1 / rng.uniform(1 / 60, 1 / 4, count)
+    x, y = rng.uniform(-0.8, 0.8, count), rng.uniform(-0.28, 0.28, count)
+    return np.stack([x, y, np.ones(count)], axis=1) * depth[:, None]
+
+
+def seen(
+    R: FloatArray,
+    t: FloatArray,
+    points: FloatArray,
+    rng: np.random.Generator | None = None,
+    noise_px: float = 0.0,
+) -> Rays:
+    """Points of the newer camera as both see them, where X_prev = R X_curr + t."""
+    older = points @ R.T + t
+    prev, curr = (each / each[:, 2:] for each in (older, points))
+    if rng is not None:
+        for rays in (prev, curr):
+            rays[:, :2] += rng.normal(0.0, noise_px / FOCAL_PX, (len(rays), 2))
+    return Rays(prev=prev, curr=curr, depth=points[:, 2])
+
+
+def pair_of(rays: Rays, ids: np.ndarray | None = None, dt_s: float = DT_S) -> TrackedPair:
+    """The rays as tracks of two good images."""
+    return TrackedPair(
+        ids=np.arange(len(rays.prev)) if ids is None else ids,
+        rays_prev=rays.prev,
+        rays_curr=rays.curr,
+        focal_px=FOCAL_PX,
+        lost=0.0,
+        dt_s=dt_s,
+        brightness=100.0,
+        overexposed=0.0,
+        sharpness=10.0,
+    )
+
+
+def angle_between(a: FloatArray, b: FloatArray) -> float:
+    """Degrees between two vectors."""
+    cross, dot = np.linalg.norm(np.cross(a, b)), float(a @ b)
+    return float(np.degrees(np.arctan2(cross, dot)))
