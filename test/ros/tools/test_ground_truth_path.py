@@ -51,7 +51,7 @@ def test_ground_truth_is_aligned_at_the_first_common_image(
         play(1000, 5)
         return bool(paths)
 
-    wait_until(is_published, f"a path; output:\n{program.said}")
+    wait_until(is_published, f"a path; output:\n{program.output}")
     play(0, 30)  # a bag that loops: aligned again
     end = odometry(30, make_transform(north, [500.0, 330.0, 0.0]), "world", "car")
 
@@ -59,7 +59,7 @@ def test_ground_truth_is_aligned_at_the_first_common_image(
         probe.publish("/ground_truth", end)
         return next((p for p in paths if len(p.poses) > 30), None)
 
-    path = wait_until(complete, f"the complete path; output:\n{program.said}")
+    path = wait_until(complete, f"the complete path; output:\n{program.output}")
     assert path.header.frame_id == "odom"
     points = [(p.pose.position.x, p.pose.position.y) for p in path.poses]
     # Aligned at the second image, or at a later one if that message was overtaken.
