@@ -34,15 +34,11 @@ def check_image(camera: Camera) -> tuple[list[Finding], tuple[int, int] | None]:
         return [fail(check, str(error), advice)], None
     height, width = rgb.shape[:2]
     kind = getattr(camera.image, "encoding", None) or camera.image.format
-    if rgb.std() < 1.0:
-        return [
-            warn(
-                check,
-                f"{width}x{height} {kind}, of one color",
-                "check for a covered lens or a wrong exposure: the image shows nothing",
-            )
-        ], (width, height)
-    return [ok(check, f"{width}x{height} {kind}")], (width, height)
+    found = f"{width}x{height} {kind}"
+    advice = "check for a covered lens or a wrong exposure: the image shows nothing"
+    is_empty = rgb.std() < 1.0
+    finding = warn(check, f"{found}, of one color", advice) if is_empty else ok(check, found)
+    return [finding], (width, height)
 
 
 def _decode(image: Any) -> RgbImage:
@@ -64,26 +60,18 @@ def check_calibration(
     """
     check = f"camera_info {camera.info_topic}"
     if not camera.calibrations:
-        return [
-            fail(
-                check,
-                "no calibration arrived",
-                "the node publishes nothing without one: make the driver publish camera_info, or "
-                "remap camera_info to its topic",
-            )
-        ]
+        advice = (
+            "the node publishes nothing without one: make the driver publish camera_info, or "
+            "remap camera_info to its topic"
+        )
+        return [fail(check, "no calibration arrived", advice)]
     found: list[Finding] = []
     if len(camera.calibrations) > 1:
-        found.append(
-            warn(
-                check,
-                f"its content changes ({len(camera.calibrations)} versions received)",
-                "each change starts a new segment: look for two publishers or a zoom lens",
-            )
-        )
-    info = camera.calibrations[-1]
+        change = f"its content changes ({len(camera.calibrations)} versions received)"
+        advice = "each change starts a new segment: look for two publishers or a zoom lens"
+        found.append(warn(check, change, advice))
     try:
-        intrinsics = intrinsics_from_info(info, camera.info_topic)
+        intrinsics = intrinsics_from_info(camera.calibrations[-1], camera.info_topic)
     except CalibrationError as error:
         advice = "calibrate the camera (camera_calibration) and make its driver load the result"
         return [*found, fail(check, str(error), advice)]

@@ -189,15 +189,3 @@ def odometry_message(
     linear, angular = message.twist.twist.linear, message.twist.twist.angular
     linear.x, linear.y, linear.z, angular.x, angular.y, angular.z = (float(v) for v in rates)
     return message
-
-
-def same_calibration(a: CameraInfo, b: CameraInfo) -> bool:
-    """Whether two messages describe the same camera, whatever their stamps."""
-    return _calibration_key(a) == _calibration_key(b)
-
-
-def _calibration_key(info: CameraInfo) -> tuple:
-    roi = info.roi
-    region = (roi.x_offset, roi.y_offset, roi.width, roi.height, info.binning_x, info.binning_y)
-    matrices = (*info.k, *info.r, *info.p, *info.d)
-    return (info.width, info.height, info.distortion_model, region, matrices)

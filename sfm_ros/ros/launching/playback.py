@@ -18,9 +18,9 @@ from launch_ros.actions import Node
 from sfm_ros.bags.camera import inspect_bag
 from sfm_ros.bags.pose_messages import POSE_TYPES
 from sfm_ros.bags.reader import BagFile
+from sfm_ros.bags.transforms import TF_TYPES
 from sfm_ros.bags.writer import CAMERA_INFO_TOPIC, GROUND_TRUTH_TOPIC, IMAGE_TOPIC
 from sfm_ros.datatypes import OPTICAL_FRAME
-from sfm_ros.doctor.observed import TF_TYPES
 from sfm_ros.ros.launching.arguments import is_true
 from sfm_ros.ros.launching.programs import PACKAGE, is_installed, node_topic
 from sfm_ros.sources.kitti.source import is_kitti

@@ -14,8 +14,8 @@ from rclpy.validate_full_topic_name import validate_full_topic_name
 from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, get_typestore
 
+from sfm_ros.bags.camera import IMAGE_TYPES
 from sfm_ros.bags.reader import BagFile
-from sfm_ros.doctor.observed import IMAGE_TYPES
 from sfm_ros.errors import SourceError
 
 _DEPTH = 10
