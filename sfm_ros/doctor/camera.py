@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
-from sfm_ros.datatypes import CameraIntrinsics, RgbImage
+from sfm_ros.datatypes import CameraIntrinsics
 from sfm_ros.doctor.finding import Finding, fail, ok, warn
 from sfm_ros.doctor.observed import Camera
 from sfm_ros.errors import CalibrationError, ImageError
 from sfm_ros.formats.camera_info import intrinsics_from_info
-from sfm_ros.formats.image_codec import decode_compressed, decode_raw
+from sfm_ros.formats.image_codec import decode_message
 from sfm_ros.model_spec import ModelSpec
 from sfm_ros.preprocess import plan_target_camera, rectified_camera
 
@@ -28,7 +27,7 @@ def check_image(camera: Camera) -> tuple[list[Finding], tuple[int, int] | None]:
     if camera.image is None:
         return [], None
     try:
-        rgb = _decode(camera.image)
+        rgb = decode_message(camera.image)
     except ImageError as error:
         advice = "use one of the encodings of docs/node.md, or fix the publisher of the image"
         return [fail(check, str(error), advice)], None
@@ -39,13 +38,6 @@ def check_image(camera: Camera) -> tuple[list[Finding], tuple[int, int] | None]:
     is_empty = rgb.std() < 1.0
     finding = warn(check, f"{found}, of one color", advice) if is_empty else ok(check, found)
     return [finding], (width, height)
-
-
-def _decode(image: Any) -> RgbImage:
-    if hasattr(image, "format"):
-        return decode_compressed(image.data, image.format)
-    layout = (image.width, image.height, image.step, image.encoding)
-    return decode_raw(image.data, *layout, bool(image.is_bigendian))
 
 
 def check_calibration(

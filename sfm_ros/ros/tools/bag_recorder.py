@@ -41,6 +41,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from sfm_ros.errors import SfmRosError
+from sfm_ros.ros.process.program import command_parser
 from sfm_ros.ros.tools.bag_tracks import message_class_of
 
 _NAME = "sfm_bag_recorder"
@@ -179,11 +180,7 @@ def _bag_qos(reliable: bool, latched: bool) -> Qos:
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog=_NAME,
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser(_NAME, __doc__)
     parser.add_argument("--out", type=Path, required=True, help="new folder for the bag")
     parser.add_argument("--topics", nargs="+", required=True, metavar="TOPIC")
     return parser.parse_args(arguments)

@@ -6,7 +6,6 @@ keeps every n-th image with its depth map. It depends on the node's topics only.
 
 from __future__ import annotations
 
-import argparse
 import signal
 import sys
 import time
@@ -28,9 +27,10 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from sfm_ros.datatypes import DepthMap, FloatArray
 from sfm_ros.errors import ImageError
 from sfm_ros.evaluation.runs.recording import DepthRecord, RecordingWriter
-from sfm_ros.formats.image_codec import decode_compressed, decode_raw
+from sfm_ros.formats.image_codec import decode_message
 from sfm_ros.formats.serialized import stamp_of_serialized
 from sfm_ros.ros.conversions import stamp_to_ns
+from sfm_ros.ros.process.program import command_parser
 
 _KEEP_ALL = QoSProfile(history=HistoryPolicy.KEEP_ALL)
 _DISCOVERY_PERIOD_S = 0.05
@@ -95,15 +95,9 @@ class RunRecorder(Node):
     def _keep_image(self, stamp_ns: int, serialized: bytes) -> None:
         message = deserialize_message(serialized, self._image_type)
         try:
-            if self._image_type is CompressedImage:
-                rgb = decode_compressed(message.data, message.format)
-            else:
-                layout = (message.width, message.height, message.step, message.encoding)
-                rgb = decode_raw(message.data, *layout, bool(message.is_bigendian))
+            self._writer.pixels(stamp_ns, decode_message(message))
         except ImageError as error:
             self.get_logger().warning(f"an image is not kept: {error}")
-            return
-        self._writer.pixels(stamp_ns, rgb)
 
     def _on_odometry(self, message: Odometry, info: dict[str, Any]) -> None:
         received_ns = info["received_timestamp"] or time.time_ns()
@@ -154,7 +148,7 @@ def depth_of(message: Image) -> DepthMap:
 def main(args: list[str] | None = None) -> int:
     """Record until SIGINT or SIGTERM."""
     signal.signal(signal.SIGINT, lambda *_: None)  # rclpy's own handler ends the spinning
-    parser = argparse.ArgumentParser(prog="run_recorder", description=__doc__)
+    parser = command_parser("run_recorder", __doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of the recording")
     parser.add_argument("--keep-every", type=int, default=10, help="keep every n-th image")
     parser.add_argument("--compressed", action="store_true", help="images are compressed")
