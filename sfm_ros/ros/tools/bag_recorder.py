@@ -120,10 +120,13 @@ class BagRecorder(Node):
         if message_class is None or kind not in self._store.types:
             self.get_logger().warning(f"{topic} is not recorded: the type {kind} is unknown")
             return
-        latched = all(q.durability == DurabilityPolicy.TRANSIENT_LOCAL for q in offered)
-        reliable = all(q.reliability == ReliabilityPolicy.RELIABLE for q in offered)
+        qos = QoSProfile(depth=_QUEUE_DEPTH)  # reliable and volatile
+        if any(q.reliability != ReliabilityPolicy.RELIABLE for q in offered):
+            qos.reliability = ReliabilityPolicy.BEST_EFFORT
+        if all(q.durability == DurabilityPolicy.TRANSIENT_LOCAL for q in offered):
+            qos.durability = DurabilityPolicy.TRANSIENT_LOCAL
         connection = self._writer.add_connection(
-            topic, kind, typestore=self._store, offered_qos_profiles=[_bag_qos(reliable, latched)]
+            topic, kind, typestore=self._store, offered_qos_profiles=[_bag_qos(qos)]
         )
 
         def write(message: bytes) -> None:
@@ -131,15 +134,6 @@ class BagRecorder(Node):
                 self._writer.write(connection, time.time_ns(), message)
                 self.counts[topic] += 1
 
-        qos = QoSProfile(
-            depth=_QUEUE_DEPTH,
-            reliability=(
-                ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
-            ),
-            durability=(
-                DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE
-            ),
-        )
         self.create_subscription(message_class, topic, write, qos, raw=True)
 
     def _has_room(self, size: int) -> bool:
@@ -163,14 +157,14 @@ def _one_line_errors(prefix: str = "") -> Iterator[None]:
         raise SfmRosError(f"{prefix}{reason}") from error
 
 
-def _bag_qos(reliable: bool, latched: bool) -> Qos:
+def _bag_qos(qos: QoSProfile) -> Qos:
     """The quality of service in the form that a bag stores."""
     forever = QosTime(sec=0, nsec=0)
     return Qos(
         history=QosHistory.KEEP_LAST,
-        depth=1 if latched else 10,
-        reliability=QosReliability.RELIABLE if reliable else QosReliability.BEST_EFFORT,
-        durability=QosDurability.TRANSIENT_LOCAL if latched else QosDurability.VOLATILE,
+        depth=1 if qos.durability == DurabilityPolicy.TRANSIENT_LOCAL else 10,
+        reliability=QosReliability[qos.reliability.name],
+        durability=QosDurability[qos.durability.name],
         deadline=forever,
         lifespan=forever,
         liveliness=QosLiveliness.AUTOMATIC,
