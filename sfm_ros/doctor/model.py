@@ -63,17 +63,13 @@ def check_engine(config: ModelConfig) -> list[Finding]:
 def _inference_ms(engine: Engine) -> float:
     """Milliseconds per image, the best of a few."""
     spec = engine.spec
-    gray = np.full((spec.height, spec.width, 3), 128, dtype=np.uint8)
+    width, height, f = spec.width, spec.height, spec.training_fx
+    gray = np.full((height, width, 3), 128, dtype=np.uint8)
     window = Window(
         images=(gray,) * spec.sequence_length,
         stamps_ns=tuple(range(spec.sequence_length)),
         intrinsics=CameraIntrinsics(
-            width=spec.width,
-            height=spec.height,
-            fx=spec.training_fx,
-            fy=spec.training_fx,
-            cx=spec.width / 2,
-            cy=spec.height / 2,
+            width=width, height=height, fx=f, fy=f, cx=width / 2, cy=height / 2
         ),
     )
     times = []

@@ -50,18 +50,13 @@ class NodeCore:
     ``VisualOdometry.step`` and publishes.
 
     Args:
-        node: the node they belong to.
-        parameters: its options.
+        node, parameters: the node they belong to, and its options.
         engine: the networks; ``close`` closes them.
         on_failure: called once with the reason if the node cannot continue.
     """
 
     def __init__(
-        self,
-        node: Node,
-        parameters: Parameters,
-        engine: Engine,
-        on_failure: Callable[[str], None],
+        self, node: Node, parameters: Parameters, engine: Engine, on_failure: Callable[[str], None]
     ) -> None:
         self._node = node
         self._parameters = parameters
