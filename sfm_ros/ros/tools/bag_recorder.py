@@ -29,17 +29,10 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
-from rosbags.interfaces import (
-    Qos,
-    QosDurability,
-    QosHistory,
-    QosLiveliness,
-    QosReliability,
-    QosTime,
-)
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
+from sfm_ros.bags.writer import bag_qos
 from sfm_ros.errors import SfmRosError
 from sfm_ros.ros.process.program import command_parser
 from sfm_ros.ros.tools.bag_tracks import message_class_of
@@ -120,13 +113,16 @@ class BagRecorder(Node):
         if message_class is None or kind not in self._store.types:
             self.get_logger().warning(f"{topic} is not recorded: the type {kind} is unknown")
             return
+        latched = all(q.durability == DurabilityPolicy.TRANSIENT_LOCAL for q in offered)
+        reliable = all(q.reliability == ReliabilityPolicy.RELIABLE for q in offered)
         qos = QoSProfile(depth=_QUEUE_DEPTH)  # reliable and volatile
-        if any(q.reliability != ReliabilityPolicy.RELIABLE for q in offered):
+        if not reliable:
             qos.reliability = ReliabilityPolicy.BEST_EFFORT
-        if all(q.durability == DurabilityPolicy.TRANSIENT_LOCAL for q in offered):
+        if latched:
             qos.durability = DurabilityPolicy.TRANSIENT_LOCAL
+        profiles = [bag_qos(latched, reliable)]
         connection = self._writer.add_connection(
-            topic, kind, typestore=self._store, offered_qos_profiles=[_bag_qos(qos)]
+            topic, kind, typestore=self._store, offered_qos_profiles=profiles
         )
 
         def write(message: bytes) -> None:
@@ -155,22 +151,6 @@ def _one_line_errors(prefix: str = "") -> Iterator[None]:
         # rcl appends its source location, rclpy a line that points at the character.
         reason = str(error).splitlines()[0].split(", at /")[0]
         raise SfmRosError(f"{prefix}{reason}") from error
-
-
-def _bag_qos(qos: QoSProfile) -> Qos:
-    """The quality of service in the form that a bag stores."""
-    forever = QosTime(sec=0, nsec=0)
-    return Qos(
-        history=QosHistory.KEEP_LAST,
-        depth=1 if qos.durability == DurabilityPolicy.TRANSIENT_LOCAL else 10,
-        reliability=QosReliability[qos.reliability.name],
-        durability=QosDurability[qos.durability.name],
-        deadline=forever,
-        lifespan=forever,
-        liveliness=QosLiveliness.AUTOMATIC,
-        liveliness_lease_duration=forever,
-        avoid_ros_namespace_conventions=False,
-    )
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
