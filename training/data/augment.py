@@ -73,9 +73,7 @@ def augment(batch: Batch, plan: Plan) -> Batch:
     batch = reverse(flip(batch, plan.flip_b), plan.reverse_b)
     clean = to_gray(batch.rgb_clean_bn3hw, plan.gray_b)
     return replace(
-        batch,
-        rgb_clean_bn3hw=clean,
-        rgb_bn3hw=jitter_color(clean, plan.color_b, plan.jitter_b4),
+        batch, rgb_clean_bn3hw=clean, rgb_bn3hw=jitter_color(clean, plan.color_b, plan.jitter_b4)
     )
 
 

@@ -129,9 +129,7 @@ class Trainer:
         for group, rate in zip(self._optimizer.param_groups, self._base_rates, strict=True):
             group["lr"] = rate * factor
         with torch.autocast(
-            self.device.type,
-            dtype=PRECISIONS[optim.precision],
-            enabled=optim.precision != "fp32",
+            self.device.type, dtype=PRECISIONS[optim.precision], enabled=optim.precision != "fp32"
         ):
             output = self._forward(batch.rgb_bn3hw)
         loss, parts = self._objective(batch, output)
@@ -161,10 +159,7 @@ class Trainer:
                 self._validate(log)
             batches = BatchStream(self._batcher, self.step_count, steps, self.device)
             bar = tqdm(
-                total=steps,
-                initial=self.step_count,
-                unit="step",
-                disable=None if first else True,
+                total=steps, initial=self.step_count, unit="step", disable=None if first else True
             )
             with batches, bar as progress:
                 clock = _Clock(batches)
@@ -238,12 +233,7 @@ class Trainer:
         return bool(greatest(int(stop), self.device))
 
     def _report(
-        self,
-        log: RunLog,
-        progress: tqdm,
-        clock: _Clock,
-        batch: Batch,
-        figures: dict[str, Tensor],
+        self, log: RunLog, progress: tqdm, clock: _Clock, batch: Batch, figures: dict[str, Tensor]
     ) -> None:
         """Log, draw, validate and save, each when it is due."""
         run = self.config.run

@@ -145,10 +145,7 @@ def reconstruct_target(batch: Batch, output: ModelOutput) -> tuple[Tensor, Tenso
     length = frames.shape[1]
     sources = frames[:, source_indices(length)]
     warped, valid, _ = warp_sources(
-        sources,
-        output.depths_b1hw[0],
-        output.T_source_target_bs44,
-        camera_of(batch, output),
+        sources, output.depths_b1hw[0], output.T_source_target_bs44, camera_of(batch, output)
     )
     return frames[:, target_index(length)], sources, warped, valid.unsqueeze(2)
 

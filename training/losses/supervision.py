@@ -17,10 +17,7 @@ _MIN_DISTANCE = 0.1
 
 
 def log_depth_error(
-    depths_b1hw: list[Tensor],
-    depth_gt_b1hw: Tensor,
-    has_depth_b: Tensor,
-    sky_depth: float = 0.0,
+    depths_b1hw: list[Tensor], depth_gt_b1hw: Tensor, has_depth_b: Tensor, sky_depth: float = 0.0
 ) -> Tensor:
     """Mean ``|log d - log d*|`` over the known pixels, averaged over the scales.
 

@@ -19,10 +19,8 @@ from training.geometry.se3 import (
 )
 from training.networks.depth_net import DispNet, VggDepthNet
 from training.networks.intrinsics import SharedIntrinsics, WindowIntrinsics
-from training.networks.lite_depth_net import LiteDepthNet
 from training.networks.pose_net import FEATURES, PoseNet
-from training.networks.resnet_depth_net import ResNetDepthNet
-from training.networks.skip_depth_net import SkipDepthNet
+from training.networks.skip_depth_net import LiteDepthNet, ResNetDepthNet, SkipDepthNet
 
 _SIDE_MULTIPLE = 32
 _DEPTH_NETS: dict[str, Callable[[NetworkConfig], nn.Module]] = {
