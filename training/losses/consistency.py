@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from training.distributed import shared_count
-
 
 def depth_inconsistency(projected_bshw: Tensor, predicted_bshw: Tensor) -> Tensor:
     """``D_diff = |D^a_b - D'_b| / (D^a_b + D'_b)`` of Bian et al. eq. 5, in [0, 1).
@@ -22,12 +20,6 @@ def depth_inconsistency(projected_bshw: Tensor, predicted_bshw: Tensor) -> Tenso
         predicted_bshw: inverse depth that the source's own prediction has there (D'_b).
     """
     return (projected_bshw - predicted_bshw).abs() / (projected_bshw + predicted_bshw)
-
-
-def consistency_error(inconsistency_bshw: Tensor, valid_bshw: Tensor) -> Tensor:
-    """Mean inconsistency over the valid pixels (Bian et al. eq. 6)."""
-    weight = valid_bshw.to(inconsistency_bshw.dtype)
-    return (inconsistency_bshw * weight).sum() / shared_count(weight.sum())
 
 
 def consistency_mask(inconsistency_bshw: Tensor) -> Tensor:

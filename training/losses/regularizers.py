@@ -12,8 +12,9 @@ def second_order(map_b1hw: Tensor) -> Tensor:
     The paper applies it to "the predicted depth maps"; its published code and results use the
     disparity. A plane has no second differences in disparity, and far pixels do not dominate.
     """
-    dx, dy = _dx(map_b1hw), _dy(map_b1hw)
-    return _dx(dx).abs().mean() + 2 * _dy(dx).abs().mean() + _dy(dy).abs().mean()
+    dx, dy = map_b1hw.diff(dim=-1), map_b1hw.diff(dim=-2)
+    dxx, dxy, dyy = dx.diff(dim=-1), dx.diff(dim=-2), dy.diff(dim=-2)
+    return dxx.abs().mean() + 2 * dxy.abs().mean() + dyy.abs().mean()
 
 
 def edge_aware(map_b1hw: Tensor, image_b3hw: Tensor) -> Tensor:
@@ -23,9 +24,11 @@ def edge_aware(map_b1hw: Tensor, image_b3hw: Tensor) -> Tensor:
     cannot be lowered by shrinking all disparities.
     """
     normalized = map_b1hw / map_b1hw.mean(dim=(2, 3), keepdim=True).clamp(min=1e-7)
-    weight_x = (-_dx(image_b3hw).abs().mean(dim=1, keepdim=True)).exp()
-    weight_y = (-_dy(image_b3hw).abs().mean(dim=1, keepdim=True)).exp()
-    return (_dx(normalized).abs() * weight_x).mean() + (_dy(normalized).abs() * weight_y).mean()
+    errors = []
+    for dim in (-1, -2):
+        weight = (-image_b3hw.diff(dim=dim).abs().mean(dim=1, keepdim=True)).exp()
+        errors.append((normalized.diff(dim=dim).abs() * weight).mean())
+    return errors[0] + errors[1]
 
 
 def mask_cross_entropy(mask_logits_bshw: Tensor) -> Tensor:
@@ -34,11 +37,3 @@ def mask_cross_entropy(mask_logits_bshw: Tensor) -> Tensor:
     Without it E = 0 would be the best mask.
     """
     return F.softplus(-mask_logits_bshw).mean()
-
-
-def _dx(image: Tensor) -> Tensor:
-    return image[..., :, 1:] - image[..., :, :-1]
-
-
-def _dy(image: Tensor) -> Tensor:
-    return image[..., 1:, :] - image[..., :-1, :]

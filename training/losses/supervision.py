@@ -38,8 +38,8 @@ def log_depth_error(
     maps = torch.cat([weights, weights[:, :1] * log_gt], dim=1)
     total = depth_gt_b1hw.new_zeros(())
     for depth in depths_b1hw:
-        size = (depth.shape[-2], depth.shape[-1])
-        known_ratio, sky_ratio, log_sum = F.interpolate(maps, size=size, mode="area").split(1, 1)
+        reduced = F.interpolate(maps, size=depth.shape[-2:], mode="area")
+        known_ratio, sky_ratio, log_sum = reduced.split(1, dim=1)
         log_depth = depth.log()
         # Against the mean over the known part of each coarse pixel.
         error = (log_depth - log_sum / known_ratio.clamp(min=1e-6)).abs() * known_ratio

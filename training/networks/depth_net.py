@@ -17,23 +17,18 @@ _DECODER_CHANNELS = (512, 512, 256, 128, 64, 32, 16)
 
 
 def _down(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
-    return nn.Sequential(
-        layers.conv_relu(inputs, outputs, kernel, stride=2),
-        layers.conv_relu(outputs, outputs, kernel),
-    )
+    half = layers.conv_relu(inputs, outputs, kernel, stride=2)
+    return nn.Sequential(half, layers.conv_relu(outputs, outputs, kernel))
 
 
 def _convolve_then_down(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
-    return nn.Sequential(
-        layers.conv_relu(inputs, outputs, kernel),
-        layers.conv_relu(outputs, outputs, kernel, stride=2),
-    )
+    full = layers.conv_relu(inputs, outputs, kernel)
+    return nn.Sequential(full, layers.conv_relu(outputs, outputs, kernel, stride=2))
 
 
 def _upsample(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Upsample(scale_factor=2.0, mode="nearest"), layers.conv_relu(inputs, outputs)
-    )
+    twice = nn.Upsample(scale_factor=2.0, mode="nearest")
+    return nn.Sequential(twice, layers.conv_relu(inputs, outputs))
 
 
 def _channels_last(map_b1hw: Tensor) -> Tensor:

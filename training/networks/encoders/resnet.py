@@ -110,7 +110,8 @@ class ResNet(nn.Module):
         """
         state = _read_state(path, self.name)
         state = {name: value for name, value in state.items() if not name.startswith("fc.")}
-        load_state(self, state, f"{path} does not hold the weights of {self.name}")
+        expected = f"the weights of {self.name} in torchvision's format"
+        load_state(self, state, f"{path} does not hold {expected}")
 
 
 def _read_state(path: Path, name: str) -> dict[str, Tensor]:
