@@ -3,8 +3,7 @@
 Each process prepares its part of every batch (training/data/batcher.py) and gradients are averaged
 over the processes. A loss that divides by a count divides by the count of the whole batch
 (``shared_count``), and batch normalization covers the whole batch, so that the result is that of
-one process with the same batch. Without ``torchrun`` all functions here
-are no-ops.
+one process with the same batch. Without ``torchrun`` all functions here are no-ops.
 """
 
 from __future__ import annotations
