@@ -31,11 +31,7 @@ from training.torch_engine import add_model_options, open_model
 
 
 def prepared_set(path: Path) -> DepthSet:
-    """The frames of a prepared set that have ground-truth depth, at the size of the set.
-
-    Raises:
-        SourceError: there is no such set, or it has no depth.
-    """
+    """The frames of a prepared set with ground-truth depth, in its size; SourceError if none."""
     prepared = PreparedSet.open(path)
     samples = [
         _prepared_sample(prepared, sequence, offset)

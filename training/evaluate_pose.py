@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from sfm_ros.cli.program import run_program
 from sfm_ros.errors import SfmRosError
+from sfm_ros.evaluation.tables import format_table
 from sfm_ros.evaluation.trajectory.alignment import ALIGNMENTS
 from sfm_ros.evaluation.trajectory.network_motion import MotionScore, run_motion, score_motion
 from sfm_ros.sources.folder import FolderSource
@@ -89,7 +90,7 @@ def text_report(model: str, drive: str, align: str, scores: dict[str, MotionScor
         f"motion of {model} on {drive}",
         f"{metrics.pair_count} frames, {metrics.path_length_m:.1f} m",
         "",
-        *_aligned(rows),
+        format_table(rows),
         "",
         "ATE and RE of 5 and 3 frames: SfMLearner's, each snippet scaled by the ground truth,",
         "mean and standard deviation over snippets (ATE in meters, not a root mean square; RE in",
@@ -100,14 +101,6 @@ def text_report(model: str, drive: str, align: str, scores: dict[str, MotionScor
     if held:
         lines.append(f"At {held} frames the node held its pose: the motion was rejected.")
     return "\n".join(lines)
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a table, the first column to the left and the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "   ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows
-    ]
 
 
 def _cells(score: MotionScore) -> list[str]:

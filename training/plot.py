@@ -51,11 +51,7 @@ def smooth(values: Floats, keep: float) -> Floats:
 
 
 def read_run(folder: Path) -> Curves:
-    """All scalars of a run, from its ``history.csv`` or from TensorBoard's event files.
-
-    Raises:
-        SourceError: the folder holds neither.
-    """
+    """All scalars of a run: its ``history.csv``, else TensorBoard's files; SourceError if none."""
     curves = read_history(folder / HISTORY)
     if curves:
         return curves

@@ -67,11 +67,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
 
 
 def open_model(options: argparse.Namespace) -> Engine:
-    """The checkpoint, or else the bundle, as an engine.
-
-    Raises:
-        SfmRosError: it cannot be read or run.
-    """
+    """The checkpoint, or else the bundle, as an engine; SfmRosError if it cannot be used."""
     if options.checkpoint is None:
         return open_engine(options)
     torch.set_num_threads(options.threads)
@@ -79,11 +75,7 @@ def open_model(options: argparse.Namespace) -> Engine:
 
 
 def open_named_model(name: str, threads: int = 2) -> Engine:
-    """A checkpoint (``.pt``) or a bundle (its folder or name) as an engine.
-
-    Raises:
-        SfmRosError: it cannot be read or run.
-    """
+    """A checkpoint (``.pt``) or a bundle (folder or name); SfmRosError if it cannot be used."""
     if name.endswith(".pt"):
         return TorchEngine(Path(name))
     return open_bundle(name, threads)

@@ -84,9 +84,8 @@ class Trainer:
         self._optimizer = torch.optim.Adam(groups, betas=(optim.beta1, 0.999))
         self._base_rates = [group["lr"] for group in self._optimizer.param_groups]
         self._scaler = torch.amp.GradScaler(device.type, enabled=optim.precision == "fp16")
-        self._average = (
-            WeightAverage(self.model, optim.weight_average) if optim.weight_average else None
-        )
+        decay = optim.weight_average
+        self._average = WeightAverage(self.model, decay) if decay else None
         self._alarms = AlarmMonitor(optim.steps, fresh)
         self.step_count = 0
         self.best: float | None = None
@@ -191,10 +190,9 @@ class Trainer:
     def _prepared_forward(self) -> Callable[[Tensor], ModelOutput]:
         forward: Any = self.model
         if world_size() > 1:
+            devices = [self.device] if self.device.type == "cuda" else None
             forward = DistributedDataParallel(
-                self.model,
-                device_ids=[self.device] if self.device.type == "cuda" else None,
-                gradient_as_bucket_view=True,
+                self.model, device_ids=devices, gradient_as_bucket_view=True
             )
         return torch.compile(forward) if self.config.run.compile else forward
 

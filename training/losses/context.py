@@ -16,8 +16,8 @@ from training.batch import Batch, ModelOutput, camera_of, source_indices, target
 from training.config import ObjectiveConfig
 from training.geometry.camera import scale_intrinsics
 from training.geometry.warp import warp_sources
-from training.losses.consistency import depth_inconsistency
 from training.losses.photometric import LocalMoments, photometric_error
+from training.losses.regularizers import depth_inconsistency
 
 Size = tuple[int, int]
 """Rows and columns."""

@@ -15,14 +15,13 @@ from sfm_ros.errors import ConfigError
 from training.batch import Batch, ModelOutput
 from training.config import ObjectiveConfig
 from training.distributed import mean_over_processes
-from training.losses.consistency import consistency_mask
+from training.losses import regularizers
 from training.losses.context import LossContext, Reconstruction, resized, size_of
 from training.losses.photometric import (
     mean_over_sources,
     minimum_over_sources,
     photometric_error,
 )
-from training.losses.regularizers import edge_aware, mask_cross_entropy, second_order
 from training.losses.supervision import log_depth_error, motion_error, velocity_loss
 
 LossTerm = Callable[[LossContext], Tensor | None]
@@ -115,9 +114,9 @@ def smoothness(context: LossContext) -> Tensor:
     for scale, map_b1hw in enumerate(maps):
         values = map_b1hw.float()
         if config.smoothness == "second_order":
-            roughness = second_order(values)
+            roughness = regularizers.second_order(values)
         else:
-            roughness = edge_aware(values, context.target(size_of(values)))
+            roughness = regularizers.edge_aware(values, context.target(size_of(values)))
         errors.append(roughness / config.smoothness_scale_divisor**scale)
     return torch.stack(errors).sum()
 
@@ -127,7 +126,7 @@ def mask_regularizer(context: LossContext) -> Tensor | None:
     masks = context.output.mask_logits_bshw
     if not masks:
         return None
-    return torch.stack([mask_cross_entropy(logits.float()) for logits in masks]).sum()
+    return torch.stack([regularizers.mask_cross_entropy(logits.float()) for logits in masks]).sum()
 
 
 def geometry_consistency(context: LossContext) -> Tensor:
@@ -169,7 +168,7 @@ def _confidence(context: LossContext, scale: int, found: Reconstruction) -> Tens
     confidence = None
     if context.config.consistency_mask:
         assert found.inconsistency_bshw is not None
-        confidence = consistency_mask(found.inconsistency_bshw)
+        confidence = regularizers.consistency_mask(found.inconsistency_bshw)
     if context.output.mask_logits_bshw:
         logits = context.output.mask_logits_bshw[scale].float()
         mask = resized(logits, size_of(found.valid_bshw)).sigmoid()

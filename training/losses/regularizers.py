@@ -1,4 +1,9 @@
-"""Priors that keep a map smooth and the explainability mask open."""
+"""Priors: smooth maps, an open explainability mask, and depths of two frames that agree.
+
+The geometry consistency is that of Bian et al. 2019 (Unsupervised Scale-consistent Depth and
+Ego-motion Learning from Monocular Video, NeurIPS). Without it, every image may have a scale of
+its own.
+"""
 
 from __future__ import annotations
 
@@ -37,3 +42,25 @@ def mask_cross_entropy(mask_logits_bshw: Tensor) -> Tensor:
     Without it E = 0 would be the best mask.
     """
     return F.softplus(-mask_logits_bshw).mean()
+
+
+def depth_inconsistency(projected_bshw: Tensor, predicted_bshw: Tensor) -> Tensor:
+    """``D_diff = |D^a_b - D'_b| / (D^a_b + D'_b)`` of Bian et al. eq. 5, in [0, 1).
+
+    The ratio is the same for depths and for their inverses. The inverses are used because those
+    of a plane are affine over the image, so that sampling between pixels is exact.
+
+    Args:
+        projected_bshw: inverse depth of the target's points in the source camera (D^a_b).
+        predicted_bshw: inverse depth that the source's own prediction has there (D'_b).
+    """
+    return (projected_bshw - predicted_bshw).abs() / (projected_bshw + predicted_bshw)
+
+
+def consistency_mask(inconsistency_bshw: Tensor) -> Tensor:
+    """The self-discovered mask ``M = 1 - D_diff`` (Bian et al. eq. 7), in (0, 1].
+
+    Moving objects and occluded points contradict the other frame's depth and so count for less.
+    It carries no gradient: inconsistent depths must not lower a photometric error.
+    """
+    return 1 - inconsistency_bshw.detach()

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from training.distributed import shared_count
+from training.losses.photometric import mean_over_sources
 
 _ROTATION_WEIGHT = 20.0
 """One milliradian counts as much as 2 % of the distance."""
@@ -58,8 +59,7 @@ def motion_error(T_bs44: Tensor, T_gt_bs44: Tensor, has_motion_b: Tensor) -> Ten
     translation_error = _norm(T_bs44[..., :3, 3] - T_gt_bs44[..., :3, 3])
     rotation_error = _norm((T_bs44 - T_gt_bs44)[..., :3, :3].flatten(-2)) * 0.5**0.5
     error_bs = translation_error / (distance + _MIN_DISTANCE) + _ROTATION_WEIGHT * rotation_error
-    weight = (has_motion_b > 0).to(error_bs.dtype).unsqueeze(1).expand_as(error_bs)
-    return (error_bs * weight).sum() / shared_count(weight.sum())
+    return mean_over_sources(error_bs, (has_motion_b > 0).unsqueeze(1).expand_as(error_bs))
 
 
 def velocity_loss(T_bs44: Tensor, distance_bs: Tensor) -> Tensor:

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from training.config import ObjectiveConfig
 from training.geometry.se3 import transform_from_pose_vector
-from training.losses.consistency import consistency_mask, depth_inconsistency
 from training.losses.photometric import (
     LocalMoments,
     box_mean,
@@ -21,7 +20,13 @@ from training.losses.photometric import (
     photometric_error,
     ssim,
 )
-from training.losses.regularizers import edge_aware, mask_cross_entropy, second_order
+from training.losses.regularizers import (
+    consistency_mask,
+    depth_inconsistency,
+    edge_aware,
+    mask_cross_entropy,
+    second_order,
+)
 from training.losses.supervision import log_depth_error, motion_error, velocity_loss
 
 

@@ -115,20 +115,15 @@ class ResNet(nn.Module):
 
 
 def _read_state(path: Path, name: str) -> dict[str, Tensor]:
+    found = f"network.encoder_weights is '{path}'"
     remedy = f"give the path of {name}'s state dict in torchvision's format, or leave it empty"
     if not path.is_file():
-        raise ConfigError(
-            f"network.encoder_weights is '{path}', but there is no such file; {remedy}"
-        )
+        raise ConfigError(f"{found}, but there is no such file; {remedy}")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, UnpicklingError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ConfigError(
-            f"network.encoder_weights is '{path}', which torch cannot read ({reason}); {remedy}"
-        ) from error
+        raise ConfigError(f"{found}, which torch cannot read ({reason}); {remedy}") from error
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise ConfigError(
-            f"network.encoder_weights is '{path}', which is not a state dict of tensors; {remedy}"
-        )
+        raise ConfigError(f"{found}, which is not a state dict of tensors; {remedy}")
     return state
