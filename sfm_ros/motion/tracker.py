@@ -28,10 +28,10 @@ _MIN_DISTANCE_PX = 6
 _BORDER = 3
 _ENLARGE_BELOW = 700
 """Narrower images are enlarged twice: the window and the sub-pixel steps of the flow fit again."""
+_MIN_LIGHT_CHANGE = 6.0
+"""Gray levels; less makes no difference to the flow."""
 _SATURATED = 250
 """Gray level."""
-_EXPOSURE_CHANGE = 3.0
-"""Gray levels of the mean; less does not matter to the flow."""
 
 Pixels = npt.NDArray[np.float32]
 Gray = npt.NDArray[np.uint8]
@@ -129,7 +129,7 @@ class Tracker:
     def _follow(self, last: _View, view: _View, frame: Frame) -> TrackedPair:
         before = len(self._ids)
         if before:
-            found, kept = _flow(last.gray, _as_exposed(view.gray, last.gray), self._pixels)
+            found, kept = _flow(_with_light_of(last.gray, view.gray), view.gray, self._pixels)
             kept &= _inside(found, view.gray.shape)
             rays_prev = self._rays[kept]
             self._pixels, self._ids = found[kept], self._ids[kept]
@@ -182,28 +182,19 @@ def _size_factor(width: int, max_width: int) -> float:
     return 2.0 if width < _ENLARGE_BELOW else 1.0
 
 
+def _with_light_of(gray: Gray, other: Gray) -> Gray:
+    """An image with the mean and the contrast of another: the flow takes both to be constant."""
+    small, goal = gray[::8, ::8], other[::8, ::8]
+    gain = float(goal.std()) / max(float(small.std()), 1.0)
+    offset = float(goal.mean()) - gain * float(small.mean())
+    if abs(offset) < _MIN_LIGHT_CHANGE and abs(gain - 1) * 128 < _MIN_LIGHT_CHANGE:
+        return gray
+    return np.asarray(cv2.addWeighted(gray, gain, gray, 0.0, offset), dtype=np.uint8)
+
+
 def _sharpness(gray: Gray) -> float:
     """Mean absolute second derivative, which blur takes first; every fourth row will do."""
     return float(cv2.mean(cv2.convertScaleAbs(cv2.Laplacian(gray[::4], cv2.CV_16S)))[0])
-
-
-def _as_exposed(gray: Gray, like: Gray) -> Gray:
-    """An image with brightness and contrast of another, if its exposure changed.
-
-    The flow compares gray levels and is wrong by half a pixel after a change of 20.
-    """
-    (mean, deviation), (other, wanted) = _levels(gray), _levels(like)
-    if abs(mean - other) < _EXPOSURE_CHANGE or deviation == 0:
-        return gray
-    gain = wanted / deviation
-    levels = np.clip(np.rint((np.arange(256) - mean) * gain + other), 0, 255).astype(np.uint8)
-    return np.asarray(cv2.LUT(gray, levels), dtype=np.uint8)
-
-
-def _levels(gray: Gray) -> tuple[float, float]:
-    """Mean and standard deviation."""
-    mean, deviation = cv2.meanStdDev(gray[::4, ::4])
-    return float(mean[0, 0]), float(deviation[0, 0])
 
 
 def _flow(prev: Gray, curr: Gray, pixels: Pixels) -> tuple[Pixels, npt.NDArray[np.bool_]]:
@@ -252,3 +243,4 @@ def _cells(pixels: Pixels, width: int, height: int) -> npt.NDArray[np.int64]:
     columns = np.clip(pixels[:, 0] * _CELL_COLUMNS / width, 0, _CELL_COLUMNS - 1).astype(np.int64)
     rows = np.clip(pixels[:, 1] * _CELL_ROWS / height, 0, _CELL_ROWS - 1).astype(np.int64)
     return rows * _CELL_COLUMNS + columns
+
