@@ -243,4 +243,3 @@ def _cells(pixels: Pixels, width: int, height: int) -> npt.NDArray[np.int64]:
     columns = np.clip(pixels[:, 0] * _CELL_COLUMNS / width, 0, _CELL_COLUMNS - 1).astype(np.int64)
     rows = np.clip(pixels[:, 1] * _CELL_ROWS / height, 0, _CELL_ROWS - 1).astype(np.int64)
     return rows * _CELL_COLUMNS + columns
-

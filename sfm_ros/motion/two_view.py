@@ -30,6 +30,8 @@ _STILL_PX = 0.3
 _STILL_FRACTION = 0.5
 _PURE_TURN_PX = 0.35
 _PURE_TURN_FRACTION = 0.75
+_TURN_ERROR = 0.01
+"""Of the flow by a rotation, by which it bends the window around a keypoint."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -85,7 +87,8 @@ def estimate_two_view(
         return _without_translation(np.eye(3), prev, curr, focal_px, is_still=True)
     R_far = fit_rotation(prev, curr, focal_px)
     far_px = focal_px * np.linalg.norm(_turned(R_far, curr) - prev, axis=1)
-    if np.mean(far_px < _PURE_TURN_PX) >= _PURE_TURN_FRACTION:
+    turn_px = focal_px * rotation_angle(R_far)
+    if np.mean(far_px < _PURE_TURN_PX + _TURN_ERROR * turn_px) >= _PURE_TURN_FRACTION:
         return _without_translation(R_far, prev, curr, focal_px)
     best = None
     for R, t in [*starts, (R_far, _AHEAD)]:
