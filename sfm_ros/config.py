@@ -1,6 +1,7 @@
 """The run-time configuration: the only home of its defaults.
 
-ROS parameters, ``config/sfm.yaml`` and the documentation derive from the dataclasses here.
+ROS parameters, ``config/sfm.yaml`` and the documentation derive from the dataclasses here and
+in ``sfm_ros.health_config``.
 """
 
 from __future__ import annotations
@@ -14,22 +15,12 @@ from typing import Any
 
 from sfm_ros import options
 from sfm_ros.errors import ConfigError
+from sfm_ros.health_config import HealthConfig as HealthConfig
+from sfm_ros.old_options import HINTS
 from sfm_ros.options import build, live_option, option, read_yaml
 
 _MOST = 1e6
 """Limit of options without one of their own, so that squares and sums stay finite."""
-
-
-RENAMED = {
-    "refine": "tracker",
-    "refine.enabled": "odometry.mode",
-    "refine.max_corners": "tracker.max_tracks",
-    "refine.max_features": "tracker.max_tracks",
-    "noise.unseen_m": "noise.gap_distance_m",
-    "node.mounting_wait_s": "node.extrinsics_wait_s",
-    "node.delivery": "node.image_queue",
-}
-"""Options of version 0.1 by the names they have now: an old file is refused with the new name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,73 +59,6 @@ class WindowConfig:
         "A longer time between two frames starts a new segment; the pose is held across the gap.",
         minimum=0.0,
         maximum=_MOST,
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class HealthConfig:
-    """Limits of usable images and plausible outputs; a motion that fails is not integrated."""
-
-    min_depth_spread: float = live_option(
-        0.05,
-        "Standard deviation over mean of the inverse depth below which depth is reported as flat.",
-        minimum=0.0,
-    )
-    max_speed: float = live_option(
-        70.0,
-        "Fastest plausible motion, published units per second; 0 disables the check.",
-        minimum=0.0,
-        maximum=_MOST,
-    )
-    max_rotation_deg_per_s: float = live_option(
-        200.0, "Fastest plausible rotation; 0 disables the check.", minimum=0.0, maximum=_MOST
-    )
-    min_contrast: float = live_option(
-        3.0,
-        "Standard deviation in gray levels of the means of 8x8 pixels below which an image shows "
-        "nothing (covered lens, glare); 0 disables the check.",
-        minimum=0.0,
-        maximum=128.0,
-    )
-    min_structure: float = live_option(
-        0.25,
-        "Fraction of the contrast that means of 8x8 pixels must keep: noise keeps 0.12, a scene "
-        "0.8; 0 disables the check.",
-        minimum=0.0,
-        maximum=1.0,
-    )
-    max_exposure_jump: float = live_option(
-        40.0,
-        "A larger change of the mean brightness between two images, in gray levels, starts a new "
-        "segment; 0 disables the check.",
-        minimum=0.0,
-        maximum=255.0,
-    )
-    min_brightness: float = live_option(
-        12.0,
-        "Mean brightness in gray levels below which an image is reported as dark; 0 disables the "
-        "check.",
-        minimum=0.0,
-        maximum=255.0,
-    )
-    max_overexposed: float = live_option(
-        0.4,
-        "Fraction of saturated pixels above which an image is reported as overexposed; 1 disables "
-        "the check.",
-        minimum=0.0,
-        maximum=1.0,
-    )
-    min_sharpness: float = live_option(
-        0.5,
-        "Sharpness over that of the last frames below which an image is reported as blurred; 0 "
-        "disables the check.",
-        minimum=0.0,
-        maximum=1.0,
-    )
-    reject_frozen: bool = live_option(
-        True,
-        "Reject an image identical to the one before: the camera hangs. Disable it for simulated "
-        "cameras without noise, which may stand still.",
     )
 
 
@@ -348,10 +272,10 @@ def config_from_dict(values: Mapping[str, Any]) -> SfmConfig:
     Raises:
         ConfigError: an unknown block or key, a wrong type, or a value out of range.
     """
-    return build(SfmConfig, values, RENAMED)
+    return build(SfmConfig, values, HINTS)
 
 
-refuse_unknown = partial(options.refuse_unknown, renamed=RENAMED)
+refuse_unknown = partial(options.refuse_unknown, hints=HINTS)
 
 
 def load_config(path: Path) -> SfmConfig:

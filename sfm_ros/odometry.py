@@ -163,7 +163,7 @@ class VisualOdometry:
         return prediction, check_depth(prediction.depth, self.config.health)
 
     def _integrate(self, motion: Motion, window: Window) -> Step:
-        """Advance the pose by plausible motions, else hold it; returns the newest as it is used."""
+        """Advance the pose by plausible motions, else hold it; returns the newest as used."""
         intervals_s = np.diff(np.array(window.stamps_ns, dtype=np.int64)) * 1e-9
         for step, dt_s in zip(motion.steps, intervals_s[-len(motion.steps) :], strict=True):
             used = step

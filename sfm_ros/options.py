@@ -51,14 +51,14 @@ live_option = partial(option, live=True)
 
 
 def build(
-    block: type[Block], values: Any, renamed: Mapping[str, str] | None = None, prefix: str = ""
+    block: type[Block], values: Any, hints: Mapping[str, str] | None = None, prefix: str = ""
 ) -> Block:
     """Build a block of options, nested blocks included; an option not named keeps its default.
 
     Args:
         block: the dataclass; its fields are options or blocks.
         values: plain values, as read from YAML.
-        renamed: current names of options by their old ones, dotted.
+        hints: what became of old options, by their dotted names.
         prefix: dotted name of the block with a trailing dot, empty for the outermost one.
 
     Raises:
@@ -71,13 +71,13 @@ def build(
         entry.name: entry
         for entry in dataclasses.fields(block)  # type: ignore[arg-type]
     }
-    hints = get_type_hints(block)
-    nested = {name for name in fields if dataclasses.is_dataclass(hints[name])}
+    types = get_type_hints(block)
+    nested = {name for name in fields if dataclasses.is_dataclass(types[name])}
     what = "block" if len(nested) == len(fields) else "key"
-    refuse_unknown(values, fields, what, prefix, renamed)
+    refuse_unknown(values, fields, what, prefix, hints)
     return block(
         **{
-            name: build(hints[name], value, renamed, f"{prefix}{name}.")
+            name: build(types[name], value, hints, f"{prefix}{name}.")
             if name in nested
             else checked(f"{prefix}{name}", fields[name], value)
             for name, value in values.items()
@@ -90,9 +90,9 @@ def refuse_unknown(
     known: Iterable[str],
     what: str,
     prefix: str = "",
-    renamed: Mapping[str, str] | None = None,
+    hints: Mapping[str, str] | None = None,
 ) -> None:
-    """Raise if a name is not a known one; a renamed one is reported with its new name.
+    """Raise if a name is not a known one; an old one is reported with what became of it.
 
     Raises:
         ConfigError: names the first unknown one.
@@ -101,8 +101,8 @@ def refuse_unknown(
     unknown = sorted(f"{prefix}{key}" for key in found if key not in known)
     if not unknown:
         return
-    if renamed and unknown[0] in renamed:
-        raise ConfigError(f"{what} '{unknown[0]}' is now called '{renamed[unknown[0]]}'")
+    if hints and unknown[0] in hints:
+        raise ConfigError(f"{what} '{unknown[0]}' {hints[unknown[0]]}")
     raise ConfigError(f"unknown {what} '{unknown[0]}'; known are: {', '.join(sorted(known))}")
 
 

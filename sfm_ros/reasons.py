@@ -108,6 +108,58 @@ MEANING: dict[Reason, tuple[str, str]] = {
         "check the image: covered, dark, blank or out of focus; else the model was not trained "
         "for such scenes",
     ),
+    Reason.LOW_LIGHT: (
+        "the image is dark: few keypoints, much noise",
+        "lengthen the exposure or raise the gain; health.min_brightness is the limit",
+    ),
+    Reason.OVEREXPOSED: (
+        "a large part of the image is saturated: glare, low sun, the end of a tunnel",
+        "shorten the exposure or shade the lens; health.max_overexposed is the limit",
+    ),
+    Reason.BLUR: (
+        "the image is less sharp than the last ones: motion blur, vibration, rain on the lens",
+        "clean the lens, shorten the exposure; health.min_sharpness is the limit",
+    ),
+    Reason.FEW_TRACKS: (
+        "too few keypoints could be followed from the last image; nothing was integrated",
+        "look for blank walls, blur, darkness or a low rate of images; tracker.min_inliers is the "
+        "limit",
+    ),
+    Reason.FEW_INLIERS: (
+        "too few keypoints agree with one motion; nothing was integrated",
+        "check the calibration, and camera_info against the images; tracker.min_inliers is the "
+        "limit",
+    ),
+    Reason.MOVING_OBJECTS: (
+        "many keypoints contradict the motion: large vehicles or people that move",
+        "nothing: it passes; if it does not, check the calibration",
+    ),
+    Reason.LOW_PARALLAX: (
+        "the camera only turns, or moves too little: no translation was integrated",
+        "nothing: it passes when the camera moves on",
+    ),
+    Reason.FRAMES_MISSING: (
+        "the time between two images is longer than usual: images are lost",
+        "look for a loaded machine, network or driver; the covariance of the motion is larger",
+    ),
+    Reason.MOTION_MISMATCH: (
+        "the pose network and the keypoints disagree about the rotation; that of the keypoints is "
+        "used",
+        "nothing if it is rare; else check the calibration, or train the model on such a camera",
+    ),
+    Reason.SCALE_UNKNOWN: (
+        "nothing defines the unit of length: the path has a shape, but lengths are not meters",
+        "set scale.camera_height or scale.external, or use a model that was trained in meters",
+    ),
+    Reason.SCALE_UNCERTAIN: (
+        "the standard deviation of lengths is above scale.max_sigma",
+        "nothing while the camera starts or turns; else check that the road is visible, or "
+        "connect the vehicle's speed",
+    ),
+    Reason.SCALE_STALE: (
+        "nothing has corrected the scale for longer than scale.max_age_s",
+        "check that the road is visible, or that the vehicle's speed arrives",
+    ),
     Reason.IMPLAUSIBLE_MOTION: (
         "faster than health.max_speed; nothing was integrated",
         "raise the limit if the speed is real; else check the stamps and the scale",

@@ -20,10 +20,11 @@ LAYERS: tuple[tuple[str, ...], ...] = tuple(
     for layer in (
         "sfm_ros errors datatypes",
         "geometry",
-        "options config model_spec output_checks reasons source",
+        "options old_options health_config config model_spec output_checks reasons source",
         "formats formats.*",
-        "colormap image_quality preprocess window pose motion_prior refine scale",
+        "colormap image_quality preprocess window pose",
         "engines engines.*",
+        "motion motion.*",
         "odometry",
         "bags bags.*",
         "synthetic synthetic.*",

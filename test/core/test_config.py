@@ -8,14 +8,15 @@ import pytest
 import yaml
 
 from sfm_ros.config import (
-    RENAMED,
     SfmConfig,
     config_from_dict,
     config_to_dict,
     iter_fields,
     load_config,
+    refuse_unknown,
 )
 from sfm_ros.errors import ConfigError
+from sfm_ros.old_options import REMOVED, RENAMED
 
 
 def test_yaml_round_trip(tmp_path: Path) -> None:
@@ -58,10 +59,21 @@ def test_wrong_value_is_named(values: dict, named: str) -> None:
 
 @pytest.mark.parametrize(("old", "new"), RENAMED.items())
 def test_renamed_option_is_refused_with_its_new_name(old: str, new: str) -> None:
-    block, key = old.split(".")
     with pytest.raises(ConfigError, match=f"'{old}' is now called '{new}'"):
-        config_from_dict({block: {key: 1}})
+        refuse_unknown([old], [], "parameter")
     assert new in {name for name, _, _ in iter_fields()}
+    block, key = old.split(".")
+    if block not in REMOVED:
+        with pytest.raises(ConfigError, match=f"key '{old}' is now called '{new}'"):
+            config_from_dict({block: {key: 1}})
+
+
+def test_removed_options_are_refused_with_what_replaces_them() -> None:
+    for old in REMOVED:
+        with pytest.raises(ConfigError, match=f"'{old}' was removed: 'odometry.mode' chooses"):
+            refuse_unknown([old], [], "parameter")
+    with pytest.raises(ConfigError, match="block 'refine' was removed: 'odometry.mode' chooses"):
+        config_from_dict({"refine": {"enabled": False}})
 
 
 @pytest.mark.parametrize(

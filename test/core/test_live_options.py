@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
+from corridor import ahead, draw
 
 from sfm_ros.config import SfmConfig, config_from_dict, iter_fields
-from sfm_ros.datatypes import CameraIntrinsics, Frame
-from sfm_ros.engines.fake_engine import FakeEngine, fake_spec
-from sfm_ros.geometry import make_transform, so3_exp
+from sfm_ros.datatypes import CameraIntrinsics, DepthMap, Frame
+from sfm_ros.engines.fake_engine import FakeEngine, fake_spec, road_depth
 from sfm_ros.odometry import VisualOdometry
+from sfm_ros.window import Window
 
-CAMERA = CameraIntrinsics(width=256, height=96, fx=150, fy=150, cx=127.5, cy=40.0)
+CAMERA = CameraIntrinsics(width=352, height=112, fx=200, fy=200, cx=175.5, cy=50.0)
 OTHER_VALUES: dict[str, Any] = {
     "window.max_gap_s": 0.15,
     "health.min_depth_spread": 10.0,
@@ -24,39 +24,47 @@ OTHER_VALUES: dict[str, Any] = {
     "health.min_contrast": 100.0,
     "health.min_structure": 1.0,
     "health.max_exposure_jump": 10.0,
+    "health.min_brightness": 200.0,
+    "health.max_overexposed": 0.0,
+    "health.min_sharpness": 1.0,
     "health.reject_frozen": False,
-    "refine.enabled": False,
-    "refine.max_features": 30,
-    "refine.min_inliers": 2000,
-    "refine.sigma_px": 2.0,
-    "refine.sigma_depth": 0.01,
-    "refine.prior_sigma_ratio": 0.01,
-    "refine.velocity_sigma_ratio": 1.0,
-    "refine.max_correction_deg": 0.0,
+    "tracker.max_tracks": 50,
+    "tracker.max_width": 320,
+    "tracker.min_inliers": 2000,
+    "scale.max_sigma": 0.0,
+    "scale.max_age_s": 0.05,
     "noise.translation_per_m": 1.0,
     "noise.rotation_deg_per_m": 5.0,
     "noise.gap_distance_m": 100.0,
 }
+TIMES_S = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.8, 0.9, 1.0, 2.0)
+FLAT, BRIGHTER, REPEATED = 4, 6, 8
 
 
-def frames() -> Iterator[Frame]:
-    """A texture that moves sideways; two gaps, a change of brightness, a repeated image."""
-    noise = np.random.default_rng(0).integers(0, 256, (96, 400)).astype(np.uint8)
-    texture = cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 2.5), None, 20, 180, cv2.NORM_MINMAX)
-    times_s = (0.0, 0.1, 0.2, 0.3, 0.5, 0.6, 0.7, 0.8, 1.5)
-    for index, time_s in enumerate(times_s):
-        shift = 2 * (6 if index == 7 else index)
-        gray = texture[:, shift : shift + 256] + np.uint8(30 if index > 5 else 0)
-        rgb = np.repeat(gray[:, :, None], 3, axis=2)
-        yield Frame(stamp_ns=round(time_s * 1e9), rgb=rgb, intrinsics=CAMERA)
+@cache
+def street() -> list[Frame]:
+    """A turn in a street; two gaps, a change of brightness, a repeated image."""
+    images = [draw(pose, CAMERA, seed=i) for i, pose in enumerate(ahead([0.5] * 9, yaw_deg=0.5))]
+    images = [np.clip(image + 20.0 * (i >= BRIGHTER), 0, 255) for i, image in enumerate(images)]
+    images[REPEATED] = images[REPEATED - 1]
+    return [
+        Frame(stamp_ns=round(time_s * 1e9), rgb=image.astype(np.uint8), intrinsics=CAMERA)
+        for time_s, image in zip(TIMES_S, images, strict=True)
+    ]
 
 
+def depth(window: Window) -> DepthMap:
+    """That of a road; once the same everywhere, so that nothing corrects the scale."""
+    is_flat = window.stamps_ns[-1] == street()[FLAT].stamp_ns
+    return np.full((96, 256), 9.0, np.float32) if is_flat else road_depth(window)
+
+
+@cache
 def trace(changed: SfmConfig) -> list[tuple]:
     """What a run publishes whose options change after the second frame."""
-    motion = make_transform(so3_exp([0.0, 0.02, 0.0]), [0.05, 0.0, 0.5])
-    odometry = VisualOdometry(FakeEngine(fake_spec(256, 96), motion=motion))
+    odometry = VisualOdometry(FakeEngine(fake_spec(256, 96), depth=depth))
     published = []
-    for index, frame in enumerate(frames()):
+    for index, frame in enumerate(street()):
         if index == 2:
             odometry.configure(changed)
         e = odometry.step(frame)

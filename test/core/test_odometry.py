@@ -1,13 +1,17 @@
-"""VisualOdometry.step: conventions, with numbers, and the handling of bad input and output."""
+"""VisualOdometry.step: conventions, with numbers, and the handling of bad input and output.
+
+The images show no scene that could be tracked: the motion is that of the networks alone.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 
-from sfm_ros.config import SfmConfig, config_from_dict
+from sfm_ros.config import config_from_dict
 from sfm_ros.datatypes import (
     CameraIntrinsics,
     Frame,
@@ -27,10 +31,15 @@ STEP = 100_000_000
 FORWARD = make_transform(np.eye(3), [0.0, 0.0, 1.0])
 
 
+def _odometry(engine: FakeEngine | None = None, **blocks: dict[str, Any]) -> VisualOdometry:
+    """Moves one meter forward per frame unless the engine predicts another motion."""
+    config = config_from_dict({"odometry": {"mode": "network"}, **blocks})
+    return VisualOdometry(engine or FakeEngine(SPEC, motion=FORWARD), config)
+
+
 @pytest.fixture
 def odometry() -> VisualOdometry:
-    """Moves one meter forward per frame."""
-    return VisualOdometry(FakeEngine(SPEC, motion=FORWARD))
+    return _odometry()
 
 
 def _image(camera: CameraIntrinsics, seed: int, brightness: int = 120) -> np.ndarray:
@@ -67,7 +76,7 @@ def test_increments_add_up_from_the_first_frame(odometry: VisualOdometry) -> Non
 
 
 def test_frame_may_be_prepared_ahead() -> None:
-    plain, ahead = (VisualOdometry(FakeEngine(SPEC, motion=FORWARD)) for _ in range(2))
+    plain, ahead = (_odometry() for _ in range(2))
     frames = [_frame(i) for i in range(5)]
     prepared = [ahead.prepare(frame) for frame in frames]
     for frame, network_input in zip(frames, prepared, strict=True):
@@ -80,7 +89,7 @@ def test_frame_may_be_prepared_ahead() -> None:
 
 def test_circle_closes() -> None:
     turn = make_transform(so3_exp([0, np.radians(5), 0]), [0.0, 0.0, 1.0])
-    estimates = _run(VisualOdometry(FakeEngine(SPEC, motion=turn)), *range(73))
+    estimates = _run(_odometry(FakeEngine(SPEC, motion=turn)), *range(73))
     np.testing.assert_allclose(_position(estimates[-1]), 0, atol=1e-9)
     quarter = estimates[18].T_odom_camera
     assert quarter is not None
@@ -179,8 +188,7 @@ def test_image_without_scene_is_skipped(
 
 
 def test_frozen_images_may_be_allowed() -> None:
-    config = config_from_dict({"health": {"reject_frozen": False}})
-    odometry = VisualOdometry(FakeEngine(SPEC, motion=FORWARD), config)
+    odometry = _odometry(health={"reject_frozen": False})
     still = _image(CAMERA, 7)
     estimates = [odometry.step(_frame(i, rgb=still)) for i in range(4)]
     assert estimates[-1].status is TrackingStatus.TRACKING
@@ -220,7 +228,7 @@ def _engine_with(motions: dict[int, np.ndarray]) -> FakeEngine:
     ],
 )
 def test_bad_motion_is_not_integrated(motion: np.ndarray, reason: Reason) -> None:
-    odometry = VisualOdometry(_engine_with({4: motion}))
+    odometry = _odometry(_engine_with({4: motion}))
     estimates = _run(odometry, *range(6))
     assert estimates[4].status is TrackingStatus.LOST
     assert estimates[4].reasons == (reason,) and estimates[4].T_prev_curr is None
@@ -232,15 +240,15 @@ def test_bad_motion_is_not_integrated(motion: np.ndarray, reason: Reason) -> Non
 
 def test_flat_depth_is_not_integrated() -> None:
     engine = FakeEngine(SPEC, motion=FORWARD, depth=np.full((32, 64), 7.0, dtype=np.float32))
-    estimate = _run(VisualOdometry(engine), 0, 1, 2)[-1]
-    assert estimate.status is TrackingStatus.DEGRADED
+    estimate = _run(_odometry(engine), 0, 1, 2)[-1]
+    assert estimate.status is TrackingStatus.LOST
     assert estimate.reasons == (Reason.FLAT_DEPTH,)
     np.testing.assert_allclose(_position(estimate), 0)
 
 
 def test_non_finite_depth_is_not_published() -> None:
     engine = FakeEngine(SPEC, motion=FORWARD, depth=np.full((32, 64), np.nan, dtype=np.float32))
-    estimate = _run(VisualOdometry(engine), 0, 1, 2)[-1]
+    estimate = _run(_odometry(engine), 0, 1, 2)[-1]
     assert estimate.depth is None and Reason.NON_FINITE_OUTPUT in estimate.reasons
 
 
@@ -250,14 +258,14 @@ def test_invalid_pixels_become_nan() -> None:
         values[0, :3] = [np.inf, -1.0, 0.0]
         return values
 
-    estimate = _run(VisualOdometry(FakeEngine(SPEC, motion=FORWARD, depth=depth)), 0, 1, 2)[-1]
+    estimate = _run(_odometry(FakeEngine(SPEC, motion=FORWARD, depth=depth)), 0, 1, 2)[-1]
     assert estimate.depth is not None
     assert np.isnan(estimate.depth[0, :3]).all() and np.isfinite(estimate.depth).sum() == 2045
 
 
 def _scaled(values: dict, metric: bool = True) -> OdometryEstimate:
     engine = FakeEngine(fake_spec(64, 32, metric=metric), motion=FORWARD)
-    return _run(VisualOdometry(engine, config_from_dict({"scale": values})), 0, 1, 2)[-1]
+    return _run(_odometry(engine, scale=values), 0, 1, 2)[-1]
 
 
 def test_scale_source() -> None:
@@ -282,7 +290,7 @@ def test_covariance_grows_with_distance_and_heading_error(odometry: VisualOdomet
 
 
 def test_reset_restarts_at_the_origin() -> None:
-    odometry = VisualOdometry(FakeEngine(SPEC, motion=FORWARD), SfmConfig())
+    odometry = _odometry()
     _run(odometry, *range(5))
     odometry.reset()
     np.testing.assert_allclose(_position(_run(odometry, 5)[0]), 0)

@@ -11,7 +11,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from sfm_ros.config import SfmConfig
-from sfm_ros.datatypes import ScaleSource
 from sfm_ros.evaluation.plotting import svg_uri
 from sfm_ros.evaluation.report.charts import (
     drift_figure,
@@ -76,12 +75,6 @@ class RunContext:
     rate: float | None = None
     depth_problem: str | None = None
 
-    @property
-    def unit(self) -> str:
-        """Unit of the lengths of the estimate."""
-        is_unknown = scale_source(self.config.scale, self.spec) is ScaleSource.UNKNOWN
-        return "network units" if is_unknown else "m"
-
 
 def write_page(
     path: Path, runs: Sequence[ScoredRun], context: RunContext, summary: Mapping[str, Any]
@@ -119,14 +112,14 @@ def _content(
         "modes": [run.result.mode for run in runs] if len(runs) > 1 else [""],
         "metrics": _metrics(runs),
         "notes": _notes(runs, context, summary),
-        "path": _path(first.path, context.unit),
+        "path": _path(first.path, first.result.unit),
         "errors": _errors(first.path),
         "drift": _drift(first.path),
         "latency": _latency(runs),
         "status": _status(runs),
         "events": events[:_MAX_EVENTS],
         "more_events": len(events) - _MAX_EVENTS,
-        "depth": depth_strip(first.result, context.unit),
+        "depth": depth_strip(first.result, first.result.unit),
         "card": card_as_html(spec.card),
         "training_metrics": [(name, f"{v:.4g}", False) for name, v in spec.metrics.items()],
         "facts": [(name, _fact(value)) for name, value in facts.items() if value is not None],
@@ -160,7 +153,7 @@ def _notes(
         notes.append(
             f"The runs have {found['poses']} poses in common and {found['poses_of_only_one']} in "
             f"only one of them; the largest difference is {found['largest_difference']:.2g} "
-            f"{context.unit} and {found['largest_difference_deg']:.2g} deg."
+            f"{first.result.unit} and {found['largest_difference_deg']:.2g} deg."
         )
     if summary["interrupted"]:
         notes.append("The run was interrupted; the metrics cover the frames until then.")

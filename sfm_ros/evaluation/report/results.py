@@ -121,7 +121,7 @@ def _summary(
     first = runs[0]
     summary = {
         **first.metrics,
-        "estimated_path_unit": context.unit,
+        "estimated_path_unit": first.result.unit,
         "mode": first.result.mode,
         "input": context.input_name,
         "ground_truth": ground_truth.name,

@@ -16,7 +16,7 @@ from typing import TypeVar
 import numpy as np
 
 from sfm_ros.config import SfmConfig
-from sfm_ros.datatypes import FloatArray, OdometryEstimate, Reason
+from sfm_ros.datatypes import FloatArray, OdometryEstimate, Reason, ScaleSource
 from sfm_ros.engines.base import Engine
 from sfm_ros.errors import CalibrationError, ImageError
 from sfm_ros.evaluation.runs.depth_samples import SnapshotKeeper
@@ -49,6 +49,7 @@ class OfflineRun:
         self._image_stamps: list[int] = []
         self._poses: dict[int, FloatArray] = {}
         self._timeline = StatusTimeline()
+        self._scale_source = ScaleSource.UNKNOWN
         self._rejected = 0
         self._trouble: str | None = None
         self._interrupted = False
@@ -126,6 +127,7 @@ class OfflineRun:
         self._timings.add(estimate.stamp_ns, estimate.timings_ns)
         if estimate.T_odom_camera is not None and estimate.T_prev_curr is not None:
             self._poses.setdefault(estimate.stamp_ns, estimate.T_odom_camera)
+            self._scale_source = estimate.scale.source
 
     def _result(self, keeper: SnapshotKeeper, seconds: float) -> RunResult:
         received = len(self._poses)
@@ -143,6 +145,7 @@ class OfflineRun:
             frames_per_second=received / seconds if received and seconds > 0 else None,
             inference_s=self._timings.inference_s(),
             engine=self._engine.name,
+            scale_source=self._scale_source,
             trouble=self._trouble,
             interrupted=self._interrupted,
             timings=self._timings,

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from sfm_ros.bags.camera import DepthFolder
-from sfm_ros.datatypes import CameraIntrinsics, RgbImage
+from sfm_ros.datatypes import CameraIntrinsics, RgbImage, ScaleSource
 from sfm_ros.evaluation.runs.depth_samples import DepthComparison
 from sfm_ros.evaluation.runs.ground_truth import GroundTruthDepth
 from sfm_ros.evaluation.runs.recording import Recording
@@ -47,6 +47,7 @@ def result_of(
         stages=_stages(diagnostics),
         frames_per_second=(received - 1) / seconds if seconds > 0 else None,
         engine=diagnostics.get("engine"),
+        scale_source=ScaleSource(diagnostics.get("scale_source", "unknown")),
         trouble=diagnostics.get("last_trouble") or None,
         interrupted=interrupted,
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from sfm_ros.datatypes import DepthMap, FloatArray, RgbImage
+from sfm_ros.datatypes import DepthMap, FloatArray, RgbImage, ScaleSource
 from sfm_ros.evaluation.depth.metrics import DepthMetrics
 from sfm_ros.formats.trajectory import Stamps, Trajectory, format_stamp
 
@@ -173,6 +173,7 @@ class RunResult:
         frames_per_second: estimates over the time they took.
         inference_s: sum of the inference times, None if unknown.
         engine: name of the engine that ran.
+        scale_source: what defined the unit of length at the end.
         trouble: the last problem, as a message.
         interrupted: the run was interrupted.
         timings: of each step; None online.
@@ -191,9 +192,15 @@ class RunResult:
     frames_per_second: float | None = None
     inference_s: float | None = None
     engine: str | None = None
+    scale_source: ScaleSource = ScaleSource.UNKNOWN
     trouble: str | None = None
     interrupted: bool = False
     timings: Timings | None = None
+
+    @property
+    def unit(self) -> str:
+        """Unit of the lengths of the estimate."""
+        return "network units" if self.scale_source is ScaleSource.UNKNOWN else "m"
 
     @property
     def frames_lost(self) -> int:
