@@ -19,6 +19,7 @@ from sfm_ros.health_config import HealthConfig as HealthConfig
 from sfm_ros.old_options import HINTS
 from sfm_ros.options import build, live_option, option, read_yaml
 
+ODOMETRY_MODES = ("hybrid", "geometric", "network")
 _MOST = 1e6
 """Limit of options without one of their own, so that squares and sums stay finite."""
 
@@ -71,7 +72,7 @@ class OdometryConfig:
         "hybrid: tracked keypoints give rotation and direction, the scale's source the length; "
         "geometric: the same without running the networks, hence without depth; network: the pose "
         "network alone.",
-        choices=("hybrid", "geometric", "network"),
+        choices=ODOMETRY_MODES,
     )
 
 
