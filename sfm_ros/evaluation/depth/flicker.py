@@ -18,7 +18,7 @@ class DepthFlicker:
     """Mean of |log depth - log depth of the frame before, moved along the motion|.
 
     0.05 means that a surface jumps by 5 % from frame to frame. Surfaces that one frame hides from
-    the other are included: the ground truth of a street has about 0.02.
+    the other are included: the exact depth of rendered streets has 0.02 to 0.04.
     """
 
     def __init__(self) -> None:
@@ -52,10 +52,12 @@ def flicker(
     """Mean of |log z - log z before| of the pixels that both frames see; None if too few.
 
     Args:
-        depth, depth_before: (h, w) of two frames on one grid, in the unit of the motion.
+        depth, depth_before: (h, w) of two frames on one grid, in the unit of the motion; NaN or
+            0 if unknown.
         K: (3, 3) of the grid.
         T_prev_curr: (4, 4) motion between them.
     """
+    depth, depth_before = (np.where(d > 0, d, np.float32(np.nan)) for d in (depth, depth_before))
     points = back_project(depth, K).reshape(-1, 3) @ T_prev_curr[:3, :3].T + T_prev_curr[:3, 3]
     with np.errstate(divide="ignore", invalid="ignore"):
         u, v = ((points[:, :2] / points[:, 2:]) @ K[:2, :2].T + K[:2, 2]).T.astype(np.float32)

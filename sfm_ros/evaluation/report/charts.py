@@ -69,7 +69,10 @@ def reliability_figure(consistency: Consistency) -> Figure:
         whole = np.mean(sigmas[None, :] <= _MARKED_SIGMAS[:, None], axis=1)
         axes.plot(fraction_within(_MARKED_SIGMAS), whole, "o", color=color, ms=5)
     for at, sigma in zip(fraction_within(_MARKED_SIGMAS), _MARKED_SIGMAS, strict=True):
-        axes.annotate(f"{sigma:.0f}σ", (at, 0.0), xytext=(0, 3), textcoords="offset points")
+        axes.plot(at, at, "o", color=GRAY, ms=4)
+        axes.annotate(
+            f"{sigma:.0f}σ", (at, at), xytext=(6, -12), textcoords="offset points", fontsize=9
+        )
     axes.set(xlabel="expected fraction", ylabel="observed fraction", xlim=(0, 1), ylim=(0, 1.02))
     axes.spines[["top", "right"]].set_visible(False)
     _legend_above(axes, columns=3)
