@@ -1,4 +1,4 @@
-"""Score the motion of a checkpoint or a bundle on KITTI: networks alone, and refined by the node.
+"""Score the motion of a checkpoint or a bundle on KITTI: networks alone, and hybrid.
 
 python training/evaluate_pose.py --checkpoint runs/road/best.pt --kitti seq/03 --frames 300-400
 python training/evaluate_pose.py --model default --kitti seq/09 --json pose.json

@@ -109,14 +109,15 @@ class MetricScale:
             predicted: depth of the newer frame, or None.
             stamp_ns: stamp of the newer frame.
         """
-        ratio = self._tracks.log_ratio(view, pair)
-        self._step.predict(pair.dt_s, *(ratio or (None, 0.0)))
+        self._step.predict(pair.dt_s, self._tracks.log_length(view, pair))
         self._road.update_pitch(view)
         in_network_units = None
         if predicted is not None:
             in_network_units = log_network_length(view, pair, predicted.depth, predicted.camera)
         self._correct(view, pair, in_network_units, stamp_ns)
         length = self._step.length
+        if length is not None:
+            self._tracks.fuse(view, pair, length)
         if length is not None and in_network_units is not None and self._step.sigma < 0.2:
             self._offset.update(math.log(length) - in_network_units)
 
@@ -126,13 +127,13 @@ class MetricScale:
         source = self.source
         measured = self._measured(source, view, pair, in_network_units, stamp_ns)
         if measured is not None:
-            self._step.correct(measured, pair.dt_s)
+            self._tracks.rescale(self._step.correct(measured, pair.dt_s))
         elif in_network_units is not None:
             known = self._offset.is_known and source is not ScaleSource.UNKNOWN
             if known or self._step.length is None or source is ScaleSource.UNKNOWN:
                 log_length = in_network_units + (self._offset.log if known else 0.0)
                 guess = Correction(log_length=log_length, sigma=_START_SIGMA)
-                self._step.correct(guess, pair.dt_s, is_fallback=True)
+                self._tracks.rescale(self._step.correct(guess, pair.dt_s, is_fallback=True))
         elif self._step.length is None and source is ScaleSource.UNKNOWN:
             self._step.assume(0.0, pair.dt_s)
 

@@ -10,7 +10,7 @@ import numpy as np
 from sfm_ros.datatypes import FloatArray
 from sfm_ros.motion.two_view import TwoView
 
-_LOWEST = 0.06
+_LOWEST = 0.09
 """Tangent of the angle below the road's horizon from which on a point may be road."""
 _WIDTH = 1.6
 """Half width of the region of the road over the drop below the horizon."""
@@ -18,7 +18,7 @@ _MIN_PARALLAX_PX = 1.5
 _MIN_POINTS = 12
 _KERNEL = 0.05
 """Of the search for the most frequent height, on its logarithm."""
-_PITCH_FRAMES = 100.0
+_PITCH_FRAMES = 70.0
 _FORWARD = 0.95
 
 

@@ -1,8 +1,7 @@
 """The length of each step: a Kalman filter on its logarithm, and the sources that correct it.
 
-Tracks seen in three frames give the ratio of two steps, which predicts the next length; the
-height over the road, a speed from outside or the predicted depth corrects it (Kalman 1960). A
-correction far off is weighted down, so that a wrong one never makes the scale jump.
+The depths of the tracks predict the next length; the height over the road, a speed from outside
+or the predicted depth corrects it (Kalman 1960). A correction far off is weighted down, so that a wrong one never makes the scale jump.
 """
 
 from __future__ import annotations
@@ -12,8 +11,8 @@ from dataclasses import dataclass
 
 from sfm_ros.datatypes import ScaleSource, ScaleState
 
-_RATIO_SIGMA = 0.012
-"""Least process noise of a predicted ratio; less would let the ratios' drift in."""
+_TRACKS_SIGMA = 0.008
+"""Least drift per frame of the scale that tracks carry."""
 _SPEED_SIGMA = 0.25
 """Of the change of speed between frames if no tracks give the ratio."""
 _START_SIGMA = 1.0
@@ -74,20 +73,20 @@ class StepLength:
         """Relative standard deviation of ``length``."""
         return math.sqrt(self._variance)
 
-    def predict(self, dt_s: float, log_ratio: float | None, ratio_sigma: float) -> None:
+    def predict(self, dt_s: float, by_tracks: tuple[float, float] | None) -> None:
         """Advance to the next step.
 
         Args:
             dt_s: its duration.
-            log_ratio: logarithm of its length over that of the last one, or None: same speed.
-            ratio_sigma: standard deviation of the ratio.
+            by_tracks: logarithm of its length by the depth of the tracks and the deviation of
+                it, or None: same speed.
         """
         self.age_s += dt_s
         if self._log is None:
             return
-        if log_ratio is not None:
-            self._log += log_ratio
-            self._variance += max(ratio_sigma, _RATIO_SIGMA) ** 2
+        if by_tracks is not None:
+            self._log = by_tracks[0]
+            self._variance += max(by_tracks[1], _TRACKS_SIGMA) ** 2
         else:
             self._log += math.log(dt_s / self._dt_s) if self._dt_s > 0 else 0.0
             self._variance += _SPEED_SIGMA**2
@@ -98,15 +97,19 @@ class StepLength:
         """The camera stands: the next step may have any length."""
         self._variance = _START_SIGMA**2
 
-    def correct(self, measured: Correction, dt_s: float, is_fallback: bool = False) -> None:
-        """Take a measurement in; the first one is taken as it is."""
+    def correct(self, measured: Correction, dt_s: float, is_fallback: bool = False) -> float:
+        """Take a measurement in; the first one is taken as it is.
+
+        Returns:
+            By how much the logarithm of the length changed.
+        """
         if not is_fallback:
             self.age_s = 0.0
         self._dt_s = dt_s
         variance = measured.sigma**2
         if self._log is None:
             self._log, self._variance = measured.log_length, variance
-            return
+            return 0.0
         innovation = measured.log_length - self._log
         spread = math.sqrt(self._variance + variance)
         excess = abs(innovation) / (_GATE * spread)
@@ -115,6 +118,7 @@ class StepLength:
         gain = self._variance / (self._variance + variance)
         self._log += gain * innovation
         self._variance *= 1 - gain
+        return gain * innovation
 
     def assume(self, log_length: float, dt_s: float) -> None:
         """Start with a length that nothing measured."""

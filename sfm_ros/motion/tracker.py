@@ -30,8 +30,6 @@ _ENLARGE_BELOW = 700
 """Narrower images are enlarged twice: the window and the sub-pixel steps of the flow fit again."""
 _SATURATED = 250
 """Gray level."""
-_ROAD_ROWS = 3
-"""Rows of cells at the bottom that get more keypoints: near tracks carry the scale."""
 
 Pixels = npt.NDArray[np.float32]
 Gray = npt.NDArray[np.uint8]
@@ -216,9 +214,9 @@ def _detect(gray: Gray, pixels: Pixels, max_tracks: int) -> Pixels:
         return np.zeros((0, 2), np.float32)
     corners = np.asarray(corners, np.float32).reshape(-1, 2)
     corners = corners[_inside(corners, gray.shape)]
-    room = _capacities(max_tracks) - np.bincount(
-        _cells(pixels, width, height), minlength=_CELL_ROWS * _CELL_COLUMNS
-    )
+    count = _CELL_ROWS * _CELL_COLUMNS
+    occupied = np.bincount(_cells(pixels, width, height), minlength=count)
+    room = max(1, round(max_tracks / count)) - occupied
     cells = _cells(corners, width, height)
     # Corners come strongest first: the rank of each within its cell decides.
     order = np.argsort(cells, kind="stable")
@@ -233,11 +231,3 @@ def _cells(pixels: Pixels, width: int, height: int) -> npt.NDArray[np.int64]:
     columns = np.clip(pixels[:, 0] * _CELL_COLUMNS / width, 0, _CELL_COLUMNS - 1).astype(np.int64)
     rows = np.clip(pixels[:, 1] * _CELL_ROWS / height, 0, _CELL_ROWS - 1).astype(np.int64)
     return rows * _CELL_COLUMNS + columns
-
-
-def _capacities(max_tracks: int) -> npt.NDArray[np.int64]:
-    """(cells,) keypoints that each may hold; twice as many in the rows that show the road."""
-    weights = np.ones((_CELL_ROWS, _CELL_COLUMNS))
-    weights[-_ROAD_ROWS:] = 2.0
-    share = max_tracks / weights.sum()
-    return np.maximum(1, np.rint(weights * share)).astype(np.int64).ravel()

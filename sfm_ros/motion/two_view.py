@@ -22,6 +22,7 @@ _CAUCHY_PX = tuple(4.0 * (0.5 / 4.0) ** (i / 9) for i in range(10))
 _GEMAN_MCCLURE_PX = (0.2,) * 6
 _COST_PX = 0.3
 _INLIER_PX = 0.7
+_GOOD_COST = 0.25
 _LARGEST_STEP = 0.2
 _MAX_TURN_RAD = np.radians(25.0)
 """Between two frames; the twisted pair of an essential matrix turns by far more."""
@@ -86,12 +87,16 @@ def estimate_two_view(
     far_px = focal_px * np.linalg.norm(_turned(R_far, curr) - prev, axis=1)
     if np.mean(far_px < _PURE_TURN_PX) >= _PURE_TURN_FRACTION:
         return _without_translation(R_far, prev, curr, focal_px)
-    found = [fit_motion(R, t, prev, curr, focal_px) for R, t in [*starts, (R_far, _AHEAD)]]
-    best = min(found, key=lambda view: view.cost)
-    if best.cost > 0.25:
-        sampled = _sampled(prev, curr, focal_px)
-        if sampled is not None:
-            best = min(best, fit_motion(*sampled, prev, curr, focal_px), key=lambda v: v.cost)
+    best = None
+    for R, t in [*starts, (R_far, _AHEAD)]:
+        found = fit_motion(R, t, prev, curr, focal_px)
+        best = found if best is None or found.cost < best.cost else best
+        if best.cost < _GOOD_COST:  # nearly all tracks agree: no other start does better
+            return best
+    sampled = _sampled(prev, curr, focal_px)
+    assert best is not None  # there is always one start
+    if sampled is not None:
+        best = min(best, fit_motion(*sampled, prev, curr, focal_px), key=lambda view: view.cost)
     return best
 
 

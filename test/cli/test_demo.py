@@ -15,9 +15,10 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from small_bags import image
+from corridor import ahead, draw
 
 from sfm_ros.cli.demo import main
+from sfm_ros.datatypes import CameraIntrinsics
 from sfm_ros.engines.factory import MODELS
 from sfm_ros.evaluation.report.summary import SUMMARY_KEYS
 from sfm_ros.formats.trajectory import read_tum
@@ -25,7 +26,7 @@ from sfm_ros.model_spec import ModelSpec
 
 pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
 
-FRAMES, STEP_M, ESTIMATED_STEP = 12, 1.4, 0.7
+FRAMES, STEP_M, ESTIMATED_STEP = 12, 1.0, 0.7
 TIMEOUT_S = 60.0
 
 
@@ -40,12 +41,13 @@ def bundle(make_bundle: Callable[..., Path]) -> Path:
 
 @pytest.fixture
 def sequence(tmp_path: Path) -> Path:
-    """A folder of images with a calibration and poses: straight ahead, 1.4 m per frame."""
+    """A folder of images with a calibration and poses: straight ahead along a street."""
     folder = tmp_path / "sequence"
     (folder / "images").mkdir(parents=True)
-    for index in range(FRAMES):
-        cv2.imwrite(str(folder / f"images/{index}.png"), image(index))
-    (folder / "calib.txt").write_text("P0: 40 0 31.5 0 0 40 15.5 0 0 0 1 0\n")
+    camera = CameraIntrinsics(width=352, height=112, fx=200, fy=200, cx=175.5, cy=50.0)
+    for index, pose in enumerate(ahead([STEP_M] * (FRAMES - 1))):
+        cv2.imwrite(str(folder / f"images/{index}.png"), draw(pose, camera, seed=index))
+    (folder / "calib.txt").write_text("P0: 200 0 175.5 0 0 200 50 0 0 0 1 0\n")
     rows = [f"1 0 0 0 0 1 0 0 0 0 1 {STEP_M * index}\n" for index in range(FRAMES)]
     (folder / "poses.txt").write_text("".join(rows))
     return folder
@@ -81,16 +83,16 @@ def test_every_frame_is_scored(
     summary = summary_in(out)
     assert set(SUMMARY_KEYS) <= set(summary)
     assert (summary["frames"], summary["frames_lost"]) == (FRAMES, 0)
-    assert summary["ate_m"] == pytest.approx(0.0, abs=1e-4)
-    assert summary["sim3_scale"] == pytest.approx(STEP_M / ESTIMATED_STEP, rel=1e-4)
-    assert summary["snippet_ate_mean"] == pytest.approx(0.0, abs=1e-4)
+    assert summary["ate_m"] < 0.1
+    assert summary["snippet_ate_mean"] < 0.05
     assert summary["straight_line_ate_mean"] == pytest.approx(0.0, abs=1e-4)
     assert 0 < summary["latency_p50_ms"] <= summary["latency_p99_ms"]
     assert summary["depth_abs_rel"] is None and summary["model"] == "fake"
 
     path = read_tum(out / "trajectory.tum")
     assert len(path) == FRAMES - 2, "a window of three gives its first pose with the third frame"
-    assert np.diff(path.positions[:, 2]) == pytest.approx(ESTIMATED_STEP, abs=1e-5)
+    steps = np.diff(path.positions[:, 2]) * summary["sim3_scale"]
+    assert steps == pytest.approx(STEP_M, rel=0.05)
     for name in ("report.html", "trajectory.png", "depth.png"):
         assert (out / name).stat().st_size > 1000
 

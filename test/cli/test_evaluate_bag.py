@@ -27,6 +27,7 @@ from sfm_ros.formats.trajectory import read_kitti, read_tum
 
 STEP = 0.7
 FRAMES = 12
+Words = tuple[str | Path, ...]
 
 
 @pytest.fixture
@@ -46,13 +47,22 @@ def evaluate(*words: str | Path) -> int:
     return main(["bag", *map(str, words)])
 
 
+@pytest.fixture
+def networks(tmp_path: Path) -> Words:
+    """Arguments for the motion of the networks alone: these images are too small to be tracked."""
+    (tmp_path / "networks.yaml").write_text("odometry: {mode: network}\n")
+    return "--config", tmp_path / "networks.yaml"
+
+
 def json_in(out: Path, name: str) -> Any:
     return json.loads((out / name).read_text(), parse_constant=lambda n: pytest.fail(n))
 
 
-def test_bag_is_scored_against_its_ground_truth(bag: Path, bundle: Path, tmp_path: Path) -> None:
+def test_bag_is_scored_against_its_ground_truth(
+    bag: Path, bundle: Path, networks: Words, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
-    assert evaluate(bag, "--model", bundle, "--out", out) == 0
+    assert evaluate(bag, *networks, "--model", bundle, "--out", out) == 0
     summary = json_in(out, "summary.json")
     assert set(SUMMARY_KEYS) <= set(summary)
     assert (summary["frames"], summary["frames_lost"]) == (FRAMES, 0)
@@ -79,15 +89,19 @@ def test_bag_is_scored_against_its_ground_truth(bag: Path, bundle: Path, tmp_pat
     assert "no lidar" in (out / "report.html").read_text()
 
 
-def test_two_runs_write_the_same_bytes(bag: Path, tmp_path: Path, repository: Path) -> None:
+def test_two_runs_write_the_same_bytes(
+    bag: Path, networks: Words, tmp_path: Path, repository: Path
+) -> None:
     """The shipped model: warm in this process, cold in another, with other numbers of threads."""
     first, second, third = (tmp_path / name for name in ("first", "second", "third"))
-    assert evaluate(bag, "--out", first, "--threads", "2") == 0
-    assert evaluate(bag, "--out", second, "--threads", "1") == 0
+    assert evaluate(bag, *networks, "--out", first, "--threads", "2") == 0
+    assert evaluate(bag, *networks, "--out", second, "--threads", "1") == 0
     environment = {**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "2"}
     elsewhere = shutil.copytree(bag, tmp_path / "elsewhere")
     command = [sys.executable, "-m", "sfm_ros.cli.evaluate", "bag", str(elsewhere)]
-    done = subprocess.run([*command, "--out", str(third)], env=environment, timeout=120)
+    done = subprocess.run(
+        [*command, *map(str, networks), "--out", str(third)], env=environment, timeout=120
+    )
     assert done.returncode == 0
     for name in RESULT_FILES:
         expected = (first / name).read_bytes()
@@ -96,10 +110,12 @@ def test_two_runs_write_the_same_bytes(bag: Path, tmp_path: Path, repository: Pa
     assert "health_frames" in json_in(first, "metrics.json")
 
 
-def test_online_run_agrees_with_offline_run(bag: Path, bundle: Path, tmp_path: Path) -> None:
+def test_online_run_agrees_with_offline_run(
+    bag: Path, bundle: Path, networks: Words, tmp_path: Path
+) -> None:
     pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
     out = tmp_path / "out"
-    assert evaluate(bag, "--model", bundle, "--online", "--out", out) == 0
+    assert evaluate(bag, *networks, "--model", bundle, "--online", "--out", out) == 0
     summary = json_in(out, "summary.json")
     assert summary["agreement"]["poses"] == FRAMES - 2
     assert summary["agreement"]["poses_of_only_one"] == 0
@@ -110,19 +126,21 @@ def test_online_run_agrees_with_offline_run(bag: Path, bundle: Path, tmp_path: P
 
 
 def test_file_of_poses_replaces_the_ground_truth_in_the_bag(
-    bag: Path, bundle: Path, tmp_path: Path
+    bag: Path, bundle: Path, networks: Words, tmp_path: Path
 ) -> None:
     rows = ["1 0 0 0 0 1 0 0 0 0 1 0\n"] * FRAMES
     (tmp_path / "poses.txt").write_text("".join(rows))
     out = tmp_path / "out"
-    words = ("--model", bundle, "--out", out, "--poses")
+    words = (*networks, "--model", bundle, "--out", out, "--poses")
     assert evaluate(bag, *words, tmp_path / "poses.txt") == 0
     assert json_in(out, "summary.json")["path_length_m"] == 0.0
     (tmp_path / "short.txt").write_text("1 0 0 0 0 1 0 0 0 0 1\n")
     assert evaluate(bag, *words, tmp_path / "short.txt") == 1
 
 
-def test_images_without_ground_truth_are_not_scored(bundle: Path, tmp_path: Path) -> None:
+def test_images_without_ground_truth_are_not_scored(
+    bundle: Path, networks: Words, tmp_path: Path
+) -> None:
     images = tmp_path / "images"
     images.mkdir()
     for index, item in enumerate(SmallSequence(5)):
@@ -137,7 +155,7 @@ def test_images_without_ground_truth_are_not_scored(bundle: Path, tmp_path: Path
         "--model",
         bundle,
     ]
-    assert evaluate(*words, "--out", out) == 0
+    assert evaluate(*words, *networks, "--out", out) == 0
     summary = json_in(out, "summary.json")
     assert summary["ate_m"] is None and summary["path_length_m"] is None
     assert summary["estimated_path_length"] == pytest.approx(2 * STEP, rel=1e-5)
@@ -257,6 +275,7 @@ def test_two_runs_of_kitti_write_the_same_bytes(shared_data: Path, tmp_path: Pat
 def test_offline_results_survive_a_failed_node(
     bag: Path,
     bundle: Path,
+    networks: Words,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -265,7 +284,8 @@ def test_offline_results_survive_a_failed_node(
         raise ProcessError("the node ended with status 1")
 
     monkeypatch.setattr("sfm_ros.evaluation.session.run_online", fail)
-    assert evaluate(bag, "--model", bundle, "--online", "--out", tmp_path / "out") == 1
+    words = (*networks, "--model", bundle, "--online", "--out", tmp_path / "out")
+    assert evaluate(bag, *words) == 1
     assert "the node ended with status 1" in capsys.readouterr().err
     assert json_in(tmp_path / "out", "summary.json")["frames_lost"] == 0
 

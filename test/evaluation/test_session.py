@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from small_bags import SmallSequence, pose, stamp
 
-from sfm_ros.config import ModelConfig, SfmConfig
+from sfm_ros.config import ModelConfig, OdometryConfig, SfmConfig
 from sfm_ros.errors import ModelError, SourceError
 from sfm_ros.evaluation import session
 from sfm_ros.evaluation.report.results import RESULT_FILES
@@ -30,9 +30,10 @@ MODES = (OFFLINE, ONLINE)
 
 @pytest.fixture
 def config(make_bundle: Callable[..., Path]) -> SfmConfig:
-    """Networks that estimate half of each ground-truth step, before a tilted wall."""
+    """Networks alone, which estimate half of each ground-truth step, before a tilted wall."""
     depth = np.tile(np.linspace(60.0, 3.0, 32, dtype=np.float32)[:, None], (1, 64))
-    return SfmConfig(model=ModelConfig(bundle=str(make_bundle(depth, pose(1, step_m=STEP)))))
+    model = ModelConfig(bundle=str(make_bundle(depth, pose(1, step_m=STEP))))
+    return SfmConfig(model=model, odometry=OdometryConfig(mode="network"))
 
 
 @pytest.fixture

@@ -150,7 +150,7 @@ def test_motion_of_a_sequence(
     assert evaluate_pose.main([*model, "--frames", "2-9", "--json", str(out)]) == 0
     (values,) = json.loads(out.read_text())
     assert values["drive"].endswith("frames 2 to 9")
-    for name in ("networks_alone", "refined", "straight_line", "mean_motion"):
+    for name in ("networks_alone", "hybrid", "straight_line", "mean_motion"):
         assert values[name]["metrics"]["pair_count"] == 8
         assert values[name]["metrics"]["snippet_ates"]["5"]["count"] == 4
     text = capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Errors of the motion a model predicts: by its networks alone, and as the node refines it.
+"""Errors of the motion a model predicts: by its networks alone, and with tracked keypoints.
 
 One pass gives both: `VisualOdometry` steps through the frames, and the raw prediction is recorded
 between the engine and the odometry.
@@ -20,11 +20,12 @@ from sfm_ros.errors import SourceError, TrajectoryError
 from sfm_ros.evaluation.trajectory.metrics import OdometryMetrics, evaluate_odometry
 from sfm_ros.evaluation.trajectory.snippets import increments, mean_motion, straight_line
 from sfm_ros.formats.trajectory import Trajectory
+from sfm_ros.geometry import se3_exp, se3_log
 from sfm_ros.odometry import VisualOdometry
 from sfm_ros.source import SourceItem
 from sfm_ros.window import Window
 
-NETWORKS, REFINED, STRAIGHT, MEAN = "networks alone", "refined", "straight line", "mean motion"
+NETWORKS, HYBRID, STRAIGHT, MEAN = "networks alone", "hybrid", "straight line", "mean motion"
 _LEAST_PAIRS = 3
 _CONFIG = SfmConfig(
     scale=ScaleConfig(source="none"),
@@ -41,13 +42,13 @@ class MotionRun:
 
     Attributes:
         networks: integrated from the pose network alone.
-        refined: as the node integrates it.
+        hybrid: of the odometry's default mode, in which keypoints give rotation and direction.
         ground_truth: of the same frames.
         held: frames at which the node held its pose instead of accepting the motion.
     """
 
     networks: Trajectory
-    refined: Trajectory
+    hybrid: Trajectory
     ground_truth: Trajectory
     held: int
 
@@ -92,7 +93,7 @@ def score_motion(run: MotionRun, alignment: str) -> dict[str, MotionScore]:
     count, stamps = len(run.ground_truth), run.ground_truth.stamps_ns
     trajectories = {
         NETWORKS: run.networks,
-        REFINED: run.refined,
+        HYBRID: run.hybrid,
         STRAIGHT: Trajectory(stamps, straight_line(count)),
         MEAN: Trajectory(stamps, mean_motion(run.ground_truth.poses)),
     }
@@ -104,7 +105,7 @@ def score_motion(run: MotionRun, alignment: str) -> dict[str, MotionScore]:
             metrics=evaluate_odometry(trajectory, run.ground_truth, alignment),
             yaw_correlation=correlation(_yaws(steps), _yaws(gt_steps)),
             length_correlation=correlation(_lengths(steps), _lengths(gt_steps)),
-            held=run.held if name == REFINED else 0,
+            held=run.held if name == HYBRID else 0,
         )
     return scores
 
@@ -130,7 +131,7 @@ class _MotionRecorder:
         self._stamps: list[int] = []
         self._ground_truth: list[FloatArray] = []
         self._networks: list[FloatArray] = []
-        self._refined: list[FloatArray] = []
+        self._hybrid: list[FloatArray] = []
         self._held = 0
 
     def step(self, item: SourceItem) -> None:
@@ -151,16 +152,16 @@ class _MotionRecorder:
             )
 
     def _append(self, prediction: Prediction, estimate: OdometryEstimate) -> None:
+        assert estimate.T_odom_camera is not None  # known since the first frame
         if self._networks:
             self._networks.append(self._networks[-1] @ prediction.T_prev_curr)
         else:
             steps = prediction.increments
             self._networks = list(accumulate(steps, np.matmul, initial=np.eye(4)))
-            # The first full window is integrated as a whole, or not at all.
-            is_held = estimate.T_prev_curr is None
-            self._refined = [np.eye(4)] * len(steps) if is_held else self._networks[:-1]
-        assert estimate.T_odom_camera is not None  # known since the first frame
-        self._refined.append(estimate.T_odom_camera)
+            # The first full window is integrated as a whole: the poses within are interpolated.
+            whole = se3_log(estimate.T_odom_camera)
+            self._hybrid = [se3_exp(whole * k / len(steps)) for k in range(len(steps))]
+        self._hybrid.append(estimate.T_odom_camera)
         self._held += estimate.status is TrackingStatus.LOST
 
     def run(self) -> MotionRun:
@@ -172,7 +173,7 @@ class _MotionRecorder:
         stamps = np.array(self._stamps)
         return MotionRun(
             networks=Trajectory(stamps, np.stack(self._networks)),
-            refined=Trajectory(stamps, np.stack(self._refined)),
+            hybrid=Trajectory(stamps, np.stack(self._hybrid)),
             ground_truth=Trajectory(stamps, np.stack(self._ground_truth)),
             held=self._held,
         )

@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 import pytest
 
-from sfm_ros.config import ModelConfig, ScaleConfig, SfmConfig
+from sfm_ros.config import ModelConfig, SfmConfig
+from sfm_ros.datatypes import ScaleSource
 from sfm_ros.engines.fake_engine import fake_spec
 from sfm_ros.evaluation.depth.figure import depth_figure
 from sfm_ros.evaluation.depth.metrics import depth_errors
@@ -250,19 +251,12 @@ def test_drift_of_a_short_path_is_not_applicable(tmp_path: Path) -> None:
     assert "Not applicable: the path has 78 m, the shortest segment 100 m." in page_in(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("source", "is_metric_model", "unit"),
-    [
-        ("fixed", False, "m"),
-        ("model", True, "m"),
-        ("model", False, "network units"),
-        ("none", True, "network units"),
-    ],
-)
-def test_unit_of_the_estimate(source: str, is_metric_model: bool, unit: str) -> None:
-    config = SfmConfig(scale=ScaleConfig(source=source))
-    spec = replace(fake_spec(), metric=is_metric_model)
-    assert context(config=config, spec=spec).unit == unit
+@pytest.mark.parametrize("source", ScaleSource)
+def test_unit_of_the_estimate(source: ScaleSource, tmp_path: Path) -> None:
+    unit = "network units" if source is ScaleSource.UNKNOWN else "m"
+    run = replace(result(), scale_source=source)
+    results = write_results([run], UNKNOWN, context(), tmp_path)
+    assert run.unit == results.summary["estimated_path_unit"] == unit
 
 
 def test_empty_run(tmp_path: Path) -> None:

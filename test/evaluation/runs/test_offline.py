@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from small_bags import CAMERA, PERIOD_NS, SmallSequence, image, stamp
 
-from sfm_ros.datatypes import Frame, Prediction, Reason
+from sfm_ros.config import OdometryConfig, SfmConfig
+from sfm_ros.datatypes import Frame, Prediction, Reason, ScaleSource
 from sfm_ros.engines.factory import resolve_bundle
 from sfm_ros.engines.fake_engine import FakeEngine, fake_spec
 from sfm_ros.engines.onnx_engine import OnnxEngine
@@ -41,7 +42,9 @@ def wall(window: Window) -> np.ndarray:
 
 
 def offline(engine: FakeEngine | None = None) -> OfflineRun:
-    return OfflineRun(engine or FakeEngine(fake_spec(width=64, height=32), moving, wall))
+    """A run of the networks alone: the images of the sequence are too small to be tracked."""
+    config = SfmConfig(odometry=OdometryConfig(mode="network"))
+    return OfflineRun(engine or FakeEngine(fake_spec(width=64, height=32), moving, wall), config)
 
 
 class Items:
@@ -83,6 +86,7 @@ def test_every_frame_gets_a_pose() -> None:
     assert result.estimate is not None and len(result.estimate) == 10
     assert result.estimate.stamps_ns.tolist() == [stamp(i) for i in range(2, 12)]
     assert np.diff(result.estimate.positions[:, 2]) == pytest.approx(STEP)
+    assert result.scale_source is ScaleSource.MODEL
     assert statuses(result) == [("initializing", 2), ("tracking", 10)]
     assert set(result.stages) >= {"preprocess", "inference", "odometry"}
     assert result.latency is not None and result.latency.p99 >= result.latency.p50 > 0

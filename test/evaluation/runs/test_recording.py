@@ -15,7 +15,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from sfm_ros.bags.camera import DepthFolder, inspect_bag
 from sfm_ros.bags.writer import CAMERA_INFO_TOPIC, GROUND_TRUTH_TOPIC, IMAGE_TOPIC, write_bag
-from sfm_ros.datatypes import CameraIntrinsics, Frame
+from sfm_ros.datatypes import CameraIntrinsics, Frame, ScaleSource
 from sfm_ros.errors import SourceError
 from sfm_ros.evaluation.runs.online_result import result_of
 from sfm_ros.evaluation.runs.processes import ProcessError, ProcessGroup
@@ -166,7 +166,8 @@ def test_result_of_a_recording(tmp_path: Path) -> None:
     writer.pixels(2, np.zeros((250, 500, 3), np.uint8))
     latency = {"latency_engine_p50_ms": "3", "latency_engine_p99_ms": "5"}
     sums = {"latency_total_p50_ms": "4", "latency_total_p99_ms": "6"}
-    writer.diagnostics({"engine": "onnx", "rejected": "1", "last_trouble": "", **latency, **sums})
+    facts = {"engine": "onnx", "rejected": "1", "last_trouble": "", "scale_source": "external"}
+    writer.diagnostics({**facts, **latency, **sums})
     writer.close()
     (tmp_path / "depth").mkdir()
     np.save(tmp_path / "depth" / "2.npy", 2 * depth)
@@ -182,6 +183,7 @@ def test_result_of_a_recording(tmp_path: Path) -> None:
     assert result.latency is not None and result.latency.p50 == pytest.approx(4.0)
     assert result.stages == {"inference": Percentiles(p50=3.0, p99=5.0)}
     assert (result.engine, result.trouble) == ("onnx", None)
+    assert result.scale_source is ScaleSource.EXTERNAL
     scored, plain = result.snapshots
     assert scored.scaled is not None and scored.scaled.scale == pytest.approx(2.0)
     assert scored.unscaled is not None and scored.unscaled.abs_rel == pytest.approx(0.5)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
+from corridor import draw
 
 from sfm_ros.datatypes import CameraIntrinsics, Frame
 from sfm_ros.engines.fake_engine import FakeEngine, fake_spec
 from sfm_ros.errors import SourceError, TrajectoryError
 from sfm_ros.evaluation.trajectory.network_motion import (
+    HYBRID,
     MEAN,
     NETWORKS,
-    REFINED,
     STRAIGHT,
     MotionRun,
     correlation,
@@ -36,7 +38,7 @@ def increment(index: int) -> np.ndarray:
 
 
 def frames(period_ns: int = 100_000_000) -> list[SourceItem]:
-    # Images without features: nothing is tracked, the refinement keeps the prediction.
+    # Images without features: nothing is tracked.
     rgb = np.zeros((64, 128, 3), dtype=np.uint8)
     items, pose = [], np.eye(4)
     for index in range(FRAMES):
@@ -58,20 +60,44 @@ def ground_truth_engine(length: int, factor: float = 1.0) -> FakeEngine:
     return FakeEngine(fake_spec(width=128, height=64, sequence_length=length), motion=motion)
 
 
+@cache
+def street() -> list[SourceItem]:
+    """The same motion between walls that can be tracked."""
+    poses = [item.T_world_camera for item in frames()]
+    camera = CameraIntrinsics(width=352, height=112, fx=200, fy=200, cx=175.5, cy=50.0)
+    return [
+        SourceItem(
+            frame=Frame(
+                stamp_ns=index * 100_000_000, rgb=draw(pose, camera, seed=index), intrinsics=camera
+            ),
+            T_world_camera=pose,
+        )
+        for index, pose in enumerate(poses)
+        if pose is not None
+    ]
+
+
 @pytest.mark.parametrize("length", [2, 3, 5])
 def test_perfect_model_has_no_error(length: int) -> None:
-    run = run_motion(ground_truth_engine(length, factor=0.2), frames())
-    assert len(run.networks) == len(run.refined) == FRAMES and run.held == 0
+    run = run_motion(ground_truth_engine(length, factor=0.2), street())
+    assert len(run.networks) == len(run.hybrid) == FRAMES and run.held == 0
     # The frames before the first full window have poses as well.
     first = make_transform(increment(1)[:3, :3], 0.2 * increment(1)[:3, 3])
     assert np.allclose(run.networks.poses[1], first)
     scores = score_motion(run, "7dof")
-    for name in (NETWORKS, REFINED):
-        metrics = scores[name].metrics
-        assert metrics.snippet_ates[5].mean < 1e-6 and metrics.snippet_res[3].mean < 1e-6
-        assert metrics.ate_rmse_m is not None and metrics.ate_rmse_m < 1e-6
-        assert scores[name].yaw_correlation == pytest.approx(1.0)
-        assert scores[name].length_correlation == pytest.approx(1.0)
+    metrics = scores[NETWORKS].metrics
+    assert metrics.snippet_ates[5].mean < 1e-6 and metrics.snippet_res[3].mean < 1e-6
+    assert metrics.ate_rmse_m is not None and metrics.ate_rmse_m < 1e-6
+    assert scores[NETWORKS].yaw_correlation == pytest.approx(1.0)
+    assert scores[NETWORKS].length_correlation == pytest.approx(1.0)
+    # The tracks give the same path, up to their noise.
+    hybrid = scores[HYBRID]
+    assert hybrid.metrics.ate_rmse_m is not None and hybrid.metrics.ate_rmse_m < 0.3
+    # Within the first window its motion is taken to be even.
+    assert hybrid.metrics.snippet_res[3].mean < (0.005 if length == 5 else 0.002)
+    assert hybrid.yaw_correlation is not None and hybrid.yaw_correlation > (
+        0.8 if length == 5 else 0.98
+    )
     # Less than 100 m: KITTI drift is not applicable.
     assert scores[NETWORKS].metrics.t_err_percent is None
     assert scores[STRAIGHT].metrics.snippet_ates[5].mean > 0.01
@@ -88,7 +114,7 @@ def test_held_poses_are_counted() -> None:
     wild = make_transform(np.eye(3), np.array([0.0, 0.0, 1e4]))
     run = run_motion(FakeEngine(fake_spec(width=128, height=64), motion=wild), frames())
     assert run.held == FRAMES - 2
-    assert np.array_equal(run.refined.positions, np.zeros((FRAMES, 3)))
+    assert np.array_equal(run.hybrid.positions, np.zeros((FRAMES, 3)))
 
 
 def test_unusable_inputs_are_refused() -> None:
@@ -110,7 +136,7 @@ def test_baselines_of_kitti_03_frames_300_to_400(shared_data: Path) -> None:
         np.arange(300, 401)
     )
     scores = score_motion(
-        MotionRun(networks=ground_truth, refined=ground_truth, ground_truth=ground_truth, held=0),
+        MotionRun(networks=ground_truth, hybrid=ground_truth, ground_truth=ground_truth, held=0),
         "7dof",
     )
     line = scores[STRAIGHT].metrics.snippet_ates
