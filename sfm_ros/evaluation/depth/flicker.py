@@ -58,8 +58,9 @@ def flicker(
         T_prev_curr: (4, 4) motion between them.
     """
     depth, depth_before = (np.where(d > 0, d, np.float32(np.nan)) for d in (depth, depth_before))
-    points = back_project(depth, K).reshape(-1, 3) @ T_prev_curr[:3, :3].T + T_prev_curr[:3, 3]
+    R, t = T_prev_curr[:3, :3], T_prev_curr[:3, 3]
     with np.errstate(divide="ignore", invalid="ignore"):
+        points = back_project(depth, K).reshape(-1, 3) @ R.T + t
         u, v = ((points[:, :2] / points[:, 2:]) @ K[:2, :2].T + K[:2, 2]).T.astype(np.float32)
         seen = cv2.remap(
             np.log(depth_before).astype(np.float32),
