@@ -26,7 +26,9 @@ _LATE = 1.5
 _USUAL = 30
 _MIN_INTERVALS = 5
 _MISMATCH_RAD = np.radians(4.0)
-_MOVERS = 0.4
+_SUPPORT, _SUPPORT_IN_DOUBT = 0.4, 0.8
+"""Least fraction of the tracks that agree; the second if the image is dark, glaring, blurred."""
+_MOVERS = 0.2
 """Fraction of the tracks that contradict the motion, from which on it is doubtful."""
 _MOVERS_AT_REST = 0.2
 _COVARIANCE_FACTOR = 2.2
@@ -34,7 +36,7 @@ _COVARIANCE_FACTOR = 2.2
 _ROTATION_FLOOR_RAD = np.radians(0.01)
 _DIRECTION_RAD = 0.005
 """By which the direction of translation is off all the time: calibration, extrinsics."""
-_LATE_FACTOR = 4.0
+_DOUBT_FACTOR = 4.0
 
 
 class TrackMotion:
@@ -115,11 +117,12 @@ class TrackMotion:
         view = estimate_two_view(
             pair.rays_prev, pair.rays_curr, pair.focal_px, self._starts(prediction)
         )
-        if view.inliers.sum() < self._min_inliers:
+        if not self._is_supported(view, is_doubtful=bool(reasons)):
             return self._lost([*reasons, Reason.FEW_INLIERS])
         if prediction is not None and _turned_by(view.R, prediction) > _MISMATCH_RAD:
             reasons.append(Reason.MOTION_MISMATCH)
-        reasons += _movers(view)
+        movers = _movers(view)
+        reasons += movers
         if not view.translates:
             self.scale.stand()
             reasons += [] if view.is_still else [Reason.LOW_PARALLAX]
@@ -139,9 +142,16 @@ class TrackMotion:
         covariance = _covariance(view, length, self.scale.state.sigma)
         return Step(
             T_prev_curr=make_transform(view.R, length * view.direction),
-            covariance=covariance * (_LATE_FACTOR if is_late else 1.0),
+            covariance=covariance * (_DOUBT_FACTOR if is_late or movers else 1.0),
             reasons=tuple(reasons + self.scale.reasons()),
         )
+
+    def _is_supported(self, view: TwoView, is_doubtful: bool) -> bool:
+        """Whether enough tracks agree with a motion; more are asked for if the image is bad."""
+        count, fraction = view.inliers.sum(), np.mean(view.inliers)
+        if is_doubtful:
+            return bool(count >= 2 * self._min_inliers and fraction > _SUPPORT_IN_DOUBT)
+        return bool(count >= self._min_inliers and fraction > _SUPPORT)
 
     def _lost(self, reasons: list[Reason]) -> Step:
         self._last = None

@@ -28,6 +28,8 @@ _MIN_DISTANCE_PX = 6
 _BORDER = 3
 _ENLARGE_BELOW = 700
 """Narrower images are enlarged twice: the window and the sub-pixel steps of the flow fit again."""
+_MIN_LIGHT_CHANGE = 6.0
+"""Gray levels; less makes no difference to the flow."""
 _SATURATED = 250
 """Gray level."""
 
@@ -127,7 +129,7 @@ class Tracker:
     def _follow(self, last: _View, view: _View, frame: Frame) -> TrackedPair:
         before = len(self._ids)
         if before:
-            found, kept = _flow(last.gray, view.gray, self._pixels)
+            found, kept = _flow(_with_light_of(last.gray, view.gray), view.gray, self._pixels)
             kept &= _inside(found, view.gray.shape)
             rays_prev = self._rays[kept]
             self._pixels, self._ids = found[kept], self._ids[kept]
@@ -180,6 +182,16 @@ def _size_factor(width: int, max_width: int) -> float:
     return 2.0 if width < _ENLARGE_BELOW else 1.0
 
 
+def _with_light_of(gray: Gray, other: Gray) -> Gray:
+    """An image with the mean and the contrast of another: the flow takes both to be constant."""
+    small, goal = gray[::8, ::8], other[::8, ::8]
+    gain = float(goal.std()) / max(float(small.std()), 1.0)
+    offset = float(goal.mean()) - gain * float(small.mean())
+    if abs(offset) < _MIN_LIGHT_CHANGE and abs(gain - 1) * 128 < _MIN_LIGHT_CHANGE:
+        return gray
+    return np.asarray(cv2.addWeighted(gray, gain, gray, 0.0, offset), dtype=np.uint8)
+
+
 def _sharpness(gray: Gray) -> float:
     """Mean absolute second derivative, which blur takes first; every fourth row will do."""
     return float(cv2.mean(cv2.convertScaleAbs(cv2.Laplacian(gray[::4], cv2.CV_16S)))[0])
@@ -224,7 +236,7 @@ def _detect(gray: Gray, pixels: Pixels, max_tracks: int) -> Pixels:
     starts = np.searchsorted(ordered, ordered)
     rank = np.empty(len(cells), int)
     rank[order] = np.arange(len(cells)) - starts
-    return corners[rank < room[cells]]
+    return corners[rank < room[cells]][: max(0, max_tracks - len(pixels))]
 
 
 def _cells(pixels: Pixels, width: int, height: int) -> npt.NDArray[np.int64]:

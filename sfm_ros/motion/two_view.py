@@ -22,7 +22,7 @@ _CAUCHY_PX = tuple(4.0 * (0.5 / 4.0) ** (i / 9) for i in range(10))
 _GEMAN_MCCLURE_PX = (0.2,) * 6
 _COST_PX = 0.3
 _INLIER_PX = 0.7
-_GOOD_COST = 0.25
+_GOOD_COST = 0.2
 _LARGEST_STEP = 0.2
 _MAX_TURN_RAD = np.radians(25.0)
 """Between two frames; the twisted pair of an essential matrix turns by far more."""

@@ -13,13 +13,13 @@ from functools import cache
 import cv2
 import numpy as np
 
-from sfm_ros.datatypes import CameraIntrinsics, FloatArray, Frame
+from sfm_ros.datatypes import CameraIntrinsics, DepthMap, FloatArray, Frame
 from sfm_ros.geometry import make_transform, so3_exp
 
 CAMERA = CameraIntrinsics(width=704, height=224, fx=400, fy=400, cx=351.5, cy=100.0)
 HEIGHT_M = 1.6
 PERIOD_NS = 100_000_000
-_HALF_WIDTH_M = 5.0
+HALF_WIDTH_M = 5.0
 _END_M = 400.0
 _TEXELS_PER_M = 48.0
 _LEVELS = 7
@@ -69,6 +69,23 @@ def draw(
     seed: int = 0,
 ) -> np.ndarray:
     """(H, W, 3) uint8 with sensor noise of this seed."""
+    depth, u, v, lod = _hits(T_world_camera, camera, boards)
+    gray = _sampled(u, v, lod)
+    gray[np.isinf(depth)] = _SKY
+    noise = np.random.default_rng(seed).normal(0.0, 1.5, gray.shape)
+    image = np.clip(np.rint(gray + noise), 0, 255).astype(np.uint8)
+    return np.repeat(image[:, :, None], 3, axis=2)
+
+
+def depth_map(T_world_camera: FloatArray, camera: CameraIntrinsics) -> DepthMap:
+    """(H, W) depth in meters; that of the sky is 500."""
+    return np.minimum(_hits(T_world_camera, camera, ())[0], np.float32(500.0))
+
+
+def _hits(
+    T_world_camera: FloatArray, camera: CameraIntrinsics, boards: Sequence[Board]
+) -> tuple[np.ndarray, ...]:
+    """Depth, place on the surface and level of detail of each pixel, (H, W) each."""
     rays = (_rays(camera) @ T_world_camera[:3, :3].T).astype(np.float32)
     x, y, z = np.moveaxis(rays, 2, 0)
     at = T_world_camera[:3, 3].astype(np.float32)
@@ -80,11 +97,7 @@ def draw(
         nearest[hit] = depth[hit]
         u[hit], v[hit] = one[hit] + 5.3 * number, other[hit] + 3.1 * number
         lod[hit] = np.log2(depth[hit] / camera.fx * _TEXELS_PER_M / np.maximum(cosine[hit], 0.01))
-    gray = _sampled(u, v, lod)
-    gray[np.isinf(nearest)] = _SKY
-    noise = np.random.default_rng(seed).normal(0.0, 1.5, gray.shape)
-    image = np.clip(np.rint(gray + noise), 0, 255).astype(np.uint8)
-    return np.repeat(image[:, :, None], 3, axis=2)
+    return nearest, u, v, lod
 
 
 _Surface = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -100,7 +113,7 @@ def _surfaces(
         along = at[2] + depth * z
         yield depth, at[0] + depth * x, along, np.abs(y) / length, np.abs(along) < _END_M
         for side in (-1, 1):
-            depth = (side * _HALF_WIDTH_M - at[0]) / x
+            depth = (side * HALF_WIDTH_M - at[0]) / x
             along, down = at[2] + depth * z, at[1] + depth * y
             inside = (np.abs(along) < _END_M) & (down > -4.0) & (down < HEIGHT_M)
             yield depth, along, down, np.abs(x) / length, inside
