@@ -1,4 +1,4 @@
-"""Temporal consistency of depth: how far two consecutive maps disagree along the motion."""
+"""Temporal consistency of depth: how far two consecutive maps differ along the motion."""
 
 from __future__ import annotations
 

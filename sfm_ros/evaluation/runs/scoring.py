@@ -122,9 +122,9 @@ def _consistency(
 ) -> Consistency | None:
     if estimate is None or ground_truth is None or covariances is None:
         return None
-    matched, in_truth = associate(estimate, ground_truth, DEFAULT_MAX_DIFFERENCE_NS)
+    matched, in_ground_truth = associate(estimate, ground_truth, DEFAULT_MAX_DIFFERENCE_NS)
     return score_consistency(
-        estimate.poses[matched], ground_truth.poses[in_truth], covariances[matched]
+        estimate.poses[matched], ground_truth.poses[in_ground_truth], covariances[matched]
     )
 
 

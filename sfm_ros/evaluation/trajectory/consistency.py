@@ -56,8 +56,8 @@ def score_consistency(
     )
     errors = np.empty((len(moved), _DIMENSIONS))
     errors[:, :3] = moved[:, :3, 3] - expected[:, :3, 3]
-    for error, T, truth in zip(errors, moved, expected, strict=True):
-        error[3:] = so3_log(T[:3, :3] @ truth[:3, :3].T)
+    for error, T, other in zip(errors, moved, expected, strict=True):
+        error[3:] = so3_log(T[:3, :3] @ other[:3, :3].T)
     J = np.kron(np.eye(2), R_first)
     C = J @ covariances @ J.T + np.eye(_DIMENSIONS) * _LEAST_VARIANCE
     return Consistency(

@@ -1,4 +1,4 @@
-"""Disagreement of consecutive depth maps, of a plane and of rendered streets."""
+"""Difference of consecutive depth maps, of a plane and of rendered streets."""
 
 from __future__ import annotations
 

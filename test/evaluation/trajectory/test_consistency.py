@@ -16,38 +16,38 @@ COVARIANCE = np.diag([0.04, 0.01, 0.25, 1e-4, 4e-4, 1e-4])
 
 def drawn(covariance: FloatArray = COVARIANCE) -> tuple[FloatArray, FloatArray]:
     """Poses with errors of this covariance in the axes of the first one, and the ground truth."""
-    truth = np.stack([np.eye(4), *(se3_exp(RNG.uniform(-2, 2, 6)) for _ in range(COUNT))])
+    exact = np.stack([np.eye(4), *(se3_exp(RNG.uniform(-2, 2, 6)) for _ in range(COUNT))])
     poses = [np.eye(4)]
     errors = RNG.multivariate_normal(np.zeros(6), covariance, COUNT)
-    for T, error in zip(truth[1:], errors, strict=True):
+    for T, error in zip(exact[1:], errors, strict=True):
         poses.append(make_transform(so3_exp(error[3:]) @ T[:3, :3], T[:3, 3] + error[:3]))
-    return np.stack(poses), truth
+    return np.stack(poses), exact
 
 
 @pytest.mark.parametrize("factor", [0.25, 1.0, 4.0])
 def test_mean_is_the_ratio_of_the_variances(factor: float) -> None:
-    poses, truth = drawn()
+    poses, exact = drawn()
     covariances = np.tile(COVARIANCE / factor, (COUNT + 1, 1, 1))
-    found = score_consistency(poses, truth, covariances)
+    found = score_consistency(poses, exact, covariances)
     assert len(found.nees) == COUNT
     assert found.mean_nees == pytest.approx(factor, rel=0.05)
 
 
 def test_worlds_may_differ_and_axes_are_those_of_the_estimate() -> None:
-    poses, truth = drawn()
+    poses, exact = drawn()
     T_other = make_transform(so3_exp([0.3, -1.0, 0.2]), [5.0, -3.0, 1.0])
     J = np.kron(np.eye(2), T_other[:3, :3])
     turned = np.tile(J @ COVARIANCE @ J.T, (COUNT + 1, 1, 1))
-    found = score_consistency(T_other @ poses, se3_exp(np.ones(6)) @ truth, turned)
-    as_drawn = score_consistency(poses, truth, np.tile(COVARIANCE, (COUNT + 1, 1, 1)))
+    found = score_consistency(T_other @ poses, se3_exp(np.ones(6)) @ exact, turned)
+    as_drawn = score_consistency(poses, exact, np.tile(COVARIANCE, (COUNT + 1, 1, 1)))
     assert found.nees == pytest.approx(as_drawn.nees, rel=1e-6)
 
 
 def test_position_and_rotation_are_separate() -> None:
-    poses, truth = drawn()
+    poses, exact = drawn()
     too_small = COVARIANCE.copy()
     too_small[:3, :3] /= 100
-    found = score_consistency(poses, truth, np.tile(too_small, (COUNT + 1, 1, 1)))
+    found = score_consistency(poses, exact, np.tile(too_small, (COUNT + 1, 1, 1)))
     for k in (1.0, 2.0, 3.0):
         assert np.mean(found.rotation < k) == pytest.approx(fraction_within(k), abs=0.03)
     assert np.mean(found.position < 2.0) < 0.05
