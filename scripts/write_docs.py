@@ -159,6 +159,16 @@ def _frames() -> Iterator[str]:
         "camera itself in body axes. If a motion is unobserved (a gap, a dark image), the pose is "
         "held and its covariance grows."
     )
+    yield ""
+    yield (
+        "**The camera's height** makes lengths metric (`scale.source`): `scale.camera_height` if "
+        "it is set, else the z of the camera in `node.ground_frame`, by default `base_footprint` "
+        "(REP 120), read for every image. `base_link` often is at an axle or in the middle of the "
+        "robot, and a wrong height would scale the whole path, so that it is not taken for the "
+        "ground unless `node.ground_frame` names it. Bags of `sfm_kitti_to_bag` have "
+        "`base_footprint` on the road; those of earlier versions have `base_link` there. The log "
+        "states the height in use, `scale_source` in `~/status` what defines the unit."
+    )
 
 
 def _states() -> Iterator[str]:

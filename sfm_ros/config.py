@@ -19,6 +19,7 @@ from sfm_ros.health_config import HealthConfig as HealthConfig
 from sfm_ros.old_options import HINTS
 from sfm_ros.options import build, live_option, option, read_yaml
 
+ODOMETRY_MODES = ("hybrid", "geometric", "network")
 _MOST = 1e6
 """Limit of options without one of their own, so that squares and sums stay finite."""
 
@@ -71,7 +72,7 @@ class OdometryConfig:
         "hybrid: tracked keypoints give rotation and direction, the scale's source the length; "
         "geometric: the same without running the networks, hence without depth; network: the pose "
         "network alone.",
-        choices=("hybrid", "geometric", "network"),
+        choices=ODOMETRY_MODES,
     )
 
 
@@ -99,7 +100,7 @@ class ScaleConfig:
 
     source: str = option(
         "auto",
-        "camera_height: the known height above the road; external: the speed on the topic speed; "
+        "camera_height: the known height above the road; external: the vehicle's measured speed; "
         "model: the bundle's depth, if it was trained in meters; fixed: network units times "
         "'factor'; none: lengths without a unit, marked as such; auto: camera_height if the "
         "height is known, else external if 'external' is set, else model.",
@@ -107,13 +108,13 @@ class ScaleConfig:
     )
     camera_height: float = option(
         0.0,
-        "Height of the camera above the road in meters; 0: as TF has it above base_frame's "
-        "ground, or unknown.",
+        "Height of the camera above the road in meters; 0: as TF has it above node.ground_frame, "
+        "or unknown.",
         minimum=0.0,
         maximum=1000.0,
     )
     external: bool = option(
-        False, "Subscribe to the vehicle's speed (nav_msgs/Odometry on the topic speed)."
+        False, "Subscribe to the vehicle's speed, on speed/odometry and speed/twist."
     )
     factor: float = option(
         1.0, "Meters per network unit, for source 'fixed'.", minimum=1e-6, maximum=_MOST
@@ -163,6 +164,11 @@ class NodeConfig:
 
     odom_frame: str = option("odom", "Fixed frame of the odometry (REP 105).")
     base_frame: str = option("base_link", "Child frame if TF connects it with the camera.")
+    ground_frame: str = option(
+        "base_footprint",
+        "Frame on the ground, above which TF gives the camera's height (REP 120); base_link only "
+        "if yours is on the ground; empty for none.",
+    )
     extrinsics_wait_s: float = option(
         1.0,
         "How long the first image waits for TF to connect base_frame with the camera; after that "
@@ -218,7 +224,7 @@ class NodeConfig:
     )
 
     def __post_init__(self) -> None:
-        for key in ("odom_frame", "base_frame"):
+        for key in ("odom_frame", "base_frame", "ground_frame"):
             frame = getattr(self, key)
             if frame.startswith("/") or frame != frame.strip():
                 raise ConfigError(

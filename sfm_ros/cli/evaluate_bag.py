@@ -14,14 +14,17 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from sfm_ros.config import SfmConfig, load_config
+from sfm_ros.config import ODOMETRY_MODES, SfmConfig, load_config
 from sfm_ros.errors import ConfigError, SourceError
 from sfm_ros.evaluation.report.summary import text_table
 from sfm_ros.evaluation.runs.inputs import InputOptions, open_input
+from sfm_ros.evaluation.runs.mode_comparison import mode_rows
 from sfm_ros.evaluation.runs.result import OFFLINE, ONLINE
 from sfm_ros.evaluation.session import Evaluation, RunOptions, evaluate
+from sfm_ros.evaluation.tables import format_table
 from sfm_ros.sources.factory import KINDS, recognize
 
+ALL_MODES = "all"
 _KIND_NAMES = ", ".join(KINDS)
 
 
@@ -50,10 +53,26 @@ def add_command(subparsers: Any) -> None:
         metavar="TOPIC",
         help="ground-truth depth: Image 16UC1 or 32FC1, or PointCloud2",
     )
+    parser.add_argument_group("the scale").add_argument(
+        "--speed-topic",
+        metavar="TOPIC",
+        help="of --bag: the vehicle's speed, Odometry or a stamped Twist; offline only",
+    )
     run = parser.add_argument_group("the run")
     run.add_argument("--out", type=Path, required=True, help="folder of the results")
     run.add_argument("--config", type=Path, help="YAML as config/sfm.yaml")
     run.add_argument("--model", help="model bundle: folder or name")
+    run.add_argument(
+        "--mode",
+        choices=(*ODOMETRY_MODES, ALL_MODES),
+        help="of the odometry, as odometry.mode; all: the others are scored beside it, offline",
+    )
+    run.add_argument(
+        "--camera-height",
+        type=float,
+        metavar="M",
+        help="height of the camera above the road in meters (default: as the input has it)",
+    )
     run.add_argument("--threads", type=int, help="CPU threads of one inference")
     run.add_argument("--frames", type=int, help="score only the first N frames", metavar="N")
     run.add_argument(
@@ -102,6 +121,8 @@ def print_results(evaluation: Evaluation, out: Path) -> None:
     """Print the figures and where the results are."""
     summary, (run, *_) = evaluation.results.summary, evaluation.results.runs
     print(f"\n{summary['input']}, model {summary['model']}\n{text_table(summary)}")
+    if "odometry_modes" in summary:
+        print(f"\n{format_table(mode_rows(summary['odometry_modes']))}")
     if run.path.problem:
         print(f"  trajectory errors: not available, {run.path.problem}")
     print(f"\nresults: {out.resolve() / 'report.html'}")
@@ -115,10 +136,15 @@ def _run(options: argparse.Namespace) -> int:
             failed, and the results are those of the offline run.
     """
     config, named = _configuration(options), input_options(options)
+    named = replace(named, ground_frame=config.node.ground_frame)
     if (named.kind is None) == (not options.synthetic):
         raise SourceError(f"expected one input: {_KIND_NAMES}, or --synthetic")
     command = shlex.join(["sfm_evaluate", *sys.argv[1:]])
-    run_options = RunOptions(frames=options.frames, command=command)
+    if options.online and named.speed_topic is not None:
+        raise ConfigError("--speed-topic is of the offline run only, expected no --online")
+    others = ODOMETRY_MODES if options.mode == ALL_MODES else ()
+    compared = tuple(mode for mode in others if mode != config.odometry.mode)
+    run_options = RunOptions(frames=options.frames, command=command, compared=compared)
     modes = (OFFLINE, ONLINE) if options.online else (OFFLINE,)
     evaluation = evaluate(open_input(named), config, options.out, modes, run_options)
     print_results(evaluation, options.out)
@@ -138,4 +164,15 @@ def _configuration(options: argparse.Namespace) -> SfmConfig:
         model = replace(model, threads=options.threads)
     if options.frames is not None and options.frames < 1:
         raise ConfigError(f"--frames is {options.frames}, expected at least 1")
-    return replace(config, model=model)
+    return _with_odometry(replace(config, model=model), options)
+
+
+def _with_odometry(config: SfmConfig, options: argparse.Namespace) -> SfmConfig:
+    height_m = options.camera_height
+    if height_m is not None:
+        if not 0 < height_m <= 1000:
+            raise ConfigError(f"--camera-height is {height_m}, expected meters above 0")
+        config = replace(config, scale=replace(config.scale, camera_height=height_m))
+    if options.mode not in (None, ALL_MODES):
+        config = replace(config, odometry=replace(config.odometry, mode=options.mode))
+    return config

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,6 +16,7 @@ from sfm_ros.config import SfmConfig
 from sfm_ros.engines.factory import create_engine, resolve_bundle
 from sfm_ros.errors import SfmRosError, SourceError
 from sfm_ros.evaluation.report.results import Results, RunContext, write_depth, write_results
+from sfm_ros.evaluation.runs.ground_truth import GroundTruthDepth
 from sfm_ros.evaluation.runs.inputs import EvaluationInput
 from sfm_ros.evaluation.runs.offline import OfflineRun
 from sfm_ros.evaluation.runs.online import RECORDING, RunPlan, run_online
@@ -23,7 +24,9 @@ from sfm_ros.evaluation.runs.online_result import result_of
 from sfm_ros.evaluation.runs.recording import Recording
 from sfm_ros.evaluation.runs.result import OFFLINE, ONLINE, RunResult
 from sfm_ros.model_spec import ModelSpec
+from sfm_ros.source import SourceItem
 
+_DepthOf = Callable[[SourceItem], GroundTruthDepth | None]
 _KEPT_FRAMES = 40
 """Frames of an online run whose depth is kept."""
 
@@ -35,12 +38,14 @@ class RunOptions:
     Attributes:
         frames: at most this many images; None runs all.
         rate: of the online run: 1 plays as fast as recorded, 0 as fast as the node takes images.
+        compared: other modes of the odometry, run offline and scored beside the configured one.
         keep_bag: keep the bag that is written for the online run, in the folder of the results.
         command: how to repeat the run, for the report.
     """
 
     frames: int | None = None
     rate: float = 0.0
+    compared: tuple[str, ...] = ()
     keep_bag: bool = False
     command: str = ""
 
@@ -72,7 +77,8 @@ def evaluate(
 ) -> Evaluation:
     """Run an input, score the runs and write the results, see `write_results`.
 
-    ``modes`` are `OFFLINE`, `ONLINE` or both; the summary is of the first.
+    ``modes`` are `OFFLINE`, `ONLINE` or both; the summary is of the first. The height of the
+    camera is that of the configuration, else that of the input.
 
     Raises:
         SfmRosError: the input, the model or the configuration cannot be used, or the only run
@@ -81,6 +87,7 @@ def evaluate(
     options = options or RunOptions()
     if out.exists() and not out.is_dir():
         raise SourceError(f"{out} is a file, expected a folder for the results")
+    config = _with_height(config, input.camera_height_m)
     spec = ModelSpec.load(resolve_bundle(config.model.bundle))
     runs: list[RunResult] = []
     failure: SfmRosError | None = None
@@ -90,7 +97,8 @@ def evaluate(
             bag_folder = (out if options.keep_bag else work) / "bag"
             input = input.playable() or _converted(input, bag_folder, work, options.frames)
         if OFFLINE in modes:
-            runs.append(_run_offline(input, config, options.frames))
+            depth_of = input.ground_truth.depth
+            runs.append(_run_offline(input, config, options.frames, depth_of))
         if input.bag is not None and not any(run.interrupted for run in runs):
             try:
                 runs.append(_run_online(input.bag, spec, config, options, work))
@@ -98,7 +106,26 @@ def evaluate(
                 if not runs:
                     raise
                 failure = error  # the offline run is kept
-    return Evaluation(results=_write(runs, input, spec, config, out, options), failure=failure)
+    compared = _run_compared(input, config, options) if not runs[0].interrupted else {}
+    results = _write(runs, compared, input, spec, config, out, options)
+    return Evaluation(results=results, failure=failure)
+
+
+def _with_height(config: SfmConfig, height_m: float | None) -> SfmConfig:
+    if height_m is None or config.scale.camera_height:
+        return config
+    return replace(config, scale=replace(config.scale, camera_height=height_m))
+
+
+def _run_compared(
+    input: EvaluationInput, config: SfmConfig, options: RunOptions
+) -> dict[str, RunResult]:
+    """Offline runs with other modes of the odometry, without depth."""
+    results = {}
+    for mode in options.compared:
+        other = replace(config, odometry=replace(config.odometry, mode=mode))
+        results[mode] = _run_offline(input, other, options.frames, lambda _: None)
+    return results
 
 
 def _converted(
@@ -108,11 +135,13 @@ def _converted(
         return input.converted(bag_folder, work / "ground_truth", frames, bar.update)
 
 
-def _run_offline(input: EvaluationInput, config: SfmConfig, frames: int | None) -> RunResult:
+def _run_offline(
+    input: EvaluationInput, config: SfmConfig, frames: int | None, depth_of: _DepthOf
+) -> RunResult:
     with closing(create_engine(config.model)) as engine:
         run = OfflineRun(engine, config)
         with _progress("scoring", _at_most(len(input.source), frames)) as bar:
-            return run.run(input.source, frames, input.ground_truth.depth, bar.update)
+            return run.run(input.source, frames, depth_of, bar.update)
 
 
 def _run_online(
@@ -142,6 +171,7 @@ def _run_online(
 
 def _write(
     runs: Sequence[RunResult],
+    compared: Mapping[str, RunResult],
     input: EvaluationInput,
     spec: ModelSpec,
     config: SfmConfig,
@@ -158,7 +188,7 @@ def _write(
         rate=options.rate if any(run.mode == ONLINE for run in runs) else None,
         depth_problem=input.ground_truth.depth_problem,
     )
-    results = write_results(runs, ground_truth, context, out)
+    results = write_results(runs, ground_truth, context, out, compared)
     for run in runs:
         if run.timings is not None:
             run.timings.write(out / "timings.csv")

@@ -39,10 +39,10 @@ class MetricScale:
 
     Args:
         config: the source of the unit.
-        spec: the model, whose depth may be metric.
+        spec: the model, whose depth may be metric; None if the networks do not run.
     """
 
-    def __init__(self, config: ScaleConfig, spec: ModelSpec) -> None:
+    def __init__(self, config: ScaleConfig, spec: ModelSpec | None) -> None:
         self._config, self._spec = config, spec
         self._height_m = config.camera_height
         self._speeds: deque[tuple[int, float]] = deque(maxlen=_SPEEDS)
@@ -82,10 +82,11 @@ class MetricScale:
         available = {
             "camera_height": self._height_m > 0,
             "external": self._config.external or bool(self._speeds),
-            "model": self._spec.metric,
+            "model": self._spec is not None and self._spec.metric,
+            "fixed": self._spec is not None and asked == "fixed",
         }
         names = tuple(available) if asked == "auto" else (asked,)
-        usable = (name for name in names if available.get(name, name == "fixed"))
+        usable = (name for name in names if available.get(name, False))
         return ScaleSource(next(usable, "unknown"))
 
     @property
@@ -98,9 +99,10 @@ class MetricScale:
         """Length of the newest step, published units."""
         return self._step.length
 
-    def stand(self) -> None:
-        """The camera does not translate: nothing is learned."""
-        self._tracks.reset()
+    def stop(self, is_still: bool) -> None:
+        """The camera does not translate: nothing is learned; at rest the depths stay as well."""
+        if not is_still:
+            self._tracks.reset()
         self._step.stop()
 
     def update(

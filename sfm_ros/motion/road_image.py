@@ -29,6 +29,8 @@ _STEP, _STEPS = 0.03, 10
 """Of the search around a guess, in the logarithm of the height."""
 _WIDE = np.arange(-1.2, 2.2, _STEP)
 """The search without a guess: steps of 0.1 to 3.3 heights."""
+_TYPICAL_DROP, _MIN_SHIFT_PX = 0.3, 2.0
+"""A slow camera shifts the road too little for its height to be measured."""
 _MIN_CORRELATION = 0.6
 _MIN_LEAD = 0.03
 """Of the best of a wide search over the next best that is not beside it."""
@@ -86,7 +88,9 @@ def height_by_images(
         if found[best] - others.max() < _MIN_LEAD:
             return None
     around = candidates[best] + _STEP * np.array([-0.5, 0.0, 0.5])
-    return _peak(around, [sweep.correlation(c) for c in around])
+    height = _peak(around, [sweep.correlation(c) for c in around])
+    shift_px = images.camera.fx * math.exp(-height) * _TYPICAL_DROP**2
+    return height if shift_px > _MIN_SHIFT_PX else None
 
 
 def _peak(places: FloatArray, values: list[float]) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -125,6 +126,26 @@ def test_online_run_agrees_with_offline_run(
     assert "two processes" in (out / "report.html").read_text()
 
 
+def test_modes_are_printed_and_the_height_is_used(
+    bag: Path, bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The images are too small to be tracked: of the modes only the networks give motion."""
+    out = tmp_path / "out"
+    words = ("--mode", "all", "--camera-height", "1.4", "--frames", "8", "--model", bundle)
+    assert evaluate(bag, *words, "--out", out) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"^network +7dof .* 2\.000$", printed, re.MULTILINE)
+    assert re.search(r"^straight line +origin ", printed, re.MULTILINE)
+    summary = json_in(out, "summary.json")
+    assert list(summary["odometry_modes"]) == ["network", "straight_line"]
+    assert summary["configuration"]["odometry"]["mode"] == "hybrid"
+    assert summary["configuration"]["scale"]["camera_height"] == 1.4
+    assert evaluate(bag, "--mode", "network", "--model", bundle, "--out", out) == 0
+    summary = json_in(out, "summary.json")
+    assert summary["configuration"]["odometry"]["mode"] == "network"
+    assert summary["frames_lost"] == 0 and "odometry_modes" not in summary
+
+
 def test_file_of_poses_replaces_the_ground_truth_in_the_bag(
     bag: Path, bundle: Path, networks: Words, tmp_path: Path
 ) -> None:
@@ -228,6 +249,10 @@ def test_damaged_bag_is_one_line(
         (["--images", "{bag}", "--bag", "{bag}"], "2 inputs are named (bag, images)"),
         (["{bag}", "--threads", "0"], "--threads is 0"),
         (["{bag}", "--frames", "0"], "--frames is 0"),
+        (["{bag}", "--camera-height", "0"], "--camera-height is 0.0"),
+        (["{bag}", "--speed-topic", "/left"], "on /left, found no such topic"),
+        (["{bag}", "--speed-topic", "/left", "--online"], "offline run only"),
+        (["--synthetic", "--speed-topic", "/left"], "--speed-topic is an option of a bag"),
         (["{bag}", "--config", "/no/where.yaml"], "/no/where.yaml"),
         (["{bag}", "--model", "/no/such/model"], "no model '/no/such/model'"),
     ],

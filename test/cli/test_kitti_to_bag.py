@@ -135,11 +135,13 @@ def test_transforms_agree_with_the_calibration(tmp_path):
             matrix_from_quat_xyzw([q.x, q.y, q.z, q.w]), [t.x, t.y, t.z]
         )
     assert edges.keys() == {
+        ("base_link", "base_footprint"),
         ("base_link", "camera_body"),
         ("camera_body", "camera_optical"),
         ("camera_body", "velodyne"),
     }
     assert edges["base_link", "camera_body"][:3, 3].tolist() == [0, 0, 1.65]
+    assert np.array_equal(edges["base_link", "base_footprint"], np.eye(4))
     T_camera_velodyne = (
         np.linalg.inv(edges["camera_body", "camera_optical"]) @ edges["camera_body", "velodyne"]
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from small_bags import SmallSequence, pose, stamp
 
-from sfm_ros.config import ModelConfig, OdometryConfig, SfmConfig
+from sfm_ros.config import ModelConfig, OdometryConfig, ScaleConfig, SfmConfig
 from sfm_ros.errors import ModelError, SourceError
 from sfm_ros.evaluation import session
 from sfm_ros.evaluation.report.results import RESULT_FILES
@@ -123,6 +124,32 @@ def test_both_modes_are_compared(
     summary = done.results.summary
     assert summary["agreement"]["poses"] == FRAMES - 2 and summary["rate"] == 0.0
     assert summary["mode"] == OFFLINE and summary[ONLINE]["frames_lost"] == 0
+
+
+def test_height_of_the_input_is_used_unless_it_is_configured(
+    frames: EvaluationInput, config: SfmConfig, node: Callable[..., FakeNode], tmp_path: Path
+) -> None:
+    known, fake = replace(frames, camera_height_m=1.65), node()
+    configured = replace(config, scale=ScaleConfig(camera_height=2.0))
+    for given, height_m in ((config, 1.65), (configured, 2.0)):
+        done = evaluate(known, given, tmp_path / "out", MODES)
+        assert done.results.summary["configuration"]["scale"]["camera_height"] == height_m
+        assert fake.plan is not None and fake.plan.config.scale.camera_height == height_m
+
+
+def test_other_modes_are_scored_beside_the_configured_one(
+    frames: EvaluationInput, config: SfmConfig, tmp_path: Path
+) -> None:
+    """The images are too small to be tracked: only the networks give motion."""
+    options = RunOptions(compared=("geometric",))
+    done = evaluate(frames, config, tmp_path / "out", (OFFLINE,), options)
+    modes = summary_in(tmp_path / "out")["odometry_modes"]
+    assert list(modes) == ["network", "straight_line"] and modes_of(done) == [OFFLINE]
+    assert modes["network"]["7dof"]["scale"] == pytest.approx(2.0, rel=1e-5)
+    assert (
+        "odometry_modes"
+        not in evaluate(frames, config, tmp_path / "alone", (OFFLINE,)).results.summary
+    )
 
 
 def test_online_run_alone_needs_no_engine(

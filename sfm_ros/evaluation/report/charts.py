@@ -13,11 +13,13 @@ from sfm_ros.datatypes import FloatArray
 from sfm_ros.evaluation.plotting import BLUE, GRAY, GREEN, ORANGE, SKY, YELLOW, new_figure
 from sfm_ros.evaluation.runs.result import Percentiles, StatusInterval
 from sfm_ros.evaluation.runs.scoring import PathScore
+from sfm_ros.evaluation.trajectory.consistency import Consistency, fraction_within
 from sfm_ros.evaluation.trajectory.plot import DRIFT_LABELS, draw_curves, draw_drift, draw_paths
 from sfm_ros.evaluation.trajectory.score import TrajectoryScore
 
 _WIDTH = 5.6
 """Inches: of the figures in one column of the report."""
+_MARKED_SIGMAS = np.array([1.0, 2.0, 3.0])
 _STATUS_COLORS = {
     "tracking": GREEN,
     "degraded": YELLOW,
@@ -51,6 +53,29 @@ def drift_figure(score: TrajectoryScore) -> Figure:
     figure = new_figure(_WIDTH, 4.6)
     for axes, label in zip(figure.subplots(2, 1), DRIFT_LABELS, strict=True):
         draw_drift(axes, score, label)
+    return figure
+
+
+def reliability_figure(consistency: Consistency) -> Figure:
+    """Fraction of the errors within k sigma against the fraction expected of normal errors."""
+    figure = new_figure(_WIDTH, 4.2)
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color=GRAY, ls="--", lw=1, label="covariance is right")
+    curves = {"position": (consistency.position, BLUE), "rotation": (consistency.rotation, ORANGE)}
+    k = np.linspace(0.0, 4.0, 161)
+    for name, (sigmas, color) in curves.items():
+        observed = np.mean(sigmas[None, :] <= k[:, None], axis=1)
+        axes.plot(fraction_within(k), observed, color=color, label=name)
+        whole = np.mean(sigmas[None, :] <= _MARKED_SIGMAS[:, None], axis=1)
+        axes.plot(fraction_within(_MARKED_SIGMAS), whole, "o", color=color, ms=5)
+    for at, sigma in zip(fraction_within(_MARKED_SIGMAS), _MARKED_SIGMAS, strict=True):
+        axes.plot(at, at, "o", color=GRAY, ms=4)
+        axes.annotate(
+            f"{sigma:.0f}σ", (at, at), xytext=(6, -12), textcoords="offset points", fontsize=9
+        )
+    axes.set(xlabel="expected fraction", ylabel="observed fraction", xlim=(0, 1), ylim=(0, 1.02))
+    axes.spines[["top", "right"]].set_visible(False)
+    _legend_above(axes, columns=3)
     return figure
 
 

@@ -11,17 +11,20 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from sfm_ros.config import SfmConfig
+from sfm_ros.datatypes import ScaleSource
 from sfm_ros.evaluation.plotting import svg_uri
 from sfm_ros.evaluation.report.charts import (
     drift_figure,
     error_figure,
     latency_figure,
     path_figure,
+    reliability_figure,
     status_figure,
 )
 from sfm_ros.evaluation.report.depth_tiles import depth_strip
 from sfm_ros.evaluation.report.model_card import card_as_html
 from sfm_ros.evaluation.report.summary import ROWS, Row, format_value
+from sfm_ros.evaluation.runs.mode_comparison import mode_rows
 from sfm_ros.evaluation.runs.online import options_as_text
 from sfm_ros.evaluation.runs.result import OFFLINE, ONLINE, RunResult, StatusInterval
 from sfm_ros.evaluation.runs.scoring import PathScore
@@ -115,6 +118,8 @@ def _content(
         "path": _path(first.path, first.result.unit),
         "errors": _errors(first.path),
         "drift": _drift(first.path),
+        "reliability": _reliability(first),
+        "mode_rows": mode_rows(summary["odometry_modes"]) if "odometry_modes" in summary else [],
         "latency": _latency(runs),
         "status": _status(runs),
         "events": events[:_MAX_EVENTS],
@@ -141,6 +146,11 @@ def _notes(
 ) -> list[str]:
     """Remarks below the metrics."""
     notes, first = [], runs[0]
+    if first.result.scale_source is ScaleSource.UNKNOWN:
+        notes.append("Nothing defines the unit of length: unaligned errors mean nothing.")
+    else:
+        source = first.result.scale_source.value.replace("_", " ")
+        notes.append(f"Lengths are in meters; source of the scale: {source}.")
     if summary["ground_truth"]:
         notes.append(f"Ground truth: {summary['ground_truth']}.")
     if first.path.problem:
@@ -187,6 +197,17 @@ def _drift(score: PathScore) -> dict[str, Any]:
         problem = f"Not applicable: the path has {length_m}, the shortest segment 100 m."
     caption = "Mean drift over segments of this length, as in the KITTI odometry benchmark."
     return _section("Drift by segment length", caption, {"": figure}, problem)
+
+
+def _reliability(run: ScoredRun) -> dict[str, Any]:
+    found, problem = run.path.consistency, run.path.problem
+    figure = None if found is None else reliability_figure(found)
+    caption = (
+        "Fraction of the errors since the first frame within k sigma. Above the dashed line the "
+        "covariance is too large, below it too small; the errors of one run are much alike."
+    )
+    problem = problem or "there is no covariance in the ground truth's unit"
+    return _section("Errors and covariance", caption, {"": figure}, f"Not available: {problem}.")
 
 
 def _latency(runs: Sequence[ScoredRun]) -> dict[str, Any]:

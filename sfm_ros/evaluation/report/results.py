@@ -6,7 +6,7 @@ bytes. Times, machine, versions and the command are in the other files.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,14 @@ from typing import Any
 import numpy as np
 
 from sfm_ros.config import config_to_dict
+from sfm_ros.datatypes import ScaleSource
 from sfm_ros.evaluation.report.machine import machine_facts, package_versions
 from sfm_ros.evaluation.report.page import RunContext, ScoredRun, write_page
 from sfm_ros.evaluation.report.summary import SUMMARY_KEYS, write_json, write_summary
 from sfm_ros.evaluation.runs import scoring
 from sfm_ros.evaluation.runs.depth_samples import png_of
 from sfm_ros.evaluation.runs.ground_truth import GroundTruthTrajectory
+from sfm_ros.evaluation.runs.mode_comparison import compare_modes
 from sfm_ros.evaluation.runs.result import DepthSnapshot, RunResult
 from sfm_ros.formats.trajectory import write_kitti, write_tum
 
@@ -47,12 +49,14 @@ def write_results(
     ground_truth: GroundTruthTrajectory,
     context: RunContext,
     out: Path,
+    compared: Mapping[str, RunResult] | None = None,
 ) -> Results:
     """Score one run, or two over the same frames, and write everything into ``out``.
 
     `RESULT_FILES` of the first run, whose metrics are those of the summary; of the second the same
     with its mode as prefix. Of both ``summary.json``, ``report.html`` and, if there is a
-    ground-truth trajectory, ``ground_truth.tum``.
+    ground-truth trajectory, ``ground_truth.tum``. The trajectories of ``compared`` runs, with
+    other modes of the odometry by their names, are scored beside that of the first.
     """
     out.mkdir(parents=True, exist_ok=True)
     runs = tuple(_scored(result, ground_truth) for result in results)
@@ -62,6 +66,10 @@ def write_results(
     if ground_truth.trajectory is not None:
         write_tum(out / GROUND_TRUTH_FILE, ground_truth.trajectory)
     summary = _summary(runs, ground_truth, context)
+    if compared:
+        paths = {context.config.odometry.mode: runs[0].path}
+        paths |= {mode: score_run(result, ground_truth) for mode, result in compared.items()}
+        summary["odometry_modes"] = compare_modes(paths)
     write_summary(out / "summary.json", summary)
     write_page(out / "report.html", runs, context, summary)
     return Results(summary=summary, runs=runs)
@@ -81,8 +89,14 @@ def write_depth(snapshots: Sequence[DepthSnapshot], out: Path) -> None:
         (folder / f"{snapshot.stamp_ns}.png").write_bytes(png_of(snapshot.depth))
 
 
+def score_run(result: RunResult, ground_truth: GroundTruthTrajectory) -> scoring.PathScore:
+    """Score the trajectory of a run, and its covariance if that has the ground truth's unit."""
+    covariances = None if result.scale_source is ScaleSource.UNKNOWN else result.covariances
+    return scoring.score_path(result.estimate, ground_truth, covariances)
+
+
 def _scored(result: RunResult, ground_truth: GroundTruthTrajectory) -> ScoredRun:
-    path = scoring.score_path(result.estimate, ground_truth)
+    path = score_run(result, ground_truth)
     latency = result.latency
     metrics = {
         **dict.fromkeys(SUMMARY_KEYS),
@@ -91,6 +105,7 @@ def _scored(result: RunResult, ground_truth: GroundTruthTrajectory) -> ScoredRun
         "frames_per_second": result.frames_per_second,
         "latency_p50_ms": None if latency is None else latency.p50,
         "latency_p99_ms": None if latency is None else latency.p99,
+        "depth_flicker": result.depth_flicker,
         **scoring.path_figures(result.estimate, path),
         **scoring.depth_figures(result.snapshots),
     }
@@ -121,6 +136,7 @@ def _summary(
     first = runs[0]
     summary = {
         **first.metrics,
+        "scale_source": first.result.scale_source.value,
         "estimated_path_unit": first.result.unit,
         "mode": first.result.mode,
         "input": context.input_name,

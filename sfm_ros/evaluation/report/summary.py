@@ -61,9 +61,27 @@ _TRAJECTORY = _rows(
     ("ate_percent_of_path", "ATE RMSE, relative", "{:.2f} %", "Divided by the path length."),
     ("sim3_scale", "Scale", "{:.3f}", "Factor of the Sim(3) alignment; 1 if lengths are right."),
     ("t_err_percent", "t_err", "{:.2f} %", "KITTI drift over segments of 100 to 800 m."),
+    (
+        "ate_unaligned_m",
+        "ATE RMSE, unaligned",
+        "{:.2f} m",
+        "From the same first pose, with the lengths as estimated.",
+    ),
+    (
+        "t_err_unaligned_percent",
+        "t_err, unaligned",
+        "{:.2f} %",
+        "KITTI drift with the lengths as estimated.",
+    ),
     ("r_err_deg_per_100m", "r_err", "{:.2f} deg/100 m", "KITTI drift over the same segments."),
     ("rpe_m", "RPE trans", "{:.4f} m", "Relative pose error from frame to frame, mean."),
     ("relative_pose_error_deg", "RPE rot", "{:.3f} deg", "The same for the rotation."),
+    (
+        "nees_per_dimension",
+        "NEES / 6",
+        "{:.2f}",
+        "Squared errors over the covariance since the first frame; 1 if it is right.",
+    ),
     (
         "snippet_ate_mean",
         "Snippet ATE",
@@ -84,6 +102,12 @@ _DEPTH = _rows(
         "abs_rel (median-scaled)",
         "{:.3f}",
         "Mean of |depth - gt| / gt up to 80 m, each frame scaled by its ratio of medians.",
+    ),
+    (
+        "depth_flicker",
+        "Flicker",
+        "{:.3f}",
+        "Mean of |log depth - log depth of the frame before|, moved along the motion.",
     ),
     ("depth_abs_rel_unscaled", "abs_rel (unscaled)", "{:.3f}", "With the scale of the model."),
 )

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from sfm_ros.bags.camera import PlayableBag, inspect_bag
 from sfm_ros.bags.reader import BagFile
+from sfm_ros.bags.transforms import read_transforms
 from sfm_ros.bags.writer import write_bag
 from sfm_ros.datatypes import OPTICAL_FRAME
-from sfm_ros.errors import SourceError
+from sfm_ros.errors import SfmRosError, SourceError
 from sfm_ros.evaluation.runs.bag_ground_truth import (
     BagGroundTruth,
     find_depth,
@@ -25,10 +26,11 @@ from sfm_ros.evaluation.runs.ground_truth import (
 from sfm_ros.source import Source, SourceItem
 from sfm_ros.sources.bag import BagSource
 from sfm_ros.sources.factory import open_source
+from sfm_ros.sources.kitti.source import CAMERA_HEIGHT_M
 from sfm_ros.synthetic.held_out import HeldOutStreet
 
 _SOURCE_OPTIONS = ("calib", "poses", "fps", "image_topic", "camera_info_topic", "pose_topic")
-_BAG_OPTIONS = ("ground_truth_frame", "depth_topic")
+_BAG_OPTIONS = ("ground_truth_frame", "depth_topic", "speed_topic")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,6 +48,9 @@ class InputOptions:
         ground_truth_frame: frame of a bag's ``/tf`` in which the camera's trajectory is the ground
             truth, instead of a topic.
         depth_topic: ground-truth depth in a bag, see `BagDepth`.
+        speed_topic: the vehicle's speed in a bag, Odometry or a stamped Twist, for the scale of
+            the offline run.
+        ground_frame: frame of a bag's ``/tf_static`` above which the camera's height is known.
     """
 
     kind: str | None = None
@@ -58,6 +63,8 @@ class InputOptions:
     pose_topic: str | None = None
     ground_truth_frame: str | None = None
     depth_topic: str | None = None
+    speed_topic: str | None = None
+    ground_frame: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -69,12 +76,14 @@ class EvaluationInput:
         source: the frames.
         ground_truth: of the frames.
         bag: the same frames as a bag to play; None until `playable` or `converted`.
+        camera_height_m: height of the camera above the road; None if the input does not have it.
     """
 
     name: str
     source: Source
     ground_truth: GroundTruth
     bag: PlayableBag | None = None
+    camera_height_m: float | None = None
 
     def playable(self) -> EvaluationInput | None:
         """The input with the bag it is read from; None if the node would not get the same frames.
@@ -132,8 +141,14 @@ def open_input(options: InputOptions) -> EvaluationInput:
     for name in _BAG_OPTIONS:
         if getattr(options, name) is not None:
             raise SourceError(f"--{name.replace('_', '-')} is an option of a bag only")
-    frames = FrameGroundTruth(_open_frames(options))
-    return EvaluationInput(name=frames.name, source=frames, ground_truth=frames)
+    source = _open_frames(options)
+    height_m = getattr(source, "camera_height_m", None)
+    if options.kind == "kitti":
+        height_m = CAMERA_HEIGHT_M
+    frames = FrameGroundTruth(source)
+    return EvaluationInput(
+        name=frames.name, source=frames, ground_truth=frames, camera_height_m=height_m
+    )
 
 
 def _open_frames(options: InputOptions) -> Source:
@@ -152,7 +167,11 @@ def _open_bag(path: Path, options: InputOptions) -> EvaluationInput:
     trajectory = GroundTruthTrajectory(trajectory=None)
     with bag.kept_open():
         source = BagSource(
-            bag, options.image_topic, options.camera_info_topic, calib=options.calib
+            bag,
+            options.image_topic,
+            options.camera_info_topic,
+            calib=options.calib,
+            speed_topic=options.speed_topic,
         )
         camera_frame = bag.first(source.image_topic).message.header.frame_id or OPTICAL_FRAME
         if options.poses is None:
@@ -160,7 +179,21 @@ def _open_bag(path: Path, options: InputOptions) -> EvaluationInput:
                 bag, camera_frame, options.pose_topic, options.ground_truth_frame
             )
         depth, problem = find_depth(bag, camera_frame, options.depth_topic)
+        height_m = _height_in(bag, camera_frame, options.ground_frame)
     ground_truth = BagGroundTruth(
         found=trajectory, poses=options.poses, depth_topic=depth, depth_problem=problem
     )
-    return EvaluationInput(name=source.name, source=source, ground_truth=ground_truth)
+    return EvaluationInput(
+        name=source.name, source=source, ground_truth=ground_truth, camera_height_m=height_m
+    )
+
+
+def _height_in(bag: BagFile, camera_frame: str, ground_frame: str | None) -> float | None:
+    """Height of the camera above a frame; None if ``/tf_static`` does not connect them."""
+    if not ground_frame:
+        return None
+    try:
+        T = read_transforms(bag, with_moving=False).static_transform(ground_frame, camera_frame)
+    except SfmRosError:  # the images may be whole nevertheless
+        return None
+    return float(T[2, 3]) if T is not None and T[2, 3] > 0 else None

@@ -19,6 +19,7 @@ from sfm_ros.config import SfmConfig
 from sfm_ros.datatypes import FloatArray, OdometryEstimate, Reason, ScaleSource
 from sfm_ros.engines.base import Engine
 from sfm_ros.errors import CalibrationError, ImageError
+from sfm_ros.evaluation.depth.flicker import DepthFlicker
 from sfm_ros.evaluation.runs.depth_samples import SnapshotKeeper
 from sfm_ros.evaluation.runs.ground_truth import FrameGroundTruth, GroundTruthDepth
 from sfm_ros.evaluation.runs.result import (
@@ -48,6 +49,8 @@ class OfflineRun:
         self._timings = Timings()
         self._image_stamps: list[int] = []
         self._poses: dict[int, FloatArray] = {}
+        self._covariances: dict[int, FloatArray] = {}
+        self._flicker = DepthFlicker()
         self._timeline = StatusTimeline()
         self._scale_source = ScaleSource.UNKNOWN
         self._rejected = 0
@@ -108,6 +111,8 @@ class OfflineRun:
     ) -> None:
         index, stamp_ns = len(self._image_stamps), item.frame.stamp_ns
         self._image_stamps.append(stamp_ns)
+        if item.speed_m_s is not None:
+            self._odometry.add_speed(stamp_ns, item.speed_m_s)
         try:
             estimate = self._odometry.step(item.frame, prepared)
         except (ImageError, CalibrationError) as error:  # the node drops such a frame
@@ -122,21 +127,30 @@ class OfflineRun:
     def _record(self, estimate: OdometryEstimate) -> None:
         if Reason.TIME_REVERSED in estimate.reasons:  # the node's path restarts, too
             self._poses.clear()
+            self._covariances.clear()
         reasons = [reason.value for reason in estimate.reasons]
         self._timeline.add(estimate.stamp_ns, estimate.status.value, reasons)
         self._timings.add(estimate.stamp_ns, estimate.timings_ns)
+        self._flicker.add(estimate)
         if estimate.T_odom_camera is not None and estimate.T_prev_curr is not None:
             self._poses.setdefault(estimate.stamp_ns, estimate.T_odom_camera)
+            self._covariances.setdefault(estimate.stamp_ns, estimate.covariance)
             self._scale_source = estimate.scale.source
+
+    def _covariances_of(self, estimate: Trajectory) -> FloatArray:
+        return np.stack([self._covariances[stamp] for stamp in estimate.stamps_ns.tolist()])
 
     def _result(self, keeper: SnapshotKeeper, seconds: float) -> RunResult:
         received = len(self._poses)
+        estimate = Trajectory.of(self._poses) if self._poses else None
         return RunResult(
             mode=OFFLINE,
             frames=len(self._image_stamps),
             frames_to_start=self._engine.spec.sequence_length - 1,
             rejected=self._rejected,
-            estimate=Trajectory.of(self._poses) if self._poses else None,
+            estimate=estimate,
+            covariances=None if estimate is None else self._covariances_of(estimate),
+            depth_flicker=self._flicker.mean,
             intervals=self._timeline.intervals,
             snapshots=keeper.snapshots,
             image_stamps_ns=np.array(self._image_stamps, dtype=np.int64),

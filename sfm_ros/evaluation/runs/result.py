@@ -174,6 +174,9 @@ class RunResult:
         inference_s: sum of the inference times, None if unknown.
         engine: name of the engine that ran.
         scale_source: what defined the unit of length at the end.
+        covariances: (N, 6, 6) of the poses of the estimate, as `OdometryEstimate` has them; None
+            online.
+        depth_flicker: mean of `DepthFlicker`; None online or without depth.
         trouble: the last problem, as a message.
         interrupted: the run was interrupted.
         timings: of each step; None online.
@@ -193,6 +196,8 @@ class RunResult:
     inference_s: float | None = None
     engine: str | None = None
     scale_source: ScaleSource = ScaleSource.UNKNOWN
+    covariances: FloatArray | None = None
+    depth_flicker: float | None = None
     trouble: str | None = None
     interrupted: bool = False
     timings: Timings | None = None

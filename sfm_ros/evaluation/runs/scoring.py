@@ -14,10 +14,16 @@ from sfm_ros.evaluation.depth.metrics import DepthSetMetrics, summarize
 from sfm_ros.evaluation.runs.ground_truth import GroundTruthTrajectory
 from sfm_ros.evaluation.runs.result import DepthSnapshot, RunResult
 from sfm_ros.evaluation.trajectory.alignment import align_trajectories
-from sfm_ros.evaluation.trajectory.association import Pairs, pair_by_stamp
+from sfm_ros.evaluation.trajectory.association import (
+    DEFAULT_MAX_DIFFERENCE_NS,
+    Pairs,
+    pair_by_stamp,
+)
+from sfm_ros.evaluation.trajectory.consistency import Consistency, score_consistency
 from sfm_ros.evaluation.trajectory.metrics import (
     SNIPPET_LENGTHS,
     OdometryMetrics,
+    baseline_pairs,
     evaluate_pairs,
     path_length,
     position_errors,
@@ -28,12 +34,14 @@ from sfm_ros.evaluation.trajectory.score import (
     score_trajectory,
 )
 from sfm_ros.evaluation.trajectory.segments import distance_travelled
-from sfm_ros.formats.trajectory import Trajectory
+from sfm_ros.formats.trajectory import Trajectory, associate
 from sfm_ros.geometry import rotation_angle
 
 ALIGNMENT = "7dof"
 """Alignment of the summary's figures: a camera observes neither its scale nor its origin."""
-OTHER_ALIGNMENTS = ("6dof", "origin_scale", "origin")
+UNALIGNED = "origin"
+"""Both trajectories start at the first pose: errors include those of scale and heading."""
+OTHER_ALIGNMENTS = ("6dof", "origin_scale", UNALIGNED)
 _MIN_POSES = 5
 
 
@@ -44,6 +52,8 @@ class PathScore:
     Attributes:
         score: errors after alignment by a similarity, and of the baselines; None if unknown.
         others: errors with other alignments, by their name.
+        straight_line: errors of that baseline with `ALIGNMENT` and `UNALIGNED`, by their name.
+        consistency: errors in units of their covariance; None if it is unknown.
         problem: why there are no errors; None if there are.
         path: (N, 3) estimated positions, aligned to the ground truth if it is known.
         ground_truth_trajectory: (N, 3) ground-truth positions of the same stamps, first camera at
@@ -57,6 +67,8 @@ class PathScore:
 
     score: TrajectoryScore | None = None
     others: dict[str, OdometryMetrics] = field(default_factory=dict)
+    straight_line: dict[str, OdometryMetrics] = field(default_factory=dict)
+    consistency: Consistency | None = None
     problem: str | None = None
     path: FloatArray
     ground_truth_trajectory: FloatArray | None = None
@@ -64,9 +76,20 @@ class PathScore:
     errors_m: FloatArray = field(default_factory=lambda: np.zeros(0))
     errors_deg: FloatArray = field(default_factory=lambda: np.zeros(0))
 
+    def by_alignment(self) -> dict[str, OdometryMetrics]:
+        """The errors of the trajectory by their alignment; empty if they are unknown."""
+        return {} if self.score is None else {ALIGNMENT: self.score.estimate, **self.others}
 
-def score_path(estimate: Trajectory | None, ground_truth: GroundTruthTrajectory) -> PathScore:
-    """Score a trajectory; if it cannot be scored, ``problem`` holds the reason."""
+
+def score_path(
+    estimate: Trajectory | None,
+    ground_truth: GroundTruthTrajectory,
+    covariances: FloatArray | None = None,
+) -> PathScore:
+    """Score a trajectory; if it cannot be scored, ``problem`` holds the reason.
+
+    ``covariances`` (N, 6, 6) are those of its poses, in the ground truth's unit.
+    """
     pairs, problem = _pair(estimate, ground_truth)
     if pairs is None:
         path = np.zeros((0, 3)) if estimate is None else estimate.positions
@@ -74,14 +97,34 @@ def score_path(estimate: Trajectory | None, ground_truth: GroundTruthTrajectory)
     aligned, from_start = (
         align_trajectories(pairs.estimate, pairs.ground_truth, a) for a in (ALIGNMENT, "origin")
     )
+    score = score_trajectory(pairs, ALIGNMENT)
+    line = baseline_pairs(pairs)["straight_line"]
     return PathScore(
-        score=score_trajectory(pairs, ALIGNMENT),
+        score=score,
         others={name: evaluate_pairs(pairs, name) for name in OTHER_ALIGNMENTS},
+        straight_line={
+            ALIGNMENT: score.baselines["straight_line"],
+            UNALIGNED: evaluate_pairs(line, UNALIGNED),
+        },
+        consistency=_consistency(estimate, ground_truth.trajectory, covariances),
         path=aligned.poses[:, :3, 3],
         ground_truth_trajectory=aligned.ground_truth[:, :3, 3],
         distance_m=distance_travelled(aligned.ground_truth),
         errors_m=position_errors(aligned.poses, aligned.ground_truth),
         errors_deg=_angles(from_start.poses, from_start.ground_truth),
+    )
+
+
+def _consistency(
+    estimate: Trajectory | None,
+    ground_truth: Trajectory | None,
+    covariances: FloatArray | None,
+) -> Consistency | None:
+    if estimate is None or ground_truth is None or covariances is None:
+        return None
+    matched, in_ground_truth = associate(estimate, ground_truth, DEFAULT_MAX_DIFFERENCE_NS)
+    return score_consistency(
+        estimate.poses[matched], ground_truth.poses[in_ground_truth], covariances[matched]
     )
 
 
@@ -130,6 +173,7 @@ def path_figures(estimate: Trajectory | None, scored: PathScore) -> dict[str, An
     frames = SNIPPET_LENGTHS[0]
     snippets, line = whole.snippet_ates.get(frames), baseline.snippet_ates.get(frames)
     length, ate = whole.path_length_m, whole.ate_rmse_m
+    unaligned, consistency = scored.others[UNALIGNED], scored.consistency
     return {
         **own,
         "path_length_m": length,
@@ -140,6 +184,9 @@ def path_figures(estimate: Trajectory | None, scored: PathScore) -> dict[str, An
         "rpe_m": whole.rpe_trans_m,
         "relative_pose_error_deg": whole.rpe_rot_deg,
         "sim3_scale": whole.scale,
+        "ate_unaligned_m": unaligned.ate_rmse_m,
+        "t_err_unaligned_percent": unaligned.t_err_percent,
+        "nees_per_dimension": None if consistency is None else consistency.mean_nees,
         "ate_without_scale_m": scored.others["6dof"].ate_rmse_m,
         "snippet_ate_mean": None if snippets is None else snippets.mean,
         "snippet_ate_std": None if snippets is None else snippets.std,
@@ -181,6 +228,9 @@ def metrics_as_json(
         "frames_lost": result.frames_lost,
         "frames_rejected": result.rejected,
         "health_frames": health,
+        "scale_source": result.scale_source.value,
+        "depth_flicker": result.depth_flicker,
+        "nees_per_dimension": None if scored.consistency is None else scored.consistency.mean_nees,
         "estimated_path_length": path_figures(result.estimate, scored)["estimated_path_length"],
         "odometry_ground_truth": ground_truth.name,
         "odometry_not_available": scored.problem,

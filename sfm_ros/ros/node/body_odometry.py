@@ -14,6 +14,10 @@ from sfm_ros.datatypes import FloatArray, OdometryEstimate, Reason
 from sfm_ros.geometry import inverse, skew
 from sfm_ros.ros.node.extrinsics import Extrinsics
 
+_LEAST_NOISE = np.diag([1e-3**2] * 3 + [np.radians(0.01) ** 2] * 3)
+"""Added to every motion, 1 mm and 0.01 degrees: a filter takes a camera at rest, whose motion has
+no covariance of its own, for exact."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class BodyMotion:
@@ -23,13 +27,13 @@ class BodyMotion:
         T_odom_body: (4, 4) pose.
         covariance: (6, 6) of the pose in the fixed axes of odom: x y z, rotations.
         T_prev_curr: (4, 4) the newest motion, in the body's own axes.
-        distance: length of the camera's newest motion.
+        motion_covariance: (6, 6) of it, in the same axes: x y z, rotations.
     """
 
     T_odom_body: FloatArray
     covariance: FloatArray
     T_prev_curr: FloatArray
-    distance: float
+    motion_covariance: FloatArray
 
 
 class BodyOdometry:
@@ -88,7 +92,13 @@ class BodyOdometry:
                 estimate.covariance, self._T_odom_start, T_start_camera, T_body_camera
             ),
             T_prev_curr=T_prev_body_camera @ estimate.T_prev_curr @ inverse(T_body_camera),
-            distance=float(np.linalg.norm(estimate.T_prev_curr[:3, 3])),
+            motion_covariance=_LEAST_NOISE
+            + covariance_of_body(
+                estimate.motion_covariance,
+                T_prev_body_camera,
+                estimate.T_prev_curr,
+                T_body_camera,
+            ),
         )
 
     def _keep_pose(self) -> None:

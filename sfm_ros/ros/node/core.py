@@ -10,6 +10,8 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 from typing import Any
 
+from geometry_msgs.msg import TwistStamped
+from nav_msgs.msg import Odometry
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.exceptions import InvalidParameterTypeException
 from rclpy.node import Node
@@ -31,6 +33,7 @@ from sfm_ros.ros.node.publishers import Outputs
 from sfm_ros.ros.node.rate_limit import RateLimit
 from sfm_ros.ros.node.run_statistics import RunStatistics
 from sfm_ros.ros.node.services import Services
+from sfm_ros.ros.node.speed import SpeedInput
 from sfm_ros.ros.node.status import StatusPublisher
 from sfm_ros.ros.node.worker import Pipeline, Waiting, Worker
 from sfm_ros.ros.tf_lookup import make_lookup
@@ -65,6 +68,7 @@ class NodeCore:
         self._rate_limit = RateLimit()
         self._statistics = RunStatistics()
         self._subscriptions: list[Subscription] = []
+        self._speeds = SpeedInput()
         self._mailbox: Mailbox[Waiting] = Mailbox(parameters.config.node.image_queue)
         self._others = MutuallyExclusiveCallbackGroup()
         self._image_topic, info_topic = self._topics()
@@ -91,6 +95,7 @@ class NodeCore:
             odometry=VisualOdometry(self._engine, parameters.config),
             extrinsics=self._extrinsics,
             outputs=self._outputs,
+            speeds=self._speeds,
         )
         self._worker = Worker(node, parameters, pipeline, self._statistics, on_failure)
         trajectory = self._outputs.trajectory
@@ -103,6 +108,8 @@ class NodeCore:
         self._pause_or_resume()
         self._worker.start(self._mailbox)
         self._subscribe_to_camera()
+        if self._parameters.config.scale.external:
+            self._subscribe_to_speed()
 
     def stop(self) -> None:
         """Unsubscribe and end the worker; ``start`` continues from the same pose."""
@@ -138,6 +145,7 @@ class NodeCore:
             options.base_frame,
             options.extrinsics_wait_s,
             self._node.get_logger().info,
+            options.ground_frame,
         )
 
     def _subscribe_to_camera(self) -> None:
@@ -158,6 +166,15 @@ class NodeCore:
             callback_group=MutuallyExclusiveCallbackGroup(),
             event_callbacks=compat.lost_message_events(self._statistics.set_lost_in_transport),
         )
+
+    def _subscribe_to_speed(self) -> None:
+        topics = {
+            "speed/odometry": (Odometry, self._speeds.take_odometry),
+            "speed/twist": (TwistStamped, self._speeds.take_twist),
+        }
+        for name, (kind, take) in topics.items():
+            topic = self._node.resolve_topic_name(name)
+            self._subscribe(kind, topic, take, _best_effort(50), callback_group=self._others)
 
     def _subscribe(
         self, kind: type, topic: str, callback: Callable[[Any], None], qos: QoSProfile, **more: Any

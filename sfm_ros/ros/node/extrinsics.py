@@ -29,6 +29,8 @@ class Extrinsics:
             correction, not a motion.
         publish_optical_frame: whether nothing else on TF has the optical frame as its child, so
             that this node publishes it below the body.
+        camera_height_m: height of the camera above the frame on the ground; None if TF does not
+            connect them.
     """
 
     child: str
@@ -37,6 +39,7 @@ class Extrinsics:
     is_known: bool
     is_static: bool = True
     publish_optical_frame: bool = False
+    camera_height_m: float | None = None
 
 
 class ExtrinsicsLookup:
@@ -61,6 +64,7 @@ class ExtrinsicsLookup:
         base_frame: str,
         wait_s: float,
         log: Callable[[str], object],
+        ground_frame: str = "",
     ) -> None:
         """Subscribe to TF.
 
@@ -69,12 +73,14 @@ class ExtrinsicsLookup:
             base_frame: the robot's frame; empty for none.
             wait_s: how long the first image of a camera waits for TF.
             log: logs one line.
+            ground_frame: the frame above which the camera's height is given; empty for none.
         """
         self._make_lookup = make_lookup
         self.lookup = make_lookup()
         self._base_frame = base_frame
         self._wait_s = wait_s
         self._log = log
+        self._ground_frame = ground_frame
         self._last: dict[str, Extrinsics] = {}
         self._stopping = threading.Event()
 
@@ -108,7 +114,10 @@ class ExtrinsicsLookup:
         return found
 
     def _update(self, last: Extrinsics, stamp_ns: int) -> Extrinsics:
-        T_base_camera = self._find(last.optical_frame, stamp_ns) if last.is_known else None
+        last = self._with_height(last, stamp_ns)
+        T_base_camera = None
+        if last.is_known:
+            T_base_camera = self._find(self._base_frame, last.optical_frame, stamp_ns)
         if T_base_camera is None or np.array_equal(T_base_camera, last.T_body_camera):
             return last
         if last.is_static:
@@ -124,8 +133,19 @@ class ExtrinsicsLookup:
         self.lookup = self.lookup or self._make_lookup()
         T_base_camera = self._wait_for_tf(optical_frame, stamp_ns)
         if T_base_camera is not None:
-            return self._of_robot(optical_frame, T_base_camera)
-        return None if self._stopping.is_set() else self._of_camera(optical_frame)
+            return self._with_height(self._of_robot(optical_frame, T_base_camera), stamp_ns)
+        if self._stopping.is_set():
+            return None
+        return self._with_height(self._of_camera(optical_frame), stamp_ns)
+
+    def _with_height(self, extrinsics: Extrinsics, stamp_ns: int) -> Extrinsics:
+        """The extrinsics with the height that TF has now; one it no longer has remains."""
+        if not self._ground_frame:
+            return extrinsics
+        T = self._find(self._ground_frame, extrinsics.optical_frame, stamp_ns)
+        if T is None or T[2, 3] <= 0 or T[2, 3] == extrinsics.camera_height_m:
+            return extrinsics
+        return replace(extrinsics, camera_height_m=float(T[2, 3]))
 
     def _wait_for_tf(self, optical_frame: str, stamp_ns: int) -> FloatArray | None:
         # An image whose own frame is the base frame has no extrinsics.
@@ -133,18 +153,18 @@ class ExtrinsicsLookup:
             return None
         deadline = time.monotonic() + self._wait_s
         while True:
-            found = self._find(optical_frame, stamp_ns)
+            found = self._find(self._base_frame, optical_frame, stamp_ns)
             if found is not None or time.monotonic() >= deadline:
                 return found
             if self._stopping.wait(_POLL_S):
                 return None
 
-    def _find(self, optical_frame: str, stamp_ns: int) -> FloatArray | None:
-        """(4, 4) T_base_camera at the stamp, or the newest."""
+    def _find(self, target: str, optical_frame: str, stamp_ns: int) -> FloatArray | None:
+        """(4, 4) T_target_camera at the stamp, or the newest."""
         if self.lookup is None:
             return None
-        found = self.lookup.find(self._base_frame, optical_frame, stamp_ns)
-        return self.lookup.find(self._base_frame, optical_frame) if found is None else found
+        found = self.lookup.find(target, optical_frame, stamp_ns)
+        return self.lookup.find(target, optical_frame) if found is None else found
 
     def _of_robot(self, optical_frame: str, T_base_camera: FloatArray) -> Extrinsics:
         assert self.lookup is not None  # it gave the transform

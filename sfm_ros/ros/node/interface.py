@@ -58,11 +58,29 @@ SUBSCRIPTIONS = (
         text="calibration of exactly these images. With `node.image_queue: every` it is reliable",
     ),
     Topic(
+        name="speed/odometry",
+        type_name="nav_msgs/msg/Odometry",
+        reliability="best_effort",
+        depth=50,
+        text="speed of the vehicle, its twist alone, with `scale.external`; from the wheels, not "
+        "from this node. It is turned into the camera's if its child is `node.base_frame`",
+        at_start=False,
+    ),
+    Topic(
+        name="speed/twist",
+        type_name="geometry_msgs/msg/TwistStamped",
+        reliability="best_effort",
+        depth=50,
+        text="the same without a pose; use either",
+        at_start=False,
+    ),
+    Topic(
         name="/tf",
         type_name="tf2_msgs/msg/TFMessage",
         depth=100,
-        text="where the camera is on `node.base_frame`, read for every image at its stamp; "
-        "unsubscribed once the camera's transforms turn out to be static, or missing",
+        text="where the camera is on `node.base_frame` and above `node.ground_frame`, read for "
+        "every image at its stamp; unsubscribed once the camera's transforms turn out to be "
+        "static, or missing",
         at_start=False,
     ),
     Topic(
@@ -169,8 +187,11 @@ DIAGNOSTICS = {
     "lost_in_transport": "images that the middleware reports as lost",
     "replaced": "images that a newer one replaced, `node.image_queue: newest`",
     "waited_for_room": "times images had to wait in the middleware, `node.image_queue: every`",
-    "scale_source": "what defines the unit of length: model, fixed, or unknown",
-    "scale": "published units per network unit",
+    "scale_source": "what defines the unit of length: camera_height, external, model, fixed, or "
+    "unknown",
+    "scale_value": "published units per network unit, as depth is multiplied by",
+    "scale_sigma": "relative standard deviation of lengths",
+    "scale_age_s": "time since the source last corrected the scale; inf: never",
     "last_trouble": "the last problem, in words",
     "count_*": "images since the start with this reason code",
     "latency_*_p50_ms, _p99_ms": "time of each stage over the last 1000 images; `total` from "

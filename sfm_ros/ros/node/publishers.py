@@ -16,7 +16,6 @@ from std_msgs.msg import Header
 from sfm_ros.colormap import SteadyLimits, color_of_depth
 from sfm_ros.config import SfmConfig
 from sfm_ros.datatypes import CameraIntrinsics, DepthMap, OdometryEstimate, Reason
-from sfm_ros.pose import motion_covariance
 from sfm_ros.ros import conversions
 from sfm_ros.ros.node.body_odometry import BodyMotion, BodyOdometry
 from sfm_ros.ros.node.extrinsics import Extrinsics
@@ -62,7 +61,7 @@ class Outputs:
 
     def configure(self, config: SfmConfig) -> None:
         """Apply the live options from the next estimate on."""
-        self._options, self._noise = config.node, config.noise
+        self._options = config.node
 
     def close(self) -> None:
         """Destroy the publishers."""
@@ -105,7 +104,7 @@ class Outputs:
             motion.T_odom_body,
             motion.covariance,
             motion.T_prev_curr,
-            motion_covariance(self._noise, motion.distance),
+            motion.motion_covariance,
             estimate.dt_ns,
         )
         if self._options.publish_odometry:

@@ -174,8 +174,7 @@ class RunStatistics:
                 "status": status.value,
                 "reasons": ", ".join(reason.value for reason in reasons),
                 **{counter: str(self._counts[counter]) for counter in COUNTERS},
-                "scale_source": self._scale.source.value,
-                "scale": f"{self._scale.value:g}",
+                **_scale_values(self._scale),
                 "last_trouble": self._problem,
                 **self._reason_values(),
                 **extra,
@@ -206,6 +205,15 @@ class RunStatistics:
             text = status.value
         listed = ", ".join(reason.value for reason in reasons)
         return status, reasons, f"{text}: {listed}" if listed else text
+
+
+def _scale_values(scale: ScaleState) -> dict[str, str]:
+    return {
+        "scale_source": scale.source.value,
+        "scale_value": f"{scale.value:g}",
+        "scale_sigma": f"{scale.sigma:.3g}",
+        "scale_age_s": f"{scale.age_s:.1f}",
+    }
 
 
 class _Latencies:

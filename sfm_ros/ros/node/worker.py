@@ -17,11 +17,12 @@ from sfm_ros.errors import CalibrationError, EngineError, ImageError, SfmRosErro
 from sfm_ros.odometry import VisualOdometry
 from sfm_ros.ros import conversions
 from sfm_ros.ros.node.calibration import CalibrationCache
-from sfm_ros.ros.node.extrinsics import ExtrinsicsLookup
+from sfm_ros.ros.node.extrinsics import Extrinsics, ExtrinsicsLookup
 from sfm_ros.ros.node.mailbox import Mailbox
 from sfm_ros.ros.node.parameters import Parameters
 from sfm_ros.ros.node.publishers import Outputs
 from sfm_ros.ros.node.run_statistics import RunStatistics
+from sfm_ros.ros.node.speed import SpeedInput
 
 _CALIBRATION_POLL_S = 0.2
 _WARNING_PERIOD_S = 2.0
@@ -40,6 +41,7 @@ class Pipeline:
     odometry: VisualOdometry
     extrinsics: ExtrinsicsLookup
     outputs: Outputs
+    speeds: SpeedInput
 
 
 class Worker:
@@ -69,6 +71,8 @@ class Worker:
         self._statistics = statistics
         self._on_failure = on_failure
         self._reset_requested = threading.Event()
+        self._extrinsics: Extrinsics | None = None
+        self._camera_height_m: float | None = None
         self._last_status: TrackingStatus | None = None
         self._thread: threading.Thread | None = None
 
@@ -130,11 +134,14 @@ class Worker:
         taken_ns = time.monotonic_ns()
         frame = conversions.frame_from_image(message, intrinsics)
         converted_ns = time.monotonic_ns()
+        for measured in self._pipeline.speeds.speeds(self._extrinsics):
+            self._pipeline.odometry.add_speed(*measured)
         estimate = self._pipeline.odometry.step(frame)
         estimated_ns = time.monotonic_ns()
         extrinsics = self._pipeline.extrinsics.at(estimate.frame_id, estimate.stamp_ns)
         if extrinsics is None:
             return
+        self._use(extrinsics)
         self._pipeline.outputs.publish(estimate, extrinsics)
         timings_ns = {
             "queue": taken_ns - arrived_ns,
@@ -145,6 +152,16 @@ class Worker:
         stamp_latency_ns = self._clock.now().nanoseconds - estimate.stamp_ns
         self._statistics.processed(estimate, timings_ns, stamp_latency_ns)
         self._log(estimate)
+
+    def _use(self, extrinsics: Extrinsics) -> None:
+        """Keep the extrinsics for the speeds, and hand another camera height over."""
+        self._extrinsics, height_m = extrinsics, extrinsics.camera_height_m
+        if height_m is not None and height_m != self._camera_height_m:
+            self._pipeline.odometry.set_camera_height(height_m)
+            if self._camera_height_m is None:  # later ones: a camera that moves
+                ground = self._parameters.config.node.ground_frame
+                self._logger.info(f"the camera is {height_m:.3f} m above '{ground}'")
+            self._camera_height_m = height_m
 
     def _apply_requests(self) -> None:
         """Apply what was requested since the last image: other options, a reset."""

@@ -31,6 +31,7 @@ SCAN_TOPIC = "/velodyne_points"
 STATIC_TOPIC = "/tf_static"
 LIDAR_FRAME = "velodyne"
 BASE_FRAME = "base_link"
+GROUND_FRAME = "base_footprint"
 _SUFFIXES = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg"}
 
 
@@ -161,12 +162,14 @@ def extrinsics(
     """(parent, child) -> (4, 4) T_parent_child of a KITTI car.
 
     ``base_link`` is on the road below the camera and level with it, because KITTI does not give
-    the position of the axle. Its child is the camera's body frame (REP 103), whose children are
-    the camera's optical frame and, as calibrated, the lidar.
+    the position of the axle; ``base_footprint`` (REP 120) is the same place. The other child of
+    ``base_link`` is the camera's body frame (REP 103), whose children are the camera's optical
+    frame and, as calibrated, the lidar.
     """
     body = body_frame_name(OPTICAL_FRAME)
     T_body_optical = make_transform(R_BODY_OPTICAL, np.zeros(3))
     transforms = {
+        (BASE_FRAME, GROUND_FRAME): np.eye(4),
         (BASE_FRAME, body): make_transform(np.eye(3), [0.0, 0.0, camera_height_m]),
         (body, OPTICAL_FRAME): T_body_optical,
     }

@@ -27,6 +27,7 @@ from sfm_ros.evaluation.report.model_card import card_as_html
 from sfm_ros.evaluation.report.results import RunContext, write_results
 from sfm_ros.evaluation.report.summary import SUMMARY_KEYS, format_value, text_table, write_summary
 from sfm_ros.evaluation.runs.ground_truth import GroundTruthTrajectory
+from sfm_ros.evaluation.runs.mode_comparison import mode_rows
 from sfm_ros.evaluation.runs.result import (
     OFFLINE,
     ONLINE,
@@ -107,6 +108,9 @@ def result(mode: str = OFFLINE, frames: int = 120, with_ground_truth: bool = Tru
         log.add(stamp, "lost" if lost else "tracking", ["implausible_motion"] if lost else [])
     return RunResult(
         mode=mode,
+        scale_source=ScaleSource.CAMERA_HEIGHT,
+        covariances=np.tile(np.eye(6), (frames, 1, 1)),
+        depth_flicker=0.05,
         frames=frames,
         frames_to_start=0,
         estimate=estimate,
@@ -192,8 +196,8 @@ def test_page_is_complete_and_loads_nothing(tmp_path: Path) -> None:
     assert is_well_formed(page)
     assert outline_of(page).headings == [
         "Summary", "Path from above", "Error over distance", "Drift by segment length",
-        "Time per stage", "Status over time", "Depth", "Model card", "Configuration",
-        "About this run",
+        "Errors and covariance", "Time per stage", "Status over time", "Depth", "Model card",
+        "Configuration", "About this run",
     ]  # fmt: skip
     assert 'name="viewport"' in page and "@media print" in page
     assert "Run of &lt;b&gt;" in page and "a &amp; b" in page
@@ -202,7 +206,7 @@ def test_page_is_complete_and_loads_nothing(tmp_path: Path) -> None:
     assert "lost: implausible motion" in page and "poses of a survey" in page
     # Four frames: image, unless it is missing, depth, ground truth and error.
     assert page.count("data:image/jpeg;base64,") in (15, 16)
-    assert page.count("data:image/svg+xml;base64,") == 5
+    assert page.count("data:image/svg+xml;base64,") == 6
     assert len(page) < 400_000
 
 
@@ -239,7 +243,7 @@ def test_without_ground_truth_the_page_states_why(tmp_path: Path) -> None:
     assert all(results.summary[key] is None for key in ("ate_m", "path_length_m", "depth_abs_rel"))
     page = page_in(tmp_path)
     assert is_well_formed(page)
-    assert page.count("no receiver") == 3
+    assert page.count("no receiver") == 4
     assert "Depth errors are not available: no ground-truth depth is known" in page
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["odometry"] is None and metrics["odometry_not_available"] == "no receiver"
@@ -249,6 +253,46 @@ def test_without_ground_truth_the_page_states_why(tmp_path: Path) -> None:
 def test_drift_of_a_short_path_is_not_applicable(tmp_path: Path) -> None:
     write_results([result(frames=40)], GROUND_TRUTH, context(), tmp_path)
     assert "Not applicable: the path has 78 m, the shortest segment 100 m." in page_in(tmp_path)
+
+
+def test_errors_without_alignment_are_beside_the_others(tmp_path: Path) -> None:
+    summary = write_results([result()], GROUND_TRUTH, context(), tmp_path).summary
+    assert summary["scale_source"] == "camera_height" and summary["depth_flicker"] == 0.05
+    # Half of each step: the last of 238 m is 119 m off, with a covariance of one square meter.
+    assert summary["ate_m"] < 1e-6 < 50 < summary["ate_unaligned_m"] < 119
+    assert summary["t_err_unaligned_percent"] == pytest.approx(50, abs=1)
+    assert summary["nees_per_dimension"] == pytest.approx(119 * 120 * 239 / 6 / 119 / 6, rel=0.05)
+    page = page_in(tmp_path)
+    assert "source of the scale: camera height" in page
+    assert "ATE RMSE, unaligned" in page and "NEES / 6" in page and "Flicker" in page
+
+
+def test_covariance_without_the_ground_truth_s_unit_is_not_scored(tmp_path: Path) -> None:
+    run = replace(result(), scale_source=ScaleSource.UNKNOWN)
+    summary = write_results([run], GROUND_TRUTH, context(), tmp_path).summary
+    assert summary["nees_per_dimension"] is None
+    page = page_in(tmp_path)
+    assert "there is no covariance in the ground truth" in page
+    assert "Nothing defines the unit of length" in page
+
+
+def test_modes_are_side_by_side(tmp_path: Path) -> None:
+    exact = replace(result(), estimate=GROUND_TRUTH.trajectory)
+    compared = {"geometric": exact, "network": replace(result(), estimate=None)}
+    results = write_results([result()], GROUND_TRUTH, context(), tmp_path, compared)
+    modes = results.summary["odometry_modes"]
+    assert list(modes) == ["hybrid", "geometric", "straight_line"]  # the third has no errors
+    assert modes["hybrid"]["7dof"]["ate_m"] < 1e-6 < modes["hybrid"]["origin"]["ate_m"]
+    assert modes["hybrid"]["7dof"]["scale"] == pytest.approx(2.0)
+    assert modes["geometric"]["origin"]["ate_m"] < 1e-6
+    assert modes["geometric"]["origin"]["t_err_percent"] < 1e-6
+    assert modes["straight_line"]["origin"]["ate_m"] > modes["straight_line"]["7dof"]["ate_m"] > 0
+    assert modes["straight_line"]["7dof"]["r_err_deg_per_100m"] > 1
+    page = page_in(tmp_path)
+    assert is_well_formed(page) and "Modes of the odometry" in outline_of(page).headings
+    rows = mode_rows(modes)
+    assert [row[:2] for row in rows[1:3]] == [["hybrid", "7dof"], ["hybrid", "origin"]]
+    assert all(f"<td>{cell}</td>" in page for row in rows[1:] for cell in row)
 
 
 @pytest.mark.parametrize("source", ScaleSource)

@@ -10,13 +10,15 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from small_bags import CAMERA, HEIGHT, WIDTH, SmallSequence, pose, stamp, write
+from small_bags import CAMERA, HEIGHT, OPTICAL_FRAME, WIDTH, SmallSequence, pose, stamp, write
 
+from sfm_ros.bags.messages import transforms_message
 from sfm_ros.bags.writer import CAMERA_INFO_TOPIC, IMAGE_TOPIC, write_bag
 from sfm_ros.errors import CalibrationError, SourceError, TrajectoryError
 from sfm_ros.evaluation.runs.ground_truth import FrameGroundTruth
 from sfm_ros.evaluation.runs.inputs import EvaluationInput, InputOptions, open_input
 from sfm_ros.formats.trajectory import Stamps
+from sfm_ros.geometry import R_BODY_OPTICAL, make_transform
 from sfm_ros.source import SourceItem
 from sfm_ros.synthetic.held_out import HeldOutStreet
 
@@ -82,6 +84,48 @@ def test_file_of_poses_replaces_those_in_the_bag(bag: Path, tmp_path: Path) -> N
     assert found.trajectory.positions[:, 2].tolist() == [5.0] * FRAMES
     with pytest.raises(TrajectoryError):
         given.ground_truth.trajectory(np.append(STAMPS, stamp(FRAMES)))
+
+
+def bag_with_camera(tmp_path: Path) -> Path:
+    """A bag whose camera is 1.2 m above base_link, and that 0.3 m above the ground."""
+    above_axle = make_transform(R_BODY_OPTICAL, [0.5, 0.0, 1.2])
+    transforms = {
+        ("base_link", OPTICAL_FRAME): above_axle,
+        ("base_link", "base_footprint"): make_transform(np.eye(3), [0.0, 0.0, -0.3]),
+        ("base_link", "roof"): make_transform(np.eye(3), [0.0, 0.0, 2.0]),
+    }
+    extrinsics = ("/tf_static", transforms_message(transforms, stamp(0)), stamp(0))
+    return write(tmp_path / "bag", [extrinsics], frames=FRAMES)
+
+
+@pytest.mark.parametrize(
+    ("ground_frame", "expected"),
+    [("base_footprint", 1.5), ("base_link", 1.2), ("mars", None), ("", None), ("roof", None)],
+)
+def test_height_of_the_camera_in_a_bag(
+    ground_frame: str, expected: float | None, tmp_path: Path
+) -> None:
+    bag = bag_with_camera(tmp_path)
+    given = open_input(InputOptions(kind="bag", path=bag, ground_frame=ground_frame))
+    assert given.camera_height_m == (None if expected is None else pytest.approx(expected))
+
+
+def test_height_of_the_camera_of_other_inputs(images: Path, calib: Path) -> None:
+    assert open_input(InputOptions()).camera_height_m == HeldOutStreet.camera_height_m
+    folder = InputOptions(kind="images", path=images, calib=calib)
+    assert open_input(folder).camera_height_m is None
+    images.rename(images.parent / "image_2")
+    kitti = InputOptions(kind="kitti", path=images.parent, calib=calib)
+    assert open_input(kitti).camera_height_m == 1.65
+
+
+def test_speeds_in_a_bag_come_with_the_frames(tmp_path: Path) -> None:
+    bag = write(tmp_path / "bag", [], frames=FRAMES, with_poses=True)
+    topic = "/ground_truth/odometry"
+    given = open_input(InputOptions(kind="bag", path=bag, speed_topic=topic))
+    assert all(item.speed_m_s is not None for item in given.source)
+    with pytest.raises(SourceError, match="--speed-topic is an option of a bag"):
+        open_input(InputOptions(speed_topic=topic))
 
 
 def test_bag_is_played_as_it_is(bag: Path) -> None:

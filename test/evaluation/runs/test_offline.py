@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from corridor import ahead
+from corridor import frames as drawn_frames
 from small_bags import CAMERA, PERIOD_NS, SmallSequence, image, stamp
 
 from sfm_ros.config import OdometryConfig, SfmConfig
@@ -120,6 +122,20 @@ def test_image_that_cannot_be_prepared_is_rejected() -> None:
     assert statuses(result)[:3] == [("initializing", 2), ("tracking", 2), ("rejected", 1)]
     assert result.rejected == 1 and "of the moon" in (result.trouble or "")
     assert result.estimate is not None and len(result.estimate) == 5
+
+
+def test_speeds_of_the_frames_make_lengths_metric() -> None:
+    """Steps of 0.8 m; the speeds state twice as much."""
+    poses = ahead([0.8] * 9)
+    items = [SourceItem(frame=f, speed_m_s=16.0) for f in drawn_frames(poses)]
+    config = SfmConfig(odometry=OdometryConfig(mode="geometric"))
+    result = OfflineRun(FakeEngine(fake_spec(metric=False)), config).run(Items(*items))
+    assert result.scale_source is ScaleSource.EXTERNAL and result.estimate is not None
+    steps = np.diff(result.estimate.positions[:, 2])
+    assert steps == pytest.approx(1.6, rel=0.1)
+    assert result.covariances is not None and len(result.covariances) == len(result.estimate)
+    assert np.linalg.eigvalsh(result.covariances[-1]).min() > 0
+    assert result.depth_flicker is None  # the networks did not run
 
 
 def test_limit_and_empty_source() -> None:

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from sfm_ros.config import ModelConfig
+from sfm_ros.config import ModelConfig, OdometryConfig, SfmConfig
 from sfm_ros.datatypes import FloatArray, Prediction
 from sfm_ros.engines.fake_engine import FakeEngine, fake_spec
 from sfm_ros.errors import EngineError
@@ -31,6 +31,8 @@ from sfm_ros.ros.node import node as plain_node
 from sfm_ros.ros.process import program
 from sfm_ros.window import Window
 
+CONFIG = SfmConfig(odometry=OdometryConfig(mode="network"))
+"""The images show no keypoints to follow."""
 STAND, FORWARD, TURN_LEFT, BROKEN = 100, 110, 120, 130
 MOTIONS = {
     STAND: (0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
@@ -82,8 +84,8 @@ def run(lifecycle: bool = False, load_s: float = 0.0, **trouble: Any) -> int:
         return TroubledEngine(**trouble)
 
     if lifecycle:
-        return managed_node.main(sys.argv, load)
-    return program.run(lambda: plain_node.SfmNode(load(ModelConfig())), sys.argv)
+        return program.run(lambda: managed_node.SfmLifecycleNode(load, CONFIG), sys.argv)
+    return program.run(lambda: plain_node.SfmNode(load(ModelConfig()), CONFIG), sys.argv)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,12 @@ from sfm_ros.ros.conversions import stamp_to_ns
 from sfm_ros.ros.node.lifecycle import SfmLifecycleNode
 from sfm_ros.ros.node.node import SfmNode
 
-CONFIG = config_from_dict({"node": {"image_queue": "every", "extrinsics_wait_s": 0.0}})
+CONFIG = config_from_dict(
+    {
+        "odometry": {"mode": "network"},
+        "node": {"image_queue": "every", "extrinsics_wait_s": 0.0},
+    }
+)
 
 
 def connect(node: Node, probe: Probe, name: str, kind: type) -> list:

@@ -38,11 +38,15 @@ def turned(degrees: float) -> FloatArray:
 class Bench:
     """An extrinsics lookup, the TF it sees, and what it logs."""
 
-    def __init__(self, base_frame: str = "base", wait_s: float = 0.0) -> None:
+    def __init__(
+        self, base_frame: str = "base", wait_s: float = 0.0, ground_frame: str = "ground"
+    ) -> None:
         self.tf = FakeLookup()
         self.logged: list[str] = []
         self.lookups = 0
-        self.extrinsics = ExtrinsicsLookup(self._subscribe, base_frame, wait_s, self.logged.append)
+        self.extrinsics = ExtrinsicsLookup(
+            self._subscribe, base_frame, wait_s, self.logged.append, ground_frame
+        )
 
     def _subscribe(self) -> FakeLookup:
         self.lookups += 1
@@ -177,6 +181,47 @@ def test_last_extrinsics_remain_if_tf_loses_the_frame() -> None:
     bench.at()
     bench.tf.tree = type(bench.tf.tree)()
     assert bench.at(SECOND).T_body_camera == pytest.approx(turned(30.0))
+
+
+def at_height(z: float) -> FloatArray:
+    return make_transform(np.eye(3), [0.3, 0.1, z]) @ T_BODY_OPTICAL
+
+
+def test_height_is_that_above_the_ground_not_above_the_base() -> None:
+    bench = Bench()
+    bench.tf.tree.add("base", "eye", at_height(1.2))
+    assert bench.at().camera_height_m is None
+    bench.tf.tree.add("base", "ground", make_transform(np.eye(3), [0.0, 0.0, -0.4]))
+    assert bench.at().camera_height_m == pytest.approx(1.6)  # it may come later
+
+
+def test_height_follows_a_camera_that_is_raised() -> None:
+    bench = Bench()
+    bench.tf.tree.add("base", "ground", np.eye(4))
+    for index, height in enumerate((1.0, 1.5)):
+        bench.tf.tree.add("base", "eye", at_height(height), index * SECOND)
+        assert bench.at(index * SECOND).camera_height_m == pytest.approx(height)
+
+
+def test_base_on_the_ground_may_be_named() -> None:
+    bench = Bench(ground_frame="base")
+    bench.tf.tree.add("base", "eye", at_height(1.65))
+    assert bench.at().camera_height_m == pytest.approx(1.65)
+
+
+@pytest.mark.parametrize(("ground_frame", "z"), [("", 1.0), ("elsewhere", 1.0), ("ground", -1.0)])
+def test_height_is_never_invented(ground_frame: str, z: float) -> None:
+    bench = Bench(ground_frame=ground_frame)
+    bench.tf.tree.add("base", "ground", np.eye(4))
+    bench.tf.tree.add("base", "eye", at_height(z))
+    assert bench.at().camera_height_m is None
+
+
+def test_height_needs_no_base_frame() -> None:
+    bench = Bench(base_frame="")
+    bench.tf.tree.add("ground", "eye", at_height(0.8))
+    found = bench.at()
+    assert found.camera_height_m == pytest.approx(0.8) and not found.is_known
 
 
 # ---- over the middleware ----------------------------------------------------------------------

@@ -12,12 +12,12 @@ pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
 
 import rclpy.logging
 from rig.camera import HEIGHT, PERIOD_NS, WIDTH, image_message, info_message
-from rig.fake_node import FORWARD, STAND, TroubledEngine
+from rig.fake_node import CONFIG, FORWARD, STAND, TroubledEngine
 from rig.fake_ros import FakeLookup, FakeNode
 from rig.probe import wait_until
 from sensor_msgs.msg import Image
 
-from sfm_ros.config import SfmConfig, config_from_dict
+from sfm_ros.config import config_from_dict
 from sfm_ros.engines.fake_engine import FakeEngine
 from sfm_ros.odometry import VisualOdometry
 from sfm_ros.ros.node.calibration import CalibrationCache
@@ -25,6 +25,7 @@ from sfm_ros.ros.node.extrinsics import ExtrinsicsLookup
 from sfm_ros.ros.node.mailbox import Mailbox
 from sfm_ros.ros.node.publishers import Outputs
 from sfm_ros.ros.node.run_statistics import RunStatistics
+from sfm_ros.ros.node.speed import SpeedInput
 from sfm_ros.ros.node.worker import Pipeline, Waiting, Worker
 
 
@@ -32,7 +33,7 @@ class Options:
     """Stands for the parameters of a node."""
 
     def __init__(self) -> None:
-        self.config = SfmConfig()
+        self.config = CONFIG
 
 
 class Bench:
@@ -64,6 +65,7 @@ class Bench:
                 FakeLookup if wait_s else lambda: None, "base_link", wait_s, lambda _: None
             ),
             outputs=self.outputs,
+            speeds=SpeedInput(),
         )
         options: Any = self.options
         self.worker = Worker(node, options, pipeline, self.statistics, self._fail)
