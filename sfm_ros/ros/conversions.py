@@ -48,18 +48,27 @@ def header(stamp_ns: int, frame_id: str) -> Header:
     return Header(stamp=stamp_from_ns(stamp_ns), frame_id=frame_id)
 
 
-def frame_from_image(message: Image | CompressedImage, intrinsics: CameraIntrinsics) -> Frame:
+def frame_from_image(
+    message: Image | CompressedImage,
+    intrinsics: CameraIntrinsics,
+    max_megapixels: float | None = None,
+) -> Frame:
     """A Frame of a raw or compressed image and its calibration.
 
     Raises:
-        ImageError: the image cannot be decoded, or its stamp is not a time.
+        ImageError: the image cannot be decoded, is compressed and larger than ``max_megapixels``,
+            or its stamp is not a time.
         CalibrationError: the image has another size than its calibration.
     """
     stamp = message.header.stamp
     if stamp.nanosec >= _NS:  # no message with this stamp could be published
         raise ImageError(f"the stamp has {stamp.nanosec} nanoseconds, expected less than {_NS}")
     is_raw = hasattr(message, "encoding")
-    rgb = _decode_raw(message) if is_raw else decode_compressed(message.data, message.format)
+    rgb = (
+        _decode_raw(message)
+        if is_raw
+        else decode_compressed(message.data, message.format, max_megapixels)
+    )
     return Frame(
         stamp_ns=stamp_to_ns(stamp),
         rgb=rgb,

@@ -49,6 +49,7 @@ class BagSource:
         pose_topic: str | None = None,
         calib: str | Path | CameraIntrinsics | None = None,
         speed_topic: str | None = None,
+        max_megapixels: float | None = None,
     ) -> None:
         """Open the bag, choose the topics, read the calibration and the ground-truth poses.
 
@@ -61,6 +62,7 @@ class BagSource:
                 (x forward, y left, z up: REP 103); the frame takes the nearest in time.
             calib: calibration or file of it, instead of the bag's.
             speed_topic: velocities as Odometry or a stamped Twist, such as those of the wheels.
+            max_megapixels: see `decode_compressed`.
 
         Raises:
             SourceError: no bag, damaged, empty, or no such topic (its topics are listed).
@@ -69,6 +71,7 @@ class BagSource:
         self.bag = path if isinstance(path, BagFile) else BagFile(path)
         self.name = self.bag.name
         self.skipped = 0
+        self._max_megapixels = max_megapixels
         self.camera_info_topic: str | None = None
         self.image_topic = find_image_topic(self.bag, image_topic)
         rgb = self._first_image()
@@ -99,7 +102,7 @@ class BagSource:
 
     def _item(self, record: Record) -> SourceItem | None:
         try:
-            rgb = _decode(record.message)
+            rgb = _decode(record.message, self._max_megapixels)
         except ImageError as error:
             _LOG.warning("%s: an image of %s is skipped: %s", self.name, self.image_topic, error)
             return None
@@ -119,7 +122,7 @@ class BagSource:
 
     def _first_image(self) -> RgbImage:
         try:
-            return _decode(self.bag.first(self.image_topic).message)
+            return _decode(self.bag.first(self.image_topic).message, self._max_megapixels)
         except ImageError as error:
             raise SourceError(
                 f"cannot decode the first image of {self.image_topic} in {self.name}: {error}"
@@ -140,9 +143,9 @@ class BagSource:
         return Trajectory(found.stamps_ns, body_to_optical(found.poses))
 
 
-def _decode(message: Any) -> RgbImage:
+def _decode(message: Any, max_megapixels: float | None) -> RgbImage:
     if hasattr(message, "format"):
-        return decode_compressed(message.data, message.format)
+        return decode_compressed(message.data, message.format, max_megapixels)
     layout = (message.width, message.height, message.step, message.encoding)
     return decode_raw(message.data, *layout, bool(message.is_bigendian))
 
