@@ -43,7 +43,12 @@ def check_engine(config: ModelConfig) -> list[Finding]:
     try:
         engine = create_engine(config)
     except SfmRosError as error:
-        return [fail("engine", f"{error} (installed: {libraries})", "pip install onnxruntime")]
+        advice = (
+            "see the reason; free memory, or name another bundle in model.bundle"
+            if library_versions()
+            else "pip install onnxruntime"
+        )
+        return [fail("engine", f"{error} (installed: {libraries})", advice)]
     try:
         inference_ms = _inference_ms(engine)
     except SfmRosError as error:

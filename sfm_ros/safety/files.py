@@ -64,7 +64,7 @@ def read_bytes(path: Path, limit: int) -> bytes:
 
 
 def read_text(path: Path, limit: int) -> str:
-    """The same as UTF-8 text, with the line ends of a text file; also raises UnicodeDecodeError."""
+    """The same as UTF-8 text, with ``\\n`` at all line ends; also raises UnicodeDecodeError."""
     text = read_bytes(path, limit).decode("utf-8")
     return text.replace("\r\n", "\n").replace("\r", "\n")
 

@@ -44,8 +44,8 @@ def check_size(width: float, height: float, max_megapixels: float) -> None:
     """Raise ImageError if an image of this size has more than so many million pixels."""
     if width * height > max_megapixels * 1e6:
         raise ImageError(
-            f"the image is {width:g}x{height:g} pixels, expected at most {max_megapixels:g} million "
-            "(preprocess.max_megapixels)"
+            f"the image is {width:g}x{height:g} pixels, expected at most {max_megapixels:g} "
+            "million (preprocess.max_megapixels)"
         )
 
 

@@ -19,7 +19,7 @@ from typing import NoReturn
 INTERRUPTED = 130
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _REPEAT_S = 0.3
-"""One Ctrl-C may reach a process twice: from the terminal, and from the program that started it."""
+"""One Ctrl-C may reach a process twice: from the terminal and from what started the process."""
 _PATIENCE_S = 1.0
 """After such a repetition the program has this long to end in order."""
 _FLUSH_S = 0.3

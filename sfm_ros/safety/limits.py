@@ -1,6 +1,6 @@
 """Sizes above which a file from somebody else is refused, before memory or disk is taken for it.
 
-They are far above what recordings, models and configurations need; ``docs/security.md`` lists them.
+They are far above what recordings, models and configurations need; docs/security.md lists them.
 """
 
 from __future__ import annotations
@@ -28,6 +28,6 @@ BAG_CHUNK = 256 * MIB
 BAG_OPEN_CHUNKS = 2 * BAG_CHUNK
 """Bytes of the chunks that cover one moment: they are in memory together."""
 BAG_UNPACKED = 32 * 1024 * MIB
-"""Bytes of the files of a bag that is compressed file by file, in the folder for temporary files."""
+"""Bytes of a bag that is compressed file by file, in the folder for temporary files."""
 BAG_DISK_RESERVE = 1024 * MIB
 """Bytes that unpacking leaves free on that disk."""
