@@ -49,7 +49,7 @@ ONLY = {
                              "sfm_ros.window"},
     "training.geometry.*": {"training.geometry.*"},
     "training.networks.*": {"training.networks.*", "training.geometry.*", "training.config",
-                            "training.batch", "sfm_ros.errors"},
+                            "training.batch", "sfm_ros.errors", "sfm_ros.safety.archives"},
     "training.losses.*": {"training.losses.*", "training.geometry.*", "training.config",
                           "training.batch", "training.distributed", "sfm_ros.errors"},
     "training.distributed": set(),

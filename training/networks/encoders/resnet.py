@@ -5,7 +5,7 @@ Written out because torchvision does not import with the CPU build of torch.
 
 from __future__ import annotations
 
-import pickle
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sfm_ros.errors import ConfigError
+from sfm_ros.safety.archives import check_stored
 from training.networks.initialization import initialize_relu_layers
 
 _STAGE_CHANNELS = (64, 128, 256, 512)
@@ -164,15 +165,10 @@ def _read_state(path: Path, name: str) -> dict[str, Tensor]:
             f"network.encoder_weights is '{path}', but there is no such file; {remedy}"
         )
     try:
+        if zipfile.is_zipfile(path):  # older files of torchvision are not
+            check_stored(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        OSError,
-        RuntimeError,
-        EOFError,
-        ValueError,
-        KeyError,
-        pickle.UnpicklingError,
-    ) as error:
+    except Exception as error:  # of any kind on a damaged file
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ConfigError(
             f"network.encoder_weights is '{path}', which torch cannot read ({reason}); {remedy}"
