@@ -25,6 +25,7 @@ from sfm_ros.evaluation.depth.command import (
     score_depth,
 )
 from sfm_ros.evaluation.depth.datasets import DepthSample, DepthSet
+from sfm_ros.safety.interrupts import guard
 from training.data.sequence import PreparedSet, SequenceRecord
 from training.model_options import add_model_options, open_model
 
@@ -67,6 +68,8 @@ def _prepared_sample(prepared: PreparedSet, sequence: SequenceRecord, offset: in
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Score; the exit status is 0, 1 with the reason on stderr, or 130 when interrupted."""
+    if arguments is None:
+        guard("evaluate_depth")
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -24,6 +24,7 @@ from sfm_ros.errors import SfmRosError
 from sfm_ros.evaluation.trajectory.alignment import ALIGNMENTS
 from sfm_ros.evaluation.trajectory.network_motion import MotionScore, run_motion, score_motion
 from sfm_ros.evaluation.trajectory.snippets import SnippetError
+from sfm_ros.safety.interrupts import guard
 from sfm_ros.sources.folder import FolderSource
 from sfm_ros.sources.kitti.source import open_kitti
 from training.model_options import add_model_options, open_model
@@ -121,6 +122,8 @@ def _mean(spread: SnippetError | None) -> float | None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Score; the exit status is 0, 1 with the reason on stderr, or 130 when interrupted."""
+    if arguments is None:
+        guard("evaluate_pose")
     options = _parse(arguments)
     try:
         return _score(options)

@@ -23,6 +23,7 @@ from matplotlib.figure import Figure
 from sfm_ros.datatypes import CameraIntrinsics, DepthMap, Frame, RgbImage
 from sfm_ros.errors import SfmRosError, SourceError
 from sfm_ros.evaluation.depth.protocol import FITS, DepthPredictor
+from sfm_ros.safety.interrupts import guard
 from sfm_ros.sources.folder import intrinsics_for, read_image
 from training.fit.run_log import HISTORY, read_history
 from training.model_options import open_named_model
@@ -248,6 +249,8 @@ def _labels(given: Sequence[str] | None, default: Sequence[str]) -> Sequence[str
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""
+    if arguments is None:
+        guard("plot")
     options = _parse(arguments)
     try:
         options.run(options)

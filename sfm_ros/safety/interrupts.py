@@ -21,14 +21,13 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _REPEAT_S = 0.3
 """One Ctrl-C may reach a process twice: from the terminal and from what started the process."""
 _PATIENCE_S = 1.0
-"""After such a repetition the program has this long to end in order."""
 _FLUSH_S = 0.3
 
 _children: set[int] = set()
 _installed = False
 
 
-def guard(name: str) -> None:
+def guard(name: str, patience_s: float = _PATIENCE_S) -> None:
     """Let a second SIGINT or SIGTERM end this process at once, from now to its end.
 
     The first one is handled as before: by Python's KeyboardInterrupt or by the program. Only a
@@ -36,6 +35,8 @@ def guard(name: str) -> None:
 
     Args:
         name: of the program, for its messages.
+        patience_s: how long the program may take to end in order if the second signal follows so
+            soon that it may be the first one again.
     """
     global _installed
     if _installed or threading.current_thread() is not threading.main_thread():
@@ -44,7 +45,8 @@ def guard(name: str) -> None:
     wake, write = os.pipe()
     os.set_blocking(write, False)
     signal.set_wakeup_fd(write, warn_on_full_buffer=False)
-    threading.Thread(target=_watch, args=(wake, name), name="sfm_interrupts", daemon=True).start()
+    arguments = (wake, name, patience_s)
+    threading.Thread(target=_watch, args=arguments, name="sfm_interrupts", daemon=True).start()
 
 
 def kill_at_end(group: int) -> None:
@@ -57,7 +59,7 @@ def has_ended(group: int) -> None:
     _children.discard(group)
 
 
-def _watch(wake: int, name: str) -> None:
+def _watch(wake: int, name: str, patience_s: float) -> None:
     first_s = None
     while True:
         number = os.read(wake, 1)[0]
@@ -67,12 +69,12 @@ def _watch(wake: int, name: str) -> None:
             first_s = time.monotonic()
             continue
         if time.monotonic() - first_s < _REPEAT_S:
-            time.sleep(_PATIENCE_S)
+            time.sleep(patience_s)
         _end(name)
 
 
 def _end(name: str) -> NoReturn:
-    for group in _children:
+    for group in tuple(_children):
         with suppress(OSError):
             os.killpg(group, signal.SIGKILL)
     multiprocessing = sys.modules.get("multiprocessing")
