@@ -7,13 +7,16 @@ import struct
 import cv2
 import numpy as np
 import pytest
+from bag_recorder import CAMERA
 from hostile_images import encoded, png_bomb, with_size
 from limited import run_limited
 
 from sfm_ros.errors import ImageError, SourceError
 from sfm_ros.evaluation.depth.ground_truth import read_depth_image
+from sfm_ros.evaluation.runs.inputs import InputOptions, open_input
 from sfm_ros.formats.image_codec import decode_compressed
 from sfm_ros.safety.image_size import image_size
+from sfm_ros.sources.bag import BagSource
 from sfm_ros.sources.folder import FolderSource, read_image
 from sfm_ros.sources.video import VideoSource
 
@@ -142,6 +145,18 @@ def test_the_limit_reaches_folders_and_videos(tmp_path):
     assert len(VideoSource(path, K)) == 1
     with pytest.raises(SourceError, match=TOO_LARGE.format("320x240", "0.07")):
         VideoSource(path, K, max_megapixels=0.07)
+
+
+def test_the_limit_reaches_bags(new_bag):
+    recorder = new_bag("mcap")
+    recorder.compressed("/image", encoded("png", 8, 6), 0)
+    recorder.compressed("/image", with_size("png", 30_000, 30_000), 1)
+    path = recorder.done()
+    source = BagSource(path, calib=CAMERA)
+    assert [len(list(source)), source.skipped] == [1, 1]
+    options = InputOptions(kind="bag", path=path, max_megapixels=1e-6)
+    with pytest.raises(SourceError, match=TOO_LARGE.format("8x6", "1e-06")):
+        open_input(options)
 
 
 def test_depth_images_are_read_as_before(tmp_path):
