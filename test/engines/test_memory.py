@@ -71,6 +71,6 @@ def test_the_doctor_advises_to_install_a_missing_library_only(monkeypatch):
     monkeypatch.setitem(factory._LOADERS, "onnx", failing(MemoryError()))
     (found,) = doctor.check_engine(ModelConfig())
     assert "pip install" not in found.advice and "free memory" in found.advice
-    monkeypatch.setattr(doctor, "library_versions", dict)
+    monkeypatch.setattr(doctor, "package_versions", lambda _: {})
     (found,) = doctor.check_engine(ModelConfig())
     assert "pip install onnxruntime" in found.advice
