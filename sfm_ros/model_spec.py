@@ -23,14 +23,12 @@ import yaml
 from sfm_ros.datatypes import FloatArray
 from sfm_ros.errors import ModelError, UnsafeFileError
 from sfm_ros.geometry import inverse, nearest_rotation
-from sfm_ros.safety import files
+from sfm_ros.safety import files, limits
 from sfm_ros.safety.documents import read_yaml
 from sfm_ros.safety.files import member
 
 FORMAT = "sfm_ros.model/1"
 SPEC_FILE = "model.yaml"
-_LARGEST, _LONGEST = 8192, 64
-"""Most pixels along a side of the networks' input, and most frames of a window."""
 _EXPECTED = {
     "str": "text",
     "int": "a whole number",
@@ -166,11 +164,10 @@ def _from_values(values: dict[str, Any], path: Path) -> ModelSpec:
         raise ModelError(f"{path}: unknown keys {unknown}, missing keys {missing}")
     kinds = get_type_hints(ModelSpec)
     spec = ModelSpec(**{key: _typed(key, v, kinds[key], path) for key, v in values.items()})
-    largest = max(spec.width, spec.height)
-    if largest > _LARGEST or spec.sequence_length > _LONGEST:
+    if spec.sequence_length * spec.width * spec.height > limits.IMAGE_MEGAPIXELS * 1e6:
         raise ModelError(
             f"{path}: the input is {spec.sequence_length} frames of {spec.width}x{spec.height}, "
-            f"expected at most {_LONGEST} of {_LARGEST}x{_LARGEST}"
+            f"expected at most {limits.IMAGE_MEGAPIXELS} million pixels in all"
         )
     if not (spec.training_fx > 0 and 0 < spec.min_depth < spec.max_depth):
         raise ModelError(

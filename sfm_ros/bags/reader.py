@@ -24,6 +24,7 @@ from sfm_ros.bags.decompression import check_chunks, unpack_files, unpack_messag
 from sfm_ros.bags.metadata import METADATA, BagStorage, check_tables, read_metadata
 from sfm_ros.errors import SourceError, UnsafeFileError
 from sfm_ros.formats.files import natural_key
+from sfm_ros.safety.files import member
 
 STORAGE_SUFFIXES = (".mcap", ".db3", ".bag")
 _MOST_MESSAGES = 10**10
@@ -226,11 +227,18 @@ def _storage(path: Path) -> BagStorage:
     return BagStorage(files=(path,))
 
 
+def _member(folder: Path, name: str) -> Path:
+    try:
+        return member(folder, name)
+    except UnsafeFileError as error:
+        raise SourceError(f"cannot open the bag {folder}: {error}") from error
+
+
 def _storage_files(folder: Path) -> list[Path]:
     for suffix in STORAGE_SUFFIXES:
         files = sorted(folder.glob(f"*{suffix}"), key=natural_key)
         if files:
-            return files
+            return [_member(folder, file.name) for file in files]
     raise SourceError(
         f"{folder} is no bag: it holds neither {METADATA} nor a {', '.join(STORAGE_SUFFIXES)} file"
     )

@@ -7,6 +7,7 @@ import os
 import sqlite3
 import tempfile
 from dataclasses import replace
+from types import SimpleNamespace
 
 import lz4.frame
 import numpy as np
@@ -19,6 +20,7 @@ from rosbags.rosbag1 import reader as rosbag1_reader
 from rosbags.rosbag2.storage_mcap import zstd
 
 from sfm_ros.bags import decompression
+from sfm_ros.bags.depth_messages import cloud_points
 from sfm_ros.bags.reader import BagFile
 from sfm_ros.errors import SourceError, UnsafeFileError
 from sfm_ros.safety import limits
@@ -158,6 +160,21 @@ def test_metadata_names_files_of_its_folder_only(new_bag, tmp_path, name):
         BagFile(path)
 
 
+@pytest.mark.parametrize("name", ["pipe.mcap", "link.mcap"])
+def test_a_folder_without_metadata_holds_its_own_files(tmp_path, name):
+    folder = tmp_path / "bag"
+    folder.mkdir()
+    write_mcap(tmp_path / "outside.mcap", [])
+    if name == "link.mcap":
+        (folder / name).symlink_to(tmp_path / "outside.mcap")
+    else:
+        os.mkfifo(folder / name)
+    with pytest.raises(
+        SourceError, match="cannot open the bag.*(leaves the folder|not a regular)"
+    ):
+        BagFile(folder)
+
+
 def test_the_path_in_front_of_a_name_is_not_followed(new_bag):
     recorder = new_bag("mcap")
     recorder.image("/image", IMAGE, "rgb8", 0)
@@ -188,6 +205,20 @@ def test_a_table_that_computes_is_refused(new_bag, statement):
     connection.close()
     with pytest.raises(SourceError, match="expected tables of values"):
         BagFile(path)
+
+
+@pytest.mark.parametrize(("step", "offset"), [(12, 4), (0, 0), (12, 2**32 - 4)])
+def test_a_cloud_whose_fields_leave_its_points_is_refused(step, offset):
+    fields = [
+        SimpleNamespace(name=name, offset=offset + 4 * i, datatype=7)
+        for i, name in enumerate("xyz")
+    ]
+    message = SimpleNamespace(
+        fields=fields, is_bigendian=False, width=1, height=1, point_step=step, row_step=step,
+        data=np.zeros(64, np.uint8),
+    )  # fmt: skip
+    with pytest.raises(SourceError, match="outside of its"):
+        cloud_points(message, "/points")
 
 
 def test_the_quality_of_service_is_read_with_limits(tmp_path):

@@ -11,6 +11,8 @@ import yaml
 from bundles import write_bundle
 from limited import run_limited
 
+from sfm_ros.config import ModelConfig
+from sfm_ros.engines.factory import create_engine
 from sfm_ros.errors import ModelError, UnsafeFileError
 from sfm_ros.model_spec import ModelSpec
 from sfm_ros.safety.files import member, read_bytes, sha256_of
@@ -67,6 +69,24 @@ def test_a_bundle_names_its_own_files_only(bundle, name):
         ModelSpec.load(bundle)
 
 
+@pytest.mark.parametrize("place", ["../secret.bin", "{outside}/secret.bin", "link.bin"])
+def test_a_graph_reads_no_weights_outside_of_its_bundle(bundle, place):
+    """ONNX Runtime refuses them; a version that does not must not be admitted."""
+    onnx = pytest.importorskip("onnx")
+    (bundle.parent / "secret.bin").write_bytes(bytes(4 * 32 * 64))
+    (bundle / "link.bin").symlink_to(bundle.parent / "secret.bin")
+    model = onnx.load(bundle / "depth.onnx")
+    (weights,) = (entry for entry in model.graph.initializer if entry.name == "value")
+    weights.ClearField("raw_data")
+    weights.data_location = onnx.TensorProto.EXTERNAL
+    location = weights.external_data.add()
+    location.key, location.value = "location", place.format(outside=bundle.parent)
+    (bundle / "depth.onnx").write_bytes(model.SerializeToString())
+    change(bundle, depth_sha256=sha256_of(bundle / "depth.onnx"))
+    with pytest.raises(ModelError, match="ONNX Runtime cannot load .*depth.onnx"):
+        create_engine(ModelConfig(bundle=str(bundle), threads=1))
+
+
 def test_a_large_graph_is_hashed_in_little_memory(tmp_path):
     path = tmp_path / "large.onnx"
     with path.open("wb") as stream:
@@ -90,8 +110,8 @@ def test_a_large_graph_is_hashed_in_little_memory(tmp_path):
         ({"metric": 1}, "'metric' is 1, expected true or false"),
         ({"width": True}, "'width' is True, expected a whole number"),
         ({"width": 1e3}, "'width' is 1000.0, expected a whole number"),
-        ({"width": 10**6}, "expected at most 64 of 8192x8192"),
-        ({"sequence_length": 1000, "target_index": 1}, "expected at most 64"),
+        ({"width": 10**6}, "3 frames of 1000000x32, expected at most 64 million pixels"),
+        ({"sequence_length": 10**5, "target_index": 1}, "expected at most 64 million pixels"),
         ({"training_fx": "20"}, "'training_fx' is '20', expected a finite number"),
         ({"training_fx": float("nan")}, "expected a finite number"),
         ({"training_fx": -1}, "expected positive and increasing"),

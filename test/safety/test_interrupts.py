@@ -60,7 +60,7 @@ def main_thread_s(pid: int) -> float:
 
 
 def assert_second_signal_ends(process: subprocess.Popen[str]) -> None:
-    """The first Ctrl-C is not heard: the main thread goes on computing; the second one ends it."""
+    """The main thread goes on computing after the first Ctrl-C; the second one ends it."""
     try:
         process.send_signal(signal.SIGINT)
         compute(process, 0.4)

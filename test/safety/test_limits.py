@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sfm_ros import model_spec
 from sfm_ros.config import SfmConfig
 from sfm_ros.safety import limits
 
@@ -23,7 +22,5 @@ def test_every_limit_is_in_the_table(repository: Path) -> None:
         "NUMBER_DIGITS": f"numbers of {limits.NUMBER_DIGITS} digits",
     }
     assert expected.keys() == {name for name in vars(limits) if name.isupper()} - {"MIB"}
-    largest, longest = model_spec._LARGEST, model_spec._LONGEST
-    expected["model"] = f"{largest}x{largest} pixels, {longest} frames"
     assert [text for text in expected.values() if f" {text}" not in page] == []
     assert SfmConfig().preprocess.max_megapixels == limits.IMAGE_MEGAPIXELS
