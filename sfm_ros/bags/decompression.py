@@ -6,7 +6,9 @@ decompressors by bounded ones.
 
 from __future__ import annotations
 
+import os
 import shutil
+import struct
 import sys
 from bz2 import BZ2Decompressor
 from collections.abc import Callable, Sequence
@@ -32,6 +34,8 @@ else:
 _MOST_FRAMES = 64
 """Writers make one frame; each one more copies the data that follow it."""
 _ZSTD_HEADER = 18
+_MCAP_HEAD, _MCAP_CHUNK, _RECORD_HEAD = struct.Struct("<BQQQQ"), 0x06, 9
+"""The start of a record, read as that of a chunk: kind, length, times, unpacked size."""
 _BLOCK = 2**20
 
 
@@ -120,14 +124,24 @@ def _unpack_file(file: Path, target: Path, left: int) -> int:
     return left
 
 
-def check_chunks(chunks: Sequence[storage_mcap.ChunkInfo]) -> None:
-    """Make sure that the chunks of an mcap file that cover one moment fit into memory together.
+def check_chunks(files: Sequence[Any]) -> None:
+    """Make sure that the chunks of a bag that are unpacked together fit into memory.
+
+    These are the chunks that cover one moment, and one of each mcap file without an index.
+
+    Args:
+        files: rosbags' readers of the storage files, open.
 
     Raises:
         UnpackError: they do not.
     """
-    changes = [(chunk.message_start_time, chunk.uncompressed_size) for chunk in chunks]
-    changes += [(chunk.message_end_time + 1, -chunk.uncompressed_size) for chunk in chunks]
+    mcaps = [file for file in files if isinstance(file, storage_mcap.McapReader)]
+    scanned = [file for file in mcaps if not file.chunks]
+    total = sum(map(_largest_chunk, scanned)) if len(scanned) > 1 else 0
+    changes = [(-1, total)]
+    for chunk in (chunk for file in mcaps for chunk in file.chunks):
+        changes.append((chunk.message_start_time, chunk.uncompressed_size))
+        changes.append((chunk.message_end_time + 1, -chunk.uncompressed_size))
     total = 0
     for _, size in sorted(changes):
         total += size
@@ -135,6 +149,18 @@ def check_chunks(chunks: Sequence[storage_mcap.ChunkInfo]) -> None:
             raise UnpackError(
                 f"its chunks of one moment are more than {limits.BAG_OPEN_CHUNKS} bytes unpacked"
             )
+
+
+def _largest_chunk(file: storage_mcap.McapReader) -> int:
+    """Unpacked size that the largest chunk of an mcap file states, for a file without an index."""
+    largest = 0
+    with open_regular(Path(str(file.path))) as stream:
+        stream.seek(file.data_start)
+        while stream.tell() < file.data_end and (head := stream.read(_MCAP_HEAD.size)):
+            kind, length, *_, size = _MCAP_HEAD.unpack(head.ljust(_MCAP_HEAD.size, b"\0"))
+            largest = max(largest, size if kind == _MCAP_CHUNK else 0)
+            stream.seek(length - _MCAP_HEAD.size + _RECORD_HEAD, os.SEEK_CUR)
+    return largest
 
 
 def _mcap_chunk(make: Callable[[], Any] | None, data: bytes, size: int) -> bytes:

@@ -136,6 +136,8 @@ class BagFile:
             while True:
                 try:
                     entry = next(merged, None)
+                    if entry is not None and self._storage.packed_messages:
+                        entry = (*entry[:2], unpack_message(entry[2]))
                 except Exception as error:  # as in _open
                     raise self._damaged(error) from error
                 if entry is None:
@@ -156,7 +158,10 @@ class BagFile:
 
     def _open(self, stack: ExitStack) -> list[Any]:
         try:
-            return [self._reader(file, stack) for file in self._unpacked(stack)]
+            readers = [self._reader(file, stack) for file in self._unpacked(stack)]
+            if not self.is_ros1:
+                check_chunks([reader.storage for reader in readers])
+            return readers
         except UnsafeFileError as error:
             raise SourceError(f"cannot open the bag {self.path}: {error}") from error
         # A damaged file raises errors of any kind: SQLite, struct, zlib, YAML.
@@ -179,19 +184,14 @@ class BagFile:
             return stack.enter_context(rosbag1.Reader(file))
         if file.suffix == ".db3":
             check_tables(file)
-        reader = stack.enter_context(rosbag2.Reader(file))
-        check_chunks(getattr(reader.storage, "chunks", ()))
-        return reader
+        return stack.enter_context(rosbag2.Reader(file))
 
     def _messages(
         self, reader: Any, topics: Sequence[str]
     ) -> Iterator[tuple[Connection, int, bytes]]:
         connections = [entry for entry in reader.connections if entry.topic in topics]
         # Without connections a reader would yield all messages.
-        messages = reader.messages(connections) if connections else iter(())
-        if not self._storage.packed_messages:
-            return messages
-        return ((entry, log_ns, unpack_message(data)) for entry, log_ns, data in messages)
+        return reader.messages(connections) if connections else iter(())
 
     def _damaged(self, error: Exception) -> SourceError:
         reason = str(error) or type(error).__name__
