@@ -70,7 +70,7 @@ def image_size(data: bytes | memoryview) -> tuple[int, int]:
             return _webp(view)
     except (struct.error, IndexError, KeyError, ValueError) as error:
         raise ImageError(f"the header of the image is damaged: {error}") from error
-    raise ImageError("the file is no JPEG, PNG, WebP, BMP or TIFF image")
+    raise ImageError("the file is no JPEG, PNG, WebP, BMP or TIFF image, or a damaged one")
 
 
 def _png(view: memoryview) -> tuple[int, int]:
