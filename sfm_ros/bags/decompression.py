@@ -6,7 +6,6 @@ decompressors by bounded ones.
 
 from __future__ import annotations
 
-import os
 import shutil
 import struct
 import sys
@@ -153,13 +152,14 @@ def check_chunks(files: Sequence[Any]) -> None:
 
 def _largest_chunk(file: storage_mcap.McapReader) -> int:
     """Unpacked size that the largest chunk of an mcap file states, for a file without an index."""
-    largest = 0
+    largest, at = 0, file.data_start
     with open_regular(Path(str(file.path))) as stream:
-        stream.seek(file.data_start)
-        while stream.tell() < file.data_end and (head := stream.read(_MCAP_HEAD.size)):
+        while at < file.data_end:
+            stream.seek(at)
+            head = stream.read(_MCAP_HEAD.size)
             kind, length, *_, size = _MCAP_HEAD.unpack(head.ljust(_MCAP_HEAD.size, b"\0"))
             largest = max(largest, size if kind == _MCAP_CHUNK else 0)
-            stream.seek(length - _MCAP_HEAD.size + _RECORD_HEAD, os.SEEK_CUR)
+            at += _RECORD_HEAD + length
     return largest
 
 
