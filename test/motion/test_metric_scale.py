@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -15,6 +16,7 @@ from sfm_ros.config import ScaleConfig
 from sfm_ros.datatypes import CameraIntrinsics, FloatArray, Reason, ScaleSource
 from sfm_ros.engines.fake_engine import fake_spec
 from sfm_ros.motion.metric_scale import MetricScale, PredictedDepth
+from sfm_ros.motion.two_view import estimate_two_view
 
 GRID = CameraIntrinsics(width=208, height=64, fx=112.0, fy=112.0, cx=103.5, cy=31.5)
 STEPS_M = 0.8 + 0.3 * np.sin(0.3 * np.arange(30))
@@ -161,12 +163,18 @@ def test_automatic_choice() -> None:
 
 
 def test_standstill_learns_nothing() -> None:
-    by_height = scale(camera_height=HEIGHT_M, max_sigma=0.25)
+    """However long it lasts, the tracks still give the next step its length."""
+    by_height = scale(camera_height=HEIGHT_M)
     lengths(by_height)
-    length, value = by_height.length, by_height.state.value
-    by_height.stand()
-    assert by_height.length == length and by_height.state.value == value
-    assert by_height.reasons() == [Reason.SCALE_UNCERTAIN]
+    length, state = by_height.length, by_height.state
+    _, pair = drive()[-1]
+    standing = replace(pair, rays_prev=pair.rays_curr)
+    still = estimate_two_view(standing.rays_prev, standing.rays_curr, standing.focal_px, [])
+    assert still.is_still
+    for _ in range(20):
+        by_height.stop(still, standing)
+    assert by_height.length == length and by_height.state == state
+    assert by_height.reasons() == []
 
 
 def test_reset_forgets_the_lengths_but_not_the_height() -> None:
