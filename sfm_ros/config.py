@@ -81,7 +81,7 @@ class TrackerConfig:
     """Keypoints that are followed through the images."""
 
     max_tracks: int = live_option(
-        600, "Most keypoints followed at a time.", minimum=50, maximum=5000
+        800, "Most keypoints followed at a time.", minimum=50, maximum=5000
     )
     max_width: int = live_option(
         1300,

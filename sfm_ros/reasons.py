@@ -143,7 +143,7 @@ MEANING: dict[Reason, tuple[str, str]] = {
         "look for a loaded machine, network or driver; the covariance of the motion is larger",
     ),
     Reason.MOTION_MISMATCH: (
-        "the pose network and the keypoints disagree about the rotation; that of the keypoints is "
+        "the rotations of the pose network and of the keypoints differ; that of the keypoints is "
         "used",
         "nothing if it is rare; else check the calibration, or train the model on such a camera",
     ),

@@ -44,8 +44,8 @@ REPLACED = {
 share, drive, corner, floor) are not here."""
 
 ALLOWED = {
-    ("sfm_ros/config.py", "mounting"): "a parameter of 0.1, refused with its new name",
-    ("sfm_ros/config.py", "unseen"): "a parameter of 0.1, refused with its new name",
+    ("sfm_ros/old_options.py", "mounting"): "a parameter of 0.1, refused with its new name",
+    ("sfm_ros/old_options.py", "unseen"): "a parameter of 0.1, refused with its new name",
     ("training/fit/alarm.py", "said"): "an entry of checkpoints of 0.1",
     ("test/training/fit/test_train_alarm.py", "said"): "an entry of checkpoints of 0.1",
     ("sfm_ros/cli/evaluate.py", "truth"): "options of 0.1, refused with their new names",

@@ -10,6 +10,7 @@ from sfm_ros.config import ScaleConfig
 from sfm_ros.datatypes import CameraIntrinsics, DepthMap, Reason, ScaleSource, ScaleState
 from sfm_ros.model_spec import ModelSpec
 from sfm_ros.motion.road import RoadPlane
+from sfm_ros.motion.road_image import height_by_images
 from sfm_ros.motion.scale import SIGMA, Correction, DepthOffset, StepLength, state_of
 from sfm_ros.motion.track_depths import TrackDepths, log_network_length
 from sfm_ros.motion.tracker import TrackedPair
@@ -17,6 +18,10 @@ from sfm_ros.motion.two_view import TwoView
 
 _START_SIGMA = 0.3
 """Of a first length by predicted depth while the source has none."""
+_NARROW_SIGMA = 0.3
+"""With a less certain length the images of the road are searched in a wide range."""
+_AGREES = 0.15
+"""Heights by tracks and by images that differ by more in their logarithm are not averaged."""
 _MAX_SPEED_AGE_S = 0.5
 _SPEEDS = 1000
 
@@ -34,10 +39,10 @@ class MetricScale:
 
     Args:
         config: the source of the unit.
-        spec: the model, whose depth may be metric.
+        spec: the model, whose depth may be metric; None if the networks do not run.
     """
 
-    def __init__(self, config: ScaleConfig, spec: ModelSpec) -> None:
+    def __init__(self, config: ScaleConfig, spec: ModelSpec | None) -> None:
         self._config, self._spec = config, spec
         self._height_m = config.camera_height
         self._speeds: deque[tuple[int, float]] = deque(maxlen=_SPEEDS)
@@ -77,10 +82,11 @@ class MetricScale:
         available = {
             "camera_height": self._height_m > 0,
             "external": self._config.external or bool(self._speeds),
-            "model": self._spec.metric,
+            "model": self._spec is not None and self._spec.metric,
+            "fixed": self._spec is not None and asked == "fixed",
         }
         names = tuple(available) if asked == "auto" else (asked,)
-        usable = (name for name in names if available.get(name, name == "fixed"))
+        usable = (name for name in names if available.get(name, False))
         return ScaleSource(next(usable, "unknown"))
 
     @property
@@ -93,9 +99,10 @@ class MetricScale:
         """Length of the newest step, published units."""
         return self._step.length
 
-    def stand(self) -> None:
-        """The camera does not translate: nothing is learned."""
-        self._tracks.reset()
+    def stop(self, is_still: bool) -> None:
+        """The camera does not translate: nothing is learned; at rest the depths stay as well."""
+        if not is_still:
+            self._tracks.reset()
         self._step.stop()
 
     def update(
@@ -148,9 +155,9 @@ class MetricScale:
         """The source's measurement of this step, or None."""
         log_length = None
         if source is ScaleSource.CAMERA_HEIGHT:
-            road = self._road.height(view, pair.rays_curr)
-            if road is not None:
-                log_length = math.log(self._height_m) - road.log_height
+            log_height = self._log_height(view, pair)
+            if log_height is not None:
+                log_length = math.log(self._height_m) - log_height
         elif source is ScaleSource.EXTERNAL:
             log_length = self._log_speed(stamp_ns, pair.dt_s)
         elif source in (ScaleSource.MODEL, ScaleSource.FIXED) and in_network_units is not None:
@@ -158,6 +165,24 @@ class MetricScale:
         if log_length is None:
             return None
         return Correction(log_length=log_length, sigma=SIGMA[source])
+
+    def _log_height(self, view: TwoView, pair: TrackedPair) -> float | None:
+        """Logarithm of the height over the road in lengths of the step, by tracks and images."""
+        by_tracks = self._road.height(view, pair.rays_curr)
+        guess = None
+        if self._step.length is not None and self._step.sigma < _NARROW_SIGMA:
+            guess = math.log(self._height_m / self._step.length)
+        elif by_tracks is not None:
+            guess = by_tracks.log_height
+        by_images = None
+        if pair.road is not None:
+            by_images = height_by_images(view, pair.road, self._road.normal, guess)
+        found = [by_tracks.log_height] if by_tracks is not None else []
+        found += [by_images] if by_images is not None else []
+        if guess is not None and len(found) == 2 and abs(found[0] - found[1]) > _AGREES:
+            found.sort(key=lambda value: abs(value - guess))
+            del found[1]
+        return sum(found) / len(found) if found else None
 
     def _log_speed(self, stamp_ns: int, dt_s: float) -> float | None:
         """Logarithm of the length by the mean of the speeds measured during the step."""

@@ -1,7 +1,8 @@
 """The length of each step: a Kalman filter on its logarithm, and the sources that correct it.
 
 The depths of the tracks predict the next length; the height over the road, a speed from outside
-or the predicted depth corrects it (Kalman 1960). A correction far off is weighted down, so that a wrong one never makes the scale jump.
+or the predicted depth corrects it (Kalman 1960). A correction far off is weighted down, so that
+a wrong one never makes the scale jump.
 """
 
 from __future__ import annotations

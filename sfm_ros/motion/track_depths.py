@@ -18,7 +18,9 @@ from sfm_ros.motion.two_view import TwoView
 
 _SIGMA_PX = 0.2
 """Of the position of a keypoint across its epipolar line."""
-_MIN_PARALLAX_PX = 4.0
+_MIN_PARALLAX_PX = (4.0, 1.5, 0.6)
+"""Tracks with less are left out, unless too few have more: the camera is slow."""
+_NETWORK_PARALLAX_PX = 2.0
 _PROCESS = 0.003**2
 """Variance that a depth gains per frame."""
 _MIN_TRACKS = 15
@@ -43,35 +45,51 @@ class TrackDepths:
 
     def log_length(self, view: TwoView, pair: TrackedPair) -> tuple[float, float] | None:
         """Logarithm of the newest step's length and its deviation; None with too few tracks."""
-        usable, older = _is_clear(view), _depth_in_older(view, pair)
-        usable &= older > 0
+        older = _depth_in_older(view, pair)
         _, new, known = np.intersect1d(
-            pair.ids[usable], self._ids, assume_unique=True, return_indices=True
+            pair.ids, self._ids, assume_unique=True, return_indices=True
         )
-        if len(known) < _MIN_TRACKS:
-            return None
-        variance = self._variance[known] + (_SIGMA_PX / view.parallax[usable][new]) ** 2
-        return _robust_mean(self._log_depth[known] - np.log(older[usable][new]), variance)
+        for parallax in _MIN_PARALLAX_PX:
+            clear = (_is_clear(view, parallax) & (older > 0))[new]
+            if clear.sum() >= _MIN_TRACKS:
+                new, known = new[clear], known[clear]
+                variance = self._variance[known] + (_SIGMA_PX / view.parallax[new]) ** 2
+                return _robust_mean(self._log_depth[known] - np.log(older[new]), variance)
+        return None
 
     def fuse(self, view: TwoView, pair: TrackedPair, length: float) -> None:
         """Advance the depths by a step of known length, and average in what it triangulates."""
-        usable, older = _is_clear(view), _depth_in_older(view, pair)
-        usable &= older > 0
-        ids, log_depth = pair.ids[usable], np.log(length * view.depth[usable])
-        variance = (_SIGMA_PX / view.parallax[usable]) ** 2 + _PROCESS
-        _, new, known = np.intersect1d(ids, self._ids, assume_unique=True, return_indices=True)
-        # A point of known depth in the older camera, moved into the newer one.
-        moved = np.exp(self._log_depth[known]) * (pair.rays_prev[usable][new] @ view.R[:, 2])
+        predicted, spread = self._advanced(view, pair, length)
+        seen = _is_clear(view, _MIN_PARALLAX_PX[0]) & (_depth_in_older(view, pair) > 0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            log_depth = np.where(seen, np.log(length * view.depth), np.nan)
+            variance = np.where(seen, (_SIGMA_PX / view.parallax) ** 2 + _PROCESS, np.inf)
+        both = seen & np.isfinite(predicted)
+        both &= np.abs(predicted - log_depth) < 3 * np.sqrt(spread + variance)
+        gain = spread[both] / (spread[both] + variance[both])
+        log_depth[both] = predicted[both] + gain * (log_depth[both] - predicted[both])
+        variance[both] = spread[both] * (1 - gain)
+        only_known = ~seen & np.isfinite(predicted)
+        log_depth[only_known], variance[only_known] = predicted[only_known], spread[only_known]
+        kept = np.isfinite(log_depth)
+        self._ids = pair.ids[kept]
+        self._log_depth, self._variance = log_depth[kept], variance[kept]
+
+    def _advanced(
+        self, view: TwoView, pair: TrackedPair, length: float
+    ) -> tuple[FloatArray, FloatArray]:
+        """(N,) logarithms of the tracks' depth in the newer camera, NaN if unknown; variances."""
+        _, new, known = np.intersect1d(
+            pair.ids, self._ids, assume_unique=True, return_indices=True
+        )
+        # Points of known depth in the older camera, moved into the newer one.
+        moved = np.exp(self._log_depth[known]) * (pair.rays_prev[new] @ view.R[:, 2])
         moved -= length * float(view.direction @ view.R[:, 2])
         alive = moved > 0
-        new, known, moved = new[alive], known[alive], moved[alive]
-        predicted, spread = np.log(moved), self._variance[known] + _PROCESS
-        agrees = np.abs(predicted - log_depth[new]) < 3 * np.sqrt(spread + variance[new])
-        new, predicted, spread = new[agrees], predicted[agrees], spread[agrees]
-        gain = spread / (spread + variance[new])
-        log_depth[new] = predicted + gain * (log_depth[new] - predicted)
-        variance[new] = spread * (1 - gain)
-        self._ids, self._log_depth, self._variance = ids, log_depth, variance
+        log_depth, variance = np.full(len(pair), np.nan), np.full(len(pair), np.inf)
+        log_depth[new[alive]] = np.log(moved[alive])
+        variance[new[alive]] = self._variance[known][alive] + _PROCESS
+        return log_depth, variance
 
 
 def _depth_in_older(view: TwoView, pair: TrackedPair) -> FloatArray:
@@ -91,7 +109,7 @@ def log_network_length(
         depth: (h, w) predicted depth of the newer frame.
         camera: pinhole camera of that grid.
     """
-    usable = _is_clear(view)
+    usable = _is_clear(view, _NETWORK_PARALLAX_PX)
     columns = np.rint(pair.rays_curr[:, 0] * camera.fx + camera.cx)
     rows = np.rint(pair.rays_curr[:, 1] * camera.fy + camera.cy)
     usable &= (columns >= 0) & (columns < camera.width) & (rows >= 0) & (rows < camera.height)
@@ -102,8 +120,8 @@ def log_network_length(
     return float(np.median(np.log(predicted[known] / view.depth[usable][known])))
 
 
-def _is_clear(view: TwoView) -> npt.NDArray[np.bool_]:
-    return view.inliers & (view.parallax > _MIN_PARALLAX_PX) & (view.depth > 0)
+def _is_clear(view: TwoView, parallax_px: float) -> npt.NDArray[np.bool_]:
+    return view.inliers & (view.parallax > parallax_px) & (view.depth > 0)
 
 
 def _robust_mean(values: FloatArray, variance: FloatArray) -> tuple[float, float]:

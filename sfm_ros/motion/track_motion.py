@@ -45,7 +45,8 @@ class TrackMotion:
     def __init__(self, config: SfmConfig, spec: ModelSpec) -> None:
         self._tracker = Tracker(config.tracker, config.preprocess.input)
         self._checks = ImageChecks(config.health)
-        self.scale = MetricScale(config.scale, spec)
+        runs_networks = config.odometry.mode != "geometric"
+        self.scale = MetricScale(config.scale, spec if runs_networks else None)
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="sfm_tracks")
         self._pending: list[tuple[int, Future[TrackedPair | None]]] = []
         self._intervals: deque[float] = deque(maxlen=_USUAL)
@@ -124,7 +125,7 @@ class TrackMotion:
         movers = _movers(view)
         reasons += movers
         if not view.translates:
-            self.scale.stand()
+            self.scale.stop(view.is_still)
             reasons += [] if view.is_still else [Reason.LOW_PARALLAX]
             return Step(
                 T_prev_curr=make_transform(view.R, np.zeros(3)),

@@ -16,8 +16,15 @@ import numpy as np
 import numpy.typing as npt
 
 from sfm_ros.config import TrackerConfig
-from sfm_ros.datatypes import FloatArray, Frame
-from sfm_ros.preprocess import needs_undistortion, normalized_points, rectified_camera
+from sfm_ros.datatypes import CameraIntrinsics, FloatArray, Frame
+from sfm_ros.motion.road_image import RoadImage, RoadImages, road_image, top_of
+from sfm_ros.preprocess import (
+    PixelMaps,
+    needs_undistortion,
+    normalized_points,
+    rectified_camera,
+    undistort_map,
+)
 
 _CELL_ROWS, _CELL_COLUMNS = 8, 24
 _WINDOW = (13, 13)
@@ -50,6 +57,7 @@ class TrackedPair:
         brightness: mean of the newer image, gray levels.
         overexposed: fraction of its pixels that are saturated.
         sharpness: mean absolute second derivative of it, gray levels.
+        road: images of the road in both frames.
     """
 
     ids: npt.NDArray[np.int64]
@@ -61,6 +69,7 @@ class TrackedPair:
     brightness: float
     overexposed: float
     sharpness: float
+    road: RoadImages | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -74,6 +83,8 @@ class _View:
     gray: Gray
     enlarged: float
     sharpness: float
+    camera: CameraIntrinsics
+    road: RoadImage
 
 
 class Tracker:
@@ -87,6 +98,7 @@ class Tracker:
     def __init__(self, config: TrackerConfig, input: str) -> None:
         self._config, self._input = config, input
         self._next_id = 0
+        self._maps: tuple[CameraIntrinsics, PixelMaps] | None = None
         self.restart()
 
     def configure(self, config: TrackerConfig) -> None:
@@ -119,9 +131,16 @@ class Tracker:
         if factor != 1.0:
             kind = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
             gray = np.asarray(cv2.resize(gray, None, fx=factor, fy=factor, interpolation=kind))
+        height, width = gray.shape
+        camera = rectified_camera(frame.intrinsics).resized(width, height)
+        rectified: Any = gray
+        if self._is_raw(frame):
+            rectified = cv2.remap(gray, *self._rectification(frame, camera), cv2.INTER_LINEAR)
         return _View(
             stamp_ns=frame.stamp_ns,
             gray=gray,
+            camera=camera,
+            road=road_image(np.asarray(rectified, dtype=np.uint8), top_of(camera)),
             enlarged=gray.shape[1] / frame.rgb.shape[1],
             sharpness=_sharpness(gray),
         )
@@ -141,12 +160,15 @@ class Tracker:
             ids=self._ids[usable],
             rays_prev=rays_prev[usable],
             rays_curr=self._rays[usable],
-            focal_px=rectified_camera(frame.intrinsics).fx * view.enlarged,
+            focal_px=view.camera.fx,
             lost=1.0 - len(self._ids) / max(before, 1),
             dt_s=(view.stamp_ns - last.stamp_ns) * 1e-9,
             brightness=float(view.gray[::8, ::8].mean()),
             overexposed=float(np.mean(view.gray[::8, ::8] >= _SATURATED)),
             sharpness=view.sharpness,
+            road=RoadImages(
+                prev=last.road, curr=view.road, camera=view.camera, top=top_of(view.camera)
+            ),
         )
 
     def _refill(self, view: _View, frame: Frame) -> None:
@@ -160,13 +182,24 @@ class Tracker:
         self._next_id += len(new)
         self._ids = np.concatenate([self._ids, ids])
 
+    def _is_raw(self, frame: Frame) -> bool:
+        """Whether the image has to be undistorted."""
+        return self._input == "raw" or (
+            self._input == "auto" and needs_undistortion(frame.intrinsics)
+        )
+
+    def _rectification(self, frame: Frame, camera: CameraIntrinsics) -> PixelMaps:
+        """Where the pixels of the rectified tracked image are in the tracked image."""
+        if self._maps is None or self._maps[0] is not frame.intrinsics:
+            size = camera.width, camera.height
+            maps = undistort_map(frame.intrinsics.resized(*size), camera, undistort=True)
+            self._maps = frame.intrinsics, cv2.convertMaps(*maps, cv2.CV_16SC2)
+        return self._maps[1]
+
     def _rays_of(self, pixels: Pixels, frame: Frame, enlarged: float) -> FloatArray:
         """(N, 3) rays of pixels of the tracked image, in the rectified camera."""
         raw = (pixels.astype(np.float64) + 0.5) / enlarged - 0.5
-        is_raw = self._input == "raw" or (
-            self._input == "auto" and needs_undistortion(frame.intrinsics)
-        )
-        xy = normalized_points(frame.intrinsics, raw, is_raw)
+        xy = normalized_points(frame.intrinsics, raw, self._is_raw(frame))
         return np.column_stack([xy, np.ones(len(xy))])
 
 

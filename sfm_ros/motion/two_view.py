@@ -8,7 +8,7 @@ no direction of translation; this is decided by the keypoints that move as if at
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -28,8 +28,13 @@ _MAX_TURN_RAD = np.radians(25.0)
 """Between two frames; the twisted pair of an essential matrix turns by far more."""
 _STILL_PX = 0.3
 _STILL_FRACTION = 0.5
+_STILL_BESIDE_MOVERS = 0.3
+_SIDEWAYS = 0.7
+"""Part of the direction ahead, below which still tracks speak for a mover that passes."""
 _PURE_TURN_PX = 0.35
 _PURE_TURN_FRACTION = 0.75
+_TURN_ERROR = 0.01
+"""Of the flow by a rotation, by which it bends the window around a keypoint."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -81,20 +86,33 @@ def estimate_two_view(
         starts: motions to start from, in the order in which they are preferred.
     """
     flow_px = focal_px * np.linalg.norm(prev - curr, axis=1)
-    if np.mean(flow_px < _STILL_PX) >= _STILL_FRACTION:
+    still = float(np.mean(flow_px < _STILL_PX))
+    if still >= _STILL_FRACTION:
         return _without_translation(np.eye(3), prev, curr, focal_px, is_still=True)
     R_far = fit_rotation(prev, curr, focal_px)
     far_px = focal_px * np.linalg.norm(_turned(R_far, curr) - prev, axis=1)
-    if np.mean(far_px < _PURE_TURN_PX) >= _PURE_TURN_FRACTION:
+    turn_px = focal_px * rotation_angle(R_far)
+    if np.mean(far_px < _PURE_TURN_PX + _TURN_ERROR * turn_px) >= _PURE_TURN_FRACTION:
         return _without_translation(R_far, prev, curr, focal_px)
+    best = _best_motion(prev, curr, focal_px, [*starts, (R_far, _AHEAD)])
+    if still >= _STILL_BESIDE_MOVERS and abs(best.direction[2]) < _SIDEWAYS:
+        # A vehicle that passes a standing camera looks like a near wall that it passes sideways.
+        return _without_translation(np.eye(3), prev, curr, focal_px, is_still=True)
+    return best
+
+
+def _best_motion(
+    prev: FloatArray, curr: FloatArray, focal_px: float, starts: Sequence[Start]
+) -> TwoView:
+    """The fit of lowest cost, from the starts or from random samples."""
     best = None
-    for R, t in [*starts, (R_far, _AHEAD)]:
+    for R, t in starts:
         found = fit_motion(R, t, prev, curr, focal_px)
         best = found if best is None or found.cost < best.cost else best
         if best.cost < _GOOD_COST:  # nearly all tracks agree: no other start does better
             return best
     sampled = _sampled(prev, curr, focal_px)
-    assert best is not None  # there is always one start
+    assert best is not None  # there is at least one start
     if sampled is not None:
         best = min(best, fit_motion(*sampled, prev, curr, focal_px), key=lambda view: view.cost)
     return best

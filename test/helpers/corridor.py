@@ -96,7 +96,9 @@ def _hits(
             hit = inside & (depth > 0) & (depth < nearest)
         nearest[hit] = depth[hit]
         u[hit], v[hit] = one[hit] + 5.3 * number, other[hit] + 3.1 * number
-        lod[hit] = np.log2(depth[hit] / camera.fx * _TEXELS_PER_M / np.maximum(cosine[hit], 0.01))
+        # A pixel covers more along the view than across it; the mean blurs and flickers least.
+        footprint = depth[hit] / camera.fx * _TEXELS_PER_M / np.sqrt(cosine[hit])
+        lod[hit] = np.log2(footprint)
     return nearest, u, v, lod
 
 
@@ -133,18 +135,20 @@ def _rays(camera: CameraIntrinsics) -> np.ndarray:
 
 @cache
 def _pyramid() -> list[np.ndarray]:
-    """Noise with the same contrast at every level of detail, repeated without a seam."""
+    """A texture that repeats without a seam, of equal contrast in every octave, and its halves."""
     rng = np.random.default_rng(0)
-    levels: list[np.ndarray] = []
-    for level in reversed(range(_LEVELS)):
+    total = np.zeros((_SIZE, _SIZE), np.float32)
+    for level in range(_LEVELS):
         size = _SIZE >> level
-        own = cv2.GaussianBlur(np.tile(rng.normal(0.0, 1.0, (size, size)), (3, 3)), (0, 0), 1.2)
-        own = own[size : 2 * size, size : 2 * size].astype(np.float32)
-        own *= 22.0 / float(own.std())
-        if levels:
-            own += 0.6 * cv2.resize(levels[-1], (size, size), interpolation=cv2.INTER_LINEAR)
-        levels.append(own)
-    return levels[::-1]
+        noise = np.tile(rng.normal(size=(size, size)).astype(np.float32), (3, 3))
+        octave = cv2.resize(noise, (3 * _SIZE, 3 * _SIZE), interpolation=cv2.INTER_CUBIC)
+        octave = octave[_SIZE : 2 * _SIZE, _SIZE : 2 * _SIZE]
+        total += 18.0 * octave / float(octave.std())
+    levels = [total]
+    for level in range(1, _LEVELS):
+        size = _SIZE >> level
+        levels.append(cv2.resize(levels[-1], (size, size), interpolation=cv2.INTER_AREA))
+    return levels
 
 
 def _sampled(u: np.ndarray, v: np.ndarray, lod: np.ndarray) -> np.ndarray:

@@ -165,7 +165,7 @@ def test_restart_forgets_and_numbers_are_not_used_again() -> None:
     assert before is not None and after is not None and after.ids.min() > before.ids.max()
 
 
-def test_change_of_size_starts_anew() -> None:
+def test_change_of_size_restarts_the_tracks() -> None:
     tracker = Tracker(TrackerConfig(), "auto")
     small = CAMERA.resized(300, 100)
     assert tracker.track(frame(moved(np.eye(3)), 0)) is None

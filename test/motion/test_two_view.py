@@ -82,6 +82,25 @@ def test_standstill_is_exactly_the_identity() -> None:
     assert not view.inliers[mover].any() and view.inliers[~mover].all()
 
 
+@pytest.mark.parametrize("fraction", [0.45, 0.6])
+def test_vehicle_that_passes_is_no_motion_of_the_camera(fraction: float) -> None:
+    """Two views allow a near wall that the camera passes sideways as well."""
+    rng = np.random.default_rng(12)
+    rays = seen(np.eye(3), np.zeros(3), random_points(rng), rng, noise_px=0.08)
+    vehicle = rng.random(len(rays.prev)) < fraction
+    rays.prev[vehicle, 0] += 9.0 / FOCAL_PX
+    view = estimate(rays)
+    assert view.is_still and not view.translates
+    assert not view.inliers[vehicle].any()
+
+
+def test_camera_that_looks_sideways_moves() -> None:
+    rng = np.random.default_rng(13)
+    t = np.array([1.0, 0.0, 0.0])
+    view = estimate(seen(np.eye(3), 0.3 * t, random_points(rng), rng, noise_px=0.1))
+    assert view.translates and angle_between(view.direction, t) < 0.5
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_points_of_a_plane_suffice(seed: int) -> None:
     """A road alone: two motions explain a plane, and the last one chooses among them."""

@@ -90,7 +90,7 @@ def _read_optional(file: Path) -> Trajectory | None:
 
 
 def flat_facts(summary: Mapping[str, Any]) -> dict[str, str]:
-    """How a run was made, as ``configuration.refine.enabled`` -> ``true``."""
+    """How a run was made, as ``configuration.odometry.mode`` -> ``hybrid``."""
     found: dict[str, str] = {}
     for name in _FACTS:
         _flatten(name, summary.get(name), found)

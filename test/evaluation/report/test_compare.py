@@ -23,7 +23,11 @@ SUMMARY = {
     "ground_truth": "/ground_truth/odometry",
     "model": "road_small",
     "engine": "onnx on CPU",
-    "configuration": {"refine": {"enabled": True, "max_features": 100}, "model": {"threads": 2}},
+    "configuration": {
+        "odometry": {"mode": "hybrid"},
+        "tracker": {"max_tracks": 600},
+        "model": {"threads": 2},
+    },
     "machine": {"cpu": "some", "cores": 2},
     "versions": {"numpy": "2.0"},
     "command": "sfm_evaluate bag drive.mcap",
@@ -60,7 +64,11 @@ def _rows(text: str) -> dict[str, list[str]]:
 
 
 def test_differences_are_marked_and_equal_facts_omitted(new_run, tmp_path, capsys):
-    other = {"refine": {"enabled": False, "max_features": 100}, "model": {"threads": 2}}
+    other = {
+        "odometry": {"mode": "network"},
+        "tracker": {"max_tracks": 600},
+        "model": {"threads": 2},
+    }
     runs = [
         new_run("a", _path(0.02), _path(0.021)),
         new_run("b", _path(0.01), ate_m=2.25, model="mine", configuration=other),
@@ -70,9 +78,9 @@ def test_differences_are_marked_and_equal_facts_omitted(new_run, tmp_path, capsy
     rows = _rows(printed)
     assert rows["ATE RMSE"] == ["1.50 m", "2.25 m"]
     assert rows[f"{MARK} model"] == ["road_small", "mine"]
-    assert rows[f"{MARK} refine.enabled"] == ["true", "false"]
+    assert rows[f"{MARK} odometry.mode"] == ["hybrid", "network"]
     assert rows["engine"] == ["onnx on CPU", "onnx on CPU"]
-    assert "max_features" not in printed and "abs_rel" not in printed and "cpu" not in printed
+    assert "max_tracks" not in printed and "abs_rel" not in printed and "cpu" not in printed
     assert "cannot be compared" not in printed and str(tmp_path / "plot.png") in printed
 
 

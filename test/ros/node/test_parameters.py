@@ -122,7 +122,10 @@ def test_wrong_change_is_refused(name: str, value: Any, reason: str, make_node: 
 def test_changes_that_belong_together_are_all_made_or_none(make_node: MakeNode) -> None:
     node = make_node()
     parameters = Parameters(node)
-    changes = [Parameter("health.max_speed", value=5.0), Parameter("refine.enabled", value=3)]
+    changes = [
+        Parameter("health.max_speed", value=5.0),
+        Parameter("scale.max_age_s", value="x"),
+    ]
     assert not node.set_parameters_atomically(changes).successful
     assert parameters.config == SfmConfig()
 
