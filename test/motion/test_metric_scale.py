@@ -160,13 +160,29 @@ def test_automatic_choice() -> None:
     assert scale(metric=True, source="none").source is ScaleSource.UNKNOWN
 
 
-def test_standstill_learns_nothing() -> None:
+@pytest.mark.parametrize("is_still", [False, True])
+def test_standstill_learns_nothing(is_still: bool) -> None:
     by_height = scale(camera_height=HEIGHT_M, max_sigma=0.25)
     lengths(by_height)
     length, value = by_height.length, by_height.state.value
-    by_height.stand()
+    by_height.stop(is_still)
     assert by_height.length == length and by_height.state.value == value
     assert by_height.reasons() == [Reason.SCALE_UNCERTAIN]
+
+
+def test_depths_of_the_tracks_outlast_a_standstill_but_not_a_turn() -> None:
+    """After it, the next step gets its length from the tracks alone."""
+    for is_still in (True, False):
+        external = scale(external=True)
+        for index, (view, pair) in enumerate(drive()[:20]):
+            external.add_speed((index + 1) * DT_NS - DT_NS // 2, STEPS_M[index] / 0.1)
+            external.update(view, pair, None, (index + 1) * DT_NS)
+        external.stop(is_still)
+        view, pair = drive()[20]
+        external.update(view, pair, None, 10**12)  # long after the last speed
+        assert external.length is not None
+        error = abs(external.length / STEPS_M[20] - 1)
+        assert error < 0.03 if is_still else error > 0.03
 
 
 def test_reset_forgets_the_lengths_but_not_the_height() -> None:
