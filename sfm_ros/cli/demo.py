@@ -12,7 +12,12 @@ import shlex
 import sys
 from pathlib import Path
 
-from sfm_ros.cli.evaluate_bag import add_input_options, input_options, print_results
+from sfm_ros.cli.evaluate_bag import (
+    add_input_options,
+    input_options,
+    print_results,
+    with_camera_height,
+)
 from sfm_ros.cli.program import run_program
 from sfm_ros.config import ModelConfig, SfmConfig
 from sfm_ros.evaluation.report.figures import draw_images
@@ -63,8 +68,9 @@ def _run(options: argparse.Namespace, command: str) -> int:
     run_options = RunOptions(
         frames=options.frames, rate=options.rate, keep_bag=options.keep_bag, command=command
     )
-    config = SfmConfig(model=ModelConfig(bundle=options.model))
-    evaluation = evaluate(open_input(input_options(options)), config, out, (ONLINE,), run_options)
+    config = with_camera_height(SfmConfig(model=ModelConfig(bundle=options.model)), options)
+    given = open_input(input_options(options, config))
+    evaluation = evaluate(given, config, out, (ONLINE,), run_options)
     summary, (run, *_) = evaluation.results.summary, evaluation.results.runs
     draw_images(run, summary["estimated_path_unit"], out)
     print_results(evaluation, out)

@@ -67,12 +67,6 @@ def add_command(subparsers: Any) -> None:
         choices=(*ODOMETRY_MODES, ALL_MODES),
         help="of the odometry, as odometry.mode; all: the others are scored beside it, offline",
     )
-    run.add_argument(
-        "--camera-height",
-        type=float,
-        metavar="M",
-        help="height of the camera above the road in meters (default: as the input has it)",
-    )
     run.add_argument("--threads", type=int, help="CPU threads of one inference")
     run.add_argument("--frames", type=int, help="score only the first N frames", metavar="N")
     run.add_argument(
@@ -95,15 +89,32 @@ def add_input_options(
     group.add_argument(
         "--pose-topic", help="of --bag: ground-truth poses, Odometry or PoseStamped"
     )
+    group.add_argument(
+        "--camera-height",
+        type=float,
+        metavar="M",
+        help="height of the camera above the road in meters (default: as the input has it)",
+    )
     group.add_argument("--image-topic", help="of --bag; default: the only one")
     group.add_argument("--camera-info-topic", help="of --bag; default: beside the image topic")
     return group
 
 
-def input_options(options: argparse.Namespace) -> InputOptions:
+def with_camera_height(config: SfmConfig, options: argparse.Namespace) -> SfmConfig:
+    """The configuration with the height that `add_input_options` has read."""
+    height_m = options.camera_height
+    if height_m is None:
+        return config
+    if not 0 < height_m <= 1000:
+        raise ConfigError(f"--camera-height is {height_m}, expected meters above 0")
+    return replace(config, scale=replace(config.scale, camera_height=height_m))
+
+
+def input_options(options: argparse.Namespace, config: SfmConfig) -> InputOptions:
     """What `add_input_options` has read; no kind if no input is named.
 
-    SourceError if more than one input is named, or it is not there.
+    The configuration names the frame above which a bag has the camera's height, and limits the
+    size of images. SourceError if more than one input is named, or it is not there.
     """
     given = {k: path for k in ("data", *KINDS) if (path := getattr(options, k)) is not None}
     if len(given) > 1:
@@ -111,6 +122,8 @@ def input_options(options: argparse.Namespace) -> InputOptions:
     named: dict[str, Any] = {
         field.name: getattr(options, field.name, None) for field in fields(InputOptions)
     }
+    named["ground_frame"] = config.node.ground_frame
+    named["max_megapixels"] = config.preprocess.max_megapixels
     for kind, path in given.items():
         found = recognize(path)  # there is something
         named |= {"kind": found if kind == "data" else kind, "path": path}
@@ -136,11 +149,7 @@ def _run(options: argparse.Namespace) -> int:
             failed, and the results are those of the offline run.
     """
     config = _configuration(options)
-    named = replace(
-        input_options(options),
-        ground_frame=config.node.ground_frame,
-        max_megapixels=config.preprocess.max_megapixels,
-    )
+    named = input_options(options, config)
     if (named.kind is None) == (not options.synthetic):
         raise SourceError(f"expected one input: {_KIND_NAMES}, or --synthetic")
     command = shlex.join(["sfm_evaluate", *sys.argv[1:]])
@@ -168,15 +177,7 @@ def _configuration(options: argparse.Namespace) -> SfmConfig:
         model = replace(model, threads=options.threads)
     if options.frames is not None and options.frames < 1:
         raise ConfigError(f"--frames is {options.frames}, expected at least 1")
-    return _with_odometry(replace(config, model=model), options)
-
-
-def _with_odometry(config: SfmConfig, options: argparse.Namespace) -> SfmConfig:
-    height_m = options.camera_height
-    if height_m is not None:
-        if not 0 < height_m <= 1000:
-            raise ConfigError(f"--camera-height is {height_m}, expected meters above 0")
-        config = replace(config, scale=replace(config.scale, camera_height=height_m))
-    if options.mode not in (None, ALL_MODES):
-        config = replace(config, odometry=replace(config.odometry, mode=options.mode))
-    return config
+    config = with_camera_height(replace(config, model=model), options)
+    if options.mode in (None, ALL_MODES):
+        return config
+    return replace(config, odometry=replace(config.odometry, mode=options.mode))

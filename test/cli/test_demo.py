@@ -159,6 +159,7 @@ def children_of(pid: int) -> list[int]:
         (["--bag", "a", "--video", "b"], "2 inputs are named"),
         (["--images", "{here}"], "images needs calib"),
         (["--model", "/no/such/model"], "no model '/no/such/model'"),
+        (["--camera-height", "-1"], "--camera-height is -1.0"),
     ],
 )
 def test_wrong_command_line_is_one_line(

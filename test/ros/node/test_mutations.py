@@ -18,7 +18,7 @@ from rig.fake_ros import FakeNode
 from rig.mutations import damaged_image, damaged_info, damaged_stamps, fitting_image, stamps
 from sensor_msgs.msg import CameraInfo, Image
 
-from sfm_ros.config import NodeConfig, SfmConfig
+from sfm_ros.config import NodeConfig, OdometryConfig, SfmConfig
 from sfm_ros.datatypes import TrackingStatus
 from sfm_ros.errors import CalibrationError, ImageError
 from sfm_ros.odometry import VisualOdometry
@@ -52,8 +52,11 @@ def numbers_in(message: Any) -> Iterator[float]:
 class Chain:
     """What is done with a message between the middleware's two ends, without the middleware."""
 
-    def __init__(self) -> None:
-        config = SfmConfig(node=NodeConfig(path_length=3, trajectory_length=10))
+    def __init__(self, mode: str = "network") -> None:
+        config = SfmConfig(
+            node=NodeConfig(path_length=3, trajectory_length=10),
+            odometry=OdometryConfig(mode=mode),
+        )
         self.node = FakeNode(check_message)
         self.odometry = VisualOdometry(TroubledEngine(), config)
         self.outputs = Outputs(self.node, config)  # type: ignore[arg-type]
@@ -97,13 +100,7 @@ def damaged_input(
     return info, damaged_stamps(rng, images) if kind < 0.6 else images
 
 
-@pytest.mark.parametrize(
-    "count", [2000, pytest.param(20_000, marks=pytest.mark.slow)], ids=["short", "long"]
-)
-def test_damaged_messages_give_finite_outputs_or_named_errors(
-    count: int, capsys: pytest.CaptureFixture
-) -> None:
-    chain, rng, clock = Chain(), np.random.default_rng([SEED, count]), stamps()
+def show_damaged(chain: Chain, rng: np.random.Generator, clock: Iterator[int], count: int) -> None:
     chain.calibrate(info_message())
     for index in range(count):
         try:
@@ -113,6 +110,25 @@ def test_damaged_messages_give_finite_outputs_or_named_errors(
                 chain.show(image)
         except Exception as error:
             raise AssertionError(f"mutation {index} of seed {SEED}, {count}") from error
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "geometric"])
+def test_damaged_messages_do_no_harm_to_the_tracker(mode: str) -> None:
+    chain = Chain(mode)
+    show_damaged(chain, np.random.default_rng([SEED, 1]), stamps(), 400)
+    assert min(chain.results[error] for error in ("ImageError", "CalibrationError")) > 40
+    # These images show nothing to follow.
+    assert chain.results[TrackingStatus.LOST.value] > 40
+
+
+@pytest.mark.parametrize(
+    "count", [2000, pytest.param(20_000, marks=pytest.mark.slow)], ids=["short", "long"]
+)
+def test_damaged_messages_give_finite_outputs_or_named_errors(
+    count: int, capsys: pytest.CaptureFixture
+) -> None:
+    chain, rng, clock = Chain(), np.random.default_rng([SEED, count]), stamps()
+    show_damaged(chain, rng, clock, count)
     published = sum(len(each.messages) for each in chain.node.publishers.values())
     with capsys.disabled():
         print(f"\n{count} mutations, seed {SEED}: {dict(chain.results)}, {published} messages out")
