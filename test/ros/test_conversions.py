@@ -234,7 +234,7 @@ def test_byte_array_of_an_array_that_is_not_contiguous() -> None:
 def test_odometry_has_the_twist_that_produces_the_motion() -> None:
     pose = PoseIntegrator(NoiseConfig())
     motion = se3_exp([0.5, 0.1, 0.0, 0.0, 0.0, 0.2])
-    pose.advance(motion[None])
+    pose.advance(motion, np.diag([0.04, 0.01, 0.01, 1e-4, 1e-4, 4e-4]))
     message = conversions.odometry_message(
         Header(frame_id="odom"), "base_link", pose.T_odom_camera, pose.covariance, motion,
         pose.covariance, 100_000_000,
