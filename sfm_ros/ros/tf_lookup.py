@@ -6,6 +6,9 @@ With tf2_ros, where a ROS installation brings it; else with the tree that reads 
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import yaml
@@ -14,16 +17,22 @@ from rclpy.duration import Duration
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from rclpy.serialization import deserialize_message
 from rclpy.time import Time
 
-from sfm_ros.bags.transform_tree import TransformTree
-from sfm_ros.datatypes import FloatArray
-from sfm_ros.geometry import rigid_motion
+from sfm_ros.bags.transform_tree import MAX_FRAMES, TransformTree
+from sfm_ros.datatypes import MAX_FRAME_ID, FloatArray, is_frame_id
+from sfm_ros.errors import printable
+from sfm_ros.geometry import MAX_POSITION_M, rigid_motion
 from sfm_ros.ros import compat
 from sfm_ros.ros.compat import STATIC_TF_LISTENER_QOS, TF, TF_QOS, TF_STATIC
 
 _HISTORY_NS = 10_000_000_000
 """How far back a transform can be looked up; tf2's own default."""
+_LARGEST_MESSAGE = 1 << 18
+"""Bytes of a TF message, some two thousand transforms: a larger one would take seconds to read."""
+_MOST_LOAD, _BURST_S = 0.5, 0.5
+"""Share of a core for a topic of TF, and the work that may be done at once."""
 
 
 class Lookup(Protocol):
@@ -51,53 +60,80 @@ class Lookup(Protocol):
         """Unsubscribe from both."""
 
 
-def make_lookup(node: Node, callback_group: Any = None) -> Lookup | None:
+Refuse = Callable[[str], object]
+"""Reports why transforms are not used."""
+
+
+def make_lookup(
+    node: Node, callback_group: Any = None, refuse: Refuse = lambda _: None
+) -> Lookup | None:
     """Subscribe to TF; None if tf2_msgs is not installed.
 
     Args:
         node: whose topic names, namespace and context are used.
         callback_group: of the subscriptions, if they are made on ``node``.
+        refuse: called with the reason if transforms are refused; tf2_ros reports that itself.
     """
     if compat.tf2_ros is not None:
         return BufferLookup(node)
-    return None if compat.tf2_msgs is None else TreeLookup(node, callback_group)
+    return None if compat.tf2_msgs is None else TreeLookup(node, callback_group, refuse)
 
 
 class TreeLookup:
-    """A :class:`TransformTree` of what is published on /tf and /tf_static."""
+    """A :class:`TransformTree` of what is published on /tf and /tf_static.
 
-    def __init__(self, node: Node, callback_group: Any = None) -> None:
+    Anyone may publish there: what it takes of memory and of time is limited.
+    """
+
+    def __init__(
+        self, node: Node, callback_group: Any = None, refuse: Refuse = lambda _: None
+    ) -> None:
         self.node = node
+        self._refuse = refuse
+        self._budgets = {topic: TimeBudget(_MOST_LOAD, _BURST_S) for topic in (TF, TF_STATIC)}
         self._lock = threading.Lock()  # executor threads add, the worker looks up
         self._tree = TransformTree(_HISTORY_NS)
         self._subscriptions = {
             topic: node.create_subscription(
                 compat.tf2_msgs.TFMessage,
                 topic,
-                callback,
+                partial(self._on_message, topic),
                 qos,
+                raw=True,
                 callback_group=callback_group,
                 # rclpy's executors fail on events of a subscription that is destroyed meanwhile.
                 event_callbacks=compat.event_module().SubscriptionEventCallbacks(
                     use_default_callbacks=False
                 ),
             )
-            for topic, callback, qos in (
-                (TF, self._on_moving, TF_QOS),
-                (TF_STATIC, self._on_static, STATIC_TF_LISTENER_QOS),
-            )
+            for topic, qos in ((TF, TF_QOS), (TF_STATIC, STATIC_TF_LISTENER_QOS))
         }
 
-    def _on_moving(self, message: Any) -> None:
-        self._add(message, is_static=False)
+    def _on_message(self, topic: str, data: bytes) -> None:
+        budget = self._budgets[topic]
+        if len(data) > _LARGEST_MESSAGE:
+            self._refuse(
+                f"a message on {topic} has {len(data)} bytes, expected at most {_LARGEST_MESSAGE}"
+            )
+        elif not budget.is_left():
+            self._refuse(
+                f"{topic} takes more than {_MOST_LOAD:.0%} of a core: {budget.refused} messages "
+                "are dropped so far; which node floods it? (ros2 topic hz, ros2 topic info -v)"
+            )
+        else:
+            with budget:
+                message = deserialize_message(data, compat.tf2_msgs.TFMessage)
+                self._add(message.transforms, topic == TF_STATIC)
 
-    def _on_static(self, message: Any) -> None:
-        self._add(message, is_static=True)
-
-    def _add(self, message: Any, is_static: bool) -> None:
+    def _add(self, transforms: Sequence[TransformStamped], is_static: bool) -> None:
         with self._lock:
-            for transform in message.transforms:
-                self._tree.add_message(transform, is_static)
+            refused = [t for t in transforms if not self._take(t, is_static)]
+        if refused:
+            self._refuse(_why_refused(refused[0]))
+
+    def _take(self, transform: TransformStamped, is_static: bool) -> bool:
+        names = transform.header.frame_id, transform.child_frame_id
+        return all(map(is_frame_id, names)) and self._tree.add_message(transform, is_static)
 
     def find(self, target: str, source: str, stamp_ns: int | None = None) -> FloatArray | None:
         """See :class:`Lookup`."""
@@ -127,6 +163,56 @@ class TreeLookup:
         subscription = self._subscriptions.pop(topic, None)
         if subscription is not None:
             self.node.destroy_subscription(subscription)
+
+
+def _why_refused(transform: TransformStamped) -> str:
+    names = transform.header.frame_id, transform.child_frame_id
+    q, t = transform.transform.rotation, transform.transform.translation
+    if not all(map(is_frame_id, names)):
+        expected = f"names of at most {MAX_FRAME_ID} printable characters"
+    elif rigid_motion([q.x, q.y, q.z, q.w], [t.x, t.y, t.z]) is None:
+        expected = f"a rotation, and a translation of at most {MAX_POSITION_M:g} m"
+    else:
+        expected = f"at most {MAX_FRAMES} static frames"
+    parent, child = (printable(name, 60) for name in names)
+    return (
+        f"the transform from '{parent}' to '{child}' is refused: translation ({t.x:g}, {t.y:g}, "
+        f"{t.z:g}), quaternion ({q.x:g}, {q.y:g}, {q.z:g}, {q.w:g}); expected {expected}"
+    )
+
+
+class TimeBudget:
+    """Limits the share of a core that work takes; a context that measures the work.
+
+    Args:
+        share: of the time.
+        burst_s: work that may be done at once, after as much rest.
+
+    Attributes:
+        refused: how many times `is_left` was False.
+    """
+
+    def __init__(
+        self, share: float, burst_s: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._share, self._burst_s, self._clock = share, burst_s, clock
+        self._left_s = burst_s
+        self._at_s = clock()
+        self.refused = 0
+
+    def is_left(self) -> bool:
+        """Whether more work may be done now."""
+        now_s = self._clock()
+        self._left_s = min(self._left_s + self._share * (now_s - self._at_s), self._burst_s)
+        self._at_s = now_s
+        self.refused += self._left_s <= 0
+        return self._left_s > 0
+
+    def __enter__(self) -> None:
+        self._begin_s = self._clock()
+
+    def __exit__(self, *_: object) -> None:
+        self._left_s -= self._clock() - self._begin_s
 
 
 class BufferLookup:

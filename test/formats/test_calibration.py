@@ -72,7 +72,7 @@ def test_yaml_keeps_every_digit(tmp_path):
         distortion_model="rational_polynomial",
         distortion=tuple(np.linspace(-1, 1, 8).tolist()),
         R=R,
-        P=np.array([[1.0, 0, 2, 3], [0, 4, 5, 6], [0, 0, 1, 0]]),
+        P=np.array([[1000 / 9, 0, 2, 3], [0, 400, 5, 6], [0, 0, 1, 0]]),
     )
     after = read_calibration(write_camera_info(tmp_path / "out.yaml", before), 321, 123)
     assert (after.fx, after.fy, after.cx, after.cy) == (1000 / 3, 271.00000002, 1000 / 7, -0.1)
