@@ -40,7 +40,7 @@ def body_frame_name(optical_frame: str) -> str:
 
 
 def is_frame_id(name: str) -> bool:
-    """Whether a frame id of others may enter tables and logs: short, without control characters."""
+    """Whether a frame id of others may enter tables and logs: short, no control characters."""
     return len(name) <= MAX_FRAME_ID and name.isprintable()
 
 

@@ -122,8 +122,15 @@ class TreeLookup:
             )
         else:
             with budget:
-                message = deserialize_message(data, compat.tf2_msgs.TFMessage)
-                self._add(message.transforms, topic == TF_STATIC)
+                self._read(data, topic)
+
+    def _read(self, data: bytes, topic: str) -> None:
+        try:
+            message = deserialize_message(data, compat.tf2_msgs.TFMessage)
+        except Exception as error:  # rclpy's own have no common base class
+            self._refuse(f"a message on {topic} cannot be read: {printable(error)}")
+        else:
+            self._add(message.transforms, topic == TF_STATIC)
 
     def _add(self, transforms: Sequence[TransformStamped], is_static: bool) -> None:
         with self._lock:

@@ -41,6 +41,8 @@ _STATIC = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _CHANGE_STATE = "lifecycle_msgs/srv/ChangeState"
 _OUR_PARAMETER = "node.autostart"
 _STATUS_SUFFIX = ": odometry"
+_MOST_EDGES, _MOST_NODES = 5000, 1000
+"""Of what others publish, as much is kept."""
 _VALUE_FIELDS = {1: "bool_value", 2: "integer_value", 3: "double_value", 4: "string_value"}
 
 
@@ -217,13 +219,15 @@ class SystemWatch:
     def _transforms_callback(self, is_static: bool) -> Callable[[Any], None]:
         def on_transforms(message: Any) -> None:
             for edge in edges_of(message, is_static):
-                self.edges[edge.parent, edge.child, is_static] = edge
+                key = edge.parent, edge.child, is_static
+                if key in self.edges or len(self.edges) < _MOST_EDGES:
+                    self.edges[key] = edge
 
         return on_transforms
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
-            if status.name.endswith(_STATUS_SUFFIX):
+            if status.name.endswith(_STATUS_SUFFIX) and len(self._status) < _MOST_NODES:
                 self._status[status.name.removesuffix(_STATUS_SUFFIX)] = NodeStatus(
                     level=int.from_bytes(status.level, "little"),
                     message=status.message,
