@@ -22,7 +22,7 @@ from sfm_ros.errors import ConfigError, printable
 from sfm_ros.ros.node.rate_limit import BurstLimit
 from sfm_ros.ros.node.trajectory_file import TrajectoryFile
 
-_MOST_CHANGES = 600
+_MOST_CHANGES = 300
 """Per minute, or at once; each one is published to everybody on /parameter_events."""
 _FOREIGN = ("use_sim_time", "start_type_description_service", "qos_overrides.")
 
