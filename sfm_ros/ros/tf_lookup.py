@@ -79,7 +79,7 @@ def make_lookup(
     return None if compat.tf2_msgs is None else TreeLookup(node, callback_group, refuse)
 
 
-class TreeLookup:
+class TreeLookup(Lookup):
     """A :class:`TransformTree` of what is published on /tf and /tf_static.
 
     Anyone may publish there: what it takes of memory and of time is limited.
@@ -143,26 +143,21 @@ class TreeLookup:
         return all(map(is_frame_id, names)) and self._tree.add_message(transform, is_static)
 
     def find(self, target: str, source: str, stamp_ns: int | None = None) -> FloatArray | None:
-        """See :class:`Lookup`."""
         with self._lock:
             return self._tree.lookup(target, source, stamp_ns)
 
     def is_static(self, target: str, source: str) -> bool:
-        """See :class:`Lookup`."""
         with self._lock:
             return self._tree.static_transform(target, source) is not None
 
     def has_parent(self, frame: str) -> bool:
-        """See :class:`Lookup`."""
         with self._lock:
             return self._tree.has_parent(frame)
 
     def ignore_moving(self) -> None:
-        """See :class:`Lookup`."""
         self._unsubscribe(TF)
 
     def close(self) -> None:
-        """See :class:`Lookup`."""
         for topic in list(self._subscriptions):
             self._unsubscribe(topic)
 
@@ -222,7 +217,7 @@ class TimeBudget:
         self._left_s -= self._clock() - self._begin_s
 
 
-class BufferLookup:
+class BufferLookup(Lookup):
     """tf2_ros's Buffer and TransformListener.
 
     They have a node and a thread of their own, as in nav2, so that they can be closed: on a node
@@ -247,7 +242,6 @@ class BufferLookup:
                 raise
 
     def find(self, target: str, source: str, stamp_ns: int | None = None) -> FloatArray | None:
-        """See :class:`Lookup`."""
         if stamp_ns is not None:
             if stamp_ns < self._last_ns - _HISTORY_NS:
                 self._buffer.clear()  # a bag that loops: what is new would be refused as too old
@@ -266,20 +260,18 @@ class BufferLookup:
             return None
 
     def is_static(self, target: str, source: str) -> bool:
-        """See :class:`Lookup`; the newest of a chain without a moving transform has no stamp."""
         found = self._lookup(target, source, 0)
+        # The newest of a chain without a moving transform has no stamp.
         return found is not None and found.header.stamp.sec == found.header.stamp.nanosec == 0
 
     def has_parent(self, frame: str) -> bool:
-        """See :class:`Lookup`."""
         return frame in (yaml.safe_load(self._buffer.all_frames_as_yaml()) or ())
 
     def ignore_moving(self) -> None:
-        """See :class:`Lookup`; done by the thread that would otherwise wait for the topic."""
+        # Done by the thread that would otherwise wait for the topic.
         self._executor.create_task(self.node.destroy_subscription, self._listener.tf_sub)
 
     def close(self) -> None:
-        """See :class:`Lookup`."""
         self._executor.shutdown()
         self._thread.join()
         self.node.destroy_node()

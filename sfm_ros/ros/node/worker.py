@@ -49,8 +49,7 @@ class Worker:
     """Takes images out of the mailbox, one after the other, until the mailbox is closed.
 
     Args:
-        node: gives the logger and the clock.
-        parameters: the node's options; live ones are applied between two images.
+        node, parameters: the node and its options; live ones are applied between two images.
         pipeline: what is done with an image.
         statistics: what happened.
         on_failure: called with the reason if the worker cannot continue.
