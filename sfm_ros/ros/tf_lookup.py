@@ -31,8 +31,10 @@ _HISTORY_NS = 10_000_000_000
 """How far back a transform can be looked up; tf2's own default."""
 _LARGEST_MESSAGE = 1 << 18
 """Bytes of a TF message, some two thousand transforms: a larger one would take seconds to read."""
-_MOST_LOAD, _BURST_S = 0.5, 0.5
-"""Share of a core for a topic of TF, and the work that may be done at once."""
+MOST_LOAD, UNLIMITED = 0.5, 1e9
+"""Share of a core for each topic of TF, on a robot and where nothing may be lost."""
+_BURST_S = 0.5
+"""Work that may be done at once."""
 
 
 class Lookup(Protocol):
@@ -65,7 +67,10 @@ Refuse = Callable[[str], object]
 
 
 def make_lookup(
-    node: Node, callback_group: Any = None, refuse: Refuse = lambda _: None
+    node: Node,
+    callback_group: Any = None,
+    refuse: Refuse = lambda _: None,
+    most_load: float = MOST_LOAD,
 ) -> Lookup | None:
     """Subscribe to TF; None if tf2_msgs is not installed.
 
@@ -73,10 +78,11 @@ def make_lookup(
         node: whose topic names, namespace and context are used.
         callback_group: of the subscriptions, if they are made on ``node``.
         refuse: called with the reason if transforms are refused; tf2_ros reports that itself.
+        most_load: share of a core for each of the two topics, beyond which messages are dropped.
     """
     if compat.tf2_ros is not None:
         return BufferLookup(node)
-    return None if compat.tf2_msgs is None else TreeLookup(node, callback_group, refuse)
+    return None if compat.tf2_msgs is None else TreeLookup(node, callback_group, refuse, most_load)
 
 
 class TreeLookup(Lookup):
@@ -86,11 +92,15 @@ class TreeLookup(Lookup):
     """
 
     def __init__(
-        self, node: Node, callback_group: Any = None, refuse: Refuse = lambda _: None
+        self,
+        node: Node,
+        callback_group: Any = None,
+        refuse: Refuse = lambda _: None,
+        most_load: float = MOST_LOAD,
     ) -> None:
         self.node = node
         self._refuse = refuse
-        self._budgets = {topic: TimeBudget(_MOST_LOAD, _BURST_S) for topic in (TF, TF_STATIC)}
+        self._budgets = {topic: TimeBudget(most_load, _BURST_S) for topic in (TF, TF_STATIC)}
         self._lock = threading.Lock()  # executor threads add, the worker looks up
         self._tree = TransformTree(_HISTORY_NS)
         self._subscriptions = {
@@ -117,7 +127,7 @@ class TreeLookup(Lookup):
             )
         elif not budget.is_left():
             self._refuse(
-                f"{topic} takes more than {_MOST_LOAD:.0%} of a core: {budget.refused} messages "
+                f"{topic} takes more than {budget.share:.0%} of a core: {budget.refused} messages "
                 "are dropped so far; which node floods it? (ros2 topic hz, ros2 topic info -v)"
             )
         else:
@@ -197,7 +207,7 @@ class TimeBudget:
     def __init__(
         self, share: float, burst_s: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._share, self._burst_s, self._clock = share, burst_s, clock
+        self.share, self._burst_s, self._clock = share, burst_s, clock
         self._left_s = burst_s
         self._at_s = clock()
         self.refused = 0
@@ -205,7 +215,7 @@ class TimeBudget:
     def is_left(self) -> bool:
         """Whether more work may be done now."""
         now_s = self._clock()
-        self._left_s = min(self._left_s + self._share * (now_s - self._at_s), self._burst_s)
+        self._left_s = min(self._left_s + self.share * (now_s - self._at_s), self._burst_s)
         self._at_s = now_s
         self.refused += self._left_s <= 0
         return self._left_s > 0

@@ -26,7 +26,14 @@ from sfm_ros.ros.compat import STATIC_TF_LISTENER_QOS, STATIC_TF_QOS
 from sfm_ros.ros.conversions import T_BODY_OPTICAL, header, pose_message, transform_message
 from sfm_ros.ros.node.extrinsics import Extrinsics
 from sfm_ros.ros.node.transform_broadcaster import OdometryBroadcaster
-from sfm_ros.ros.tf_lookup import BufferLookup, Lookup, TimeBudget, TreeLookup, make_lookup
+from sfm_ros.ros.tf_lookup import (
+    UNLIMITED,
+    BufferLookup,
+    Lookup,
+    TimeBudget,
+    TreeLookup,
+    make_lookup,
+)
 
 SECOND = 1_000_000_000
 START = 1_700_000_000 * SECOND
@@ -280,3 +287,12 @@ def test_flood_is_dropped_beyond_its_budget(monkeypatch: pytest.MonkeyPatch) -> 
     now_s += 1.0
     tree.receive(far_away(1.0))
     assert len(tree.refused) == dropped
+
+
+def test_nothing_is_dropped_in_an_evaluation() -> None:
+    now_s = 0.0
+    budget = TimeBudget(UNLIMITED, 0.5, lambda: now_s)
+    for _ in range(100):
+        assert budget.is_left()
+        with budget:
+            now_s += 0.4

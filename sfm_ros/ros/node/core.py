@@ -33,7 +33,7 @@ from sfm_ros.ros.node.run_statistics import RunStatistics
 from sfm_ros.ros.node.services import Services
 from sfm_ros.ros.node.status import StatusPublisher
 from sfm_ros.ros.node.worker import WARNING_PERIOD_S, Pipeline, Waiting, Worker
-from sfm_ros.ros.tf_lookup import make_lookup
+from sfm_ros.ros.tf_lookup import MOST_LOAD, UNLIMITED, make_lookup
 
 _QOS_OVERRIDES = (
     QoSPolicyKind.RELIABILITY,
@@ -133,10 +133,11 @@ class NodeCore:
                 "tf2_msgs is not installed: no TF is published and no extrinsics are looked up; "
                 "install it with: pip install ./third_party/tf2_msgs"
             )
+        most_load = UNLIMITED if options.image_queue == "every" else MOST_LOAD
         # Not the group of the services: TF may be flooded.
         group = MutuallyExclusiveCallbackGroup()
         return ExtrinsicsLookup(
-            lambda: make_lookup(self._node, group, self._refuse_transform),
+            lambda: make_lookup(self._node, group, self._refuse_transform, most_load),
             options.base_frame,
             options.extrinsics_wait_s,
             self._node.get_logger().info,

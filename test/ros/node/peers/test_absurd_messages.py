@@ -1,4 +1,4 @@
-"""Finite but absurd numbers of a peer: the node refuses them, says why, and goes on."""
+"""Finite but absurd numbers of a peer: the node refuses them with the reason, and goes on."""
 
 from __future__ import annotations
 
