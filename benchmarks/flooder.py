@@ -25,6 +25,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
+from sfm_ros.ros.process.dds_profile import use_large_image_profile
+
 Act = Callable[[int], None]
 """Does one thing, given its number."""
 
@@ -154,6 +156,7 @@ def main() -> int:
     parser.add_argument("--size", default="640x480", help="of the honest camera's images")
     options = parser.parse_args()
     width, height = (int(number) for number in options.size.split("x"))
+    use_large_image_profile()
     rclpy.init()
     node = rclpy.create_node(f"flooder_{options.kind}")
     act = getattr(Flooder(node, options.space, (width, height)), options.kind)()
