@@ -47,8 +47,8 @@ def pose_of(record: Record) -> FloatArray:
     if T is None:
         raise SourceError(
             f"the pose at {format_stamp(stamp_of(record))} s on {record.topic} is position "
-            f"{position}, quaternion {quat_xyzw}; expected a rotation and coordinates "
-            f"within {MAX_POSITION_M:g} m"
+            f"{position}, quaternion {quat_xyzw}; expected a rotation and finite "
+            f"coordinates within {MAX_POSITION_M:g} m"
         )
     return T
 
