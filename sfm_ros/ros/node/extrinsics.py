@@ -12,11 +12,14 @@ import numpy as np
 from sfm_ros.datatypes import FloatArray, body_frame_name
 from sfm_ros.errors import ImageError
 from sfm_ros.ros.conversions import T_BODY_OPTICAL
+from sfm_ros.ros.node.rate_limit import BurstLimit
 from sfm_ros.ros.tf_lookup import Lookup
 
 _POLL_S = 0.01
 _MAX_CAMERAS = 16
 """Frame ids of images; each has its extrinsics, its lines in the log and its frame on TF."""
+_MOST_CORRECTIONS = 10
+"""Of static transforms that are logged, per minute."""
 _MAX_DISTANCE_M = 1000.0
 """Between a camera and the frame of its robot."""
 
@@ -82,6 +85,7 @@ class ExtrinsicsLookup:
         self._base_frame = base_frame
         self._wait_s = wait_s
         self._log, self._refuse = log, refuse
+        self._corrections = BurstLimit(_MOST_CORRECTIONS)
         self._last: dict[str, Extrinsics] = {}
         self._stopping = threading.Event()
 
@@ -131,7 +135,7 @@ class ExtrinsicsLookup:
         T_base_camera = self._find(last.optical_frame, stamp_ns) if last.is_known else None
         if T_base_camera is None or np.array_equal(T_base_camera, last.T_body_camera):
             return last
-        if last.is_static:
+        if last.is_static and self._corrections.admits():
             self._log(
                 f"TF has another static transform from '{self._base_frame}' to "
                 f"'{last.optical_frame}': the odometry continues from its pose with that one"

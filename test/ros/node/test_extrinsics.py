@@ -198,6 +198,15 @@ def test_camera_far_from_its_robot_counts_as_unknown(meters: float) -> None:
         assert f"at (0, {-meters:g}, 0) m of 'base', expected at most 1000 m" in bench.refused[0]
 
 
+def test_corrections_without_end_do_not_flood_the_log() -> None:
+    bench = Bench()
+    for index in range(500):
+        bench.tf.tree.add("base", "eye", turned(float(index % 2)))
+        found = bench.at(index)
+        assert found.T_body_camera == pytest.approx(turned(float(index % 2)))
+    assert len(bench.logged) <= 20
+
+
 def test_frames_of_the_images_are_limited() -> None:
     bench = Bench()
     for index in range(16):
