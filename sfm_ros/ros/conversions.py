@@ -51,11 +51,16 @@ def header(stamp_ns: int, frame_id: str) -> Header:
     return Header(stamp=stamp_from_ns(stamp_ns), frame_id=frame_id)
 
 
-def frame_from_image(message: Image | CompressedImage, intrinsics: CameraIntrinsics) -> Frame:
+def frame_from_image(
+    message: Image | CompressedImage,
+    intrinsics: CameraIntrinsics,
+    max_megapixels: float | None = None,
+) -> Frame:
     """A Frame of a raw or compressed image and its calibration.
 
     Raises:
-        ImageError: the image cannot be decoded, its stamp is not a time, or its frame_id no name.
+        ImageError: the image cannot be decoded, is compressed and larger than ``max_megapixels``,
+            its stamp is not a time, or its frame_id no name.
         CalibrationError: the image has another size than its calibration.
     """
     stamp = message.header.stamp
@@ -69,16 +74,16 @@ def frame_from_image(message: Image | CompressedImage, intrinsics: CameraIntrins
         )
     return Frame(
         stamp_ns=stamp_to_ns(stamp),
-        rgb=_decode(message),
+        rgb=_decode(message, max_megapixels),
         intrinsics=intrinsics,
         frame_id=frame_id.lstrip("/") or OPTICAL_FRAME,
     )
 
 
-def _decode(message: Image | CompressedImage) -> RgbImage:
+def _decode(message: Image | CompressedImage, max_megapixels: float | None) -> RgbImage:
     """Decode with our own decoder, or with cv_bridge an encoding that only it supports."""
     if getattr(message, "encoding", None) in (None, *SUPPORTED_ENCODINGS):
-        return decode_message(message)
+        return decode_message(message, max_megapixels)
     rgb = decode_with_cv_bridge(message)
     return decode_message(message) if rgb is None else rgb
 
