@@ -37,7 +37,7 @@ LAYERS: tuple[tuple[str, ...], ...] = tuple(
         "doctor doctor.*",
         "cli cli.*",
         "ros ros.process ros.process.* ros.compat",
-        "ros.conversions ros.tf_lookup",
+        "ros.conversions ros.tf_lookup ros.rate_limit",
         "ros.node ros.node.* ros.tools ros.tools.* ros.doctor ros.doctor.* "
         "ros.launching ros.launching.*",
         "ros.entry_points",

@@ -26,8 +26,9 @@ _LATE = 1.5
 _USUAL = 30
 _MIN_INTERVALS = 5
 _MISMATCH_RAD = np.radians(4.0)
-_SUPPORT, _SUPPORT_IN_DOUBT = 0.4, 0.8
-"""Least fraction of the tracks that agree; the second if the image is dark, glaring, blurred."""
+_SUPPORT, _SUPPORT_AT_REST, _SUPPORT_IN_DOUBT = 0.6, 0.3, 0.8
+"""Least fraction of the tracks that agree with a motion, with none, and with anything if the image
+is dark, glaring or blurred."""
 _MOVERS = 0.2
 """Fraction of the tracks that contradict the motion, from which on it is doubtful."""
 _MOVERS_AT_REST = 0.2
@@ -152,7 +153,8 @@ class TrackMotion:
         count, fraction = view.inliers.sum(), np.mean(view.inliers)
         if is_doubtful:
             return bool(count >= 2 * self._min_inliers and fraction > _SUPPORT_IN_DOUBT)
-        return bool(count >= self._min_inliers and fraction > _SUPPORT)
+        least = _SUPPORT if view.translates else _SUPPORT_AT_REST
+        return bool(count >= self._min_inliers and fraction > least)
 
     def _lost(self, reasons: list[Reason]) -> Step:
         self._last = None

@@ -30,12 +30,12 @@ from sfm_ros.ros.node.extrinsics import ExtrinsicsLookup
 from sfm_ros.ros.node.mailbox import Mailbox
 from sfm_ros.ros.node.parameters import Parameters
 from sfm_ros.ros.node.publishers import Outputs
-from sfm_ros.ros.node.rate_limit import RateLimit
 from sfm_ros.ros.node.run_statistics import RunStatistics
 from sfm_ros.ros.node.services import Services
 from sfm_ros.ros.node.speed import SpeedInput
 from sfm_ros.ros.node.status import StatusPublisher
 from sfm_ros.ros.node.worker import WARNING_PERIOD_S, Pipeline, Waiting, Worker
+from sfm_ros.ros.rate_limit import RateLimit
 from sfm_ros.ros.tf_lookup import MOST_LOAD, UNLIMITED, make_lookup
 
 _QOS_OVERRIDES = (

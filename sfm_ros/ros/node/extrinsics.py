@@ -12,7 +12,7 @@ import numpy as np
 from sfm_ros.datatypes import FloatArray, body_frame_name
 from sfm_ros.errors import ImageError
 from sfm_ros.ros.conversions import T_BODY_OPTICAL
-from sfm_ros.ros.node.rate_limit import BurstLimit
+from sfm_ros.ros.rate_limit import BurstLimit
 from sfm_ros.ros.tf_lookup import Lookup
 
 _POLL_S = 0.01

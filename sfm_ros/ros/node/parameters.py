@@ -19,8 +19,8 @@ from rclpy.parameter import Parameter
 
 from sfm_ros.config import SfmConfig, config_from_dict, config_to_dict, iter_fields, refuse_unknown
 from sfm_ros.errors import ConfigError, printable
-from sfm_ros.ros.node.rate_limit import BurstLimit
 from sfm_ros.ros.node.trajectory_file import TrajectoryFile
+from sfm_ros.ros.rate_limit import BurstLimit
 
 _MOST_CHANGES = 300
 """Per minute, or at once; each one is published to everybody on /parameter_events."""

@@ -21,9 +21,9 @@ from sfm_ros.ros.node.extrinsics import Extrinsics, ExtrinsicsLookup
 from sfm_ros.ros.node.mailbox import Mailbox
 from sfm_ros.ros.node.parameters import Parameters
 from sfm_ros.ros.node.publishers import Outputs
-from sfm_ros.ros.node.rate_limit import BurstLimit
 from sfm_ros.ros.node.run_statistics import RunStatistics
 from sfm_ros.ros.node.speed import SpeedInput
+from sfm_ros.ros.rate_limit import BurstLimit
 
 _CALIBRATION_POLL_S = 0.2
 _MOST_LINES = 300

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
 
-from sfm_ros.ros.node.rate_limit import BurstLimit, RateLimit
+from sfm_ros.ros.rate_limit import BurstLimit, RateLimit
 
 
 def count(times_s: list[float], rate_hz: float) -> int:
