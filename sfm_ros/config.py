@@ -18,6 +18,7 @@ from sfm_ros.errors import ConfigError
 from sfm_ros.health_config import HealthConfig as HealthConfig
 from sfm_ros.old_options import HINTS
 from sfm_ros.options import build, live_option, option, read_yaml
+from sfm_ros.safety import limits
 
 ODOMETRY_MODES = ("hybrid", "geometric", "network")
 _MOST = 1e6
@@ -48,6 +49,12 @@ class PreprocessConfig:
         "Whether the images are rectified already: auto decides by the distortion in camera_info, "
         "rectified uses P and does not undistort, raw always undistorts.",
         choices=("auto", "rectified", "raw"),
+    )
+    max_megapixels: float = option(
+        float(limits.IMAGE_MEGAPIXELS),
+        "A compressed image or image file of more million pixels is refused before it is decoded.",
+        minimum=0.001,
+        maximum=1000.0,
     )
 
 

@@ -31,3 +31,7 @@ class TrajectoryError(SfmRosError):
 
 class ConfigError(SfmRosError):
     """A configuration has an unknown key or a value out of range."""
+
+
+class UnsafeFileError(SfmRosError):
+    """A file is larger, deeper or of another kind than is accepted from somebody else."""

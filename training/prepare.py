@@ -24,6 +24,7 @@ if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from sfm_ros.errors import SfmRosError, SourceError
+from sfm_ros.safety.interrupts import guard
 from training.data.sequence import PreparedSet
 from training.preparation.kitti import add_kitti_command
 from training.preparation.recordings import FrameOptions, list_recordings
@@ -38,6 +39,8 @@ INTERRUPTED = 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code: 0 done, 1 a source failed, 130 stopped."""
+    if arguments is None:
+        guard("prepare")
     options = parse(arguments)
     try:
         if options.command == "report":

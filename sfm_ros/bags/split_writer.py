@@ -21,6 +21,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 
 from sfm_ros.bags.writer import BagTopics
 from sfm_ros.errors import SourceError
+from sfm_ros.safety.documents import read_json, read_yaml
 
 _STATE = ".unfinished"
 _PLAN_FILE = "plan.json"
@@ -60,7 +61,7 @@ class SplitBag:
         if (self.folder / _METADATA).is_file():
             raise SourceError(f"{self.folder} is a bag already; it is not overwritten")
         if plan_file.is_file():
-            started = json.loads(plan_file.read_text(encoding="utf-8"))
+            started = read_json(plan_file)
             changed = [key for key in plan if started.get(key) != plan[key]]
             if changed:
                 differences = ", ".join(f"{k} {started.get(k)} (now {plan[k]})" for k in changed)
@@ -96,8 +97,7 @@ class SplitBag:
         """Write the metadata that makes a bag of the parts."""
         entries = []
         for index in range(self._parts):
-            text = (self._state / f"{self._name(index)}.yaml").read_text(encoding="utf-8")
-            entries.append(yaml.safe_load(text)[_ROOT])
+            entries.append(read_yaml(self._state / f"{self._name(index)}.yaml")[_ROOT])
         text = yaml.safe_dump({_ROOT: join_metadata(entries)}, sort_keys=False)
         _write_atomically(self.folder / _METADATA, text)
         shutil.rmtree(self._state)

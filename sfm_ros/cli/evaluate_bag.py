@@ -113,8 +113,8 @@ def with_camera_height(config: SfmConfig, options: argparse.Namespace) -> SfmCon
 def input_options(options: argparse.Namespace, config: SfmConfig) -> InputOptions:
     """What `add_input_options` has read; no kind if no input is named.
 
-    The configuration names the frame above which a bag has the camera's height. SourceError if
-    more than one input is named, or it is not there.
+    The configuration names the frame above which a bag has the camera's height, and limits the
+    size of images. SourceError if more than one input is named, or it is not there.
     """
     given = {k: path for k in ("data", *KINDS) if (path := getattr(options, k)) is not None}
     if len(given) > 1:
@@ -123,6 +123,7 @@ def input_options(options: argparse.Namespace, config: SfmConfig) -> InputOption
         field.name: getattr(options, field.name, None) for field in fields(InputOptions)
     }
     named["ground_frame"] = config.node.ground_frame
+    named["max_megapixels"] = config.preprocess.max_megapixels
     for kind, path in given.items():
         found = recognize(path)  # there is something
         named |= {"kind": found if kind == "data" else kind, "path": path}

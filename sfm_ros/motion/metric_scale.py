@@ -99,10 +99,9 @@ class MetricScale:
         """Length of the newest step, published units."""
         return self._step.length
 
-    def stop(self, is_still: bool) -> None:
-        """The camera does not translate: nothing is learned; at rest the depths stay as well."""
-        if not is_still:
-            self._tracks.reset()
+    def stop(self, view: TwoView, pair: TrackedPair) -> None:
+        """The camera does not translate: the tracks keep their depths, nothing is learned."""
+        self._tracks.fuse(view, pair, 0.0)
         self._step.stop()
 
     def update(

@@ -60,7 +60,7 @@ class StepLength:
         """Forget the length."""
         self._log: float | None = None
         self._variance = _START_SIGMA**2
-        self._dt_s = 0.0
+        self._dt_s, self._has_stopped = 0.0, False
         self.age_s = math.inf
         """Time since the last correction."""
 
@@ -85,18 +85,20 @@ class StepLength:
         self.age_s += dt_s
         if self._log is None:
             return
-        if by_tracks is not None:
+        if by_tracks is None and self._has_stopped:
+            self._variance = _START_SIGMA**2
+        elif by_tracks is not None:
             self._log = by_tracks[0]
             self._variance += max(by_tracks[1], _TRACKS_SIGMA) ** 2
         else:
             self._log += math.log(dt_s / self._dt_s) if self._dt_s > 0 else 0.0
             self._variance += _SPEED_SIGMA**2
         self._variance = min(self._variance, _START_SIGMA**2)
-        self._dt_s = dt_s
+        self._dt_s, self._has_stopped = dt_s, False
 
     def stop(self) -> None:
-        """The camera stands: the next step may have any length."""
-        self._variance = _START_SIGMA**2
+        """The camera stands: without tracks the next step may have any length."""
+        self._has_stopped = True
 
     def correct(self, measured: Correction, dt_s: float, is_fallback: bool = False) -> float:
         """Take a measurement in; the first one is taken as it is.

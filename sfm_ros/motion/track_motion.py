@@ -125,7 +125,7 @@ class TrackMotion:
         movers = _movers(view)
         reasons += movers
         if not view.translates:
-            self.scale.stop(view.is_still)
+            self.scale.stop(view, pair)
             reasons += [] if view.is_still else [Reason.LOW_PARALLAX]
             return Step(
                 T_prev_curr=make_transform(view.R, np.zeros(3)),

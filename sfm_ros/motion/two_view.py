@@ -32,7 +32,7 @@ _STILL_BESIDE_MOVERS = 0.3
 _SIDEWAYS = 0.7
 """Part of the direction ahead, below which still tracks speak for a mover that passes."""
 _PURE_TURN_PX = 0.35
-_PURE_TURN_FRACTION = 0.75
+_PURE_TURN_FRACTION = 0.65
 _TURN_ERROR = 0.01
 """Of the flow by a rotation, by which it bends the window around a keypoint."""
 

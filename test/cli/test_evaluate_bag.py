@@ -129,7 +129,7 @@ def test_online_run_agrees_with_offline_run(
 def test_modes_are_printed_and_the_height_is_used(
     bag: Path, bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The images are too small to be tracked: of the modes only the networks give motion."""
+    """The images are small: the networks give motion, the keypoints may."""
     out = tmp_path / "out"
     words = ("--mode", "all", "--camera-height", "1.4", "--frames", "8", "--model", bundle)
     assert evaluate(bag, *words, "--out", out) == 0
@@ -137,7 +137,7 @@ def test_modes_are_printed_and_the_height_is_used(
     assert re.search(r"^network +7dof .* 2\.000$", printed, re.MULTILINE)
     assert re.search(r"^straight line +origin ", printed, re.MULTILINE)
     summary = json_in(out, "summary.json")
-    assert list(summary["odometry_modes"]) == ["network", "straight_line"]
+    assert {"network", "straight_line"} <= set(summary["odometry_modes"])
     assert summary["configuration"]["odometry"]["mode"] == "hybrid"
     assert summary["configuration"]["scale"]["camera_height"] == 1.4
     assert evaluate(bag, "--mode", "network", "--model", bundle, "--out", out) == 0

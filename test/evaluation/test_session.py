@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from corridor import HEIGHT_M, ahead
+from corridor import frames as drawn_frames
 from small_bags import SmallSequence, pose, stamp
 
 from sfm_ros.config import ModelConfig, OdometryConfig, ScaleConfig, SfmConfig
@@ -24,6 +26,7 @@ from sfm_ros.evaluation.runs.recording import Recording, RecordingWriter
 from sfm_ros.evaluation.runs.result import OFFLINE, ONLINE
 from sfm_ros.evaluation.session import Evaluation, RunOptions, evaluate
 from sfm_ros.geometry import optical_to_body, quat_xyzw_from_matrix
+from sfm_ros.source import SourceItem
 
 FRAMES, STEP = 12, 0.7
 MODES = (OFFLINE, ONLINE)
@@ -137,19 +140,40 @@ def test_height_of_the_input_is_used_unless_it_is_configured(
         assert fake.plan is not None and fake.plan.config.scale.camera_height == height_m
 
 
+class DrawnStreet:
+    """Ten frames of a street that can be tracked, 0.8 m apart."""
+
+    name = "a street"
+
+    def __init__(self) -> None:
+        self._poses = ahead([0.8] * 9)
+
+    def __len__(self) -> int:
+        return len(self._poses)
+
+    def __iter__(self) -> Iterator[SourceItem]:
+        for frame, pose_ in zip(drawn_frames(self._poses), self._poses, strict=True):
+            yield SourceItem(frame=frame, T_world_camera=pose_)
+
+
 def test_other_modes_are_scored_beside_the_configured_one(
-    frames: EvaluationInput, config: SfmConfig, tmp_path: Path
+    config: SfmConfig, tmp_path: Path
 ) -> None:
-    """The images are too small to be tracked: only the networks give motion."""
-    options = RunOptions(compared=("geometric",))
-    done = evaluate(frames, config, tmp_path / "out", (OFFLINE,), options)
-    modes = summary_in(tmp_path / "out")["odometry_modes"]
-    assert list(modes) == ["network", "straight_line"] and modes_of(done) == [OFFLINE]
-    assert modes["network"]["7dof"]["scale"] == pytest.approx(2.0, rel=1e-5)
-    assert (
-        "odometry_modes"
-        not in evaluate(frames, config, tmp_path / "alone", (OFFLINE,)).results.summary
+    source = FrameGroundTruth(DrawnStreet())
+    street = EvaluationInput(
+        name="street", source=source, ground_truth=source, camera_height_m=HEIGHT_M
     )
+    options = RunOptions(compared=("geometric",))
+    done = evaluate(street, config, tmp_path / "out", (OFFLINE,), options)
+    modes = summary_in(tmp_path / "out")["odometry_modes"]
+    assert list(modes) == ["network", "geometric", "straight_line"]
+    assert modes_of(done) == [OFFLINE] and done.results.summary["scale_source"] == "model"
+    # The networks estimate 0.7 m; the height over the road gives the true length.
+    errors_m = {mode: figures["origin"]["ate_m"] for mode, figures in modes.items()}
+    assert errors_m["network"] > 2 * errors_m["geometric"]
+    assert modes["geometric"]["7dof"]["scale"] == pytest.approx(1.0, abs=0.1)
+    alone = evaluate(street, config, tmp_path / "alone", (OFFLINE,))
+    assert "odometry_modes" not in alone.results.summary
 
 
 def test_online_run_alone_needs_no_engine(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -15,6 +16,8 @@ from sfm_ros.config import ScaleConfig
 from sfm_ros.datatypes import CameraIntrinsics, FloatArray, Reason, ScaleSource
 from sfm_ros.engines.fake_engine import fake_spec
 from sfm_ros.motion.metric_scale import MetricScale, PredictedDepth
+from sfm_ros.motion.tracker import TrackedPair
+from sfm_ros.motion.two_view import TwoView, estimate_two_view
 
 GRID = CameraIntrinsics(width=208, height=64, fx=112.0, fy=112.0, cx=103.5, cy=31.5)
 STEPS_M = 0.8 + 0.3 * np.sin(0.3 * np.arange(30))
@@ -51,6 +54,14 @@ def lengths(
         metric_scale.update(view, pair, depth, stamp_ns)
         found.append(math.nan if metric_scale.length is None else metric_scale.length)
     return np.array(found)
+
+
+def standing(pair: TrackedPair) -> tuple[TwoView, TrackedPair]:
+    """The pair of a camera that has stopped where another pair ends, and its motion."""
+    pair = replace(pair, rays_prev=pair.rays_curr)
+    view = estimate_two_view(pair.rays_prev, pair.rays_curr, pair.focal_px, [])
+    assert view.is_still
+    return view, pair
 
 
 def ratio(found: FloatArray) -> float:
@@ -172,29 +183,28 @@ def test_automatic_choice() -> None:
     assert scale(metric=True, source="none").source is ScaleSource.UNKNOWN
 
 
-@pytest.mark.parametrize("is_still", [False, True])
-def test_standstill_learns_nothing(is_still: bool) -> None:
-    by_height = scale(camera_height=HEIGHT_M, max_sigma=0.25)
+def test_standstill_learns_nothing() -> None:
+    """However long it lasts, the tracks still give the next step its length."""
+    by_height = scale(camera_height=HEIGHT_M)
     lengths(by_height)
-    length, value = by_height.length, by_height.state.value
-    by_height.stop(is_still)
-    assert by_height.length == length and by_height.state.value == value
-    assert by_height.reasons() == [Reason.SCALE_UNCERTAIN]
+    length, state = by_height.length, by_height.state
+    for _ in range(20):
+        by_height.stop(*standing(drive()[-1][1]))
+    assert by_height.length == length and by_height.state == state
+    assert by_height.reasons() == []
 
 
-def test_depths_of_the_tracks_outlast_a_standstill_but_not_a_turn() -> None:
+def test_depths_of_the_tracks_outlast_a_standstill() -> None:
     """After it, the next step gets its length from the tracks alone."""
-    for is_still in (True, False):
-        external = scale(external=True)
-        for index, (view, pair) in enumerate(drive()[:20]):
-            external.add_speed((index + 1) * DT_NS - DT_NS // 2, STEPS_M[index] / 0.1)
-            external.update(view, pair, None, (index + 1) * DT_NS)
-        external.stop(is_still)
-        view, pair = drive()[20]
-        external.update(view, pair, None, 10**12)  # long after the last speed
-        assert external.length is not None
-        error = abs(external.length / STEPS_M[20] - 1)
-        assert error < 0.03 if is_still else error > 0.03
+    external = scale(external=True)
+    for index, (view, pair) in enumerate(drive()[:20]):
+        external.add_speed((index + 1) * DT_NS - DT_NS // 2, STEPS_M[index] / 0.1)
+        external.update(view, pair, None, (index + 1) * DT_NS)
+    external.stop(*standing(pair))
+    view, pair = drive()[20]
+    external.update(view, pair, None, 10**12)  # long after the last speed
+    assert external.length is not None
+    assert external.length == pytest.approx(STEPS_M[20], rel=0.03)
 
 
 def test_reset_forgets_the_lengths_but_not_the_height() -> None:

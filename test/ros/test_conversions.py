@@ -7,6 +7,7 @@ import pytest
 
 pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
 
+from hostile_images import encoded, with_size
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
@@ -139,6 +140,17 @@ def test_damaged_compressed_image_is_refused() -> None:
         conversions.frame_from_image(CompressedImage(format="jpeg", data=b"nothing"), camera)
 
 
+def test_large_compressed_image_is_refused_by_its_header() -> None:
+    camera = CameraIntrinsics(width=51, height=37, fx=5, fy=5, cx=3, cy=2)
+    bomb = CompressedImage(format="png", data=with_size("png", 30_000, 30_000))
+    with pytest.raises(ImageError, match="30000x30000 pixels, expected at most 64 million"):
+        conversions.frame_from_image(bomb, camera)
+    image = CompressedImage(format="jpeg", data=encoded("jpg"))
+    assert conversions.frame_from_image(image, camera, 0.002).rgb.shape == (37, 51, 3)
+    with pytest.raises(ImageError, match="expected at most 0.001 million"):
+        conversions.frame_from_image(image, camera, 0.001)
+
+
 def test_other_encodings_are_decoded_by_cv_bridge(monkeypatch: pytest.MonkeyPatch) -> None:
     class CvBridge:
         def imgmsg_to_cv2(self, message: Image, encoding: str) -> np.ndarray:
@@ -222,7 +234,7 @@ def test_byte_array_of_an_array_that_is_not_contiguous() -> None:
 def test_odometry_has_the_twist_that_produces_the_motion() -> None:
     pose = PoseIntegrator(NoiseConfig())
     motion = se3_exp([0.5, 0.1, 0.0, 0.0, 0.0, 0.2])
-    pose.advance(motion[None])
+    pose.advance(motion, np.diag([0.04, 0.01, 0.01, 1e-4, 1e-4, 4e-4]))
     message = conversions.odometry_message(
         Header(frame_id="odom"), "base_link", pose.T_odom_camera, pose.covariance, motion,
         pose.covariance, 100_000_000,

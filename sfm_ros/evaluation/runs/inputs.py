@@ -29,7 +29,10 @@ from sfm_ros.sources.factory import open_source
 from sfm_ros.sources.kitti.source import CAMERA_HEIGHT_M
 from sfm_ros.synthetic.held_out import HeldOutStreet
 
-_SOURCE_OPTIONS = ("calib", "poses", "fps", "image_topic", "camera_info_topic", "pose_topic")
+_SOURCE_OPTIONS = (
+    *("calib", "poses", "fps", "image_topic", "camera_info_topic", "pose_topic"),
+    "max_megapixels",
+)
 _BAG_OPTIONS = ("ground_truth_frame", "depth_topic", "speed_topic")
 
 
@@ -51,6 +54,7 @@ class InputOptions:
         speed_topic: the vehicle's speed in a bag, Odometry or a stamped Twist, for the scale of
             the offline run.
         ground_frame: frame of a bag's ``/tf_static`` above which the camera's height is known.
+        max_megapixels: larger images are refused, see `decode_compressed`.
     """
 
     kind: str | None = None
@@ -65,6 +69,7 @@ class InputOptions:
     depth_topic: str | None = None
     speed_topic: str | None = None
     ground_frame: str | None = None
+    max_megapixels: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -172,6 +177,7 @@ def _open_bag(path: Path, options: InputOptions) -> EvaluationInput:
             options.camera_info_topic,
             calib=options.calib,
             speed_topic=options.speed_topic,
+            max_megapixels=options.max_megapixels,
         )
         camera_frame = bag.first(source.image_topic).message.header.frame_id or OPTICAL_FRAME
         if options.poses is None:

@@ -92,7 +92,7 @@ def test_perfect_model_has_no_error(length: int) -> None:
     assert scores[NETWORKS].length_correlation == pytest.approx(1.0)
     # The tracks give the same path, up to their noise.
     hybrid = scores[HYBRID]
-    assert hybrid.metrics.ate_rmse_m is not None and hybrid.metrics.ate_rmse_m < 0.3
+    assert hybrid.metrics.ate_rmse_m is not None and hybrid.metrics.ate_rmse_m < 0.4
     # Within the first window its motion is taken to be even.
     assert hybrid.metrics.snippet_res[3].mean < (0.005 if length == 5 else 0.002)
     assert hybrid.yaw_correlation is not None and hybrid.yaw_correlation > (

@@ -289,6 +289,8 @@ def test_corrected_static_transform_does_not_move_the_robot(
     node.calibrate()
     node.show_until(lambda: odometry, "odometry")
     node.show_until(lambda: odometry[-1].pose.pose.position.x >= 1.0, "one meter", FORWARD)
+    # No image of the drive waits when the camera turns out to face left.
+    node.show_until(lambda: odometry[-1].twist.twist.linear.x < 1e-9, "a stand")
     T_base_camera = make_transform(turned(90.0)[:3, :3], [1.0, 0.0, 0.0]) @ T_BODY_OPTICAL
     publish_transforms(node, "tf_static", transform_message(T_base_camera, 0, "base_link", FRAME))
     log = "another static transform from 'base_link'"
