@@ -120,6 +120,18 @@ def test_speed_that_stops_arriving_is_reported_and_bridged_by_tracks() -> None:
     assert external.length == pytest.approx(STEPS_M[-1], rel=0.05)
 
 
+def test_correction_reaches_the_depths_of_the_tracks() -> None:
+    """A speed that was 8 % too high at first; later the tracks alone carry the right one."""
+    external = scale(external=True)
+    for index, (view, pair) in enumerate(drive()):
+        if index < 14:
+            speed = STEPS_M[index] / 0.1 * (1.08 if index < 4 else 1.0)
+            external.add_speed((index + 1) * DT_NS - DT_NS // 2, speed)
+        stamp_ns = (index + 1) * DT_NS if index < 14 else 10**12 + index
+        external.update(view, pair, None, stamp_ns)
+    assert external.length == pytest.approx(STEPS_M[-1], rel=0.02)
+
+
 def test_metric_model() -> None:
     model = scale(metric=True)
     found = lengths(model, factor=1.0)

@@ -79,6 +79,17 @@ def test_turn_and_pitch() -> None:
     assert measured(poses, normal) == pytest.approx(HEIGHT_M, rel=0.015)
 
 
+def test_stripes_along_the_road_fit_any_height() -> None:
+    top = top_of(CAMERA)
+    columns, rows = np.meshgrid(np.arange(CAMERA.width), np.arange(top + 1, CAMERA.height + 1))
+    across_m = (columns - CAMERA.cx) / (rows - CAMERA.cy) * HEIGHT_M
+    gray = np.zeros((CAMERA.height, CAMERA.width), np.uint8)
+    gray[top:] = np.rint(120 + 60 * np.sin(9 * across_m))
+    stripes = road_image(gray, top)
+    images = RoadImages(prev=stripes, curr=stripes, camera=CAMERA, top=top)
+    assert height_by_images(view_of(ahead([0.8])[1]), images, DOWN, None) is None
+
+
 def test_slow_camera_has_no_height() -> None:
     assert measured(ahead([0.03]), guess=HEIGHT_M) is None
 
