@@ -31,3 +31,7 @@ class TrajectoryError(SfmRosError):
 
 class ConfigError(SfmRosError):
     """A configuration has an unknown key or a value out of range."""
+
+
+class OutputError(SfmRosError):
+    """An output folder holds files of others, is being written, or cannot be written."""

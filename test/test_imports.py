@@ -18,7 +18,7 @@ import pytest
 LAYERS: tuple[tuple[str, ...], ...] = tuple(
     tuple("sfm_ros" if name == "sfm_ros" else f"sfm_ros.{name}" for name in layer.split())
     for layer in (
-        "sfm_ros errors datatypes",
+        "sfm_ros errors datatypes outputs outputs.*",
         "geometry",
         "options config model_spec output_checks reasons source",
         "formats formats.*",
@@ -60,6 +60,7 @@ ONLY = {
          "sfm_ros.datatypes", "sfm_ros.errors", "sfm_ros.cli.engine_options"},
     ),
     "training.*": {"training.*", "training", "sfm_ros.errors", "sfm_ros.datatypes",
+                   "sfm_ros.outputs.*",
                    "sfm_ros.geometry", "sfm_ros.formats.*", "sfm_ros.options",
                    "sfm_ros.preprocess", "sfm_ros.model_spec", "sfm_ros.source",
                    "sfm_ros.sources.*", "sfm_ros.synthetic.*", "sfm_ros.evaluation.*"},

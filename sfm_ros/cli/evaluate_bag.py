@@ -20,6 +20,7 @@ from sfm_ros.evaluation.report.summary import text_table
 from sfm_ros.evaluation.runs.inputs import InputOptions, open_input
 from sfm_ros.evaluation.runs.result import OFFLINE, ONLINE
 from sfm_ros.evaluation.session import Evaluation, RunOptions, evaluate
+from sfm_ros.outputs.folder import named_paths
 from sfm_ros.sources.factory import KINDS, recognize
 
 _KIND_NAMES = ", ".join(KINDS)
@@ -118,7 +119,8 @@ def _run(options: argparse.Namespace) -> int:
     if (named.kind is None) == (not options.synthetic):
         raise SourceError(f"expected one input: {_KIND_NAMES}, or --synthetic")
     command = shlex.join(["sfm_evaluate", *sys.argv[1:]])
-    run_options = RunOptions(frames=options.frames, command=command)
+    paths = tuple(named_paths(options, "out"))
+    run_options = RunOptions(frames=options.frames, command=command, paths=paths)
     modes = (OFFLINE, ONLINE) if options.online else (OFFLINE,)
     evaluation = evaluate(open_input(named), config, options.out, modes, run_options)
     print_results(evaluation, options.out)

@@ -12,7 +12,7 @@ import pytest
 from small_bags import SmallSequence, pose, stamp
 
 from sfm_ros.config import ModelConfig, SfmConfig
-from sfm_ros.errors import ModelError, SourceError
+from sfm_ros.errors import ModelError, OutputError
 from sfm_ros.evaluation import session
 from sfm_ros.evaluation.report.results import RESULT_FILES
 from sfm_ros.evaluation.runs.ground_truth import FrameGroundTruth
@@ -23,6 +23,7 @@ from sfm_ros.evaluation.runs.recording import Recording, RecordingWriter
 from sfm_ros.evaluation.runs.result import OFFLINE, ONLINE
 from sfm_ros.evaluation.session import Evaluation, RunOptions, evaluate
 from sfm_ros.geometry import optical_to_body, quat_xyzw_from_matrix
+from sfm_ros.outputs.marker import MARKER
 
 FRAMES, STEP = 12, 0.7
 MODES = (OFFLINE, ONLINE)
@@ -108,6 +109,7 @@ def test_offline_run_is_scored_and_written(
     written = {file.name for file in out.iterdir()}
     assert written == {
         *RESULT_FILES, "summary.json", "report.html", "ground_truth.tum", "timings.csv", "depth",
+        MARKER,
     }  # fmt: skip
 
 
@@ -195,6 +197,6 @@ def test_unusable_model_or_folder_writes_nothing(
     with pytest.raises(ModelError, match="no model '/no/such'"):
         evaluate(frames, SfmConfig(model=ModelConfig(bundle="/no/such")), tmp_path / "out")
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(SourceError, match="is a file, expected a folder"):
+    with pytest.raises(OutputError, match="is a file, expected a folder"):
         evaluate(frames, config, tmp_path / "file", (OFFLINE,))
     assert (tmp_path / "file").read_text() == "mine" and not (tmp_path / "out").exists()

@@ -266,7 +266,6 @@ def test_unit_of_the_estimate(source: str, is_metric_model: bool, unit: str) -> 
 
 
 def test_empty_run(tmp_path: Path) -> None:
-    (tmp_path / "trajectory.tum").write_text("of an earlier run")
     nothing = replace(
         result(), frames=1, frames_to_start=1, estimate=None, intervals=(), snapshots=(),
         stages={}, image_stamps_ns=np.zeros(0, np.int64), latency=None, frames_per_second=None,
