@@ -3,7 +3,7 @@
 Meanwhile the folder holds the finished parts (``NAME_0.mcap``, ...) and ``.unfinished`` with the
 plan, their metadata and the part in progress. A part is renamed into the folder when it is closed,
 so the folder never holds half a file. ``metadata.yaml``, without which the folder is no bag, is
-written last.
+written last. Whose files these are is known from the marker of the folder (`OutputFolder`).
 """
 
 from __future__ import annotations

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import shutil
 import signal
 import threading
 from collections.abc import Iterator, Sequence
@@ -16,7 +15,7 @@ from dataclasses import replace
 from tqdm import tqdm
 
 from sfm_ros.errors import SfmRosError, SourceError
-from training.preparation.recordings import PARTS, Part, Recording
+from training.preparation.recordings import Part, Recording
 from training.preparation.writer import PreparedWriter
 
 POLL_S = 0.5
@@ -38,8 +37,8 @@ class Preparation:
         self.failures: Failures = {}
         self._writer, self._jobs = writer, jobs
 
-    def run(self, recordings: Sequence[Recording]) -> None:
-        """Add every recording that is not in the set yet.
+    def missing(self, recordings: Sequence[Recording]) -> list[Recording]:
+        """The recordings that are not in the set yet and whose sources open.
 
         Raises:
             SourceError: two recordings have one name, or one is in the set with other options.
@@ -49,13 +48,14 @@ class Preparation:
         if len(missing) < len(recordings):
             done = len(recordings) - len(missing)
             tqdm.write(f"{done} of {len(recordings)} sources are prepared already")
-        usable = self._usable(missing)
-        add = self._add_in_turn if min(self._jobs, len(usable)) < 2 else self._add_in_parallel
-        total = sum(recording.expected for recording in usable)
+        return self._usable(missing)
+
+    def add(self, recordings: Sequence[Recording]) -> None:
+        """Add recordings of `missing`."""
+        add = self._add_in_turn if min(self._jobs, len(recordings)) < 2 else self._add_in_parallel
+        total = sum(recording.expected for recording in recordings)
         with tqdm(total=total, unit="frame", disable=None) as progress:
-            add(usable, progress)
-        # Also parts of an earlier call that was killed.
-        shutil.rmtree(self._writer.path / PARTS, ignore_errors=True)
+            add(recordings, progress)
 
     def _is_done(self, recording: Recording) -> bool:
         found = self._writer.provenance_of(recording.name)
@@ -123,7 +123,7 @@ class Preparation:
             ) from error
         except SfmRosError as error:
             self._fail(part.recording, error)
-        shutil.rmtree(part.folder, ignore_errors=True)
+        part.remove()
 
 
 def _check_names(recordings: Sequence[Recording]) -> None:
