@@ -27,7 +27,7 @@ from sfm_ros.errors import SfmRosError, SourceError
 from sfm_ros.outputs.folder import named_paths, require_room
 from training.data.sequence import PreparedSet
 from training.preparation.kitti import add_kitti_command
-from training.preparation.recordings import FrameOptions, Part, list_recordings
+from training.preparation.recordings import FrameOptions, list_recordings
 from training.preparation.run import Failures, Preparation
 from training.preparation.set_folder import (
     REPORT_FILES,
@@ -80,8 +80,8 @@ def prepare(options: argparse.Namespace) -> Failures:
         _check_any(preparation, writer.frame_count + len(missing))
         frames = sum(recording.expected for recording in missing)
         require_room(options.out, frames * options.width * options.height * 3)
-        parts = [name for recording in missing for name in Part(recording, options.out).files]
-        folder.begin([*SET_FILES, *parts, *(() if options.no_report else REPORT_FILES)])
+        parts, reports = preparation.part_files(missing), () if options.no_report else REPORT_FILES
+        folder.begin([*SET_FILES, *parts, *reports])
         preparation.add(missing)
         _check_any(preparation, writer.frame_count)
         prepared = writer.finish()

@@ -50,9 +50,17 @@ class Preparation:
             tqdm.write(f"{done} of {len(recordings)} sources are prepared already")
         return self._usable(missing)
 
+    def part_files(self, recordings: Sequence[Recording]) -> list[str]:
+        """What is written meanwhile besides the files of the set, relative to its folder."""
+        parts = [Part(recording, self._writer.path) for recording in recordings]
+        return [name for part in parts for name in part.files] if self._is_parallel(parts) else []
+
+    def _is_parallel(self, recordings: Sequence[object]) -> bool:
+        return min(self._jobs, len(recordings)) > 1
+
     def add(self, recordings: Sequence[Recording]) -> None:
         """Add recordings of `missing`."""
-        add = self._add_in_turn if min(self._jobs, len(recordings)) < 2 else self._add_in_parallel
+        add = self._add_in_parallel if self._is_parallel(recordings) else self._add_in_turn
         total = sum(recording.expected for recording in recordings)
         with tqdm(total=total, unit="frame", disable=None) as progress:
             add(recordings, progress)
