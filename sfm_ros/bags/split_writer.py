@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,10 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 
 from sfm_ros.bags.writer import BagTopics
 from sfm_ros.errors import SourceError
+from sfm_ros.outputs.folder import OutputFolder, require_room
+from sfm_ros.outputs.paths import remove
+
+PROGRAM = "sfm_kitti_to_bag"
 
 _STATE = ".unfinished"
 _PLAN_FILE = "plan.json"
@@ -33,48 +36,89 @@ class SplitBag:
 
     Attributes:
         folder: of the bag.
-        first_missing: index of the part to resume with; the number of parts if none is missing.
     """
 
-    def __init__(self, folder: Path, parts: int, plan: Mapping[str, Any]) -> None:
-        """Make the folder, or find the parts that an interrupted run has finished.
+    def __init__(
+        self, folder: Path, parts: int, plan: Mapping[str, Any], inputs: Iterable[Path] = ()
+    ) -> None:
+        """Look for the parts that an interrupted run has finished.
 
         Args:
             folder: of the bag.
             parts: number of files it will have.
             plan: everything its content depends on, as plain values; only a run with the same
                 plan resumes an interrupted one.
+            inputs: files and folders that are read.
 
         Raises:
-            SourceError: the folder is a complete bag, or holds anything but the first parts of
-                this one. Nothing is ever overwritten.
+            SourceError: the folder is a complete bag, or was started with another plan.
         """
         self.folder, self._parts = folder, parts
+        self._plan, self._inputs = dict(plan), tuple(inputs)
         self._state = folder / _STATE
-        self._claim(dict(plan))
-        files = [folder / f"{self._name(part)}.mcap" for part in range(parts)]
-        self.first_missing = next((i for i in range(parts) if not files[i].is_file()), parts)
+        self._check_plan()
 
-    def _claim(self, plan: dict[str, Any]) -> None:
+    @property
+    def first_missing(self) -> int:
+        """Index of the part to resume with; the number of parts if none is missing."""
+        files = (self.folder / f"{self._name(part)}.mcap" for part in range(self._parts))
+        return next((i for i, file in enumerate(files) if not file.is_file()), self._parts)
+
+    @contextmanager
+    def writing(self, size: int) -> Iterator[None]:
+        """Claim the folder, and complete the bag unless the block ends with an error.
+
+        Args:
+            size: of the missing parts, about, in bytes.
+
+        Raises:
+            SourceError: the folder has become a bag in the meantime.
+            OutputError: it holds anything but the first parts of this bag, or cannot be written.
+        """
+        final, temporary = self._files()
+        claimed = OutputFolder(
+            self.folder, PROGRAM, self._inputs, final + temporary, self._recognized
+        )
+        with claimed as folder:
+            self._check_plan()
+            require_room(self.folder, size)
+            folder.begin(final + temporary)
+            self._state.mkdir(exist_ok=True)
+            _write_atomically(self._state / _PLAN_FILE, json.dumps(self._plan, indent=2))
+            yield
+            self._write_metadata()
+            for name in temporary:
+                remove(self.folder, name)
+            folder.complete()
+
+    def _check_plan(self) -> None:
         plan_file = self._state / _PLAN_FILE
-        if (self.folder / _METADATA).is_file():
+        if (self.folder / _METADATA).is_file() and not plan_file.is_file():
             raise SourceError(f"{self.folder} is a bag already; it is not overwritten")
         if plan_file.is_file():
             started = json.loads(plan_file.read_text(encoding="utf-8"))
-            changed = [key for key in plan if started.get(key) != plan[key]]
+            changed = [key for key in self._plan if started.get(key) != self._plan[key]]
             if changed:
-                differences = ", ".join(f"{k} {started.get(k)} (now {plan[k]})" for k in changed)
+                differences = ", ".join(
+                    f"{k} {started.get(k)} (now {self._plan[k]})" for k in changed
+                )
                 raise SourceError(
                     f"{self.folder} was started with other options: {differences}; resume with "
                     "the same options, or remove the folder"
                 )
-            return
-        if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
-            raise SourceError(
-                f"{self.folder} exists and is not this bag unfinished; it is not overwritten"
-            )
-        self._state.mkdir(parents=True, exist_ok=True)
-        _write_atomically(plan_file, json.dumps(plan, indent=2))
+
+    def _recognized(self, _: Path) -> list[str]:
+        """The files of a run of version 0.1; its plan is that of this one."""
+        return sum(self._files(), []) if (self._state / _PLAN_FILE).is_file() else []
+
+    def _files(self) -> tuple[list[str], list[str]]:
+        """The files of the bag, and those that are written meanwhile, the plan at the end."""
+        parts, plan = [self._name(part) for part in range(self._parts)], f"{_STATE}/{_PLAN_FILE}"
+        temporary = [f"{_METADATA}.new", f"{plan}.new"]
+        for part in parts:
+            work = f"{_STATE}/{part}"
+            temporary += [f"{work}.yaml", f"{work}/{part}.mcap", f"{work}/{_METADATA}"]
+        return [_METADATA, *(f"{part}.mcap" for part in parts)], [*temporary, plan]
 
     def _name(self, part: int) -> str:
         return f"{self.folder.name}_{part}"
@@ -84,7 +128,10 @@ class SplitBag:
         """Write a part; it is finished once the block ends without an error."""
         name = self._name(index)
         work = self._state / name
-        shutil.rmtree(work, ignore_errors=True)
+        for left in (f"{name}.mcap", _METADATA):  # by a killed run
+            remove(self._state, f"{name}/{left}")
+        if work.exists():
+            raise SourceError(f"{work} holds files of others; move them away")
         with Writer(work, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
             yield BagTopics(writer)
         # The metadata first: the part is finished once its file is in place.
@@ -92,7 +139,7 @@ class SplitBag:
         os.replace(work / f"{name}.mcap", self.folder / f"{name}.mcap")
         work.rmdir()
 
-    def finish(self) -> None:
+    def _write_metadata(self) -> None:
         """Write the metadata that makes a bag of the parts."""
         entries = []
         for index in range(self._parts):
@@ -100,7 +147,6 @@ class SplitBag:
             entries.append(yaml.safe_load(text)[_ROOT])
         text = yaml.safe_dump({_ROOT: join_metadata(entries)}, sort_keys=False)
         _write_atomically(self.folder / _METADATA, text)
-        shutil.rmtree(self._state)
 
 
 def _write_atomically(file: Path, text: str) -> None:
