@@ -23,6 +23,7 @@ from matplotlib.figure import Figure
 from sfm_ros.datatypes import CameraIntrinsics, DepthMap, Frame, RgbImage
 from sfm_ros.errors import SfmRosError, SourceError
 from sfm_ros.evaluation.depth.protocol import FITS, DepthPredictor
+from sfm_ros.outputs.folder import check_output_files
 from sfm_ros.sources.folder import intrinsics_for, read_image
 from training.fit.run_log import HISTORY, read_history
 from training.model_options import open_named_model
@@ -250,6 +251,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""
     options = _parse(arguments)
     try:
+        check_output_files(options, "out")
         options.run(options)
     except (SfmRosError, OSError) as error:
         print(f"plot: {error}", file=sys.stderr)

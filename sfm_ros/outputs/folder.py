@@ -272,6 +272,17 @@ def require_room(folder: Path, size: int) -> None:
         )
 
 
+def check_output_files(options: argparse.Namespace, *outputs: str) -> None:
+    """OutputError if a file that these options name for output is an input as well."""
+    words = {name: value for name, value in vars(options).items() if name not in outputs}
+    texts = [value for value in words.values() if isinstance(value, str)]
+    inputs = {os.path.realpath(path) for path in [*named_paths(options, *outputs), *texts]}
+    for name in outputs:
+        path = getattr(options, name)
+        if path is not None and os.path.realpath(path) in inputs:
+            raise OutputError(f"--{name} {path} is an input, too; name another file")
+
+
 def named_paths(options: argparse.Namespace, *outputs: str) -> list[Path]:
     """Every path on a command line but those of these options."""
     values = (value for name, value in vars(options).items() if name not in outputs)

@@ -60,6 +60,18 @@ class FolderLock:
         self._path.unlink(missing_ok=True)
         os.close(self._descriptor)
 
+    def __enter__(self) -> FolderLock:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+def check_unlocked(folder: Path) -> None:
+    """OutputError, with the process id, if a program is writing an existing folder."""
+    if (folder / LOCK).is_file():
+        FolderLock(folder).release()
+
 
 def _lock(descriptor: int) -> None:
     try:

@@ -19,7 +19,7 @@ from sfm_ros.datatypes import CameraIntrinsics  # noqa: E402
 from sfm_ros.engines.onnx_engine import OnnxEngine  # noqa: E402
 from sfm_ros.errors import ModelError  # noqa: E402
 from sfm_ros.model_spec import ModelSpec  # noqa: E402
-from sfm_ros.outputs.marker import MARKER
+from sfm_ros.outputs.marker import MARKER  # noqa: E402
 from sfm_ros.window import Window  # noqa: E402
 from training import export  # noqa: E402
 from training.config import (  # noqa: E402

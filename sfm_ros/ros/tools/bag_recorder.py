@@ -41,6 +41,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from sfm_ros.errors import SfmRosError
+from sfm_ros.outputs.lock import FolderLock, check_unlocked
 from sfm_ros.ros.tools.bag_tracks import message_class_of
 
 _NAME = "sfm_bag_recorder"
@@ -191,6 +192,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
 
 def _run(options: argparse.Namespace, arguments: list[str], stopping: threading.Event) -> None:
     if os.path.lexists(options.out):
+        check_unlocked(options.out)
         raise SfmRosError(f"{options.out} exists; name a new folder")
     writer = Writer(options.out, version=9, storage_plugin=StoragePlugin.MCAP)
     try:
@@ -216,7 +218,7 @@ def _make_node(writer: Writer, topics: list[str], arguments: list[str]) -> BagRe
 
 def _fill(writer: Writer, node: BagRecorder, stopping: threading.Event) -> None:
     try:
-        with writer:
+        with writer, FolderLock(writer.path):
             try:
                 node.record(stopping)
             finally:
