@@ -275,7 +275,7 @@ def require_room(folder: Path, size: int) -> None:
 def check_output_files(options: argparse.Namespace, *outputs: str) -> None:
     """OutputError if a file that these options name for output is an input as well."""
     words = {name: value for name, value in vars(options).items() if name not in outputs}
-    texts = [value for value in words.values() if isinstance(value, str)]
+    texts = [Path(value) for value in words.values() if isinstance(value, str)]
     inputs = {os.path.realpath(path) for path in [*named_paths(options, *outputs), *texts]}
     for name in outputs:
         path = getattr(options, name)
