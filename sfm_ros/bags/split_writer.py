@@ -61,8 +61,12 @@ class SplitBag:
     @property
     def first_missing(self) -> int:
         """Index of the part to resume with; the number of parts if none is missing."""
-        files = (self.folder / f"{self._name(part)}.mcap" for part in range(self._parts))
-        return next((i for i, file in enumerate(files) if not file.is_file()), self._parts)
+        return next((i for i in range(self._parts) if not self._is_finished(i)), self._parts)
+
+    def _is_finished(self, part: int) -> bool:
+        name = self._name(part)
+        files = (self.folder / f"{name}.mcap", self._state / f"{name}.yaml")
+        return all(file.is_file() for file in files)
 
     @contextmanager
     def writing(self, size: int) -> Iterator[None]:
@@ -92,20 +96,27 @@ class SplitBag:
             folder.complete()
 
     def _check_plan(self) -> None:
-        plan_file = self._state / _PLAN_FILE
-        if (self.folder / _METADATA).is_file() and not plan_file.is_file():
+        started = self._started()
+        if (self.folder / _METADATA).is_file() and started is None:
             raise SourceError(f"{self.folder} is a bag already; it is not overwritten")
-        if plan_file.is_file():
-            started = json.loads(plan_file.read_text(encoding="utf-8"))
-            changed = [key for key in self._plan if started.get(key) != self._plan[key]]
-            if changed:
-                differences = ", ".join(
-                    f"{k} {started.get(k)} (now {self._plan[k]})" for k in changed
-                )
-                raise SourceError(
-                    f"{self.folder} was started with other options: {differences}; resume with "
-                    "the same options, or remove the folder"
-                )
+        if started is None or started == self._plan:
+            return
+        changed = [key for key in self._plan if started.get(key) != self._plan[key]]
+        differences = ", ".join(f"{k} {started.get(k)} (now {self._plan[k]})" for k in changed)
+        raise SourceError(
+            f"{self.folder} was started with other options: {differences}; resume with the same "
+            "options, or remove the folder"
+        )
+
+    def _started(self) -> dict[str, Any] | None:
+        """The plan of an interrupted run."""
+        plan_file = self._state / _PLAN_FILE
+        if not plan_file.is_file():
+            return None
+        try:
+            return dict(json.loads(plan_file.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise SourceError(f"{plan_file} is damaged ({error}); name another folder") from error
 
     def _recognized(self, _: Path) -> list[str]:
         """The files of a run of version 0.1; its plan is that of this one."""
