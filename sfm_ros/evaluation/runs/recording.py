@@ -44,10 +44,14 @@ class RecordingWriter:
     """Writes a recording into a new or empty folder; every line is flushed."""
 
     def __init__(self, folder: Path) -> None:
-        """OutputError if the folder holds anything."""
+        """OutputError if the folder holds anything or cannot be made."""
         self._folder = folder
-        self._folder.mkdir(parents=True, exist_ok=True)
-        if any(self._folder.iterdir()):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            is_empty = not any(folder.iterdir())
+        except OSError as error:
+            raise OutputError(f"cannot make the folder {folder}: {error.strerror}") from error
+        if not is_empty:
             raise OutputError(f"{folder} is not empty; name a new folder")
         self._images = self._open(IMAGES_FILE, _IMAGE)
         self._odometry = self._open(ODOMETRY_FILE, _ODOMETRY)
