@@ -63,7 +63,8 @@ def make_inputs(folder: Path) -> Path:
     fill(folder, files)
     poses = np.stack([pose(index) for index in range(2)])
     write_tum(folder / "truth.tum", Trajectory(np.arange(2) * 100_000_000, poses))
-    write_bundle(folder / "bundle", np.ones((32, 64), np.float32), pose(1))
+    depth = np.tile(np.linspace(60.0, 3.0, 32, dtype=np.float32)[:, None], (1, 64))
+    write_bundle(folder / "bundle", depth, pose(1, step_m=0.7))
     return folder
 
 
