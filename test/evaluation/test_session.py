@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from small_bags import SmallSequence, pose, stamp
 
+from sfm_ros.bags.reader import BagFile
 from sfm_ros.config import ModelConfig, SfmConfig
 from sfm_ros.errors import ModelError, OutputError
 from sfm_ros.evaluation import session
@@ -24,6 +25,7 @@ from sfm_ros.evaluation.runs.result import OFFLINE, ONLINE
 from sfm_ros.evaluation.session import Evaluation, RunOptions, evaluate
 from sfm_ros.geometry import optical_to_body, quat_xyzw_from_matrix
 from sfm_ros.outputs.marker import MARKER
+from sfm_ros.sources.bag import BagSource
 
 FRAMES, STEP = 12, 0.7
 MODES = (OFFLINE, ONLINE)
@@ -142,6 +144,9 @@ def test_online_run_alone_needs_no_engine(
     assert fake.plan.bag.frames == 7 and (out / "bag" / "metadata.yaml").is_file()
     assert done.results.summary["rate"] == 2.0
     assert not (out / "timings.csv").exists() and not (out / "depth").exists()
+    again = RunOptions(frames=5, keep_bag=True)
+    evaluate(frames, config, out, (ONLINE,), again)
+    assert fake.plan.frames == 5 and len(BagSource(BagFile(out / "bag"))) == 5
 
 
 def test_failed_online_run_keeps_the_offline_run(
