@@ -54,16 +54,15 @@ ONLY = {
                           "training.batch", "training.distributed", "sfm_ros.errors"},
     "training.distributed": set(),
     # A checkpoint runs as an engine.
-    **dict.fromkeys(
-        ("training.torch_engine", "training.model_options"),
-        {"training.*", "sfm_ros.engines.base", "sfm_ros.window", "sfm_ros.model_spec",
-         "sfm_ros.datatypes", "sfm_ros.errors", "sfm_ros.cli.engine_options"},
-    ),
+    "training.torch_engine": {"training.*", "sfm_ros.engines.base", "sfm_ros.window",
+                              "sfm_ros.model_spec", "sfm_ros.datatypes", "sfm_ros.errors",
+                              "sfm_ros.cli.engine_options"},
     "training.*": {"training.*", "training", "sfm_ros.errors", "sfm_ros.datatypes",
                    "sfm_ros.outputs.*",
                    "sfm_ros.geometry", "sfm_ros.formats.*", "sfm_ros.options",
                    "sfm_ros.preprocess", "sfm_ros.model_spec", "sfm_ros.source",
-                   "sfm_ros.sources.*", "sfm_ros.synthetic.*", "sfm_ros.evaluation.*"},
+                   "sfm_ros.sources.*", "sfm_ros.synthetic.*", "sfm_ros.evaluation.*",
+                   "sfm_ros.cli.program"},
 }  # fmt: skip
 NEVER = {"sfm_ros.odometry": "sfm_ros.engines.[!b]*"}  # the algorithm sees engines.base only
 

@@ -16,6 +16,7 @@ if __package__ in (None, ""):
 
 import numpy as np
 
+from sfm_ros.cli.program import run_program
 from sfm_ros.datatypes import CameraIntrinsics, DepthMap, Frame
 from sfm_ros.errors import SfmRosError, SourceError
 from sfm_ros.evaluation.depth.command import (
@@ -26,15 +27,11 @@ from sfm_ros.evaluation.depth.command import (
 )
 from sfm_ros.evaluation.depth.datasets import DepthSample, DepthSet
 from training.data.sequence import PreparedSet, SequenceRecord
-from training.model_options import add_model_options, open_model
+from training.torch_engine import add_model_options, open_model
 
 
 def prepared_set(path: Path) -> DepthSet:
-    """The frames of a prepared set that have ground-truth depth, at the size of the set.
-
-    Raises:
-        SourceError: there is no such set, or it has no depth.
-    """
+    """The frames of a prepared set with ground-truth depth, in its size; SourceError if none."""
     prepared = PreparedSet.open(path)
     samples = [
         _prepared_sample(prepared, sequence, offset)
@@ -66,7 +63,7 @@ def _prepared_sample(prepared: PreparedSet, sequence: SequenceRecord, offset: in
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Score; the exit status is 0, 1 with the reason on stderr, or 130 when interrupted."""
+    """Score; the exit code of `run_program`."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -75,21 +72,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     group.add_argument("--prepared", type=Path, metavar="DIR", help="set written by prepare.py")
     add_protocol_options(parser)
     options = parser.parse_args(arguments)
-    try:
-        data = open_data(options) if options.prepared is None else _only_prepared(options)
-        return score_depth(open_model(options), data, options)
-    except (SfmRosError, OSError) as error:
-        print(f"evaluate_depth: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("evaluate_depth: interrupted, nothing was written", file=sys.stderr)
-        return 130
+    interrupted = "interrupted, nothing was written"
+    return run_program("evaluate_depth", lambda: _score(options), interrupted)
 
 
-def _only_prepared(options: argparse.Namespace) -> DepthSet:
-    if any(getattr(options, kind) is not None for kind in ("kitti", "images", "synthetic")):
+def _score(options: argparse.Namespace) -> int:
+    if options.prepared is None:
+        data = open_data(options)
+    elif any(getattr(options, kind) is not None for kind in ("kitti", "images", "synthetic")):
         raise SfmRosError("--prepared is given together with other images, expected one of them")
-    return prepared_set(options.prepared)
+    else:
+        data = prepared_set(options.prepared)
+    return score_depth(open_model(options), data, options)
 
 
 if __name__ == "__main__":

@@ -20,20 +20,21 @@ if __package__ in (None, ""):
 
 from tqdm import tqdm
 
+from sfm_ros.cli.program import run_program
 from sfm_ros.errors import SfmRosError
+from sfm_ros.evaluation.tables import format_table
 from sfm_ros.evaluation.trajectory.alignment import ALIGNMENTS
 from sfm_ros.evaluation.trajectory.network_motion import MotionScore, run_motion, score_motion
-from sfm_ros.evaluation.trajectory.snippets import SnippetError
 from sfm_ros.outputs.folder import check_output_files
 from sfm_ros.sources.folder import FolderSource
 from sfm_ros.sources.kitti.source import open_kitti
-from training.model_options import add_model_options, open_model
+from training.torch_engine import add_model_options, open_model
 
 _COLUMNS: dict[str, tuple[str, Callable[[MotionScore], Any]]] = {
     "ATE 5 frames": ("", lambda s: s.metrics.snippet_ates.get(5)),
     "ATE 3 frames": ("", lambda s: s.metrics.snippet_ates.get(3)),
-    "RE 5 frames": (".5f", lambda s: _mean(s.metrics.snippet_res.get(5))),
-    "RE 3 frames": (".5f", lambda s: _mean(s.metrics.snippet_res.get(3))),
+    "RE 5 frames": (".5f", lambda s: getattr(s.metrics.snippet_res.get(5), "mean", None)),
+    "RE 3 frames": (".5f", lambda s: getattr(s.metrics.snippet_res.get(3), "mean", None)),
     "t_err %": (".3f", lambda s: s.metrics.t_err_percent),
     "r_err": (".3f", lambda s: s.metrics.r_err_deg_per_100m),
     "ATE RMSE m": (".3f", lambda s: s.metrics.ate_rmse_m),
@@ -90,7 +91,7 @@ def text_report(model: str, drive: str, align: str, scores: dict[str, MotionScor
         f"motion of {model} on {drive}",
         f"{metrics.pair_count} frames, {metrics.path_length_m:.1f} m",
         "",
-        *_aligned(rows),
+        format_table(rows),
         "",
         "ATE and RE of 5 and 3 frames: SfMLearner's, each snippet scaled by the ground truth,",
         "mean and standard deviation over snippets (ATE in meters, not a root mean square; RE in",
@@ -103,34 +104,16 @@ def text_report(model: str, drive: str, align: str, scores: dict[str, MotionScor
     return "\n".join(lines)
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a table, the first column to the left and the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "   ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows
-    ]
-
-
 def _cells(score: MotionScore) -> list[str]:
     values = ((style, value(score)) for style, value in _COLUMNS.values())
     return ["-" if value is None else f"{value:{style}}" for style, value in values]
 
 
-def _mean(spread: SnippetError | None) -> float | None:
-    return None if spread is None else spread.mean
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Score; the exit status is 0, 1 with the reason on stderr, or 130 when interrupted."""
+    """Score; the exit code of `run_program`."""
     options = _parse(arguments)
-    try:
-        return _score(options)
-    except (SfmRosError, OSError) as error:
-        print(f"evaluate_pose: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("evaluate_pose: interrupted, nothing was written", file=sys.stderr)
-        return 130
+    interrupted = "interrupted, nothing was written"
+    return run_program("evaluate_pose", lambda: _score(options), interrupted)
 
 
 def _score(options: argparse.Namespace) -> int:
@@ -142,13 +125,8 @@ def _score(options: argparse.Namespace) -> int:
         frames = tqdm(drive, total=len(drive), desc="motion", unit="frame", disable=None)
         scores = score_motion(run_motion(engine, frames), options.align)
         print(text_report(engine.spec.name, drive.name, options.align, scores) + "\n")
-        results.append(
-            {
-                "model": engine.spec.name,
-                "drive": drive.name,
-                **{name.replace(" ", "_"): dataclasses.asdict(s) for name, s in scores.items()},
-            }
-        )
+        values = {name.replace(" ", "_"): dataclasses.asdict(s) for name, s in scores.items()}
+        results.append({"model": engine.spec.name, "drive": drive.name, **values})
     if options.json is not None:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")

@@ -20,13 +20,14 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from sfm_ros.cli.program import run_program
 from sfm_ros.datatypes import CameraIntrinsics, DepthMap, Frame, RgbImage
 from sfm_ros.errors import SfmRosError, SourceError
 from sfm_ros.evaluation.depth.protocol import FITS, DepthPredictor
 from sfm_ros.outputs.folder import check_output_files
 from sfm_ros.sources.folder import intrinsics_for, read_image
 from training.fit.run_log import HISTORY, read_history
-from training.model_options import open_named_model
+from training.torch_engine import open_named_model
 
 Floats = npt.NDArray[np.float64]
 Curves = dict[str, tuple[np.ndarray, np.ndarray]]
@@ -51,11 +52,7 @@ def smooth(values: Floats, keep: float) -> Floats:
 
 
 def read_run(folder: Path) -> Curves:
-    """All scalars of a run, from its ``history.csv`` or from TensorBoard's event files.
-
-    Raises:
-        SourceError: the folder holds neither.
-    """
+    """All scalars of a run: its ``history.csv``, else TensorBoard's files; SourceError if none."""
     curves = read_history(folder / HISTORY)
     if curves:
         return curves
@@ -222,21 +219,25 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _run_curves(options: argparse.Namespace) -> None:
+def _run_curves(options: argparse.Namespace) -> int:
     if not 0.0 <= options.smoothing < 1.0:
         raise SfmRosError(f"--smoothing is {options.smoothing:g}, expected 0 to below 1")
     names = _labels(options.labels, [run.resolve().name for run in options.runs])
     if len(set(names)) < len(names):
         names = _labels(options.labels, [str(run) for run in options.runs])
     draw_curves(options.runs, names, options.names, options.out, options.smoothing)
+    print(options.out)
+    return 0
 
 
-def _run_depth(options: argparse.Namespace) -> None:
+def _run_depth(options: argparse.Namespace) -> int:
     rgbs = [read_image(file) for file in options.images]
     found = [predict(model, rgbs, options.calib, options.fit) for model in options.models]
     titles = _labels(options.labels, [name for name, _ in found])
     columns = [(title, depths) for title, (_, depths) in zip(titles, found, strict=True)]
     draw_depth(rgbs, columns, options.out)
+    print(options.out)
+    return 0
 
 
 def _labels(given: Sequence[str] | None, default: Sequence[str]) -> Sequence[str]:
@@ -250,14 +251,13 @@ def _labels(given: Sequence[str] | None, default: Sequence[str]) -> Sequence[str
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""
     options = _parse(arguments)
-    try:
-        check_output_files(options, "out")
-        options.run(options)
-    except (SfmRosError, OSError) as error:
-        print(f"plot: {error}", file=sys.stderr)
-        return 1
-    print(options.out)
-    return 0
+    return run_program("plot", lambda: _run(options))
+
+
+def _run(options: argparse.Namespace) -> int:
+    check_output_files(options, "out")
+    exit_code: int = options.run(options)
+    return exit_code
 
 
 if __name__ == "__main__":

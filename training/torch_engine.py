@@ -1,14 +1,17 @@
-"""A checkpoint as an engine, so that the code that evaluates bundles evaluates it too."""
+"""A checkpoint as an engine, and the options that select a checkpoint or a bundle."""
 
 from __future__ import annotations
 
+import argparse
 import math
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from sfm_ros.cli.engine_options import add_engine_options, open_bundle, open_engine
 from sfm_ros.datatypes import Prediction
+from sfm_ros.engines.base import Engine
 from sfm_ros.errors import EngineError
 from sfm_ros.model_spec import window_increments
 from sfm_ros.window import Window
@@ -16,7 +19,7 @@ from training.export import DepthGraph, PoseGraph, deployed_copy, restored_model
 
 
 class TorchEngine:
-    """Runs the networks of a checkpoint (their moving average if there is one).
+    """Runs the networks of a checkpoint (their moving average if there is one) as a bundle's.
 
     Args:
         path: a ``.pt`` file of train.py.
@@ -52,3 +55,27 @@ class TorchEngine:
 
     def close(self) -> None:
         """Nothing to release."""
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--checkpoint`` and ``--device`` to the options of a bundle."""
+    parser.add_argument(
+        "--checkpoint", type=Path, help="a .pt file of train.py, instead of a bundle"
+    )
+    parser.add_argument("--device", default="cpu", help="device of the checkpoint (default: cpu)")
+    add_engine_options(parser)
+
+
+def open_model(options: argparse.Namespace) -> Engine:
+    """The checkpoint, or else the bundle, as an engine; SfmRosError if it cannot be used."""
+    if options.checkpoint is None:
+        return open_engine(options)
+    torch.set_num_threads(options.threads)
+    return TorchEngine(options.checkpoint, options.device)
+
+
+def open_named_model(name: str, threads: int = 2) -> Engine:
+    """A checkpoint (``.pt``) or a bundle (folder or name); SfmRosError if it cannot be used."""
+    if name.endswith(".pt"):
+        return TorchEngine(Path(name))
+    return open_bundle(name, threads)

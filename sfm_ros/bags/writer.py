@@ -104,27 +104,24 @@ class BagTopics:
         """
         kind = message.__msgtype__
         if topic not in self._connections:
-            profiles = [_LATCHED if is_latched else _RELIABLE]
+            profiles = [bag_qos(is_latched)]
             self._connections[topic] = self._writer.add_connection(
                 topic, kind, typestore=STORE, offered_qos_profiles=profiles
             )
         self._writer.write(self._connections[topic], stamp_ns, STORE.serialize_cdr(message, kind))
 
 
-def _qos(depth: int, durability: QosDurability) -> Qos:
+def bag_qos(is_latched: bool = False, is_reliable: bool = True) -> Qos:
+    """A quality of service in the form that a bag stores."""
     forever = QosTime(sec=0, nsec=0)
     return Qos(
         history=QosHistory.KEEP_LAST,
-        depth=depth,
-        reliability=QosReliability.RELIABLE,
-        durability=durability,
+        depth=1 if is_latched else 10,
+        reliability=QosReliability.RELIABLE if is_reliable else QosReliability.BEST_EFFORT,
+        durability=QosDurability.TRANSIENT_LOCAL if is_latched else QosDurability.VOLATILE,
         deadline=forever,
         lifespan=forever,
         liveliness=QosLiveliness.AUTOMATIC,
         liveliness_lease_duration=forever,
         avoid_ros_namespace_conventions=False,
     )
-
-
-_RELIABLE = _qos(10, QosDurability.VOLATILE)
-_LATCHED = _qos(1, QosDurability.TRANSIENT_LOCAL)

@@ -9,19 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from sfm_ros.bags.camera import CAMERA_INFO, IMAGE_TYPES, camera_info_beside
 from sfm_ros.bags.reader import BagFile
+from sfm_ros.bags.transforms import TF_TYPES
 from sfm_ros.doctor.finding import Finding, fail, ok
-from sfm_ros.doctor.observed import (
-    CAMERA_INFO_TYPE,
-    IMAGE_TYPES,
-    TF_TYPES,
-    Camera,
-    Edge,
-    Endpoint,
-    Sample,
-    Stream,
-    info_topic_of,
-)
+from sfm_ros.doctor.observed import Camera, Edge, Endpoint, Sample, Stream
+from sfm_ros.formats.camera_info import calibration_key
 from sfm_ros.formats.serialized import stamp_of_serialized
 from sfm_ros.geometry import rigid_motion
 
@@ -89,42 +82,45 @@ class _Reading:
         self.edges: dict[tuple[str, str, bool], Edge] = {}
         requested = (image_topic, f"/{image_topic}")
         for topic, (kind, _) in sorted(bag.all_topics.items()):
-            is_camera = topic in requested if image_topic is not None else not _is_depth(topic)
+            has_depth = any(word in topic for word in _DEPTH_WORDS)
+            is_camera = topic in requested if image_topic is not None else not has_depth
             if kind in IMAGE_TYPES and is_camera:
                 images = Stream(topic=topic, type_name=kind)
-                self.cameras[topic] = Camera(images=images, info_topic=info_topic_of(topic))
+                self.cameras[topic] = Camera(images=images, info_topic=camera_info_beside(topic))
         self._infos: dict[str, list[Camera]] = {}
         for camera in self.cameras.values():
             kind = bag.all_topics.get(camera.info_topic, ("", 0))[0]
-            if kind == CAMERA_INFO_TYPE:
+            if kind == CAMERA_INFO:
                 camera.infos = Stream(topic=camera.info_topic, type_name=kind)
                 self._infos.setdefault(camera.info_topic, []).append(camera)
         transforms = [t for t, (kind, _) in bag.all_topics.items() if kind in TF_TYPES]
         self.topics = [*self.cameras, *self._infos, *transforms]
 
     def add(self, connection: Any, log_ns: int, data: bytes) -> None:
+        def decode() -> Any:
+            return self._bag.decode(connection, data)
+
         if connection.topic in self.cameras:
-            self._add_image(self.cameras[connection.topic], connection, log_ns, data)
+            stamp_ns = stamp_of_serialized(data, self._bag.is_ros1)
+            sample = Sample(stamp_ns=stamp_ns, arrived_ns=log_ns)
+            add_image(self.cameras[connection.topic], sample, len(data), decode)
         elif connection.topic in self._infos:
-            message = self._bag.decode(connection, data)
+            message = decode()
             for camera in self._infos[connection.topic]:
                 add_info(camera, message, log_ns)
         else:
             is_static = connection.topic.endswith("tf_static")
-            for edge in edges_of(self._bag.decode(connection, data), is_static):
-                self.edges[edge.parent, edge.child, edge.is_static] = edge
-
-    def _add_image(self, camera: Camera, connection: Any, log_ns: int, data: bytes) -> None:
-        stamp_ns = stamp_of_serialized(data, self._bag.is_ros1)
-        camera.images.samples.append(Sample(stamp_ns=stamp_ns, arrived_ns=log_ns))
-        camera.images.payload = max(camera.images.payload, len(data))
-        if camera.image is None:
-            camera.image = self._bag.decode(connection, data)
-            camera.images.frame_ids.add(camera.image.header.frame_id)
+            self.edges.update(edges_of(decode(), is_static))
 
 
-def _is_depth(topic: str) -> bool:
-    return any(word in topic for word in _DEPTH_WORDS)
+def add_image(camera: Camera, sample: Sample, size: int, decode: Callable[[], Any]) -> None:
+    """Add an image of this camera, of so many bytes; only the first one is decoded."""
+    images = camera.images
+    images.samples.append(sample)
+    images.payload = max(images.payload, size)
+    if camera.image is None:
+        camera.image = decode()
+        images.frame_ids.add(camera.image.header.frame_id)
 
 
 def add_info(camera: Camera, message: Any, arrived_ns: int) -> None:
@@ -134,48 +130,30 @@ def add_info(camera: Camera, message: Any, arrived_ns: int) -> None:
     stamp_ns = int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
     camera.infos.samples.append(Sample(stamp_ns=stamp_ns, arrived_ns=arrived_ns))
     camera.infos.frame_ids.add(message.header.frame_id)
-    known = [_content(info) for info in camera.calibrations]
-    if _content(message) not in known and len(known) < _VERSIONS_KEPT:
+    known = [calibration_key(info) for info in camera.calibrations]
+    if calibration_key(message) not in known and len(known) < _VERSIONS_KEPT:
         camera.calibrations.append(message)
 
 
-def _content(info: Any) -> tuple[Any, ...]:
-    """A CameraInfo of ROS 1 or 2 without its header, comparable: NaN equals NaN in it."""
-    matrices = [getattr(info, n) if hasattr(info, n) else getattr(info, n.upper()) for n in "kdrp"]
-    numbers = [tuple(repr(float(value)) for value in matrix) for matrix in matrices]
-    roi = info.roi
-    region = (roi.x_offset, roi.y_offset, roi.width, roi.height, info.binning_x, info.binning_y)
-    return (info.width, info.height, info.distortion_model, region, *numbers)
-
-
-def edges_of(message: Any, is_static: bool) -> list[Edge]:
-    """The transforms of a TFMessage; those that are not rigid are NaN."""
-    edges = []
+def edges_of(message: Any, is_static: bool) -> dict[tuple[str, str, bool], Edge]:
+    """(parent, child, static) -> transform of a TFMessage; NaN if it is not rigid."""
+    edges = {}
     for entry in message.transforms:
         q, t = entry.transform.rotation, entry.transform.translation
         T = rigid_motion([q.x, q.y, q.z, q.w], [t.x, t.y, t.z])
-        edges.append(
-            Edge(
-                parent=entry.header.frame_id,
-                child=entry.child_frame_id,
-                is_static=is_static,
-                T_parent_child=np.full((4, 4), np.nan) if T is None else T,
-            )
+        edge = Edge(
+            parent=entry.header.frame_id,
+            child=entry.child_frame_id,
+            is_static=is_static,
+            T_parent_child=np.full((4, 4), np.nan) if T is None else T,
         )
+        edges[edge.parent, edge.child, is_static] = edge
     return edges
 
 
 def _endpoints(bag: BagFile) -> list[Endpoint]:
     return [
-        Endpoint(
-            node="the recorded publisher",
-            topic=connection.topic,
-            type_name=connection.msgtype,
-            is_publisher=True,
-            reliability=qos.reliability.name.lower(),
-            durability=qos.durability.name.lower(),
-            depth=int(qos.depth),
-        )
+        Endpoint.of("the recorded publisher", connection.topic, connection.msgtype, True, qos)
         for connection in bag.connections
         for qos in getattr(connection.ext, "offered_qos_profiles", None) or []
     ]

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
-from sfm_ros.datatypes import CameraIntrinsics, RgbImage
+from sfm_ros.datatypes import CameraIntrinsics
 from sfm_ros.doctor.finding import Finding, fail, ok, warn
 from sfm_ros.doctor.observed import Camera
 from sfm_ros.errors import CalibrationError, ImageError
 from sfm_ros.formats.camera_info import intrinsics_from_info
-from sfm_ros.formats.image_codec import decode_compressed, decode_raw
+from sfm_ros.formats.image_codec import decode_message
 from sfm_ros.model_spec import ModelSpec
 from sfm_ros.preprocess import plan_target_camera, rectified_camera
 
@@ -28,28 +27,17 @@ def check_image(camera: Camera) -> tuple[list[Finding], tuple[int, int] | None]:
     if camera.image is None:
         return [], None
     try:
-        rgb = _decode(camera.image)
+        rgb = decode_message(camera.image)
     except ImageError as error:
         advice = "use one of the encodings of docs/node.md, or fix the publisher of the image"
         return [fail(check, str(error), advice)], None
     height, width = rgb.shape[:2]
     kind = getattr(camera.image, "encoding", None) or camera.image.format
-    if rgb.std() < 1.0:
-        return [
-            warn(
-                check,
-                f"{width}x{height} {kind}, of one color",
-                "check for a covered lens or a wrong exposure: the image shows nothing",
-            )
-        ], (width, height)
-    return [ok(check, f"{width}x{height} {kind}")], (width, height)
-
-
-def _decode(image: Any) -> RgbImage:
-    if hasattr(image, "format"):
-        return decode_compressed(image.data, image.format)
-    layout = (image.width, image.height, image.step, image.encoding)
-    return decode_raw(image.data, *layout, bool(image.is_bigendian))
+    found = f"{width}x{height} {kind}"
+    advice = "check for a covered lens or a wrong exposure: the image shows nothing"
+    is_empty = rgb.std() < 1.0
+    finding = warn(check, f"{found}, of one color", advice) if is_empty else ok(check, found)
+    return [finding], (width, height)
 
 
 def check_calibration(
@@ -64,26 +52,18 @@ def check_calibration(
     """
     check = f"camera_info {camera.info_topic}"
     if not camera.calibrations:
-        return [
-            fail(
-                check,
-                "no calibration arrived",
-                "the node publishes nothing without one: make the driver publish camera_info, or "
-                "remap camera_info to its topic",
-            )
-        ]
+        advice = (
+            "the node publishes nothing without one: make the driver publish camera_info, or "
+            "remap camera_info to its topic"
+        )
+        return [fail(check, "no calibration arrived", advice)]
     found: list[Finding] = []
     if len(camera.calibrations) > 1:
-        found.append(
-            warn(
-                check,
-                f"its content changes ({len(camera.calibrations)} versions received)",
-                "each change starts a new segment: look for two publishers or a zoom lens",
-            )
-        )
-    info = camera.calibrations[-1]
+        change = f"its content changes ({len(camera.calibrations)} versions received)"
+        advice = "each change starts a new segment: look for two publishers or a zoom lens"
+        found.append(warn(check, change, advice))
     try:
-        intrinsics = intrinsics_from_info(info, camera.info_topic)
+        intrinsics = intrinsics_from_info(camera.calibrations[-1], camera.info_topic)
     except CalibrationError as error:
         advice = "calibrate the camera (camera_calibration) and make its driver load the result"
         return [*found, fail(check, str(error), advice)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from sfm_ros.config import SfmConfig
@@ -55,12 +55,8 @@ def examine_model(
 
 
 def examine_camera(
-    camera: Camera,
-    edges: list[Edge],
-    config: SfmConfig,
-    spec: ModelSpec | None,
-    clock: str,
-) -> list[Finding]:
+    camera: Camera, edges: list[Edge], config: SfmConfig, spec: ModelSpec | None, clock: str
+) -> Iterator[Finding]:
     """Every finding about one camera.
 
     Args:
@@ -71,25 +67,22 @@ def examine_camera(
         clock: name of the clock of the samples' ``arrived_ns``.
     """
     count = len(camera.images.samples)
+    topic = camera.images.topic
     if count == 0:
-        return [
-            fail(
-                f"image {camera.images.topic}",
-                "nothing arrived",
-                "is the camera's driver running, and on this topic? See 'no messages' in "
-                "docs/troubleshooting.md",
-            )
-        ]
-    found, size = check_image(camera)
-    if count == 1:
-        found.append(
-            warn(f"stamps {camera.images.topic}", "one image arrived", "motion needs several")
+        advice = (
+            "is the camera's driver running, and on this topic? See 'no messages' in "
+            "docs/troubleshooting.md"
         )
-    found += check_stamps(camera.images, config.window.max_gap_s)
-    found += check_age(camera.images, clock)
-    found += check_calibration(camera, size, spec)
+        yield fail(f"image {topic}", "nothing arrived", advice)
+        return
+    found, size = check_image(camera)
+    yield from found
+    if count == 1:
+        yield warn(f"stamps {topic}", "one image arrived", "motion needs several")
+    yield from check_stamps(camera.images, config.window.max_gap_s)
+    yield from check_age(camera.images, clock)
+    yield from check_calibration(camera, size, spec)
     if camera.infos is not None and camera.infos.samples:
-        found += check_pairing(camera.images, camera.infos)
+        yield from check_pairing(camera.images, camera.infos)
     for frame_id in sorted(camera.images.frame_ids):
-        found += check_extrinsics(edges, config.node.base_frame, frame_id)
-    return found
+        yield from check_extrinsics(edges, config.node.base_frame, frame_id)

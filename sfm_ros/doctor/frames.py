@@ -18,21 +18,13 @@ _DOWN_OR_UP = 0.9
 def check_tree(edges: Sequence[Edge]) -> list[Finding]:
     """Whether the transforms form a tree of valid transforms."""
     if not edges:
-        return [
-            warn(
-                "tf",
-                "no transform was received",
-                "without extrinsics the odometry is that of the camera itself: start "
-                "robot_state_publisher or sfm_static_transform",
-            )
-        ]
-    found = [
-        *_check_parents(edges),
-        *_check_cycles(edges),
-        *_check_values(edges),
-        *_check_slashes(edges),
-        *_check_kinds(edges),
-    ]
+        advice = (
+            "without extrinsics the odometry is that of the camera itself: start "
+            "robot_state_publisher or sfm_static_transform"
+        )
+        return [warn("tf", "no transform was received", advice)]
+    checks = (_check_parents, _check_cycles, _check_values, _check_slashes, _check_kinds)
+    found = [finding for check in checks for finding in check(edges)]
     frames = sorted({name for e in edges for name in _names(e)})
     return found or [ok("tf", f"{len(frames)} frames: {', '.join(frames)}")]
 
@@ -93,14 +85,11 @@ def _check_kinds(edges: Sequence[Edge]) -> Iterator[Finding]:
     static = {_names(edge)[1] for edge in edges if edge.is_static}
     moving = {_names(edge)[1] for edge in edges if not edge.is_static}
     for child in sorted(static & moving):
-        yield fail(
-            "tf",
-            f"'{child}' is both on /tf and on /tf_static",
-            "stop one of the two publishers",
-        )
+        found = f"'{child}' is both on /tf and on /tf_static"
+        yield fail("tf", found, "stop one of the two publishers")
 
 
-def check_extrinsics(edges: Sequence[Edge], base: str, optical: str) -> list[Finding]:
+def check_extrinsics(edges: Sequence[Edge], base: str, optical: str) -> Iterator[Finding]:
     """Whether TF connects the robot's frame with the camera's optical frame, and turns its axes.
 
     Args:
@@ -110,49 +99,43 @@ def check_extrinsics(edges: Sequence[Edge], base: str, optical: str) -> list[Fin
     """
     check = f"extrinsics of '{optical}'"
     if not optical:
-        return [
-            warn(
-                "frame id of the images",
-                f"it is empty; the node uses '{OPTICAL_FRAME}'",
-                "set frame_id in the camera's driver: TF cannot locate the camera without it",
-            )
-        ]
-    if not base or base == optical.lstrip("/"):
-        return []
-    T_base_optical = find_transform(edges, base, optical.lstrip("/"))
-    if T_base_optical is None:
-        return [
-            warn(
-                check,
-                f"TF does not connect it with '{base}'",
-                "the odometry will be that of the camera itself; for the robot's, publish the "
-                f"extrinsics: sfm_static_transform --parent {base} --child {optical} --xyz X Y Z "
-                "--rpy ROLL PITCH YAW --optical",
-            )
-        ]
-    return _check_axes(check, base, T_base_optical)
+        yield warn(
+            "frame id of the images",
+            f"it is empty; the node uses '{OPTICAL_FRAME}'",
+            "set frame_id in the camera's driver: TF cannot locate the camera without it",
+        )
+    elif base and base != optical.lstrip("/"):
+        T_base_optical = _find_transform(edges, base, optical.lstrip("/"))
+        if T_base_optical is not None:
+            yield _check_axes(check, base, T_base_optical)
+            return
+        yield warn(
+            check,
+            f"TF does not connect it with '{base}'",
+            "the odometry will be that of the camera itself; for the robot's, publish the "
+            f"extrinsics: sfm_static_transform --parent {base} --child {optical} --xyz X Y Z "
+            "--rpy ROLL PITCH YAW --optical",
+        )
 
 
-def _check_axes(check: str, base: str, T_base_optical: FloatArray) -> list[Finding]:
+def _check_axes(check: str, base: str, T_base_optical: FloatArray) -> Finding:
     """A camera whose z axis points up or down has body axes instead of optical ones."""
     R = T_base_optical[:3, :3]
     view, x, y, z = R[:, 2], *T_base_optical[:3, 3]
     position = f"at ({x:.2f}, {y:.2f}, {z:.2f}) m in '{base}'"
     if abs(view[2]) > _DOWN_OR_UP:
-        return [
-            fail(
-                check,
-                f"{position}, and its z axis points {'up' if view[2] > 0 else 'down'}",
-                "images have optical axes (x right, y down, z forward: REP 103). If the camera "
-                "faces ahead, the rotation to the optical frame is missing: quaternion xyzw "
-                "-0.5 0.5 -0.5 0.5 below the camera's body frame",
-            )
-        ]
+        return fail(
+            check,
+            f"{position}, and its z axis points {'up' if view[2] > 0 else 'down'}",
+            "images have optical axes (x right, y down, z forward: REP 103). If the camera "
+            "faces ahead, the rotation to the optical frame is missing: quaternion xyzw "
+            "-0.5 0.5 -0.5 0.5 below the camera's body frame",
+        )
     heading = float(np.degrees(np.arctan2(view[1], view[0])))
-    return [ok(check, f"{position}, facing {heading:.0f} degrees left of ahead")]
+    return ok(check, f"{position}, facing {heading:.0f} degrees left of ahead")
 
 
-def find_transform(edges: Sequence[Edge], to: str, from_: str) -> FloatArray | None:
+def _find_transform(edges: Sequence[Edge], to: str, from_: str) -> FloatArray | None:
     """(4, 4) T_to_from over the newest transforms, or None if they do not connect the frames."""
     tree = TransformTree()
     for order, edge in enumerate(edges):

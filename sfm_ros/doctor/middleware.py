@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -18,7 +18,7 @@ _SHARED_MEMORY = Path("/dev/shm")
 
 def check_environment(
     rmw: str, environment: Mapping[str, str], largest_message: int, shipped: Mapping[str, str]
-) -> list[Finding]:
+) -> Iterator[Finding]:
     """Middleware, domain and shared memory of this process and of others in its environment.
 
     Args:
@@ -27,14 +27,12 @@ def check_environment(
         largest_message: bytes of the largest image received; 0 if none was.
         shipped: the variables that load this package's Fast DDS profile.
     """
-    found = [
-        ok("middleware", f"{rmw}, {environment.get('ROS_DISTRO', 'no sourced ROS')}"),
-        check_domain(environment),
-        *_check_range(environment),
-    ]
+    yield ok("middleware", f"{rmw}, {environment.get('ROS_DISTRO', 'no sourced ROS')}")
+    yield check_domain(environment)
+    yield from _check_range(environment)
     if rmw.startswith(_FAST_DDS):
-        found.append(_check_profile(environment, largest_message, shipped))
-    return [*found, *_check_free_memory(largest_message)]
+        yield _check_profile(environment, largest_message, shipped)
+    yield from _check_free_memory(largest_message)
 
 
 def check_domain(environment: Mapping[str, str]) -> Finding:
@@ -46,28 +44,19 @@ def check_domain(environment: Mapping[str, str]) -> Finding:
     if not value.isdigit() or int(value) > _HIGHEST_DOMAIN:
         return fail(check, f"ROS_DOMAIN_ID is '{value}'", "expected a number from 0 to 101")
     if int(value) > _HIGHEST_USUAL_DOMAIN:
-        return warn(
-            check,
-            f"ROS_DOMAIN_ID is {value}",
-            "Linux gives ports of this domain to other programs: use 0 to 101",
-        )
+        advice = "Linux gives ports of this domain to other programs: use 0 to 101"
+        return warn(check, f"ROS_DOMAIN_ID is {value}", advice)
     return ok(check, f"ROS_DOMAIN_ID is {value}: only processes with the same value connect")
 
 
-def _check_range(environment: Mapping[str, str]) -> list[Finding]:
+def _check_range(environment: Mapping[str, str]) -> Iterator[Finding]:
     local = environment.get("ROS_LOCALHOST_ONLY", "0") == "1"
     reach = environment.get("ROS_AUTOMATIC_DISCOVERY_RANGE", "").upper()
     if reach == "OFF":
-        return [
-            fail(
-                "discovery",
-                "ROS_AUTOMATIC_DISCOVERY_RANGE is OFF",
-                "no process discovers another: unset it, or set LOCALHOST or SUBNET",
-            )
-        ]
-    if local or reach == "LOCALHOST":
-        return [ok("discovery", "this machine only: no camera on another one is discovered")]
-    return []
+        advice = "no process discovers another: unset it, or set LOCALHOST or SUBNET"
+        yield fail("discovery", "ROS_AUTOMATIC_DISCOVERY_RANGE is OFF", advice)
+    elif local or reach == "LOCALHOST":
+        yield ok("discovery", "this machine only: no camera on another one is discovered")
 
 
 def _check_profile(
@@ -80,21 +69,16 @@ def _check_profile(
     if not chosen:
         if 0 < largest <= _DEFAULT_SEGMENT:
             return ok(check, f"images of {largest / 1e3:.0f} kB fit Fast DDS's own segment")
-        return warn(
-            check,
-            "no Fast DDS profile is set, and the default segment of 512 kB loses larger "
-            "best-effort images",
-            advice,
-        )
+        loss = "the default segment of 512 kB loses larger best-effort images"
+        return warn(check, f"no Fast DDS profile is set, and {loss}", advice)
     path = Path(chosen[0].removeprefix("file://"))
     try:
         segment = largest_segment(path)
     except (OSError, ElementTree.ParseError) as error:
         return fail(check, f"the profile {path} cannot be read: {error}", advice)
     if segment < max(largest, _DEFAULT_SEGMENT + 1):
-        return warn(
-            check, f"the segment of {path} holds {segment} bytes, an image {largest}", advice
-        )
+        found = f"the segment of {path} holds {segment} bytes, an image {largest}"
+        return warn(check, found, advice)
     return ok(check, f"{path} gives a segment of {segment / 2**20:.0f} MiB")
 
 
@@ -109,21 +93,17 @@ def largest_segment(profile: Path) -> int:
     return max((int(size) for size in sizes if size.strip().isdigit()), default=0)
 
 
-def _check_free_memory(largest: int) -> list[Finding]:
+def _check_free_memory(largest: int) -> Iterator[Finding]:
     """A full /dev/shm (64 MB in a container by default) drops images silently."""
     try:
         state = os.statvfs(_SHARED_MEMORY)
     except OSError:
-        return []
+        return
     free = state.f_bavail * state.f_frsize
-    needed = max(64 * 2**20, 8 * largest)
-    if free >= needed:
-        return []
-    return [
-        warn(
+    if free < max(64 * 2**20, 8 * largest):
+        yield warn(
             "shared memory",
             f"{_SHARED_MEMORY} has {free / 2**20:.0f} MiB left",
             "in a container: --shm-size 512m or --ipc host; else remove what crashed programs "
             "left there (fastdds shm clean)",
         )
-    ]

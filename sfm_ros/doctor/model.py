@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from sfm_ros.doctor.finding import Finding, fail, ok
 from sfm_ros.engines.base import Engine
 from sfm_ros.engines.factory import create_engine, resolve_bundle
 from sfm_ros.errors import SfmRosError
+from sfm_ros.evaluation.report.machine import package_versions
 from sfm_ros.model_spec import ModelSpec
 from sfm_ros.window import Window
 
@@ -39,7 +39,9 @@ def check_model(config: ModelConfig) -> tuple[list[Finding], ModelSpec | None]:
 
 def check_engine(config: ModelConfig) -> list[Finding]:
     """Load the engine that the node would use and time an inference."""
-    libraries = ", ".join(f"{n} {v}" for n, v in library_versions().items()) or "no library"
+    libraries = (
+        ", ".join(f"{n} {v}" for n, v in package_versions(_LIBRARIES).items()) or "no library"
+    )
     try:
         engine = create_engine(config)
     except SfmRosError as error:
@@ -53,37 +55,21 @@ def check_engine(config: ModelConfig) -> list[Finding]:
         engine.close()
     found = [ok("engine", f"{engine.name}, {inference_ms:.0f} ms per image here, {libraries}")]
     if _GPU_FILE.exists() and engine.name == "onnx":
-        found.append(
-            ok("gpu", "an NVIDIA GPU is present and not used: ONNX Runtime runs on the CPU")
-        )
-    return found
-
-
-def library_versions() -> dict[str, str]:
-    """Versions of the installed inference libraries."""
-    found = {}
-    for name in _LIBRARIES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
+        idle = "an NVIDIA GPU is present and not used: ONNX Runtime runs on the CPU"
+        found.append(ok("gpu", idle))
     return found
 
 
 def _inference_ms(engine: Engine) -> float:
     """Milliseconds per image, the best of a few."""
     spec = engine.spec
-    gray = np.full((spec.height, spec.width, 3), 128, dtype=np.uint8)
+    width, height, f = spec.width, spec.height, spec.training_fx
+    gray = np.full((height, width, 3), 128, dtype=np.uint8)
     window = Window(
         images=(gray,) * spec.sequence_length,
         stamps_ns=tuple(range(spec.sequence_length)),
         intrinsics=CameraIntrinsics(
-            width=spec.width,
-            height=spec.height,
-            fx=spec.training_fx,
-            fy=spec.training_fx,
-            cx=spec.width / 2,
-            cy=spec.height / 2,
+            width=width, height=height, fx=f, fy=f, cx=width / 2, cy=height / 2
         ),
     )
     times = []

@@ -8,10 +8,6 @@ from typing import Any
 
 from sfm_ros.datatypes import FloatArray
 
-IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
-CAMERA_INFO_TYPE = "sensor_msgs/msg/CameraInfo"
-TF_TYPES = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sample:
@@ -73,7 +69,6 @@ class Endpoint:
         is_publisher: else it is a subscription.
         reliability: ``reliable`` or ``best_effort``; empty if unknown.
         durability: ``volatile`` or ``transient_local``; empty if unknown.
-        depth: messages kept; 0 if unknown.
     """
 
     node: str
@@ -82,7 +77,18 @@ class Endpoint:
     is_publisher: bool
     reliability: str
     durability: str
-    depth: int = 0
+
+    @staticmethod
+    def of(node: str, topic: str, type_name: str, is_publisher: bool, qos: Any) -> Endpoint:
+        """With the quality of service as rclpy or a bag describes it."""
+        return Endpoint(
+            node=node,
+            topic=topic,
+            type_name=type_name,
+            is_publisher=is_publisher,
+            reliability=qos.reliability.name.lower(),
+            durability=qos.durability.name.lower(),
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -108,15 +114,3 @@ class NodeStatus:
     level: int
     message: str
     values: Mapping[str, str]
-
-
-def base_topic(topic: str) -> str:
-    """The topic without the suffix of an image transport."""
-    for transport in ("/compressed", "/raw"):
-        topic = topic.removesuffix(transport)
-    return topic
-
-
-def info_topic_of(image_topic: str) -> str:
-    """Where image_transport expects the calibration of an image topic."""
-    return f"{base_topic(image_topic).rpartition('/')[0]}/camera_info"

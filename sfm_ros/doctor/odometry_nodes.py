@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from sfm_ros.bags.camera import IMAGE_TYPES
 from sfm_ros.doctor.finding import Finding, fail, ok, warn
-from sfm_ros.doctor.observed import IMAGE_TYPES, Endpoint, NodeStatus
+from sfm_ros.doctor.observed import Endpoint, NodeStatus
 from sfm_ros.reasons import advice_for
 
 _LEVEL_OK, _LEVEL_WARN = 0, 1
@@ -49,17 +50,13 @@ def check_status(name: str, status: NodeStatus | None) -> Finding:
 
 def check_idle(name: str, is_configured: bool) -> Finding:
     """A managed node that is not active."""
-    command = f"ros2 lifecycle set {name}"
-    if is_configured:
-        return warn(f"node {name}", "a managed node that is not active", f"{command} activate")
-    return warn(
-        f"node {name}",
-        "a managed node that is not configured",
-        f"{command} configure, then {command} activate",
-    )
+    state = "active" if is_configured else "configured"
+    activate = f"ros2 lifecycle set {name} activate"
+    advice = activate if is_configured else f"ros2 lifecycle set {name} configure, then {activate}"
+    return warn(f"node {name}", f"a managed node that is not {state}", advice)
 
 
-def check_clock(name: str, uses_sim_time: bool | None, has_clock: bool) -> list[Finding]:
+def check_clock(name: str, uses_sim_time: bool | None, has_clock: bool) -> Iterator[Finding]:
     """Whether a node and the system agree on the source of time.
 
     Args:
@@ -68,20 +65,9 @@ def check_clock(name: str, uses_sim_time: bool | None, has_clock: bool) -> list[
         has_clock: /clock is published.
     """
     check = f"time {name}"
-    if uses_sim_time is None or uses_sim_time == has_clock:
-        return []
-    if uses_sim_time:
-        return [
-            fail(
-                check,
-                "use_sim_time is set, but /clock is not published",
-                "play the bag with --clock, or set use_sim_time to false",
-            )
-        ]
-    return [
-        warn(
-            check,
-            "/clock is published, but the node uses the system's time",
-            "set use_sim_time to true on every node",
-        )
-    ]
+    if uses_sim_time and not has_clock:
+        found = "use_sim_time is set, but /clock is not published"
+        yield fail(check, found, "play the bag with --clock, or set use_sim_time to false")
+    elif uses_sim_time is False and has_clock:
+        found = "/clock is published, but the node uses the system's time"
+        yield warn(check, found, "set use_sim_time to true on every node")

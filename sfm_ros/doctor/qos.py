@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from sfm_ros.doctor.finding import Finding, fail, ok
 from sfm_ros.doctor.observed import Camera, Endpoint
 from sfm_ros.doctor.odometry_nodes import camera_topics
 
 
-def check_pairs(endpoints: Sequence[Endpoint], topics: Iterable[str]) -> list[Finding]:
-    """Whether the endpoints of some topics can connect.
-
-    Args:
-        endpoints: every known publisher and subscription.
-        topics: names of the topics to check.
-    """
-    return [finding for topic in topics for finding in _check_topic(endpoints, topic)]
-
-
-def _check_topic(endpoints: Sequence[Endpoint], topic: str) -> Iterator[Finding]:
+def check_pairs(endpoints: Sequence[Endpoint], topic: str) -> Iterator[Finding]:
+    """Whether the endpoints of a topic can connect."""
     here = [endpoint for endpoint in endpoints if endpoint.topic == topic]
     publishers = [endpoint for endpoint in here if endpoint.is_publisher]
     subscriptions = [endpoint for endpoint in here if not endpoint.is_publisher]
@@ -65,39 +56,31 @@ def _sides(endpoints: Sequence[Endpoint]) -> str:
     return ", ".join(sorted({f"{e.node} ({e.reliability or 'unknown'})" for e in endpoints}))
 
 
-def check_publishers(endpoints: Sequence[Endpoint], camera: Camera) -> list[Finding]:
+def check_publishers(endpoints: Sequence[Endpoint], camera: Camera) -> Iterator[Finding]:
     """Whether exactly one node publishes the images, and at most one their calibration."""
     topic = camera.images.topic
-    found = [
-        *check_single_publisher(endpoints, topic),
-        *check_single_publisher(endpoints, camera.info_topic),
-    ]
+    yield from check_single_publisher(endpoints, topic)
+    yield from check_single_publisher(endpoints, camera.info_topic)
     publishers = [e for e in endpoints if e.is_publisher]
     if not any(e.topic == topic for e in publishers):
         others = ", ".join(camera_topics(publishers)) or "no topic"
-        found.append(
-            fail(
-                f"publishers {topic}",
-                f"it has no publisher; images are on {others}",
-                "start the camera's driver, or remap image (image_topic:= in the launch files)",
-            )
+        yield fail(
+            f"publishers {topic}",
+            f"it has no publisher; images are on {others}",
+            "start the camera's driver, or remap image (image_topic:= in the launch files)",
         )
-    return found
 
 
-def check_single_publisher(endpoints: Sequence[Endpoint], topic: str) -> list[Finding]:
+def check_single_publisher(endpoints: Sequence[Endpoint], topic: str) -> Iterator[Finding]:
     """Whether at most one node publishes a topic of images or calibrations."""
     names = [e.node for e in endpoints if e.topic == topic and e.is_publisher]
-    if len(names) < 2:
-        return []
-    return [
-        fail(
+    if len(names) > 1:
+        yield fail(
             f"publishers {topic}",
             f"{len(names)} of them: {', '.join(sorted(names))}",
             "with two cameras on one topic the stamps go back and forth: give each camera its "
             "namespace",
         )
-    ]
 
 
 def check_names(nodes: Sequence[str]) -> list[Finding]:

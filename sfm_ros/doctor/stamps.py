@@ -21,7 +21,7 @@ _OTHER_CLOCK_S = 60.0
 _Stamps = npt.NDArray[np.int64]
 
 
-def check_stamps(stream: Stream, max_gap_s: float) -> list[Finding]:
+def check_stamps(stream: Stream, max_gap_s: float) -> Iterator[Finding]:
     """Order and regularity of the stamps of a stream.
 
     Args:
@@ -31,21 +31,21 @@ def check_stamps(stream: Stream, max_gap_s: float) -> list[Finding]:
     check = f"stamps {stream.topic}"
     stamps = np.array([sample.stamp_ns for sample in stream.samples], dtype=np.int64)
     if len(stamps) < 2:
-        return []  # examine_camera reports it
+        return  # examine_camera reports it
     # A recording may count its time from zero: then the next stamp is slightly above zero.
     continues = np.append((stamps[1:] > 0) & (stamps[1:] < max_gap_s * 1e9), False)
     zeros = int(np.count_nonzero((stamps == 0) & ~continues))
     if zeros:
-        return [
-            fail(
-                check,
-                f"{zeros} of {len(stamps)} stamps are zero",
-                "set header.stamp to the time of exposure in the driver; the node cannot order "
-                "images without it",
-            )
-        ]
+        yield fail(
+            check,
+            f"{zeros} of {len(stamps)} stamps are zero",
+            "set header.stamp to the time of exposure in the driver; the node cannot order "
+            "images without it",
+        )
+        return
     found = [*_check_order(check, stamps), *_check_regularity(check, stamps, max_gap_s)]
-    return found or [ok(check, f"{len(stamps)} in order, {_rate_text(stamps)}")]
+    rate_hz = 1e9 / float(np.median(np.diff(stamps)))
+    yield from found or [ok(check, f"{len(stamps)} in order, {rate_hz:.1f} Hz")]
 
 
 def _check_order(check: str, stamps: _Stamps) -> Iterator[Finding]:
@@ -114,12 +114,7 @@ def _check_missing(
         )
 
 
-def _rate_text(stamps: _Stamps) -> str:
-    period = float(np.median(np.diff(stamps))) * 1e-9
-    return f"{1 / period:.1f} Hz"
-
-
-def check_age(stream: Stream, clock: str) -> list[Finding]:
+def check_age(stream: Stream, clock: str) -> Iterator[Finding]:
     """Difference between the stamps and the clock they are compared with.
 
     Args:
@@ -130,61 +125,52 @@ def check_age(stream: Stream, clock: str) -> list[Finding]:
     check = f"age {stream.topic}"
     ages = [s.arrived_ns - s.stamp_ns for s in stream.samples if s.stamp_ns]
     if not ages:
-        return []
+        return
     age_s = float(np.median(ages)) * 1e-9
     if abs(age_s) > _OTHER_CLOCK_S:
-        return [
-            warn(
-                check,
-                f"stamps are {abs(age_s):.0f} s {'behind' if age_s > 0 else 'ahead of'} {clock}",
-                "two clocks: play bags with --clock and set use_sim_time on every node, or make "
-                "the camera's driver stamp in system time",
-            )
-        ]
-    if age_s < -_FUTURE_S:
-        return [
-            warn(
-                check,
-                f"stamps are {-age_s:.3f} s ahead of {clock}",
-                "TF refuses times in the future: synchronize the clocks (chrony, PTP)",
-            )
-        ]
-    if age_s > _OLD_S:
-        return [
-            warn(
-                check,
-                f"images arrive {age_s:.2f} s after their stamp",
-                "look for a queue in the driver, a slow network, or clocks that are not "
-                "synchronized",
-            )
-        ]
-    return [ok(check, f"{1000 * age_s:.1f} ms behind {clock}")]
+        yield warn(
+            check,
+            f"stamps are {abs(age_s):.0f} s {'behind' if age_s > 0 else 'ahead of'} {clock}",
+            "two clocks: play bags with --clock and set use_sim_time on every node, or make "
+            "the camera's driver stamp in system time",
+        )
+    elif age_s < -_FUTURE_S:
+        yield warn(
+            check,
+            f"stamps are {-age_s:.3f} s ahead of {clock}",
+            "TF refuses times in the future: synchronize the clocks (chrony, PTP)",
+        )
+    elif age_s > _OLD_S:
+        yield warn(
+            check,
+            f"images arrive {age_s:.2f} s after their stamp",
+            "look for a queue in the driver, a slow network, or clocks that are not synchronized",
+        )
+    else:
+        yield ok(check, f"{1000 * age_s:.1f} ms behind {clock}")
 
 
-def check_pairing(images: Stream, infos: Stream) -> list[Finding]:
+def check_pairing(images: Stream, infos: Stream) -> Iterator[Finding]:
     """Whether images and calibrations match in stamp and frame."""
     check = f"pair {images.topic}"
-    found = []
-    if images.frame_ids and infos.frame_ids and images.frame_ids != infos.frame_ids:
-        found.append(
-            warn(
-                check,
-                f"images have frame {_names(images)}, camera_info has {_names(infos)}",
-                "publish both with the camera's optical frame",
-            )
+    differ = images.frame_ids and infos.frame_ids and images.frame_ids != infos.frame_ids
+    if differ:
+        yield warn(
+            check,
+            f"images have frame {_names(images)}, camera_info has {_names(infos)}",
+            "publish both with the camera's optical frame",
         )
     exposed = {sample.stamp_ns for sample in images.samples}
     calibrated = {sample.stamp_ns for sample in infos.samples}
     if len(exposed) > 2 and len(calibrated) > 2 and not exposed & calibrated:
-        found.append(
-            warn(
-                check,
-                f"no camera_info on {infos.topic} has the stamp of an image",
-                "this node uses the newest one, but image_pipeline needs equal stamps: copy the "
-                "image's header",
-            )
+        yield warn(
+            check,
+            f"no camera_info on {infos.topic} has the stamp of an image",
+            "this node uses the newest one, but image_pipeline needs equal stamps: copy the "
+            "image's header",
         )
-    return found or [ok(check, f"calibration of {_names(infos)} on {infos.topic}")]
+    elif not differ:
+        yield ok(check, f"calibration of {_names(infos)} on {infos.topic}")
 
 
 def _names(stream: Stream) -> str:

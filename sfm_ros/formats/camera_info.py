@@ -129,15 +129,11 @@ def intrinsics_from_info(info: Any, origin: str = "camera_info") -> CameraIntrin
     Raises:
         CalibrationError: see `calibration_from_fields`.
     """
-    matrices = {
-        name: getattr(info, name.lower()) if hasattr(info, name.lower()) else getattr(info, name)
-        for name in "KDRP"
-    }
     fields = CameraInfoFields(
         width=info.width,
         height=info.height,
         distortion_model=info.distortion_model,
-        **matrices,
+        **_matrices(info),
     )
     camera = calibration_from_fields(fields, origin)
     roi = info.roi
@@ -147,3 +143,17 @@ def intrinsics_from_info(info: Any, origin: str = "camera_info") -> CameraIntrin
     if (bins_x, bins_y) != (1, 1):
         camera = camera.resized(camera.width // bins_x, camera.height // bins_y)
     return camera
+
+
+def calibration_key(info: Any) -> tuple[Any, ...]:
+    """A CameraInfo of ROS 1 or 2 without its header, comparable: NaN equals NaN in it."""
+    roi = info.roi
+    region = (roi.x_offset, roi.y_offset, roi.width, roi.height, info.binning_x, info.binning_y)
+    numbers = [tuple(repr(float(value)) for value in m) for m in _matrices(info).values()]
+    return (info.width, info.height, info.distortion_model, region, *numbers)
+
+
+def _matrices(info: Any) -> dict[str, Any]:
+    """K, D, R and P, which ROS 1 writes in upper case and ROS 2 in lower case."""
+    is_ros2 = hasattr(info, "k")
+    return {name: getattr(info, name.lower() if is_ros2 else name) for name in "KDRP"}

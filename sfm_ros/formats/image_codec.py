@@ -1,9 +1,9 @@
 """Decodes raw and compressed images to RGB, for the node and the bag reader alike.
 
-The encodings are those of `sensor_msgs/Image`. No message type is imported: callers pass the
-fields. If only the order of the bytes differs from RGB, the result is a view of the message's own
-bytes, which must not change then: the image is about to be scaled down to a network's small
-input, so a copy of all of it would be wasted.
+The encodings are those of `sensor_msgs/Image`. No message type is imported. If only the order of
+the bytes differs from RGB, the result is a view of the message's own bytes, which must not change
+then: the image is about to be scaled down to a network's small input, so a copy of all of it would
+be wasted.
 """
 
 from __future__ import annotations
@@ -43,6 +43,18 @@ _ENCODINGS: dict[str, tuple[int, int | None]] = {
 
 SUPPORTED_ENCODINGS: tuple[str, ...] = tuple(_ENCODINGS)
 """Values of ``encoding`` that `decode_raw` accepts."""
+
+
+def decode_message(message: Any) -> RgbImage:
+    """(H, W, 3) uint8 RGB of a sensor_msgs Image or CompressedImage, of ROS 1 or 2.
+
+    Raises:
+        ImageError: see `decode_raw` and `decode_compressed`.
+    """
+    if hasattr(message, "format"):
+        return decode_compressed(message.data, message.format)
+    layout = (message.width, message.height, message.step, message.encoding)
+    return decode_raw(message.data, *layout, bool(message.is_bigendian))
 
 
 def decode_raw(

@@ -65,11 +65,6 @@ def transform_message_class() -> Any:
     return None if tf2_msgs is None else tf2_msgs.TFMessage
 
 
-def has_tf() -> bool:
-    """Whether transforms can be sent and received."""
-    return tf2_msgs is not None
-
-
 def make_broadcaster(node: Node) -> Broadcaster | None:
     """A broadcaster on /tf, or None if tf2_msgs is not installed."""
     if tf2_ros is not None:

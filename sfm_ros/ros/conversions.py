@@ -7,6 +7,7 @@ left, z up; REP 103). Poses are turned from one into the other by ``ros.node.bod
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Pose, TransformStamped
 from nav_msgs.msg import Odometry
@@ -22,7 +23,7 @@ from sfm_ros.datatypes import (
     RgbImage,
 )
 from sfm_ros.errors import ImageError
-from sfm_ros.formats.image_codec import SUPPORTED_ENCODINGS, decode_compressed, decode_raw
+from sfm_ros.formats.image_codec import SUPPORTED_ENCODINGS, decode_message
 from sfm_ros.geometry import R_BODY_OPTICAL, make_transform, se3_log
 from sfm_ros.ros.compat import byte_array, create_cloud, decode_with_cv_bridge, quaternion_message
 
@@ -58,50 +59,42 @@ def frame_from_image(message: Image | CompressedImage, intrinsics: CameraIntrins
     stamp = message.header.stamp
     if stamp.nanosec >= _NS:  # no message with this stamp could be published
         raise ImageError(f"the stamp has {stamp.nanosec} nanoseconds, expected less than {_NS}")
-    is_raw = hasattr(message, "encoding")
-    rgb = _decode_raw(message) if is_raw else decode_compressed(message.data, message.format)
     return Frame(
         stamp_ns=stamp_to_ns(stamp),
-        rgb=rgb,
+        rgb=_decode(message),
         intrinsics=intrinsics,
         frame_id=message.header.frame_id.lstrip("/") or OPTICAL_FRAME,
     )
 
 
-def _decode_raw(message: Image) -> RgbImage:
+def _decode(message: Image | CompressedImage) -> RgbImage:
     """Decode with our own decoder, or with cv_bridge an encoding that only it supports."""
-    if message.encoding not in SUPPORTED_ENCODINGS:
-        rgb = decode_with_cv_bridge(message)
-        if rgb is not None:
-            return rgb
-    layout = (message.width, message.height, message.step, message.encoding)
-    return decode_raw(message.data, *layout, bool(message.is_bigendian))
+    if getattr(message, "encoding", None) in (None, *SUPPORTED_ENCODINGS):
+        return decode_message(message)
+    rgb = decode_with_cv_bridge(message)
+    return decode_message(message) if rgb is None else rgb
 
 
 def depth_to_image(depth: DepthMap, image_header: Header) -> Image:
     """A depth map as 32FC1: meters along the optical axis, NaN where invalid (REP 118)."""
-    height, width = depth.shape
-    return Image(
-        header=image_header,
-        height=height,
-        width=width,
-        encoding="32FC1",
-        is_bigendian=0,
-        step=4 * width,
-        data=byte_array(np.asarray(depth, dtype="<f4")),
-    )
+    return _image(np.asarray(depth, dtype="<f4"), "32FC1", image_header)
 
 
 def rgb_to_image(rgb: RgbImage, image_header: Header) -> Image:
     """An image of (h, w, 3) uint8 as rgb8."""
-    height, width = rgb.shape[:2]
+    return _image(rgb, "rgb8", image_header)
+
+
+def _image(pixels: npt.NDArray, encoding: str, image_header: Header) -> Image:
+    height, width = pixels.shape[:2]
     return Image(
         header=image_header,
         height=height,
         width=width,
-        encoding="rgb8",
-        step=3 * width,
-        data=byte_array(rgb),
+        encoding=encoding,
+        is_bigendian=0,
+        step=pixels.nbytes // height,
+        data=byte_array(pixels),
     )
 
 
@@ -189,15 +182,3 @@ def odometry_message(
     linear, angular = message.twist.twist.linear, message.twist.twist.angular
     linear.x, linear.y, linear.z, angular.x, angular.y, angular.z = (float(v) for v in rates)
     return message
-
-
-def same_calibration(a: CameraInfo, b: CameraInfo) -> bool:
-    """Whether two messages describe the same camera, whatever their stamps."""
-    return _calibration_key(a) == _calibration_key(b)
-
-
-def _calibration_key(info: CameraInfo) -> tuple:
-    roi = info.roi
-    region = (roi.x_offset, roi.y_offset, roi.width, roi.height, info.binning_x, info.binning_y)
-    matrices = (*info.k, *info.r, *info.p, *info.d)
-    return (info.width, info.height, info.distortion_model, region, matrices)

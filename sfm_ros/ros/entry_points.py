@@ -6,36 +6,13 @@ would otherwise end in a traceback.
 
 from __future__ import annotations
 
-from typing import NoReturn
+from functools import partial
 
 from sfm_ros.ros.process.signals import launch
 
-
-def node() -> NoReturn:
-    """The plain node; see :func:`sfm_ros.ros.node.node.main`."""
-    launch("sfm_ros.ros.node.node")
-
-
-def lifecycle_node() -> NoReturn:
-    """The managed node; see :func:`sfm_ros.ros.node.lifecycle.main`."""
-    launch("sfm_ros.ros.node.lifecycle")
-
-
-def bag_player() -> NoReturn:
-    """See :func:`sfm_ros.ros.tools.player.main`."""
-    launch("sfm_ros.ros.tools.player")
-
-
-def bag_recorder() -> NoReturn:
-    """See :func:`sfm_ros.ros.tools.bag_recorder.main`."""
-    launch("sfm_ros.ros.tools.bag_recorder")
-
-
-def static_transform() -> NoReturn:
-    """See :func:`sfm_ros.ros.tools.static_transform.main`."""
-    launch("sfm_ros.ros.tools.static_transform")
-
-
-def ground_truth_path() -> NoReturn:
-    """See :func:`sfm_ros.ros.tools.ground_truth_path.main`."""
-    launch("sfm_ros.ros.tools.ground_truth_path")
+node = partial(launch, "sfm_ros.ros.node.node")
+lifecycle_node = partial(launch, "sfm_ros.ros.node.lifecycle")
+bag_player = partial(launch, "sfm_ros.ros.tools.player")
+bag_recorder = partial(launch, "sfm_ros.ros.tools.bag_recorder")
+static_transform = partial(launch, "sfm_ros.ros.tools.static_transform")
+ground_truth_path = partial(launch, "sfm_ros.ros.tools.ground_truth_path")

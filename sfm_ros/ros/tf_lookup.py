@@ -6,6 +6,7 @@ With tf2_ros, where a ROS installation brings it; else with the tree that reads 
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import Any, Protocol
 
 import yaml
@@ -63,7 +64,7 @@ def make_lookup(node: Node, callback_group: Any = None) -> Lookup | None:
     return None if compat.tf2_msgs is None else TreeLookup(node, callback_group)
 
 
-class TreeLookup:
+class TreeLookup(Lookup):
     """A :class:`TransformTree` of what is published on /tf and /tf_static."""
 
     def __init__(self, node: Node, callback_group: Any = None) -> None:
@@ -74,7 +75,7 @@ class TreeLookup:
             topic: node.create_subscription(
                 compat.tf2_msgs.TFMessage,
                 topic,
-                callback,
+                partial(self._add, topic == TF_STATIC),
                 qos,
                 callback_group=callback_group,
                 # rclpy's executors fail on events of a subscription that is destroyed meanwhile.
@@ -82,44 +83,30 @@ class TreeLookup:
                     use_default_callbacks=False
                 ),
             )
-            for topic, callback, qos in (
-                (TF, self._on_moving, TF_QOS),
-                (TF_STATIC, self._on_static, STATIC_TF_LISTENER_QOS),
-            )
+            for topic, qos in ((TF, TF_QOS), (TF_STATIC, STATIC_TF_LISTENER_QOS))
         }
 
-    def _on_moving(self, message: Any) -> None:
-        self._add(message, is_static=False)
-
-    def _on_static(self, message: Any) -> None:
-        self._add(message, is_static=True)
-
-    def _add(self, message: Any, is_static: bool) -> None:
+    def _add(self, is_static: bool, message: Any) -> None:
         with self._lock:
             for transform in message.transforms:
                 self._tree.add_message(transform, is_static)
 
     def find(self, target: str, source: str, stamp_ns: int | None = None) -> FloatArray | None:
-        """See :class:`Lookup`."""
         with self._lock:
             return self._tree.lookup(target, source, stamp_ns)
 
     def is_static(self, target: str, source: str) -> bool:
-        """See :class:`Lookup`."""
         with self._lock:
             return self._tree.static_transform(target, source) is not None
 
     def has_parent(self, frame: str) -> bool:
-        """See :class:`Lookup`."""
         with self._lock:
             return self._tree.has_parent(frame)
 
     def ignore_moving(self) -> None:
-        """See :class:`Lookup`."""
         self._unsubscribe(TF)
 
     def close(self) -> None:
-        """See :class:`Lookup`."""
         for topic in list(self._subscriptions):
             self._unsubscribe(topic)
 
@@ -129,7 +116,7 @@ class TreeLookup:
             self.node.destroy_subscription(subscription)
 
 
-class BufferLookup:
+class BufferLookup(Lookup):
     """tf2_ros's Buffer and TransformListener.
 
     They have a node and a thread of their own, as in nav2, so that they can be closed: on a node
@@ -154,7 +141,6 @@ class BufferLookup:
                 raise
 
     def find(self, target: str, source: str, stamp_ns: int | None = None) -> FloatArray | None:
-        """See :class:`Lookup`."""
         if stamp_ns is not None:
             if stamp_ns < self._last_ns - _HISTORY_NS:
                 self._buffer.clear()  # a bag that loops: what is new would be refused as too old
@@ -173,20 +159,18 @@ class BufferLookup:
             return None
 
     def is_static(self, target: str, source: str) -> bool:
-        """See :class:`Lookup`; the newest of a chain without a moving transform has no stamp."""
         found = self._lookup(target, source, 0)
+        # The newest of a chain without a moving transform has no stamp.
         return found is not None and found.header.stamp.sec == found.header.stamp.nanosec == 0
 
     def has_parent(self, frame: str) -> bool:
-        """See :class:`Lookup`."""
         return frame in (yaml.safe_load(self._buffer.all_frames_as_yaml()) or ())
 
     def ignore_moving(self) -> None:
-        """See :class:`Lookup`; done by the thread that would otherwise wait for the topic."""
+        # Done by the thread that would otherwise wait for the topic.
         self._executor.create_task(self.node.destroy_subscription, self._listener.tf_sub)
 
     def close(self) -> None:
-        """See :class:`Lookup`."""
         self._executor.shutdown()
         self._thread.join()
         self.node.destroy_node()

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from sfm_ros.bags.camera import camera_info_beside, find_camera_info_topic, find_image_topic
 from sfm_ros.bags.pose_messages import read_poses, read_speeds, stamp_of
@@ -14,7 +13,7 @@ from sfm_ros.bags.reader import BagFile, Record
 from sfm_ros.datatypes import OPTICAL_FRAME, CameraIntrinsics, Frame, RgbImage
 from sfm_ros.errors import CalibrationError, ImageError, SourceError
 from sfm_ros.formats.camera_info import intrinsics_from_info
-from sfm_ros.formats.image_codec import decode_compressed, decode_raw
+from sfm_ros.formats.image_codec import decode_message
 from sfm_ros.formats.trajectory import Trajectory
 from sfm_ros.geometry import body_to_optical
 from sfm_ros.source import SourceItem
@@ -99,7 +98,7 @@ class BagSource:
 
     def _item(self, record: Record) -> SourceItem | None:
         try:
-            rgb = _decode(record.message)
+            rgb = decode_message(record.message)
         except ImageError as error:
             _LOG.warning("%s: an image of %s is skipped: %s", self.name, self.image_topic, error)
             return None
@@ -119,7 +118,7 @@ class BagSource:
 
     def _first_image(self) -> RgbImage:
         try:
-            return _decode(self.bag.first(self.image_topic).message)
+            return decode_message(self.bag.first(self.image_topic).message)
         except ImageError as error:
             raise SourceError(
                 f"cannot decode the first image of {self.image_topic} in {self.name}: {error}"
@@ -138,13 +137,6 @@ class BagSource:
     def _read_ground_truth(self, topic: str) -> Trajectory:
         found, _ = read_poses(self.bag, topic)
         return Trajectory(found.stamps_ns, body_to_optical(found.poses))
-
-
-def _decode(message: Any) -> RgbImage:
-    if hasattr(message, "format"):
-        return decode_compressed(message.data, message.format)
-    layout = (message.width, message.height, message.step, message.encoding)
-    return decode_raw(message.data, *layout, bool(message.is_bigendian))
 
 
 def _check_size(rgb: RgbImage, intrinsics: CameraIntrinsics, topic: str) -> None:

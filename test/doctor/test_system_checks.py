@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from findings import only
 
+from sfm_ros.bags.camera import camera_info_beside
 from sfm_ros.config import ModelConfig
 from sfm_ros.datatypes import Reason
 from sfm_ros.doctor import model
@@ -14,13 +15,7 @@ from sfm_ros.doctor.finding import Finding, Level, as_json, as_text
 from sfm_ros.doctor.frames import check_tree
 from sfm_ros.doctor.middleware import check_environment, largest_segment
 from sfm_ros.doctor.model import check_engine, check_model
-from sfm_ros.doctor.observed import (
-    Camera,
-    Endpoint,
-    NodeStatus,
-    Stream,
-    info_topic_of,
-)
+from sfm_ros.doctor.observed import Camera, Endpoint, NodeStatus, Stream
 from sfm_ros.doctor.odometry_nodes import camera_topics, check_clock, check_status, running_nodes
 from sfm_ros.doctor.qos import (
     check_names,
@@ -47,21 +42,21 @@ def endpoint(node: str, is_publisher: bool, **changes: str) -> Endpoint:
 def test_incompatible_pairs_name_both_nodes() -> None:
     driver = endpoint("/driver", True, reliability="best_effort")
     subscriber = endpoint("/subscriber", False)
-    found = only(check_pairs([driver, subscriber], ["/t"]))
+    found = only(check_pairs([driver, subscriber], "/t"))
     assert found.level is Level.FAIL
     assert "/driver -> /subscriber never connect: the publisher is best effort" in found.found
     tf = endpoint("/tf_subscriber", False, durability="transient_local")
-    assert "volatile" in only(check_pairs([endpoint("/d", True), tf], ["/t"])).found
+    assert "volatile" in only(check_pairs([endpoint("/d", True), tf], "/t")).found
     other = endpoint("/x", False, type_name="sensor_msgs/msg/CompressedImage")
-    assert "2 types" in only(check_pairs([driver, other], ["/t"])).found
+    assert "2 types" in only(check_pairs([driver, other], "/t")).found
     fine = endpoint("/subscriber", False, reliability="best_effort")
-    assert only(check_pairs([endpoint("/driver", True), fine], ["/t"])).level is Level.OK
+    assert only(check_pairs([endpoint("/driver", True), fine], "/t")).level is Level.OK
 
 
 def test_duplicates_and_volatile_static_transforms() -> None:
     pair = [endpoint("/a", True), endpoint("/b", True)]
     assert "2 of them: /a, /b" in only(check_single_publisher(pair, "/t")).found
-    assert check_single_publisher(pair[:1], "/t") == []
+    assert not list(check_single_publisher(pair[:1], "/t"))
     assert "/sfm_node" in only(check_names(["/sfm_node", "/x", "/sfm_node"])).found
     static = Endpoint(
         node="/a", topic="/tf_static", type_name="tf2_msgs/msg/TFMessage", is_publisher=True,
@@ -79,7 +74,7 @@ def test_duplicates_and_volatile_static_transforms() -> None:
     ],
 )
 def test_calibration_topic_is_beside_the_images(topic: str, info: str) -> None:
-    assert info_topic_of(topic) == info
+    assert camera_info_beside(topic) == info
 
 
 # ---- odometry nodes -----------------------------------------------------------------------------
@@ -112,7 +107,7 @@ def test_topic_without_publisher_names_the_other_cameras() -> None:
     found = only(check_publishers([*NODE, other], seen))
     assert found.level is Level.FAIL
     assert found.found == "it has no publisher; images are on /left/image"
-    assert check_publishers([endpoint("/driver", True)], seen) == []
+    assert not list(check_publishers([endpoint("/driver", True)], seen))
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def make_inputs(folder: Path) -> Path:
     }
     fill(folder, files)
     poses = np.stack([pose(index) for index in range(2)])
-    write_tum(folder / "truth.tum", Trajectory(np.arange(2) * 100_000_000, poses))
+    write_tum(folder / "poses.tum", Trajectory(np.arange(2) * 100_000_000, poses))
     depth = np.tile(np.linspace(60.0, 3.0, 32, dtype=np.float32)[:, None], (1, 64))
     write_bundle(folder / "bundle", depth, pose(1, step_m=0.7))
     return folder
@@ -75,15 +75,15 @@ def programs(monkeypatch: pytest.MonkeyPatch) -> dict[str, Program]:
         "evaluate": Program(
             session.PROGRAM,
             ("summary.json", "metrics.json", "report.html", "depth/1.png", "trajectory.tum",
-             "ground_truth.tum", "timings.csv", "depth/mine.png", "depth.png", "bag/bag.mcap"),
+             "ground_poses.tum", "timings.csv", "depth/mine.png", "depth.png", "bag/bag.mcap"),
             _evaluate,
-            ("images", "K.txt", "truth.tum", "bundle"),
+            ("images", "K.txt", "poses.tum", "bundle"),
         ),
         "demo --keep-bag": Program(
             session.PROGRAM,
             ("summary.json", "bag/bag.mcap", "bag/metadata.yaml", "depth/1.png", "overview.png"),
             _demo,
-            ("images", "K.txt", "truth.tum", "bundle"),
+            ("images", "K.txt", "poses.tum", "bundle"),
         ),
         "kitti_to_bag": Program(
             "sfm_kitti_to_bag",
@@ -138,7 +138,7 @@ def _training_programs(monkeypatch: pytest.MonkeyPatch) -> dict[str, Program]:
 
 
 def _input_words(out: Path, data: Path) -> list[str]:
-    words = ["--images", data / "images", "--calib", data / "K.txt", "--poses", data / "truth.tum"]
+    words = ["--images", data / "images", "--calib", data / "K.txt", "--poses", data / "poses.tum"]
     return [str(word) for word in [*words, "--model", data / "bundle", "--out", out]]
 
 

@@ -99,5 +99,7 @@ def test_console_scripts_exist(repository: Path) -> None:
     for module, function in programs:
         spec = importlib.util.find_spec(module)
         assert spec is not None and spec.origin is not None
-        tree = ast.parse(Path(spec.origin).read_text())
-        assert function in {n.name for n in tree.body if isinstance(n, ast.FunctionDef)}
+        body = ast.parse(Path(spec.origin).read_text()).body
+        functions = {n.name for n in body if isinstance(n, ast.FunctionDef)}
+        targets = [t for n in body if isinstance(n, ast.Assign) for t in n.targets]
+        assert function in functions | {t.id for t in targets if isinstance(t, ast.Name)}

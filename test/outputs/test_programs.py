@@ -85,7 +85,7 @@ def test_data_set_is_no_folder_for_its_results(
 def test_poses_in_the_folder_are_not_replaced(
     known: dict[str, Program], data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out, poses = data / "out", data / "truth.tum"
+    out, poses = data / "out", data / "poses.tum"
     assert known["evaluate"].run(out, data) == 0
     text = poses.read_text()
     poses.rename(out / "ground_truth.tum")

@@ -14,8 +14,8 @@ from training.batch import Batch, ModelOutput
 from training.config import ObjectiveConfig
 from training.geometry.se3 import rigid_inverse
 from training.geometry.warp import project_target
-from training.losses.consistency import depth_inconsistency
 from training.losses.objective import Objective
+from training.losses.regularizers import depth_inconsistency
 from training.networks.intrinsics import SharedIntrinsics
 
 WIDTH, HEIGHT, FOCAL = 160, 80, 120.0

@@ -7,7 +7,7 @@ images and set both. All random numbers are drawn in ``draw_plan``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -73,9 +73,7 @@ def augment(batch: Batch, plan: Plan) -> Batch:
     batch = reverse(flip(batch, plan.flip_b), plan.reverse_b)
     clean = to_gray(batch.rgb_clean_bn3hw, plan.gray_b)
     return replace(
-        batch,
-        rgb_clean_bn3hw=clean,
-        rgb_bn3hw=jitter_color(clean, plan.color_b, plan.jitter_b4),
+        batch, rgb_clean_bn3hw=clean, rgb_bn3hw=jitter_color(clean, plan.color_b, plan.jitter_b4)
     )
 
 
@@ -94,18 +92,9 @@ def flip(batch: Batch, flip_b: Flags) -> Batch:
     if T is not None:
         mirror = torch.tensor([-1.0, 1.0, 1.0, 1.0], dtype=T.dtype, device=T.device)
         T = torch.where(chosen[:, None, None, None], mirror[:, None] * T * mirror, T)
-
-    def mirrored(images: Tensor) -> Tensor:
-        return _changed(images, flip_b, lambda chosen: chosen.flip(-1))
-
-    depth = batch.depth_target_b1hw
-    return _with_images(
-        batch,
-        mirrored(batch.rgb_clean_bn3hw),
-        depth_target_b1hw=None if depth is None else mirrored(depth),
-        K_b33=K,
-        T_source_target_bs44=T,
-    )
+    names = ("rgb_clean_bn3hw", "depth_target_b1hw")
+    mirrored = _changed_fields(batch, names, flip_b, lambda chosen: chosen.flip(-1))
+    return _replaced(batch, K_b33=K, T_source_target_bs44=T, **mirrored)
 
 
 def reverse(batch: Batch, reverse_b: Flags) -> Batch:
@@ -121,17 +110,9 @@ def reverse(batch: Batch, reverse_b: Flags) -> Batch:
         raise ValueError(
             f"a window of {frames} frames has no middle frame, expected an odd number to reverse"
         )
-
-    def reversed_in_time(tensor: Tensor) -> Tensor:
-        return _changed(tensor, reverse_b, lambda chosen: chosen.flip(1))
-
-    T, distance = batch.T_source_target_bs44, batch.distance_bs
-    return _with_images(
-        batch,
-        reversed_in_time(batch.rgb_clean_bn3hw),
-        T_source_target_bs44=None if T is None else reversed_in_time(T),
-        distance_bs=None if distance is None else reversed_in_time(distance),
-    )
+    names = ("rgb_clean_bn3hw", "T_source_target_bs44", "distance_bs")
+    in_time = _changed_fields(batch, names, reverse_b, lambda chosen: chosen.flip(1))
+    return _replaced(batch, **in_time)
 
 
 def scale_crop(batch: Batch, scale_b2: Floats, offset_b2: Floats) -> Batch:
@@ -155,7 +136,7 @@ def scale_crop(batch: Batch, scale_b2: Floats, offset_b2: Floats) -> Batch:
     if depth is not None:
         depth = crop_enlarged(depth[:, None], sizes, corners, nearest=True)[:, 0]
     rgb = crop_enlarged(batch.rgb_clean_bn3hw, sizes, corners)
-    return _with_images(batch, rgb, depth_target_b1hw=depth, K_b33=K)
+    return _replaced(batch, rgb_clean_bn3hw=rgb, depth_target_b1hw=depth, K_b33=K)
 
 
 def to_gray(rgb_bn3hw: Tensor, gray_b: Flags) -> Tensor:
@@ -195,6 +176,14 @@ def _changed(tensor: Tensor, chosen_b: Flags, change: Callable[[Tensor], Tensor]
     return result
 
 
-def _with_images(batch: Batch, rgb_bn3hw: Tensor, **others: Any) -> Batch:
+def _changed_fields(
+    batch: Batch, names: Sequence[str], chosen_b: Flags, change: Callable[[Tensor], Tensor]
+) -> dict[str, Any]:
+    """Those of the fields that are known, changed."""
+    known = {name: getattr(batch, name) for name in names if getattr(batch, name) is not None}
+    return {name: _changed(tensor, chosen_b, change) for name, tensor in known.items()}
+
+
+def _replaced(batch: Batch, **changed: Any) -> Batch:
     """The batch with other images, which have no color changes yet, and other fields."""
-    return replace(batch, rgb_bn3hw=rgb_bn3hw, rgb_clean_bn3hw=rgb_bn3hw, **others)
+    return replace(batch, rgb_bn3hw=changed["rgb_clean_bn3hw"], **changed)

@@ -180,7 +180,12 @@ def build_batcher(
             evenly, or the sets do not fit on the device.
     """
     for prepared in sets:
-        _check_size(prepared, config.width, config.height)
+        if (prepared.width, prepared.height) != (config.width, config.height):
+            raise ConfigError(
+                f"the prepared set {prepared.path} is {prepared.width}x{prepared.height}, the "
+                f"recipe expects {config.width}x{config.height}; prepare it in that size, or "
+                "change 'width' and 'height'"
+            )
     return Batcher(
         sets=sets,
         sampler=WindowSampler(sets, config.data, config.network.sequence_length, config.run.seed),
@@ -218,11 +223,3 @@ def _slots_of(rank: int, world: int, batch_size: int) -> slice:
             f"choose a multiple of {world}"
         )
     return slice(rank * size, (rank + 1) * size)
-
-
-def _check_size(prepared: PreparedSet, width: int, height: int) -> None:
-    if (prepared.width, prepared.height) != (width, height):
-        raise ConfigError(
-            f"the prepared set {prepared.path} is {prepared.width}x{prepared.height}, the recipe "
-            f"expects {width}x{height}; prepare it in that size, or change 'width' and 'height'"
-        )

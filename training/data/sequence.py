@@ -123,7 +123,7 @@ class SequenceRecord:
         )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class PreparedSet:
     """A finished set, read by memory mapping.
 
@@ -151,21 +151,13 @@ class PreparedSet:
         if not (folder / INDEX).is_file():
             raise SourceError(_why_no_index(folder))
         width, height, sequences = read_index(folder / INDEX)
-        count = sum(s.count for s in sequences)
         _check_layout(folder, sequences)
-        shape = (count, height, width)
+        shape = (sum(s.count for s in sequences), height, width)
         frames = _map(folder / FRAMES, np.uint8, (*shape, 3))
-        depth = None
+        depth_m = None
         if any(s.has_depth for s in sequences):
-            depth = _map(folder / DEPTH, np.float16, shape)
-        return PreparedSet(
-            path=folder,
-            width=width,
-            height=height,
-            sequences=tuple(sequences),
-            frames=frames,
-            depth_m=depth,
-        )
+            depth_m = _map(folder / DEPTH, np.float16, shape)
+        return PreparedSet(folder, width, height, tuple(sequences), frames, depth_m)
 
 
 def _why_no_index(folder: Path) -> str:

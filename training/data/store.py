@@ -70,7 +70,8 @@ def open_store(sets: Sequence[PreparedSet], device: torch.device, resident: str)
     """
     if resident == "never" or (resident == "auto" and device.type != "cuda"):
         return mapped_store(sets)
-    needed, free = _byte_count(sets), _free_memory(device)
+    needed = sum(p.frames.nbytes + (0 if p.depth_m is None else p.depth_m.nbytes) for p in sets)
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
     if resident == "auto" and needed > AUTO_RATIO * free:
         tqdm.write(
             f"the prepared sets ({needed / 1e9:.1f} GB) stay in host memory: {device} has "
@@ -99,14 +100,6 @@ def resident_store(sets: Sequence[PreparedSet], device: torch.device) -> FrameSt
         frames = [_copied(p.frames, device, progress) for p in sets]
     depths = [None if p.depth_m is None else _copied(p.depth_m, device) for p in sets]
     return FrameStore(frames, depths)
-
-
-def _byte_count(sets: Sequence[PreparedSet]) -> int:
-    return sum(p.frames.nbytes + (0 if p.depth_m is None else p.depth_m.nbytes) for p in sets)
-
-
-def _free_memory(device: torch.device) -> int:
-    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
 
 
 def _mapped(array: npt.NDArray) -> Tensor:

@@ -14,6 +14,7 @@ import errno
 import os
 import pickle
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +22,10 @@ import torch
 from torch import nn
 
 from sfm_ros.errors import SfmRosError
-from training.config import TrainConfig, flat_items, load_config
+from training.config import RunConfig, TrainConfig, flat_items, load_config
 
 LAST, BEST = "last.pt", "best.pt"
-MAY_CHANGE = {
-    "optim.steps",
-    "run.device",
-    "run.threads",
-    "run.compile",
-    "run.checkpoint_every",
-    "run.validate_every",
-    "run.scalars_every",
-    "run.images_every",
-}
+MAY_CHANGE = {"optim.steps", *(f"run.{f.name}" for f in fields(RunConfig) if f.name != "seed")}
 """Options that a resumed run may change: none that affects a step already done."""
 KEYS = {"config", "model", "average", "optimizer", "step", "best", "torch_rng"}
 

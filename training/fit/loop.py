@@ -17,9 +17,14 @@ from training.batch import Batch, ModelOutput
 from training.config import TrainConfig, to_dict
 from training.data.batcher import Batcher
 from training.data.prefetch import BatchStream
-from training.distributed import DistributedContext, greatest, mean_over_processes, world_size
+from training.distributed import (
+    DistributedContext,
+    greatest,
+    mean_over_processes,
+    synchronize_batch_norm,
+    world_size,
+)
 from training.fit.alarm import GRACE_STEPS, AlarmMonitor, collapse_indicators
-from training.fit.batch_norm import synchronize_batch_norm
 from training.fit.checkpoint import (
     BEST,
     LAST,
@@ -79,9 +84,8 @@ class Trainer:
         self._optimizer = torch.optim.Adam(groups, betas=(optim.beta1, 0.999))
         self._base_rates = [group["lr"] for group in self._optimizer.param_groups]
         self._scaler = torch.amp.GradScaler(device.type, enabled=optim.precision == "fp16")
-        self._average = (
-            WeightAverage(self.model, optim.weight_average) if optim.weight_average else None
-        )
+        decay = optim.weight_average
+        self._average = WeightAverage(self.model, decay) if decay else None
         self._alarms = AlarmMonitor(optim.steps, fresh)
         self.step_count = 0
         self.best: float | None = None
@@ -129,9 +133,7 @@ class Trainer:
         for group, rate in zip(self._optimizer.param_groups, self._base_rates, strict=True):
             group["lr"] = rate * factor
         with torch.autocast(
-            self.device.type,
-            dtype=PRECISIONS[optim.precision],
-            enabled=optim.precision != "fp32",
+            self.device.type, dtype=PRECISIONS[optim.precision], enabled=optim.precision != "fp32"
         ):
             output = self._forward(batch.rgb_bn3hw)
         loss, parts = self._objective(batch, output)
@@ -161,10 +163,7 @@ class Trainer:
                 self._validate(log)
             batches = BatchStream(self._batcher, self.step_count, steps, self.device)
             bar = tqdm(
-                total=steps,
-                initial=self.step_count,
-                unit="step",
-                disable=None if first else True,
+                total=steps, initial=self.step_count, unit="step", disable=None if first else True
             )
             with batches, bar as progress:
                 clock = _Clock(batches)
@@ -191,10 +190,9 @@ class Trainer:
     def _prepared_forward(self) -> Callable[[Tensor], ModelOutput]:
         forward: Any = self.model
         if world_size() > 1:
+            devices = [self.device] if self.device.type == "cuda" else None
             forward = DistributedDataParallel(
-                self.model,
-                device_ids=[self.device] if self.device.type == "cuda" else None,
-                gradient_as_bucket_view=True,
+                self.model, device_ids=devices, gradient_as_bucket_view=True
             )
         return torch.compile(forward) if self.config.run.compile else forward
 
@@ -234,24 +232,17 @@ class Trainer:
 
     def _all_stop(self) -> bool:
         """Whether any process has to stop: then all do, after the same step."""
-        stop = self._stop or self._failure is not None
-        return bool(greatest(int(stop), self.device))
+        return bool(greatest(int(self._stop or self._failure is not None), self.device))
 
     def _report(
-        self,
-        log: RunLog,
-        progress: tqdm,
-        clock: _Clock,
-        batch: Batch,
-        figures: dict[str, Tensor],
+        self, log: RunLog, progress: tqdm, clock: _Clock, batch: Batch, figures: dict[str, Tensor]
     ) -> None:
         """Log, draw, validate and save, each when it is due."""
         run = self.config.run
         if self._due(run.scalars_every):
             self._log_step(log, progress, clock, figures)
         if self._due(run.images_every):
-            image = panel(self.model, batch, self.config.objective)
-            log.image(self.step_count, "panel", image)
+            log.image(self.step_count, "panel", panel(self.model, batch, self.config.objective))
         try:
             if self._due(run.validate_every):
                 self._validate(log)
@@ -295,17 +286,14 @@ class Trainer:
 
     def _explain_not_finite(self, parts: dict[str, Tensor], gradient: Tensor) -> str:
         values = ", ".join(f"{name} {float(value):.4g}" for name, value in parts.items())
-        kept = self.out / LAST
         other = ", or train in bf16 or fp32" if self._scaler.is_enabled() else ""
+        kept, state = self.out / LAST, "No checkpoint has been saved yet"
+        if kept.exists():
+            state = f"The last checkpoint is kept: {kept}"
         return (
             f"the loss or its gradient is not finite at step {self.step_count} ({values}, "
-            f"gradient {float(gradient):.4g}); lower "
-            f"optim.learning_rate or set optim.gradient_clip{other}. "
-            + (
-                f"The last checkpoint is kept: {kept}"
-                if kept.exists()
-                else "No checkpoint has been saved yet"
-            )
+            f"gradient {float(gradient):.4g}); lower optim.learning_rate or set "
+            f"optim.gradient_clip{other}. {state}"
         )
 
 
@@ -319,7 +307,6 @@ class _Clock:
     def mark(self, windows: int) -> tuple[float, float]:
         """Windows per second and fraction of the time waited, since the last call."""
         now, waited_s = time.perf_counter(), self._batches.waited_s
-        elapsed = now - self._started
-        waited = waited_s - self._waited_s
+        elapsed, waited = now - self._started, waited_s - self._waited_s
         self._started, self._waited_s = now, waited_s
         return windows / elapsed, waited / elapsed

@@ -22,7 +22,8 @@ def panel(model: nn.Module, batch: Batch, config: ObjectiveConfig) -> Tensor:
     Returns:
         (3, rows x h, w), RGB in [0, 1].
     """
-    first = _first_window(batch)
+    rgb, clean, K = batch.rgb_bn3hw[:1], batch.rgb_clean_bn3hw[:1], batch.K_b33[:1]
+    first = Batch(rgb_bn3hw=rgb, rgb_clean_bn3hw=clean, K_b33=K)
     was_training = model.training
     model.eval()
     output = model(first.rgb_bn3hw)
@@ -51,22 +52,7 @@ def _moving(
     target: Tensor, sources: Tensor, warped: Tensor, valid: Tensor, config: ObjectiveConfig
 ) -> Tensor:
     """Mask (b, 1, h, w) of pixels that a warped source explains better than any unmoved one."""
-    best, still = (
-        photometric_error(
-            LocalMoments(target.unsqueeze(1)),
-            views,
-            l1_weight=config.l1_weight,
-            ssim_weight=config.ssim_weight,
-        )
-        for views in (warped, sources)
-    )
+    moments = LocalMoments(target.unsqueeze(1))
+    best, still = (photometric_error(moments, views, config) for views in (warped, sources))
     invalid = torch.finfo(best.dtype).max
     return best.where(valid[:, :, 0], invalid).amin(1, keepdim=True) < still.amin(1, keepdim=True)
-
-
-def _first_window(batch: Batch) -> Batch:
-    return Batch(
-        rgb_bn3hw=batch.rgb_bn3hw[:1],
-        rgb_clean_bn3hw=batch.rgb_clean_bn3hw[:1],
-        K_b33=batch.K_b33[:1],
-    )

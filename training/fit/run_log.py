@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -100,11 +100,9 @@ def _rows(path: Path) -> list[tuple[int, str, float]]:
     rows = []
     with path.open(newline="", encoding="utf-8") as stream:
         for row in csv.reader(stream):
-            try:
+            with suppress(ValueError):
                 step, name, value = row
                 rows.append((int(step), name, float(value)))
-            except ValueError:
-                continue
     return rows
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
@@ -61,10 +61,8 @@ class Validation:
 
     def figures(self) -> dict[str, float]:
         """Finite figures by name, for the log."""
-        names = self.__dataclass_fields__
-        values = {f"validation/{name}": float(getattr(self, name)) for name in names}
-        values["validation/score"] = self.score
-        return {name: value for name, value in values.items() if math.isfinite(value)}
+        values = asdict(self) | {"score": self.score}
+        return {f"validation/{name}": v for name, v in values.items() if math.isfinite(v)}
 
     def line(self) -> str:
         """Summary in one line."""
@@ -145,10 +143,7 @@ def reconstruct_target(batch: Batch, output: ModelOutput) -> tuple[Tensor, Tenso
     length = frames.shape[1]
     sources = frames[:, source_indices(length)]
     warped, valid, _ = warp_sources(
-        sources,
-        output.depths_b1hw[0],
-        output.T_source_target_bs44,
-        camera_of(batch, output),
+        sources, output.depths_b1hw[0], output.T_source_target_bs44, camera_of(batch, output)
     )
     return frames[:, target_index(length)], sources, warped, valid.unsqueeze(2)
 
@@ -164,7 +159,7 @@ def _add_photo(values: Values, batch: Batch, output: ModelOutput) -> None:
         mask = visible[i] if visible[i].any() else torch.ones_like(visible[i])
         error = torch.where(visible[i], best[i], still[i])
         values["photo"].append(float(error[mask].mean()))
-        values["still"].append(float(still[i][mask].mean()))
+        values["photo_still"].append(float(still[i][mask].mean()))
 
 
 def _add_depth(values: Values, batch: Batch, output: ModelOutput) -> None:
@@ -172,9 +167,8 @@ def _add_depth(values: Values, batch: Batch, output: ModelOutput) -> None:
         values["flatness"].append(float(disparity.std() / disparity.mean().abs().clamp_min(1e-12)))
     if batch.depth_target_b1hw is None:
         return
-    for ground_truth, depth in zip(
-        batch.depth_target_b1hw, output.depths_b1hw[0].float(), strict=True
-    ):
+    depths = output.depths_b1hw[0].float()
+    for ground_truth, depth in zip(batch.depth_target_b1hw, depths, strict=True):
         known = (ground_truth > 0) & (ground_truth <= MAX_DEPTH_M)
         if not known.any():
             continue
@@ -190,39 +184,23 @@ def _add_motion(
     # The last source follows the target: its motion is the inverse of the newest increment.
     T = output.T_source_target_bs44[:, -1].double().cpu().numpy()
     for window, predicted in zip(windows, T, strict=True):
-        values["translation"].append(_length(predicted))
-        values["yaw"].append(_yaw_deg(predicted))
         ground_truth = batcher.gt_motion(window)
-        last = None if ground_truth is None else ground_truth[-1]
-        values["gt_translation"].append(math.nan if last is None else _length(last))
-        values["gt_yaw"].append(math.nan if last is None else _yaw_deg(last))
-
-
-def _length(T: np.ndarray) -> float:
-    return float(np.linalg.norm(T[:3, 3]))
-
-
-def _yaw_deg(T: np.ndarray) -> float:
-    return math.degrees(math.atan2(T[0, 2], T[2, 2]))
+        last = np.full((4, 4), np.nan) if ground_truth is None else ground_truth[-1]
+        for prefix, motion in (("", predicted), ("gt_", last)):
+            yaw = math.atan2(motion[0, 2], motion[2, 2])
+            values[f"{prefix}translation"].append(float(np.linalg.norm(motion[:3, 3])))
+            values[f"{prefix}yaw"].append(math.degrees(yaw))
 
 
 def _summary(values: Values) -> Validation:
+    means = ("photo", "photo_still", "abs_rel", "abs_rel_metric", "flatness", "translation")
     return Validation(
-        photo=_mean(values["photo"]),
-        photo_still=_mean(values["still"]),
-        abs_rel=_mean(values["abs_rel"]),
-        abs_rel_metric=_mean(values["abs_rel_metric"]),
-        flatness=_mean(values["flatness"]),
-        translation=_mean(values["translation"]),
+        **{name: float(np.mean(values[name] or math.nan)) for name in means},
         translation_spread=float(np.std(values["translation"])),
         yaw_spread_deg=float(np.std(values["yaw"])),
         translation_correlation=_correlation(values["translation"], values["gt_translation"]),
         yaw_correlation=_correlation(values["yaw"], values["gt_yaw"]),
     )
-
-
-def _mean(values: list[float]) -> float:
-    return float(np.mean(values)) if values else math.nan
 
 
 def _correlation(predicted: list[float], ground_truth: list[float]) -> float:

@@ -8,11 +8,8 @@ from torch import Tensor
 
 def pixel_grid(height: int, width: int, *, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Homogeneous pixel coordinates (3, h * w): rows u, v, 1; row by row of the image."""
-    v, u = torch.meshgrid(
-        torch.arange(height, device=device, dtype=dtype),
-        torch.arange(width, device=device, dtype=dtype),
-        indexing="ij",
-    )
+    axes = (torch.arange(size, device=device, dtype=dtype) for size in (height, width))
+    v, u = torch.meshgrid(*axes, indexing="ij")
     return torch.stack([u, v, torch.ones_like(u)]).reshape(3, -1)
 
 

@@ -42,16 +42,12 @@ class Projection:
         height, width = image_source_bchw.shape[-2:]
         # grid_sample takes coordinates divided by the image size. On a canvas whose sides are
         # powers of two this division is exact, so that integer pixels stay integer.
-        canvas_height, canvas_width = _power_of_two(height), _power_of_two(width)
+        canvas_height, canvas_width = (1 << (size - 1).bit_length() for size in (height, width))
         extra = (0, canvas_width - width, 0, canvas_height - height)
         canvas = F.pad(image_source_bchw, extra, mode="replicate")
-        grid = torch.stack(
-            [
-                (2 * self.u_bhw + 1) * (1 / canvas_width) - 1,
-                (2 * self.v_bhw + 1) * (1 / canvas_height) - 1,
-            ],
-            dim=-1,
-        )
+        x = (2 * self.u_bhw + 1) * (1 / canvas_width) - 1
+        y = (2 * self.v_bhw + 1) * (1 / canvas_height) - 1
+        grid = torch.stack([x, y], dim=-1)
         # On a CPU, the gradient at a NaN coordinate reads memory out of bounds. Networks that have
         # diverged produce such coordinates; their gradient is NaN regardless.
         grid = grid.nan_to_num(nan=-1.0, posinf=torch.inf, neginf=-torch.inf)
@@ -119,16 +115,11 @@ def project_target(depth_b1hw: Tensor, T_source_target_b44: Tensor, K_b33: Tenso
     inv_depth = depth_b1hw.flatten(2).reciprocal()
     moved = grid + (rotation_b33 @ grid + translation_b31 * inv_depth)
     x, y, z = moved.view(batch, 3, height, width).unbind(1)
-    ahead = z.detach() > _MIN_RELATIVE_DEPTH
     # z is the depth in the source camera over the depth in the target camera.
     inverse_z = z.clamp(min=_MIN_RELATIVE_DEPTH).reciprocal()
     return Projection(
         u_bhw=x * inverse_z,
         v_bhw=y * inverse_z,
-        ahead_bhw=ahead,
+        ahead_bhw=z.detach() > _MIN_RELATIVE_DEPTH,
         inv_depth_bhw=inverse_z * inv_depth.view(batch, height, width),
     )
-
-
-def _power_of_two(size: int) -> int:
-    return 1 << (size - 1).bit_length()

@@ -16,8 +16,8 @@ from training.batch import Batch, ModelOutput, camera_of, source_indices, target
 from training.config import ObjectiveConfig
 from training.geometry.camera import scale_intrinsics
 from training.geometry.warp import warp_sources
-from training.losses.consistency import depth_inconsistency
 from training.losses.photometric import LocalMoments, photometric_error
+from training.losses.regularizers import depth_inconsistency
 
 Size = tuple[int, int]
 """Rows and columns."""
@@ -75,13 +75,6 @@ class LossContext:
         """One per scale, finest first; at its own size, or at full size if so configured."""
         return [self._reconstruction(depth.float()) for depth in self.output.depths_b1hw]
 
-    def photometric_error(self, target: LocalMoments, views_bs3hw: Tensor) -> Tensor:
-        """Error (b, s, h, w) with the configured weights."""
-        config = self.config
-        return photometric_error(
-            target, views_bs3hw, l1_weight=config.l1_weight, ssim_weight=config.ssim_weight
-        )
-
     def target(self, size: Size) -> Tensor:
         """The target image (b, 3, h, w)."""
         frames = self._frames(size)
@@ -97,10 +90,8 @@ class LossContext:
             # One more channel of the same sampling.
             inv_depth = resized(source_depths.float().reciprocal(), size)
             sources_bschw = torch.cat([sources_bschw, inv_depth], dim=2)
-        T_source_target_bs44 = self.output.T_source_target_bs44
-        warped, valid, inv_depth = warp_sources(
-            sources_bschw, depth_b1hw, T_source_target_bs44, view.K_b33
-        )
+        T_bs44 = self.output.T_source_target_bs44
+        warped, valid, inv_depth = warp_sources(sources_bschw, depth_b1hw, T_bs44, view.K_b33)
         inconsistency = None
         if source_depths is not None:
             inconsistency = depth_inconsistency(inv_depth, warped[:, :, 3])
@@ -118,7 +109,7 @@ class LossContext:
         still_error = None
         if self.config.auto_mask:
             with torch.no_grad():
-                still_error = self.photometric_error(target, sources)
+                still_error = photometric_error(target, sources, self.config)
         height, width = self.full_size
         K_b33 = camera_of(self.batch, self.output).float()
         K_b33 = scale_intrinsics(K_b33, size[1] / width, size[0] / height)

@@ -15,10 +15,13 @@ from sfm_ros.errors import ConfigError
 from training.batch import Batch, ModelOutput
 from training.config import ObjectiveConfig
 from training.distributed import mean_over_processes
-from training.losses.consistency import consistency_error, consistency_mask
+from training.losses import regularizers
 from training.losses.context import LossContext, Reconstruction, resized, size_of
-from training.losses.photometric import mean_over_sources, minimum_over_sources
-from training.losses.regularizers import edge_aware, mask_cross_entropy, second_order
+from training.losses.photometric import (
+    mean_over_sources,
+    minimum_over_sources,
+    photometric_error,
+)
 from training.losses.supervision import log_depth_error, motion_error, velocity_loss
 
 LossTerm = Callable[[LossContext], Tensor | None]
@@ -93,7 +96,7 @@ def photometric(context: LossContext) -> Tensor:
     """Error of the target as reconstructed from the sources, summed over the scales."""
     errors = []
     for scale, found in enumerate(context.reconstructions):
-        error = context.photometric_error(found.view.target, found.warped_bs3hw)
+        error = photometric_error(found.view.target, found.warped_bs3hw, context.config)
         confidence = _confidence(context, scale, found)
         errors.append(
             minimum_over_sources(error, found.valid_bshw, found.view.still_error_bshw, confidence)
@@ -111,9 +114,9 @@ def smoothness(context: LossContext) -> Tensor:
     for scale, map_b1hw in enumerate(maps):
         values = map_b1hw.float()
         if config.smoothness == "second_order":
-            roughness = second_order(values)
+            roughness = regularizers.second_order(values)
         else:
-            roughness = edge_aware(values, context.target(size_of(values)))
+            roughness = regularizers.edge_aware(values, context.target(size_of(values)))
         errors.append(roughness / config.smoothness_scale_divisor**scale)
     return torch.stack(errors).sum()
 
@@ -123,15 +126,15 @@ def mask_regularizer(context: LossContext) -> Tensor | None:
     masks = context.output.mask_logits_bshw
     if not masks:
         return None
-    return torch.stack([mask_cross_entropy(logits.float()) for logits in masks]).sum()
+    return torch.stack([regularizers.mask_cross_entropy(logits.float()) for logits in masks]).sum()
 
 
 def geometry_consistency(context: LossContext) -> Tensor:
-    """Inconsistency of the depths of target and sources, summed over the scales."""
+    """Mean inconsistency of the depths (Bian et al. eq. 6), summed over the scales."""
     errors = []
     for found in context.reconstructions:
         assert found.inconsistency_bshw is not None
-        errors.append(consistency_error(found.inconsistency_bshw, found.valid_bshw))
+        errors.append(mean_over_sources(found.inconsistency_bshw, found.valid_bshw))
     return torch.stack(errors).sum()
 
 
@@ -165,7 +168,7 @@ def _confidence(context: LossContext, scale: int, found: Reconstruction) -> Tens
     confidence = None
     if context.config.consistency_mask:
         assert found.inconsistency_bshw is not None
-        confidence = consistency_mask(found.inconsistency_bshw)
+        confidence = regularizers.consistency_mask(found.inconsistency_bshw)
     if context.output.mask_logits_bshw:
         logits = context.output.mask_logits_bshw[scale].float()
         mask = resized(logits, size_of(found.valid_bshw)).sigmoid()
@@ -178,10 +181,9 @@ def _diagnostics(output: ModelOutput) -> dict[str, Tensor]:
     disparity = output.disparities_b1hw[0].float().flatten(1)
     distance = output.T_source_target_bs44[..., :3, 3].float().norm(dim=-1)
     mean_distance = mean_over_processes(distance.mean())
+    variance = mean_over_processes((distance - mean_distance).square().mean())
     return {
         "disparity_spread": (disparity.std(dim=1) / disparity.mean(dim=1)).mean(),
         "translation_norm": mean_distance,
-        "translation_spread": mean_over_processes(
-            (distance - mean_distance).square().mean()
-        ).sqrt(),
+        "translation_spread": variance.sqrt(),
     }

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from training.config import ObjectiveConfig
 from training.distributed import shared_count
 
 _C1 = 0.01**2
@@ -61,23 +62,24 @@ def ssim(x: LocalMoments, y: LocalMoments) -> Tensor:
 
 
 def photometric_error(
-    target: LocalMoments, views_bs3hw: Tensor, *, l1_weight: float, ssim_weight: float
+    target: LocalMoments, views_bs3hw: Tensor, config: ObjectiveConfig
 ) -> Tensor:
     """``l1_weight * |target - view| + ssim_weight * (1 - SSIM) / 2``, mean over the channels.
 
     Args:
         target: the images to match, (b, 1, 3, h, w).
         views_bs3hw: a synthesized view per source.
+        config: holds the weights.
 
     Returns:
         (b, s, h, w), not negative.
     """
     error = views_bs3hw.new_zeros(())
-    if l1_weight:
-        error = error + l1_weight * (views_bs3hw - target.image).abs().mean(dim=2)
-    if ssim_weight:
+    if config.l1_weight:
+        error = error + config.l1_weight * (views_bs3hw - target.image).abs().mean(dim=2)
+    if config.ssim_weight:
         similarity = ssim(target, LocalMoments(views_bs3hw)).mean(dim=2)
-        error = error + ssim_weight * (0.5 * (1 - similarity))
+        error = error + config.ssim_weight * (0.5 * (1 - similarity))
     return error
 
 
@@ -112,13 +114,11 @@ def minimum_over_sources(
     """
     invalid = torch.finfo(error_bshw.dtype).max
     best, chosen = torch.where(valid_bshw, error_bshw, invalid).min(dim=1)
-    moving: Tensor | None = None
+    error = best
+    if confidence_bshw is not None:
+        error = best * confidence_bshw.gather(1, chosen.unsqueeze(1)).squeeze(1)
     if still_error_bshw is not None:
         still = still_error_bshw.amin(dim=1)
-        moving = best < still
-    if confidence_bshw is not None:
-        best = best * confidence_bshw.gather(1, chosen.unsqueeze(1)).squeeze(1)
-    if moving is not None:
-        return torch.where(moving, best, still).mean()
+        return torch.where(best < still, error, still).mean()
     visible = valid_bshw.any(dim=1)
-    return torch.where(visible, best, 0.0).sum() / shared_count(visible.sum())
+    return torch.where(visible, error, 0.0).sum() / shared_count(visible.sum())

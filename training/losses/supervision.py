@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from training.distributed import shared_count
+from training.losses.photometric import mean_over_sources
 
 _ROTATION_WEIGHT = 20.0
 """One milliradian counts as much as 2 % of the distance."""
@@ -17,10 +18,7 @@ _MIN_DISTANCE = 0.1
 
 
 def log_depth_error(
-    depths_b1hw: list[Tensor],
-    depth_gt_b1hw: Tensor,
-    has_depth_b: Tensor,
-    sky_depth: float = 0.0,
+    depths_b1hw: list[Tensor], depth_gt_b1hw: Tensor, has_depth_b: Tensor, sky_depth: float = 0.0
 ) -> Tensor:
     """Mean ``|log d - log d*|`` over the known pixels, averaged over the scales.
 
@@ -41,8 +39,8 @@ def log_depth_error(
     maps = torch.cat([weights, weights[:, :1] * log_gt], dim=1)
     total = depth_gt_b1hw.new_zeros(())
     for depth in depths_b1hw:
-        size = (depth.shape[-2], depth.shape[-1])
-        known_ratio, sky_ratio, log_sum = F.interpolate(maps, size=size, mode="area").split(1, 1)
+        reduced = F.interpolate(maps, size=depth.shape[-2:], mode="area")
+        known_ratio, sky_ratio, log_sum = reduced.split(1, dim=1)
         log_depth = depth.log()
         # Against the mean over the known part of each coarse pixel.
         error = (log_depth - log_sum / known_ratio.clamp(min=1e-6)).abs() * known_ratio
@@ -61,8 +59,7 @@ def motion_error(T_bs44: Tensor, T_gt_bs44: Tensor, has_motion_b: Tensor) -> Ten
     translation_error = _norm(T_bs44[..., :3, 3] - T_gt_bs44[..., :3, 3])
     rotation_error = _norm((T_bs44 - T_gt_bs44)[..., :3, :3].flatten(-2)) * 0.5**0.5
     error_bs = translation_error / (distance + _MIN_DISTANCE) + _ROTATION_WEIGHT * rotation_error
-    weight = (has_motion_b > 0).to(error_bs.dtype).unsqueeze(1).expand_as(error_bs)
-    return (error_bs * weight).sum() / shared_count(weight.sum())
+    return mean_over_sources(error_bs, (has_motion_b > 0).unsqueeze(1).expand_as(error_bs))
 
 
 def velocity_loss(T_bs44: Tensor, distance_bs: Tensor) -> Tensor:

@@ -9,46 +9,26 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.config import NetworkConfig
-from training.networks.disparity import disparity_heads, normalize
-from training.networks.initialization import initialize_relu_layers
+from training.networks import layers
 
 _ENCODER_CHANNELS = (32, 64, 128, 256, 512, 512, 512)
 _ENCODER_KERNELS = (7, 5, 3, 3, 3, 3, 3)
 _DECODER_CHANNELS = (512, 512, 256, 128, 64, 32, 16)
 
 
-def _conv_relu(inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1) -> nn.Sequential:
-    padding = (kernel - 1) // 2
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=padding), nn.ReLU(inplace=True)
-    )
-
-
 def _down(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
-    return nn.Sequential(
-        _conv_relu(inputs, outputs, kernel=kernel, stride=2),
-        _conv_relu(outputs, outputs, kernel=kernel),
-    )
-
-
-def _up(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.ConvTranspose2d(inputs, outputs, 3, stride=2, padding=1, output_padding=1),
-        nn.ReLU(inplace=True),
-    )
+    half = layers.conv_relu(inputs, outputs, kernel, stride=2)
+    return nn.Sequential(half, layers.conv_relu(outputs, outputs, kernel))
 
 
 def _convolve_then_down(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
-    return nn.Sequential(
-        _conv_relu(inputs, outputs, kernel=kernel),
-        _conv_relu(outputs, outputs, kernel=kernel, stride=2),
-    )
+    full = layers.conv_relu(inputs, outputs, kernel)
+    return nn.Sequential(full, layers.conv_relu(outputs, outputs, kernel, stride=2))
 
 
 def _upsample(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Upsample(scale_factor=2.0, mode="nearest"), _conv_relu(inputs, outputs)
-    )
+    twice = nn.Upsample(scale_factor=2.0, mode="nearest")
+    return nn.Sequential(twice, layers.conv_relu(inputs, outputs))
 
 
 def _channels_last(map_b1hw: Tensor) -> Tensor:
@@ -80,7 +60,7 @@ class DispNet(nn.Module):
         *,
         levels: int = len(_ENCODER_CHANNELS),
         down: Callable[[int, int, int], nn.Module] = _down,
-        up: Callable[[int, int], nn.Module] = _up,
+        up: Callable[[int, int], nn.Module] = layers.up_conv_relu,
     ) -> None:
         super().__init__()
         self.scales = config.scales
@@ -95,25 +75,22 @@ class DispNet(nn.Module):
         before = (encoder[-1], *decoder[:-1])
         self.up = nn.ModuleList(up(i, o) for i, o in zip(before, decoder, strict=True))
         self.merge = nn.ModuleList(
-            _conv_relu(channels + skip + (1 if level < self.scales - 1 else 0), channels)
-            for channels, skip, level in zip(
-                decoder, skips, range(levels - 1, -1, -1), strict=True
-            )
+            layers.conv_relu(channels + skip + (level < self.scales - 1), channels)
+            for channels, skip, level in zip(decoder, skips, reversed(range(levels)), strict=True)
         )
-        initialize_relu_layers(self)
-        self.heads = disparity_heads(config, decoder, "zeros")
+        layers.initialize_relu_layers(self)
+        self.heads = layers.disparity_heads(config, decoder, "zeros")
 
     def forward(self, rgb_b3hw: Tensor) -> list[Tensor]:
-        features = normalize(rgb_b3hw)
+        features = layers.normalize(rgb_b3hw)
         skips: list[Tensor] = []
         for down in self.down:
             skips.append(features)
             features = down(features)
 
         disparities: list[Tensor] = []
-        for up, merge, level in zip(
-            self.up, self.merge, range(len(self.up) - 1, -1, -1), strict=True
-        ):
+        levels = reversed(range(len(self.up)))
+        for up, merge, level in zip(self.up, self.merge, levels, strict=True):
             skip = skips[level]
             height, width = skip.shape[-2:]
             parts = [up(features)[..., :height, :width]]

@@ -7,8 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from training.networks.disparity import normalize
-from training.networks.initialization import initialize_prediction, initialize_relu_layers
+from training.networks import layers
 
 _CHANNELS = (16, 32, 64, 128, 256, 256, 256)
 _KERNELS = (7, 5, 3, 3, 3, 3, 3)
@@ -56,33 +55,26 @@ class PoseNet(nn.Module):
         self.motions = frames - 1
         inputs = (3 * frames, *_CHANNELS[:-1])
         self.convs = nn.ModuleList(
-            nn.Sequential(
-                nn.Conv2d(i, o, k, stride=2, padding=(k - 1) // 2), nn.ReLU(inplace=True)
-            )
+            layers.conv_relu(i, o, k, stride=2)
             for i, o, k in zip(inputs, _CHANNELS, _KERNELS, strict=True)
         )
-        initialize_relu_layers(self)
+        layers.initialize_relu_layers(self)
         self.predict = nn.Conv2d(_CHANNELS[-1], 6 * self.motions, 1)
-        initialize_prediction(self.predict, gain=0.3)
+        layers.initialize_prediction(self.predict, gain=0.3)
         factors = [translation_factor] * 3 + [rotation_factor] * 3
         self.register_buffer("factors", torch.tensor(factors), persistent=False)
         self.masks = MaskDecoder(self.motions, mask_scales) if mask_scales else None
 
     def forward(self, frames_bnchw: Tensor) -> PoseOutput:
         """Motions and masks of frames (b, frames, 3, h, w), RGB in [0, 1], in order of time."""
-        image = normalize(frames_bnchw.flatten(1, 2))
-        height, width = image.shape[-2:]
-        features = image
-        sizes: list[tuple[int, int]] = []
-        shared = features
-        for index, conv in enumerate(self.convs):
-            sizes.append((features.shape[-2], features.shape[-1]))
+        features = layers.normalize(frames_bnchw.flatten(1, 2))
+        inputs: list[Tensor] = []
+        for conv in self.convs:
+            inputs.append(features)
             features = conv(features)
-            if index == _SHARED_LAYERS - 1:
-                shared = features
         mean = self.predict(features).float().mean(dim=(2, 3))
         vectors = mean.view(-1, self.motions, 6) * self.factors
-        masks = self.masks(shared, sizes[:_SHARED_LAYERS]) if self.masks is not None else []
+        masks = self.masks(inputs[: _SHARED_LAYERS + 1]) if self.masks is not None else []
         return PoseOutput(vectors, masks, features.float().mean(dim=(2, 3)))
 
 
@@ -93,29 +85,24 @@ class MaskDecoder(nn.Module):
         super().__init__()
         inputs = (_CHANNELS[_SHARED_LAYERS - 1], *_MASK_CHANNELS[:-1])
         self.ups = nn.ModuleList(
-            nn.Sequential(
-                nn.ConvTranspose2d(i, o, k, stride=2, padding=(k - 1) // 2, output_padding=1),
-                nn.ReLU(inplace=True),
-            )
+            layers.up_conv_relu(i, o, k)
             for i, o, k in zip(inputs, _MASK_CHANNELS, _MASK_KERNELS, strict=True)
         )
-        initialize_relu_layers(self)
+        layers.initialize_relu_layers(self)
         self.scales = scales
         self.heads = nn.ModuleList(
             nn.Conv2d(channels, sources, kernel, padding=(kernel - 1) // 2)
-            for channels, kernel in zip(
-                _MASK_CHANNELS[-scales:], _MASK_KERNELS[-scales:], strict=True
-            )
+            for channels, kernel in list(zip(_MASK_CHANNELS, _MASK_KERNELS, strict=True))[-scales:]
         )
         for head in self.heads:
             assert isinstance(head, nn.Conv2d)
-            initialize_prediction(head)
+            layers.initialize_prediction(head)
 
-    def forward(self, features: Tensor, sizes: list[tuple[int, int]]) -> list[Tensor]:
-        """Logits, finest first; ``sizes`` are (height, width) before each shared convolution."""
-        logits = []
-        for level, up in zip(range(len(self.ups) - 1, -1, -1), self.ups, strict=True):
-            height, width = sizes[level]
+    def forward(self, shared: list[Tensor]) -> list[Tensor]:
+        """Logits, finest first; ``shared`` are the features of the shared layers and the input."""
+        logits, features = [], shared[-1]
+        for level, up in zip(reversed(range(len(self.ups))), self.ups, strict=True):
+            height, width = shared[level].shape[-2:]
             features = up(features)[..., :height, :width]
             if level < self.scales:
                 logits.append(self.heads[self.scales - 1 - level](features).float())

@@ -12,17 +12,11 @@ from torch import Tensor, nn
 from sfm_ros.errors import ConfigError
 from training.batch import ModelOutput, source_indices, target_index
 from training.config import NetworkConfig
-from training.geometry.se3 import (
-    rigid_inverse,
-    transform_from_pose_vector,
-    transform_from_symmetric_vector,
-)
+from training.geometry import se3
 from training.networks.depth_net import DispNet, VggDepthNet
 from training.networks.intrinsics import SharedIntrinsics, WindowIntrinsics
-from training.networks.lite_depth_net import LiteDepthNet
 from training.networks.pose_net import FEATURES, PoseNet
-from training.networks.resnet_depth_net import ResNetDepthNet
-from training.networks.skip_depth_net import SkipDepthNet
+from training.networks.skip_depth_net import LiteDepthNet, ResNetDepthNet, SkipDepthNet
 
 _SIDE_MULTIPLE = 32
 _DEPTH_NETS: dict[str, Callable[[NetworkConfig], nn.Module]] = {
@@ -129,10 +123,10 @@ class SfmModel(nn.Module):
             )
         if not self.pairwise:
             pose = self.pose_net(rgb_bn3hw)
-            T_source_target = transform_from_pose_vector(self._in_length_unit(pose.vectors_bm6))
-            return T_source_target, pose.mask_logits_bshw, pose.features_bc
+            T_bs44 = se3.transform_from_pose_vector(self._in_length_unit(pose.vectors_bm6))
+            return T_bs44, pose.mask_logits_bshw, pose.features_bc
         vectors, features_bc = self._pair_motions(rgb_bn3hw)
-        T_older_newer = transform_from_symmetric_vector(self._in_length_unit(vectors))
+        T_older_newer = se3.transform_from_symmetric_vector(self._in_length_unit(vectors))
         return chain_to_target(T_older_newer), [], features_bc
 
     def _pair_motions(self, rgb_bn3hw: Tensor) -> tuple[Tensor, Tensor]:
@@ -170,7 +164,7 @@ def chain_to_target(T_older_newer_bp44: Tensor) -> Tensor:
         for step in between[1:]:
             # Autocast would round a matrix product to bfloat16, but not a sum of products.
             T_first_last = (T_first_last.unsqueeze(-1) * step.unsqueeze(-3)).sum(dim=-2)
-        result.append(T_first_last if source < target else rigid_inverse(T_first_last))
+        result.append(T_first_last if source < target else se3.rigid_inverse(T_first_last))
     return torch.stack(result, dim=1)
 
 

@@ -1,20 +1,22 @@
-"""Base of the depth networks with a classifier's encoder: a decoder with skips, 4 scales."""
+"""The depth networks with a classifier's encoder: a decoder with skips, 4 scales."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.config import NetworkConfig
-from training.networks.disparity import Padding, disparity_heads
-from training.networks.initialization import initialize_relu_layers
+from training.networks.encoders.efficientnet_lite0 import EfficientNetLite0, batch_norm
+from training.networks.encoders.resnet import ResNet
+from training.networks.layers import Padding, disparity_heads, initialize_relu_layers
 
-PADDING: Padding = "reflect"
+_PADDING: Padding = "reflect"
 """Zero padding leaves a dark border of some eight pixels around the depth image."""
-Layer = Callable[[int, int], nn.Module]
+_Layer = Callable[[int, int], nn.Module]
 
 
 class SkipDepthNet(nn.Module):
@@ -26,7 +28,6 @@ class SkipDepthNet(nn.Module):
     Args:
         config: scales and range of the disparity.
         encoder: RGB to features at strides 2, 4, 8, 16, 32.
-        taps: channels of those features.
         channels: of the decoder after the up-samplings to strides 16, 8, 4, 2 and 1.
         reduce: creates a layer that reduces the channels before an up-sampling.
         merge: creates a layer that merges the features with the skip.
@@ -35,23 +36,22 @@ class SkipDepthNet(nn.Module):
     def __init__(
         self,
         config: NetworkConfig,
-        encoder: nn.Module,
+        encoder: EfficientNetLite0 | ResNet,
         *,
-        taps: tuple[int, ...],
         channels: tuple[int, ...],
-        reduce: Layer,
-        merge: Layer,
+        reduce: _Layer,
+        merge: _Layer,
     ) -> None:
         super().__init__()
         self.scales = config.scales
-        before = (taps[-1], *channels[:-1])
-        skips = (*reversed(taps[:-1]), 0)
+        *skips, bottleneck = (0, *encoder.tap_channels)
+        before = (bottleneck, *channels[:-1])
         self.reduce = nn.ModuleList(reduce(i, o) for i, o in zip(before, channels, strict=True))
         self.merge = nn.ModuleList(
-            merge(own + skip, own) for own, skip in zip(channels, skips, strict=True)
+            merge(own + skip, own) for own, skip in zip(channels, reversed(skips), strict=True)
         )
         initialize_relu_layers(self)
-        self.heads = disparity_heads(config, channels, PADDING)
+        self.heads = disparity_heads(config, channels, _PADDING)
         self.encoder = encoder
 
     def forward(self, rgb_b3hw: Tensor) -> list[Tensor]:
@@ -68,3 +68,50 @@ class SkipDepthNet(nn.Module):
             if level < self.scales:
                 disparities.append(self.heads[self.scales - 1 - level](features))
         return disparities[::-1]
+
+
+class LiteDepthNet(SkipDepthNet):
+    """Depth network for processors without a GPU (3 M parameters, 0.8 GFLOP at 128x416)."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        encoder = EfficientNetLite0()
+        super().__init__(
+            config, encoder, channels=(128, 96, 64, 32, 16), reduce=_pointwise, merge=_separable
+        )
+        if config.pretrained:
+            encoder.load_imagenet()
+
+
+class ResNetDepthNet(SkipDepthNet):
+    """Depth network of the GeoNet and Monodepth2 kind.
+
+    14.3 M parameters with ``resnet18``, 32.5 M with ``resnet50``; the decoder's channels are those
+    of Godard et al. 2019. Starts from ``config.encoder_weights`` if that names a file.
+    """
+
+    def __init__(self, config: NetworkConfig) -> None:
+        encoder = ResNet(config.depth)
+        super().__init__(
+            config, encoder, channels=(256, 128, 64, 32, 16), reduce=_conv_elu, merge=_conv_elu
+        )
+        if config.encoder_weights:
+            encoder.load_weights(Path(config.encoder_weights).expanduser())
+
+
+def _pointwise(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 1, bias=False), batch_norm(outputs), nn.ReLU(inplace=True)
+    )
+
+
+def _separable(inputs: int, outputs: int) -> nn.Sequential:
+    depthwise = nn.Conv2d(
+        inputs, inputs, 3, padding=1, groups=inputs, bias=False, padding_mode=_PADDING
+    )
+    return nn.Sequential(depthwise, *_pointwise(inputs, outputs))
+
+
+def _conv_elu(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode=_PADDING), nn.ELU(inplace=True)
+    )

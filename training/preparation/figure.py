@@ -43,8 +43,7 @@ def _draw_text(axes: Axes, statistics: SetStatistics) -> None:
     for text, color in _lines(statistics):
         axes.text(0, y, text, va="top", family="monospace", fontsize=11, color=color)
         y -= 0.085
-    axes.set_ylim(0, 1)
-    axes.set_xlim(0, 1)
+    axes.set(xlim=(0, 1), ylim=(0, 1))
 
 
 def _lines(statistics: SetStatistics) -> list[tuple[str, str]]:
@@ -87,6 +86,5 @@ def _draw_sample(axes: Axes, statistics: SetStatistics, frame: int) -> None:
     axes.imshow(prepared.frames[frame])
     axes.plot(record.K[2], record.K[3], "+", color="red", markersize=10)
     axes.set_title(f"{record.name[-40:]}, frame {frame - record.start}", fontsize=8)
-    axes.set_xlim(-0.5, prepared.width - 0.5)
-    axes.set_ylim(prepared.height - 0.5, -0.5)
+    axes.set(xlim=(-0.5, prepared.width - 0.5), ylim=(prepared.height - 0.5, -0.5))
     axes.set_axis_off()

@@ -44,31 +44,26 @@ def add_kitti_command(
 
 
 def _list_sources(options: argparse.Namespace) -> list[SourceSpec]:
-    """A source for each camera of each drive that is to be prepared.
-
-    Raises:
-        SourceError: there is no drive, or none is left.
-    """
+    """A source for each camera of each drive to prepare; SourceError if there is none."""
     drives = _find_drives(options.root)
     if options.split is not None:
-        listed = set(frames_of_split(options.split))
-        chosen = {name: drive for name, drive in drives.items() if name in listed}
+        names = drives.keys() & frames_of_split(options.split)
         problem = f"is in the split {options.split}"
     else:
-        held_out = _held_out(options.hold_out)
-        chosen = {name: drive for name, drive in drives.items() if name not in held_out}
+        names = drives.keys() - _held_out(options.hold_out)
         problem = f"is left by --hold-out {options.hold_out}; --hold-out none takes all"
-        left_out = sorted(set(drives) - set(chosen))
+        left_out = sorted(drives.keys() - names)
         if left_out:
             tqdm.write(
                 f"{len(left_out)} drives are left out for evaluation: {', '.join(left_out)} "
                 "(--hold-out none takes them too)"
             )
-    if not chosen:
+    if not names:
         raise SourceError(f"no KITTI drive in {options.root} {problem}")
     return [
         _source(name, drive, camera, options)
-        for name, drive in chosen.items()
+        for name, drive in drives.items()
+        if name in names
         for camera in options.camera
     ]
 

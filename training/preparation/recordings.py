@@ -77,9 +77,7 @@ class Recording:
 
     def estimate(self) -> int:
         """Frames to take, before static ones are dropped; opens the source if necessary."""
-        total = self.spec.frames
-        if total is None:
-            total = len(self.spec.open())
+        total = len(self.spec.open()) if self.spec.frames is None else self.spec.frames
         taken = -(-max(0, total - self.phase) // self.options.every)
         return min(self.options.limit or taken, taken)
 

@@ -80,9 +80,8 @@ class Preparation:
         A missing calibration is thus reported within seconds, not after hours.
         """
         usable: list[Recording] = []
-        for recording in tqdm(
-            recordings, desc="opening", unit="source", leave=False, disable=None
-        ):
+        bar = tqdm(recordings, desc="opening", unit="source", leave=False, disable=None)
+        for recording in bar:
             try:
                 usable.append(replace(recording, expected=recording.estimate()))
             except SfmRosError as error:

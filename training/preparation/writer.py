@@ -68,10 +68,6 @@ class PreparedWriter:
         """Frames in complete sources."""
         return sum(record.count for record in self._records)
 
-    def has(self, source: str) -> bool:
-        """Whether this source is already completely in the set."""
-        return self.provenance_of(source) is not None
-
     def provenance_of(self, source: str) -> str | None:
         """Provenance of a source that is completely in the set, else None."""
         found = (record.provenance for record in self._records if record.source == source)
@@ -168,7 +164,7 @@ class PreparedWriter:
     def _reopen(self, sources: Iterable[str]) -> None:
         """Mark the set as unfinished before sources are added that it does not have yet."""
         for source in sources:
-            if self.has(source):
+            if self.provenance_of(source) is not None:
                 raise SourceError(f"'{source}' is already in {self.path}; give it another name")
         if (self.path / INDEX).is_file():
             os.replace(self.path / INDEX, self.path / PARTIAL)
@@ -225,12 +221,9 @@ class PreparedWriter:
         stream.write(clipped.astype(np.float16).tobytes())
 
     def _index(self) -> dict[str, Any]:
-        return {
-            "format": FORMAT,
-            "width": self._width,
-            "height": self._height,
-            "sequences": [record.to_json() for record in self._records],
-        }
+        sequences = [record.to_json() for record in self._records]
+        size = {"width": self._width, "height": self._height}
+        return {"format": FORMAT, **size, "sequences": sequences}
 
 
 def _open_at(path: Path, size: int) -> BinaryIO:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Sequence
 from importlib import metadata
 
 _PACKAGES = ("sfm_ros", "numpy", "opencv-python-headless", "onnxruntime", "rclpy", "rosbags")
@@ -19,10 +20,10 @@ def machine_facts() -> dict[str, str | int]:
     }
 
 
-def package_versions() -> dict[str, str]:
-    """Versions of the installed packages that figures depend on."""
+def package_versions(names: Sequence[str] = _PACKAGES) -> dict[str, str]:
+    """Versions of those of the packages that are installed; by default what figures depend on."""
     found = {}
-    for name in _PACKAGES:
+    for name in names:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

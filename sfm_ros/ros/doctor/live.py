@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.srv import GetParameters
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from rclpy.subscription import Subscription
+from rclpy.topic_endpoint_info import TopicEndpointInfo
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from sfm_ros.doctor.bag import add_info, edges_of
-from sfm_ros.doctor.observed import (
-    CAMERA_INFO_TYPE,
-    IMAGE_TYPES,
-    Camera,
-    Edge,
-    Endpoint,
-    NodeStatus,
-    Sample,
-    Stream,
-    info_topic_of,
-)
+from sfm_ros.bags.camera import CAMERA_INFO, COMPRESSED_IMAGE, RAW_IMAGE, camera_info_beside
+from sfm_ros.doctor.bag import add_image, add_info, edges_of
+from sfm_ros.doctor.observed import Camera, Edge, Endpoint, NodeStatus, Sample, Stream
 from sfm_ros.doctor.odometry_nodes import running_nodes
 from sfm_ros.formats.serialized import stamp_of_serialized
 from sfm_ros.ros import compat
@@ -36,8 +28,6 @@ from sfm_ros.ros.conversions import stamp_to_ns
 _QUIET_S, _PATIENCE_S = 3.0, 10.0
 _ANSWER_S = 2.0
 _BEST_EFFORT = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
-# Only a reliable subscriber receives what was published before it started.
-_STATIC = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _CHANGE_STATE = "lifecycle_msgs/srv/ChangeState"
 _OUR_PARAMETER = "node.autostart"
 _STATUS_SUFFIX = ": odometry"
@@ -103,7 +93,10 @@ class SystemWatch:
                 (True, self._node.get_publishers_info_by_topic(topic)),
                 (False, self._node.get_subscriptions_info_by_topic(topic)),
             ):
-                found += [_endpoint(topic, info, is_publisher) for info in infos]
+                found += [
+                    Endpoint.of(_full_name(i), topic, i.topic_type, is_publisher, i.qos_profile)
+                    for i in infos
+                ]
         own = self._node.get_fully_qualified_name()
         return [endpoint for endpoint in found if endpoint.node != own]
 
@@ -168,12 +161,13 @@ class SystemWatch:
         self.cameras.clear()
         subscriptions = []
         for topic in image_topics:
-            kind = next((k for k in types.get(topic, []) if k in IMAGE_TYPES), IMAGE_TYPES[0])
+            is_compressed = COMPRESSED_IMAGE in types.get(topic, [])
+            kind = COMPRESSED_IMAGE if is_compressed else RAW_IMAGE
             camera = Camera(
                 images=Stream(topic=topic, type_name=kind),
-                info_topic=info_topic or info_topic_of(topic),
+                info_topic=info_topic or camera_info_beside(topic),
             )
-            camera.infos = Stream(topic=camera.info_topic, type_name=CAMERA_INFO_TYPE)
+            camera.infos = Stream(topic=camera.info_topic, type_name=CAMERA_INFO)
             self.cameras[topic] = camera
             subscriptions += self._subscribe_to_camera(camera)
         self.spin(seconds)
@@ -182,15 +176,11 @@ class SystemWatch:
 
     def _subscribe_to_camera(self, camera: Camera) -> list[Subscription]:
         images = camera.images
-        message_class = Image if images.type_name == IMAGE_TYPES[0] else CompressedImage
+        message_class = Image if images.type_name == RAW_IMAGE else CompressedImage
 
         def on_image(data: bytes) -> None:
-            stamp_ns = stamp_of_serialized(data, False)
-            images.samples.append(Sample(stamp_ns=stamp_ns, arrived_ns=self._now_ns()))
-            images.payload = max(images.payload, len(data))
-            if camera.image is None:
-                camera.image = deserialize_message(data, message_class)
-                images.frame_ids.add(camera.image.header.frame_id)
+            sample = Sample(stamp_ns=stamp_of_serialized(data), arrived_ns=self._now_ns())
+            add_image(camera, sample, len(data), lambda: deserialize_message(data, message_class))
 
         def on_info(message: CameraInfo) -> None:
             add_info(camera, message, self._now_ns())
@@ -210,16 +200,16 @@ class SystemWatch:
         message_class = compat.transform_message_class()
         if message_class is None:
             return
-        for topic, qos in (("/tf", _BEST_EFFORT), ("/tf_static", _STATIC)):
-            on_transforms = self._transforms_callback(topic == "/tf_static")
+        for topic, is_static, qos in (
+            (compat.TF, False, _BEST_EFFORT),
+            # Only a reliable subscriber receives what was published before it started.
+            (compat.TF_STATIC, True, compat.STATIC_TF_LISTENER_QOS),
+        ):
+            on_transforms = partial(self._on_transforms, is_static)
             self._node.create_subscription(message_class, topic, on_transforms, qos)
 
-    def _transforms_callback(self, is_static: bool) -> Callable[[Any], None]:
-        def on_transforms(message: Any) -> None:
-            for edge in edges_of(message, is_static):
-                self.edges[edge.parent, edge.child, is_static] = edge
-
-        return on_transforms
+    def _on_transforms(self, is_static: bool, message: Any) -> None:
+        self.edges.update(edges_of(message, is_static))
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
@@ -234,14 +224,5 @@ class SystemWatch:
         self.clock_ns = stamp_to_ns(message.clock)
 
 
-def _endpoint(topic: str, info: Any, is_publisher: bool) -> Endpoint:
-    qos = info.qos_profile
-    return Endpoint(
-        node=f"{info.node_namespace.rstrip('/')}/{info.node_name}",
-        topic=topic,
-        type_name=info.topic_type,
-        is_publisher=is_publisher,
-        reliability=qos.reliability.name.lower(),
-        durability=qos.durability.name.lower(),
-        depth=int(qos.depth),
-    )
+def _full_name(info: TopicEndpointInfo) -> str:
+    return f"{info.node_namespace.rstrip('/')}/{info.node_name}"

@@ -12,12 +12,13 @@ import rclpy
 from rclpy.node import Node
 from rclpy.utilities import get_rmw_implementation_identifier
 
+from sfm_ros.bags.camera import CAMERA_INFO, IMAGE_TYPES
 from sfm_ros.config import SfmConfig, config_from_dict, config_to_dict
 from sfm_ros.doctor.examine import examine_camera, examine_model
 from sfm_ros.doctor.finding import Finding
 from sfm_ros.doctor.frames import check_tree
 from sfm_ros.doctor.middleware import check_environment
-from sfm_ros.doctor.observed import CAMERA_INFO_TYPE, IMAGE_TYPES, Endpoint
+from sfm_ros.doctor.observed import Endpoint
 from sfm_ros.doctor.odometry_nodes import (
     camera_topics,
     check_absent,
@@ -146,7 +147,7 @@ class _Examination:
             return [self._options.image_topic], calibration
         received = [e for e in endpoints if e.node in running and not e.is_publisher]
         images = sorted({e.topic for e in received if e.type_name in IMAGE_TYPES})
-        infos = sorted({e.topic for e in received if e.type_name == CAMERA_INFO_TYPE})
+        infos = sorted({e.topic for e in received if e.type_name == CAMERA_INFO})
         if len(images) == 1 and len(infos) == 1:
             return images, calibration or infos[0]
         return images or camera_topics(endpoints), calibration
@@ -162,7 +163,8 @@ class _Examination:
         for camera in cameras:
             findings += check_publishers(self._endpoints, camera)
             findings += examine_camera(camera, edges, config, spec, clock)
-        findings += check_pairs(self._endpoints, self._topics_to_pair())
+        for topic in self._topics_to_pair():
+            findings += check_pairs(self._endpoints, topic)
         findings += [*check_static(self._endpoints), *check_tree(edges), *model_findings]
         largest = max((camera.images.payload for camera in cameras), default=0)
         profile = dict.fromkeys(VARIABLES, str(PROFILE))

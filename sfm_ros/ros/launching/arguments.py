@@ -56,15 +56,15 @@ COMMON = {
 
 def declare(arguments: Mapping[str, Argument]) -> list[DeclareLaunchArgument]:
     """The actions that declare arguments."""
-    declared = []
-    for name, argument in arguments.items():
-        options: dict[str, Any] = {"description": argument.text}
-        if argument.default is not None:
-            options["default_value"] = argument.default
-        if argument.choices:
-            options["choices"] = list(argument.choices)
-        declared.append(DeclareLaunchArgument(name, **options))
-    return declared
+    return [
+        DeclareLaunchArgument(
+            name,
+            default_value=argument.default,
+            description=argument.text,
+            choices=list(argument.choices) or None,
+        )
+        for name, argument in arguments.items()
+    ]
 
 
 def given_values(context: Any, arguments: Mapping[str, Argument]) -> dict[str, str]:

@@ -13,16 +13,15 @@ import yaml
 from launch.actions import EmitEvent, ExecuteProcess, RegisterEventHandler, TimerAction
 from launch.event_handlers import OnProcessExit
 from launch.events import Shutdown
-from launch_ros.actions import Node
 
 from sfm_ros.bags.camera import inspect_bag
 from sfm_ros.bags.pose_messages import POSE_TYPES
 from sfm_ros.bags.reader import BagFile
+from sfm_ros.bags.transforms import TF_TYPES
 from sfm_ros.bags.writer import CAMERA_INFO_TOPIC, GROUND_TRUTH_TOPIC, IMAGE_TOPIC
 from sfm_ros.datatypes import OPTICAL_FRAME
-from sfm_ros.doctor.observed import TF_TYPES
 from sfm_ros.ros.launching.arguments import is_true
-from sfm_ros.ros.launching.programs import PACKAGE, is_installed, node_topic
+from sfm_ros.ros.launching.programs import is_installed, node_topic, program
 from sfm_ros.sources.kitti.source import is_kitti
 
 _LAST_IMAGES_S = 5.0
@@ -117,11 +116,8 @@ def player(given: Mapping[str, str], recording: PlayableRecording) -> Any:
     ):
         return _ros2_bag(given, recording)
     use_sim_time = is_true(given["use_sim_time"])
-    return Node(
-        package=PACKAGE,
-        executable="sfm_bag_player",
-        name="sfm_bag_player",
-        output="screen",
+    return program(
+        "sfm_bag_player",
         arguments=[
             str(recording.path),
             *("--rate", given["rate"]),
@@ -162,11 +158,9 @@ def ground_truth_path(given: Mapping[str, str], recording: PlayableRecording) ->
         return []
     topic, kind = recording.ground_truth
     return [
-        Node(
-            package=PACKAGE,
-            executable="sfm_ground_truth_path",
+        program(
+            "sfm_ground_truth_path",
             name="sfm_ground_truth",
-            output="screen",
             arguments=["--type", kind],
             parameters=[{"use_sim_time": is_true(given["use_sim_time"])}],
             remappings=[("ground_truth", topic), ("odometry", node_topic(given, "odometry"))],

@@ -31,6 +31,12 @@ def is_installed(package: str) -> bool:
     return True
 
 
+def program(executable: str, package: str = PACKAGE, **options: Any) -> Node:
+    """A program, of this package by default, that is named and printed like itself."""
+    options = {"name": executable, "output": "screen", **options}
+    return Node(package=package, executable=executable, **options)
+
+
 def node_topic(given: Mapping[str, str], topic: str) -> str:
     """Full name of a topic below the node's name and namespace."""
     namespace = given["namespace"].strip("/")
@@ -60,12 +66,10 @@ def odometry_node(
         **parameters,
     }
     return [
-        Node(
-            package=PACKAGE,
-            executable="sfm_lifecycle_node" if managed else "sfm_node",
+        program(
+            "sfm_lifecycle_node" if managed else "sfm_node",
             name=NODE_NAME,
             namespace=given["namespace"],
-            output="screen",
             parameters=[given["config"] or _config("sfm.yaml"), values],
             remappings=[("image", images), ("camera_info", calibration)],
         )
@@ -86,25 +90,16 @@ def extrinsics_publisher(given: Mapping[str, str], optical_frame: str) -> list[A
         return []
     pose = _camera_pose(given["camera_pose"])
     if is_installed("tf2_ros"):
-        program = ("tf2_ros", "static_transform_publisher")
+        package, executable = "tf2_ros", "static_transform_publisher"
         arguments = _tf2_ros_arguments(pose, given["base_frame"], optical_frame)
     else:
-        program = (PACKAGE, "sfm_static_transform")
+        package, executable = PACKAGE, "sfm_static_transform"
         arguments = [
             *("--parent", given["base_frame"], "--child", optical_frame, "--xyz"),
             *(*map(str, pose[:3]), "--rpy", *map(str, pose[3:]), "--degrees", "--optical"),
         ]
-    package, executable = program
-    return [
-        Node(
-            package=package,
-            executable=executable,
-            name="sfm_static_transform",
-            namespace=given["namespace"],
-            output="screen",
-            arguments=arguments,
-        )
-    ]
+    options = {"name": "sfm_static_transform", "namespace": given["namespace"]}
+    return [program(executable, package, arguments=arguments, **options)]
 
 
 def _camera_pose(text: str) -> list[float]:
@@ -164,12 +159,4 @@ def recorder(given: Mapping[str, str], inputs: list[str]) -> list[Any]:
         regex = f"^({'|'.join(map(re.escape, topics))})$"
         command = ["ros2", "bag", "record", "--output", given["record"], "--storage", "mcap"]
         return [ExecuteProcess(cmd=[*command, "--regex", regex], output="screen")]
-    return [
-        Node(
-            package=PACKAGE,
-            executable="sfm_bag_recorder",
-            name="sfm_bag_recorder",
-            output="screen",
-            arguments=["--out", given["record"], "--topics", *topics],
-        )
-    ]
+    return [program("sfm_bag_recorder", arguments=["--out", given["record"], "--topics", *topics])]

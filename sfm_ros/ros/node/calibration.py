@@ -8,8 +8,7 @@ from sensor_msgs.msg import CameraInfo
 
 from sfm_ros.datatypes import CameraIntrinsics
 from sfm_ros.errors import CalibrationError
-from sfm_ros.formats.camera_info import intrinsics_from_info
-from sfm_ros.ros.conversions import same_calibration
+from sfm_ros.formats.camera_info import calibration_key, intrinsics_from_info
 
 
 class CalibrationCache:
@@ -22,16 +21,17 @@ class CalibrationCache:
     def __init__(self, topic: str = "camera_info") -> None:
         self.topic = topic
         self._changed = threading.Condition()
-        self._info: CameraInfo | None = None
+        self._key: tuple | None = None
         self._intrinsics: CameraIntrinsics | None = None
         self._error: CalibrationError | None = None
 
     def take(self, info: CameraInfo) -> None:
         """Store a CameraInfo that was received."""
+        key = calibration_key(info)
         with self._changed:
-            if self._info is not None and same_calibration(self._info, info):
+            if key == self._key:
                 return
-            self._info = info
+            self._key = key
             self._intrinsics = self._error = None
             try:
                 self._intrinsics = intrinsics_from_info(info)

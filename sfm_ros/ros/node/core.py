@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
-from typing import Any, Protocol, TypeVar
+from contextlib import ExitStack, closing
+from typing import Any
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.exceptions import InvalidParameterTypeException
@@ -43,13 +43,6 @@ _QOS_OVERRIDES = (
 )
 
 
-class _Closable(Protocol):
-    def close(self) -> None: ...
-
-
-_Part = TypeVar("_Part", bound=_Closable)
-
-
 class NodeCore:
     """Publishers, services, subscriptions and the worker behind a node.
 
@@ -57,18 +50,13 @@ class NodeCore:
     ``VisualOdometry.step`` and publishes.
 
     Args:
-        node: the node they belong to.
-        parameters: its options.
+        node, parameters: the node they belong to, and its options.
         engine: the networks; ``close`` closes them.
         on_failure: called once with the reason if the node cannot continue.
     """
 
     def __init__(
-        self,
-        node: Node,
-        parameters: Parameters,
-        engine: Engine,
-        on_failure: Callable[[str], None],
+        self, node: Node, parameters: Parameters, engine: Engine, on_failure: Callable[[str], None]
     ) -> None:
         self._node = node
         self._parameters = parameters
@@ -81,27 +69,23 @@ class NodeCore:
         self._others = MutuallyExclusiveCallbackGroup()
         self._image_topic, info_topic = self._topics()
         self._calibration = CalibrationCache(info_topic)
+        # Closed with this, the newest first. Each destroys only what it has created: the node may
+        # have entities of other owners.
         self._parts = ExitStack()
-        self._own(engine)
+        self._parts.enter_context(closing(engine))
         try:
             self._build(on_failure)
         except BaseException:
             self._parts.close()
             raise
 
-    def _own(self, part: _Part) -> _Part:
-        """Close a part when this is closed, the newest first.
-
-        Each destroys only what it has created: the node may have entities of other owners.
-        """
-        self._parts.callback(part.close)
-        return part
-
     def _build(self, on_failure: Callable[[str], None]) -> None:
         node, parameters = self._node, self._parameters
-        self._outputs = self._own(Outputs(node, parameters.config))
-        self._own(StatusPublisher(node, parameters, self._statistics, self._facts, self._others))
-        self._extrinsics = self._own(self._make_extrinsics())
+        own = self._parts.enter_context
+        self._outputs = own(closing(Outputs(node, parameters.config)))
+        status = StatusPublisher(node, parameters, self._statistics, self._facts, self._others)
+        own(closing(status))
+        self._extrinsics = own(closing(self._make_extrinsics()))
         pipeline = Pipeline(
             calibration=self._calibration,
             odometry=VisualOdometry(self._engine, parameters.config),
@@ -111,7 +95,7 @@ class NodeCore:
         self._worker = Worker(node, parameters, pipeline, self._statistics, on_failure)
         trajectory = self._outputs.trajectory
         callbacks = self._reset, self._set_paused
-        self._own(Services(node, parameters, trajectory, *callbacks, self._others))
+        own(closing(Services(node, parameters, trajectory, *callbacks, self._others)))
 
     def start(self) -> None:
         """Subscribe and process what arrives."""
@@ -144,7 +128,7 @@ class NodeCore:
 
     def _make_extrinsics(self) -> ExtrinsicsLookup:
         options = self._parameters.config.node
-        if not compat.has_tf():
+        if compat.transform_message_class() is None:
             self._node.get_logger().warning(
                 "tf2_msgs is not installed: no TF is published and no extrinsics are looked up; "
                 "install it with: pip install ./third_party/tf2_msgs"

@@ -50,6 +50,9 @@ class ExtrinsicsLookup:
     newest if TF does not reach that far. TF is busy on a robot (200 messages per second with 20
     transforms each take 40 % of a core), so that /tf is unsubscribed once all transforms in
     question are static, and /tf_static too if the body is the camera itself.
+
+    Attributes:
+        lookup: what subscribes to TF now; None if nothing does.
     """
 
     def __init__(
@@ -68,17 +71,12 @@ class ExtrinsicsLookup:
             log: logs one line.
         """
         self._make_lookup = make_lookup
-        self._lookup = make_lookup()
+        self.lookup = make_lookup()
         self._base_frame = base_frame
         self._wait_s = wait_s
         self._log = log
         self._last: dict[str, Extrinsics] = {}
         self._stopping = threading.Event()
-
-    @property
-    def lookup(self) -> Lookup | None:
-        """What subscribes to TF now; None if nothing does."""
-        return self._lookup
 
     def stop(self) -> None:
         """End a wait that is under way."""
@@ -90,9 +88,9 @@ class ExtrinsicsLookup:
 
     def close(self) -> None:
         """Unsubscribe from TF."""
-        if self._lookup is not None:
-            self._lookup.close()
-            self._lookup = None
+        if self.lookup is not None:
+            self.lookup.close()
+            self.lookup = None
 
     def at(self, optical_frame: str, stamp_ns: int) -> Extrinsics | None:
         """The extrinsics of a camera at the time of an image.
@@ -123,7 +121,7 @@ class ExtrinsicsLookup:
     def _decide(self, optical_frame: str, stamp_ns: int) -> Extrinsics | None:
         if self._last:  # a second camera: TF may no longer be received in full
             self.close()
-        self._lookup = self._lookup or self._make_lookup()
+        self.lookup = self.lookup or self._make_lookup()
         T_base_camera = self._wait_for_tf(optical_frame, stamp_ns)
         if T_base_camera is not None:
             return self._of_robot(optical_frame, T_base_camera)
@@ -131,7 +129,7 @@ class ExtrinsicsLookup:
 
     def _wait_for_tf(self, optical_frame: str, stamp_ns: int) -> FloatArray | None:
         # An image whose own frame is the base frame has no extrinsics.
-        if self._lookup is None or self._base_frame in ("", optical_frame):
+        if self.lookup is None or self._base_frame in ("", optical_frame):
             return None
         deadline = time.monotonic() + self._wait_s
         while True:
@@ -143,20 +141,20 @@ class ExtrinsicsLookup:
 
     def _find(self, optical_frame: str, stamp_ns: int) -> FloatArray | None:
         """(4, 4) T_base_camera at the stamp, or the newest."""
-        if self._lookup is None:
+        if self.lookup is None:
             return None
-        found = self._lookup.find(self._base_frame, optical_frame, stamp_ns)
-        return self._lookup.find(self._base_frame, optical_frame) if found is None else found
+        found = self.lookup.find(self._base_frame, optical_frame, stamp_ns)
+        return self.lookup.find(self._base_frame, optical_frame) if found is None else found
 
     def _of_robot(self, optical_frame: str, T_base_camera: FloatArray) -> Extrinsics:
-        assert self._lookup is not None  # it gave the transform
+        assert self.lookup is not None  # it gave the transform
         self._log(f"odometry of '{self._base_frame}': TF connects it with '{optical_frame}'")
         return Extrinsics(
             child=self._base_frame,
             optical_frame=optical_frame,
             T_body_camera=T_base_camera,
             is_known=True,
-            is_static=self._lookup.is_static(self._base_frame, optical_frame),
+            is_static=self.lookup.is_static(self._base_frame, optical_frame),
         )
 
     def _of_camera(self, optical_frame: str) -> Extrinsics:
@@ -171,13 +169,13 @@ class ExtrinsicsLookup:
             optical_frame=optical_frame,
             T_body_camera=T_BODY_OPTICAL,
             is_known=False,
-            publish_optical_frame=self._lookup is not None
-            and not self._lookup.has_parent(optical_frame),
+            publish_optical_frame=self.lookup is not None
+            and not self.lookup.has_parent(optical_frame),
         )
 
     def _unsubscribe_from_what_is_not_needed(self) -> None:
         known = [extrinsics for extrinsics in self._last.values() if extrinsics.is_known]
         if not known:
             self.close()
-        elif self._lookup is not None and all(extrinsics.is_static for extrinsics in known):
-            self._lookup.ignore_moving()
+        elif self.lookup is not None and all(extrinsics.is_static for extrinsics in known):
+            self.lookup.ignore_moving()

@@ -31,11 +31,7 @@ class SfmLifecycleNode(LifecycleNode):
 
     Args:
         make_engine: loads the networks at each configure.
-        config: defaults of the parameters.
-        on_failure: called once with the reason if the engine failed while active; by default the
-            node's context is shut down, which ends ``spin``.
-        node_name: name of the node.
-        arguments: passed on to ``rclpy.lifecycle.LifecycleNode``.
+        config, on_failure, node_name, arguments: as for `SfmNode`.
 
     Raises:
         ConfigError: a parameter is wrong.
@@ -52,7 +48,7 @@ class SfmLifecycleNode(LifecycleNode):
         super().__init__(node_name, **arguments)
         self.failure: str | None = None
         self._make_engine = make_engine
-        self._on_failure = on_failure
+        self._on_failure = on_failure or (lambda _: self.context.try_shutdown())
         self._core: NodeCore | None = None
         try:
             _refuse_impossible_transitions(self)
@@ -90,19 +86,12 @@ class SfmLifecycleNode(LifecycleNode):
         return _DONE
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Release the model and all topics."""
+        """Release the model and all topics, as at shutdown."""
         self._close()
         return _DONE
 
-    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Release everything that is held."""
-        self._close()
-        return _DONE
-
-    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """A transition raised: release everything and be unconfigured again."""
-        self._close()
-        return _DONE
+    on_shutdown = on_cleanup
+    on_error = on_cleanup  # a transition raised: be unconfigured again
 
     def destroy_node(self) -> None:
         """Release everything and leave the middleware."""
@@ -121,10 +110,7 @@ class SfmLifecycleNode(LifecycleNode):
 
     def _fail(self, reason: str) -> None:
         self.failure = reason
-        if self._on_failure is not None:
-            self._on_failure(reason)
-        else:
-            self.context.try_shutdown()
+        self._on_failure(reason)
 
 
 def _refuse_impossible_transitions(node: LifecycleNode) -> None:
@@ -151,15 +137,7 @@ def _refuse_impossible_transitions(node: LifecycleNode) -> None:
 def main(
     args: list[str] | None = None, make_engine: Callable[[ModelConfig], Engine] = create_engine
 ) -> int:
-    """Run the managed node until SIGINT or SIGTERM; it waits to be configured.
-
-    Args:
-        args: command line; by default the process's own.
-        make_engine: loads the networks.
-
-    Returns:
-        0 after SIGINT or SIGTERM, 1 if it refused to start or its engine failed.
-    """
+    """Run the managed node, which waits to be configured; see `run`."""
     return run(lambda: SfmLifecycleNode(make_engine), args)
 
 

@@ -17,6 +17,11 @@ class Mailbox(Generic[T]):
 
     ``every``: all items in order. When the queue is full, ``put`` waits and counts that; the rest
     waits in the middleware's own queue.
+
+    Attributes:
+        replaced: how many items were replaced by a newer one (``newest``).
+        waited: how many times ``put`` found the queue full and waited (``every``).
+        closed: whether :meth:`close` was called.
     """
 
     def __init__(self, image_queue: str = "newest", capacity: int = 16) -> None:
@@ -37,34 +42,18 @@ class Mailbox(Generic[T]):
         self._capacity = capacity if self._waits_for_room else 1
         self._items: deque[T] = deque()
         self._changed = threading.Condition()
-        self._closed = False
-        self._replaced = 0
-        self._waited = 0
+        self.closed = False
+        self.replaced = self.waited = 0
 
     def __len__(self) -> int:
         return len(self._items)
-
-    @property
-    def replaced(self) -> int:
-        """How many items were replaced by a newer one (``newest``)."""
-        return self._replaced
-
-    @property
-    def waited(self) -> int:
-        """How many times ``put`` found the queue full and waited (``every``)."""
-        return self._waited
-
-    @property
-    def closed(self) -> bool:
-        """Whether :meth:`close` was called."""
-        return self._closed
 
     def put(self, item: T) -> bool:
         """Add an item; False, and the item is dropped, once the mailbox is closed."""
         with self._changed:
             if len(self._items) >= self._capacity:
                 self._make_room()
-            if self._closed:
+            if self.closed:
                 return False
             self._items.append(item)
             self._changed.notify_all()
@@ -73,21 +62,21 @@ class Mailbox(Generic[T]):
     def _make_room(self) -> None:
         if not self._waits_for_room:
             self._items.popleft()
-            self._replaced += 1
+            self.replaced += 1
             return
-        self._waited += 1
-        self._changed.wait_for(lambda: self._closed or len(self._items) < self._capacity)
+        self.waited += 1
+        self._changed.wait_for(lambda: self.closed or len(self._items) < self._capacity)
 
     def wait(self) -> bool:
         """Wait until there is an item; False once the mailbox is closed."""
         with self._changed:
-            self._changed.wait_for(lambda: self._items or self._closed)
-            return not self._closed
+            self._changed.wait_for(lambda: self._items or self.closed)
+            return not self.closed
 
     def get(self, timeout_s: float | None = None) -> T | None:
         """The oldest item; None if none arrives in time or the mailbox is closed and empty."""
         with self._changed:
-            self._changed.wait_for(lambda: self._items or self._closed, timeout_s)
+            self._changed.wait_for(lambda: self._items or self.closed, timeout_s)
             if not self._items:
                 return None
             item = self._items.popleft()
@@ -97,5 +86,5 @@ class Mailbox(Generic[T]):
     def close(self) -> None:
         """Refuse new items and end all waits; what is queued can still be taken."""
         with self._changed:
-            self._closed = True
+            self.closed = True
             self._changed.notify_all()

@@ -49,7 +49,7 @@ class SfmNode(Node):
     ) -> None:
         super().__init__(node_name, **arguments)
         self.failure: str | None = None
-        self._on_failure = on_failure
+        self._on_failure = on_failure or (lambda _: self.context.try_shutdown())
         self._core: NodeCore | None = None
         try:
             parameters = Parameters(self, config)
@@ -69,22 +69,11 @@ class SfmNode(Node):
 
     def _fail(self, reason: str) -> None:
         self.failure = reason
-        if self._on_failure is not None:
-            self._on_failure(reason)
-        else:
-            self.context.try_shutdown()
+        self._on_failure(reason)
 
 
 def main(args: list[str] | None = None, engine: Engine | None = None) -> int:
-    """Run the node until SIGINT or SIGTERM.
-
-    Args:
-        args: command line; by default the process's own.
-        engine: the networks; by default those that the parameters name.
-
-    Returns:
-        0 after SIGINT or SIGTERM, 1 if it refused to start or its engine failed.
-    """
+    """Run the node, by default with the engine that the parameters name; see `run`."""
     return run(lambda: SfmNode(engine), args)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
-from sfm_ros.datatypes import OdometryEstimate, Reason, ScaleState, TrackingStatus
+from sfm_ros.datatypes import FloatArray, OdometryEstimate, Reason, ScaleState, TrackingStatus
 
 _LEVELS = {
     TrackingStatus.IDLE: DiagnosticStatus.OK,
@@ -33,10 +33,6 @@ COUNTERS = (
 _LATENCIES_HOLD_S = 0.9
 
 
-def _ignore() -> None:
-    """The default of ``RunStatistics.on_change``."""
-
-
 class RunStatistics:
     """What happened so far.
 
@@ -55,7 +51,7 @@ class RunStatistics:
         silence_s: float = 2.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.on_change: Callable[[], None] = _ignore
+        self.on_change: Callable[[], object] = lambda: None
         self._lock = threading.Lock()
         self._clock = clock
         self._silence_s = silence_s
@@ -247,14 +243,14 @@ def _stage_values(timings_ns: list[dict[str, int]]) -> dict[str, str]:
         return {}
     names = list(timings_ns[-1])
     rows = [[timings.get(name, 0) for name in names] for timings in timings_ns]
-    stages = dict(zip(names, np.array(rows, dtype=np.float64).T * 1e-6, strict=True))
+    stages = dict(zip(names, np.array(rows, dtype=np.float64).T, strict=True))
     total = np.sum(list(stages.values()), axis=0)
     engine = stages.pop(_ENGINE)
     shown = {"total": total, "engine": engine, "outside_engine": total - engine, **stages}
     return {
-        f"latency_{stage}_p{percent}_ms": f"{np.percentile(values, percent):.3f}"
+        f"latency_{stage}_{name}_ms": text
         for stage, values in shown.items()
-        for percent in (50, 99)
+        for name, text in _percentiles_ms(values).items()
     }
 
 
@@ -263,10 +259,9 @@ def _stamp_values(latencies_ns: list[int]) -> dict[str, str]:
 
     For a bag that is played without its clock, that is the age of the recording.
     """
-    if not latencies_ns:
-        return {}
-    values = np.array(latencies_ns, dtype=np.float64) * 1e-6
-    return {
-        f"stamp_to_publish_ms_p{percent}": f"{np.percentile(values, percent):.3f}"
-        for percent in (50, 99)
-    }
+    found = _percentiles_ms(latencies_ns) if latencies_ns else {}
+    return {f"stamp_to_publish_ms_{name}": text for name, text in found.items()}
+
+
+def _percentiles_ms(values_ns: FloatArray | list[int]) -> dict[str, str]:
+    return {f"p{p}": f"{np.percentile(values_ns, p) * 1e-6:.3f}" for p in (50, 99)}

@@ -19,8 +19,7 @@ class Services:
     """Offers the services.
 
     Args:
-        node: the node.
-        parameters: its options.
+        node, parameters: the node and its options.
         trajectory: what ~/save_trajectory writes.
         on_reset: called to start again at the origin with the next image.
         on_pause: called with whether images are to be skipped.
@@ -57,8 +56,7 @@ class Services:
 
     def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._reset()
-        response.success = True
-        response.message = "the next image is at the origin"
+        response.success, response.message = True, "the next image is at the origin"
         return response
 
     def _on_set_paused(

@@ -20,8 +20,7 @@ class StatusPublisher:
     """Publishes the statistics once per second, and on ~/status at each change of state too.
 
     Args:
-        node: the node.
-        parameters: its options.
+        node, parameters: the node and its options.
         statistics: what is published.
         extra: gives further values of the status.
         callback_group: of the timer.

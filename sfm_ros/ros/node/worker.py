@@ -46,8 +46,7 @@ class Worker:
     """Takes images out of the mailbox, one after the other, until the mailbox is closed.
 
     Args:
-        node: gives the logger and the clock.
-        parameters: the node's options; live ones are applied between two images.
+        node, parameters: the node and its options; live ones are applied between two images.
         pipeline: what is done with an image.
         statistics: what happened.
         on_failure: called with the reason if the worker cannot continue.
@@ -119,15 +118,11 @@ class Worker:
         try:
             self._process(*item, intrinsics)
         except ImageError as error:  # warnings on two lines, so that neither throttles the other
-            self._reject(Reason.BAD_IMAGE, error)
-            self._logger.warning(
-                f"image dropped: {error}", throttle_duration_sec=_WARNING_PERIOD_S
-            )
+            text = self._reject(Reason.BAD_IMAGE, error)
+            self._logger.warning(text, throttle_duration_sec=_WARNING_PERIOD_S)
         except CalibrationError as error:
-            self._reject(Reason.CALIBRATION_MISMATCH, error)
-            self._logger.warning(
-                f"image dropped: {error}", throttle_duration_sec=_WARNING_PERIOD_S
-            )
+            text = self._reject(Reason.CALIBRATION_MISMATCH, error)
+            self._logger.warning(text, throttle_duration_sec=_WARNING_PERIOD_S)
 
     def _process(
         self, message: Image | CompressedImage, arrived_ns: int, intrinsics: CameraIntrinsics
@@ -178,11 +173,11 @@ class Worker:
             self._logger.warning(problem, throttle_duration_sec=_WARNING_PERIOD_S)
         return intrinsics
 
-    def _reject(self, reason: Reason, error: SfmRosError) -> None:
-        self._statistics.transition(
-            TrackingStatus.LOST, reason, problem=str(error), counter="rejected"
-        )
-        self._last_status = TrackingStatus.LOST
+    def _reject(self, reason: Reason, error: SfmRosError) -> str:
+        """Count it as rejected; returns what to log."""
+        lost = self._last_status = TrackingStatus.LOST
+        self._statistics.transition(lost, reason, problem=str(error), counter="rejected")
+        return f"image dropped: {error}"
 
     def _log(self, estimate: OdometryEstimate) -> None:
         if Reason.TIME_REVERSED in estimate.reasons:

@@ -29,19 +29,13 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
-from rosbags.interfaces import (
-    Qos,
-    QosDurability,
-    QosHistory,
-    QosLiveliness,
-    QosReliability,
-    QosTime,
-)
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
+from sfm_ros.bags.writer import bag_qos
 from sfm_ros.errors import SfmRosError
 from sfm_ros.outputs.lock import FolderLock, check_unlocked
+from sfm_ros.ros.process.program import command_parser
 from sfm_ros.ros.tools.bag_tracks import message_class_of
 
 _NAME = "sfm_bag_recorder"
@@ -122,8 +116,14 @@ class BagRecorder(Node):
             return
         latched = all(q.durability == DurabilityPolicy.TRANSIENT_LOCAL for q in offered)
         reliable = all(q.reliability == ReliabilityPolicy.RELIABLE for q in offered)
+        qos = QoSProfile(depth=_QUEUE_DEPTH)  # reliable and volatile
+        if not reliable:
+            qos.reliability = ReliabilityPolicy.BEST_EFFORT
+        if latched:
+            qos.durability = DurabilityPolicy.TRANSIENT_LOCAL
+        profiles = [bag_qos(latched, reliable)]
         connection = self._writer.add_connection(
-            topic, kind, typestore=self._store, offered_qos_profiles=[_bag_qos(reliable, latched)]
+            topic, kind, typestore=self._store, offered_qos_profiles=profiles
         )
 
         def write(message: bytes) -> None:
@@ -131,15 +131,6 @@ class BagRecorder(Node):
                 self._writer.write(connection, time.time_ns(), message)
                 self.counts[topic] += 1
 
-        qos = QoSProfile(
-            depth=_QUEUE_DEPTH,
-            reliability=(
-                ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
-            ),
-            durability=(
-                DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE
-            ),
-        )
         self.create_subscription(message_class, topic, write, qos, raw=True)
 
     def _has_room(self, size: int) -> bool:
@@ -163,28 +154,8 @@ def _one_line_errors(prefix: str = "") -> Iterator[None]:
         raise SfmRosError(f"{prefix}{reason}") from error
 
 
-def _bag_qos(reliable: bool, latched: bool) -> Qos:
-    """The quality of service in the form that a bag stores."""
-    forever = QosTime(sec=0, nsec=0)
-    return Qos(
-        history=QosHistory.KEEP_LAST,
-        depth=1 if latched else 10,
-        reliability=QosReliability.RELIABLE if reliable else QosReliability.BEST_EFFORT,
-        durability=QosDurability.TRANSIENT_LOCAL if latched else QosDurability.VOLATILE,
-        deadline=forever,
-        lifespan=forever,
-        liveliness=QosLiveliness.AUTOMATIC,
-        liveliness_lease_duration=forever,
-        avoid_ros_namespace_conventions=False,
-    )
-
-
 def _parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog=_NAME,
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser(_NAME, __doc__)
     parser.add_argument("--out", type=Path, required=True, help="new folder for the bag")
     parser.add_argument("--topics", nargs="+", required=True, metavar="TOPIC")
     return parser.parse_args(arguments)

@@ -14,8 +14,8 @@ from rclpy.validate_full_topic_name import validate_full_topic_name
 from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, get_typestore
 
+from sfm_ros.bags.camera import IMAGE_TYPES
 from sfm_ros.bags.reader import BagFile
-from sfm_ros.doctor.observed import IMAGE_TYPES
 from sfm_ros.errors import SourceError
 
 _DEPTH = 10
@@ -25,7 +25,7 @@ _OFFLINE_DEPTH = 1
 _LATCHED_DEPTH = 100
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Track:
     """One topic of a bag.
 
@@ -33,15 +33,15 @@ class Track:
         topic: its name in the bag.
         type_name: as in ``sensor_msgs/msg/Image``.
         message_class: the Python class.
-        is_latched: subscribers that start later receive it too.
         count: messages in the bag.
+        is_latched: subscribers that start later receive it too.
     """
 
     topic: str
     type_name: str
     message_class: type
-    is_latched: bool
     count: int
+    is_latched: bool = False
 
     @property
     def is_image(self) -> bool:
@@ -121,17 +121,12 @@ class PlayableBag:
             if message_class is None:
                 self._log(f"skipping {topic}: the type {kind} is not installed")
                 continue
-            yield Track(
-                topic=topic,
-                type_name=kind,
-                message_class=message_class,
-                # Subscribers that start later need these, with whatever QoS they were recorded.
-                is_latched=topic in latched or topic.endswith("/tf_static"),
-                count=count,
-            )
+            # Subscribers that start later need these, with whatever QoS they were recorded.
+            is_latched = topic in latched or topic.endswith("/tf_static")
+            yield Track(topic, kind, message_class, count, is_latched)
 
     def messages(self) -> Iterator[tuple[str, int, bytes]]:
-        """(topic, time of recording in ns, message in CDR) in order of time.
+        """See `Playable`.
 
         A topic of ROS 1 whose messages have another definition in ROS 2 is skipped from the first
         message that shows it.

@@ -8,7 +8,6 @@ input).
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from bisect import bisect_left
@@ -30,9 +29,10 @@ from sfm_ros.datatypes import FloatArray
 from sfm_ros.errors import SourceError
 from sfm_ros.geometry import inverse
 from sfm_ros.ros.conversions import pose_message, stamp_to_ns
-from sfm_ros.ros.process.program import run
+from sfm_ros.ros.process.program import command_parser, run
 from sfm_ros.ros.tf_lookup import make_lookup
 
+_NAME = "sfm_ground_truth_path"
 _TYPES = {
     "nav_msgs/msg/Odometry": Odometry,
     "geometry_msgs/msg/PoseStamped": PoseStamped,
@@ -150,15 +150,11 @@ def _pose(message: Any) -> FloatArray | None:
 
 def main(args: list[str] | None = None) -> int:
     """Run until SIGINT or SIGTERM."""
-    arguments = sys.argv if args is None else ["sfm_ground_truth_path", *args]
-    parser = argparse.ArgumentParser(
-        prog="sfm_ground_truth_path",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    arguments = sys.argv if args is None else [_NAME, *args]
+    parser = command_parser(_NAME, __doc__)
     parser.add_argument("--type", choices=tuple(_TYPES), default="nav_msgs/msg/Odometry")
     options = parser.parse_args(remove_ros_args(arguments)[1:])
-    return run(lambda: GroundTruthPath(options.type), arguments, "sfm_ground_truth_path")
+    return run(lambda: GroundTruthPath(options.type), arguments, _NAME)
 
 
 if __name__ == "__main__":

@@ -50,17 +50,17 @@ class PlayableDrive:
 
     def _offered(self) -> Iterator[Track]:
         count = len(self._drive)
-        yield _track(CAMERA_INFO_TOPIC, "sensor_msgs/msg/CameraInfo", CameraInfo, count)
-        yield _track(IMAGE_TOPIC, "sensor_msgs/msg/Image", Image, count)
+        yield Track(CAMERA_INFO_TOPIC, "sensor_msgs/msg/CameraInfo", CameraInfo, count)
+        yield Track(IMAGE_TOPIC, "sensor_msgs/msg/Image", Image, count)
         poses = sum(pose is not None for pose in self._drive.poses)
         if poses:
-            yield _track(GROUND_TRUTH_TOPIC, "nav_msgs/msg/Odometry", Odometry, poses)
+            yield Track(GROUND_TRUTH_TOPIC, "nav_msgs/msg/Odometry", Odometry, poses)
         transforms = compat.transform_message_class()
         if transforms is not None:
-            yield _track(STATIC_TOPIC, "tf2_msgs/msg/TFMessage", transforms, 1, is_latched=True)
+            yield Track(STATIC_TOPIC, "tf2_msgs/msg/TFMessage", transforms, 1, is_latched=True)
 
     def messages(self) -> Iterator[tuple[str, int, bytes]]:
-        """(topic, time in ns, message in CDR) in order of time.
+        """See `Playable`.
 
         Raises:
             SourceError: an image cannot be read.
@@ -90,15 +90,3 @@ def _serialized(
     for topic, message in messages:
         if topic in topics:
             yield topic, time_ns, bytes(STORE.serialize_cdr(message, message.__msgtype__))
-
-
-def _track(
-    topic: str, type_name: str, message_class: type, count: int, is_latched: bool = False
-) -> Track:
-    return Track(
-        topic=topic,
-        type_name=type_name,
-        message_class=message_class,
-        is_latched=is_latched,
-        count=count,
-    )

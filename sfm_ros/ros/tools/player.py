@@ -25,7 +25,7 @@ from rosgraph_msgs.msg import Clock
 from sfm_ros.errors import SourceError
 from sfm_ros.ros.conversions import stamp_from_ns
 from sfm_ros.ros.process.dds_profile import use_large_image_profile
-from sfm_ros.ros.process.program import run
+from sfm_ros.ros.process.program import command_parser, run
 from sfm_ros.ros.tools.bag_tracks import Playable, PlayableBag
 from sfm_ros.ros.tools.kitti_tracks import PlayableDrive
 from sfm_ros.sources.kitti.source import is_kitti
@@ -193,44 +193,22 @@ class BagPlayer:
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog=_NAME,
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("bag", type=Path, help="a .bag or .mcap file, a ROS 2 bag, a KITTI drive")
-    parser.add_argument("--topics", nargs="+", default=[], metavar="TOPIC", help="only these")
-    parser.add_argument(
-        "--rate", type=float, default=1.0, help="2: twice as fast; 0: as fast as acknowledged"
-    )
-    parser.add_argument("--loop", action="store_true", help="restart at the end")
-    parser.add_argument("--clock", action="store_true", help="publish /clock")
-    parser.add_argument("--best-effort", action="store_true", help="publish like a driver")
-    parser.add_argument("--max-images", type=int, metavar="N", help="stop after N images")
-    parser.add_argument(
-        "--start-delay", type=float, default=0.0, metavar="S", help="seconds before the start"
-    )
-    parser.add_argument(
-        "--wait-for-subscribers",
-        type=int,
-        default=0,
-        metavar="N",
-        help="start when N of the topics, /clock among them, have a subscriber",
-    )
-    parser.add_argument(
-        "--image-subscribers",
-        type=int,
-        default=1,
-        metavar="N",
-        help="with the above: an image topic counts when it has N subscribers",
-    )
-    parser.add_argument(
-        "--wait-timeout",
-        type=float,
-        default=30.0,
-        metavar="S",
-        help="seconds to wait for subscribers (default: %(default)s)",
-    )
+    parser = command_parser(_NAME, __doc__)
+    add = parser.add_argument
+    add("bag", type=Path, help="a .bag or .mcap file, a ROS 2 bag, a KITTI drive")
+    add("--topics", nargs="+", default=[], metavar="TOPIC", help="only these")
+    add("--rate", type=float, default=1.0, help="2: twice as fast; 0: as fast as acknowledged")
+    add("--loop", action="store_true", help="restart at the end")
+    add("--clock", action="store_true", help="publish /clock")
+    add("--best-effort", action="store_true", help="publish like a driver")
+    add("--max-images", type=int, metavar="N", help="stop after N images")
+    add("--start-delay", type=float, default=0.0, metavar="S", help="seconds before the start")
+    text = "start when N of the topics, /clock among them, have a subscriber"
+    add("--wait-for-subscribers", type=int, default=0, metavar="N", help=text)
+    text = "with the above: an image topic counts when it has N subscribers"
+    add("--image-subscribers", type=int, default=1, metavar="N", help=text)
+    text = "seconds to wait for subscribers (default: %(default)s)"
+    add("--wait-timeout", type=float, default=30.0, metavar="S", help=text)
     options = parser.parse_args(arguments)
     if not 0 <= options.rate < float("inf"):
         parser.error(f"the rate is {options.rate}, expected a number from 0 up")

@@ -6,7 +6,6 @@ keeps every n-th image with its depth map. It depends on the node's topics only.
 
 from __future__ import annotations
 
-import argparse
 import signal
 import sys
 import time
@@ -28,12 +27,15 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from sfm_ros.datatypes import DepthMap, FloatArray
 from sfm_ros.errors import ImageError, SfmRosError
 from sfm_ros.evaluation.runs.recording import DepthRecord, RecordingWriter
-from sfm_ros.formats.image_codec import decode_compressed, decode_raw
+from sfm_ros.formats.image_codec import decode_message
 from sfm_ros.formats.serialized import stamp_of_serialized
 from sfm_ros.ros.conversions import stamp_to_ns
+from sfm_ros.ros.process.program import command_parser
 
 _KEEP_ALL = QoSProfile(history=HistoryPolicy.KEEP_ALL)
 _DISCOVERY_PERIOD_S = 0.05
+_MAX_WAITING = 64
+"""Depth maps that wait for their image or for the calibration; half a megabyte each."""
 
 
 class RunRecorder(Node):
@@ -53,7 +55,7 @@ class RunRecorder(Node):
         self._received = 0
         self._kept_stamps: set[int] = set()
         self._K: FloatArray | None = None
-        self._before_calibration: list[Image] = []
+        self._waiting: dict[int, Image] = {}
         self._subscribe(Odometry, "odometry", self._on_odometry)
         self.create_subscription(Image, "depth", self._on_depth, _KEEP_ALL)
         self.create_subscription(CameraInfo, "depth/camera_info", self._on_info, _KEEP_ALL)
@@ -87,20 +89,15 @@ class RunRecorder(Node):
         if self._received % self._keep_every == 0:
             self._kept_stamps.add(stamp_ns)
             self._keep_image(stamp_ns, message)
+            self._keep_depth(stamp_ns)
         self._received += 1
 
     def _keep_image(self, stamp_ns: int, serialized: bytes) -> None:
         message = deserialize_message(serialized, self._image_type)
         try:
-            if self._image_type is CompressedImage:
-                rgb = decode_compressed(message.data, message.format)
-            else:
-                layout = (message.width, message.height, message.step, message.encoding)
-                rgb = decode_raw(message.data, *layout, bool(message.is_bigendian))
+            self._writer.pixels(stamp_ns, decode_message(message))
         except ImageError as error:
             self.get_logger().warning(f"an image is not kept: {error}")
-            return
-        self._writer.pixels(stamp_ns, rgb)
 
     def _on_odometry(self, message: Odometry, info: dict[str, Any]) -> None:
         received_ns = info["received_timestamp"] or time.time_ns()
@@ -116,19 +113,23 @@ class RunRecorder(Node):
 
     def _on_info(self, message: CameraInfo) -> None:
         self._K = np.array(message.k, dtype=np.float64).reshape(3, 3)
-        for waiting in self._before_calibration:
-            self._on_depth(waiting)
-        self._before_calibration.clear()
+        for stamp_ns in list(self._waiting):
+            self._keep_depth(stamp_ns)
 
     def _on_depth(self, message: Image) -> None:
         stamp_ns = stamp_to_ns(message.header.stamp)
-        if stamp_ns not in self._kept_stamps:
-            return
-        if self._K is None:
-            self._before_calibration.append(message)
+        self._waiting[stamp_ns] = message
+        self._keep_depth(stamp_ns)
+        if len(self._waiting) > _MAX_WAITING:
+            del self._waiting[next(iter(self._waiting))]
+
+    def _keep_depth(self, stamp_ns: int) -> None:
+        """Keep a depth map once it, its image and the calibration are here, in any order."""
+        if self._K is None or stamp_ns not in self._kept_stamps or stamp_ns not in self._waiting:
             return
         self._kept_stamps.discard(stamp_ns)
-        self._writer.depth(stamp_ns, DepthRecord(depth=depth_of(message), K=self._K))
+        depth = depth_of(self._waiting.pop(stamp_ns))
+        self._writer.depth(stamp_ns, DepthRecord(depth=depth, K=self._K))
 
 
 def depth_of(message: Image) -> DepthMap:
@@ -147,7 +148,7 @@ def depth_of(message: Image) -> DepthMap:
 def main(args: list[str] | None = None) -> int:
     """Record until SIGINT or SIGTERM."""
     signal.signal(signal.SIGINT, lambda *_: None)  # rclpy's own handler ends the spinning
-    parser = argparse.ArgumentParser(prog="run_recorder", description=__doc__)
+    parser = command_parser("run_recorder", __doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of the recording")
     parser.add_argument("--keep-every", type=int, default=10, help="keep every n-th image")
     parser.add_argument("--compressed", action="store_true", help="images are compressed")

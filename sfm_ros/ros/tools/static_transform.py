@@ -21,7 +21,7 @@ from rclpy.utilities import remove_ros_args
 
 from sfm_ros.ros import compat
 from sfm_ros.ros.conversions import transform_message
-from sfm_ros.ros.process.program import run
+from sfm_ros.ros.process.program import command_parser, run
 from sfm_ros.ros.tools.extrinsics import extrinsics_matrix
 
 _NAME = "sfm_static_transform"
@@ -56,11 +56,7 @@ def _guarded(argument: str) -> str:
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog=_NAME,
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser(_NAME, __doc__)
     add = parser.add_argument
     zero = [0.0] * 3
     add("--parent", required=True, type=_frame, metavar="FRAME")

@@ -76,8 +76,6 @@ class Program:
         """All output so far."""
         return "".join(self._lines)
 
-    said = output
-
     def wait_until(self, condition: Callable[[], Any], what: str) -> Any:
         """As `wait_until`, with the output in the failure."""
         return wait_until(condition, lambda: f"{what}; the output:\n{self.output}")

@@ -86,7 +86,7 @@ def examine(program: Program) -> tuple[int, Rows]:
     """Exit code, and the checks by level."""
     code = program.process.wait(PATIENCE_S)
     program.end()
-    rows = json.loads(program.said[program.said.index("{") :])["checks"]
+    rows = json.loads(program.output[program.output.index("{") :])["checks"]
     return code, {
         level: [r for r in rows if r["level"] == level] for level in ("OK", "WARN", "FAIL")
     }
@@ -268,7 +268,7 @@ def test_invalid_ros_arguments_are_refused_in_one_line(
     doctor = start([*DOCTOR, "--json", *arguments])
     code, rows = examine(doctor)
     assert code == 1 and reason in rows["FAIL"][0]["found"]
-    assert "\n" not in rows["FAIL"][0]["found"] and "Traceback" not in doctor.said
+    assert "\n" not in rows["FAIL"][0]["found"] and "Traceback" not in doctor.output
 
 
 @pytest.mark.parametrize("option", ["--image-topic", "--camera-info-topic", "--node"])

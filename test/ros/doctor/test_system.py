@@ -9,9 +9,10 @@ import pytest
 
 pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
 
+from sfm_ros.bags.camera import CAMERA_INFO, RAW_IMAGE
 from sfm_ros.config import SfmConfig
 from sfm_ros.doctor.finding import Finding
-from sfm_ros.doctor.observed import CAMERA_INFO_TYPE, IMAGE_TYPES, Camera, Endpoint
+from sfm_ros.doctor.observed import Camera, Endpoint
 from sfm_ros.ros.doctor.system import SystemOptions, _Examination, _with_parameters
 
 OPTIONS = SystemOptions(
@@ -30,12 +31,12 @@ def endpoint(node: str, topic: str, type_name: str, is_publisher: bool) -> Endpo
 def odometry_node(name: str, camera: str) -> list[Endpoint]:
     return [
         endpoint(name, f"{name}/odometry", "nav_msgs/msg/Odometry", True),
-        endpoint(name, f"{camera}/image", IMAGE_TYPES[0], False),
-        endpoint(name, f"{camera}/info", CAMERA_INFO_TYPE, False),
+        endpoint(name, f"{camera}/image", RAW_IMAGE, False),
+        endpoint(name, f"{camera}/info", CAMERA_INFO, False),
     ]
 
 
-DRIVER = endpoint("/driver", "/left/image", IMAGE_TYPES[0], True)
+DRIVER = endpoint("/driver", "/left/image", RAW_IMAGE, True)
 
 
 class FakeSystem:

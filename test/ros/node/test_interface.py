@@ -14,7 +14,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rig.camera import PERIOD_NS, image_message, info_message
 from rig.fake_node import FORWARD, STAND
 
-from sfm_ros.doctor.observed import CAMERA_INFO_TYPE, info_topic_of
+from sfm_ros.bags.camera import CAMERA_INFO, camera_info_beside
 from sfm_ros.ros import compat
 from sfm_ros.ros.node.interface import DIAGNOSTICS, PUBLICATIONS, SERVICES, SUBSCRIPTIONS, Topic
 
@@ -95,8 +95,8 @@ def test_calibration_of_depth_is_where_image_transport_looks_for_it() -> None:
     published = {full(topic.name): topic.type_name for topic in PUBLICATIONS}
     images = [name for name, type_name in published.items() if type_name.endswith("/Image")]
     assert len(images) == 2
-    assert {published.get(info_topic_of(name)) for name in images} == {CAMERA_INFO_TYPE}
-    assert info_topic_of("/sfm_node/depth/image") == "/sfm_node/depth/camera_info"
+    assert {published.get(camera_info_beside(name)) for name in images} == {CAMERA_INFO}
+    assert camera_info_beside("/sfm_node/depth/image") == "/sfm_node/depth/camera_info"
 
 
 def latest(received: list[DiagnosticArray]) -> list[str]:

@@ -176,7 +176,7 @@ def test_wrong_model_is_refused(case: str, expected: str, tmp_path: Path, start:
             {"qos_overrides./image.subscription.reliability": "perhaps"},
             "cannot subscribe to /image .*`perhaps`",
         ),
-        ({"node__base_frame": "/base_link"}, "'/base_link', .*without slash"),
+        ({"node__base_frame": "/base_link"}, "'/base_link', .*without leading slash"),
         ({"node__odom_frame": "base_link"}, "a frame other than node.base_frame"),
         ({"window__max_gap_s": 1e308}, "'window.max_gap_s'.*1e.308"),
         ({"use_sim_time": "perhaps"}, "'use_sim_time' to 'perhaps'"),

@@ -38,12 +38,12 @@ def test_records_what_was_published(
     publisher = probe._publishers["/eye/image"]
     assert publisher.wait_for_all_acked(Duration(seconds=10))
     assert recorder.end(signal.SIGINT) == 0
-    assert "/eye/image (20)" in recorder.said
+    assert "/eye/image (20)" in recorder.output
     records = list(BagFile(bag).records(["/eye/image"]))
     assert [bytes(r.message.data) for r in records] == [bytes(m.data) for m in sent]
     assert BagFile(bag).all_topics.keys() == {"/eye/image"}
     again = start(record(bag, "/x"))
-    assert again.end() == 1 and "name a new folder" in again.said
+    assert again.end() == 1 and "name a new folder" in again.output
 
 
 def test_ends_while_the_camera_publishes(
@@ -74,7 +74,7 @@ def test_simulated_time_needs_no_clock(
     probe.publish("/still/image", image_message(0, BEGIN_NS))
     assert probe._publishers["/still/image"].wait_for_all_acked(Duration(seconds=10))
     assert recorder.end(signal.SIGINT) == 0
-    assert "/still/image (1)" in recorder.said
+    assert "/still/image (1)" in recorder.output
 
 
 @pytest.mark.parametrize(
@@ -95,8 +95,8 @@ def test_refusal_creates_no_folder(
 ) -> None:
     refused = start(record(tmp_path / "bag", *arguments))
     assert refused.end() == 1
-    assert re.search(f"sfm_bag_recorder: .*{expected}", refused.said)
-    assert "Traceback" not in refused.said and not (tmp_path / "bag").exists()
+    assert re.search(f"sfm_bag_recorder: .*{expected}", refused.output)
+    assert "Traceback" not in refused.output and not (tmp_path / "bag").exists()
 
 
 def test_unwritable_folder_is_named(start: Callable[[list[str]], Program], tmp_path: Path) -> None:
@@ -104,8 +104,8 @@ def test_unwritable_folder_is_named(start: Callable[[list[str]], Program], tmp_p
     out = tmp_path / "file" / "bag"
     refused = start(record(out, "/x"))
     assert refused.end() == 1
-    assert f"cannot write the bag {out}: Not a directory" in refused.said
-    assert "Traceback" not in refused.said and "incomplete" not in refused.said
+    assert f"cannot write the bag {out}: Not a directory" in refused.output
+    assert "Traceback" not in refused.output and "incomplete" not in refused.output
 
 
 def record_on_bad_disk(preparation: str, bag: Path, topic: str) -> list[str]:
@@ -138,10 +138,10 @@ def test_ends_before_the_disk_is_full(
     )
     recorder = start(record_on_bad_disk(preparation, bag, "/much/image"))
     publish_until_end(probe, recorder, "/much/image")
-    assert recorder.end() == 1 and "Traceback" not in recorder.said
-    assert "less than 64 MiB left; make room" in recorder.said
+    assert recorder.end() == 1 and "Traceback" not in recorder.output
+    assert "less than 64 MiB left; make room" in recorder.output
     count = len(list(BagFile(bag).records(["/much/image"])))
-    assert count > 1 and f"/much/image ({count})" in recorder.said
+    assert count > 1 and f"/much/image ({count})" in recorder.output
 
 
 def test_failed_write_is_reported_with_the_state_of_the_bag(
@@ -151,5 +151,5 @@ def test_failed_write_is_reported_with_the_state_of_the_bag(
     preparation = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))"
     recorder = start(record_on_bad_disk(preparation, bag, "/too/much"))
     publish_until_end(probe, recorder, "/too/much")
-    assert recorder.end() == 1 and "Traceback" not in recorder.said
-    assert f"cannot write the bag {bag}: File too large; it is incomplete" in recorder.said
+    assert recorder.end() == 1 and "Traceback" not in recorder.output
+    assert f"cannot write the bag {bag}: File too large; it is incomplete" in recorder.output

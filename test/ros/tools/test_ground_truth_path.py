@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import signal
 import sys
+import time
 from collections.abc import Callable
 
 import numpy as np
 import pytest
-from rig.probe import Probe, Program, wait_until
+from rig.probe import Probe, Program
 
 pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
 
@@ -39,30 +40,35 @@ def test_ground_truth_is_aligned_at_the_first_common_image(
     paths = probe.listen("/sfm_ground_truth/path", Path)
     north = so3_exp(np.array([0, 0, math.pi / 2]))
 
+    def play_ground_truth(first: int, index: int) -> None:
+        true = make_transform(north, [500.0, 300.0 + index, 0.0])
+        probe.publish("/ground_truth", odometry(first + index, true, "world", "car"))
+
     def play(first: int, count: int) -> None:
         for index in range(count):
-            true = make_transform(north, [500.0, 300.0 + index, 0.0])
-            probe.publish("/ground_truth", odometry(first + index, true, "world", "car"))
+            play_ground_truth(first, index)
             if index >= 2:
                 estimate = make_transform(np.eye(3), [2.0 + 0.9 * (index - 2), 0.0, 0.0])
                 probe.publish("/odometry", odometry(first + index, estimate, "odom", "car"))
+        time.sleep(pause_s)
 
     def is_published() -> bool:
         play(1000, 5)
         return bool(paths)
 
-    wait_until(is_published, f"a path; output:\n{program.said}")
-    play(0, 30)  # a bag that loops: aligned again
-    end = odometry(30, make_transform(north, [500.0, 330.0, 0.0]), "world", "car")
-
     def complete() -> Path | None:
-        probe.publish("/ground_truth", end)
-        return next((p for p in paths if len(p.poses) > 30), None)
+        """Play a bag that loops, again until no best-effort message is lost."""
+        play(0, 31)
+        play_ground_truth(0, 30)
+        time.sleep(pause_s)
+        return next((path for path in paths if len(path.poses) == 32), None)
 
-    path = wait_until(complete, f"the complete path; output:\n{program.said}")
+    pause_s = 0.6  # a path is published every half second; too fast a player loses messages
+    program.wait_until(is_published, "a path")
+    path = program.wait_until(complete, "the complete path")
     assert path.header.frame_id == "odom"
     points = [(p.pose.position.x, p.pose.position.y) for p in path.poses]
-    # Aligned at the second image, or at a later one if that message was overtaken.
+    # Aligned at the third image, or at a later one if that message was overtaken.
     begin = points[0][0]
     assert any(begin == pytest.approx(-0.1 * late, abs=1e-6) for late in range(20))
     assert np.diff(points[:30], axis=0) == pytest.approx(np.tile([1.0, 0.0], (29, 1)), abs=1e-6)

@@ -45,7 +45,7 @@ def test_drive_is_played_from_its_folder(
     infos = probe.listen("/camera/camera_info", CameraInfo, KEEP_ALL)
     ground_truth = probe.listen("/ground_truth/odometry", Odometry, KEEP_ALL)
     player = start([*PLAYER, str(sequence), "--rate", "0", "--wait-for-subscribers", "3"])
-    assert player.end() == 0, player.said
+    assert player.end() == 0, player.output
     wait_until(lambda: len(images) == len(infos) == len(ground_truth) == 5, "five of each")
     assert [int(m.data[0]) for m in images] == [0, 40, 80, 120, 160]
     assert infos[0].k[0] == 50.0 and (infos[0].width, infos[0].height) == (60, 20)
@@ -57,7 +57,7 @@ def test_unknown_topic_of_a_drive_is_refused(
     start: Callable[[list[str]], Program], sequence: Path
 ) -> None:
     refused = start([*PLAYER, str(sequence), "--topics", "/velodyne"])
-    assert refused.end() == 1 and "it is played as /camera/camera_info" in refused.said
+    assert refused.end() == 1 and "it is played as /camera/camera_info" in refused.output
 
 
 def test_split_bag_of_a_drive_is_playable_in_order(sequence: Path, tmp_path: Path) -> None:

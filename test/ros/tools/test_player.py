@@ -95,12 +95,12 @@ def test_remapped_messages_arrive_in_order(
     ]  # fmt: skip
     options = ["--rate", "0", "--wait-for-subscribers", "2"]
     program = start([*PLAYER, str(bags[kind]), *options, *remap])
-    assert program.end() == 0, program.said
+    assert program.end() == 0, program.output
     wait_until(lambda: len(images) == len(infos) == COUNT, f"{COUNT} images and calibrations")
     assert [stamp_to_ns(m.header.stamp) for m in images] == stamps()
     assert bytes(images[3].data) == bytes(image_message(FORWARD, stamps()[3]).data)
     assert infos[0].k[0] == pytest.approx(80.0)
-    assert f"played {2 * COUNT} messages" in program.said
+    assert f"played {2 * COUNT} messages" in program.output
 
 
 def test_clock_follows_the_bag(
@@ -109,7 +109,7 @@ def test_clock_follows_the_bag(
     clocks = probe.listen("/clock", Clock)
     options = ["--rate", "10", "--clock", "--wait-for-subscribers", "1"]
     program = start([*PLAYER, str(bags["mcap"]), *options])
-    assert program.end() == 0, program.said
+    assert program.end() == 0, program.output
     wait_until(lambda: clocks and stamp_to_ns(clocks[-1].clock) == stamps()[-1], "the last tick")
     times = [stamp_to_ns(message.clock) for message in clocks]
     assert times == sorted(times)
@@ -126,7 +126,7 @@ def test_evaluated_node_loses_no_frame_at_rate_0(
     start([*FAKE_NODE, "{}", *parameters, *remap])
     wait_until(lambda: diagnostics, "the node")
     program = start([*PLAYER, str(bags["sqlite3"]), "--rate", "0", "--wait-for-subscribers", "2"])
-    assert program.end() == 0, program.said
+    assert program.end() == 0, program.output
 
     def counts() -> dict[str, str]:
         return {v.key: v.value for v in diagnostics[-1].status[0].values} if diagnostics else {}
@@ -172,7 +172,7 @@ def test_refusal_names_the_reason(
     program = start([*PLAYER, *filled])
     assert program.end() in (1, 2)
     program.wait_for(expected)
-    assert "Traceback" not in program.said
+    assert "Traceback" not in program.output
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -181,8 +181,8 @@ def test_signal_ends_a_loop(
 ) -> None:
     program = start([*PLAYER, str(bags["mcap"]), "--loop"])
     program.wait_for("playing")
-    assert program.end(number) == 0, program.said
-    assert "Traceback" not in program.said
+    assert program.end(number) == 0, program.output
+    assert "Traceback" not in program.output
 
 
 # ---- parts of a bag that ROS 2 cannot represent -----------------------------------------------
@@ -240,9 +240,9 @@ def test_program_plays_the_valid_topics(
     strings = probe.listen("/fine", String, KEEP_ALL)
     path = write_strings(tmp_path / "a.bag", ["/cam/0/image", "/fine"], sonar=distance())
     program = start([*PLAYER, str(path), "--rate", "0", "--wait-for-subscribers", "1"])
-    assert program.end() == 0, program.said
+    assert program.end() == 0, program.output
     wait_until(lambda: len(strings) == 3, "three strings")
-    assert "skipping /cam/0/image" in program.said and "skipping /sonar" in program.said
+    assert "skipping /cam/0/image" in program.output and "skipping /sonar" in program.output
 
 
 def test_messages_with_another_definition_are_skipped(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def write(path: Path, frames: Frames, stop_after: int | None = None) -> None:
     """Two sources; the second one breaks off after ``stop_after`` frames, as if killed."""
     writer = PreparedWriter(path, 64, 64)
     for name, count in (("a", 6), ("b", 8)):
-        if writer.has(name):
+        if writer.provenance_of(name) is not None:
             continue
         recording = list(frames(count))
         if name == "b" and stop_after is not None:

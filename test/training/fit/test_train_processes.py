@@ -196,7 +196,7 @@ BATCH_NORM = """
 import sys
 import torch
 from torch import nn
-from training.fit.batch_norm import synchronize_batch_norm
+from training.distributed import synchronize_batch_norm
 from training.distributed import DistributedContext, joined, shared_count
 context = DistributedContext.of_this_process()
 with joined(context):

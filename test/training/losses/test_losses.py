@@ -10,12 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from training.config import ObjectiveConfig
 from training.geometry.se3 import transform_from_pose_vector
-from training.losses.consistency import (
-    consistency_error,
-    consistency_mask,
-    depth_inconsistency,
-)
 from training.losses.photometric import (
     LocalMoments,
     box_mean,
@@ -24,7 +20,13 @@ from training.losses.photometric import (
     photometric_error,
     ssim,
 )
-from training.losses.regularizers import edge_aware, mask_cross_entropy, second_order
+from training.losses.regularizers import (
+    consistency_mask,
+    depth_inconsistency,
+    edge_aware,
+    mask_cross_entropy,
+    second_order,
+)
 from training.losses.supervision import log_depth_error, motion_error, velocity_loss
 
 
@@ -79,11 +81,11 @@ def test_box_mean_gradient(size: tuple[int, int]) -> None:
 def test_photometric_error_weights_its_terms() -> None:
     target, views = torch.rand(2, 1, 3, 8, 8), torch.rand(2, 2, 3, 8, 8)
     moments = LocalMoments(target)
-    both = photometric_error(moments, views, l1_weight=0.15, ssim_weight=0.85)
+    both = photometric_error(moments, views, ObjectiveConfig(l1_weight=0.15, ssim_weight=0.85))
     l1 = (target - views).abs().mean(dim=2)
     similarity = ssim(moments, LocalMoments(views)).mean(dim=2)
     torch.testing.assert_close(both, 0.15 * l1 + 0.85 * (1 - similarity) / 2)
-    only_l1 = photometric_error(moments, views, l1_weight=1.0, ssim_weight=0.0)
+    only_l1 = photometric_error(moments, views, ObjectiveConfig(l1_weight=1.0, ssim_weight=0.0))
     torch.testing.assert_close(only_l1, l1)
 
 
@@ -249,8 +251,8 @@ def test_inconsistency_by_hand() -> None:
     assert depth_inconsistency(predicted, predicted).abs().max() == 0
     valid = torch.tensor([[True, False], [True, True]]).view(1, 1, 2, 2)
     found = torch.where(valid, found, 9.0)
-    assert consistency_error(found, valid).item() == pytest.approx(0.2)
-    assert consistency_error(found, torch.zeros_like(valid)).item() == 0
+    assert mean_over_sources(found, valid).item() == pytest.approx(0.2)
+    assert mean_over_sources(found, torch.zeros_like(valid)).item() == 0
 
 
 def test_consistency_mask_carries_no_gradient() -> None:

@@ -13,13 +13,10 @@ from torch import nn
 from sfm_ros.errors import ConfigError
 from training.config import NetworkConfig
 from training.geometry.se3 import rigid_inverse, transform_from_pose_vector
-from training.networks.encoders.efficientnet_lite0 import (
-    TAP_CHANNELS,
-    EfficientNetLite0,
-)
-from training.networks.lite_depth_net import LiteDepthNet
+from training.networks.encoders.efficientnet_lite0 import EfficientNetLite0
 from training.networks.pose_net import PoseNet
 from training.networks.sfm_model import SfmModel, build_model, chain_to_target
+from training.networks.skip_depth_net import LiteDepthNet
 
 WIDTH, HEIGHT = 96, 64
 LITE = NetworkConfig(depth="lite", pretrained=False)
@@ -267,7 +264,9 @@ def test_encoder_taps() -> None:
     with torch.no_grad():
         taps = EfficientNetLite0().eval()(torch.rand(1, 3, 64, 96))
     shapes = [tuple(tap.shape[1:]) for tap in taps]
-    assert shapes == [(c, 64 >> k, 96 >> k) for k, c in enumerate(TAP_CHANNELS, start=1)]
+    assert shapes == [
+        (c, 64 >> k, 96 >> k) for k, c in enumerate(EfficientNetLite0.tap_channels, start=1)
+    ]
 
 
 def test_imagenet_weights_load() -> None:

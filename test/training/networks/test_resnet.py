@@ -131,9 +131,9 @@ def test_old_resnet_files_load(tmp_path: Path) -> None:
         (None, ["no such file", "resnet18", "torchvision"]),
         (b"not a weights file", ["cannot read", "resnet18"]),
         ({"epoch": 3}, ["not a state dict"]),
-        ({"features.0.weight": torch.zeros(3)}, ["lacks", "conv1.weight"]),
-        ("resnet50", ["has in addition", "resnet18"]),
-        ("thin", ["conv1.weight", "(32, 3, 7, 7)", "(64, 3, 7, 7)"]),
+        ({"features.0.weight": torch.zeros(3)}, ["Missing", "conv1.weight"]),
+        ("resnet50", ["Unexpected", "resnet18"]),
+        ("thin", ["conv1.weight", "[32, 3, 7, 7]", "[64, 3, 7, 7]"]),
     ],
 )
 def test_foreign_weights_are_refused(content: object, words: list[str], tmp_path: Path) -> None:

@@ -9,9 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sfm_ros.errors import ConfigError
-from training.networks.depthwise import DepthwiseConv2d
-from training.networks.disparity import normalize
-from training.networks.initialization import initialize_relu_layers
+from training.networks.layers import initialize_relu_layers, load_state, normalize
 
 _STAGES = (
     # expansion, channels, blocks, stride, kernel
@@ -24,8 +22,6 @@ _STAGES = (
     (6, 320, 1, 1, 3),
 )
 _TAPPED_STAGES = (0, 1, 2, 4, 6)
-TAP_CHANNELS = (16, 24, 40, 112, 320)
-"""Channels of the features at strides 2, 4, 8, 16 and 32."""
 
 
 def batch_norm(channels: int) -> nn.BatchNorm2d:
@@ -36,8 +32,22 @@ def batch_norm(channels: int) -> nn.BatchNorm2d:
 def _conv(inputs: int, outputs: int, kernel: int, stride: int, groups: int = 1) -> nn.Conv2d:
     padding = (kernel - 1) // 2
     slow_in_bfloat16 = groups > 1 and (stride > 1 or kernel > 3)
-    kind = DepthwiseConv2d if slow_in_bfloat16 else nn.Conv2d
+    kind = _DepthwiseConv2d if slow_in_bfloat16 else nn.Conv2d
     return kind(inputs, outputs, kernel, stride, padding, groups=groups, bias=False)
+
+
+class _DepthwiseConv2d(nn.Conv2d):
+    """Computes in float32 under bfloat16 autocast of a CPU.
+
+    There the gradient of strided and 5x5 depthwise layers takes up to fourteen times as long in
+    bfloat16 as in float32.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not torch.is_autocast_enabled("cpu"):
+            return super().forward(input)
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(input.float())
 
 
 class _InvertedResidual(nn.Module):
@@ -66,25 +76,29 @@ class _InvertedResidual(nn.Module):
 
 
 class EfficientNetLite0(nn.Module):
-    """Features of RGB (b, 3, h, w) in [0, 1] at strides 2, 4, 8, 16, 32 (see ``TAP_CHANNELS``).
+    """Features of RGB (b, 3, h, w) in [0, 1] at strides 2, 4, 8, 16, 32.
 
     Padding is symmetric, whereas the original pads one side of its strided layers; fine-tuning
     absorbs the half pixel and the graph has no pad nodes.
+
+    Attributes:
+        tap_channels: channels of the five features.
     """
+
+    tap_channels = tuple(_STAGES[stage][1] for stage in _TAPPED_STAGES)
 
     def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Sequential(_conv(3, 32, 3, 2), batch_norm(32), nn.ReLU6(inplace=True))
-        stages = []
+        self.stages = nn.ModuleList()
         inputs = 32
         for expansion, channels, blocks, stride, kernel in _STAGES:
-            stage = []
+            stage = nn.Sequential()
             for index in range(blocks):
                 first_stride = stride if index == 0 else 1
                 stage.append(_InvertedResidual(inputs, channels, expansion, kernel, first_stride))
                 inputs = channels
-            stages.append(nn.Sequential(*stage))
-        self.stages = nn.ModuleList(stages)
+            self.stages.append(stage)
         initialize_relu_layers(self)
 
     def forward(self, rgb_b3hw: Tensor) -> list[Tensor]:
@@ -117,12 +131,5 @@ class EfficientNetLite0(nn.Module):
         own = self.state_dict()
         if len(weights) < len(own):
             raise ConfigError(f"{path} holds {len(weights)} tensors, expected at least {len(own)}")
-        loaded = {}
-        for (name, tensor), value in zip(own.items(), weights, strict=False):
-            if tensor.shape != value.shape:
-                raise ConfigError(
-                    f"{path}: expected {name} of shape {tuple(tensor.shape)}, "
-                    f"found {tuple(value.shape)}"
-                )
-            loaded[name] = value
-        self.load_state_dict(loaded)
+        state = dict(zip(own, weights, strict=False))
+        load_state(self, state, f"{path} holds the weights of another network")

@@ -5,17 +5,20 @@ Written out because torchvision does not import with the CPU build of torch.
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Callable
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from torch import Tensor, nn
 
 from sfm_ros.errors import ConfigError
-from training.networks.initialization import initialize_relu_layers
+from training.networks.layers import initialize_relu_layers, load_state
 
 _STAGE_CHANNELS = (64, 128, 256, 512)
+_LAYOUTS = {"resnet18": (False, (2, 2, 2, 2)), "resnet50": (True, (3, 4, 6, 3))}
+"""Whether the blocks are bottlenecks, and their number in each of the four stages."""
+_EXPANSION = 4
+"""Channels of a bottleneck's output over those inside."""
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -24,60 +27,40 @@ def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, kernel, stride, (kernel - 1) // 2, bias=False)
 
 
-def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Sequential | None:
-    if stride == 1 and inputs == outputs:
-        return None
-    return nn.Sequential(_conv(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs))
+class _Block(nn.Module):
+    """Convolutions with a shortcut: two of 3x3, or a bottleneck of 1x1, 3x3 and 1x1.
 
+    Starts as its shortcut (Goyal et al. 2017, section 5.1), so that the signal does not grow from
+    block to block.
+    """
 
-class _BasicBlock(nn.Module):
-    """Two 3x3 convolutions with a shortcut (ResNet-18)."""
-
-    expansion = 1
-
-    def __init__(self, inputs: int, channels: int, stride: int) -> None:
+    def __init__(self, inputs: int, channels: int, stride: int, bottleneck: bool) -> None:
         super().__init__()
-        self.conv1 = _conv(inputs, channels, 3, stride)
-        self.bn1 = nn.BatchNorm2d(channels)
-        self.conv2 = _conv(channels, channels, 3)
-        self.bn2 = nn.BatchNorm2d(channels)
-        self.downsample = _shortcut(inputs, channels, stride)
+        # kernel, channels, stride
+        layers = [(3, channels, stride), (3, channels, 1)]
+        if bottleneck:
+            layers = [(1, channels, 1), (3, channels, stride), (1, _EXPANSION * channels, 1)]
+        self.count = len(layers)
+        before = inputs
+        for number, (kernel, outputs, step) in enumerate(layers, 1):
+            norm = nn.BatchNorm2d(outputs)
+            self.add_module(f"conv{number}", _conv(before, outputs, kernel, step))
+            self.add_module(f"bn{number}", norm)
+            before = outputs
+        nn.init.zeros_(norm.weight)
+        self.downsample = None
+        if stride > 1 or inputs != outputs:
+            shortcut = _conv(inputs, outputs, 1, stride)
+            self.downsample = nn.Sequential(shortcut, nn.BatchNorm2d(outputs))
 
     def forward(self, features: Tensor) -> Tensor:
+        inner = features
+        for number in range(1, self.count + 1):
+            inner = torch.relu(inner) if number > 1 else inner
+            inner = self.get_submodule(f"conv{number}")(inner)
+            inner = self.get_submodule(f"bn{number}")(inner)
         shortcut = features if self.downsample is None else self.downsample(features)
-        inner = torch.relu(self.bn1(self.conv1(features)))
-        return torch.relu(shortcut + self.bn2(self.conv2(inner)))
-
-
-class _Bottleneck(nn.Module):
-    """1x1, 3x3 (strided), 1x1 to four times the channels, with a shortcut (ResNet-50)."""
-
-    expansion = 4
-
-    def __init__(self, inputs: int, channels: int, stride: int) -> None:
-        super().__init__()
-        outputs = channels * self.expansion
-        self.conv1 = _conv(inputs, channels, 1)
-        self.bn1 = nn.BatchNorm2d(channels)
-        self.conv2 = _conv(channels, channels, 3, stride)
-        self.bn2 = nn.BatchNorm2d(channels)
-        self.conv3 = _conv(channels, outputs, 1)
-        self.bn3 = nn.BatchNorm2d(outputs)
-        self.downsample = _shortcut(inputs, outputs, stride)
-
-    def forward(self, features: Tensor) -> Tensor:
-        shortcut = features if self.downsample is None else self.downsample(features)
-        inner = torch.relu(self.bn1(self.conv1(features)))
-        inner = torch.relu(self.bn2(self.conv2(inner)))
-        return torch.relu(shortcut + self.bn3(self.conv3(inner)))
-
-
-_Block = Callable[[int, int, int], nn.Module]
-_LAYOUTS: dict[str, tuple[_Block, int, tuple[int, ...]]] = {
-    "resnet18": (_BasicBlock, _BasicBlock.expansion, (2, 2, 2, 2)),
-    "resnet50": (_Bottleneck, _Bottleneck.expansion, (3, 4, 6, 3)),
-}
-"""Block, its expansion of the channels, and number of blocks in each of the four stages."""
+        return torch.relu(shortcut + inner)
 
 
 class ResNet(nn.Module):
@@ -95,30 +78,20 @@ class ResNet(nn.Module):
 
     def __init__(self, name: str) -> None:
         super().__init__()
-        make_block, expansion, counts = _LAYOUTS[name]
+        bottleneck, counts = _LAYOUTS[name]
+        outputs = [channels * (_EXPANSION if bottleneck else 1) for channels in _STAGE_CHANNELS]
+        self.tap_channels = (64, *outputs)
         self.name = name
         self.conv1 = _conv(3, 64, 7, stride=2)
         self.bn1 = nn.BatchNorm2d(64)
         self.pool = nn.MaxPool2d(3, stride=2, padding=1)
-        inputs = 64
-        for number, (channels, count) in enumerate(zip(_STAGE_CHANNELS, counts, strict=True), 1):
-            blocks = []
-            for index in range(count):
-                stride = 2 if number > 1 and index == 0 else 1
-                blocks.append(make_block(inputs, channels, stride))
-                inputs = channels * expansion
-            self.add_module(f"layer{number}", nn.Sequential(*blocks))
-        self.tap_channels = (64, *(channels * expansion for channels in _STAGE_CHANNELS))
+        for stage, (channels, count) in enumerate(zip(_STAGE_CHANNELS, counts, strict=True)):
+            blocks = [_Block(self.tap_channels[stage], channels, 2 if stage else 1, bottleneck)]
+            blocks += [_Block(outputs[stage], channels, 1, bottleneck) for _ in range(count - 1)]
+            self.add_module(f"layer{stage + 1}", nn.Sequential(*blocks))
         self.register_buffer("mean", torch.tensor(_IMAGENET_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(_IMAGENET_STD).view(3, 1, 1), persistent=False)
         initialize_relu_layers(self)
-        # Each block starts as its shortcut (Goyal et al. 2017, section 5.1), so that the signal
-        # does not grow from block to block.
-        for block in self.modules():
-            if isinstance(block, _BasicBlock):
-                nn.init.zeros_(block.bn2.weight)
-            elif isinstance(block, _Bottleneck):
-                nn.init.zeros_(block.bn3.weight)
 
     def forward(self, rgb_b3hw: Tensor) -> list[Tensor]:
         features = torch.relu(self.bn1(self.conv1((rgb_b3hw - self.mean) / self.std)))
@@ -137,48 +110,20 @@ class ResNet(nn.Module):
         """
         state = _read_state(path, self.name)
         state = {name: value for name, value in state.items() if not name.startswith("fc.")}
-        own = self.state_dict()
-        # Files from before 2018 have no count of batches.
-        missing = [n for n in own if n not in state and not n.endswith("num_batches_tracked")]
-        unknown = [name for name in state if name not in own]
-        wrong = [n for n in state if n in own and state[n].shape != own[n].shape]
-        for what, names in (("lacks", missing), ("has in addition", unknown)):
-            if names:
-                raise ConfigError(
-                    f"{path} does not hold the weights of {self.name}: it {what} {len(names)} "
-                    f"tensors, the first is '{names[0]}'; give a file in torchvision's format "
-                    f"for {self.name}"
-                )
-        if wrong:
-            raise ConfigError(
-                f"{path}: '{wrong[0]}' has the shape {tuple(state[wrong[0]].shape)}, {self.name} "
-                f"expects {tuple(own[wrong[0]].shape)}; give the file of {self.name}"
-            )
-        self.load_state_dict(own | state)
+        expected = f"the weights of {self.name} in torchvision's format"
+        load_state(self, state, f"{path} does not hold {expected}")
 
 
 def _read_state(path: Path, name: str) -> dict[str, Tensor]:
+    found = f"network.encoder_weights is '{path}'"
     remedy = f"give the path of {name}'s state dict in torchvision's format, or leave it empty"
     if not path.is_file():
-        raise ConfigError(
-            f"network.encoder_weights is '{path}', but there is no such file; {remedy}"
-        )
+        raise ConfigError(f"{found}, but there is no such file; {remedy}")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        OSError,
-        RuntimeError,
-        EOFError,
-        ValueError,
-        KeyError,
-        pickle.UnpicklingError,
-    ) as error:
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, UnpicklingError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ConfigError(
-            f"network.encoder_weights is '{path}', which torch cannot read ({reason}); {remedy}"
-        ) from error
+        raise ConfigError(f"{found}, which torch cannot read ({reason}); {remedy}") from error
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise ConfigError(
-            f"network.encoder_weights is '{path}', which is not a state dict of tensors; {remedy}"
-        )
+        raise ConfigError(f"{found}, which is not a state dict of tensors; {remedy}")
     return state
