@@ -127,9 +127,14 @@ class SplitBag:
         parts, plan = [self._name(part) for part in range(self._parts)], f"{_STATE}/{_PLAN_FILE}"
         temporary = [f"{_METADATA}.new", f"{plan}.new"]
         for part in parts:
-            work = f"{_STATE}/{part}"
-            temporary += [f"{work}.yaml", f"{work}/{part}.mcap", f"{work}/{_METADATA}"]
+            files = (f"{part}/{name}" for name in self._work_files(part))
+            temporary += [f"{_STATE}/{name}" for name in (f"{part}.yaml", *files)]
         return [_METADATA, *(f"{part}.mcap" for part in parts)], [*temporary, plan]
+
+    @staticmethod
+    def _work_files(part: str) -> tuple[str, ...]:
+        """What rosbags writes for a part."""
+        return f"{part}.mcap", _METADATA, f"{_METADATA}.tmp"
 
     def _name(self, part: int) -> str:
         return f"{self.folder.name}_{part}"
@@ -139,7 +144,7 @@ class SplitBag:
         """Write a part; it is finished once the block ends without an error."""
         name = self._name(index)
         work = self._state / name
-        for left in (f"{name}.mcap", _METADATA):  # by a killed run
+        for left in self._work_files(name):  # by a killed run
             remove(self._state, f"{name}/{left}")
         if work.exists():
             raise SourceError(f"{work} holds files of others; move them away")

@@ -165,6 +165,9 @@ def _init_worker() -> None:
     An orphan would keep writing a part while the same command, run again, writes the same part.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None and not parent.is_alive():  # killed while this process started
+        os._exit(1)
     threading.Thread(target=_exit_with_parent, daemon=True).start()
 
 
