@@ -125,6 +125,8 @@ class OutputFolder:
         names = paths.files_below(staging)
         self.begin(names)
         with self._explained():
+            with (staging / main).open("rb") as stream:
+                os.fsync(stream.fileno())
             paths.remove(self._root, main)
             for name in [*sorted(names - {main}), main]:
                 (self._root / name).parent.mkdir(parents=True, exist_ok=True)
