@@ -61,7 +61,11 @@ class SplitBag:
     @property
     def first_missing(self) -> int:
         """Index of the part to resume with; the number of parts if none is missing."""
-        return next((i for i in range(self._parts) if not self._is_finished(i)), self._parts)
+        missing = (i for i in range(self._parts) if not self._is_finished(i))
+        return self._parts if self._is_bag() else next(missing, self._parts)
+
+    def _is_bag(self) -> bool:
+        return (self.folder / _METADATA).is_file()
 
     def _is_finished(self, part: int) -> bool:
         name = self._name(part)
@@ -90,14 +94,17 @@ class SplitBag:
             self._state.mkdir(exist_ok=True)
             _write_atomically(self._state / _PLAN_FILE, json.dumps(self._plan, indent=2))
             yield
-            self._write_metadata()
-            for name in temporary:
-                remove(self.folder, name)
-            folder.complete()
+            if not self._is_bag():
+                self._write_metadata()
+            *others, plan = temporary
+            for names in (others, [plan]):  # while there is a plan, the bag is completed again
+                for name in names:
+                    remove(self.folder, name)
+                folder.complete()
 
     def _check_plan(self) -> None:
         started = self._started()
-        if (self.folder / _METADATA).is_file() and started is None:
+        if self._is_bag() and started is None:
             raise SourceError(f"{self.folder} is a bag already; it is not overwritten")
         if started is None or started == self._plan:
             return
