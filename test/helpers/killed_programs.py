@@ -22,6 +22,8 @@ from sfm_ros.cli import evaluate, kitti_to_bag
 FRAMES = (4, 6)
 """Frames that are evaluated in even and odd turns."""
 TRAINING = ("prepare", "train", "export")
+IN_TURN = "prepare in turn"
+"""Prepares in one process."""
 WRITERS = ("evaluate", "kitti_to_bag", *TRAINING)
 
 
@@ -42,7 +44,7 @@ def make_data(folder: Path) -> Path:
 
 def run(name: str, out: Path, data: Path, turn: int = 0) -> int:
     """Run a writer once; its exit code."""
-    if name in TRAINING:
+    if name in (*TRAINING, IN_TURN):
         return _run_training(name, out, data)
     if name == "kitti_to_bag":
         return kitti_to_bag.main([str(data / "kitti"), str(out), "--part-frames", "1"])
@@ -60,7 +62,8 @@ def _run_training(name: str, out: Path, data: Path) -> int:
         with pytest.MonkeyPatch.context() as patch:
             return programs(patch)["export"].run(out, data)
     images = [word for k in ("images", "kitti/image_2") for word in ("--images", str(data / k))]
-    size = ["--width", "16", "--height", "16", "--jobs", "2", "--no-report"]
+    size = ["--width", "16", "--height", "16", "--no-report"]
+    size += ["--jobs", "1" if name == IN_TURN else "2"]
     return prepare.main(["folder", str(out), *images, "--calib", str(data / "K.txt"), *size])
 
 

@@ -9,11 +9,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from killed_programs import FRAMES, TRAINING, WRITERS, make_data, run
+from crash_points import FIRST, SECOND, STAGED, write_staged
+from killed_programs import FRAMES, IN_TURN, TRAINING, WRITERS, make_data, run
 from trees import snapshot
 
 from sfm_ros.evaluation.report.results import RESULT_FILES
@@ -23,6 +24,8 @@ from sfm_ros.outputs.marker import MARKER, Marker
 
 KILLS = 10 if os.environ.get("SFM_SLOW_TESTS") == "1" else 2
 TIMEOUT_S = 120.0
+PLAN = ".unfinished/plan.json"
+"""The last file that is removed when a bag is complete."""
 
 
 @pytest.fixture(scope="module")
@@ -90,8 +93,11 @@ def check_state(name: str, out: Path, whole: list[Path]) -> bool:
         return False
     if not marker.is_complete:
         return False
-    left = {k for k, v in snapshot(out).items() if v is not None and not k.startswith(".sfm_out")}
-    assert left - {k for k in left if k.startswith("tensorboard/")} == marker.files
+    ignored = (".sfm_output", "tensorboard/", PLAN)
+    left = {k for k, v in snapshot(out).items() if v is not None and not k.startswith(ignored)}
+    assert {k for k in left if k != PLAN and not k.startswith("tensorboard/")} == marker.files - {
+        PLAN
+    }
     _CHECKS[name](out, whole)
     return True
 
@@ -106,7 +112,7 @@ def _check_evaluation(out: Path, whole: list[Path]) -> None:
 
 def _check_same_bytes(out: Path, whole: list[Path]) -> None:
     found, expected = snapshot(out), snapshot(whole[0])
-    skipped = (LOCK, MARKER, ".unfinished", ".unfinished/plan.json")
+    skipped = (LOCK, MARKER, ".unfinished", PLAN)
     assert {k: v for k, v in found.items() if k not in skipped} == {
         k: v for k, v in expected.items() if k != MARKER
     }
@@ -126,6 +132,7 @@ _CHECKS = {
     "evaluate": _check_evaluation,
     "kitti_to_bag": _check_same_bytes,
     "prepare": _check_same_bytes,
+    IN_TURN: _check_same_bytes,
     "train": _check_checkpoint,
     "export": _check_bundle,
 }
@@ -147,10 +154,62 @@ def test_killed_writer_leaves_one_run_or_an_unfinished_folder(
         kill(writer, out, data, repository, rng.uniform(0.0, 1.2 * duration_s))
         is_whole = check_state(writer, out, whole)
         was_marked = (out / MARKER).exists()
-        is_closed = is_whole and not (out / ".unfinished").exists()
+        is_closed = is_whole and not (out / PLAN).exists()
         capsys.readouterr()
         status = run(writer, out, data)
         assert status == (1 if is_closed and writer == "kitti_to_bag" else 0)
         reported = "the earlier run did not reach its end" in capsys.readouterr().err
         assert reported == (was_marked and not is_whole)
         assert check_state(writer, out, whole)
+
+
+@pytest.fixture
+def crashed(tmp_path: Path, data: Path, repository: Path) -> Callable[[str], list[Path]]:
+    """The folders that a writer leaves if it is killed before each change of the file system."""
+
+    def run_all(name: str) -> list[Path]:
+        script = repository / "test" / "helpers" / "crash_points.py"
+        path = os.pathsep.join(map(str, (repository, script.parent)))
+        command = [sys.executable, str(script), name, str(tmp_path / "crashed"), str(data)]
+        environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(command, env=environment, timeout=TIMEOUT_S, capture_output=True)
+        assert done.returncode == 0, done.stderr.decode()
+        folders = sorted((tmp_path / "crashed").iterdir(), key=lambda p: int(p.name))
+        return [folder / "out" for folder in folders]
+
+    return run_all
+
+
+def test_results_are_of_one_run_whenever_it_is_killed(
+    crashed: Callable[[str], list[Path]],
+) -> None:
+    outs, states = crashed(STAGED), set()
+    for out in outs:
+        marker = Marker.read(out)
+        assert marker is not None
+        found = snapshot(out)
+        texts = {
+            name: value.decode()
+            for name, value in found.items()
+            if isinstance(value, bytes) and not name.startswith(".sfm_output")
+        }
+        states.add("unfinished" if not marker.is_complete else texts["summary.json"])
+        assert not marker.is_complete or texts in (FIRST, SECOND), out
+        write_staged(out, SECOND)
+        assert set(snapshot(out)) == {*SECOND, "a", "depth", MARKER}, out
+    assert states == {"first", "unfinished", "second"} and len(outs) > 20
+
+
+@pytest.mark.parametrize("name", ["kitti_to_bag", IN_TURN])
+def test_writer_resumes_whenever_it_is_killed(
+    name: str, data: Path, tmp_path: Path, crashed: Callable[[str], list[Path]]
+) -> None:
+    if name == IN_TURN:
+        pytest.importorskip("torch")
+    whole, _ = whole_runs(name, tmp_path / "whole", data)
+    outs = crashed(name)
+    for out in outs:
+        is_closed = check_state(name, out, whole) and not (out / PLAN).exists()
+        assert run(name, out, data) == (1 if is_closed and name == "kitti_to_bag" else 0), out
+        assert check_state(name, out, whole), out
+    assert len(outs) > 20
