@@ -111,11 +111,11 @@ def _check_evaluation(out: Path, whole: list[Path]) -> None:
 
 
 def _check_same_bytes(out: Path, whole: list[Path]) -> None:
-    found, expected = snapshot(out), snapshot(whole[0])
-    skipped = (LOCK, MARKER, ".unfinished", PLAN)
-    assert {k: v for k, v in found.items() if k not in skipped} == {
-        k: v for k, v in expected.items() if k != MARKER
-    }
+    found, expected = (
+        {k: v for k, v in snapshot(folder).items() if not k.startswith((".sfm_out", ".unfinish"))}
+        for folder in (out, whole[0])
+    )
+    assert found == expected
 
 
 def _check_bundle(out: Path, _: list[Path]) -> None:
