@@ -15,6 +15,7 @@ from typing import Any
 from sfm_ros import options
 from sfm_ros.errors import ConfigError
 from sfm_ros.options import build, live_option, option, read_yaml
+from sfm_ros.safety import limits
 
 _MOST = 1e6
 """Limit of options without one of their own, so that squares and sums stay finite."""
@@ -55,6 +56,12 @@ class PreprocessConfig:
         "Whether the images are rectified already: auto decides by the distortion in camera_info, "
         "rectified uses P and does not undistort, raw always undistorts.",
         choices=("auto", "rectified", "raw"),
+    )
+    max_megapixels: float = option(
+        float(limits.IMAGE_MEGAPIXELS),
+        "A compressed image or image file of more million pixels is refused before it is decoded.",
+        minimum=0.001,
+        maximum=1000.0,
     )
 
 

@@ -35,3 +35,7 @@ class ConfigError(SfmRosError):
 
 class OutputError(SfmRosError):
     """An output folder holds files of others, is being written, or cannot be written."""
+
+
+class UnsafeFileError(SfmRosError):
+    """A file is larger, deeper or of another kind than is accepted from somebody else."""

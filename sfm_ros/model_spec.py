@@ -11,21 +11,31 @@ disparity to depth and 6-vector to 4x4 are inside the graphs:
 from __future__ import annotations
 
 import dataclasses
-import hashlib
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
 import yaml
 
 from sfm_ros.datatypes import FloatArray
-from sfm_ros.errors import ModelError
+from sfm_ros.errors import ModelError, UnsafeFileError
 from sfm_ros.geometry import inverse, nearest_rotation
+from sfm_ros.safety import files, limits
+from sfm_ros.safety.documents import read_yaml
+from sfm_ros.safety.files import member
 
 FORMAT = "sfm_ros.model/1"
 SPEC_FILE = "model.yaml"
+_EXPECTED = {
+    "str": "text",
+    "int": "a whole number",
+    "float": "a finite number",
+    "bool": "true or false",
+    "dict": "numbers by their names",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,12 +92,12 @@ class ModelSpec:
             ModelError: a file is missing, damaged, or follows another contract.
         """
         bundle = Path(bundle)
-        spec = _from_values(_read_yaml(bundle / SPEC_FILE), bundle / SPEC_FILE)
+        spec = _from_values(_read_yaml(bundle), bundle / SPEC_FILE)
         for file, expected in (
             (spec.depth_file, spec.depth_sha256),
             (spec.pose_file, spec.pose_sha256),
         ):
-            _check_hash(bundle / file, expected)
+            _check_hash(_member(bundle, file), expected)
         return spec
 
     def save(self, bundle: Path) -> ModelSpec:
@@ -116,15 +126,23 @@ def _dump_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 _SpecDumper.add_representer(str, _dump_text)
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def _member(bundle: Path, file: str) -> Path:
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return member(bundle, file)
+    except UnsafeFileError as error:
+        raise ModelError(f"the bundle {bundle} cannot be used: {error}") from error
+
+
+def _read_yaml(bundle: Path) -> dict[str, Any]:
+    path = _member(bundle, SPEC_FILE)
+    try:
+        values = read_yaml(path)
     except OSError as error:
         raise ModelError(
             f"no model at {path.parent}: cannot read {path.name} ({error.strerror}); expected a "
             "folder with model.yaml, depth.onnx and pose.onnx, written by training/export.py"
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except UnsafeFileError as error:
         raise ModelError(f"{path} is damaged: it is not valid YAML ({error})") from error
     if not isinstance(values, dict):
         raise ModelError(f"{path} holds {type(values).__name__}, expected keys and values")
@@ -135,19 +153,49 @@ def _from_values(values: dict[str, Any], path: Path) -> ModelSpec:
     found = values.get("format")
     if found != FORMAT:
         raise ModelError(
-            f"{path} follows the contract '{found}', this program reads '{FORMAT}'; export the "
-            "model again with the matching version"
+            f"{path} follows the contract {_short(found)}, this program reads '{FORMAT}'; export "
+            "the model again with the matching version"
         )
     fields = {f.name: f for f in dataclasses.fields(ModelSpec)}
-    unknown = sorted(set(values) - set(fields))
+    unknown = sorted(map(str, set(values) - set(fields)))
     required = {n for n, f in fields.items() if _has_no_default(f)}
     missing = sorted(required - set(values))
     if unknown or missing:
         raise ModelError(f"{path}: unknown keys {unknown}, missing keys {missing}")
-    for name in ("width", "height", "sequence_length", "target_index"):
-        if not isinstance(values[name], int):
-            raise ModelError(f"{path}: '{name}' is {values[name]!r}, expected a whole number")
-    return ModelSpec(**values)
+    kinds = get_type_hints(ModelSpec)
+    spec = ModelSpec(**{key: _typed(key, v, kinds[key], path) for key, v in values.items()})
+    if spec.sequence_length * spec.width * spec.height > limits.IMAGE_MEGAPIXELS * 1e6:
+        raise ModelError(
+            f"{path}: the input is {spec.sequence_length} frames of {spec.width}x{spec.height}, "
+            f"expected at most {limits.IMAGE_MEGAPIXELS} million pixels in all"
+        )
+    if not (spec.training_fx > 0 and 0 < spec.min_depth < spec.max_depth):
+        raise ModelError(
+            f"{path}: training_fx is {spec.training_fx}, depth {spec.min_depth} to "
+            f"{spec.max_depth}, expected positive and increasing numbers"
+        )
+    return spec
+
+
+def _typed(name: str, value: Any, kind: Any, path: Path) -> Any:
+    """The value of a field, if it is of its type; a whole number may stand for a float."""
+    if kind is float and type(value) is int:
+        value = float(value)
+    if isinstance(value, dict):
+        fits = kind == dict[str, float] and all(
+            isinstance(key, str) and isinstance(number, (int, float))
+            for key, number in value.items()
+        )
+    else:
+        fits = type(value) is kind and (kind is not float or math.isfinite(value))
+    if not fits:
+        expected = _EXPECTED[kind.__name__]
+        raise ModelError(f"{path}: '{name}' is {_short(value)}, expected {expected}")
+    return value
+
+
+def _short(value: Any) -> str:
+    return f"{value!r:.80}"
 
 
 def _has_no_default(f: dataclasses.Field) -> bool:
@@ -155,15 +203,17 @@ def _has_no_default(f: dataclasses.Field) -> bool:
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal.
+    """SHA-256 of a regular file, hexadecimal.
 
     Raises:
         ModelError: the file cannot be read.
     """
     try:
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        return files.sha256_of(Path(path))
     except OSError as error:
         raise ModelError(f"cannot read the model file {path}: {error.strerror}") from error
+    except UnsafeFileError as error:
+        raise ModelError(f"cannot read the model file {path}: {error}") from error
 
 
 def _check_hash(path: Path, expected: str) -> None:

@@ -12,9 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-import yaml
-
-from sfm_ros.errors import ConfigError
+from sfm_ros.errors import ConfigError, UnsafeFileError
+from sfm_ros.safety import documents
 
 Block = TypeVar("Block")
 
@@ -159,12 +158,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ConfigError: the file is missing, is not YAML, or does not hold a mapping.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = documents.read_yaml(path)
     except OSError as error:
         raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from error
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: no UTF-8, or an invalid date
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"{path} is not valid YAML: {reason}") from error
+    except UnsafeFileError as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(values, dict | None):
         raise ConfigError(f"{path} holds {type(values).__name__}, expected blocks of keys")
     return values or {}
@@ -181,8 +179,8 @@ def with_override(values: Mapping[str, Any], text: str) -> dict[str, Any]:
     if not separator or not all((*blocks, last)):
         raise ConfigError(f"'{text}' is not an override; write block.key=value")
     try:
-        value = yaml.safe_load(value_text)
-    except yaml.YAMLError as error:
+        value = documents.parse_yaml(value_text)
+    except UnsafeFileError as error:
         raise ConfigError(f"the value of '{text}' cannot be read as YAML: {error}") from error
     result = dict(values)
     level = result

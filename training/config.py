@@ -42,9 +42,11 @@ class NetworkConfig:
     sequence_length: int = option(3, "Frames in a window.", minimum=2, maximum=9)
     explainability_mask: bool = option(False, "Predict the explainability mask (Zhou et al.).")
     disparity_alpha: float = option(
-        10.0, "Depth = depth_unit / (alpha * sigmoid(x) + beta) (Zhou et al., section 3.5)."
+        10.0,
+        "Depth = depth_unit / (alpha * sigmoid(x) + beta) (Zhou et al., section 3.5).",
+        minimum=1e-6,
     )
-    disparity_beta: float = option(0.01, "See disparity_alpha.")
+    disparity_beta: float = option(0.01, "See disparity_alpha.", minimum=1e-6)
     disparity_bias: float = option(
         -1.5, "Initial bias before the sigmoid; 0 saturates at startup, see the recipes."
     )

@@ -26,6 +26,7 @@ from sfm_ros.evaluation.depth.command import (
     score_depth,
 )
 from sfm_ros.evaluation.depth.datasets import DepthSample, DepthSet
+from sfm_ros.safety.interrupts import guard
 from training.data.sequence import PreparedSet, SequenceRecord
 from training.torch_engine import add_model_options, open_model
 
@@ -64,6 +65,8 @@ def _prepared_sample(prepared: PreparedSet, sequence: SequenceRecord, offset: in
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Score; the exit code of `run_program`."""
+    if arguments is None:
+        guard("evaluate_depth")
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -30,6 +30,7 @@ from sfm_ros.datatypes import RgbImage
 from sfm_ros.errors import ModelError, SfmRosError
 from sfm_ros.model_spec import SPEC_FILE, ModelSpec
 from sfm_ros.outputs.folder import OutputFolder, named_paths, require_room
+from sfm_ros.safety.interrupts import INTERRUPTED, guard
 from training.batch import target_index
 from training.config import TrainConfig, load_config
 from training.data.sequence import PreparedSet
@@ -259,7 +260,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Export; the exit status is 0, or 1 with the reason on stderr."""
+    """Export; the exit status is 0, 1 with the reason on stderr, or 130 when interrupted."""
+    if arguments is None:
+        guard("export")
     options = _parse(arguments)
     try:
         model, config, step = restored_model(options.checkpoint)
@@ -279,6 +282,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (SfmRosError, OSError) as error:
         print(f"export: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("export: interrupted, nothing was written", file=sys.stderr)
+        return INTERRUPTED
     megabytes = sum(f.stat().st_size for f in out.iterdir()) / 1e6
     print(f"{out}: {megabytes:.1f} MB, agrees with torch to {TOLERANCE:.0e}")
     return 0

@@ -25,6 +25,7 @@ if __package__ in (None, ""):
 
 from sfm_ros.errors import SfmRosError, SourceError
 from sfm_ros.outputs.folder import named_paths, require_room
+from sfm_ros.safety.interrupts import guard
 from training.data.sequence import PreparedSet
 from training.preparation.kitti import add_kitti_command
 from training.preparation.recordings import FrameOptions, list_recordings
@@ -45,6 +46,8 @@ INTERRUPTED = 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code: 0 done, 1 a source failed, 130 stopped."""
+    if arguments is None:
+        guard("prepare")
     options = parse(arguments)
     try:
         if options.command == "report":

@@ -28,6 +28,7 @@ import torch
 
 from sfm_ros.errors import ConfigError, SfmRosError
 from sfm_ros.outputs.folder import OutputFolder, named_paths, require_room
+from sfm_ros.safety.interrupts import guard
 from training.config import TrainConfig, load_config
 from training.data.batcher import Batcher, build_batcher
 from training.data.sequence import PreparedSet
@@ -50,7 +51,10 @@ _STATES = 3
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code: 0 done, 130 stopped and saved, 1 failed."""
-    options, context = parse(arguments), DistributedContext.of_this_process()
+    context = DistributedContext.of_this_process()
+    if arguments is None and not context.launched:  # else torchrun kills processes itself
+        guard("train")
+    options = parse(arguments)
     try:
         with joined(context):
             trainer, done = _run(options, context)

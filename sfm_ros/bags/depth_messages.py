@@ -78,11 +78,17 @@ def _cloud_layout(message: Any, topic: str) -> np.dtype:
             "and z as float32 or float64"
         )
     order = ">" if message.is_bigendian else "<"
-    return np.dtype(
-        {
-            "names": ["x", "y", "z"],
-            "formats": [order + ("f4" if kinds == {_FLOAT32} else "f8")] * 3,
-            "offsets": [fields[name].offset for name in "xyz"],
-            "itemsize": message.point_step,
-        }
-    )
+    try:
+        return np.dtype(
+            {
+                "names": ["x", "y", "z"],
+                "formats": [order + ("f4" if kinds == {_FLOAT32} else "f8")] * 3,
+                "offsets": [fields[name].offset for name in "xyz"],
+                "itemsize": message.point_step,
+            }
+        )
+    except ValueError as error:
+        raise SourceError(
+            f"the cloud on {topic} has x, y and z outside of its {message.point_step} bytes per "
+            f"point: {error}"
+        ) from error

@@ -11,22 +11,23 @@ import heapq
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache
-from pathlib import Path, PurePath
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-import yaml
 from rosbags import rosbag1, rosbag2
 from rosbags.interfaces import Connection
 from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
 
-from sfm_ros.errors import SourceError
+from sfm_ros.bags.decompression import check_chunks, unpack_files, unpack_message
+from sfm_ros.bags.metadata import METADATA, BagStorage, check_tables, read_metadata
+from sfm_ros.errors import SourceError, UnsafeFileError
 from sfm_ros.formats.files import natural_key
+from sfm_ros.safety.files import member
 
 STORAGE_SUFFIXES = (".mcap", ".db3", ".bag")
-_METADATA = "metadata.yaml"
-_YamlLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""PyYAML's C loader if it was built: the metadata of a bag may be long."""
+_MOST_MESSAGES = 10**10
 
 
 @cache
@@ -65,8 +66,8 @@ class BagFile:
         """
         self.name = str(path)
         self.path = Path(path)
-        self._parts = _parts(self.path)
-        self.is_ros1 = self._parts[0].suffix == ".bag"
+        self._storage = _storage(self.path)
+        self.is_ros1 = any(file.suffix == ".bag" for file in self._storage.files)
         self._readers: list[Any] | None = None
         self.connections: list[Connection] = []
         self.all_topics: dict[str, tuple[str, int]] = {}
@@ -75,7 +76,7 @@ class BagFile:
                 self.connections += reader.connections
                 for connection in reader.connections:
                     count = self.all_topics.get(connection.topic, ("", 0))[1]
-                    total = count + connection.msgcount
+                    total = min(count + connection.msgcount, _MOST_MESSAGES)
                     self.all_topics[connection.topic] = (connection.msgtype, total)
         self.topics = {name: entry for name, entry in self.all_topics.items() if entry[1]}
 
@@ -135,6 +136,8 @@ class BagFile:
             while True:
                 try:
                     entry = next(merged, None)
+                    if entry is not None and self._storage.packed_messages:
+                        entry = (*entry[:2], unpack_message(entry[2]))
                 except Exception as error:  # as in _open
                     raise self._damaged(error) from error
                 if entry is None:
@@ -154,15 +157,34 @@ class BagFile:
         )
 
     def _open(self, stack: ExitStack) -> list[Any]:
-        module = rosbag1 if self.is_ros1 else rosbag2
         try:
-            return [stack.enter_context(module.Reader(part)) for part in self._parts]
+            readers = [self._reader(file, stack) for file in self._unpacked(stack)]
+            if not self.is_ros1:
+                check_chunks([reader.storage for reader in readers])
+            return readers
+        except UnsafeFileError as error:
+            raise SourceError(f"cannot open the bag {self.path}: {error}") from error
         # A damaged file raises errors of any kind: SQLite, struct, zlib, YAML.
         except Exception as error:
             raise SourceError(
                 f"cannot open the bag {self.path}: {error or type(error).__name__}; it is "
                 "damaged, incomplete or of an unknown version"
             ) from error
+
+    def _unpacked(self, stack: ExitStack) -> Sequence[Path]:
+        """The storage files; those that are compressed are unpacked as long as the bag is open."""
+        files = self._storage.files
+        if not any(file.suffix == ".zstd" for file in files):
+            return files
+        folder = TemporaryDirectory(prefix="sfm_bag_", ignore_cleanup_errors=True)
+        return unpack_files(files, Path(stack.enter_context(folder)))
+
+    def _reader(self, file: Path, stack: ExitStack) -> Any:
+        if self.is_ros1:
+            return stack.enter_context(rosbag1.Reader(file))
+        if file.suffix == ".db3":
+            check_tables(file)
+        return stack.enter_context(rosbag2.Reader(file))
 
     def _messages(
         self, reader: Any, topics: Sequence[str]
@@ -172,61 +194,51 @@ class BagFile:
         return reader.messages(connections) if connections else iter(())
 
     def _damaged(self, error: Exception) -> SourceError:
-        return SourceError(
-            f"cannot read further in the bag {self.path}: {error or type(error).__name__}; it is "
-            "damaged or incomplete"
-        )
+        reason = str(error) or type(error).__name__
+        if not isinstance(error, UnsafeFileError):
+            reason += "; it is damaged or incomplete"
+        return SourceError(f"cannot read further in the bag {self.path}: {reason}")
 
 
 def is_bag(path: Path) -> bool:
     """Whether a path looks like a bag: a storage file, or a folder with one or with metadata."""
     if path.is_file():
         return path.suffix in STORAGE_SUFFIXES
-    return (path / _METADATA).is_file() or any(any(path.glob(f"*{s}")) for s in STORAGE_SUFFIXES)
+    return (path / METADATA).is_file() or any(any(path.glob(f"*{s}")) for s in STORAGE_SUFFIXES)
 
 
-def _parts(path: Path) -> list[Path]:
-    """What the readers open: one bag, or the storage files of a folder without metadata."""
+def _storage(path: Path) -> BagStorage:
+    """What the readers open: the files of a bag, with or without metadata."""
     if not path.exists():
         raise SourceError(f"there is no bag {path}")
-    if path.name == _METADATA:
-        return _listed_files(path.parent)
+    folder = path.parent if path.name == METADATA else path
+    if folder.is_dir() and (folder / METADATA).is_file():
+        try:
+            return read_metadata(folder)
+        except (OSError, UnsafeFileError) as error:
+            raise SourceError(f"cannot open the bag {folder}: {error}") from error
     if path.is_dir():
-        return _listed_files(path) if (path / _METADATA).is_file() else _storage_files(path)
+        return BagStorage(files=tuple(_storage_files(path)))
     if path.suffix not in STORAGE_SUFFIXES:
         raise SourceError(
             f"{path} is no bag: expected a folder, or a file ending in "
             f"{', '.join(STORAGE_SUFFIXES)}"
         )
-    return [path]
+    return BagStorage(files=(path,))
 
 
-def _listed_files(folder: Path) -> list[Path]:
-    """The storage files of a ROS 2 bag, or its folder if only rosbags can unpack them.
-
-    rosbags' reader of folders yields no message of a topic whose quality of service differs
-    between the metadata and the storage, as older recorders wrote it. The files themselves need
-    no metadata.
-    """
+def _member(folder: Path, name: str) -> Path:
     try:
-        metadata = yaml.load((folder / _METADATA).read_text(encoding="utf-8"), _YamlLoader)
-        information = metadata["rosbag2_bagfile_information"]
-        is_compressed = (information.get("compression_mode") or "none").lower() != "none"
-        # Old metadata names the files with the bag's folder in front.
-        names = [PurePath(name).name for name in information["relative_file_paths"]]
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError):
-        return [folder]  # rosbags reports what is wrong with it
-    files = [folder / name for name in names]
-    readable = all(file.suffix in STORAGE_SUFFIXES and file.is_file() for file in files)
-    return files if files and readable and not is_compressed else [folder]
+        return member(folder, name)
+    except UnsafeFileError as error:
+        raise SourceError(f"cannot open the bag {folder}: {error}") from error
 
 
 def _storage_files(folder: Path) -> list[Path]:
     for suffix in STORAGE_SUFFIXES:
         files = sorted(folder.glob(f"*{suffix}"), key=natural_key)
         if files:
-            return files
+            return [_member(folder, file.name) for file in files]
     raise SourceError(
-        f"{folder} is no bag: it holds neither {_METADATA} nor a "
-        f"{', '.join(STORAGE_SUFFIXES)} file"
+        f"{folder} is no bag: it holds neither {METADATA} nor a {', '.join(STORAGE_SUFFIXES)} file"
     )

@@ -19,9 +19,10 @@ import yaml
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from sfm_ros.bags.writer import BagTopics
-from sfm_ros.errors import SourceError
+from sfm_ros.errors import SourceError, UnsafeFileError
 from sfm_ros.outputs.folder import OutputFolder, require_room
 from sfm_ros.outputs.paths import remove
+from sfm_ros.safety.documents import read_json, read_yaml
 
 PROGRAM = "sfm_kitti_to_bag"
 
@@ -121,8 +122,8 @@ class SplitBag:
         if not plan_file.is_file():
             return None
         try:
-            return dict(json.loads(plan_file.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
+            return dict(read_json(plan_file))
+        except (UnsafeFileError, ValueError, TypeError) as error:
             raise SourceError(f"{plan_file} is damaged ({error}); name another folder") from error
 
     def _recognized(self, _: Path) -> list[str]:
@@ -166,8 +167,7 @@ class SplitBag:
         """Write the metadata that makes a bag of the parts."""
         entries = []
         for index in range(self._parts):
-            text = (self._state / f"{self._name(index)}.yaml").read_text(encoding="utf-8")
-            entries.append(yaml.safe_load(text)[_ROOT])
+            entries.append(read_yaml(self._state / f"{self._name(index)}.yaml")[_ROOT])
         text = yaml.safe_dump({_ROOT: join_metadata(entries)}, sort_keys=False)
         _write_atomically(self.folder / _METADATA, text)
 

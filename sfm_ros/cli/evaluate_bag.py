@@ -115,7 +115,8 @@ def _run(options: argparse.Namespace) -> int:
         SfmRosError: an input, the model or the configuration cannot be used; or the online run
             failed, and the results are those of the offline run.
     """
-    config, named = _configuration(options), input_options(options)
+    config = _configuration(options)
+    named = replace(input_options(options), max_megapixels=config.preprocess.max_megapixels)
     if (named.kind is None) == (not options.synthetic):
         raise SourceError(f"expected one input: {_KIND_NAMES}, or --synthetic")
     command = shlex.join(["sfm_evaluate", *sys.argv[1:]])

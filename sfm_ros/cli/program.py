@@ -14,8 +14,9 @@ def run_program(name: str, call: Callable[[], int], if_interrupted: str = "inter
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # cleans up like Ctrl-C
     try:
         return call()
-    except (SfmRosError, OSError) as error:
-        print(f"{name}: ERROR: {error}", file=sys.stderr)
+    except (SfmRosError, OSError, MemoryError) as error:
+        reason = str(error) or "the memory does not suffice"
+        print(f"{name}: ERROR: {reason}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"{name}: {if_interrupted}", file=sys.stderr)

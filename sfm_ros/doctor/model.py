@@ -39,13 +39,17 @@ def check_model(config: ModelConfig) -> tuple[list[Finding], ModelSpec | None]:
 
 def check_engine(config: ModelConfig) -> list[Finding]:
     """Load the engine that the node would use and time an inference."""
-    libraries = (
-        ", ".join(f"{n} {v}" for n, v in package_versions(_LIBRARIES).items()) or "no library"
-    )
+    installed = package_versions(_LIBRARIES)
+    libraries = ", ".join(f"{n} {v}" for n, v in installed.items()) or "no library"
     try:
         engine = create_engine(config)
     except SfmRosError as error:
-        return [fail("engine", f"{error} (installed: {libraries})", "pip install onnxruntime")]
+        advice = (
+            "see the reason; free memory, or name another bundle in model.bundle"
+            if installed
+            else "pip install onnxruntime"
+        )
+        return [fail("engine", f"{error} (installed: {libraries})", advice)]
     try:
         inference_ms = _inference_ms(engine)
     except SfmRosError as error:

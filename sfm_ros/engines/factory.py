@@ -37,7 +37,7 @@ def create_engine(config: ModelConfig) -> Engine:
 
     Raises:
         ModelError: the bundle is missing, damaged or follows another contract.
-        EngineError: the engine's library is not installed.
+        EngineError: the engine's library is not installed, or cannot be loaded.
     """
     bundle = resolve_bundle(config.bundle)
     names = list(_LOADERS) if config.engine == "auto" else [config.engine]
@@ -45,8 +45,12 @@ def create_engine(config: ModelConfig) -> Engine:
     for name in names:
         try:
             return _LOADERS[name](bundle, config)
-        except ImportError as error:
+        except ModuleNotFoundError as error:
             missing.append(f"{name} ({error})")
+        # The library is there, but the memory does not suffice for it, or a part of it is missing.
+        except (ImportError, MemoryError) as error:
+            reason = str(error) or "the memory does not suffice"
+            raise EngineError(f"the inference engine {name} cannot be loaded: {reason}") from error
     raise EngineError(
         f"no inference library is installed for: {', '.join(missing)}; install ONNX Runtime with: "
         "pip install onnxruntime"

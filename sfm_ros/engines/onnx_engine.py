@@ -19,6 +19,7 @@ class OnnxEngine:
 
     Raises:
         ModelError: a graph cannot be loaded, or its inputs and outputs break the contract.
+        EngineError: the memory does not suffice.
     """
 
     name = "onnx"
@@ -64,6 +65,8 @@ def _session(path: Path, threads: int) -> onnxruntime.InferenceSession:
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises its own types, which it does not export
+        if isinstance(error, MemoryError) or "bad_alloc" in str(error):
+            raise EngineError(f"the memory does not suffice to load {path}") from error
         raise ModelError(f"ONNX Runtime cannot load {path}: {error}") from error
 
 

@@ -10,13 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from sfm_ros.datatypes import CameraIntrinsics
-from sfm_ros.errors import CalibrationError
+from sfm_ros.errors import CalibrationError, UnsafeFileError
 from sfm_ros.formats.camera_info import CameraInfoFields, calibration_from_fields
 from sfm_ros.formats.files import read_text
 from sfm_ros.formats.kitti_calibration import calibration_from_kitti
+from sfm_ros.safety.documents import parse_yaml
 
 # The keys of a camera_calibration file, then those of a printed CameraInfo message.
 _KEYS = {
@@ -103,8 +102,8 @@ def _from_yaml(text: str, origin: str, width: int | None, height: int | None) ->
 def _parse_yaml(text: str, origin: str) -> Mapping[str, Any]:
     """The first document of a file; a printed message ends in a line ``---``."""
     try:
-        document = next(iter(yaml.safe_load_all(text)), None)
-    except yaml.YAMLError as error:
+        document = parse_yaml(text, first_only=True)
+    except UnsafeFileError as error:
         raise CalibrationError(f"{origin} is not a camera_info YAML file: {error}") from error
     if not isinstance(document, Mapping):
         raise CalibrationError(

@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from sfm_ros.errors import SfmRosError
+from sfm_ros.errors import SfmRosError, UnsafeFileError
+from sfm_ros.safety import limits
+from sfm_ros.safety.files import read_text as read_bounded
 
 
 def read_text(path: Path, kind: str, error: type[SfmRosError]) -> str:
     """The UTF-8 text of a file of some kind; raises ``error`` if it is missing or damaged."""
     try:
-        return path.read_text(encoding="utf-8")
+        return read_bounded(path, limits.TEXT_FILE)
     except FileNotFoundError:
         raise error(f"there is no {kind} file {path}") from None
-    except (OSError, UnicodeDecodeError) as cause:
+    except (OSError, UnsafeFileError, UnicodeDecodeError) as cause:
         raise error(f"cannot read the {kind} file {path}: {cause}") from cause
 
 

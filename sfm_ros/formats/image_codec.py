@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from sfm_ros.datatypes import RgbImage
 from sfm_ros.errors import ImageError
+from sfm_ros.safety.image_size import check_image_size
 
 _Bytes = npt.NDArray[np.uint8]
 
@@ -45,14 +46,18 @@ SUPPORTED_ENCODINGS: tuple[str, ...] = tuple(_ENCODINGS)
 """Values of ``encoding`` that `decode_raw` accepts."""
 
 
-def decode_message(message: Any) -> RgbImage:
+def decode_message(message: Any, max_megapixels: float | None = None) -> RgbImage:
     """(H, W, 3) uint8 RGB of a sensor_msgs Image or CompressedImage, of ROS 1 or 2.
+
+    Args:
+        message: the message.
+        max_megapixels: of a compressed image, see `decode_pixels`.
 
     Raises:
         ImageError: see `decode_raw` and `decode_compressed`.
     """
     if hasattr(message, "format"):
-        return decode_compressed(message.data, message.format)
+        return decode_compressed(message.data, message.format, max_megapixels)
     layout = (message.width, message.height, message.step, message.encoding)
     return decode_raw(message.data, *layout, bool(message.is_bigendian))
 
@@ -89,8 +94,11 @@ def decode_raw(
     pixels = rows if bytes_per_pixel == 1 else rows.reshape(height, width, bytes_per_pixel)
     try:
         return _to_rgb(pixels, encoding, is_bigendian)
-    except cv2.error as error:
-        raise ImageError(f"cannot convert a {width}x{height} {encoding} image: {error}") from error
+    except (cv2.error, MemoryError) as error:
+        reason = _reason(error)
+        raise ImageError(
+            f"cannot convert a {width}x{height} {encoding} image: {reason}"
+        ) from error
 
 
 def _to_rgb(pixels: _Bytes, encoding: str, is_bigendian: bool) -> npt.NDArray:
@@ -135,7 +143,9 @@ def _check_layout(
         )
 
 
-def decode_compressed(data: Any, format: str = "") -> RgbImage:
+def decode_compressed(
+    data: Any, format: str = "", max_megapixels: float | None = None
+) -> RgbImage:
     """Decode a compressed image message, or an image file that was read into memory.
 
     The kind (JPEG, PNG, WebP, BMP, TIFF) is recognized from the bytes; gray becomes RGB. A
@@ -145,12 +155,13 @@ def decode_compressed(data: Any, format: str = "") -> RgbImage:
         data: the file's bytes: any contiguous buffer.
         format: the message's ``format`` field, for error messages and to refuse
             ``compressedDepth``.
+        max_megapixels: see `decode_pixels`.
 
     Returns:
         (height, width, 3) uint8 RGB, a new contiguous array.
 
     Raises:
-        ImageError: empty, truncated or undecodable data, or compressed depth.
+        ImageError: empty, truncated, too large or undecodable data, or compressed depth.
     """
     if "compressedDepth" in format:
         raise ImageError(
@@ -164,16 +175,47 @@ def decode_compressed(data: Any, format: str = "") -> RgbImage:
         raise ImageError(f"the compressed image ({kind}) of {buffer.size} bytes is truncated")
     try:
         # Gray is decoded as gray: OpenCV takes twice as long to decode it to color.
-        image = cv2.imdecode(buffer, cv2.IMREAD_ANYCOLOR)
-    except cv2.error as error:
-        raise ImageError(f"cannot decode the compressed image ({kind}): {error}") from error
-    if image is None:
+        image = decode_pixels(buffer, cv2.IMREAD_ANYCOLOR, max_megapixels)
+        to_rgb = cv2.COLOR_GRAY2RGB if image.ndim == 2 else cv2.COLOR_BGR2RGB
+        return np.asarray(cv2.cvtColor(image, to_rgb), dtype=np.uint8)
+    except (ImageError, cv2.error, MemoryError) as error:
         raise ImageError(
-            f"cannot decode the compressed image ({kind}) of {buffer.size} bytes: not a JPEG, "
-            "PNG, WebP, BMP or TIFF image, or a damaged one"
-        )
-    to_rgb = cv2.COLOR_GRAY2RGB if image.ndim == 2 else cv2.COLOR_BGR2RGB
-    return np.asarray(cv2.cvtColor(image, to_rgb), dtype=np.uint8)
+            f"cannot decode the compressed image ({kind}) of {buffer.size} bytes: {_reason(error)}"
+        ) from error
+
+
+def decode_pixels(data: Any, flags: int, max_megapixels: float | None = None) -> npt.NDArray:
+    """Decode an image file as OpenCV's ``imdecode`` does, after its header was checked.
+
+    Args:
+        data: the file's bytes: any contiguous buffer.
+        flags: one of OpenCV's ``IMREAD`` constants.
+        max_megapixels: an image of more million pixels is refused; by default
+            `sfm_ros.safety.limits.IMAGE_MEGAPIXELS`.
+
+    Returns:
+        (H, W) or (H, W, channels), of the file's own type if ``flags`` keep it.
+
+    Raises:
+        ImageError: no JPEG, PNG, WebP, BMP or TIFF image, too large, damaged, or larger than the
+            memory.
+    """
+    buffer = _as_bytes(data)
+    check_image_size(buffer.data, max_megapixels)
+    try:
+        image = cv2.imdecode(buffer, flags)
+    except (cv2.error, MemoryError) as error:
+        raise ImageError(_reason(error)) from error
+    if image is None:
+        raise ImageError("a damaged image, or one of an unsupported kind")
+    return image
+
+
+def _reason(error: Exception) -> str:
+    """One line; OpenCV reports a lack of memory as an error of its own."""
+    if isinstance(error, MemoryError) or getattr(error, "code", 0) == cv2.Error.StsNoMem:
+        return "the memory does not suffice for it"
+    return " ".join(str(error).split())
 
 
 def _is_cut_short(buffer: _Bytes) -> bool:

@@ -10,7 +10,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from sfm_ros import __version__
-from sfm_ros.errors import OutputError
+from sfm_ros.errors import OutputError, UnsafeFileError
+from sfm_ros.safety.documents import read_json
 
 MARKER = ".sfm_output.json"
 FORMAT = 1
@@ -71,10 +72,17 @@ class Marker:
         try:
             if not stat.S_ISREG(path.lstat().st_mode):
                 raise ValueError("it is no regular file")
-            return _parsed(json.loads(path.read_text(encoding="utf-8")))
+            return _parsed(read_json(path))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (
+            OSError,
+            UnsafeFileError,
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+        ) as error:
             raise OutputError(
                 f"{path} is damaged or of another version ({error}), so the files of an earlier "
                 "run are unknown; name another folder, or remove this one if nothing in it is "

@@ -49,11 +49,16 @@ def header(stamp_ns: int, frame_id: str) -> Header:
     return Header(stamp=stamp_from_ns(stamp_ns), frame_id=frame_id)
 
 
-def frame_from_image(message: Image | CompressedImage, intrinsics: CameraIntrinsics) -> Frame:
+def frame_from_image(
+    message: Image | CompressedImage,
+    intrinsics: CameraIntrinsics,
+    max_megapixels: float | None = None,
+) -> Frame:
     """A Frame of a raw or compressed image and its calibration.
 
     Raises:
-        ImageError: the image cannot be decoded, or its stamp is not a time.
+        ImageError: the image cannot be decoded, is compressed and larger than ``max_megapixels``,
+            or its stamp is not a time.
         CalibrationError: the image has another size than its calibration.
     """
     stamp = message.header.stamp
@@ -61,16 +66,16 @@ def frame_from_image(message: Image | CompressedImage, intrinsics: CameraIntrins
         raise ImageError(f"the stamp has {stamp.nanosec} nanoseconds, expected less than {_NS}")
     return Frame(
         stamp_ns=stamp_to_ns(stamp),
-        rgb=_decode(message),
+        rgb=_decode(message, max_megapixels),
         intrinsics=intrinsics,
         frame_id=message.header.frame_id.lstrip("/") or OPTICAL_FRAME,
     )
 
 
-def _decode(message: Image | CompressedImage) -> RgbImage:
+def _decode(message: Image | CompressedImage, max_megapixels: float | None) -> RgbImage:
     """Decode with our own decoder, or with cv_bridge an encoding that only it supports."""
     if getattr(message, "encoding", None) in (None, *SUPPORTED_ENCODINGS):
-        return decode_message(message)
+        return decode_message(message, max_megapixels)
     rgb = decode_with_cv_bridge(message)
     return decode_message(message) if rgb is None else rgb
 

@@ -9,7 +9,6 @@ import threading
 from functools import partial
 from typing import Any, Protocol
 
-import yaml
 from geometry_msgs.msg import TransformStamped
 from rclpy.duration import Duration
 from rclpy.executors import SingleThreadedExecutor
@@ -19,9 +18,11 @@ from rclpy.time import Time
 
 from sfm_ros.bags.transform_tree import TransformTree
 from sfm_ros.datatypes import FloatArray
+from sfm_ros.errors import UnsafeFileError
 from sfm_ros.geometry import rigid_motion
 from sfm_ros.ros import compat
 from sfm_ros.ros.compat import STATIC_TF_LISTENER_QOS, TF, TF_QOS, TF_STATIC
+from sfm_ros.safety.documents import parse_yaml
 
 _HISTORY_NS = 10_000_000_000
 """How far back a transform can be looked up; tf2's own default."""
@@ -164,7 +165,10 @@ class BufferLookup(Lookup):
         return found is not None and found.header.stamp.sec == found.header.stamp.nanosec == 0
 
     def has_parent(self, frame: str) -> bool:
-        return frame in (yaml.safe_load(self._buffer.all_frames_as_yaml()) or ())
+        try:
+            return frame in (parse_yaml(self._buffer.all_frames_as_yaml()) or ())
+        except UnsafeFileError:  # a frame whose name is no YAML, from anybody who publishes TF
+            return False
 
     def ignore_moving(self) -> None:
         # Done by the thread that would otherwise wait for the topic.

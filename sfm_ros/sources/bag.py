@@ -48,6 +48,7 @@ class BagSource:
         pose_topic: str | None = None,
         calib: str | Path | CameraIntrinsics | None = None,
         speed_topic: str | None = None,
+        max_megapixels: float | None = None,
     ) -> None:
         """Open the bag, choose the topics, read the calibration and the ground-truth poses.
 
@@ -60,6 +61,7 @@ class BagSource:
                 (x forward, y left, z up: REP 103); the frame takes the nearest in time.
             calib: calibration or file of it, instead of the bag's.
             speed_topic: velocities as Odometry or a stamped Twist, such as those of the wheels.
+            max_megapixels: see `decode_compressed`.
 
         Raises:
             SourceError: no bag, damaged, empty, or no such topic (its topics are listed).
@@ -68,6 +70,7 @@ class BagSource:
         self.bag = path if isinstance(path, BagFile) else BagFile(path)
         self.name = self.bag.name
         self.skipped = 0
+        self._max_megapixels = max_megapixels
         self.camera_info_topic: str | None = None
         self.image_topic = find_image_topic(self.bag, image_topic)
         rgb = self._first_image()
@@ -98,7 +101,7 @@ class BagSource:
 
     def _item(self, record: Record) -> SourceItem | None:
         try:
-            rgb = decode_message(record.message)
+            rgb = decode_message(record.message, self._max_megapixels)
         except ImageError as error:
             _LOG.warning("%s: an image of %s is skipped: %s", self.name, self.image_topic, error)
             return None
@@ -118,7 +121,8 @@ class BagSource:
 
     def _first_image(self) -> RgbImage:
         try:
-            return decode_message(self.bag.first(self.image_topic).message)
+            first = self.bag.first(self.image_topic).message
+            return decode_message(first, self._max_megapixels)
         except ImageError as error:
             raise SourceError(
                 f"cannot decode the first image of {self.image_topic} in {self.name}: {error}"

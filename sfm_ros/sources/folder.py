@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from sfm_ros.datatypes import CameraIntrinsics, FloatArray, Frame, RgbImage
-from sfm_ros.errors import CalibrationError, ImageError, SourceError
+from sfm_ros.errors import CalibrationError, ImageError, SourceError, UnsafeFileError
 from sfm_ros.formats.calibration import read_calibration
 from sfm_ros.formats.files import natural_key
 from sfm_ros.formats.image_codec import decode_compressed
 from sfm_ros.formats.trajectory import Trajectory, nearest_indices, read_trajectory
+from sfm_ros.safety import limits
+from sfm_ros.safety.files import read_bytes
 from sfm_ros.source import SourceItem
 from sfm_ros.sources.timestamps import find_times, regular_stamps, stamps_of
 
@@ -46,6 +48,7 @@ class FolderSource:
         camera: str | int | None = None,
         camera_height_m: float | None = None,
         frames: Collection[int] | None = None,
+        max_megapixels: float | None = None,
     ) -> None:
         """List the folder and read its first image; the others are decoded while iterating.
 
@@ -60,6 +63,7 @@ class FolderSource:
             camera: which camera of a KITTI calibration.
             camera_height_m: height of the camera above the road, if known.
             frames: keep only the images whose names are these numbers (``000123.png`` is 123).
+            max_megapixels: see `decode_compressed`.
 
         Raises:
             SourceError: no folder or image, an unreadable first image, times that do not fit the
@@ -71,7 +75,8 @@ class FolderSource:
         self.name = str(images_dir)
         self.camera_height_m = camera_height_m
         self.files = list_images(folder)
-        first = read_image(self.files[0])
+        self._max_megapixels = max_megapixels
+        first = read_image(self.files[0], max_megapixels)
         self.intrinsics = intrinsics_for(first, calib, camera)
         times_file = Path(times) if times is not None else find_times(folder)
         if times_file is None:
@@ -125,7 +130,7 @@ class FolderSource:
             yield partial(self._decode, file, stamp_ns, pose)
 
     def _decode(self, file: Path, stamp_ns: int, pose: FloatArray | None) -> SourceItem:
-        rgb = read_image(file)
+        rgb = read_image(file, self._max_megapixels)
         try:
             frame = Frame(stamp_ns=stamp_ns, rgb=rgb, intrinsics=self.intrinsics)
         except CalibrationError as error:
@@ -153,15 +158,16 @@ def list_images(folder: Path) -> list[Path]:
     return sorted(files, key=natural_key)
 
 
-def read_image(file: Path) -> RgbImage:
+def read_image(file: Path, max_megapixels: float | None = None) -> RgbImage:
     """Decode an image file to (H, W, 3) uint8 RGB.
 
     Raises:
-        SourceError: it is truncated, or cannot be read or decoded.
+        SourceError: it is truncated or larger than that, or cannot be read or decoded.
     """
     try:
-        return decode_compressed(file.read_bytes(), file.suffix[1:].lower())
-    except (OSError, ImageError) as error:
+        data = read_bytes(file, limits.BINARY_FILE)
+        return decode_compressed(data, file.suffix[1:].lower(), max_megapixels)
+    except (OSError, UnsafeFileError, ImageError) as error:
         raise SourceError(f"cannot read the image {file}: {error}") from error
 
 

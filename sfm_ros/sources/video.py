@@ -9,7 +9,9 @@ import cv2
 import numpy as np
 
 from sfm_ros.datatypes import CameraIntrinsics, Frame, RgbImage
-from sfm_ros.errors import SourceError
+from sfm_ros.errors import ImageError, SourceError
+from sfm_ros.safety import limits
+from sfm_ros.safety.image_size import check_size
 from sfm_ros.source import SourceItem
 from sfm_ros.sources.folder import intrinsics_for
 from sfm_ros.sources.timestamps import NS
@@ -27,7 +29,11 @@ class VideoSource:
     camera_height_m: float | None = None
 
     def __init__(
-        self, path: str | Path, calib: str | Path | CameraIntrinsics, fps: float | None = None
+        self,
+        path: str | Path,
+        calib: str | Path | CameraIntrinsics,
+        fps: float | None = None,
+        max_megapixels: float = limits.IMAGE_MEGAPIXELS,
     ) -> None:
         """Open the video and decode its first frame.
 
@@ -35,12 +41,13 @@ class VideoSource:
             path: the file.
             calib: calibration of its frames, or its file (see `read_calibration`).
             fps: overrides the frame rate in the file.
+            max_megapixels: a video of larger frames is refused, by its header.
 
         Raises:
-            SourceError: no such file, not a video, no frame, or no frame rate.
+            SourceError: no such file, not a video, too large, no frame, or no frame rate.
             CalibrationError: see `read_calibration`.
         """
-        self.name = str(path)
+        self.name, self._max_megapixels = str(path), max_megapixels
         capture = self._open()
         try:
             stated, count = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
@@ -80,6 +87,15 @@ class VideoSource:
         capture = cv2.VideoCapture(self.name)
         if not capture.isOpened():
             raise SourceError(f"cannot read {self.name}: not a video, damaged, or no codec for it")
+        width, height = (
+            capture.get(cv2.CAP_PROP_FRAME_WIDTH),
+            capture.get(cv2.CAP_PROP_FRAME_HEIGHT),
+        )
+        try:
+            check_size(width, height, self._max_megapixels)
+        except ImageError as error:
+            capture.release()
+            raise SourceError(f"cannot read the video {self.name}: {error}") from error
         return capture
 
 

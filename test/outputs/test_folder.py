@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from trees import fill, small_disk, snapshot
+from writers.trees import fill, small_disk, snapshot
 
 from sfm_ros.errors import OutputError
 from sfm_ros.outputs.folder import OutputFolder, check_output_files, named_paths, require_room

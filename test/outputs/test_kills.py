@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from crash_points import FIRST, SECOND, STAGED, write_staged
-from killed_programs import FRAMES, IN_TURN, TRAINING, WRITERS, make_data, run
-from trees import snapshot
+from writers.crash_points import FIRST, SECOND, STAGED, write_staged
+from writers.killed import FRAMES, IN_TURN, TRAINING, WRITERS, make_data, run
+from writers.trees import snapshot
 
 from sfm_ros.evaluation.report.results import RESULT_FILES
 from sfm_ros.model_spec import ModelSpec

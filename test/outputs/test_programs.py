@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
-from output_programs import Program, make_inputs, programs
-from trees import fill, small_disk, snapshot
+from writers.programs import Program, make_inputs, programs
+from writers.trees import fill, small_disk, snapshot
 
 from sfm_ros.evaluation import session
 from sfm_ros.outputs.folder import OutputFolder

@@ -9,8 +9,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from output_programs import Program, make_inputs, programs
-from trees import fill, snapshot
+from writers.programs import Program, make_inputs, programs
+from writers.trees import fill, snapshot
 
 from sfm_ros.outputs.lock import LOCK
 from sfm_ros.outputs.marker import MARKER, Marker

@@ -7,6 +7,7 @@ import pytest
 
 pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
 
+from hostile_images import encoded, with_size
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
@@ -137,6 +138,17 @@ def test_damaged_compressed_image_is_refused() -> None:
     camera = CameraIntrinsics(width=8, height=4, fx=5, fy=5, cx=3, cy=2)
     with pytest.raises(ImageError, match="jpeg"):
         conversions.frame_from_image(CompressedImage(format="jpeg", data=b"nothing"), camera)
+
+
+def test_large_compressed_image_is_refused_by_its_header() -> None:
+    camera = CameraIntrinsics(width=51, height=37, fx=5, fy=5, cx=3, cy=2)
+    bomb = CompressedImage(format="png", data=with_size("png", 30_000, 30_000))
+    with pytest.raises(ImageError, match="30000x30000 pixels, expected at most 64 million"):
+        conversions.frame_from_image(bomb, camera)
+    image = CompressedImage(format="jpeg", data=encoded("jpg"))
+    assert conversions.frame_from_image(image, camera, 0.002).rgb.shape == (37, 51, 3)
+    with pytest.raises(ImageError, match="expected at most 0.001 million"):
+        conversions.frame_from_image(image, camera, 0.001)
 
 
 def test_other_encodings_are_decoded_by_cv_bridge(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ holds sets of single recordings that other processes write.
 
 from __future__ import annotations
 
-import json
+import math
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sfm_ros.datatypes import DepthMap, FloatArray, RgbImage
-from sfm_ros.errors import SourceError
+from sfm_ros.errors import SourceError, UnsafeFileError
+from sfm_ros.safety.documents import read_json
+from sfm_ros.safety.files import member
 
 FORMAT = "sfm_ros.prepared/1"
 INDEX, PARTIAL, OPEN = "index.json", "index.partial.json", "index.open.json"
@@ -100,10 +102,13 @@ class SequenceRecord:
     def from_json(values: dict[str, Any]) -> SequenceRecord:
         """Inverse of ``to_json``; raises KeyError, TypeError or ValueError on anything else."""
         count = int(values["count"])
+        if not isinstance(values["has_depth"], bool):
+            raise TypeError(f"has_depth is {values['has_depth']!r}, expected true or false")
         poses = None
         if values["poses"] is not None:
+            rows = np.asarray(values["poses"], dtype=np.float64).reshape(count, 3, 4)
             poses = np.tile(np.eye(4), (count, 1, 1))
-            poses[:, :3] = np.asarray(values["poses"], dtype=np.float64).reshape(count, 3, 4)
+            poses[:, :3] = rows
         fx, fy, cx, cy = (float(v) for v in values["K"])
         stamps_ns = tuple(int(v) for v in values["stamps_ns"])
         speeds = values.get("speeds_m_s")
@@ -116,7 +121,7 @@ class SequenceRecord:
             count=count,
             K=(fx, fy, cx, cy),
             stamps_ns=stamps_ns,
-            has_depth=bool(values["has_depth"]),
+            has_depth=values["has_depth"],
             poses=poses,
             provenance=str(values["provenance"]),
             speeds_m_s=None if speeds is None else tuple(float(v) for v in speeds),
@@ -153,10 +158,10 @@ class PreparedSet:
         width, height, sequences = read_index(folder / INDEX)
         _check_layout(folder, sequences)
         shape = (sum(s.count for s in sequences), height, width)
-        frames = _map(folder / FRAMES, np.uint8, (*shape, 3))
+        frames = _map(folder, FRAMES, np.uint8, (*shape, 3))
         depth_m = None
         if any(s.has_depth for s in sequences):
-            depth_m = _map(folder / DEPTH, np.float16, shape)
+            depth_m = _map(folder, DEPTH, np.float16, shape)
         return PreparedSet(folder, width, height, tuple(sequences), frames, depth_m)
 
 
@@ -171,15 +176,18 @@ def _why_no_index(folder: Path) -> str:
 def read_index(path: Path) -> tuple[int, int, list[SequenceRecord]]:
     """Width, height and sequences of an index file, finished or not; SourceError if damaged."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path)
         if values["format"] != FORMAT:
             raise SourceError(
                 f"{path} has the format {values['format']!r}, expected {FORMAT!r}; "
                 "prepare it again"
             )
         sequences = [SequenceRecord.from_json(entry) for entry in values["sequences"]]
-        return int(values["width"]), int(values["height"]), sequences
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        width, height = int(values["width"]), int(values["height"])
+        if min(width, height) < 1:
+            raise ValueError(f"the frames are {width}x{height}")
+        return width, height, sequences
+    except (OSError, UnsafeFileError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise SourceError(f"{path} is damaged ({error!r}); prepare the set again") from error
 
 
@@ -194,8 +202,12 @@ def _check_layout(folder: Path, sequences: list[SequenceRecord]) -> None:
         start += record.count
 
 
-def _map(path: Path, dtype: type, shape: tuple[int, ...]) -> npt.NDArray:
-    expected = int(np.prod(shape)) * np.dtype(dtype).itemsize
+def _map(folder: Path, name: str, dtype: type, shape: tuple[int, ...]) -> npt.NDArray:
+    try:
+        path = member(folder, name)
+    except UnsafeFileError as error:
+        raise SourceError(f"the prepared set {folder} cannot be read: {error}") from error
+    expected = math.prod(shape) * np.dtype(dtype).itemsize
     found = path.stat().st_size if path.is_file() else None
     if found != expected or not expected:
         size = "is missing" if found is None else f"has {found} bytes"

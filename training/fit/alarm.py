@@ -41,6 +41,7 @@ EXPLODED = 1.5
 """Mean loss over the lowest mean loss so far."""
 EXPECTED_FALL = 0.2
 
+_INDICATORS = ("disparity_spread", "saturated", "parallax_px", "motion_spread")
 _KEYS_BEFORE = {"said": "raised", "looks": "samples"}
 """Entries of ``AlarmMonitor.state_dict`` in checkpoints of version 0.1, by their old names."""
 
@@ -123,8 +124,8 @@ class AlarmMonitor:
         self._samples.append(dict(figures))
         found = self._check_loss(step)
         if step >= GRACE_STEPS and len(self._samples) == SAMPLES:
-            names = ("disparity_spread", "saturated", "parallax_px", "motion_spread")
-            found |= _check_networks({n: median(s[n] for s in self._samples) for n in names})
+            medians = {n: median(s[n] for s in self._samples) for n in _INDICATORS}
+            found |= _check_networks(medians)
         return self.new_among(found)
 
     def new_among(self, alarms: Mapping[str, str]) -> dict[str, str]:
@@ -146,8 +147,12 @@ class AlarmMonitor:
         }
 
     def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
-        """Inverse of ``state_dict``."""
+        """Inverse of ``state_dict``; KeyError, TypeError or ValueError on anything else."""
         state = {_KEYS_BEFORE.get(key, key): value for key, value in state.items()}
+        for sample in state["samples"]:
+            values = [sample[name] for name in (*_INDICATORS, "gradient_norm")]
+            if not all(isinstance(value, (int, float)) for value in values):
+                raise TypeError("a sample of the alarms is no number")
         self._fresh, self._raised = state["fresh"], set(state["raised"])
         self._samples = deque(state["samples"], maxlen=SAMPLES)
         self._count = state["count"]

@@ -12,16 +12,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import pickle
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sfm_ros.errors import SfmRosError
+from sfm_ros.safety.archives import check_stored
 from training.config import RunConfig, TrainConfig, flat_items, load_config
 
 LAST, BEST = "last.pt", "best.pt"
@@ -66,14 +66,70 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint at {path}; train first, without --resume")
     try:
+        check_stored(path)
         contents = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise CheckpointError(f"the checkpoint {path} is damaged: {error}") from error
+    # torch's reader raises errors of any kind on a damaged file.
+    except Exception as error:
+        raise CheckpointError(f"the checkpoint {path} is damaged: {_one_line(error)}") from error
     if not isinstance(contents, dict) or not contents.keys() >= KEYS:
         raise CheckpointError(
             f"{path} is not a checkpoint of this program; expected the entries {sorted(KEYS)}"
         )
+    for key, (fits, expected) in _ENTRIES.items():
+        value = contents.get(key)
+        if not fits(value) and not (value is None and key in _OPTIONAL):
+            raise CheckpointError(
+                f"the checkpoint {path} is damaged: '{key}' is {type(value).__name__}, expected "
+                f"{expected}"
+            )
     return contents
+
+
+def _is_state(value: object) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in value.items()
+    )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_mapping(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+_STATE, _MAPPING = (_is_state, "tensors by their names"), (_is_mapping, "values by their names")
+_ENTRIES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "config": _MAPPING,
+    "model": _STATE,
+    "average": _STATE,
+    "optimizer": _MAPPING,
+    "step": (lambda v: type(v) is int and v >= 0, "a whole number from 0 up"),
+    "best": (_is_number, "a number"),
+    "torch_rng": (lambda v: isinstance(v, Tensor) and v.dtype == torch.uint8, "bytes"),
+    "scaler": _MAPPING,
+    "watch": _MAPPING,
+}
+_OPTIONAL = {"average", "optimizer", "best", "scaler", "watch"}
+
+
+@contextlib.contextmanager
+def restoring(path: Path) -> Iterator[None]:
+    """Turn what a state that does not fit raises in the block into a CheckpointError."""
+    try:
+        yield
+    except SfmRosError:
+        raise
+    # torch and the dictionaries of the states raise errors of any kind.
+    except Exception as error:
+        raise CheckpointError(
+            f"the checkpoint {path} is damaged, its state does not fit: {_one_line(error)}"
+        ) from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 def check_same_run(path: Path, contents: dict[str, Any], config: TrainConfig) -> None:

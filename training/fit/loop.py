@@ -31,6 +31,7 @@ from training.fit.checkpoint import (
     CheckpointError,
     check_same_run,
     load_checkpoint,
+    restoring,
     save_checkpoint,
 )
 from training.fit.optimizer import WeightAverage, load_optimizer, rate_factor
@@ -106,6 +107,10 @@ class Trainer:
         path = self.out / LAST
         contents = load_checkpoint(path)
         check_same_run(path, contents, self.config)
+        with restoring(path):
+            self._restore(contents)
+
+    def _restore(self, contents: dict[str, Any]) -> None:
         self.model.load_state_dict(contents["model"])
         load_optimizer(self._optimizer, contents["optimizer"])
         if self._average is not None:

@@ -17,12 +17,19 @@ COSINE_END = 0.02
 
 
 def load_optimizer(optimizer: torch.optim.Adam, state: dict[str, Any]) -> None:
-    """Restore a saved state; one of version 0.1 may be that of torch's fused implementation."""
+    """Restore the moments of a saved state; the settings are those of the recipe.
+
+    ValueError or another error of the kind if the state does not fit the weights.
+    """
     groups = [
-        {**saved, "fused": own["fused"]}
+        {**own, "params": saved["params"]}
         for saved, own in zip(state["param_groups"], optimizer.param_groups, strict=True)
     ]
     optimizer.load_state_dict({**state, "param_groups": groups})
+    for weights, moments in optimizer.state.items():
+        found = [moments[name].shape for name in ("exp_avg", "exp_avg_sq")]
+        if found != [weights.shape] * 2 or moments["step"].numel() != 1:
+            raise ValueError(f"a state of {found[0]} for weights of {weights.shape}")
 
 
 def rate_factor(optim: OptimConfig, step: int) -> float:

@@ -13,7 +13,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from sfm_ros.datatypes import DepthMap, RgbImage
-from sfm_ros.errors import SourceError
+from sfm_ros.errors import SourceError, UnsafeFileError
+from sfm_ros.safety.documents import read_json
 from training.data.sequence import (
     DEPTH,
     FORMAT,
@@ -76,10 +77,10 @@ class PreparedWriter:
     def partial(self, source: str, provenance: str) -> PartialSource | None:
         """The frames of an interrupted source, if they were written with the same provenance."""
         try:
-            values = json.loads((self.path / OPEN).read_text(encoding="utf-8"))
+            values = read_json(self.path / OPEN)
             records = tuple(SequenceRecord.from_json(entry) for entry in values["sequences"])
             first, next_index = records[0], int(values["next_place"])
-        except (OSError, ValueError, KeyError, TypeError, IndexError):
+        except (OSError, UnsafeFileError, ValueError, KeyError, TypeError, IndexError):
             return None
         found = (first.source, first.provenance, first.start)
         if found != (source, provenance, self.frame_count):

@@ -10,9 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from sfm_ros.datatypes import DepthMap, FloatArray
-from sfm_ros.errors import SourceError
+from sfm_ros.errors import ImageError, SourceError, UnsafeFileError
+from sfm_ros.formats.image_codec import decode_pixels
 from sfm_ros.formats.kitti_calibration import read_kitti_numbers
 from sfm_ros.geometry import make_transform
+from sfm_ros.safety import limits
+from sfm_ros.safety.files import read_bytes
 from sfm_ros.sources.kitti.calibration import read_rigid
 from sfm_ros.sources.kitti.scans import read_scan_bytes
 
@@ -104,9 +107,12 @@ def read_depth_image(file: Path, units_per_meter: float) -> DepthMap:
     Raises:
         SourceError: it cannot be read, or has another format.
     """
-    image = cv2.imread(str(file), cv2.IMREAD_UNCHANGED) if file.is_file() else None
-    if image is None:
-        raise SourceError(f"cannot read the depth image {file}: it is missing or damaged")
+    try:
+        image = decode_pixels(read_bytes(file, limits.BINARY_FILE), cv2.IMREAD_UNCHANGED)
+    except FileNotFoundError:
+        raise SourceError(f"cannot read the depth image {file}: it is missing") from None
+    except (OSError, UnsafeFileError, ImageError) as error:
+        raise SourceError(f"cannot read the depth image {file}: {error}") from error
     if image.dtype != np.uint16 or image.ndim != 2:
         raise SourceError(
             f"the depth image {file} has shape {image.shape} and type {image.dtype}, expected "

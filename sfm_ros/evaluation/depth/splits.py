@@ -11,9 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from sfm_ros.errors import ConfigError
+from sfm_ros.safety.documents import read_yaml
 
 TABLES = Path(__file__).with_name("kitti_splits")
 
@@ -100,4 +99,4 @@ def _table(name: str, camera: int) -> dict[str, set[int]]:
 
 @cache
 def _read(name: str) -> Mapping[str, Any]:
-    return yaml.safe_load((TABLES / f"{name}.yaml").read_text(encoding="utf-8"))
+    return read_yaml(TABLES / f"{name}.yaml")

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sfm_ros.errors import SourceError
+from sfm_ros.errors import SourceError, UnsafeFileError
 from sfm_ros.evaluation.report.results import GROUND_TRUTH_FILE, TRAJECTORY_FILE
 from sfm_ros.evaluation.report.summary import NOT_AVAILABLE, ROWS, format_value
 from sfm_ros.evaluation.tables import format_table
 from sfm_ros.formats.trajectory import Trajectory, read_tum
+from sfm_ros.safety.documents import read_json
 
 MARK = "≠"
 # What metrics depend on; the first ones are shown even if equal.
@@ -71,12 +71,12 @@ def _names(folders: Sequence[Path]) -> list[str]:
 
 def _read_summary(file: Path) -> dict[str, Any]:
     try:
-        summary = json.loads(file.read_text(encoding="utf-8"))
+        summary = read_json(file)
     except FileNotFoundError:
         raise SourceError(
             f"there is no {file}, expected the folder of a run of sfm_evaluate bag or the demo"
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, UnsafeFileError) as error:
         raise SourceError(f"cannot read {file}: {error}") from error
     if not isinstance(summary, dict):
         raise SourceError(

@@ -26,7 +26,10 @@ from sfm_ros.sources.bag import BagSource
 from sfm_ros.sources.factory import open_source
 from sfm_ros.synthetic.held_out import HeldOutStreet
 
-_SOURCE_OPTIONS = ("calib", "poses", "fps", "image_topic", "camera_info_topic", "pose_topic")
+_SOURCE_OPTIONS = (
+    *("calib", "poses", "fps", "image_topic", "camera_info_topic", "pose_topic"),
+    "max_megapixels",
+)
 _BAG_OPTIONS = ("ground_truth_frame", "depth_topic")
 
 
@@ -45,6 +48,7 @@ class InputOptions:
         ground_truth_frame: frame of a bag's ``/tf`` in which the camera's trajectory is the ground
             truth, instead of a topic.
         depth_topic: ground-truth depth in a bag, see `BagDepth`.
+        max_megapixels: larger images are refused, see `decode_compressed`.
     """
 
     kind: str | None = None
@@ -57,6 +61,7 @@ class InputOptions:
     pose_topic: str | None = None
     ground_truth_frame: str | None = None
     depth_topic: str | None = None
+    max_megapixels: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -147,7 +152,11 @@ def _open_bag(path: Path, options: InputOptions) -> EvaluationInput:
     trajectory = GroundTruthTrajectory(trajectory=None)
     with bag.kept_open():
         source = BagSource(
-            bag, options.image_topic, options.camera_info_topic, calib=options.calib
+            bag,
+            options.image_topic,
+            options.camera_info_topic,
+            calib=options.calib,
+            max_megapixels=options.max_megapixels,
         )
         camera_frame = bag.first(source.image_topic).message.header.frame_id or OPTICAL_FRAME
         if options.poses is None:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from sfm_ros.errors import SfmRosError
+from sfm_ros.safety.interrupts import has_ended, kill_at_end
 
 _LOG_LINES = 25
 
@@ -47,6 +48,7 @@ class ProcessGroup:
                 env=self._environment,
                 start_new_session=True,
             )
+        kill_at_end(self._children[name].pid)
 
     def pid(self, name: str) -> int:
         """Process id of a child."""
@@ -86,3 +88,4 @@ class ProcessGroup:
                     os.killpg(child.pid, number)
                 with suppress(subprocess.TimeoutExpired):
                     child.wait(patience_s)
+            has_ended(child.pid)

@@ -21,12 +21,15 @@ from sfm_ros.doctor.examine import examine_bag
 from sfm_ros.doctor.finding import Finding, Level, as_json, as_text, fail, has_failed
 from sfm_ros.doctor.middleware import check_domain
 from sfm_ros.errors import SfmRosError
+from sfm_ros.safety.interrupts import guard
 
 _INTERRUPTED = 130
 
 
 def main(args: list[str] | None = None) -> int:
     """Run the checks; 0 if none failed, 1 if one did, 130 if interrupted."""
+    if args is None:
+        guard("sfm_doctor")
     arguments = sys.argv if args is None else ["sfm_doctor", *args]
     own, ros_arguments = _split(arguments[1:])
     options = _parse(own)

@@ -128,7 +128,8 @@ class Worker:
         self, message: Image | CompressedImage, arrived_ns: int, intrinsics: CameraIntrinsics
     ) -> None:
         taken_ns = time.monotonic_ns()
-        frame = conversions.frame_from_image(message, intrinsics)
+        limit = self._parameters.config.preprocess.max_megapixels
+        frame = conversions.frame_from_image(message, intrinsics, limit)
         converted_ns = time.monotonic_ns()
         estimate = self._pipeline.odometry.step(frame)
         estimated_ns = time.monotonic_ns()

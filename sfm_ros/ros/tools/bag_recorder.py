@@ -37,11 +37,14 @@ from sfm_ros.errors import SfmRosError
 from sfm_ros.outputs.lock import FolderLock, check_unlocked
 from sfm_ros.ros.process.program import command_parser
 from sfm_ros.ros.tools.bag_tracks import message_class_of
+from sfm_ros.safety.interrupts import guard
 
 _NAME = "sfm_bag_recorder"
 _DISCOVERY_PERIOD_S = 0.2
 _DRAIN_S = 2.0
 """Limit for writing what is queued at the end; launch sends SIGTERM after 5 s."""
+_CLOSING_S = 60.0
+"""Limit for closing the bag after a Ctrl-C that arrived twice, as launch sends it."""
 _QUEUE_DEPTH = 1000
 _MIB = 2**20
 _SPARE_BYTES = 64 * _MIB
@@ -203,6 +206,8 @@ def _fill(writer: Writer, node: BagRecorder, stopping: threading.Event) -> None:
 
 def main(args: list[str] | None = None) -> int:
     """Record until SIGINT or SIGTERM; 1 if the bag cannot be written to the end."""
+    if args is None:
+        guard(_NAME, patience_s=_CLOSING_S)
     arguments = sys.argv if args is None else [_NAME, *args]
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sfm_ros.datatypes import FloatArray
-from sfm_ros.errors import SourceError
+from sfm_ros.errors import SourceError, UnsafeFileError
+from sfm_ros.safety import limits
+from sfm_ros.safety.files import read_bytes
 from sfm_ros.sources.folder import FolderSource
 from sfm_ros.sources.kitti.calibration import (
     read_camera_from_lidar,
@@ -79,9 +81,9 @@ def read_scan_bytes(file: Path) -> bytes:
         SourceError: the file cannot be read, or is not a whole number of points or empty.
     """
     try:
-        data = file.read_bytes()
-    except OSError as error:
-        raise SourceError(f"cannot read the lidar scan {file}: {error.strerror}") from error
+        data = read_bytes(file, limits.BINARY_FILE)
+    except (OSError, UnsafeFileError) as error:
+        raise SourceError(f"cannot read the lidar scan {file}: {error}") from error
     if not data or len(data) % _POINT_BYTES:
         raise SourceError(
             f"the lidar scan {file} has {len(data)} bytes, expected a multiple of {_POINT_BYTES} "

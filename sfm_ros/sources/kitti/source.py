@@ -25,7 +25,10 @@ def is_kitti(folder: Path) -> bool:
 
 
 def open_kitti(
-    path: str | Path, camera: str | int | None = None, frames: Collection[int] | None = None
+    path: str | Path,
+    camera: str | int | None = None,
+    frames: Collection[int] | None = None,
+    max_megapixels: float | None = None,
 ) -> FolderSource:
     """Open a KITTI drive, raw or odometry.
 
@@ -38,6 +41,7 @@ def open_kitti(
         path: folder of the drive or sequence.
         camera: 0 to 3; by default the left color camera, or else the first one found.
         frames: numbers of the frames to keep; by default all.
+        max_megapixels: see `decode_compressed`.
 
     Raises:
         SourceError: neither layout, no such camera, or none of the requested frames.
@@ -56,7 +60,14 @@ def open_kitti(
     else:
         calib, poses = folder / "calib.txt", _pose_file(folder)
     return FolderSource(
-        images, calib, poses, FPS, camera=name, camera_height_m=CAMERA_HEIGHT_M, frames=frames
+        images,
+        calib,
+        poses,
+        FPS,
+        camera=name,
+        camera_height_m=CAMERA_HEIGHT_M,
+        frames=frames,
+        max_megapixels=max_megapixels,
     )
 
 

@@ -21,8 +21,11 @@ from sfm_ros.bags.messages import (
 from sfm_ros.bags.split_writer import SplitBag
 from sfm_ros.bags.writer import CAMERA_INFO_TOPIC, GROUND_TRUTH_TOPIC, IMAGE_TOPIC, BagTopics
 from sfm_ros.datatypes import OPTICAL_FRAME, FloatArray, Frame, body_frame_name
-from sfm_ros.errors import ConfigError, SourceError
+from sfm_ros.errors import ConfigError, ImageError, SourceError, UnsafeFileError
+from sfm_ros.formats.image_codec import decode_pixels
 from sfm_ros.geometry import R_BODY_OPTICAL, make_transform
+from sfm_ros.safety import limits
+from sfm_ros.safety.files import read_bytes
 from sfm_ros.sources.folder import FolderSource, read_image
 from sfm_ros.sources.kitti.scans import KittiScans, find_scans, read_scan_bytes
 
@@ -192,12 +195,14 @@ def extrinsics(
 
 def _is_gray(file: Path) -> bool:
     """Whether an image file has one channel."""
-    image = cv2.imdecode(np.frombuffer(_file_bytes(file), np.uint8), cv2.IMREAD_UNCHANGED)
-    return image is not None and image.ndim == 2
+    try:
+        return decode_pixels(_file_bytes(file), cv2.IMREAD_UNCHANGED).ndim == 2
+    except ImageError as error:
+        raise SourceError(f"cannot read the image {file}: {error}") from error
 
 
 def _file_bytes(file: Path) -> bytes:
     try:
-        return file.read_bytes()
-    except OSError as error:
-        raise SourceError(f"cannot read the image {file}: {error.strerror}") from error
+        return read_bytes(file, limits.BINARY_FILE)
+    except (OSError, UnsafeFileError) as error:
+        raise SourceError(f"cannot read the image {file}: {error}") from error

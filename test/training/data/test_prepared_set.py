@@ -111,6 +111,11 @@ def edit_index(path: Path, change: Callable[[dict], object]) -> None:
     (path / "index.json").write_text(json.dumps(values))
 
 
+def replace_by_link(path: Path, target: Path) -> None:
+    path.unlink()
+    path.symlink_to(target)
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -124,6 +129,19 @@ def edit_index(path: Path, change: Callable[[dict], object]) -> None:
         (lambda p: edit_index(p, lambda v: v["sequences"][1].update(start=2)), "starts at"),
         (lambda p: edit_index(p, lambda v: v.update(width=65)), "65x64"),
         (lambda p: edit_index(p, lambda v: v.update(sequences=[])), "expected 0 for 0 frames"),
+        (lambda p: edit_index(p, lambda v: v.update(width=-64, height=-64)), "damaged.*-64x-64"),
+        (lambda p: edit_index(p, lambda v: v["sequences"][0].update(count=10**12)), "damaged"),
+        (lambda p: edit_index(p, lambda v: v["sequences"][0].update(count=1e400)), "damaged"),
+        (
+            lambda p: edit_index(p, lambda v: v["sequences"][0].update(has_depth="no")),
+            "damaged.*'no', expected true or false",
+        ),
+        (lambda p: (p / "index.json").write_text("[" * 100_000), "damaged"),
+        (lambda p: replace_by_link(p / "frames.u8", Path("/dev/zero")), "leaves the folder"),
+        (
+            lambda p: replace_by_link(p / "depth.f16", p.parent / "index.json"),
+            "leaves the folder",
+        ),
     ],
 )
 def test_damage_is_named(

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 from training_runs import arguments, contents, losses
-from trees import snapshot
 from wall import wall_frames
+from writers.trees import snapshot
 
 from sfm_ros.outputs.marker import MARKER
 from training import plot, train

@@ -126,11 +126,11 @@ def test_interrupted_source_continues(
     decoded: list[str] = []
     read = folder.read_image
 
-    def counting(file: Path) -> np.ndarray:
+    def counting(file: Path, max_megapixels: float | None) -> np.ndarray:
         decoded.append(file.stem)
         if len(decoded) == 8:
             raise KeyboardInterrupt
-        return read(file)
+        return read(file, max_megapixels)
 
     monkeypatch.setattr(folder, "read_image", counting)
     assert prepare.main(folder_arguments(cut, images, *more)) == 130

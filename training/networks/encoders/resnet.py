@@ -5,13 +5,14 @@ Written out because torchvision does not import with the CPU build of torch.
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
 from torch import Tensor, nn
 
 from sfm_ros.errors import ConfigError
+from sfm_ros.safety.archives import check_stored
 from training.networks.layers import initialize_relu_layers, load_state
 
 _STAGE_CHANNELS = (64, 128, 256, 512)
@@ -120,8 +121,10 @@ def _read_state(path: Path, name: str) -> dict[str, Tensor]:
     if not path.is_file():
         raise ConfigError(f"{found}, but there is no such file; {remedy}")
     try:
+        if zipfile.is_zipfile(path):  # older files of torchvision are not
+            check_stored(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, UnpicklingError) as error:
+    except Exception as error:  # of any kind on a damaged file
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ConfigError(f"{found}, which torch cannot read ({reason}); {remedy}") from error
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):

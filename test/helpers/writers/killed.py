@@ -12,12 +12,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from output_programs import make_inputs, programs
 from small_bags import SmallSequence
-from trees import fill
 
 from sfm_ros.bags.writer import write_bag
 from sfm_ros.cli import evaluate, kitti_to_bag
+from writers.programs import make_inputs, programs
+from writers.trees import fill
 
 FRAMES = (4, 6)
 """Frames that are evaluated in even and odd turns."""

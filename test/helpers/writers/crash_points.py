@@ -13,10 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from killed_programs import run
-from trees import fill
-
 from sfm_ros.outputs.folder import OutputFolder
+from writers.killed import run
+from writers.trees import fill
 
 STAGED = "staged"
 MAIN = "summary.json"

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from bundles import write_bundle
 from small_bags import pose
-from trees import fill
 
 from sfm_ros.cli import demo, evaluate, evaluate_bag, kitti_to_bag
 from sfm_ros.engines.fake_engine import fake_spec
@@ -21,6 +20,7 @@ from sfm_ros.errors import OutputError
 from sfm_ros.evaluation import session
 from sfm_ros.evaluation.runs.recording import RecordingWriter
 from sfm_ros.formats.trajectory import Trajectory, write_tum
+from writers.trees import fill
 
 _K = "20 0 12 0 20 8 0 0 1\n"
 _CALIB = "P0: 20 0 12 0 0 20 8 0 0 0 1 0\nP2: 20 0 12 0 0 20 8 0 0 0 1 0\n"
