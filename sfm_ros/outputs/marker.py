@@ -75,14 +75,7 @@ class Marker:
             return _parsed(read_json(path))
         except FileNotFoundError:
             return None
-        except (
-            OSError,
-            UnsafeFileError,
-            ValueError,
-            KeyError,
-            TypeError,
-            AttributeError,
-        ) as error:
+        except (OSError, UnsafeFileError, LookupError, ValueError, TypeError) as error:
             raise OutputError(
                 f"{path} is damaged or of another version ({error}), so the files of an earlier "
                 "run are unknown; name another folder, or remove this one if nothing in it is "
@@ -91,10 +84,10 @@ class Marker:
 
 
 def _parsed(values: dict[str, Any]) -> Marker:
-    if values["format"] != FORMAT:
+    if dict(values)["format"] != FORMAT:
         raise ValueError(f"format {values['format']}, expected {FORMAT}")
     staging = values["staging"]
-    if staging is not None and not (staging.startswith(_STAGING) and _is_inside(staging, 1)):
+    if staging is not None and not (str(staging).startswith(_STAGING) and _is_inside(staging, 1)):
         raise ValueError(f"'{staging}' as staging folder")
     files = frozenset(str(name) for name in values["files"])
     for name in files:

@@ -63,9 +63,8 @@ def whole_runs(name: str, folder: Path, data: Path) -> tuple[list[Path], float]:
 def kill(name: str, out: Path, data: Path, repository: Path, delay_s: float) -> None:
     """Start a writer and kill it that long after its imports."""
     started = out.parent / "started"
-    script = repository / "test" / "helpers" / "killed_programs.py"
-    path = os.pathsep.join(map(str, (repository, script.parent)))
-    command = [sys.executable, str(script), name, str(out), str(data), str(started)]
+    path = os.pathsep.join(map(str, (repository, repository / "test" / "helpers")))
+    command = [sys.executable, "-m", "writers.killed", name, str(out), str(data), str(started)]
     with (out.parent / "log").open("wb") as log:
         child = subprocess.Popen(
             command,
@@ -168,9 +167,15 @@ def crashed(tmp_path: Path, data: Path, repository: Path) -> Callable[[str], lis
     """The folders that a writer leaves if it is killed before each change of the file system."""
 
     def run_all(name: str) -> list[Path]:
-        script = repository / "test" / "helpers" / "crash_points.py"
-        path = os.pathsep.join(map(str, (repository, script.parent)))
-        command = [sys.executable, str(script), name, str(tmp_path / "crashed"), str(data)]
+        path = os.pathsep.join(map(str, (repository, repository / "test" / "helpers")))
+        command = [
+            sys.executable,
+            "-m",
+            "writers.crash_points",
+            name,
+            str(tmp_path / "crashed"),
+            str(data),
+        ]
         environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
         done = subprocess.run(command, env=environment, timeout=TIMEOUT_S, capture_output=True)
         assert done.returncode == 0, done.stderr.decode()
