@@ -23,7 +23,7 @@ from sfm_ros.outputs.lock import LOCK
 from sfm_ros.outputs.marker import MARKER, Marker
 
 KILLS = 10 if os.environ.get("SFM_SLOW_TESTS") == "1" else 2
-TIMEOUT_S = 120.0
+TIMEOUT_S = 300.0
 PLAN = ".unfinished/plan.json"
 """The last file that is removed when a bag is complete."""
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import os
 import signal
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sfm_ros.outputs.folder import OutputFolder
-from writers.killed import run
+from writers.killed import IN_TURN, run
 from writers.trees import fill
 
 STAGED = "staged"
@@ -58,6 +59,8 @@ def _run_child(name: str, out: Path, data: Path, change: int) -> None:
 
 def main(name: str, folder: str, data: str) -> None:
     """Fork a run for each change until one reaches its end."""
+    if name == IN_TURN:
+        importlib.import_module("training.prepare")
     for change in itertools.count(1):
         out = Path(folder) / str(change) / "out"
         out.parent.mkdir(parents=True)

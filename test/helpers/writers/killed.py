@@ -53,14 +53,16 @@ def run(name: str, out: Path, data: Path, turn: int = 0) -> int:
 
 
 def _run_training(name: str, out: Path, data: Path) -> int:
-    from training import prepare, train
-
     if name == "train":
+        from training import train
+
         words = ["--config", str(data / "wall.yaml"), "--out", str(out)]
         return train.main([*words, "--resume", "auto"])
     if name == "export":
         with pytest.MonkeyPatch.context() as patch:
             return programs(patch)["export"].run(out, data)
+    from training import prepare
+
     images = [word for k in ("images", "kitti/image_2") for word in ("--images", str(data / k))]
     size = ["--width", "16", "--height", "16", "--no-report"]
     size += ["--jobs", "1" if name == IN_TURN else "2"]
