@@ -225,7 +225,7 @@ def _parameters() -> Iterator[str]:
 
 
 def _shown(default: Any) -> str:
-    return str(default).lower() if isinstance(default, bool) else str(default)
+    return str(default).lower() if isinstance(default, bool) else str(default) or '""'
 
 
 def _range(metadata: Any) -> str:

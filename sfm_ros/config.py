@@ -239,7 +239,12 @@ class NodeConfig:
         36000, "Poses kept for ~/save_trajectory.", minimum=1, maximum=10000000
     )
     trajectory_file: str = live_option(
-        "sfm_trajectory.tum", "File written by ~/save_trajectory, in TUM format."
+        "sfm_trajectory.tum",
+        "File written by ~/save_trajectory, in TUM format. At the start it may be any path; while "
+        "the node runs only a name with the same ending in the same folder.",
+    )
+    trajectory_folder: str = option(
+        "", "Folder of trajectory_file, which is then a plain name. Empty: that of its path."
     )
     compressed: bool = option(False, "Subscribe to image/compressed instead of image.")
     image_queue: str = option(
@@ -275,6 +280,11 @@ class NodeConfig:
             raise ConfigError(
                 f"'node.odom_frame' is '{self.odom_frame}', expected the name of a frame other "
                 f"than node.base_frame, '{self.base_frame}'"
+            )
+        if self.trajectory_folder and "/" in self.trajectory_file:
+            raise ConfigError(
+                f"'node.trajectory_file' is '{self.trajectory_file}', expected a plain name, "
+                "because node.trajectory_folder is set"
             )
 
 

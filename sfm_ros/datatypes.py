@@ -21,6 +21,9 @@ RgbImage = npt.NDArray[np.uint8]
 OPTICAL_FRAME = "camera_optical"
 """Frame id of a camera if its messages or files have none."""
 
+MAX_FRAME_ID = 256
+"""Characters of a frame id; names are a few words long."""
+
 _SHORTEST_FOCAL, _LARGEST_PIXEL = 1e-3, 1e9
 """Pixels; far outside the range of real cameras, well within the range of float32 points."""
 
@@ -34,6 +37,11 @@ def body_frame_name(optical_frame: str) -> str:
     if "optical" in optical_frame:
         return optical_frame.replace("optical", "body")
     return f"{optical_frame}_body"
+
+
+def is_frame_id(name: str) -> bool:
+    """Whether a frame id of others may enter tables and logs: short, no control characters."""
+    return len(name) <= MAX_FRAME_ID and name.isprintable()
 
 
 def read_only(array: npt.NDArray) -> npt.NDArray:

@@ -1,5 +1,30 @@
 """Errors for users. A message names what was found, what was expected and what to do."""
 
+PRINTED_CHARACTERS = 500
+"""Longest text of others in a message or a line of a log."""
+
+
+def printable(text: object, limit: int = PRINTED_CHARACTERS) -> str:
+    """A text of others as part of one line: no escape sequence, no line break, bounded length.
+
+    A name or an error that comes from a message could move the cursor of a terminal, forge lines
+    of a log, or fill the disk with it.
+
+    Args:
+        text: anything.
+        limit: characters of the result at most, the note on what was left out included.
+    """
+    raw = str(text)
+    shown = "".join(c if c.isprintable() else _escaped(c) for c in raw[: limit + 1])
+    if len(raw) <= limit and len(shown) <= limit:
+        return shown
+    note = f"... ({len(raw)} characters)"
+    return shown[: max(limit - len(note), 0)] + note
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
 
 class SfmRosError(Exception):
     """Base of all errors raised on purpose; programs print them without a traceback."""

@@ -19,6 +19,9 @@ _IDENTITY = np.eye(3)
 _MIN_QUATERNION_NORM = 1e-3
 """Shorter quaternions count as zero."""
 
+MAX_POSITION_M = 1e8
+"""Positions farther from their origin are errors; Earth-centered coordinates reach 6.4e6 m."""
+
 R_BODY_OPTICAL: FloatArray = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
 """Optical axes (x right, y down, z forward) to body axes (x forward, y left, z up), REP 103."""
 
@@ -152,12 +155,18 @@ def matrix_from_quat_xyzw(quat_xyzw: npt.ArrayLike) -> FloatArray:
 def rigid_motion(quat_xyzw: npt.ArrayLike, position: npt.ArrayLike) -> FloatArray | None:
     """(4, 4) transform of an unchecked quaternion and translation.
 
-    None if a number is not finite or the quaternion is zero.
+    None if a number is not finite, the quaternion is zero, or a coordinate is beyond
+    `MAX_POSITION_M`.
     """
     norm = float(np.linalg.norm(quat_xyzw))
-    if not (_MIN_QUATERNION_NORM < norm < np.inf) or not np.all(np.isfinite(position)):
+    if not (_MIN_QUATERNION_NORM < norm < np.inf) or not is_position(position):
         return None
     return make_transform(matrix_from_quat_xyzw(quat_xyzw), position)
+
+
+def is_position(position: npt.ArrayLike) -> bool:
+    """Whether all coordinates are finite and within `MAX_POSITION_M`."""
+    return bool(np.all(np.abs(position) <= MAX_POSITION_M))  # False for NaN too
 
 
 def optical_to_body(T_optical: FloatArray) -> FloatArray:

@@ -11,7 +11,7 @@ from sfm_ros.bags.reader import BagFile, Record
 from sfm_ros.datatypes import FloatArray
 from sfm_ros.errors import SourceError
 from sfm_ros.formats.trajectory import Stamps, Trajectory, format_stamp
-from sfm_ros.geometry import rigid_motion
+from sfm_ros.geometry import MAX_POSITION_M, rigid_motion
 
 POSE_TYPES = (
     "nav_msgs/msg/Odometry",
@@ -37,7 +37,7 @@ def pose_of(record: Record) -> FloatArray:
     """(4, 4) pose in a message of one of `POSE_TYPES`, in the message's own axes.
 
     Raises:
-        SourceError: a number is not finite, or the quaternion is zero.
+        SourceError: see `rigid_motion`.
     """
     pose: Any = record.message.pose
     pose = getattr(pose, "pose", pose)
@@ -47,7 +47,8 @@ def pose_of(record: Record) -> FloatArray:
     if T is None:
         raise SourceError(
             f"the pose at {format_stamp(stamp_of(record))} s on {record.topic} is position "
-            f"{position}, quaternion {quat_xyzw}; expected finite numbers and a rotation"
+            f"{position}, quaternion {quat_xyzw}; expected a rotation and finite "
+            f"coordinates within {MAX_POSITION_M:g} m"
         )
     return T
 

@@ -16,6 +16,10 @@ from sfm_ros.geometry import inverse, is_rotation, rigid_motion, se3_exp, se3_lo
 MAX_GAP_NS = 1_000_000_000
 """Nothing is interpolated between two samples of a transform that are further apart."""
 
+MAX_FRAMES, MAX_SAMPLES = 1000, 20_000
+"""Limits of a tree with a limited history, for each kind of transform: whoever publishes on /tf
+must not fill the memory. A robot has some hundred frames."""
+
 _EdgeOf = Callable[[str], "tuple[str, FloatArray] | None"]
 """The parent of a frame and (4, 4) T_parent_frame; None if it has no parent."""
 
@@ -30,13 +34,16 @@ class TransformTree:
     Args:
         history_ns: how long samples are kept, counted back from the newest of their edge. A sample
             further away than that, because the clock was set back or the publisher was replaced,
-            starts the edge again. None keeps all samples.
+            starts the edge again. None keeps all samples, of any number of frames; else there are
+            at most `MAX_FRAMES` static frames, further ones being refused, and as many moving ones
+            with `MAX_SAMPLES` samples, of which the oldest are dropped.
     """
 
     def __init__(self, history_ns: int | None = None) -> None:
         self._history_ns = history_ns
         self._static: dict[str, tuple[str, FloatArray]] = {}
         self._moving: dict[str, _MovingEdge] = {}
+        self._room = MAX_SAMPLES
 
     def add(
         self, parent: str, child: str, T_parent_child: FloatArray, stamp_ns: int | None = None
@@ -50,20 +57,31 @@ class TransformTree:
         if np.all(np.isfinite(T)) and is_rotation(T[:3, :3]):
             self._insert(_name(parent), _name(child), T, stamp_ns)
 
-    def add_message(self, message: Any, is_static: bool) -> None:
-        """Add a geometry_msgs/TransformStamped, decoded by rclpy or by rosbags, as :meth:`add`."""
+    def add_message(self, message: Any, is_static: bool) -> bool:
+        """Add a geometry_msgs/TransformStamped, decoded by rclpy or by rosbags, as :meth:`add`.
+
+        False if it is not a rigid motion, or there is no room for a further static frame.
+        """
         q, t = message.transform.rotation, message.transform.translation
         T_parent_child = rigid_motion([q.x, q.y, q.z, q.w], [t.x, t.y, t.z])
-        if T_parent_child is not None:
-            stamp = message.header.stamp
-            stamp_ns = int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
-            frames = _name(message.header.frame_id), _name(message.child_frame_id)
-            self._insert(*frames, T_parent_child, None if is_static else stamp_ns)
+        if T_parent_child is None:
+            return False
+        stamp = message.header.stamp
+        stamp_ns = int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+        frames = _name(message.header.frame_id), _name(message.child_frame_id)
+        return self._insert(*frames, T_parent_child, None if is_static else stamp_ns)
 
-    def _insert(self, parent: str, child: str, T: FloatArray, stamp_ns: int | None) -> None:
-        if stamp_ns is None:
-            self._static[child] = (parent, T)
-            return
+    def _insert(self, parent: str, child: str, T: FloatArray, stamp_ns: int | None) -> bool:
+        if stamp_ns is not None:
+            self._insert_moving(parent, child, T, stamp_ns)
+            return True
+        is_full = self._history_ns is not None and len(self._static) >= MAX_FRAMES
+        if is_full and child not in self._static:
+            return False
+        self._static[child] = (parent, T)
+        return True
+
+    def _insert_moving(self, parent: str, child: str, T: FloatArray, stamp_ns: int) -> None:
         edge = self._moving.get(child)
         if edge is None or self._is_outdated(edge, stamp_ns):
             edge = self._moving[child] = _MovingEdge(parent)
@@ -71,6 +89,16 @@ class TransformTree:
             edge.add(stamp_ns, T)
             if self._history_ns is not None:
                 edge.forget_before(edge.newest_ns - self._history_ns)
+                self._limit(child)
+
+    def _limit(self, child: str) -> None:
+        """Drop the frame that was not moved for longest, and the oldest samples, if too many."""
+        edge = self._moving[child] = self._moving.pop(child)  # in order of the last sample
+        if len(self._moving) > MAX_FRAMES:
+            del self._moving[next(iter(self._moving))]
+        before, self._room = self._room, MAX_SAMPLES // len(self._moving)
+        for each in self._moving.values() if self._room < before else (edge,):
+            each.keep_newest(self._room)
 
     def _is_outdated(self, edge: _MovingEdge, stamp_ns: int) -> bool:
         return self._history_ns is not None and (abs(stamp_ns - edge.newest_ns) > self._history_ns)
@@ -165,6 +193,10 @@ class _MovingEdge:
     def forget_before(self, stamp_ns: int) -> None:
         count = bisect_left(self.stamps_ns, stamp_ns)
         del self.stamps_ns[:count], self._transforms[:count]
+
+    def keep_newest(self, count: int) -> None:
+        if len(self.stamps_ns) > count:
+            del self.stamps_ns[:-count], self._transforms[:-count]
 
     def at(self, stamp_ns: int | None) -> FloatArray | None:
         """(4, 4) T_parent_child at a time or, without one, of the newest sample."""

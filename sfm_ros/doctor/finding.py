@@ -7,6 +7,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sfm_ros.errors import printable
+
+_LONGEST_TEXT = 2000
+"""Characters; enough to name all topics of a robot."""
+_MOST_FINDINGS = 200
+
 
 class Level(enum.Enum):
     """Severity of a finding."""
@@ -32,6 +38,11 @@ class Finding:
     found: str
     advice: str = ""
 
+    def __post_init__(self) -> None:
+        """Make the texts printable: they contain names and errors of others."""
+        for name in ("check", "found", "advice"):
+            object.__setattr__(self, name, printable(getattr(self, name), _LONGEST_TEXT))
+
     def line(self) -> str:
         """One line of text."""
         advice = f" -> {self.advice}" if self.advice else ""
@@ -54,11 +65,14 @@ def fail(check: str, found: str, advice: str) -> Finding:
 
 
 def as_text(findings: Sequence[Finding]) -> str:
-    """One line per finding, and a last line with the counts."""
+    """One line per finding, up to `_MOST_FINDINGS`, and a last line with the counts of all."""
     counts = ", ".join(
         f"{sum(f.level is level for f in findings)} {level.value}" for level in Level
     )
-    return "\n".join([*(finding.line() for finding in findings), counts])
+    lines = [finding.line() for finding in findings[:_MOST_FINDINGS]]
+    if len(findings) > len(lines):
+        lines.append(f"... and {len(findings) - len(lines)} more")
+    return "\n".join([*lines, counts])
 
 
 def as_json(subject: str, findings: Sequence[Finding]) -> str:

@@ -10,7 +10,7 @@ from sfm_ros.bags.transform_tree import TransformTree
 from sfm_ros.datatypes import OPTICAL_FRAME, FloatArray
 from sfm_ros.doctor.finding import Finding, fail, ok, warn
 from sfm_ros.doctor.observed import Edge
-from sfm_ros.geometry import is_rotation
+from sfm_ros.geometry import MAX_POSITION_M, is_rotation
 
 _DOWN_OR_UP = 0.9
 
@@ -69,8 +69,9 @@ def _check_values(edges: Sequence[Edge]) -> Iterator[Finding]:
         if not (np.all(np.isfinite(T)) and is_rotation(T[:3, :3], tolerance=1e-3)):
             yield fail(
                 "tf",
-                f"the transform {edge.parent} -> {edge.child} has no valid rotation",
-                "its quaternion is zero or not finite: fix its publisher",
+                f"the transform {edge.parent} -> {edge.child} is no rigid motion",
+                "its quaternion is zero, a number is not finite, or its translation is beyond "
+                f"{MAX_POSITION_M:g} m: fix its publisher",
             )
             return
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sfm_ros.datatypes import CameraIntrinsics, FloatArray, read_only
-from sfm_ros.errors import CalibrationError
+from sfm_ros.errors import CalibrationError, printable
 from sfm_ros.geometry import is_rotation
 
 # ROS distortion models and how many coefficients each may have.
@@ -19,6 +19,12 @@ _COEFFICIENT_COUNTS = {
     "equidistant": (4,),
     "fisheye": (4,),
 }
+_FOCAL_RATIOS = (0.01, 100.0)
+"""Focal lengths over the longer side of the image: beyond any fisheye and any telephoto lens."""
+_MAX_CENTER_RATIO = 10.0
+"""Distance of the principal point from the origin of the image over its longer side."""
+_MAX_COEFFICIENT = 1e4
+"""Of the distortion; those of a rational model reach some hundreds."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -48,7 +54,8 @@ def calibration_from_fields(fields: CameraInfoFields, origin: str) -> CameraIntr
 
     Raises:
         CalibrationError: a wrong count of numbers, a number that is not finite, an unknown
-            distortion model, an R that is no rotation, or a camera that is not calibrated.
+            distortion model, an R that is no rotation, a camera that is not calibrated, or numbers
+            that no camera of this image size has.
     """
     K = parse_numbers(fields.K, (3, 3), "camera_matrix (K)", origin)
     model, coefficients = _distortion(fields, origin)
@@ -60,13 +67,36 @@ def calibration_from_fields(fields: CameraInfoFields, origin: str) -> CameraIntr
             f"{origin}: the focal length is fx={K[0, 0]:g}, fy={K[1, 1]:g}, expected positive "
             "numbers; the camera is not calibrated"
         )
+    P = _optional_matrix(fields.P, (3, 4), "projection_matrix (P)", origin)
+    size = int(fields.width), int(fields.height)
+    _check_pinhole(K, size, f"{origin}: camera_matrix (K)")
+    if P is not None and P[0, 0] > 0:  # else it is not used
+        _check_pinhole(P, size, f"{origin}: projection_matrix (P)")
     return replace(
-        CameraIntrinsics.from_matrix(int(fields.width), int(fields.height), K),
+        CameraIntrinsics.from_matrix(*size, K),
         distortion_model=model,
         distortion=coefficients,
         R=R,
-        P=_optional_matrix(fields.P, (3, 4), "projection_matrix (P)", origin),
+        P=P,
     )
+
+
+def _check_pinhole(matrix: FloatArray, size: tuple[int, int], what: str) -> None:
+    """Refuse focal lengths and a principal point that no camera of this image size has."""
+    longer = max(size)
+    low, high = (ratio * longer for ratio in _FOCAL_RATIOS)
+    fx, fy, cx, cy = matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2]
+    if not (low <= min(fx, fy) and max(fx, fy) <= high):
+        raise CalibrationError(
+            f"{what}: the focal length is fx={fx:g}, fy={fy:g}, expected {low:g} to {high:g} "
+            f"pixels for a {size[0]}x{size[1]} image; calibrate it again"
+        )
+    if max(abs(cx), abs(cy)) > _MAX_CENTER_RATIO * longer:
+        raise CalibrationError(
+            f"{what}: the principal point is cx={cx:g}, cy={cy:g}, expected at most "
+            f"{_MAX_CENTER_RATIO * longer:g} pixels from the origin of a {size[0]}x{size[1]} "
+            "image; calibrate it again"
+        )
 
 
 def _distortion(fields: CameraInfoFields, origin: str) -> tuple[str, tuple[float, ...]]:
@@ -77,13 +107,19 @@ def _distortion(fields: CameraInfoFields, origin: str) -> tuple[str, tuple[float
     model = fields.distortion_model or "plumb_bob"
     if model not in _COEFFICIENT_COUNTS:
         raise CalibrationError(
-            f"{origin}: the distortion model is '{model}', expected one of "
+            f"{origin}: the distortion model is '{printable(model, 50)}', expected one of "
             f"{', '.join(_COEFFICIENT_COUNTS)}"
         )
     if D.size not in _COEFFICIENT_COUNTS[model]:
         raise CalibrationError(
             f"{origin}: {D.size} distortion coefficients, but the model '{model}' has "
             f"{' or '.join(map(str, _COEFFICIENT_COUNTS[model]))}"
+        )
+    largest = float(np.abs(D).max())
+    if largest > _MAX_COEFFICIENT:
+        raise CalibrationError(
+            f"{origin}: a distortion coefficient is {largest:g}, expected at most "
+            f"{_MAX_COEFFICIENT:g}; calibrate it again"
         )
     return model, tuple(D.tolist())
 
@@ -99,10 +135,11 @@ def parse_numbers(
     try:
         array = np.array(values, dtype=np.float64).ravel()
     except (TypeError, ValueError):
-        raise CalibrationError(f"{origin}: {name} is {values!r}, expected numbers") from None
+        found = printable(repr(values))
+        raise CalibrationError(f"{origin}: {name} is {found}, expected numbers") from None
     if not np.all(np.isfinite(array)):
         raise CalibrationError(
-            f"{origin}: {name} holds a number that is not finite: {array.tolist()}"
+            f"{origin}: {name} holds a number that is not finite: {printable(array.tolist())}"
         )
     count = int(np.prod(shape))
     if count >= 0 and array.size != count:

@@ -16,7 +16,12 @@ import numpy.typing as npt
 from sfm_ros.datatypes import FloatArray, read_only
 from sfm_ros.errors import TrajectoryError
 from sfm_ros.formats.files import read_text
-from sfm_ros.geometry import is_rotation, quat_xyzw_from_matrix, rigid_motion
+from sfm_ros.geometry import (
+    MAX_POSITION_M,
+    is_rotation,
+    quat_xyzw_from_matrix,
+    rigid_motion,
+)
 
 _NS = 1_000_000_000
 _ROTATION_TOLERANCE = 1e-2
@@ -149,7 +154,9 @@ def read_tum(path: str | Path) -> Trajectory:
         values = _floats(words, location)
         T = rigid_motion(values[4:], values[1:4])
         if T is None:  # the numbers are finite
-            raise TrajectoryError(f"{location}: the quaternion is zero")
+            raise TrajectoryError(
+                f"{location}: the quaternion is zero, or the position beyond {MAX_POSITION_M:g}"
+            )
         stamps.append(parse_stamp(words[0]))
         poses.append(T)
     return _assemble(path, stamps, poses)

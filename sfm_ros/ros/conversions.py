@@ -15,14 +15,16 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_msgs.msg import Header
 
 from sfm_ros.datatypes import (
+    MAX_FRAME_ID,
     OPTICAL_FRAME,
     CameraIntrinsics,
     DepthMap,
     FloatArray,
     Frame,
     RgbImage,
+    is_frame_id,
 )
-from sfm_ros.errors import ImageError
+from sfm_ros.errors import ImageError, printable
 from sfm_ros.formats.image_codec import SUPPORTED_ENCODINGS, decode_message
 from sfm_ros.geometry import R_BODY_OPTICAL, make_transform, se3_log
 from sfm_ros.ros.compat import byte_array, create_cloud, decode_with_cv_bridge, quaternion_message
@@ -58,17 +60,23 @@ def frame_from_image(
 
     Raises:
         ImageError: the image cannot be decoded, is compressed and larger than ``max_megapixels``,
-            or its stamp is not a time.
+            its stamp is not a time, or its frame_id no name.
         CalibrationError: the image has another size than its calibration.
     """
     stamp = message.header.stamp
     if stamp.nanosec >= _NS:  # no message with this stamp could be published
         raise ImageError(f"the stamp has {stamp.nanosec} nanoseconds, expected less than {_NS}")
+    frame_id = message.header.frame_id
+    if not is_frame_id(frame_id):
+        raise ImageError(
+            f"the frame_id is '{printable(frame_id, 60)}', expected at most {MAX_FRAME_ID} "
+            "printable characters"
+        )
     return Frame(
         stamp_ns=stamp_to_ns(stamp),
         rgb=_decode(message, max_megapixels),
         intrinsics=intrinsics,
-        frame_id=message.header.frame_id.lstrip("/") or OPTICAL_FRAME,
+        frame_id=frame_id.lstrip("/") or OPTICAL_FRAME,
     )
 
 

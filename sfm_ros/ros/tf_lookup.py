@@ -6,6 +6,8 @@ With tf2_ros, where a ROS installation brings it; else with the tree that reads 
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -14,18 +16,25 @@ from rclpy.duration import Duration
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from rclpy.serialization import deserialize_message
 from rclpy.time import Time
 
-from sfm_ros.bags.transform_tree import TransformTree
-from sfm_ros.datatypes import FloatArray
-from sfm_ros.errors import UnsafeFileError
-from sfm_ros.geometry import rigid_motion
+from sfm_ros.bags.transform_tree import MAX_FRAMES, TransformTree
+from sfm_ros.datatypes import MAX_FRAME_ID, FloatArray, is_frame_id
+from sfm_ros.errors import UnsafeFileError, printable
+from sfm_ros.geometry import MAX_POSITION_M, rigid_motion
 from sfm_ros.ros import compat
 from sfm_ros.ros.compat import STATIC_TF_LISTENER_QOS, TF, TF_QOS, TF_STATIC
 from sfm_ros.safety.documents import parse_yaml
 
 _HISTORY_NS = 10_000_000_000
 """How far back a transform can be looked up; tf2's own default."""
+_LARGEST_MESSAGE = 1 << 18
+"""Bytes of a TF message, some two thousand transforms: a larger one would take seconds to read."""
+MOST_LOAD, UNLIMITED = 0.5, 1e9
+"""Share of a core for each topic of TF, on a robot and where nothing may be lost."""
+_BURST_S = 0.5
+"""Work that may be done at once."""
 
 
 class Lookup(Protocol):
@@ -53,31 +62,54 @@ class Lookup(Protocol):
         """Unsubscribe from both."""
 
 
-def make_lookup(node: Node, callback_group: Any = None) -> Lookup | None:
+Refuse = Callable[[str], object]
+"""Reports why transforms are not used."""
+
+
+def make_lookup(
+    node: Node,
+    callback_group: Any = None,
+    refuse: Refuse = lambda _: None,
+    most_load: float = MOST_LOAD,
+) -> Lookup | None:
     """Subscribe to TF; None if tf2_msgs is not installed.
 
     Args:
         node: whose topic names, namespace and context are used.
         callback_group: of the subscriptions, if they are made on ``node``.
+        refuse: called with the reason if transforms are refused; tf2_ros reports that itself.
+        most_load: share of a core for each of the two topics, beyond which messages are dropped.
     """
     if compat.tf2_ros is not None:
         return BufferLookup(node)
-    return None if compat.tf2_msgs is None else TreeLookup(node, callback_group)
+    return None if compat.tf2_msgs is None else TreeLookup(node, callback_group, refuse, most_load)
 
 
 class TreeLookup(Lookup):
-    """A :class:`TransformTree` of what is published on /tf and /tf_static."""
+    """A :class:`TransformTree` of what is published on /tf and /tf_static.
 
-    def __init__(self, node: Node, callback_group: Any = None) -> None:
+    Anyone may publish there: what it takes of memory and of time is limited.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        callback_group: Any = None,
+        refuse: Refuse = lambda _: None,
+        most_load: float = MOST_LOAD,
+    ) -> None:
         self.node = node
+        self._refuse = refuse
+        self._budgets = {topic: TimeBudget(most_load, _BURST_S) for topic in (TF, TF_STATIC)}
         self._lock = threading.Lock()  # executor threads add, the worker looks up
         self._tree = TransformTree(_HISTORY_NS)
         self._subscriptions = {
             topic: node.create_subscription(
                 compat.tf2_msgs.TFMessage,
                 topic,
-                partial(self._add, topic == TF_STATIC),
+                partial(self._on_message, topic),
                 qos,
+                raw=True,
                 callback_group=callback_group,
                 # rclpy's executors fail on events of a subscription that is destroyed meanwhile.
                 event_callbacks=compat.event_module().SubscriptionEventCallbacks(
@@ -87,10 +119,38 @@ class TreeLookup(Lookup):
             for topic, qos in ((TF, TF_QOS), (TF_STATIC, STATIC_TF_LISTENER_QOS))
         }
 
-    def _add(self, is_static: bool, message: Any) -> None:
+    def _on_message(self, topic: str, data: bytes) -> None:
+        budget = self._budgets[topic]
+        if len(data) > _LARGEST_MESSAGE:
+            self._refuse(
+                f"a message on {topic} has {len(data)} bytes, expected at most {_LARGEST_MESSAGE}"
+            )
+        elif not budget.is_left():
+            self._refuse(
+                f"{topic} takes more than {budget.share:.0%} of a core: {budget.refused} messages "
+                "are dropped so far; which node floods it? (ros2 topic hz, ros2 topic info -v)"
+            )
+        else:
+            with budget:
+                self._read(data, topic)
+
+    def _read(self, data: bytes, topic: str) -> None:
+        try:
+            message = deserialize_message(data, compat.tf2_msgs.TFMessage)
+        except Exception as error:  # rclpy's own have no common base class
+            self._refuse(f"a message on {topic} cannot be read: {printable(error)}")
+        else:
+            self._add(message.transforms, topic == TF_STATIC)
+
+    def _add(self, transforms: Sequence[TransformStamped], is_static: bool) -> None:
         with self._lock:
-            for transform in message.transforms:
-                self._tree.add_message(transform, is_static)
+            refused = [t for t in transforms if not self._take(t, is_static)]
+        if refused:
+            self._refuse(_why_refused(refused[0]))
+
+    def _take(self, transform: TransformStamped, is_static: bool) -> bool:
+        names = transform.header.frame_id, transform.child_frame_id
+        return all(map(is_frame_id, names)) and self._tree.add_message(transform, is_static)
 
     def find(self, target: str, source: str, stamp_ns: int | None = None) -> FloatArray | None:
         with self._lock:
@@ -115,6 +175,56 @@ class TreeLookup(Lookup):
         subscription = self._subscriptions.pop(topic, None)
         if subscription is not None:
             self.node.destroy_subscription(subscription)
+
+
+def _why_refused(transform: TransformStamped) -> str:
+    names = transform.header.frame_id, transform.child_frame_id
+    q, t = transform.transform.rotation, transform.transform.translation
+    if not all(map(is_frame_id, names)):
+        expected = f"names of at most {MAX_FRAME_ID} printable characters"
+    elif rigid_motion([q.x, q.y, q.z, q.w], [t.x, t.y, t.z]) is None:
+        expected = f"a rotation, and a translation of at most {MAX_POSITION_M:g} m"
+    else:
+        expected = f"at most {MAX_FRAMES} static frames"
+    parent, child = (printable(name, 60) for name in names)
+    return (
+        f"the transform from '{parent}' to '{child}' is refused: translation ({t.x:g}, {t.y:g}, "
+        f"{t.z:g}), quaternion ({q.x:g}, {q.y:g}, {q.z:g}, {q.w:g}); expected {expected}"
+    )
+
+
+class TimeBudget:
+    """Limits the share of a core that work takes; a context that measures the work.
+
+    Args:
+        share: of the time.
+        burst_s: work that may be done at once, after as much rest.
+
+    Attributes:
+        refused: how many times `is_left` was False.
+    """
+
+    def __init__(
+        self, share: float, burst_s: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.share, self._burst_s, self._clock = share, burst_s, clock
+        self._left_s = burst_s
+        self._at_s = clock()
+        self.refused = 0
+
+    def is_left(self) -> bool:
+        """Whether more work may be done now."""
+        now_s = self._clock()
+        self._left_s = min(self._left_s + self.share * (now_s - self._at_s), self._burst_s)
+        self._at_s = now_s
+        self.refused += self._left_s <= 0
+        return self._left_s > 0
+
+    def __enter__(self) -> None:
+        self._begin_s = self._clock()
+
+    def __exit__(self, *_: object) -> None:
+        self._left_s -= self._clock() - self._begin_s
 
 
 class BufferLookup(Lookup):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sfm_ros.bags.transform_tree import MAX_GAP_NS, TransformTree
+from sfm_ros.bags.transform_tree import MAX_FRAMES, MAX_GAP_NS, MAX_SAMPLES, TransformTree
 from sfm_ros.errors import SourceError, TrajectoryError
 from sfm_ros.geometry import inverse, make_transform, quat_xyzw_from_matrix, se3_exp, so3_exp
 
@@ -72,14 +72,15 @@ def test_message_is_read() -> None:
         ((0.0, 0.0, 0.0, 0.0), (1.0, 0.0, 0.0)),
         ((0.0, np.nan, 0.0, 1.0), (1.0, 0.0, 0.0)),
         ((0.0, 0.0, 0.0, 1.0), (np.inf, 0.0, 0.0)),
+        ((0.0, 0.0, 0.0, 1.0), (1e150, 0.0, 0.0)),
     ],
-    ids=["zero quaternion", "nan", "inf"],
+    ids=["zero quaternion", "nan", "inf", "absurd"],
 )
 def test_message_without_rigid_motion_is_ignored(
     rotation: tuple[float, ...], translation: tuple[float, ...]
 ) -> None:
     tree = TransformTree()
-    tree.add_message(message("base", "eye", rotation, translation), is_static=True)
+    assert not tree.add_message(message("base", "eye", rotation, translation), is_static=True)
     assert tree.lookup("base", "eye") is None and not tree.frames
     tree.add_message(message("base", "eye", (0, 0, 0, 1), (0, 0, 0)), is_static=True)
     assert tree.lookup("base", "eye") == pytest.approx(np.eye(4))
@@ -186,3 +187,43 @@ def test_path_needs_transforms_that_overlap() -> None:
     path = tree.path_of("base", "world")
     assert path.stamps_ns.tolist() == [5 * SECOND]
     assert path.poses[0] == pytest.approx(forward(3.0))
+
+
+def sample(child: str, stamp_ns: int = 0) -> SimpleNamespace:
+    return message("base", child, (0, 0, 0, 1), (1, 0, 0), stamp_ns)
+
+
+def test_static_frames_beyond_the_limit_are_refused() -> None:
+    """Those that were there remain, and may change."""
+    tree = TransformTree(10 * SECOND)
+    taken = [tree.add_message(sample(f"s{i}"), is_static=True) for i in range(MAX_FRAMES + 5)]
+    assert taken == [True] * MAX_FRAMES + [False] * 5
+    assert tree.add_message(message("mast", "s0", (0, 0, 0, 1), (0, 0, 0)), is_static=True)
+    assert tree.lookup("mast", "s0") is not None and not tree.has_parent(f"s{MAX_FRAMES}")
+
+
+def test_frame_that_moves_outlasts_a_flood_of_others() -> None:
+    tree = TransformTree(10 * SECOND)
+    for index in range(10 * MAX_FRAMES):
+        tree.add_message(sample(f"m{index}", SECOND), is_static=False)
+        if index % 100 == 0:
+            tree.add_message(sample("pan", SECOND + index), is_static=False)
+    assert len(tree.frames) == MAX_FRAMES + 1  # with base
+    assert tree.lookup("base", "pan", SECOND + 10 * MAX_FRAMES - 100) is not None
+    assert not tree.has_parent("m0")
+
+
+def test_samples_are_limited_in_total() -> None:
+    tree, reference = TransformTree(10 * SECOND), TransformTree()
+    for stamp_ns in range(1, MAX_SAMPLES + 100):
+        tree.add_message(sample("pan", stamp_ns), is_static=False)
+        reference.add_message(sample("pan", stamp_ns), is_static=False)
+    assert tree.lookup("base", "pan", 99) is None
+    assert tree.lookup("base", "pan", 101) is not None
+    assert reference.lookup("base", "pan", 99) is not None  # of a bag all are kept
+    for index in range(MAX_FRAMES - 1):
+        tree.add_message(sample(f"m{index}", 1), is_static=False)
+    kept = MAX_SAMPLES // MAX_FRAMES
+    newest = MAX_SAMPLES + 99
+    assert tree.lookup("base", "pan", newest - kept + 1) is not None
+    assert tree.lookup("base", "pan", newest - kept) is None

@@ -72,6 +72,8 @@ def test_unchecked_quaternion_may_have_any_length(length: float) -> None:
         ([0.0, np.inf, 0.0, 1.0], [1.0, 0.0, 0.0]),
         ([0.0, 0.0, 0.0, 1.0], [np.inf, 0.0, 0.0]),
         ([0.0, 0.0, 0.0, 1.0], [0.0, np.nan, 0.0]),
+        ([0.0, 0.0, 0.0, 1.0], [0.0, -1e150, 0.0]),
+        ([0.0, 0.0, 0.0, 1.0], [0.0, 0.0, 1.01 * g.MAX_POSITION_M]),
     ],
 )
 def test_invalid_rigid_motion_is_none(quat_xyzw: list[float], position: list[float]) -> None:

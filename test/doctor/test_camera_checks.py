@@ -217,7 +217,7 @@ def test_tree_and_extrinsics_pass() -> None:
         ([], Level.WARN, "no transform"),
         ([MOUNTED, edge("chassis", "cam")], Level.FAIL, "'cam' has 2 parents: base_link, chassis"),
         ([edge("a", "b"), edge("b", "c"), edge("c", "a")], Level.FAIL, "a cycle: a -> "),
-        ([edge("a", "b", np.full((4, 4), np.nan))], Level.FAIL, "no valid rotation"),
+        ([edge("a", "b", np.full((4, 4), np.nan))], Level.FAIL, "no rigid motion"),
         ([edge("/map", "odom")], Level.WARN, "begins with a slash"),
         ([edge("a", "b"), edge("a", "b", is_static=False)], Level.FAIL, "both on /tf and"),
     ],

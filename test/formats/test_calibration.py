@@ -72,7 +72,7 @@ def test_yaml_keeps_every_digit(tmp_path):
         distortion_model="rational_polynomial",
         distortion=tuple(np.linspace(-1, 1, 8).tolist()),
         R=R,
-        P=np.array([[1.0, 0, 2, 3], [0, 4, 5, 6], [0, 0, 1, 0]]),
+        P=np.array([[1000 / 9, 0, 2, 3], [0, 400, 5, 6], [0, 0, 1, 0]]),
     )
     after = read_calibration(write_camera_info(tmp_path / "out.yaml", before), 321, 123)
     assert (after.fx, after.fy, after.cx, after.cy) == (1000 / 3, 271.00000002, 1000 / 7, -0.1)
@@ -193,3 +193,47 @@ def test_kitti_raw_size_selects_distorted_or_rectified(shared_data):
     assert rectified.R is None
     with pytest.raises(CalibrationError, match=r"640x480.*1242x375.*1392x512"):
         read_calibration(path, 640, 480)
+
+
+WIDTH, HEIGHT = 640, 480
+
+
+@pytest.mark.parametrize("matrix", ["K", "P"])
+@pytest.mark.parametrize(
+    ("index", "value", "text"),
+    [
+        (0, 1e150, "fx=1e\\+150"),
+        (0, 1.0, "fx=1, .*expected 6.4 to 64000 pixels for a 640x480 image"),
+        (1, 64_001.0, "fy=64001"),
+        (2, -1e308, "cx=-1e\\+308"),
+        (3, 6401.0, "cy=6401, expected at most 6400 pixels"),
+    ],
+)
+def test_numbers_that_no_camera_has_are_refused(matrix, index, value, text):
+    numbers = {"K": [500.0, 500.0, 320.0, 240.0], "P": [500.0, 500.0, 320.0, 240.0]}
+    numbers[matrix][index] = value
+    fx, fy, cx, cy = numbers["K"]
+    K = [fx, 0, cx, 0, fy, cy, 0, 0, 1]
+    fx, fy, cx, cy = numbers["P"]
+    P = [fx, 0, cx, 0, 0, fy, cy, 0, 0, 0, 1, 0]
+    with pytest.raises(CalibrationError, match=rf"\({matrix}\): .*{text}"):
+        calibration_from_fields(CameraInfoFields(width=WIDTH, height=HEIGHT, K=K, P=P), "here")
+
+
+@pytest.mark.parametrize(("value", "is_good"), [(400.0, True), (-2e4, False), (1e150, False)])
+def test_distortion_is_bounded(value, is_good):
+    fields = CameraInfoFields(
+        width=WIDTH, height=HEIGHT, K=[500, 0, 320, 0, 500, 240, 0, 0, 1], D=[0.1, value, 0, 0, 0]
+    )
+    if is_good:
+        assert calibration_from_fields(fields, "here").distortion[1] == value
+    else:
+        with pytest.raises(CalibrationError, match="distortion coefficient is .*at most 10000"):
+            calibration_from_fields(fields, "here")
+
+
+def test_errors_quote_little_of_what_they_refuse():
+    fields = CameraInfoFields(width=WIDTH, height=HEIGHT, K=[np.nan] * 1_000_000)
+    with pytest.raises(CalibrationError) as caught:
+        calibration_from_fields(fields, "here")
+    assert len(str(caught.value)) < 1000

@@ -12,8 +12,10 @@ from rig.probe import Probe, wait_until
 pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
 pytest.importorskip("tf2_msgs.msg", reason="tf2_msgs is not built")
 
+from geometry_msgs.msg import TransformStamped
 from rclpy.executors import MultiThreadedExecutor
 from rclpy.node import Node
+from rclpy.serialization import serialize_message
 from rig import fake_tf2_ros
 from tf2_msgs.msg import TFMessage
 
@@ -24,7 +26,14 @@ from sfm_ros.ros.compat import STATIC_TF_LISTENER_QOS, STATIC_TF_QOS
 from sfm_ros.ros.conversions import T_BODY_OPTICAL, header, pose_message, transform_message
 from sfm_ros.ros.node.extrinsics import Extrinsics
 from sfm_ros.ros.node.transform_broadcaster import OdometryBroadcaster
-from sfm_ros.ros.tf_lookup import BufferLookup, Lookup, TreeLookup, make_lookup
+from sfm_ros.ros.tf_lookup import (
+    UNLIMITED,
+    BufferLookup,
+    Lookup,
+    TimeBudget,
+    TreeLookup,
+    make_lookup,
+)
 
 SECOND = 1_000_000_000
 START = 1_700_000_000 * SECOND
@@ -191,3 +200,99 @@ def test_broadcasters_publish_until_they_are_closed(
     before = len(list(node.publishers))
     broadcaster.close()
     assert len(list(node.publishers)) == before - 2
+
+
+# ---- what others must not do ------------------------------------------------------------------
+
+
+class Tree:
+    """The lookup without the middleware, and why it refused transforms."""
+
+    def __init__(self) -> None:
+        self.refused: list[str] = []
+        self.lookup = TreeLookup(SilentNode(), None, self.refused.append)  # type: ignore[arg-type]
+
+    def receive(self, *transforms: TransformStamped, topic: str = "/tf") -> None:
+        self.receive_bytes(serialize_message(TFMessage(transforms=transforms)), topic)
+
+    def receive_bytes(self, data: bytes, topic: str = "/tf") -> None:
+        self.lookup._on_message(topic, data)
+
+
+class SilentNode:
+    def create_subscription(self, *_: object, **__: object) -> None:
+        """Nothing is ever received."""
+
+
+def far_away(meters: float, child: str = "eye") -> TransformStamped:
+    message = transform_message(np.eye(4), 0, "base", child)
+    message.transform.translation.y = meters
+    return message
+
+
+@pytest.mark.parametrize("meters", [1.1e8, 1e150, -1e308, np.nan, np.inf])
+def test_absurd_transform_is_refused_with_its_numbers(meters: float) -> None:
+    tree = Tree()
+    tree.receive(far_away(meters), far_away(1.0, "arm"), topic="/tf_static")
+    assert tree.lookup.find("base", "eye") is None
+    assert tree.lookup.find("base", "arm") is not None
+    (reason,) = tree.refused
+    assert f"{meters:g}" in reason and "'base' to 'eye'" in reason and "at most 1e+08 m" in reason
+
+
+@pytest.mark.parametrize("name", ["x" * 5_000, "eye\x1b[2J\n[INFO] all is well"])
+def test_frames_with_other_names_are_refused(name: str) -> None:
+    tree = Tree()
+    tree.receive(far_away(1.0, name))
+    assert not tree.lookup.has_parent(name)
+    assert len(tree.refused[0]) < 500 and tree.refused[0].isprintable()
+
+
+def test_static_frames_beyond_the_room_are_refused() -> None:
+    tree = Tree()
+    for begin in range(0, 1200, 100):
+        frames = [far_away(1.0, f"s{i}") for i in range(begin, begin + 100)]
+        tree.receive(*frames, topic="/tf_static")
+    assert len(tree.refused) == 2 and "at most 1000 static frames" in tree.refused[0]
+    assert tree.lookup.has_parent("s0")
+
+
+@pytest.mark.parametrize("data", [b"", b"\0\1\0\0\xff\xff\xff\xff", b"\xff" * 1000])
+def test_message_that_is_none_is_refused(data: bytes) -> None:
+    tree = Tree()
+    tree.receive_bytes(data)
+    assert "cannot be read" in tree.refused[0]
+
+
+def test_message_that_takes_long_to_read_is_refused() -> None:
+    tree = Tree()
+    tree.receive_bytes(bytes(1 << 20))
+    assert "has 1048576 bytes, expected at most 262144" in tree.refused[0]
+
+
+def test_flood_is_dropped_beyond_its_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    tree, now_s = Tree(), 100.0
+    tree.lookup._budgets["/tf"] = TimeBudget(0.5, 0.5, lambda: now_s)
+
+    def take_long(*_: object) -> None:
+        nonlocal now_s
+        now_s += 0.2
+
+    monkeypatch.setattr(tree.lookup, "_add", take_long)
+    for _ in range(30):
+        tree.receive(far_away(1.0))
+    assert 6 > now_s - 100.0 > 0.4  # the burst, and not all of it
+    assert "/tf takes more than 50% of a core" in tree.refused[-1]
+    dropped = len(tree.refused)
+    now_s += 1.0
+    tree.receive(far_away(1.0))
+    assert len(tree.refused) == dropped
+
+
+def test_nothing_is_dropped_in_an_evaluation() -> None:
+    now_s = 0.0
+    budget = TimeBudget(UNLIMITED, 0.5, lambda: now_s)
+    for _ in range(100):
+        assert budget.is_left()
+        with budget:
+            now_s += 0.4

@@ -31,6 +31,8 @@ _BEST_EFFORT = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
 _CHANGE_STATE = "lifecycle_msgs/srv/ChangeState"
 _OUR_PARAMETER = "node.autostart"
 _STATUS_SUFFIX = ": odometry"
+_MOST_EDGES, _MOST_NODES = 5000, 1000
+"""Of what others publish, as much is kept."""
 _VALUE_FIELDS = {1: "bool_value", 2: "integer_value", 3: "double_value", 4: "string_value"}
 
 
@@ -209,11 +211,13 @@ class SystemWatch:
             self._node.create_subscription(message_class, topic, on_transforms, qos)
 
     def _on_transforms(self, is_static: bool, message: Any) -> None:
-        self.edges.update(edges_of(message, is_static))
+        for key, edge in edges_of(message, is_static).items():
+            if key in self.edges or len(self.edges) < _MOST_EDGES:
+                self.edges[key] = edge
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
-            if status.name.endswith(_STATUS_SUFFIX):
+            if status.name.endswith(_STATUS_SUFFIX) and len(self._status) < _MOST_NODES:
                 self._status[status.name.removesuffix(_STATUS_SUFFIX)] = NodeStatus(
                     level=int.from_bytes(status.level, "little"),
                     message=status.message,

@@ -32,8 +32,8 @@ from sfm_ros.ros.node.rate_limit import RateLimit
 from sfm_ros.ros.node.run_statistics import RunStatistics
 from sfm_ros.ros.node.services import Services
 from sfm_ros.ros.node.status import StatusPublisher
-from sfm_ros.ros.node.worker import Pipeline, Waiting, Worker
-from sfm_ros.ros.tf_lookup import make_lookup
+from sfm_ros.ros.node.worker import WARNING_PERIOD_S, Pipeline, Waiting, Worker
+from sfm_ros.ros.tf_lookup import MOST_LOAD, UNLIMITED, make_lookup
 
 _QOS_OVERRIDES = (
     QoSPolicyKind.RELIABILITY,
@@ -133,12 +133,20 @@ class NodeCore:
                 "tf2_msgs is not installed: no TF is published and no extrinsics are looked up; "
                 "install it with: pip install ./third_party/tf2_msgs"
             )
+        most_load = UNLIMITED if options.image_queue == "every" else MOST_LOAD
+        # Not the group of the services: TF may be flooded.
+        group = MutuallyExclusiveCallbackGroup()
         return ExtrinsicsLookup(
-            lambda: make_lookup(self._node, self._others),
+            lambda: make_lookup(self._node, group, self._refuse_transform, most_load),
             options.base_frame,
             options.extrinsics_wait_s,
             self._node.get_logger().info,
+            self._refuse_transform,
         )
+
+    def _refuse_transform(self, reason: str) -> None:
+        self._statistics.report(reason)
+        self._node.get_logger().warning(reason, throttle_duration_sec=WARNING_PERIOD_S)
 
     def _subscribe_to_camera(self) -> None:
         options = self._parameters.config.node

@@ -10,10 +10,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sfm_ros.datatypes import FloatArray, body_frame_name
+from sfm_ros.errors import ImageError
 from sfm_ros.ros.conversions import T_BODY_OPTICAL
+from sfm_ros.ros.node.rate_limit import BurstLimit
 from sfm_ros.ros.tf_lookup import Lookup
 
 _POLL_S = 0.01
+_MAX_CAMERAS = 16
+"""Frame ids of images; each has its extrinsics, its lines in the log and its frame on TF."""
+_MOST_CORRECTIONS = 10
+"""Of static transforms that are logged, per minute."""
+_MAX_DISTANCE_M = 1000.0
+"""Between a camera and the frame of its robot."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -61,6 +69,7 @@ class ExtrinsicsLookup:
         base_frame: str,
         wait_s: float,
         log: Callable[[str], object],
+        refuse: Callable[[str], object] = lambda _: None,
     ) -> None:
         """Subscribe to TF.
 
@@ -69,12 +78,14 @@ class ExtrinsicsLookup:
             base_frame: the robot's frame; empty for none.
             wait_s: how long the first image of a camera waits for TF.
             log: logs one line.
+            refuse: reports why a transform is not used.
         """
         self._make_lookup = make_lookup
         self.lookup = make_lookup()
         self._base_frame = base_frame
         self._wait_s = wait_s
-        self._log = log
+        self._log, self._refuse = log, refuse
+        self._corrections = BurstLimit(_MOST_CORRECTIONS)
         self._last: dict[str, Extrinsics] = {}
         self._stopping = threading.Event()
 
@@ -91,6 +102,19 @@ class ExtrinsicsLookup:
         if self.lookup is not None:
             self.lookup.close()
             self.lookup = None
+
+    def admit(self, optical_frame: str) -> None:
+        """Check an image's frame before the image is used.
+
+        Raises:
+            ImageError: images of too many frames came before.
+        """
+        if optical_frame not in self._last and len(self._last) >= _MAX_CAMERAS:
+            raise ImageError(
+                f"the frame_id is '{optical_frame}', expected one of the {_MAX_CAMERAS} so far "
+                f"({', '.join(list(self._last)[:3])}, ...): who else publishes on the topic of "
+                "the images? To use other frames start the node again"
+            )
 
     def at(self, optical_frame: str, stamp_ns: int) -> Extrinsics | None:
         """The extrinsics of a camera at the time of an image.
@@ -111,7 +135,7 @@ class ExtrinsicsLookup:
         T_base_camera = self._find(last.optical_frame, stamp_ns) if last.is_known else None
         if T_base_camera is None or np.array_equal(T_base_camera, last.T_body_camera):
             return last
-        if last.is_static:
+        if last.is_static and self._corrections.admits():
             self._log(
                 f"TF has another static transform from '{self._base_frame}' to "
                 f"'{last.optical_frame}': the odometry continues from its pose with that one"
@@ -140,11 +164,20 @@ class ExtrinsicsLookup:
                 return None
 
     def _find(self, optical_frame: str, stamp_ns: int) -> FloatArray | None:
-        """(4, 4) T_base_camera at the stamp, or the newest."""
+        """(4, 4) T_base_camera at the stamp, or the newest; None if no robot is that large."""
         if self.lookup is None:
             return None
         found = self.lookup.find(self._base_frame, optical_frame, stamp_ns)
-        return self.lookup.find(self._base_frame, optical_frame) if found is None else found
+        if found is None:
+            found = self.lookup.find(self._base_frame, optical_frame)
+        if found is None or np.abs(found[:3, 3]).max() <= _MAX_DISTANCE_M:
+            return found
+        x, y, z = found[:3, 3]
+        self._refuse(
+            f"TF puts '{optical_frame}' at ({x:g}, {y:g}, {z:g}) m of '{self._base_frame}', "
+            f"expected at most {_MAX_DISTANCE_M:g} m: it is not used"
+        )
+        return None
 
     def _of_robot(self, optical_frame: str, T_base_camera: FloatArray) -> Extrinsics:
         assert self.lookup is not None  # it gave the transform

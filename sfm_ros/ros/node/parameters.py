@@ -18,8 +18,12 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from sfm_ros.config import SfmConfig, config_from_dict, config_to_dict, iter_fields, refuse_unknown
-from sfm_ros.errors import ConfigError
+from sfm_ros.errors import ConfigError, printable
+from sfm_ros.ros.node.rate_limit import BurstLimit
+from sfm_ros.ros.node.trajectory_file import TrajectoryFile
 
+_MOST_CHANGES = 300
+"""Per minute, or at once; each one is published to everybody on /parameter_events."""
 _FOREIGN = ("use_sim_time", "start_type_description_service", "qos_overrides.")
 
 
@@ -28,6 +32,12 @@ class Parameters:
 
     Live options follow ``ros2 param set``. A value that is not valid is refused with the reason.
     ``config`` is replaced as a whole, so that a reader sees all of a change or none of it.
+    ``trajectory_file`` is fixed at the start: a live change moves it only within its folder.
+
+    Attributes:
+        config: the options now.
+        trajectory_file: where ~/save_trajectory writes.
+        refused: how many changes were refused because there were too many.
 
     Args:
         node: a node whose parameters come from a file, a launch file or the command line.
@@ -45,14 +55,25 @@ class Parameters:
             for name, option, default in iter_fields(defaults)
         ]
         self.config = _with_values(defaults or SfmConfig(), given)
+        self.trajectory_file = TrajectoryFile(self.config.node)
+        self.refused = 0
+        self._changes = BurstLimit(_MOST_CHANGES)
         node.add_on_set_parameters_callback(self._on_set)
 
     def _on_set(self, parameters: list[Parameter]) -> SetParametersResult:
+        if not self._changes.admits():
+            self.refused += 1
+            return SetParametersResult(
+                successful=False,
+                reason=f"more than {_MOST_CHANGES} changes within a minute, expected fewer",
+            )
         ours = [(p.name, p.value) for p in parameters if p.name in self._names]
         try:
-            self.config = _with_values(self.config, ours)
+            config = _with_values(self.config, ours)
+            self.trajectory_file.check(config.node.trajectory_file)
         except ConfigError as error:
-            return SetParametersResult(successful=False, reason=str(error))
+            return SetParametersResult(successful=False, reason=printable(error))
+        self.config = config
         return SetParametersResult(successful=True)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 
+import numpy as np
 from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Odometry, Path
 from rclpy.node import Node
@@ -16,6 +17,7 @@ from std_msgs.msg import Header
 from sfm_ros.colormap import SteadyLimits, color_of_depth
 from sfm_ros.config import SfmConfig
 from sfm_ros.datatypes import CameraIntrinsics, DepthMap, OdometryEstimate, Reason
+from sfm_ros.geometry import MAX_POSITION_M, is_position, is_rotation
 from sfm_ros.pose import motion_covariance
 from sfm_ros.ros import conversions
 from sfm_ros.ros.node.body_odometry import BodyMotion, BodyOdometry
@@ -25,6 +27,8 @@ from sfm_ros.ros.node.transform_broadcaster import OdometryBroadcaster
 
 _PATH_PERIOD_S = 0.5
 """A long path is large; a display needs it no more often."""
+_MAX_VARIANCE = 1e30
+"""Of a pose: beyond any use, and far from the largest number."""
 
 
 class Outputs:
@@ -84,16 +88,26 @@ class Outputs:
         self.trajectory.clear()
         self._body.reset()
 
-    def publish(self, estimate: OdometryEstimate, extrinsics: Extrinsics) -> None:
-        """Publish what an estimate holds, the pose first and what people look at last."""
+    def publish(self, estimate: OdometryEstimate, extrinsics: Extrinsics) -> str:
+        """Publish what an estimate holds, the pose first and what people look at last.
+
+        Returns:
+            What was withheld because it is not finite or cannot be true, and why; empty if
+            nothing was.
+        """
         if Reason.TIME_REVERSED in estimate.reasons:
             self.clear()
+        withheld = ""
         motion = self._body.update(estimate, extrinsics)
         if motion is not None:
-            self._publish_pose(estimate, motion, extrinsics)
+            withheld = why_withheld(motion, estimate.dt_ns)
+            if not withheld:
+                self._publish_pose(estimate, motion, extrinsics)
         if estimate.depth is not None and estimate.depth_intrinsics is not None:
-            self._publish_depth(estimate, estimate.depth, estimate.depth_intrinsics)
+            depth = _finite_or_nan(estimate.depth)
+            self._publish_depth(estimate, depth, estimate.depth_intrinsics)
         self._publish_path()
+        return withheld
 
     def _publish_pose(
         self, estimate: OdometryEstimate, motion: BodyMotion, extrinsics: Extrinsics
@@ -146,6 +160,35 @@ class Outputs:
             self._info_camera = camera
         self._info.header = header
         return self._info
+
+
+def why_withheld(motion: BodyMotion, dt_ns: int) -> str:
+    """Why a motion must not be published; empty if it may.
+
+    The one guard of all poses: what passes is finite in each form in which it is published, and
+    nothing else is published, broadcast, or saved.
+    """
+    for name, T in (("pose", motion.T_odom_body), ("motion", motion.T_prev_curr)):
+        if not (is_position(T[:3, 3]) and is_rotation(T[:3, :3])):
+            return (
+                f"the {name} is withheld: position {T[:3, 3].tolist()}, expected a rotation and "
+                f"at most {MAX_POSITION_M:g} m; call ~/reset to start again at the origin"
+            )
+    if not np.all(np.abs(motion.covariance) <= _MAX_VARIANCE) or dt_ns <= 0:
+        return (
+            f"the pose is withheld: its largest variance is {np.abs(motion.covariance).max():g}, "
+            f"expected at most {_MAX_VARIANCE:g}, over {dt_ns} ns, expected more than 0; call "
+            "~/reset to start again at the origin"
+        )
+    return ""
+
+
+def _finite_or_nan(depth: DepthMap) -> DepthMap:
+    """The depth with NaN, which marks an unknown one, instead of what overflows as a point."""
+    if np.abs(depth).max() <= MAX_POSITION_M:  # False for NaN too
+        return depth
+    with np.errstate(invalid="ignore"):
+        return np.where(np.abs(depth) <= MAX_POSITION_M, depth, np.float32(np.nan))
 
 
 def _is_needed(is_on: bool, publisher: Publisher) -> bool:

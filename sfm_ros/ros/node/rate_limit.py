@@ -1,6 +1,9 @@
-"""Limits the rate at which images are processed."""
+"""Limits the rate at which images are processed, and lines are logged."""
 
 from __future__ import annotations
+
+import time
+from collections.abc import Callable
 
 _LONG_S = 3600.0
 
@@ -33,4 +36,28 @@ class RateLimit:
         if now_s < self._due_s - period_s / 2:
             return False
         self._due_s = max(self._due_s, now_s - period_s / 2) + period_s
+        return True
+
+
+class BurstLimit:
+    """Admits as many events at once as in a minute, then evenly as many per minute.
+
+    Args:
+        per_minute: events.
+        clock: steady time in seconds.
+    """
+
+    def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._most, self._clock = per_minute, clock
+        self._left = float(per_minute)
+        self._at_s = clock()
+
+    def admits(self) -> bool:
+        """Whether an event now is admitted."""
+        now_s = self._clock()
+        self._left = min(self._left + self._most * (now_s - self._at_s) / 60, self._most)
+        self._at_s = now_s
+        if self._left < 1:
+            return False
+        self._left -= 1
         return True

@@ -80,6 +80,11 @@ class RunStatistics:
             self._counts["received"] += 1
             self._last_image_s = self._clock()
 
+    def report(self, problem: str) -> None:
+        """Store what went wrong, for a person, without a change of the state."""
+        with self._lock:
+            self._problem = problem
+
     def transition(
         self, status: TrackingStatus, *reasons: Reason, problem: str = "", counter: str = ""
     ) -> None:

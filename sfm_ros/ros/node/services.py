@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from std_srvs.srv import SetBool, Trigger
 
 from sfm_ros.errors import TrajectoryError
-from sfm_ros.formats.trajectory import write_tum
 from sfm_ros.ros.node.parameters import Parameters
 from sfm_ros.ros.node.trajectory_log import TrajectoryLog
 
@@ -23,7 +22,8 @@ class Services:
         trajectory: what ~/save_trajectory writes.
         on_reset: called to start again at the origin with the next image.
         on_pause: called with whether images are to be skipped.
-        callback_group: of the services.
+        callback_group: of the services, except ~/save_trajectory: a slow file system must not
+            delay the others.
     """
 
     def __init__(
@@ -41,11 +41,16 @@ class Services:
         self._reset = on_reset
         self._pause = on_pause
         self._services = [
-            node.create_service(kind, name, callback, callback_group=callback_group)
-            for kind, name, callback in (
-                (Trigger, "~/reset", self._on_reset),
-                (SetBool, "~/set_paused", self._on_set_paused),
-                (Trigger, "~/save_trajectory", self._on_save_trajectory),
+            node.create_service(kind, name, callback, callback_group=group)
+            for kind, name, callback, group in (
+                (Trigger, "~/reset", self._on_reset, callback_group),
+                (SetBool, "~/set_paused", self._on_set_paused, callback_group),
+                (
+                    Trigger,
+                    "~/save_trajectory",
+                    self._on_save_trajectory,
+                    MutuallyExclusiveCallbackGroup(),
+                ),
             )
         ]
 
@@ -72,19 +77,9 @@ class Services:
     ) -> Trigger.Response:
         name = self._parameters.config.node.trajectory_file
         try:
-            response.message = self._save(Path(name).expanduser().absolute())
+            response.message = self._parameters.trajectory_file.save(name, self._trajectory)
             response.success = True
-        except (OSError, RuntimeError, TrajectoryError) as error:  # RuntimeError: no such user's ~
+        except (OSError, TrajectoryError) as error:
             response.success = False
             response.message = f"cannot write {name}: {error}; see node.trajectory_file"
         return response
-
-    def _save(self, path: Path) -> str:
-        trajectory, forgotten = self._trajectory.trajectory()
-        if trajectory is None:
-            raise TrajectoryError("no pose has been published yet")
-        write_tum(path, trajectory)
-        text = f"{len(trajectory)} poses written to {path}"
-        if forgotten:
-            text += f"; {forgotten} older ones had been dropped (node.trajectory_length)"
-        return text

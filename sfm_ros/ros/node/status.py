@@ -14,6 +14,8 @@ from sfm_ros.ros.node.parameters import Parameters
 from sfm_ros.ros.node.run_statistics import RunStatistics
 
 _PERIOD_S = 1.0
+_WARNING_PERIOD_S = 10.0
+_MANY_SUBSCRIPTIONS = 50
 
 
 class StatusPublisher:
@@ -40,6 +42,7 @@ class StatusPublisher:
         self._extra = extra
         self._is_silent = False
         self._nodes_of_this_name = 1
+        self._refused_before = 0
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._status = node.create_publisher(DiagnosticStatus, "~/status", latched)
@@ -65,6 +68,7 @@ class StatusPublisher:
     def _on_time(self) -> None:
         self._check_for_duplicate_nodes()
         self._check_for_silence()
+        self._check_for_floods()
         status = self._make()
         if self._parameters.config.node.publish_status:
             self._status.publish(status)
@@ -87,6 +91,27 @@ class StatusPublisher:
                 "odometry and TF; end one, or start it in another namespace (-r __ns:=/NAME)"
             )
         self._nodes_of_this_name = count
+
+    def _check_for_floods(self) -> None:
+        """Report what peers do to the node that costs it time, and that no image reports."""
+        refused = self._parameters.refused - self._refused_before
+        self._refused_before += refused
+        if refused:
+            self._report(
+                f"{refused} changes of parameters within a second are refused: which node sets "
+                "them? (ros2 topic echo /parameter_events)"
+            )
+        for publisher in self._node.publishers:
+            count = publisher.get_subscription_count()
+            if count > _MANY_SUBSCRIPTIONS:
+                self._report(
+                    f"{count} subscriptions to {publisher.topic_name}: each costs time and memory "
+                    "(ros2 topic info -v)"
+                )
+
+    def _report(self, problem: str) -> None:
+        self._statistics.report(problem)
+        self._node.get_logger().warning(problem, throttle_duration_sec=_WARNING_PERIOD_S)
 
     def _check_for_silence(self) -> None:
         silent_s = self._statistics.silent_for_s()

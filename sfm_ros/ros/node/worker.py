@@ -13,7 +13,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from sfm_ros.config import SfmConfig
 from sfm_ros.datatypes import CameraIntrinsics, OdometryEstimate, Reason, TrackingStatus
-from sfm_ros.errors import CalibrationError, EngineError, ImageError, SfmRosError
+from sfm_ros.errors import CalibrationError, EngineError, ImageError, SfmRosError, printable
 from sfm_ros.odometry import VisualOdometry
 from sfm_ros.ros import conversions
 from sfm_ros.ros.node.calibration import CalibrationCache
@@ -21,10 +21,13 @@ from sfm_ros.ros.node.extrinsics import ExtrinsicsLookup
 from sfm_ros.ros.node.mailbox import Mailbox
 from sfm_ros.ros.node.parameters import Parameters
 from sfm_ros.ros.node.publishers import Outputs
+from sfm_ros.ros.node.rate_limit import BurstLimit
 from sfm_ros.ros.node.run_statistics import RunStatistics
 
 _CALIBRATION_POLL_S = 0.2
-_WARNING_PERIOD_S = 2.0
+_MOST_LINES = 300
+"""Changes of the status that are logged within a minute; ~/status has all of them."""
+WARNING_PERIOD_S = 2.0
 """rclpy throttles by the line that logs, whatever the text: another problem of the same kind is
 logged after this time at the latest. ~/status has the newest one at once."""
 
@@ -70,6 +73,7 @@ class Worker:
         self._on_failure = on_failure
         self._reset_requested = threading.Event()
         self._last_status: TrackingStatus | None = None
+        self._lines = BurstLimit(_MOST_LINES)
         self._thread: threading.Thread | None = None
 
     def start(self, mailbox: Mailbox[Waiting]) -> None:
@@ -118,11 +122,11 @@ class Worker:
         try:
             self._process(*item, intrinsics)
         except ImageError as error:  # warnings on two lines, so that neither throttles the other
-            text = self._reject(Reason.BAD_IMAGE, error)
-            self._logger.warning(text, throttle_duration_sec=_WARNING_PERIOD_S)
+            problem = self._reject(Reason.BAD_IMAGE, error)
+            self._logger.warning(problem, throttle_duration_sec=WARNING_PERIOD_S)
         except CalibrationError as error:
-            text = self._reject(Reason.CALIBRATION_MISMATCH, error)
-            self._logger.warning(text, throttle_duration_sec=_WARNING_PERIOD_S)
+            problem = self._reject(Reason.CALIBRATION_MISMATCH, error)
+            self._logger.warning(problem, throttle_duration_sec=WARNING_PERIOD_S)
 
     def _process(
         self, message: Image | CompressedImage, arrived_ns: int, intrinsics: CameraIntrinsics
@@ -130,13 +134,17 @@ class Worker:
         taken_ns = time.monotonic_ns()
         limit = self._parameters.config.preprocess.max_megapixels
         frame = conversions.frame_from_image(message, intrinsics, limit)
+        self._pipeline.extrinsics.admit(frame.frame_id)
         converted_ns = time.monotonic_ns()
         estimate = self._pipeline.odometry.step(frame)
         estimated_ns = time.monotonic_ns()
         extrinsics = self._pipeline.extrinsics.at(estimate.frame_id, estimate.stamp_ns)
         if extrinsics is None:
             return
-        self._pipeline.outputs.publish(estimate, extrinsics)
+        withheld = self._pipeline.outputs.publish(estimate, extrinsics)
+        if withheld:
+            self._statistics.report(withheld)
+            self._logger.warning(withheld, throttle_duration_sec=WARNING_PERIOD_S)
         timings_ns = {
             "queue": taken_ns - arrived_ns,
             "convert": converted_ns - taken_ns,
@@ -164,28 +172,35 @@ class Worker:
             intrinsics = self._pipeline.calibration.wait(_CALIBRATION_POLL_S)
             reason = "none has been received"
         except CalibrationError as error:
-            intrinsics, reason = None, str(error)
+            intrinsics, reason = None, printable(error)
         if intrinsics is None:
             topic = self._pipeline.calibration.topic
             problem = f"images arrive, but no usable calibration on {topic}: {reason}"
             self._statistics.transition(
                 TrackingStatus.WAITING_FOR_CALIBRATION, Reason.NO_CALIBRATION, problem=problem
             )
-            self._logger.warning(problem, throttle_duration_sec=_WARNING_PERIOD_S)
+            self._logger.warning(problem, throttle_duration_sec=WARNING_PERIOD_S)
         return intrinsics
 
     def _reject(self, reason: Reason, error: SfmRosError) -> str:
-        """Count it as rejected; returns what to log."""
-        lost = self._last_status = TrackingStatus.LOST
-        self._statistics.transition(lost, reason, problem=str(error), counter="rejected")
-        return f"image dropped: {error}"
+        """Count an image that is dropped; what to log."""
+        problem = printable(error)
+        self._statistics.transition(
+            TrackingStatus.LOST, reason, problem=problem, counter="rejected"
+        )
+        self._last_status = TrackingStatus.LOST
+        return f"image dropped: {problem}"
 
     def _log(self, estimate: OdometryEstimate) -> None:
-        if Reason.TIME_REVERSED in estimate.reasons:
+        has_changed = estimate.status is not self._last_status
+        self._last_status = estimate.status
+        is_reversed = Reason.TIME_REVERSED in estimate.reasons
+        if not (has_changed or is_reversed) or not self._lines.admits():
+            return
+        if is_reversed:
             self._logger.warning(
                 "time went back (does a bag loop?): the odometry starts again at the origin"
             )
-        if estimate.status is not self._last_status:
-            self._last_status = estimate.status
+        if has_changed:
             reasons = ", ".join(reason.value for reason in estimate.reasons)
             self._logger.info(estimate.status.value + (f": {reasons}" if reasons else ""))

@@ -13,6 +13,7 @@ from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.node import Node
 
 from sfm_ros.errors import SfmRosError
+from sfm_ros.ros.process.dds_profile import give_memory_back
 from sfm_ros.ros.process.signals import SignalWatchdog
 
 NODE_NAME = "sfm_node"
@@ -64,6 +65,7 @@ def run(
     # On images this small OpenCV's threads cost more than they gain: with two of them an image
     # takes 3 to 5 % more processor time, and is not finished earlier.
     cv2.setNumThreads(1)
+    give_memory_back()
     try:
         rclpy.init(args=args)
     except RuntimeError as error:  # rcl refuses the command line or one of its files

@@ -33,7 +33,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from sfm_ros.bags.writer import bag_qos
-from sfm_ros.errors import SfmRosError
+from sfm_ros.errors import SfmRosError, printable
 from sfm_ros.outputs.lock import FolderLock, check_unlocked
 from sfm_ros.ros.process.program import command_parser
 from sfm_ros.ros.tools.bag_tracks import message_class_of
@@ -115,7 +115,9 @@ class BagRecorder(Node):
     def _subscribe(self, topic: str, kind: str, offered: list[QoSProfile]) -> None:
         message_class = message_class_of(kind)
         if message_class is None or kind not in self._store.types:
-            self.get_logger().warning(f"{topic} is not recorded: the type {kind} is unknown")
+            self.get_logger().warning(
+                f"{printable(topic)} is not recorded: the type {printable(kind)} is unknown"
+            )
             return
         latched = all(q.durability == DurabilityPolicy.TRANSIENT_LOCAL for q in offered)
         reliable = all(q.reliability == ReliabilityPolicy.RELIABLE for q in offered)

@@ -25,7 +25,7 @@ from std_msgs.msg import Header
 
 from sfm_ros.bags.pose_messages import pose_of
 from sfm_ros.bags.reader import Record
-from sfm_ros.datatypes import FloatArray
+from sfm_ros.datatypes import FloatArray, is_frame_id
 from sfm_ros.errors import SourceError
 from sfm_ros.geometry import inverse
 from sfm_ros.ros.conversions import pose_message, stamp_to_ns
@@ -69,7 +69,7 @@ class GroundTruthPath(Node):
         self.create_subscription(Odometry, "odometry", self._on_odometry, _ANYTHING)
 
     def _on_ground_truth(self, message: Any) -> None:
-        pose = _pose(message)
+        pose = usable_pose(message)
         if pose is None:
             return
         stamp_ns = stamp_to_ns(message.header.stamp)
@@ -82,7 +82,7 @@ class GroundTruthPath(Node):
             self._publish()
 
     def _on_odometry(self, message: Odometry) -> None:
-        pose = _pose(message)
+        pose = usable_pose(message)
         if self._T_odom_gt is None and pose is not None:
             frames = (message.header.frame_id, message.child_frame_id)
             self._estimates.append((stamp_to_ns(message.header.stamp), pose, *frames))
@@ -140,8 +140,11 @@ def nearest(
     return min(around, key=lambda entry: abs(entry[0] - stamp_ns), default=None)
 
 
-def _pose(message: Any) -> FloatArray | None:
-    """(4, 4) pose of a message; None if it is not finite or its quaternion is zero."""
+def usable_pose(message: Any) -> FloatArray | None:
+    """(4, 4) pose of a message; None if it or the name of a frame cannot be used."""
+    names = message.header.frame_id, getattr(message, "child_frame_id", "")
+    if not all(map(is_frame_id, names)):
+        return None
     try:
         return pose_of(Record("a topic", 0, message))
     except SourceError:

@@ -25,7 +25,7 @@ from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from sfm_ros.datatypes import DepthMap, FloatArray
-from sfm_ros.errors import ImageError, SfmRosError
+from sfm_ros.errors import ImageError, SfmRosError, printable
 from sfm_ros.evaluation.runs.recording import DepthRecord, RecordingWriter
 from sfm_ros.formats.image_codec import decode_message
 from sfm_ros.formats.serialized import stamp_of_serialized
@@ -97,7 +97,9 @@ class RunRecorder(Node):
         try:
             self._writer.pixels(stamp_ns, decode_message(message))
         except ImageError as error:
-            self.get_logger().warning(f"an image is not kept: {error}")
+            self.get_logger().warning(
+                f"an image is not kept: {printable(error)}", throttle_duration_sec=2.0
+            )
 
     def _on_odometry(self, message: Odometry, info: dict[str, Any]) -> None:
         received_ns = info["received_timestamp"] or time.time_ns()

@@ -18,6 +18,7 @@ from rig.fake_ros import FakeLookup
 from rig.own_node import OwnNode
 
 from sfm_ros.datatypes import FloatArray, body_frame_name
+from sfm_ros.errors import ImageError
 from sfm_ros.geometry import make_transform, se3_exp, so3_exp
 from sfm_ros.ros.compat import STATIC_TF_QOS
 from sfm_ros.ros.conversions import T_BODY_OPTICAL, stamp_to_ns, transform_message
@@ -42,7 +43,10 @@ class Bench:
         self.tf = FakeLookup()
         self.logged: list[str] = []
         self.lookups = 0
-        self.extrinsics = ExtrinsicsLookup(self._subscribe, base_frame, wait_s, self.logged.append)
+        self.refused: list[str] = []
+        self.extrinsics = ExtrinsicsLookup(
+            self._subscribe, base_frame, wait_s, self.logged.append, self.refused.append
+        )
 
     def _subscribe(self) -> FakeLookup:
         self.lookups += 1
@@ -177,6 +181,40 @@ def test_last_extrinsics_remain_if_tf_loses_the_frame() -> None:
     bench.at()
     bench.tf.tree = type(bench.tf.tree)()
     assert bench.at(SECOND).T_body_camera == pytest.approx(turned(30.0))
+
+
+@pytest.mark.parametrize("meters", [1001.0, 9e7])
+def test_camera_far_from_its_robot_counts_as_unknown(meters: float) -> None:
+    """At the first image; later the last extrinsics remain."""
+    far = make_transform(np.eye(3), [0.0, -meters, 0.0])
+    first, later = Bench(), Bench()
+    first.tf.tree.add("base", "eye", far)
+    assert not first.at().is_known
+    later.tf.tree.add("base", "eye", turned(30.0))
+    later.at()
+    later.tf.tree.add("base", "eye", far)
+    assert later.at(SECOND).T_body_camera == pytest.approx(turned(30.0))
+    for bench in (first, later):
+        assert f"at (0, {-meters:g}, 0) m of 'base', expected at most 1000 m" in bench.refused[0]
+
+
+def test_corrections_without_end_do_not_flood_the_log() -> None:
+    bench = Bench()
+    for index in range(500):
+        bench.tf.tree.add("base", "eye", turned(float(index % 2)))
+        found = bench.at(index)
+        assert found.T_body_camera == pytest.approx(turned(float(index % 2)))
+    assert len(bench.logged) <= 20
+
+
+def test_frames_of_the_images_are_limited() -> None:
+    bench = Bench()
+    for index in range(16):
+        bench.extrinsics.admit(f"eye{index}")
+        bench.at(0, f"eye{index}")
+    bench.extrinsics.admit("eye3")
+    with pytest.raises(ImageError, match="'eye16', expected one of the 16 so far"):
+        bench.extrinsics.admit("eye16")
 
 
 # ---- over the middleware ----------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -42,8 +41,9 @@ OUTPUTS = {
 class Node(Camera):
     """A live node whose every output is received."""
 
-    def __init__(self, probe: Probe, program: Program) -> None:
+    def __init__(self, probe: Probe, program: Program, folder: Path) -> None:
         super().__init__(probe, program)
+        self.folder = folder
         listen = probe.listen
         self.states = listen("/sfm_node/status", DiagnosticStatus, LATCHED)
         self.kept: dict[str, list] = {
@@ -84,10 +84,12 @@ def _stamp_ns(message: Any) -> int:
 
 
 @pytest.fixture(scope="module")
-def running(probe: Probe, domain: int) -> Iterator[Node]:
+def running(probe: Probe, domain: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     """One node for the whole module."""
-    program = Program([*FAKE_NODE, "{}", *ros_arguments(node__extrinsics_wait_s=0.0)], domain)
-    node = Node(probe, program)
+    folder = tmp_path_factory.mktemp("run")
+    options = ros_arguments(node__extrinsics_wait_s=0.0, node__trajectory_folder=str(folder))
+    program = Program([*FAKE_NODE, "{}", *options], domain)
+    node = Node(probe, program, folder)
     try:
         node.connect()
         node.show_until(lambda: all(node.kept.values()), "every output")
@@ -121,11 +123,10 @@ def check_publish_status(node: Node, option: str) -> None:
 
 
 def check_trajectory_file(node: Node, option: str) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        for path in (Path(folder) / "first.tum", Path(folder) / "second.tum"):
-            node.set(option, str(path))
-            assert node.call(Trigger, "/sfm_node/save_trajectory").success
-            assert path.stat().st_size > 0
+    for name in ("first.tum", "second.tum"):
+        node.set(option, name)
+        assert node.call(Trigger, "/sfm_node/save_trajectory").success
+        assert (node.folder / name).stat().st_size > 0
 
 
 def check_max_rate_hz(node: Node, option: str) -> None:

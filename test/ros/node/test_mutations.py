@@ -19,7 +19,7 @@ from rig.mutations import damaged_image, damaged_info, damaged_stamps, fitting_i
 from sensor_msgs.msg import CameraInfo, Image
 
 from sfm_ros.config import NodeConfig, SfmConfig
-from sfm_ros.datatypes import TrackingStatus
+from sfm_ros.datatypes import CameraIntrinsics, OdometryEstimate, TrackingStatus
 from sfm_ros.errors import CalibrationError, ImageError
 from sfm_ros.odometry import VisualOdometry
 from sfm_ros.ros import conversions
@@ -123,3 +123,68 @@ def test_damaged_messages_give_finite_outputs_or_named_errors(
     chain.calibrate(info_message())
     statuses = [chain.show(image_message(FORWARD, next(clock))) for _ in range(3)]
     assert statuses[-1] is TrackingStatus.TRACKING
+
+
+EXTREME = (1e9, -1e20, 1e150, -1e308, np.nan, np.inf, -np.inf)
+
+
+def damaged_array(rng: np.random.Generator, values: np.ndarray, share: float) -> np.ndarray:
+    """Some of the numbers replaced by extreme ones, in the type of the array."""
+    with np.errstate(over="ignore"):
+        extreme = rng.choice(EXTREME, values.shape).astype(values.dtype)
+    return np.where(rng.random(values.shape) < share, extreme, values)
+
+
+def damaged_estimate(rng: np.random.Generator, stamp_ns: int, share: float) -> OdometryEstimate:
+    """What an odometry with a fault could hand over: any number may be anything."""
+    focal, center = (float(10 ** rng.uniform(-3, 9)) for _ in range(2))
+    depth = damaged_array(rng, np.full((4, 6), 3.0, np.float32), share)
+    return OdometryEstimate(
+        stamp_ns=stamp_ns,
+        frame_id="eye",
+        status=TrackingStatus.TRACKING,
+        T_odom_camera=damaged_array(rng, np.eye(4), share),
+        T_prev_curr=damaged_array(rng, np.eye(4), share),
+        dt_ns=int(rng.choice([1, 10**8, 2**62])),
+        covariance=damaged_array(rng, np.eye(6), share),
+        depth=depth,
+        depth_intrinsics=CameraIntrinsics(
+            width=6, height=4, fx=focal, fy=focal, cx=center, cy=-center
+        ),
+    )
+
+
+@pytest.mark.filterwarnings("ignore:.*encountered:RuntimeWarning")
+@pytest.mark.parametrize("is_inverted", [False, True])
+def test_nothing_that_is_not_finite_is_published(is_inverted: bool) -> None:
+    """Whatever the odometry and the extrinsics are."""
+    pytest.importorskip("tf2_msgs.msg", reason="tf2_msgs is not built")
+    rng, sent, withheld = np.random.default_rng(SEED), Counter[str](), []
+
+    def check(topic: str, message: Any) -> None:
+        check_message(topic, message)
+        for transform in getattr(message, "transforms", []):
+            assert all(np.isfinite(number) for number in numbers_in(transform)), transform
+        sent[topic] += 1
+
+    config = SfmConfig(node=NodeConfig(path_length=3, invert_tf=is_inverted))
+    outputs = Outputs(FakeNode(check), config)  # type: ignore[arg-type]
+    for index in range(1, 2006):
+        share = float(rng.choice([0.0, 0.01, 0.1]))
+        T_body_camera = damaged_array(rng, conversions.T_BODY_OPTICAL, share / 4)
+        extrinsics = Extrinsics(
+            child="body",
+            optical_frame=f"eye{index % 3}",
+            T_body_camera=T_body_camera,
+            is_known=True,
+            publish_optical_frame=False,
+        )
+        if index % 10 == 0:
+            outputs.clear()
+        reason = outputs.publish(damaged_estimate(rng, index * 10**8, share), extrinsics)
+        withheld += [reason] if reason else []
+    assert sent["~/odometry"] == sent["/tf"] and sent["~/odometry"] + len(withheld) == 2005
+    assert min(sent["~/odometry"], len(withheld), sent["~/points"]) > 300
+    assert all("is withheld: " in reason and "expected" in reason for reason in withheld)
+    kept, _ = outputs.trajectory.trajectory()
+    assert kept is not None and np.isfinite(kept.poses).all()

@@ -72,7 +72,7 @@ def wait_for_state(states: list[DiagnosticStatus], message: str) -> DiagnosticSt
     )
 
 
-def test_trajectory_is_written_as_it_was_published(camera: Camera, tmp_path: Path) -> None:
+def test_trajectory_is_written_as_it_was_published(camera: Camera) -> None:
     empty = camera.call(Trigger, "/sfm_node/save_trajectory")
     camera.show(STAND)  # the reset takes effect with this image
     camera.drive(STAND, FORWARD, FORWARD, FORWARD)
@@ -83,12 +83,9 @@ def test_trajectory_is_written_as_it_was_published(camera: Camera, tmp_path: Pat
     assert poses.stamps_ns[-1] == camera.now_ns
     assert poses.positions[-3:].tolist() == [[0.5, 0, 0], [1.0, 0, 0], [1.5, 0, 0]]
 
-    assert camera.set_parameter("node.trajectory_file", str(tmp_path / "no" / "where")).successful
-    refused = camera.call(Trigger, "/sfm_node/save_trajectory")
-    assert not refused.success and "No such file" in refused.message
-    assert camera.set_parameter("node.trajectory_file", str(tmp_path / "second.tum")).successful
+    assert camera.set_parameter("node.trajectory_file", "second.tum").successful
     assert camera.call(Trigger, "/sfm_node/save_trajectory").success
-    assert len(read_tum(tmp_path / "second.tum")) == len(poses)
+    assert len(read_tum(file.with_name("second.tum"))) == len(poses)
 
 
 def test_path_before_a_reset_is_not_saved(camera: Camera) -> None:
@@ -96,16 +93,6 @@ def test_path_before_a_reset_is_not_saved(camera: Camera) -> None:
     assert camera.call(Trigger, "/sfm_node/reset").success
     response = camera.call(Trigger, "/sfm_node/save_trajectory")
     assert not response.success and "no pose has been published yet" in response.message
-
-
-def test_unknown_home_folder_is_refused(camera: Camera) -> None:
-    before = camera.values()["received"]
-    name = "~nobody-of-this-name/t.tum"
-    assert camera.set_parameter("node.trajectory_file", name).successful
-    response = camera.call(Trigger, "/sfm_node/save_trajectory")
-    assert not response.success and name in response.message
-    camera.show(STAND)
-    wait_until(lambda: camera.values()["received"] != before, "the next image")
 
 
 def test_pause_is_reported_without_an_image(

@@ -142,3 +142,24 @@ def test_description_has_ranges_and_choices() -> None:
     assert options["health.max_speed"].floating_point_range[0].from_value == 0.0
     assert options["node.image_queue"].additional_constraints == "one of: newest, every"
     assert not options["node.odom_frame"].integer_range
+
+
+def test_storm_of_changes_is_refused(make_node: MakeNode) -> None:
+    node = make_node()
+    parameters = Parameters(node)
+    results = [
+        node.set_parameters([Parameter("health.max_speed", value=50.0 + index % 2)])[0]
+        for index in range(1000)
+    ]
+    refused = [result.reason for result in results if not result.successful]
+    assert parameters.refused == len(refused) > 500
+    assert "expected fewer" in refused[0] and results[0].successful
+
+
+def test_reason_of_a_refusal_is_short_and_printable(make_node: MakeNode) -> None:
+    node = make_node()
+    Parameters(node)
+    for value in ("x" * 5_000_000, "\x1b[2J\n.tum"):
+        (result,) = node.set_parameters([Parameter("node.trajectory_file", value=value)])
+        assert not result.successful
+        assert result.reason.isprintable() and len(result.reason) < 1000

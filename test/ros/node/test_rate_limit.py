@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
 
-from sfm_ros.ros.node.rate_limit import RateLimit
+from sfm_ros.ros.node.rate_limit import BurstLimit, RateLimit
 
 
 def count(times_s: list[float], rate_hz: float) -> int:
@@ -45,3 +45,13 @@ def test_raised_limit_takes_effect_at_once() -> None:
     assert limit.admits(0.0, 0.01)
     assert not limit.admits(1.0, 0.01)
     assert limit.admits(1.1, 10.0)
+
+
+def test_bursts_are_admitted_and_floods_are_not() -> None:
+    now_s = 5.0
+    limit = BurstLimit(60, lambda: now_s)
+    assert sum(limit.admits() for _ in range(100)) == 60
+    now_s += 2.5
+    assert sum(limit.admits() for _ in range(100)) == 2
+    now_s += 1000.0
+    assert sum(limit.admits() for _ in range(100)) == 60

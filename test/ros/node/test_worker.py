@@ -256,3 +256,41 @@ def test_stop_ends_a_wait_for_tf(make_bench: Callable[..., Bench]) -> None:
     bench.mailbox.close()
     bench.worker.stop()
     assert bench.values()["processed"] == "0" and not bench.failures
+
+
+def named(bench: Bench, frame_id: str) -> Image:
+    bench.now_ns += PERIOD_NS
+    return image_message(FORWARD, bench.now_ns, frame_id)
+
+
+@pytest.mark.parametrize("frame_id", ["x" * 5_000_000, "\x1b[2J\n[INFO] all is well"])
+def test_frame_of_an_image_cannot_forge_or_flood_the_log(bench: Bench, frame_id: str) -> None:
+    bench.put(named(bench, frame_id))
+    bench.wait_for("rejected", "1")
+    shown = [text for _, text in bench.node.get_logger().lines] + [bench.values()["last_trouble"]]
+    assert any("expected at most 256 printable characters" in text for text in shown)
+    assert all(text.isprintable() and len(text) < 1000 for text in shown)
+    bench.show(STAND, STAND, FORWARD)
+    bench.wait_for("status", "tracking")
+
+
+def test_images_of_many_frames_leave_the_first_working(bench: Bench) -> None:
+    """A peer gives each of its images another frame."""
+    bench.show(STAND)
+    for index in range(50):
+        bench.put(named(bench, f"other{index}"))
+    bench.wait_for("rejected", "35")
+    assert "expected one of the 16 so far" in bench.values()["last_trouble"]
+    bench.show(STAND, STAND, FORWARD)
+    bench.wait_for("processed", str(1 + 15 + 3))
+    assert bench.values()["status"] == "tracking"
+
+
+def test_changes_of_the_status_do_not_flood_the_log(bench: Bench) -> None:
+    for _ in range(500):
+        bench.put(named(bench, "camera\n"))
+        bench.show(STAND)
+    bench.wait_for("received", "1000")
+    bench.wait_for("rejected", "500")
+    bench.wait_for("processed", "500")
+    assert len(bench.node.get_logger().texts("info")) <= 320  # a burst, and a few per second

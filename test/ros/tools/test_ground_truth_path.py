@@ -19,7 +19,7 @@ from rig.camera import PERIOD_NS
 
 from sfm_ros.geometry import make_transform, so3_exp
 from sfm_ros.ros.conversions import pose_message, stamp_from_ns
-from sfm_ros.ros.tools.ground_truth_path import nearest
+from sfm_ros.ros.tools.ground_truth_path import nearest, usable_pose
 
 BEGIN_NS = 1_700_000_000_000_000_000
 
@@ -99,3 +99,14 @@ def test_nearest_pose_by_bisection() -> None:
         assert abs(found[0] - stamp) == min(abs(s - stamp) for s in stamps)
     assert entries.reads < 20 * len(queries)
     assert nearest([], 0) is None
+
+
+@pytest.mark.parametrize("name", ["x" * 5_000_000, "odom\x1b[2J"])
+def test_messages_with_frames_of_no_name_are_ignored(name: str) -> None:
+    good = Odometry(child_frame_id="base_link")
+    good.pose.pose = pose_message(make_transform(so3_exp([0, 0, 0.5]), [1.0, 2.0, 3.0]))
+    child = Odometry(child_frame_id=name, pose=good.pose)
+    parent = Odometry(pose=good.pose)
+    parent.header.frame_id = name
+    assert usable_pose(good) is not None
+    assert usable_pose(child) is None and usable_pose(parent) is None
