@@ -34,7 +34,9 @@ from sfm_ros.evaluation.report.machine import provenance
 from sfm_ros.evaluation.runs.online import private_middleware
 from sfm_ros.evaluation.runs.processes import ProcessGroup
 from sfm_ros.model_spec import ModelSpec
+from sfm_ros.outputs.folder import OutputFolder
 
+_FILES = _TABLE, _PLOT = "soak.csv", "soak.png"
 _SETTLED = 1000
 """Images after which nothing should grow any more."""
 _IN_FLIGHT = 8
@@ -169,7 +171,11 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("out/soak"), help="folder of the results")
     options = parser.parse_args()
     try:
-        return soak(options)
+        with OutputFolder(options.out, "soak.py", planned=_FILES) as folder:
+            folder.begin(_FILES)
+            code = soak(options)
+            folder.complete()
+        return code
     except SfmRosError as error:
         print(f"ERROR: {error}", file=sys.stderr)
         return 1
@@ -180,7 +186,6 @@ def soak(options: argparse.Namespace) -> int:
     width, height = (int(number) for number in options.size.split("x"))
     bundle = resolve_bundle(options.model).resolve()
     os.environ.update(private_middleware())
-    options.out.mkdir(parents=True, exist_ok=True)
     code = 0
     with tempfile.TemporaryDirectory(prefix="sfm_soak_") as logs, _table(options.out) as table:
         with ProcessGroup(Path(logs)) as children:
@@ -206,7 +211,7 @@ def soak(options: argparse.Namespace) -> int:
 
 
 def _table(folder: Path) -> TextIO:
-    return (folder / "soak.csv").open("w", newline="")
+    return (folder / _TABLE).open("w", newline="")
 
 
 def report(samples: list[Sample], stalls: int) -> None:
@@ -248,8 +253,8 @@ def plot(samples: list[Sample], folder: Path) -> None:
         axis.grid(alpha=0.3)
     axes[-1].set_xlabel("images")
     figure.suptitle("what the node's process holds")
-    figure.savefig(folder / "soak.png", dpi=120)
-    print(f"table and plot: {folder / 'soak.csv'}, {folder / 'soak.png'}")
+    figure.savefig(folder / _PLOT, dpi=120)
+    print(f"table and plot: {folder / _TABLE}, {folder / _PLOT}")
 
 
 if __name__ == "__main__":

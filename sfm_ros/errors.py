@@ -58,5 +58,9 @@ class ConfigError(SfmRosError):
     """A configuration has an unknown key or a value out of range."""
 
 
+class OutputError(SfmRosError):
+    """An output folder holds files of others, is being written, or cannot be written."""
+
+
 class UnsafeFileError(SfmRosError):
     """A file is larger, deeper or of another kind than is accepted from somebody else."""

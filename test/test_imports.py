@@ -20,6 +20,7 @@ LAYERS: tuple[tuple[str, ...], ...] = tuple(
     for layer in (
         "sfm_ros errors datatypes",
         "geometry safety safety.*",
+        "outputs outputs.*",
         "options old_options health_config config model_spec output_checks reasons source",
         "formats formats.*",
         "colormap image_quality preprocess window pose",
@@ -59,6 +60,7 @@ ONLY = {
                               "sfm_ros.model_spec", "sfm_ros.datatypes", "sfm_ros.errors",
                               "sfm_ros.cli.engine_options"},
     "training.*": {"training.*", "training", "sfm_ros.errors", "sfm_ros.datatypes",
+                   "sfm_ros.outputs.*",
                    "sfm_ros.geometry", "sfm_ros.safety.*", "sfm_ros.formats.*", "sfm_ros.options",
                    "sfm_ros.preprocess", "sfm_ros.model_spec", "sfm_ros.source",
                    "sfm_ros.sources.*", "sfm_ros.synthetic.*", "sfm_ros.evaluation.*",

@@ -25,6 +25,7 @@ from sfm_ros.errors import SfmRosError
 from sfm_ros.evaluation.tables import format_table
 from sfm_ros.evaluation.trajectory.alignment import ALIGNMENTS
 from sfm_ros.evaluation.trajectory.network_motion import MotionScore, run_motion, score_motion
+from sfm_ros.outputs.folder import check_output_files
 from sfm_ros.safety.interrupts import guard
 from sfm_ros.sources.folder import FolderSource
 from sfm_ros.sources.kitti.source import open_kitti
@@ -119,6 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _score(options: argparse.Namespace) -> int:
+    check_output_files(options, "json")
     drives = [open_drive(path, options.frames, options.camera) for path in options.kitti]
     engine = open_model(options)
     results: list[dict[str, Any]] = []

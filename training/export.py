@@ -11,10 +11,7 @@ import copy
 import dataclasses
 import io
 import logging
-import os
-import shutil
 import sys
-import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,7 +28,8 @@ from torch import Tensor, nn
 
 from sfm_ros.datatypes import RgbImage
 from sfm_ros.errors import ModelError, SfmRosError
-from sfm_ros.model_spec import ModelSpec
+from sfm_ros.model_spec import SPEC_FILE, ModelSpec
+from sfm_ros.outputs.folder import OutputFolder, named_paths, require_room
 from sfm_ros.safety.interrupts import INTERRUPTED, guard
 from training.batch import target_index
 from training.config import TrainConfig, load_config
@@ -41,6 +39,7 @@ from training.fit.run_log import HISTORY, read_history
 from training.networks.intrinsics import SharedIntrinsics
 from training.networks.sfm_model import SfmModel, build_model
 
+PROGRAM = "export.py"
 TOLERANCE = 1e-4
 """Largest allowed difference to torch: relative for depth, absolute for the entries of motion."""
 _PARITY_WINDOWS = 3
@@ -78,19 +77,22 @@ def export_bundle(
     licence: str = "",
     card: str = "",
     metrics: dict[str, float] | None = None,
+    inputs: Sequence[Path] = (),
 ) -> Path:
     """Write the bundle of a model, after verifying that it computes the same as the model.
 
-    The folder is written completely or not at all; an existing one is replaced.
+    The folder is written completely or not at all; an earlier bundle in it is replaced.
 
     Args:
         model: on any device, in any mode; it is copied.
         training_fx: mean focal length of the training images, pixels at the network's size.
+        inputs: files and folders that are read, which are never replaced.
 
     Returns:
         ``out_dir``.
 
     Raises:
+        OutputError: the folder cannot be used, see `OutputFolder`.
         ModelError: the graphs differ from the model by more than ``TOLERANCE``.
     """
     deployed = deployed_copy(model)
@@ -101,22 +103,27 @@ def export_bundle(
         card=card,
         metrics=metrics or {},
     )
-    out_dir.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out_dir.parent, prefix=f".{out_dir.name}-") as scratch:
-        bundle = Path(scratch) / "bundle"
-        bundle.mkdir()
-        image = torch.zeros(1, spec.height, spec.width, 3, dtype=torch.uint8)
-        window = image.unsqueeze(1).expand(-1, spec.sequence_length, -1, -1, -1).contiguous()
-        _write_graph(DepthGraph(deployed), image, "rgb", "depth", bundle / spec.depth_file)
-        _write_graph(
-            PoseGraph(deployed), window, "window", "T_source_target", bundle / spec.pose_file
-        )
+    planned = (spec.depth_file, spec.pose_file, SPEC_FILE)
+    with OutputFolder(out_dir, PROGRAM, inputs, planned) as folder:
+        bundle = folder.stage()
+        require_room(bundle, 2 * _size(deployed))
+        _write_graphs(deployed, spec, bundle)
         spec = spec.save(bundle)
         _check_parity(deployed, spec, bundle)
-        if out_dir.exists():
-            os.replace(out_dir, Path(scratch) / "replaced")
-        shutil.move(bundle, out_dir)
+        folder.publish(SPEC_FILE)
     return out_dir
+
+
+def _size(model: SfmModel) -> int:
+    """Bytes of the weights."""
+    return sum(weights.numel() * weights.element_size() for weights in model.parameters())
+
+
+def _write_graphs(model: SfmModel, spec: ModelSpec, bundle: Path) -> None:
+    image = torch.zeros(1, spec.height, spec.width, 3, dtype=torch.uint8)
+    window = image.unsqueeze(1).expand(-1, spec.sequence_length, -1, -1, -1).contiguous()
+    _write_graph(DepthGraph(model), image, "rgb", "depth", bundle / spec.depth_file)
+    _write_graph(PoseGraph(model), window, "window", "T_source_target", bundle / spec.pose_file)
 
 
 def deployed_copy(model: SfmModel) -> SfmModel:
@@ -270,6 +277,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             licence=options.licence,
             card=options.card.read_text(encoding="utf-8") if options.card else "",
             metrics=measured(options.checkpoint, step),
+            inputs=named_paths(options, "out"),
         )
     except (SfmRosError, OSError) as error:
         print(f"export: {error}", file=sys.stderr)

@@ -24,6 +24,7 @@ from sfm_ros.cli.program import run_program
 from sfm_ros.datatypes import CameraIntrinsics, DepthMap, Frame, RgbImage
 from sfm_ros.errors import SfmRosError, SourceError
 from sfm_ros.evaluation.depth.protocol import FITS, DepthPredictor
+from sfm_ros.outputs.folder import check_output_files
 from sfm_ros.safety.interrupts import guard
 from sfm_ros.sources.folder import intrinsics_for, read_image
 from training.fit.run_log import HISTORY, read_history
@@ -253,7 +254,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments is None:
         guard("plot")
     options = _parse(arguments)
-    return run_program("plot", lambda: options.run(options))
+    return run_program("plot", lambda: _run(options))
+
+
+def _run(options: argparse.Namespace) -> int:
+    check_output_files(options, "out")
+    exit_code: int = options.run(options)
+    return exit_code
 
 
 if __name__ == "__main__":

@@ -24,16 +24,23 @@ if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from sfm_ros.errors import SfmRosError, SourceError
+from sfm_ros.outputs.folder import named_paths, require_room
 from sfm_ros.safety.interrupts import guard
 from training.data.sequence import PreparedSet
 from training.preparation.kitti import add_kitti_command
 from training.preparation.recordings import FrameOptions, list_recordings
 from training.preparation.run import Failures, Preparation
+from training.preparation.set_folder import (
+    REPORT_FILES,
+    REPORT_IMAGE,
+    REPORT_TEXT,
+    SET_FILES,
+    set_folder,
+)
 from training.preparation.set_statistics import measure
 from training.preparation.sources import add_commands
 from training.preparation.writer import PreparedWriter
 
-REPORT_TEXT, REPORT_IMAGE = "report.txt", "report.png"
 INTERRUPTED = 130
 
 
@@ -44,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     try:
         if options.command == "report":
-            print(report(PreparedSet.open(options.out)))
+            print(report_again(options.out))
             return 0
         failures = prepare(options)
     except KeyboardInterrupt:
@@ -64,20 +71,41 @@ def prepare(options: argparse.Namespace) -> Failures:
     Raises:
         SfmRosError: no source could be used, or the set cannot be continued with these options.
     """
-    writer = PreparedWriter(options.out, options.width, options.height)
+    sources = options.list_sources(options)
     recordings = list_recordings(
-        options.list_sources(options),
-        frame_options(options),
-        options.interleave,
-        options.provenance,
+        sources, frame_options(options), options.interleave, options.provenance
     )
-    preparation = Preparation(writer, options.jobs)
-    preparation.run(recordings)
-    if preparation.failures and not writer.frame_count:
-        raise SourceError(_summary(preparation.failures))
-    prepared = writer.finish()
-    print(measure(prepared).headline() if options.no_report else report(prepared))
+    inputs = [*named_paths(options, "out"), *(s.path for s in sources if s.path is not None)]
+    with set_folder(options.out, inputs, not options.no_report) as folder:
+        writer = PreparedWriter(options.out, options.width, options.height)
+        preparation = Preparation(writer, options.jobs)
+        missing = preparation.missing(recordings)
+        _check_any(preparation, writer.frame_count + len(missing))
+        frames = sum(recording.expected for recording in missing)
+        require_room(options.out, frames * options.width * options.height * 3)
+        parts, reports = preparation.part_files(missing), () if options.no_report else REPORT_FILES
+        folder.begin([*SET_FILES, *parts, *reports])
+        preparation.add(missing)
+        _check_any(preparation, writer.frame_count)
+        prepared = writer.finish()
+        print(measure(prepared).headline() if options.no_report else report(prepared))
+        folder.complete()
     return preparation.failures
+
+
+def _check_any(preparation: Preparation, usable: int) -> None:
+    if preparation.failures and not usable:
+        raise SourceError(_summary(preparation.failures))
+
+
+def report_again(out: Path) -> str:
+    """The report on an existing set, see `report`."""
+    prepared = PreparedSet.open(out)
+    with set_folder(out, (), with_report=True) as folder:
+        folder.begin([*SET_FILES, *REPORT_FILES])
+        text = report(prepared)
+        folder.complete()
+    return text
 
 
 def report(prepared: PreparedSet) -> str:

@@ -27,17 +27,26 @@ if __package__ in (None, ""):
 import torch
 
 from sfm_ros.errors import ConfigError, SfmRosError
+from sfm_ros.outputs.folder import OutputFolder, named_paths, require_room
 from sfm_ros.safety.interrupts import guard
 from training.config import TrainConfig, load_config
 from training.data.batcher import Batcher, build_batcher
 from training.data.sequence import PreparedSet
 from training.distributed import DistributedContext, joined
-from training.fit.checkpoint import LAST, CheckpointError, load_networks
+from training.fit.checkpoint import BEST, LAST, CheckpointError, load_checkpoint, load_networks
 from training.fit.loop import Trainer
+from training.fit.run_log import HISTORY, is_history
 from training.losses.objective import Objective
 from training.networks.sfm_model import build_model
 
 INTERRUPTED = 130
+PROGRAM = "train.py"
+RUN_FILES = (HISTORY, *(n for name in (LAST, BEST) for n in (name, f"{name}.tmp")))
+"""What a run writes, besides the event files of TensorBoard, which have a new name each time."""
+_EVENTS = "tensorboard/events"
+"""Stands for these: their folder must not be a link."""
+_STATES = 3
+"""Copies of the weights in a checkpoint: themselves and the two moments of Adam."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,9 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     try:
         with joined(context):
-            trainer = build(options)
-            _stop_on_signals(trainer)
-            done = trainer.run()
+            trainer, done = _run(options, context)
     except SfmRosError as error:
         if context.first:
             print(f"train: {error}", file=sys.stderr)
@@ -63,15 +70,68 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if done else INTERRUPTED
 
 
-def build(options: argparse.Namespace) -> Trainer:
-    """The trainer of a command line, resumed if requested."""
-    config = load_config(options.config, options.set)
+def _run(options: argparse.Namespace, context: DistributedContext) -> tuple[Trainer, bool]:
+    """Train, in the folder that the first process claims; whether the last step was reached."""
+    if not context.first:
+        trainer = build(options)
+        _stop_on_signals(trainer)
+        return trainer, trainer.run()
+    with claim(options) as folder:
+        trainer = build(options)
+        _stop_on_signals(trainer)
+        require_room(options.out, _room(trainer))
+        folder.begin(RUN_FILES)
+        done = trainer.run()
+        if done:
+            folder.complete()
+    return trainer, done
+
+
+def claim(options: argparse.Namespace) -> OutputFolder:
+    """The folder of the run, to be entered by the process that writes.
+
+    Raises:
+        CheckpointError: it holds a run that is not to be continued.
+        ConfigError: the recipe cannot be read.
+    """
+    _check_resumed(options)
+    sets = map(Path, load_config(options.config, options.set).data.prepared)
+    inputs, planned = [*named_paths(options, "out"), *sets], (*RUN_FILES, _EVENTS)
+    recognize = _recognized if options.resume else None
+    return OutputFolder(options.out, PROGRAM, inputs, planned, recognize)
+
+
+def _recognized(folder: Path) -> list[str]:
+    """The files of a run of version 0.1 that can be resumed."""
+    if not (folder / LAST).is_file():
+        return []
+    load_checkpoint(folder / LAST)
+    is_ours = (folder / HISTORY).is_file() and is_history(folder / HISTORY)
+    return [name for name in RUN_FILES if name != HISTORY or is_ours]
+
+
+def _room(trainer: Trainer) -> int:
+    """Bytes of the checkpoints that are written beside the ones that exist."""
+    weights = sum(p.numel() * p.element_size() for p in trainer.model.parameters())
+    missing = sum(not (trainer.out / name).is_file() for name in (LAST, BEST))
+    return _STATES * weights * max(missing, 1)
+
+
+def _check_resumed(options: argparse.Namespace) -> bool:
+    """Whether the folder holds a run; CheckpointError if that is not to be continued."""
     exists = (options.out / LAST).is_file()
     if exists and not options.resume:
         raise CheckpointError(
             f"{options.out} already holds a run; continue it with --resume, or choose another "
             "--out"
         )
+    return exists
+
+
+def build(options: argparse.Namespace) -> Trainer:
+    """The trainer of a command line, resumed if requested."""
+    config = load_config(options.config, options.set)
+    exists = _check_resumed(options)
     if not config.data.prepared:
         raise ConfigError("'data.prepared' is empty; give a folder written by prepare.py")
     context = DistributedContext.of_this_process()

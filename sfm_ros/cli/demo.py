@@ -20,10 +20,10 @@ from sfm_ros.cli.evaluate_bag import (
 )
 from sfm_ros.cli.program import run_program
 from sfm_ros.config import ModelConfig, SfmConfig
-from sfm_ros.evaluation.report.figures import draw_images
 from sfm_ros.evaluation.runs.inputs import open_input
 from sfm_ros.evaluation.runs.result import ONLINE
 from sfm_ros.evaluation.session import RunOptions, evaluate
+from sfm_ros.outputs.folder import named_paths
 from sfm_ros.safety.interrupts import guard
 
 
@@ -66,13 +66,16 @@ def _run(options: argparse.Namespace, command: str) -> int:
     """Evaluate online and draw the figures."""
     out = options.out
     run_options = RunOptions(
-        frames=options.frames, rate=options.rate, keep_bag=options.keep_bag, command=command
+        frames=options.frames,
+        rate=options.rate,
+        keep_bag=options.keep_bag,
+        figures=True,
+        command=command,
+        paths=tuple(named_paths(options, "out")),
     )
     config = with_camera_height(SfmConfig(model=ModelConfig(bundle=options.model)), options)
     given = open_input(input_options(options, config))
     evaluation = evaluate(given, config, out, (ONLINE,), run_options)
-    summary, (run, *_) = evaluation.results.summary, evaluation.results.runs
-    draw_images(run, summary["estimated_path_unit"], out)
     print_results(evaluation, out)
     beside = ", ".join(f.name for f in sorted(out.glob("*.*")) if f.suffix != ".html")
     print(f"         beside it: {beside}")

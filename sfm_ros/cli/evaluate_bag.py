@@ -22,6 +22,7 @@ from sfm_ros.evaluation.runs.mode_comparison import mode_rows
 from sfm_ros.evaluation.runs.result import OFFLINE, ONLINE
 from sfm_ros.evaluation.session import Evaluation, RunOptions, evaluate
 from sfm_ros.evaluation.tables import format_table
+from sfm_ros.outputs.folder import named_paths
 from sfm_ros.sources.factory import KINDS, recognize
 
 ALL_MODES = "all"
@@ -157,7 +158,12 @@ def _run(options: argparse.Namespace) -> int:
         raise ConfigError("--speed-topic is of the offline run only, expected no --online")
     others = ODOMETRY_MODES if options.mode == ALL_MODES else ()
     compared = tuple(mode for mode in others if mode != config.odometry.mode)
-    run_options = RunOptions(frames=options.frames, command=command, compared=compared)
+    run_options = RunOptions(
+        frames=options.frames,
+        command=command,
+        compared=compared,
+        paths=tuple(named_paths(options, "out")),
+    )
     modes = (OFFLINE, ONLINE) if options.online else (OFFLINE,)
     evaluation = evaluate(open_input(named), config, options.out, modes, run_options)
     print_results(evaluation, options.out)

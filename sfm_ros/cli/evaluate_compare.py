@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sfm_ros.evaluation.report.compare import MARK, comparison_table, load_runs
+from sfm_ros.outputs.folder import check_output_files
 
 
 def add_command(subparsers: Any) -> None:
@@ -39,6 +40,7 @@ def run(options: argparse.Namespace) -> int:
         options.refuse(f"{len(options.runs)} run is named, expected at least two")
     if options.plot.suffix.lower() not in (".png", ".pdf", ".svg"):
         options.refuse(f"--plot is {options.plot}, expected a .png, .pdf or .svg file")
+    check_output_files(options, "plot")
     runs = load_runs(options.runs)
     print(comparison_table(runs))
     from sfm_ros.evaluation.report.compare_plot import draw_comparison

@@ -19,6 +19,7 @@ from sfm_ros.evaluation.trajectory.score import TrajectoryScore, score_as_json, 
 from sfm_ros.evaluation.trajectory.score import score_trajectory as score_pairs
 from sfm_ros.evaluation.trajectory.segments import SEGMENT_LENGTHS_M
 from sfm_ros.evaluation.trajectory.snippets import FORWARD_OPTICAL
+from sfm_ros.outputs.folder import check_output_files
 
 _FORWARD_BODY = (1.0, 0.0, 0.0)
 _DETAILS = """\
@@ -73,6 +74,7 @@ def add_command(subparsers: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Score, print, and write the requested files."""
     _check(options)
+    check_output_files(options, "json", "plot")
     how = (options.times, options.fps, options.keep_axes)
     ground_truth = open_trajectory(options.ground_truth, *how)
     estimate = open_trajectory(options.estimate, *how)

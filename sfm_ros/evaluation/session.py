@@ -14,8 +14,17 @@ from tqdm import tqdm
 from sfm_ros.bags.camera import PlayableBag
 from sfm_ros.config import SfmConfig
 from sfm_ros.engines.factory import create_engine, resolve_bundle
-from sfm_ros.errors import SfmRosError, SourceError
-from sfm_ros.evaluation.report.results import Results, RunContext, write_depth, write_results
+from sfm_ros.errors import SfmRosError
+from sfm_ros.evaluation.report.figures import draw_images
+from sfm_ros.evaluation.report.results import (
+    DEPTH_FOLDER,
+    SUMMARY_FILE,
+    Results,
+    RunContext,
+    planned_files,
+    write_depth,
+    write_results,
+)
 from sfm_ros.evaluation.runs.ground_truth import GroundTruthDepth
 from sfm_ros.evaluation.runs.inputs import EvaluationInput
 from sfm_ros.evaluation.runs.offline import OfflineRun
@@ -24,11 +33,18 @@ from sfm_ros.evaluation.runs.online_result import result_of
 from sfm_ros.evaluation.runs.recording import Recording
 from sfm_ros.evaluation.runs.result import OFFLINE, ONLINE, RunResult
 from sfm_ros.model_spec import ModelSpec
+from sfm_ros.outputs.folder import OutputFolder, require_room
 from sfm_ros.source import SourceItem
 
 _DepthOf = Callable[[SourceItem], GroundTruthDepth | None]
+PROGRAM = "sfm_evaluate bag"
+"""Name of an evaluation in the marker of its folder; the demo is one."""
+BAG_FOLDER = "bag"
+TIMINGS_FILE = "timings.csv"
 _KEPT_FRAMES = 40
 """Frames of an online run whose depth is kept."""
+_RESULT_BYTES, _FRAME_BYTES = 32 * 2**20, 1000
+"""Upper estimates of the size of the results: of depth maps and figures, and more per frame."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,14 +56,18 @@ class RunOptions:
         rate: of the online run: 1 plays as fast as recorded, 0 as fast as the node takes images.
         compared: other modes of the odometry, run offline and scored beside the configured one.
         keep_bag: keep the bag that is written for the online run, in the folder of the results.
+        figures: also draw them as image files.
         command: how to repeat the run, for the report.
+        paths: files and folders of the input, which are never replaced.
     """
 
     frames: int | None = None
     rate: float = 0.0
     compared: tuple[str, ...] = ()
     keep_bag: bool = False
+    figures: bool = False
     command: str = ""
+    paths: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,36 +98,27 @@ def evaluate(
     """Run an input, score the runs and write the results, see `write_results`.
 
     ``modes`` are `OFFLINE`, `ONLINE` or both; the summary is of the first. The height of the
-    camera is that of the configuration, else that of the input.
+    camera is that of the configuration, else that of the input. The results of an earlier run are
+    in ``out`` until the new ones are complete.
 
     Raises:
+        OutputError: ``out`` cannot be used, see `OutputFolder`.
         SfmRosError: the input, the model or the configuration cannot be used, or the only run
             failed. Nothing is written then.
     """
     options = options or RunOptions()
-    if out.exists() and not out.is_dir():
-        raise SourceError(f"{out} is a file, expected a folder for the results")
+    bundle = resolve_bundle(config.model.bundle)
     config = _with_height(config, input.camera_height_m)
-    spec = ModelSpec.load(resolve_bundle(config.model.bundle))
-    runs: list[RunResult] = []
-    failure: SfmRosError | None = None
-    with TemporaryDirectory(prefix="sfm_evaluation_", ignore_cleanup_errors=True) as folder:
-        work = Path(folder)
-        if ONLINE in modes:
-            bag_folder = (out if options.keep_bag else work) / "bag"
-            input = input.playable() or _converted(input, bag_folder, work, options.frames)
-        if OFFLINE in modes:
-            depth_of = input.ground_truth.depth
-            runs.append(_run_offline(input, config, options.frames, depth_of))
-        if input.bag is not None and not any(run.interrupted for run in runs):
-            try:
-                runs.append(_run_online(input.bag, spec, config, options, work))
-            except SfmRosError as error:
-                if not runs:
-                    raise
-                failure = error  # the offline run is kept
-    compared = _run_compared(input, config, options) if not runs[0].interrupted else {}
-    results = _write(runs, compared, input, spec, config, out, options)
+    planned = (*planned_files(modes), TIMINGS_FILE, f"{DEPTH_FOLDER}/", f"{BAG_FOLDER}/")
+    with OutputFolder(out, PROGRAM, (*options.paths, Path(bundle)), planned) as folder:
+        spec = ModelSpec.load(bundle)
+        staging = folder.stage()
+        frames = _at_most(len(input.source), options.frames)
+        require_room(staging, _RESULT_BYTES + frames * _FRAME_BYTES)
+        runs, failure, input = _run(input, config, spec, modes, options, staging)
+        compared = _run_compared(input, config, options) if not runs[0].interrupted else {}
+        results = _write(runs, compared, input, spec, config, staging, options)
+        folder.publish(SUMMARY_FILE)
     return Evaluation(results=results, failure=failure)
 
 
@@ -128,10 +139,42 @@ def _run_compared(
     return results
 
 
+def _run(
+    input: EvaluationInput,
+    config: SfmConfig,
+    spec: ModelSpec,
+    modes: Sequence[str],
+    options: RunOptions,
+    out: Path,
+) -> tuple[list[RunResult], SfmRosError | None, EvaluationInput]:
+    """The runs, why the online run failed although the offline run succeeded, what was run."""
+    runs: list[RunResult] = []
+    failure: SfmRosError | None = None
+    with TemporaryDirectory(prefix="sfm_evaluation_", ignore_cleanup_errors=True) as temporary:
+        work = Path(temporary)
+        if ONLINE in modes:
+            bag_folder = (out if options.keep_bag else work) / BAG_FOLDER
+            input = input.playable() or _converted(input, bag_folder, work, options.frames)
+        if OFFLINE in modes:
+            depth_of = input.ground_truth.depth
+            runs.append(_run_offline(input, config, options.frames, depth_of))
+        if input.bag is not None and not any(run.interrupted for run in runs):
+            try:
+                runs.append(_run_online(input.bag, spec, config, options, work))
+            except SfmRosError as error:
+                if not runs:
+                    raise
+                failure = error  # the offline run is kept
+    return runs, failure, input
+
+
 def _converted(
     input: EvaluationInput, bag_folder: Path, work: Path, frames: int | None
 ) -> EvaluationInput:
-    with _progress("converting", _at_most(len(input.source), frames)) as bar:
+    count, first = _at_most(len(input.source), frames), next(iter(input.source), None)
+    if first is not None:
+        require_room(bag_folder.parent, count * first.frame.rgb.nbytes)
+    with _progress("converting", count) as bar:
         return input.converted(bag_folder, work / "ground_truth", frames, bar.update)
 
 
@@ -191,8 +234,10 @@ def _write(
     results = write_results(runs, ground_truth, context, out, compared)
     for run in runs:
         if run.timings is not None:
-            run.timings.write(out / "timings.csv")
+            run.timings.write(out / TIMINGS_FILE)
             write_depth(run.snapshots, out)
+    if options.figures:
+        draw_images(results.runs[0], results.summary["estimated_path_unit"], out)
     return results
 
 

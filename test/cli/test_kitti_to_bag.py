@@ -20,6 +20,8 @@ from sfm_ros.cli.kitti_to_bag import main
 from sfm_ros.formats.image_codec import decode_compressed
 from sfm_ros.formats.trajectory import Trajectory, write_kitti
 from sfm_ros.geometry import body_to_optical, make_transform, matrix_from_quat_xyzw, se3_exp
+from sfm_ros.outputs.lock import LOCK
+from sfm_ros.outputs.marker import MARKER
 from sfm_ros.sources.bag import BagSource
 from sfm_ros.sources.kitti import to_bag as kitti_bag
 from sfm_ros.sources.kitti.source import open_kitti
@@ -234,6 +236,7 @@ def test_metadata_counts_all_parts(tmp_path):
     assert latched["durability"] == "transient_local"
     assert {f.name for f in (tmp_path / "bag").iterdir()} == {
         "metadata.yaml",
+        MARKER,
         *information["relative_file_paths"],
     }
 
@@ -257,7 +260,7 @@ def test_killed_run_is_resumed_with_the_same_bytes(tmp_path, repository, capsys)
     environment = {**os.environ, "PYTHONPATH": str(repository)}
     ended = subprocess.run([sys.executable, "-c", script], env=environment, timeout=60)
     assert ended.returncode == -signal.SIGKILL
-    assert {f.name for f in killed.iterdir()} == {".unfinished", "bag_0.mcap"}
+    assert {f.name for f in killed.iterdir()} == {".unfinished", "bag_0.mcap", MARKER, LOCK}
     first_part = (killed / "bag_0.mcap").stat().st_mtime_ns
     capsys.readouterr()
     assert main([str(drive), str(killed), *arguments]) == 0
@@ -288,7 +291,7 @@ def test_nothing_is_overwritten(tmp_path, capsys):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "precious.txt").write_text("data")
     assert main([str(drive), str(tmp_path / "full")]) == 1
-    assert "not overwritten" in capsys.readouterr().err
+    assert "full is not empty (precious.txt)" in capsys.readouterr().err
     (tmp_path / "file").write_text("data")
     assert main([str(drive), str(tmp_path / "file")]) == 1
     assert main([str(drive), str(bag)]) == 0
@@ -298,9 +301,15 @@ def test_nothing_is_overwritten(tmp_path, capsys):
     assert _digests(bag) == before
 
 
+def _interrupt() -> None:
+    raise KeyboardInterrupt
+
+
 def test_run_with_other_options_is_not_resumed(tmp_path, capsys):
     drive, bag = _sequence(tmp_path), tmp_path / "bag"
-    KittiBagWriter(open_kitti(drive), bag, KittiBagConfig(frames_per_part=2))
+    writer = KittiBagWriter(open_kitti(drive), bag, KittiBagConfig(frames_per_part=2))
+    with pytest.raises(KeyboardInterrupt):
+        writer.write(_interrupt)
     assert main([str(drive), str(bag), "--compress", "png", "--part-frames", "2"]) == 1
     assert "compression none (now png)" in capsys.readouterr().err
     assert main([str(drive), str(bag), "--part-frames", "2"]) == 0

@@ -14,8 +14,9 @@ from corridor import HEIGHT_M, ahead
 from corridor import frames as drawn_frames
 from small_bags import SmallSequence, pose, stamp
 
+from sfm_ros.bags.reader import BagFile
 from sfm_ros.config import ModelConfig, OdometryConfig, ScaleConfig, SfmConfig
-from sfm_ros.errors import ModelError, SourceError
+from sfm_ros.errors import ModelError, OutputError
 from sfm_ros.evaluation import session
 from sfm_ros.evaluation.report.results import RESULT_FILES
 from sfm_ros.evaluation.runs.ground_truth import FrameGroundTruth
@@ -26,7 +27,9 @@ from sfm_ros.evaluation.runs.recording import Recording, RecordingWriter
 from sfm_ros.evaluation.runs.result import OFFLINE, ONLINE
 from sfm_ros.evaluation.session import Evaluation, RunOptions, evaluate
 from sfm_ros.geometry import optical_to_body, quat_xyzw_from_matrix
+from sfm_ros.outputs.marker import MARKER
 from sfm_ros.source import SourceItem
+from sfm_ros.sources.bag import BagSource
 
 FRAMES, STEP = 12, 0.7
 MODES = (OFFLINE, ONLINE)
@@ -113,6 +116,7 @@ def test_offline_run_is_scored_and_written(
     written = {file.name for file in out.iterdir()}
     assert written == {
         *RESULT_FILES, "summary.json", "report.html", "ground_truth.tum", "timings.csv", "depth",
+        MARKER,
     }  # fmt: skip
 
 
@@ -192,6 +196,9 @@ def test_online_run_alone_needs_no_engine(
     assert fake.plan.bag.frames == 7 and (out / "bag" / "metadata.yaml").is_file()
     assert done.results.summary["rate"] == 2.0
     assert not (out / "timings.csv").exists() and not (out / "depth").exists()
+    again = RunOptions(frames=5, keep_bag=True)
+    evaluate(frames, config, out, (ONLINE,), again)
+    assert fake.plan.frames == 5 and len(BagSource(BagFile(out / "bag"))) == 5
 
 
 def test_failed_online_run_keeps_the_offline_run(
@@ -247,6 +254,6 @@ def test_unusable_model_or_folder_writes_nothing(
     with pytest.raises(ModelError, match="no model '/no/such'"):
         evaluate(frames, SfmConfig(model=ModelConfig(bundle="/no/such")), tmp_path / "out")
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(SourceError, match="is a file, expected a folder"):
+    with pytest.raises(OutputError, match="is a file, expected a folder"):
         evaluate(frames, config, tmp_path / "file", (OFFLINE,))
     assert (tmp_path / "file").read_text() == "mine" and not (tmp_path / "out").exists()

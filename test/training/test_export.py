@@ -19,6 +19,7 @@ from sfm_ros.datatypes import CameraIntrinsics  # noqa: E402
 from sfm_ros.engines.onnx_engine import OnnxEngine  # noqa: E402
 from sfm_ros.errors import ModelError  # noqa: E402
 from sfm_ros.model_spec import ModelSpec  # noqa: E402
+from sfm_ros.outputs.marker import MARKER  # noqa: E402
 from sfm_ros.window import Window  # noqa: E402
 from training import export  # noqa: E402
 from training.config import (  # noqa: E402
@@ -77,7 +78,9 @@ def test_spec_describes_graphs(bundle: Path) -> None:
 
 
 def test_graphs_are_small_valid_files(bundle: Path) -> None:
-    assert sorted(f.name for f in bundle.iterdir()) == ["depth.onnx", "model.yaml", "pose.onnx"]
+    assert sorted(f.name for f in bundle.iterdir()) == [
+        MARKER, "depth.onnx", "model.yaml", "pose.onnx",
+    ]  # fmt: skip
     for name in ("depth.onnx", "pose.onnx"):
         onnx.checker.check_model(str(bundle / name), full_check=True)
     assert sum(f.stat().st_size for f in bundle.iterdir()) <= 20e6
@@ -191,15 +194,16 @@ def test_command_exports_average_over_old_bundle(
     checkpoint(model, tmp_path / "last.pt")
     (tmp_path / "card.md").write_text("A card.", encoding="utf-8")
     out = tmp_path / "road"
-    out.mkdir()
-    (out / "old.txt").write_text("old", encoding="utf-8")
     arguments = ["--checkpoint", str(tmp_path / "last.pt"), "--out", str(out)]
+    assert export.main([*arguments, "--training-fx", "60"]) == 0
+    assert (ModelSpec.load(out).training_fx, ModelSpec.load(out).card) == (60.0, "")
+    (out / "notes.txt").write_text("mine", encoding="utf-8")
     arguments += ["--card", str(tmp_path / "card.md"), "--training-fx", "77"]
     assert export.main(arguments) == 0
     assert str(out) in capsys.readouterr().out
     spec = ModelSpec.load(out)
     assert (spec.name, spec.card, spec.metrics) == ("road", "A card.", {"training_steps": 1234.0})
-    assert not (out / "old.txt").exists()
+    assert spec.training_fx == 77.0 and (out / "notes.txt").read_text() == "mine"
     assert sorted(f.name for f in tmp_path.iterdir()) == ["card.md", "last.pt", "road"]
 
 

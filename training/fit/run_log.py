@@ -87,6 +87,12 @@ def read_history(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return {name: (np.array(s), np.array(v)) for name, (s, v) in columns.items()}
 
 
+def is_history(path: Path) -> bool:
+    """Whether a file begins like a ``history.csv``."""
+    with path.open("rb") as stream:
+        return stream.readline(100).strip() == ",".join(HEADER).encode()
+
+
 def _rows(path: Path) -> list[tuple[int, str, float]]:
     """The complete rows of a history; the last one may have been cut off by a kill."""
     if not path.is_file():

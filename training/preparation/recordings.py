@@ -15,14 +15,15 @@ import numpy as np
 import numpy.typing as npt
 
 from sfm_ros.datatypes import CameraIntrinsics, DepthMap, RgbImage
+from sfm_ros.outputs.paths import remove
 from sfm_ros.preprocess import ImagePreparer, needs_undistortion, undistort_map
 from sfm_ros.source import Deferred, Source, SourceItem, deferred
 from training.data.ahead import map_ahead
 from training.data.sequence import FRAMES, INDEX, PreparedFrame, PreparedSet
+from training.preparation.set_folder import PARTS, SET_FILES
 from training.preparation.sources import SourceSpec
 from training.preparation.writer import PartialSource, PreparedWriter
 
-PARTS = "parts"
 """Folder inside an unfinished set: recordings prepared by other processes."""
 
 
@@ -130,6 +131,12 @@ class Part:
         return self.out / PARTS / hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
+    def files(self) -> list[str]:
+        """The files of the part, relative to ``out``."""
+        folder = self.folder.relative_to(self.out).as_posix()
+        return [f"{folder}/{name}" for name in SET_FILES]
+
+    @property
     def frame_count(self) -> int:
         """Frames written so far, at most as many as expected."""
         file, options = self.folder / FRAMES, self.recording.options
@@ -148,6 +155,11 @@ class Part:
     def open(self) -> PreparedSet:
         """The finished part."""
         return PreparedSet.open(self.folder)
+
+    def remove(self) -> None:
+        """Delete the part."""
+        for name in self.files:
+            remove(self.out, name)
 
 
 def prepared_frames(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import shutil
 import signal
 import threading
 from collections.abc import Iterator, Sequence
@@ -16,7 +15,7 @@ from dataclasses import replace
 from tqdm import tqdm
 
 from sfm_ros.errors import SfmRosError, SourceError
-from training.preparation.recordings import PARTS, Part, Recording
+from training.preparation.recordings import Part, Recording
 from training.preparation.writer import PreparedWriter
 
 POLL_S = 0.5
@@ -38,8 +37,8 @@ class Preparation:
         self.failures: Failures = {}
         self._writer, self._jobs = writer, jobs
 
-    def run(self, recordings: Sequence[Recording]) -> None:
-        """Add every recording that is not in the set yet.
+    def missing(self, recordings: Sequence[Recording]) -> list[Recording]:
+        """The recordings that are not in the set yet and whose sources open.
 
         Raises:
             SourceError: two recordings have one name, or one is in the set with other options.
@@ -49,13 +48,22 @@ class Preparation:
         if len(missing) < len(recordings):
             done = len(recordings) - len(missing)
             tqdm.write(f"{done} of {len(recordings)} sources are prepared already")
-        usable = self._usable(missing)
-        add = self._add_in_turn if min(self._jobs, len(usable)) < 2 else self._add_in_parallel
-        total = sum(recording.expected for recording in usable)
+        return self._usable(missing)
+
+    def part_files(self, recordings: Sequence[Recording]) -> list[str]:
+        """What is written meanwhile besides the files of the set, relative to its folder."""
+        parts = [Part(recording, self._writer.path) for recording in recordings]
+        return [name for part in parts for name in part.files] if self._is_parallel(parts) else []
+
+    def _is_parallel(self, recordings: Sequence[object]) -> bool:
+        return min(self._jobs, len(recordings)) > 1
+
+    def add(self, recordings: Sequence[Recording]) -> None:
+        """Add recordings of `missing`."""
+        add = self._add_in_parallel if self._is_parallel(recordings) else self._add_in_turn
+        total = sum(recording.expected for recording in recordings)
         with tqdm(total=total, unit="frame", disable=None) as progress:
-            add(usable, progress)
-        # Also parts of an earlier call that was killed.
-        shutil.rmtree(self._writer.path / PARTS, ignore_errors=True)
+            add(recordings, progress)
 
     def _is_done(self, recording: Recording) -> bool:
         found = self._writer.provenance_of(recording.name)
@@ -122,7 +130,7 @@ class Preparation:
             ) from error
         except SfmRosError as error:
             self._fail(part.recording, error)
-        shutil.rmtree(part.folder, ignore_errors=True)
+        part.remove()
 
 
 def _check_names(recordings: Sequence[Recording]) -> None:
@@ -157,6 +165,9 @@ def _init_worker() -> None:
     An orphan would keep writing a part while the same command, run again, writes the same part.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None and not parent.is_alive():  # killed while this process started
+        os._exit(1)
     threading.Thread(target=_exit_with_parent, daemon=True).start()
 
 

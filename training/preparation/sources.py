@@ -30,12 +30,14 @@ class SourceSpec:
         provenance: origin, stored in the set: what a model was trained on.
         open: opens the source; can be sent to another process.
         frames: number of frames if it is known without opening the source.
+        path: file or folder it reads; None if it is rendered.
     """
 
     name: str
     provenance: str
     open: Callable[[], Source]
     frames: int | None = None
+    path: Path | None = None
 
 
 def add_commands(commands: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:
@@ -128,6 +130,7 @@ def _file_sources(
             name=short_name(path) + suffix,
             provenance=f"{kind} {path}{suffix}",
             open=partial(open_source, keyword, path, **settings),
+            path=path,
         )
         for path in paths
     ]

@@ -20,6 +20,7 @@ from sfm_ros.evaluation.depth.metrics import CROPS, SCALINGS
 from sfm_ros.evaluation.depth.protocol import FITS, DepthPredictor, DepthProtocol, run_protocol
 from sfm_ros.evaluation.depth.report import draw_extremes, json_report, text_report
 from sfm_ros.evaluation.depth.splits import frames_of_split
+from sfm_ros.outputs.folder import check_output_files
 
 
 def add_data_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
@@ -127,6 +128,7 @@ def score_depth(engine: Engine, data: DepthSet, options: argparse.Namespace) -> 
     Raises:
         SfmRosError: nothing can be compared, or a result cannot be written.
     """
+    check_output_files(options, "json", "plot")
     names = (field.name for field in fields(DepthProtocol))
     protocol = DepthProtocol(**{name: getattr(options, name) for name in names})
     if options.limit is not None:

@@ -23,22 +23,25 @@ from sfm_ros.evaluation.report.page import ScoredRun
 from sfm_ros.evaluation.runs.scoring import PathScore
 from sfm_ros.evaluation.trajectory.plot import draw_paths
 
+FIGURE_FILES = ("trajectory.png", "depth.png", "overview.png")
+
 
 def draw_images(run: ScoredRun, unit: str, out: Path) -> None:
-    """Write ``trajectory.png``, ``depth.png`` and ``overview.png``, as far as there is data.
+    """Write `FIGURE_FILES`, as far as there is data.
 
     ``unit`` is that of the lengths of the estimate.
     """
     score, snapshots = run.path, evenly_spread(run.result.snapshots)
     views = depth_views(snapshots, run.result)
+    trajectory, depth, both = (out / name for name in FIGURE_FILES)
     path_unit = unit if score.ground_truth_trajectory is None else "m"
     if len(score.path):
-        save_figure(_trajectory(run, path_unit), out / "trajectory.png")
+        save_figure(_trajectory(run, path_unit), trajectory)
     if views:
-        save_figure(depth_figure(views, depth_unit(snapshots, unit)), out / "depth.png")
+        save_figure(depth_figure(views, depth_unit(snapshots, unit)), depth)
     if views and len(score.path):
         units = (depth_unit(snapshots, unit), path_unit)
-        save_figure(overview(views[len(views) // 2], score, units), out / "overview.png")
+        save_figure(overview(views[len(views) // 2], score, units), both)
 
 
 def _trajectory(run: ScoredRun, unit: str) -> Figure:

@@ -15,6 +15,7 @@ import numpy as np
 
 from sfm_ros.config import config_to_dict
 from sfm_ros.datatypes import ScaleSource
+from sfm_ros.evaluation.report.figures import FIGURE_FILES
 from sfm_ros.evaluation.report.machine import machine_facts, package_versions
 from sfm_ros.evaluation.report.page import RunContext, ScoredRun, write_page
 from sfm_ros.evaluation.report.summary import SUMMARY_KEYS, write_json, write_summary
@@ -28,6 +29,7 @@ from sfm_ros.formats.trajectory import write_kitti, write_tum
 TRAJECTORY_FILE = "trajectory.tum"
 RESULT_FILES = (TRAJECTORY_FILE, "trajectory_kitti.txt", "metrics.json", "health.json")
 GROUND_TRUTH_FILE = "ground_truth.tum"
+SUMMARY_FILE, REPORT_FILE = "summary.json", "report.html"
 DEPTH_FOLDER = "depth"
 
 
@@ -51,7 +53,7 @@ def write_results(
     out: Path,
     compared: Mapping[str, RunResult] | None = None,
 ) -> Results:
-    """Score one run, or two over the same frames, and write everything into ``out``.
+    """Score one run, or two over the same frames, and write everything into a new folder.
 
     `RESULT_FILES` of the first run, whose metrics are those of the summary; of the second the same
     with its mode as prefix. Of both ``summary.json``, ``report.html`` and, if there is a
@@ -62,7 +64,6 @@ def write_results(
     runs = tuple(_scored(result, ground_truth) for result in results)
     for index, run in enumerate(runs):
         _write_result_files(run, ground_truth, out, "" if index == 0 else f"{run.result.mode}_")
-    (out / GROUND_TRUTH_FILE).unlink(missing_ok=True)  # of an earlier run
     if ground_truth.trajectory is not None:
         write_tum(out / GROUND_TRUTH_FILE, ground_truth.trajectory)
     summary = _summary(runs, ground_truth, context)
@@ -70,20 +71,22 @@ def write_results(
         paths = {context.config.odometry.mode: runs[0].path}
         paths |= {mode: score_run(result, ground_truth) for mode, result in compared.items()}
         summary["odometry_modes"] = compare_modes(paths)
-    write_summary(out / "summary.json", summary)
-    write_page(out / "report.html", runs, context, summary)
+    write_summary(out / SUMMARY_FILE, summary)
+    write_page(out / REPORT_FILE, runs, context, summary)
     return Results(summary=summary, runs=runs)
 
 
-def write_depth(snapshots: Sequence[DepthSnapshot], out: Path) -> None:
-    """Write depth maps as ``depth/<stamp>.npy`` (float32) and ``.png`` (16 bit, units of 1/256).
+def planned_files(modes: Sequence[str]) -> list[str]:
+    """The files of runs in these modes, as far as their names do not depend on the data."""
+    prefixes = ["", *(f"{mode}_" for mode in modes[1:])]
+    results = [f"{prefix}{name}" for prefix in prefixes for name in RESULT_FILES]
+    return [*results, GROUND_TRUTH_FILE, SUMMARY_FILE, REPORT_FILE, *FIGURE_FILES]
 
-    Those of an earlier run are removed.
-    """
+
+def write_depth(snapshots: Sequence[DepthSnapshot], out: Path) -> None:
+    """Write depth maps: ``depth/<stamp>.npy`` (float32), ``.png`` (16 bit, units of 1/256)."""
     folder = out / DEPTH_FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    for old in (*folder.glob("*.npy"), *folder.glob("*.png")):
-        old.unlink()
     for snapshot in snapshots:
         np.save(folder / f"{snapshot.stamp_ns}.npy", snapshot.depth)
         (folder / f"{snapshot.stamp_ns}.png").write_bytes(png_of(snapshot.depth))
@@ -122,9 +125,6 @@ def _write_result_files(
         frame_of = {int(stamp): index for index, stamp in enumerate(result.image_stamps_ns)}
         frames = [frame_of[int(stamp)] for stamp in result.estimate.stamps_ns]
         write_kitti(kitti, result.estimate, frames)
-    else:
-        tum.unlink(missing_ok=True)  # of an earlier run
-        kitti.unlink(missing_ok=True)
     write_json(metrics, scoring.metrics_as_json(result, run.path, ground_truth))
     write_json(health, {"intervals": [interval.as_json() for interval in result.intervals]})
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -109,11 +108,7 @@ class EvaluationInput:
         limit: int | None = None,
         on_frame: Callable[[], object] = lambda: None,
     ) -> EvaluationInput:
-        """The input with its frames written to a bag, and read from it; see `write_bag`.
-
-        A folder that exists is replaced.
-        """
-        shutil.rmtree(folder, ignore_errors=True)
+        """The input with its frames written to a new bag, and read from it; see `write_bag`."""
         bag = write_bag(self.source, folder, depth_folder, limit, on_frame)
         return replace(self, bag=bag, source=_ConvertedBag(bag))
 

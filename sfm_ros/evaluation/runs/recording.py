@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sfm_ros.datatypes import DepthMap, FloatArray, RgbImage
+from sfm_ros.errors import OutputError
 from sfm_ros.geometry import body_to_optical, make_transform, matrix_from_quat_xyzw
 
 IMAGES_FILE = "images.csv"
@@ -40,11 +41,18 @@ class DepthRecord:
 
 
 class RecordingWriter:
-    """Writes a recording; every line is flushed."""
+    """Writes a recording into a new or empty folder; every line is flushed."""
 
     def __init__(self, folder: Path) -> None:
+        """OutputError if the folder holds anything or cannot be made."""
         self._folder = folder
-        self._folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            is_empty = not any(folder.iterdir())
+        except OSError as error:
+            raise OutputError(f"cannot make the folder {folder}: {error.strerror}") from error
+        if not is_empty:
+            raise OutputError(f"{folder} is not empty; name a new folder")
         self._images = self._open(IMAGES_FILE, _IMAGE)
         self._odometry = self._open(ODOMETRY_FILE, _ODOMETRY)
 

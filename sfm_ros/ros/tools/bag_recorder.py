@@ -34,6 +34,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from sfm_ros.bags.writer import bag_qos
 from sfm_ros.errors import SfmRosError, printable
+from sfm_ros.outputs.lock import FolderLock, check_unlocked
 from sfm_ros.ros.process.program import command_parser
 from sfm_ros.ros.tools.bag_tracks import message_class_of
 from sfm_ros.safety.interrupts import guard
@@ -167,6 +168,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
 
 def _run(options: argparse.Namespace, arguments: list[str], stopping: threading.Event) -> None:
     if os.path.lexists(options.out):
+        check_unlocked(options.out)
         raise SfmRosError(f"{options.out} exists; name a new folder")
     writer = Writer(options.out, version=9, storage_plugin=StoragePlugin.MCAP)
     try:
@@ -192,7 +194,7 @@ def _make_node(writer: Writer, topics: list[str], arguments: list[str]) -> BagRe
 
 def _fill(writer: Writer, node: BagRecorder, stopping: threading.Event) -> None:
     try:
-        with writer:
+        with writer, FolderLock(writer.path):
             try:
                 node.record(stopping)
             finally:

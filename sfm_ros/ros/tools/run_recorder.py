@@ -25,7 +25,7 @@ from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from sfm_ros.datatypes import DepthMap, FloatArray
-from sfm_ros.errors import ImageError, printable
+from sfm_ros.errors import ImageError, SfmRosError, printable
 from sfm_ros.evaluation.runs.recording import DepthRecord, RecordingWriter
 from sfm_ros.formats.image_codec import decode_message
 from sfm_ros.formats.serialized import stamp_of_serialized
@@ -156,8 +156,12 @@ def main(args: list[str] | None = None) -> int:
     parser.add_argument("--compressed", action="store_true", help="images are compressed")
     command_line = sys.argv if args is None else ["run_recorder", *args]
     options = parser.parse_args(remove_ros_args(command_line)[1:])
+    try:
+        writer = RecordingWriter(options.out)
+    except SfmRosError as error:
+        print(f"run_recorder: {error}", file=sys.stderr)
+        return 1
     rclpy.init(args=args)
-    writer = RecordingWriter(options.out)
     recorder = RunRecorder(writer, max(options.keep_every, 1), options.compressed)
     try:
         rclpy.spin(recorder)

@@ -84,7 +84,7 @@ class KittiBagWriter:
     """
 
     def __init__(self, images: FolderSource, bag: Path, config: KittiBagConfig) -> None:
-        """Inspect the drive of `open_kitti`; create the folder of the bag, or resume it.
+        """Inspect the drive of `open_kitti`, and the folder of the bag.
 
         Raises:
             SourceError: see `SplitBag` and `find_scans`.
@@ -97,7 +97,8 @@ class KittiBagWriter:
         size = config.frames_per_part
         parts = [range(at, min(at + size, self.frames)) for at in range(0, self.frames, size)]
         source = {"images": str(images.files[0].parent.resolve()), "of": len(images)}
-        self._parts, self._bag = parts, SplitBag(bag, len(parts), source | asdict(config))
+        plan, inputs = source | asdict(config), {file.parent for file in self._inputs()}
+        self._parts, self._bag = parts, SplitBag(bag, len(parts), plan, inputs)
         self.frames_done = sum(len(part) for part in parts[: self._bag.first_missing])
 
     def write(self, on_frame: Callable[[], object] = lambda: None) -> None:
@@ -105,15 +106,29 @@ class KittiBagWriter:
 
         Raises:
             SourceError: an image or scan cannot be read; complete parts are kept.
+            OutputError: the folder cannot be used, see `SplitBag.writing`.
         """
-        for index in range(self._bag.first_missing, len(self._parts)):
-            with self._bag.part(index) as topics:
-                if index == 0:
-                    self._add_extrinsics(topics)
-                for frame in self._parts[index]:
-                    self._add_frame(topics, frame)
-                    on_frame()
-        self._bag.finish()
+        with self._bag.writing(self._missing_bytes()):
+            for index in range(self._bag.first_missing, len(self._parts)):
+                with self._bag.part(index) as topics:
+                    if index == 0:
+                        self._add_extrinsics(topics)
+                    for frame in self._parts[index]:
+                        self._add_frame(topics, frame)
+                        on_frame()
+
+    def _inputs(self, first: int = 0) -> list[Path]:
+        """The images and scans of the frames from ``first`` on."""
+        scans = [] if self._scans is None else self._scans.files[first : self.frames]
+        return [*self._images.files[first : self.frames], *filter(None, scans)]
+
+    def _missing_bytes(self) -> int:
+        """About the size of what is not written yet: images are encoded, or grow to raw ones."""
+        camera, missing = self._images.intrinsics, self.frames - self.frames_done
+        size = sum(file.stat().st_size for file in self._inputs(self.frames_done))
+        if self._config.compression == "none":
+            size += missing * camera.width * camera.height * (1 if self._is_gray else 3)
+        return size
 
     def contents(self) -> str:
         """Summary of what is written, as text."""

@@ -304,7 +304,6 @@ def test_unit_of_the_estimate(source: ScaleSource, tmp_path: Path) -> None:
 
 
 def test_empty_run(tmp_path: Path) -> None:
-    (tmp_path / "trajectory.tum").write_text("of an earlier run")
     nothing = replace(
         result(), frames=1, frames_to_start=1, estimate=None, intervals=(), snapshots=(),
         stages={}, image_stamps_ns=np.zeros(0, np.int64), latency=None, frames_per_second=None,

@@ -18,6 +18,7 @@ from rclpy.duration import Duration
 from rig.camera import PERIOD_NS, image_message
 
 from sfm_ros.bags.reader import BagFile
+from sfm_ros.outputs.lock import LOCK
 
 BEGIN_NS = 1_700_000_000_000_000_000
 
@@ -97,6 +98,18 @@ def test_refusal_creates_no_folder(
     assert refused.end() == 1
     assert re.search(f"sfm_bag_recorder: .*{expected}", refused.output)
     assert "Traceback" not in refused.output and not (tmp_path / "bag").exists()
+
+
+def test_bag_being_written_is_named(start: Callable[[list[str]], Program], tmp_path: Path) -> None:
+    bag, lock = tmp_path / "bag", tmp_path / "bag" / LOCK
+    first = start(record(bag, "/x"))
+    first.wait_until(lambda: lock.exists() and lock.read_text(), "the lock of the first recorder")
+    second = start(record(bag, "/x"))
+    assert second.end() == 1
+    assert f"(process {first.process.pid})" in second.output and "Traceback" not in second.output
+    assert first.end(signal.SIGINT) == 0
+    third = start(record(bag, "/x"))
+    assert third.end() == 1 and "exists; name a new folder" in third.output
 
 
 def test_unwritable_folder_is_named(start: Callable[[list[str]], Program], tmp_path: Path) -> None:

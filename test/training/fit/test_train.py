@@ -11,7 +11,9 @@ import pytest
 import torch
 from training_runs import arguments, contents, losses
 from wall import wall_frames
+from writers.trees import snapshot
 
+from sfm_ros.outputs.marker import MARKER
 from training import plot, train
 from training.config import load_config
 from training.data.batcher import Batcher
@@ -154,6 +156,33 @@ def test_finished_run_is_not_overwritten(
     assert "optim.learning_rate: 0.0001 in the checkpoint, 0.5" in capsys.readouterr().err
     assert train.main(arguments(recipe, out, "--resume", "--set", "optim.steps=2")) == 0
     assert load_checkpoint(out / "last.pt")["step"] == 2
+
+
+def test_run_of_version_0_1_is_resumed(
+    recipe: Path, one_step: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It has no marker, but a checkpoint; a file that is certainly not its own is kept."""
+    out, more = one_step.parent, ("--resume", "--set", "optim.steps=2")
+    history = (out / HISTORY).read_text()
+    (out / MARKER).unlink()
+    (out / HISTORY).write_text("mine")
+    assert train.main(arguments(recipe, out, *more)) == 1
+    assert "history.csv was not written by an earlier run" in capsys.readouterr().err
+    assert (out / HISTORY).read_text() == "mine"
+    (out / HISTORY).write_text(history)
+    assert train.main(arguments(recipe, out, *more)) == 0
+    assert load_checkpoint(one_step)["step"] == 2 and (out / MARKER).is_file()
+
+
+@pytest.mark.parametrize("folder", ["tensorboard", "elsewhere"])
+def test_link_in_a_run_is_not_followed(recipe: Path, one_step: Path, folder: str) -> None:
+    out = one_step.parent
+    (out / "tensorboard").rename(out.parent / "elsewhere")
+    (out / folder).symlink_to(out.parent / "elsewhere")
+    before = snapshot(out.parent / "elsewhere")
+    status = train.main(arguments(recipe, out, "--resume", "--set", "optim.steps=2"))
+    assert status == (1 if folder == "tensorboard" else 0)
+    assert snapshot(out.parent / "elsewhere") == before
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -108,8 +109,8 @@ def test_disk_filling_up_ends_run_with_message(
 ) -> None:
     original, calls = os.replace, iter(range(100))
 
-    def full_later(*args: Any) -> None:
-        full_disk() if next(calls) == 1 else original(*args)
+    def full_later(old: Path, new: Path) -> None:
+        full_disk() if new.suffix == ".pt" and next(calls) == 1 else original(old, new)
 
     with monkeypatch.context() as patch:
         patch.setattr("os.replace", full_later)
@@ -123,20 +124,47 @@ def test_disk_filling_up_ends_run_with_message(
 
 @pytest.fixture
 def tiny_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 80 MB, which holds one checkpoint of the small network but not two."""
+    """A file system of 160 MB, which holds two checkpoints of the small network but not three."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = shutil.which("mount")
-    command = [str(mount), "-t", "tmpfs", "-o", "size=80m", "tmpfs", str(folder)]
+    command = [str(mount), "-t", "tmpfs", "-o", "size=160m", "tmpfs", str(folder)]
     if mount is None or subprocess.run(command, capture_output=True).returncode:
         pytest.skip("only root can mount a file system")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_full_file_system_keeps_last_checkpoint(
+def fill(disk: Path, left: int) -> None:
+    with (disk / "filler").open("wb") as stream:
+        os.posix_fallocate(stream.fileno(), 0, shutil.disk_usage(disk).free - left)
+
+
+def test_full_file_system_is_noticed_at_the_start(
     recipe: Path, tiny_disk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    fill(tiny_disk, left=80 * 2**20)
+    assert train.main(arguments(recipe, tiny_disk / "run")) == 1
+    error = capsys.readouterr().err
+    assert re.search(r"has 79 MiB left, about 1\d\d MiB are needed; make room", error)
+    assert [p.name for p in tiny_disk.iterdir()] == ["filler"]
+
+
+def test_full_file_system_keeps_last_checkpoint(
+    recipe: Path,
+    tiny_disk: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Another program fills the disk after the start."""
+
+    class Filling(Objective):
+        def __call__(self, batch: Batch, output: ModelOutput) -> tuple[Tensor, dict[str, Tensor]]:
+            if not (tiny_disk / "filler").exists():
+                fill(tiny_disk, left=80 * 2**20)
+            return super().__call__(batch, output)
+
+    monkeypatch.setattr(train, "Objective", Filling)
     out = tiny_disk / "run"
     assert train.main(arguments(recipe, out, "--set", "run.validate_every=100")) == 1
     error = capsys.readouterr().err
