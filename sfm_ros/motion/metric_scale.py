@@ -11,11 +11,26 @@ from sfm_ros.datatypes import CameraIntrinsics, DepthMap, Reason, ScaleSource, S
 from sfm_ros.model_spec import ModelSpec
 from sfm_ros.motion.road import RoadPlane
 from sfm_ros.motion.road_image import height_by_images
-from sfm_ros.motion.scale import SIGMA, Correction, DepthOffset, StepLength, state_of
+from sfm_ros.motion.scale import Correction, DepthOffset, StepLength
 from sfm_ros.motion.track_depths import TrackDepths, log_network_length
 from sfm_ros.motion.tracker import TrackedPair
 from sfm_ros.motion.two_view import TwoView
 
+_SIGMA = {
+    ScaleSource.CAMERA_HEIGHT: 0.15,
+    ScaleSource.MODEL: 0.15,
+    ScaleSource.FIXED: 0.15,
+    ScaleSource.EXTERNAL: 0.03,
+}
+"""Standard deviation of one correction; above its noise, because its errors last for seconds."""
+SYSTEMATIC = {
+    ScaleSource.CAMERA_HEIGHT: 0.012,
+    ScaleSource.MODEL: 0.1,
+    ScaleSource.FIXED: 0.1,
+    ScaleSource.EXTERNAL: 0.01,
+    ScaleSource.UNKNOWN: 0.5,
+}
+"""Standard deviation of what all lengths are off by, whatever the filter."""
 _START_SIGMA = 0.3
 """Of a first length by predicted depth while the source has none."""
 _NARROW_SIGMA = 0.3
@@ -92,7 +107,9 @@ class MetricScale:
     @property
     def state(self) -> ScaleState:
         """What is published about the scale."""
-        return state_of(self.source, self._factor(), self._step)
+        source, step = self.source, self._step
+        sigma = math.hypot(step.sigma, SYSTEMATIC[source])
+        return ScaleState(value=self._factor(), source=source, sigma=sigma, age_s=step.age_s)
 
     @property
     def length(self) -> float | None:
@@ -163,7 +180,7 @@ class MetricScale:
             log_length = in_network_units + math.log(self._factor())
         if log_length is None:
             return None
-        return Correction(log_length=log_length, sigma=SIGMA[source])
+        return Correction(log_length=log_length, sigma=_SIGMA[source])
 
     def _log_height(self, view: TwoView, pair: TrackedPair) -> float | None:
         """Logarithm of the height over the road in lengths of the step, by tracks and images."""

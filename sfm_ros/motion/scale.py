@@ -10,8 +10,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from sfm_ros.datatypes import ScaleSource, ScaleState
-
 _TRACKS_SIGMA = 0.008
 """Least drift per frame of the scale that tracks carry."""
 _SPEED_SIGMA = 0.25
@@ -19,22 +17,7 @@ _SPEED_SIGMA = 0.25
 _START_SIGMA = 1.0
 _GATE = 3.0
 _OFFSET_FRAMES = 100.0
-_MAX_OFFSET_STEP = 0.1
-SIGMA = {
-    ScaleSource.CAMERA_HEIGHT: 0.15,
-    ScaleSource.MODEL: 0.15,
-    ScaleSource.FIXED: 0.15,
-    ScaleSource.EXTERNAL: 0.03,
-}
-"""Standard deviation of one correction; above its noise, because its errors last for seconds."""
-SYSTEMATIC = {
-    ScaleSource.CAMERA_HEIGHT: 0.012,
-    ScaleSource.MODEL: 0.1,
-    ScaleSource.FIXED: 0.1,
-    ScaleSource.EXTERNAL: 0.01,
-    ScaleSource.UNKNOWN: 0.5,
-}
-"""Standard deviation of what all lengths are off by, whatever the filter."""
+_MAX_OFFSET_CHANGE = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,11 +131,5 @@ class DepthOffset:
         self._weight = min(self._weight + 1.0, _OFFSET_FRAMES)
         change = log_factor - self.log
         if self._weight > 5:
-            change = max(-_MAX_OFFSET_STEP * 10, min(_MAX_OFFSET_STEP * 10, change))
+            change = max(-_MAX_OFFSET_CHANGE, min(_MAX_OFFSET_CHANGE, change))
         self.log += change / self._weight
-
-
-def state_of(source: ScaleSource, factor: float, step: StepLength) -> ScaleState:
-    """What is published about the scale."""
-    sigma = math.hypot(step.sigma, SYSTEMATIC[source])
-    return ScaleState(value=factor, source=source, sigma=sigma, age_s=step.age_s)

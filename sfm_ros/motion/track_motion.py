@@ -14,8 +14,7 @@ from sfm_ros.geometry import make_transform, rotation_angle
 from sfm_ros.model_spec import ModelSpec
 from sfm_ros.motion.base import Motion, Step
 from sfm_ros.motion.image_checks import ImageChecks
-from sfm_ros.motion.metric_scale import MetricScale, PredictedDepth
-from sfm_ros.motion.scale import SYSTEMATIC
+from sfm_ros.motion.metric_scale import SYSTEMATIC, MetricScale, PredictedDepth
 from sfm_ros.motion.tracker import TrackedPair, Tracker
 from sfm_ros.motion.two_view import Start, TwoView, estimate_two_view
 from sfm_ros.pose import Lasting

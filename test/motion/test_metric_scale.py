@@ -15,7 +15,7 @@ from point_scenes import street_pairs
 from sfm_ros.config import ScaleConfig
 from sfm_ros.datatypes import CameraIntrinsics, FloatArray, Reason, ScaleSource
 from sfm_ros.engines.fake_engine import fake_spec
-from sfm_ros.motion.metric_scale import MetricScale, PredictedDepth
+from sfm_ros.motion.metric_scale import SYSTEMATIC, MetricScale, PredictedDepth
 from sfm_ros.motion.tracker import TrackedPair
 from sfm_ros.motion.two_view import TwoView, estimate_two_view
 
@@ -76,7 +76,8 @@ def test_camera_height() -> None:
     assert ratio(found) == pytest.approx(1.0, abs=0.02)
     np.testing.assert_allclose(found[-10:] / STEPS_M[-10:], 1.0, atol=0.04)
     assert by_height.state.source is ScaleSource.CAMERA_HEIGHT
-    assert by_height.state.sigma < 0.1 and by_height.state.age_s == 0.0
+    assert SYSTEMATIC[ScaleSource.CAMERA_HEIGHT] < by_height.state.sigma < 0.1
+    assert by_height.state.age_s == 0.0
     assert by_height.reasons() == []
 
 

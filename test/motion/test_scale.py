@@ -7,8 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from sfm_ros.datatypes import ScaleSource
-from sfm_ros.motion.scale import SYSTEMATIC, Correction, DepthOffset, StepLength, state_of
+from sfm_ros.motion.scale import Correction, DepthOffset, StepLength
 
 DT_S = 0.1
 
@@ -113,11 +112,3 @@ def test_factor_of_the_networks_units() -> None:
     assert offset.log < math.log(2.0) + 0.3, "a jump is limited"
     offset.reset()
     assert not offset.is_known and offset.log == 0.0
-
-
-@pytest.mark.parametrize("source", ScaleSource)
-def test_state_contains_what_all_lengths_share(source: ScaleSource) -> None:
-    step = started(1.0)
-    state = state_of(source, 2.5, step)
-    assert (state.value, state.source, state.age_s) == (2.5, source, 0.0)
-    assert state.sigma == pytest.approx(math.hypot(step.sigma, SYSTEMATIC[source]))
