@@ -83,7 +83,7 @@ def test_an_evaluation_with_an_endless_network_ends(tmp_path, bundle):
     )
     wait_for_network(process)
     assert_second_signal_ends(process)
-    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "out" / "summary.json").exists()
 
 
 def test_the_doctor_with_an_endless_network_ends(tmp_path, bundle):
