@@ -116,7 +116,8 @@ def evaluate(
         frames = _at_most(len(input.source), options.frames)
         require_room(staging, _RESULT_BYTES + frames * _FRAME_BYTES)
         runs, failure, input = _run(input, config, spec, modes, options, staging)
-        compared = _run_compared(input, config, options) if not runs[0].interrupted else {}
+        interrupted = any(run.interrupted for run in runs)
+        compared = {} if interrupted else _run_compared(input, config, options)
         results = _write(runs, compared, input, spec, config, staging, options)
         folder.publish(SUMMARY_FILE)
     return Evaluation(results=results, failure=failure)
