@@ -12,6 +12,9 @@ from sfm_ros.datatypes import FloatArray, read_only
 from sfm_ros.geometry import make_transform, nearest_rotation, skew
 
 
+_IDENTITY = np.eye(4)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Lasting:
     """Errors that all increments share.
@@ -70,6 +73,8 @@ class PoseIntegrator:
             covariance: (6, 6) of it, in the axes of the older camera.
             lasting: errors that it shares with the other increments.
         """
+        if np.array_equal(T_prev_curr, _IDENTITY) and not np.any(covariance):
+            return  # at rest, not even rounding moves the pose
         R = self._T[:3, :3]
         step_odom = R @ T_prev_curr[:3, 3]
         T = self._T @ T_prev_curr
