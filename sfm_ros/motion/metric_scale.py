@@ -24,7 +24,7 @@ _SIGMA = {
 }
 """Standard deviation of one correction; above its noise, because its errors last for seconds."""
 SYSTEMATIC = {
-    ScaleSource.CAMERA_HEIGHT: 0.012,
+    ScaleSource.CAMERA_HEIGHT: 0.01,
     ScaleSource.MODEL: 0.1,
     ScaleSource.FIXED: 0.1,
     ScaleSource.EXTERNAL: 0.01,

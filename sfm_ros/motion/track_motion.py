@@ -31,10 +31,10 @@ is dark, glaring or blurred."""
 _MOVERS = 0.2
 """Fraction of the tracks that contradict the motion, from which on it is doubtful."""
 _MOVERS_AT_REST = 0.2
-_COVARIANCE_FACTOR = 2.2
+_COVARIANCE_FACTOR = 2.6
 """Residuals of neighboring tracks are alike: fewer count than there are."""
-_ROTATION_FLOOR_RAD = np.radians(0.01)
-_DIRECTION_RAD = 0.005
+_ROTATION_FLOOR_RAD = np.radians(0.012)
+_DIRECTION_RAD = 0.0045
 """By which the direction of translation is off all the time: calibration, extrinsics."""
 _DOUBT_FACTOR = 4.0
 
