@@ -25,6 +25,7 @@ from sfm_ros.datatypes import (
     TrackingStatus,
 )
 from sfm_ros.engines.base import Engine
+from sfm_ros.errors import EngineError
 from sfm_ros.image_quality import (
     ImageStats,
     check_image,
@@ -142,14 +143,14 @@ class VisualOdometry:
         prediction, bad_depth = self._predict(window)
         timer.mark("inference")
         motion = self._motion.estimate(window, None if bad_depth else prediction)
-        newest = self._integrate(motion, window)
+        newest = self._integrate(motion)
         timer.mark("odometry")
         reasons = tuple(dict.fromkeys((*newest.reasons, *bad_depth)))
         return replace(
             self._estimate(frame, _status(newest, reasons), reasons, timer),
             T_prev_curr=newest.T_prev_curr,
             motion_covariance=newest.covariance,
-            dt_ns=window.stamps_ns[-1] - window.stamps_ns[-2],
+            dt_ns=newest.dt_ns,
             depth=_published_depth(prediction, motion.scale, bad_depth),
             depth_intrinsics=prepared.intrinsics,
             scale=motion.scale,
@@ -159,20 +160,25 @@ class VisualOdometry:
         """The networks' output, and what is wrong with its depth; None if they do not run."""
         if self.config.odometry.mode == "geometric":
             return None, ()
-        prediction = self._engine.infer(window)
+        try:
+            prediction = self._engine.infer(window)
+        except EngineError:
+            self._motion.restart()
+            self._pose.hold()
+            raise
         return prediction, check_depth(prediction.depth, self.config.health)
 
-    def _integrate(self, motion: Motion, window: Window) -> Step:
+    def _integrate(self, motion: Motion) -> Step:
         """Advance the pose by plausible motions, else hold it; returns the newest as used."""
-        intervals_s = np.diff(np.array(window.stamps_ns, dtype=np.int64)) * 1e-9
-        for step, dt_s in zip(motion.steps, intervals_s[-len(motion.steps) :], strict=True):
+        for step in motion.steps:
             used = step
             if step.T_prev_curr is not None:
-                bad = check_motion(step.T_prev_curr, dt_s, self.config.health)
+                bad = check_motion(step.T_prev_curr, step.dt_ns * 1e-9, self.config.health)
                 if bad:
                     used = replace(step, T_prev_curr=None, reasons=(*step.reasons, *bad))
             if used.T_prev_curr is None:
-                self._pose.hold()
+                if not used.is_deferred:
+                    self._pose.hold()
             else:
                 self._pose.advance(used.T_prev_curr, used.covariance, motion.lasting)
         return used

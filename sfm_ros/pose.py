@@ -11,7 +11,6 @@ from sfm_ros.config import NoiseConfig
 from sfm_ros.datatypes import FloatArray, read_only
 from sfm_ros.geometry import make_transform, nearest_rotation, skew
 
-
 _IDENTITY = np.eye(4)
 
 
@@ -85,11 +84,11 @@ class PoseIntegrator:
         G[:3, :3] = G[3:, 3:] = R
         self._walk = F @ self._walk @ F.T + G @ covariance @ G.T
         if lasting is not None:
-            self._by_direction -= R @ skew(T_prev_curr[:3, 3])
-            self._by_scale += step_odom
+            self._by_direction -= lasting.direction_rad * R @ skew(T_prev_curr[:3, 3])
+            self._by_scale += lasting.scale * step_odom
             self._lasting[:3, :3] = (
-                lasting.scale**2 * np.outer(self._by_scale, self._by_scale)
-                + lasting.direction_rad**2 * self._by_direction @ self._by_direction.T
+                np.outer(self._by_scale, self._by_scale)
+                + self._by_direction @ self._by_direction.T
             )
 
     def hold(self) -> None:

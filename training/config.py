@@ -16,6 +16,8 @@ RENAMED = {"data.repeat": "data.set_ratios"}
 
 _COLOR_CHANGES = ("brightness", "contrast", "gamma", "saturation")
 _REGULARIZERS = {"smoothness_weight", "mask_weight"}
+METRIC_WEIGHTS = ("depth_supervision_weight", "pose_supervision_weight", "velocity_weight")
+"""Of the loss terms that know lengths in meters."""
 
 
 @dataclass(frozen=True, kw_only=True)

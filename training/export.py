@@ -32,7 +32,7 @@ from sfm_ros.model_spec import SPEC_FILE, ModelSpec
 from sfm_ros.outputs.folder import OutputFolder, named_paths, require_room
 from sfm_ros.safety.interrupts import INTERRUPTED, guard
 from training.batch import target_index
-from training.config import TrainConfig, load_config
+from training.config import METRIC_WEIGHTS, TrainConfig, load_config
 from training.data.sequence import PreparedSet
 from training.fit.checkpoint import CheckpointError, load_checkpoint, weights_of
 from training.fit.run_log import HISTORY, read_history
@@ -156,12 +156,7 @@ def spec_of(model: SfmModel, config: TrainConfig, name: str, training_fx: float)
 
 def is_metric(config: TrainConfig) -> bool:
     """Whether a loss term knows lengths in meters."""
-    objective = config.objective
-    return (
-        objective.depth_supervision_weight > 0
-        or objective.pose_supervision_weight > 0
-        or objective.velocity_weight > 0
-    )
+    return any(getattr(config.objective, name) > 0 for name in METRIC_WEIGHTS)
 
 
 def learned_fx(model: SfmModel, config: TrainConfig) -> float | None:

@@ -15,18 +15,22 @@ from sfm_ros.window import Window
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Step:
-    """The motion between two neighboring frames.
+    """The motion between two frames, as a rule neighboring ones.
 
     Attributes:
         T_prev_curr: (4, 4) in published units, or None if it is unknown.
         covariance: (6, 6) of it: translation x y z, rotation about x y z, in the axes of the
             older camera.
+        dt_ns: time between the frames.
         reasons: why it is unknown or doubtful.
+        is_deferred: whether it is unknown for now, and will be part of a later step.
     """
 
     T_prev_curr: FloatArray | None
+    dt_ns: int
     covariance: FloatArray = field(default_factory=lambda: np.zeros((6, 6)))
     reasons: tuple[Reason, ...] = ()
+    is_deferred: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

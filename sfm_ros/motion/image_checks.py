@@ -38,6 +38,5 @@ class ImageChecks:
         usual = self._sharpness
         if len(usual) >= _MIN_FRAMES and pair.sharpness < config.min_sharpness * median(usual):
             found.append(Reason.BLUR)
-        else:  # a blurred image does not become the usual one
-            usual.append(pair.sharpness)
+        usual.append(pair.sharpness)  # in the end, fog or a dirty lens is what is usual
         return found

@@ -37,6 +37,10 @@ _NARROW_SIGMA = 0.3
 """With a less certain length the images of the road are searched in a wide range."""
 _AGREES = 0.15
 """Heights by tracks and by images that differ by more in their logarithm are not averaged."""
+_LEARN_SIGMA = 0.2
+"""With a less certain length nothing is learned about the predicted depth."""
+_REST = 0.02
+"""Meters per second: wheel speeds below count as standing."""
 _MAX_SPEED_AGE_S = 0.5
 _SPEEDS = 1000
 
@@ -63,6 +67,7 @@ class MetricScale:
         self._speeds: deque[tuple[int, float]] = deque(maxlen=_SPEEDS)
         self._road, self._step = RoadPlane(), StepLength()
         self._tracks, self._offset = TrackDepths(), DepthOffset()
+        self._last_source: ScaleSource | None = None
 
     def configure(self, config: ScaleConfig) -> None:
         """Apply other limits."""
@@ -70,7 +75,8 @@ class MetricScale:
 
     def set_camera_height(self, height_m: float) -> None:
         """Height of the camera above the road, unless the configuration gives one."""
-        self._height_m = self._config.camera_height or height_m
+        if math.isfinite(height_m) and height_m > 0:
+            self._height_m = self._config.camera_height or height_m
 
     def add_speed(self, stamp_ns: int, speed: float) -> None:
         """A measured speed in meters per second."""
@@ -86,9 +92,13 @@ class MetricScale:
         """Forget everything learned from past frames."""
         self.restart()
         self._road.reset()
+        self._forget_lengths()
+        self._speeds.clear()
+
+    def _forget_lengths(self) -> None:
         self._step.reset()
         self._offset.reset()
-        self._speeds.clear()
+        self._tracks.reset()
 
     @property
     def source(self) -> ScaleSource:
@@ -119,7 +129,14 @@ class MetricScale:
     def stop(self, view: TwoView, pair: TrackedPair) -> None:
         """The camera does not translate: the tracks keep their depths, nothing is learned."""
         self._tracks.fuse(view, pair, 0.0)
-        self._step.stop()
+        self._step.stop(pair.dt_s)
+
+    def stands(self, stamp_ns: int, dt_s: float) -> bool:
+        """Whether the measured speed is that of a camera at rest."""
+        if self.source is not ScaleSource.EXTERNAL:
+            return False
+        speed = self._speed(stamp_ns, dt_s)
+        return speed is not None and speed < _REST
 
     def update(
         self, view: TwoView, pair: TrackedPair, predicted: PredictedDepth | None, stamp_ns: int
@@ -132,6 +149,10 @@ class MetricScale:
             predicted: depth of the newer frame, or None.
             stamp_ns: stamp of the newer frame.
         """
+        source = self.source
+        if source is not self._last_source:  # another unit
+            self._forget_lengths()
+            self._last_source = source
         self._step.predict(pair.dt_s, self._tracks.log_length(view, pair))
         self._road.update_pitch(view)
         in_network_units = None
@@ -141,7 +162,8 @@ class MetricScale:
         length = self._step.length
         if length is not None:
             self._tracks.fuse(view, pair, length)
-        if length is not None and in_network_units is not None and self._step.sigma < 0.2:
+        is_known = source is not ScaleSource.UNKNOWN and self._step.sigma < _LEARN_SIGMA
+        if length is not None and in_network_units is not None and is_known:
             self._offset.update(math.log(length) - in_network_units)
 
     def _correct(
@@ -201,15 +223,19 @@ class MetricScale:
         return sum(found) / len(found) if found else None
 
     def _log_speed(self, stamp_ns: int, dt_s: float) -> float | None:
-        """Logarithm of the length by the mean of the speeds measured during the step."""
+        """Logarithm of the length of a step by the speed."""
+        speed = self._speed(stamp_ns, dt_s)
+        return None if speed is None or speed < _REST else math.log(speed * dt_s)
+
+    def _speed(self, stamp_ns: int, dt_s: float) -> float | None:
+        """Mean of the speeds measured during a step, or the one nearest to it; None if too old."""
         middle_ns = stamp_ns - round(dt_s * 0.5e9)
         near = sorted(self._speeds, key=lambda entry: abs(entry[0] - middle_ns))[:1]
         if not near or abs(near[0][0] - middle_ns) > max(_MAX_SPEED_AGE_S, dt_s) * 1e9:
             return None
         begin_ns = stamp_ns - round(dt_s * 1e9)
         during = [speed for at_ns, speed in self._speeds if begin_ns <= at_ns <= stamp_ns]
-        speed = sum(during) / len(during) if during else near[0][1]
-        return math.log(speed * dt_s) if speed * dt_s > 1e-3 else None
+        return sum(during) / len(during) if during else near[0][1]
 
     def _factor(self) -> float:
         """From network units to published units."""

@@ -26,16 +26,18 @@ class NetworkMotion:
     def estimate(self, window: Window, prediction: Prediction | None) -> Motion:
         """The newest increment; all of them if the window has just filled."""
         if prediction is None:
-            return Motion(steps=(Step(T_prev_curr=None),), scale=self._scale)
+            dt_ns = window.stamps_ns[-1] - window.stamps_ns[-2]
+            return Motion(steps=(Step(T_prev_curr=None, dt_ns=dt_ns),), scale=self._scale)
         increments = prediction.increments[0 if self._new else -1 :].copy()
         increments[:, :3, 3] *= self._scale.value
         self._new = False
         steps = tuple(
             Step(
                 T_prev_curr=T,
+                dt_ns=window.stamps_ns[index + 1] - window.stamps_ns[index],
                 covariance=motion_covariance(self._noise, float(np.linalg.norm(T[:3, 3]))),
             )
-            for T in increments
+            for index, T in enumerate(increments, len(window.stamps_ns) - 1 - len(increments))
         )
         return Motion(steps=steps, scale=self._scale)
 

@@ -79,9 +79,10 @@ class StepLength:
         self._variance = min(self._variance, _START_SIGMA**2)
         self._dt_s, self._has_stopped = dt_s, False
 
-    def stop(self) -> None:
-        """The camera stands: without tracks the next step may have any length."""
+    def stop(self, dt_s: float = 0.0) -> None:
+        """The camera stands for a while: without tracks the next step may have any length."""
         self._has_stopped = True
+        self.age_s += dt_s
 
     def correct(self, measured: Correction, dt_s: float, is_fallback: bool = False) -> float:
         """Take a measurement in; the first one is taken as it is.

@@ -17,9 +17,11 @@ import numpy.typing as npt
 
 from sfm_ros.config import TrackerConfig
 from sfm_ros.datatypes import CameraIntrinsics, FloatArray, Frame
+from sfm_ros.errors import ImageError
 from sfm_ros.motion.road_image import RoadImage, RoadImages, road_image, top_of
 from sfm_ros.preprocess import (
     PixelMaps,
+    calibration_key,
     needs_undistortion,
     normalized_points,
     rectified_camera,
@@ -37,6 +39,8 @@ _ENLARGE_BELOW = 700
 """Narrower images are enlarged twice: the window and the sub-pixel steps of the flow fit again."""
 _MIN_LIGHT_CHANGE = 6.0
 """Gray levels; less makes no difference to the flow."""
+_WIDEST = 5.0
+"""Tangent of the largest angle of a ray; rays close to 90 degrees magnify every error."""
 _SATURATED = 250
 """Gray level."""
 
@@ -98,7 +102,7 @@ class Tracker:
     def __init__(self, config: TrackerConfig, input: str) -> None:
         self._config, self._input = config, input
         self._next_id = 0
-        self._maps: tuple[CameraIntrinsics, PixelMaps] | None = None
+        self._maps: tuple[tuple, PixelMaps] | None = None
         self.restart()
 
     def configure(self, config: TrackerConfig) -> None:
@@ -113,7 +117,19 @@ class Tracker:
         self._ids = np.zeros(0, np.int64)
 
     def track(self, frame: Frame) -> TrackedPair | None:
-        """The tracks from the last frame to this one; None for the first frame of a segment."""
+        """The tracks from the last frame to this one; None for the first frame of a segment.
+
+        Raises:
+            ImageError: OpenCV cannot process the image.
+        """
+        try:
+            return self._track(frame)
+        except cv2.error as error:
+            self.restart()
+            reason = " ".join(str(error).split())
+            raise ImageError(f"keypoints cannot be followed in the image: {reason}") from error
+
+    def _track(self, frame: Frame) -> TrackedPair | None:
         view = self._view(frame)
         pair = None
         if self._last is not None:
@@ -127,7 +143,7 @@ class Tracker:
 
     def _view(self, frame: Frame) -> _View:
         gray = _gray(frame.rgb)
-        factor = _size_factor(gray.shape[1], self._config.max_width)
+        factor = _size_factor(gray.shape, self._config.max_width)
         if factor != 1.0:
             kind = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
             gray = np.asarray(cv2.resize(gray, None, fx=factor, fy=factor, interpolation=kind))
@@ -190,16 +206,18 @@ class Tracker:
 
     def _rectification(self, frame: Frame, camera: CameraIntrinsics) -> PixelMaps:
         """Where the pixels of the rectified tracked image are in the tracked image."""
-        if self._maps is None or self._maps[0] is not frame.intrinsics:
-            size = camera.width, camera.height
+        size = camera.width, camera.height
+        key = (*size, calibration_key(frame.intrinsics))
+        if self._maps is None or self._maps[0] != key:
             maps = undistort_map(frame.intrinsics.resized(*size), camera, undistort=True)
-            self._maps = frame.intrinsics, cv2.convertMaps(*maps, cv2.CV_16SC2)
+            self._maps = key, cv2.convertMaps(*maps, cv2.CV_16SC2)
         return self._maps[1]
 
     def _rays_of(self, pixels: Pixels, frame: Frame, enlarged: float) -> FloatArray:
         """(N, 3) rays of pixels of the tracked image, in the rectified camera."""
         raw = (pixels.astype(np.float64) + 0.5) / enlarged - 0.5
         xy = normalized_points(frame.intrinsics, raw, self._is_raw(frame))
+        xy[~(np.abs(xy) < _WIDEST).all(axis=1)] = np.nan  # outside of what the model describes
         return np.column_stack([xy, np.ones(len(xy))])
 
 
@@ -209,10 +227,11 @@ def _gray(rgb: npt.NDArray[np.uint8]) -> Gray:
     return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
 
 
-def _size_factor(width: int, max_width: int) -> float:
-    if width > max_width:
-        return max_width / width
-    return 2.0 if width < _ENLARGE_BELOW else 1.0
+def _size_factor(shape: tuple[int, ...], max_width: int) -> float:
+    height, width = shape
+    if width > max_width or height > 2 * max_width:
+        return min(max_width / width, 2 * max_width / height)
+    return 2.0 if max(height, width) < _ENLARGE_BELOW else 1.0
 
 
 def _with_light_of(gray: Gray, other: Gray) -> Gray:

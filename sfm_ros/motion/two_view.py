@@ -88,16 +88,16 @@ def estimate_two_view(
     flow_px = focal_px * np.linalg.norm(prev - curr, axis=1)
     still = float(np.mean(flow_px < _STILL_PX))
     if still >= _STILL_FRACTION:
-        return _without_translation(np.eye(3), prev, curr, focal_px, is_still=True)
+        return without_translation(np.eye(3), prev, curr, focal_px, is_still=True)
     R_far = fit_rotation(prev, curr, focal_px)
     far_px = focal_px * np.linalg.norm(_turned(R_far, curr) - prev, axis=1)
     turn_px = focal_px * rotation_angle(R_far)
     if np.mean(far_px < _PURE_TURN_PX + _TURN_ERROR * turn_px) >= _PURE_TURN_FRACTION:
-        return _without_translation(R_far, prev, curr, focal_px)
+        return without_translation(R_far, prev, curr, focal_px)
     best = _best_motion(prev, curr, focal_px, [*starts, (R_far, _AHEAD)])
     if still >= _STILL_BESIDE_MOVERS and abs(best.direction[2]) < _SIDEWAYS:
         # A vehicle that passes a standing camera looks like a near wall that it passes sideways.
-        return _without_translation(np.eye(3), prev, curr, focal_px, is_still=True)
+        return without_translation(np.eye(3), prev, curr, focal_px, is_still=True)
     return best
 
 
@@ -167,7 +167,7 @@ def _two_view(
     depth, parallax = triangulate(R, t, prev, curr, focal_px)
     clear = inliers & (parallax > 1.0)
     if clear.sum() > 10 and np.mean(depth[clear] > 0) < 0.5:
-        t, depth = -t, -depth
+        t, depth, tangent = -t, -depth, -tangent
     cost = float(np.mean(squares / (1 + squares)))
     if rotation_angle(R) > _MAX_TURN_RAD:
         cost = 1.0
@@ -184,9 +184,10 @@ def _two_view(
     )
 
 
-def _without_translation(
+def without_translation(
     R: FloatArray, prev: FloatArray, curr: FloatArray, focal_px: float, is_still: bool = False
 ) -> TwoView:
+    """A motion that only turns, or none at all; see `TwoView`."""
     distances = focal_px * np.linalg.norm(_turned(R, curr) - prev, axis=1)
     count, unknown = len(prev), np.full(len(prev), np.nan)
     covariance = np.zeros((5, 5))

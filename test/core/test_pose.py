@@ -117,3 +117,12 @@ def test_rotation_stays_a_rotation_and_reset_forgets() -> None:
     np.testing.assert_array_equal(pose.covariance, 0)
     pose.advance(inverse(TURN), COVARIANCE)
     np.testing.assert_allclose(pose.T_odom_camera, inverse(TURN), atol=1e-12)
+
+
+def test_later_steps_do_not_make_earlier_ones_more_certain() -> None:
+    pose = PoseIntegrator(NoiseConfig())
+    ahead = make_transform(np.eye(3), [0.0, 0.0, 1.0])
+    for _ in range(100):
+        pose.advance(ahead, np.zeros((6, 6)), Lasting(scale=0.5, direction_rad=0.0))
+    pose.advance(ahead, np.zeros((6, 6)), Lasting(scale=0.01, direction_rad=0.0))
+    assert np.sqrt(pose.covariance[2, 2]) == pytest.approx(50.01)

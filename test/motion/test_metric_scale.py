@@ -191,7 +191,8 @@ def test_standstill_learns_nothing() -> None:
     length, state = by_height.length, by_height.state
     for _ in range(20):
         by_height.stop(*standing(drive()[-1][1]))
-    assert by_height.length == length and by_height.state == state
+    assert by_height.length == length
+    assert by_height.state == replace(state, age_s=pytest.approx(20 * 0.1))
     assert by_height.reasons() == []
 
 
@@ -215,3 +216,29 @@ def test_reset_forgets_the_lengths_but_not_the_height() -> None:
     by_height.reset()
     assert by_height.length is None and by_height.source is ScaleSource.CAMERA_HEIGHT
     assert ratio(lengths(by_height)) == pytest.approx(1.0, abs=0.02)
+
+
+def test_height_that_comes_late_defines_the_unit_at_once() -> None:
+    late = scale()
+    assert ratio(lengths(late, factor=20.0)) == pytest.approx(1 / 20.0, rel=0.1)
+    late.set_camera_height(HEIGHT_M)
+    found = lengths(late, factor=20.0)
+    assert found[3] / STEPS_M[3] == pytest.approx(1.0, abs=0.1)
+    assert ratio(found) == pytest.approx(1.0, abs=0.03)
+    assert late.state.value == pytest.approx(20.0, rel=0.1)
+
+
+@pytest.mark.parametrize("height_m", [math.inf, math.nan, 0.0, -1.0])
+def test_height_that_is_none_is_ignored(height_m: float) -> None:
+    by_height = scale()
+    by_height.set_camera_height(HEIGHT_M)
+    by_height.set_camera_height(height_m)
+    assert ratio(lengths(by_height)) == pytest.approx(1.0, abs=0.02)
+
+
+def test_speed_of_zero_is_a_standstill() -> None:
+    external = scale(external=True)
+    external.add_speed(10**9, 0.0)
+    assert external.stands(10**9, 0.1) and not external.stands(10**10, 0.1)
+    external.add_speed(2 * 10**9, 5.0)
+    assert not external.stands(2 * 10**9, 0.1)

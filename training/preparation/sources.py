@@ -1,7 +1,7 @@
 """The kinds of sources that prepare.py reads, each with the command that names its sources.
 
-A new kind needs three files: its class in sfm_ros/sources, its line in sfm_ros/sources/factory.py
-and its command here.
+A new kind of recording has its class in sfm_ros/sources, its line in sfm_ros/sources/factory.py
+and its command here. A data set with a layout of its own has a file beside this one, as KITTI.
 """
 
 from __future__ import annotations

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sfm_ros.datatypes import ScaleSource
+
 
 @dataclass(frozen=True, kw_only=True)
 class Topic:
@@ -187,8 +189,8 @@ DIAGNOSTICS = {
     "lost_in_transport": "images that the middleware reports as lost",
     "replaced": "images that a newer one replaced, `node.image_queue: newest`",
     "waited_for_room": "times images had to wait in the middleware, `node.image_queue: every`",
-    "scale_source": "what defines the unit of length: camera_height, external, model, fixed, or "
-    "unknown",
+    "scale_source": "what defines the unit of length: "
+    + ", ".join(source.value for source in ScaleSource),
     "scale_value": "published units per network unit, as depth is multiplied by",
     "scale_sigma": "relative standard deviation of lengths",
     "scale_age_s": "time since the source last corrected the scale; inf: never",
