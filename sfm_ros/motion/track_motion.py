@@ -29,9 +29,11 @@ _MISMATCH_RAD = np.radians(4.0)
 _SUPPORT, _SUPPORT_AT_REST, _SUPPORT_IN_DOUBT = 0.6, 0.3, 0.8
 """Least fraction of the tracks that agree with a motion, with none, and with anything if the image
 is dark, glaring or blurred."""
-_MOVERS = 0.2
+_MOVERS = 0.24
 """Fraction of the tracks that contradict the motion, from which on it is doubtful."""
 _MOVERS_AT_REST = 0.2
+_LONG_BASELINE_PX = 4.0
+"""Parallax beyond which a longer baseline shows the road no better."""
 _FLOW_OF_OTHERS_PX = 1.5
 """At rest or creeping, what moves faster belongs to others."""
 _COVARIANCE_FACTOR = 2.6
@@ -140,10 +142,8 @@ class TrackMotion:
             depth = PredictedDepth(depth=prediction.depth, camera=window.intrinsics)
         self.scale.update(view, pair, depth, stamp_ns)
         length = self.scale.length
-        if length is None:  # over a longer baseline it may be found
-            is_deferred = self._anchor.hold(pair)
-            reasons.append(Reason.SCALE_UNKNOWN)
-            return _step_of(pair, None, reasons, is_deferred=is_deferred)
+        if length is None:
+            return self._without_length(view, pair, [*reasons, Reason.SCALE_UNKNOWN])
         self._anchor.release()
         covariance = _covariance(view, length, self.scale.state.sigma)
         return _step_of(
@@ -152,6 +152,13 @@ class TrackMotion:
             reasons + self.scale.reasons(),
             covariance * (_DOUBT_FACTOR if is_late or movers else 1.0),
         )
+
+    def _without_length(self, view: TwoView, pair: TrackedPair, reasons: list[Reason]) -> Step:
+        """The step of a camera whose length over a longer baseline may be found."""
+        if np.median(view.parallax) > _LONG_BASELINE_PX:
+            return self._lost(pair, reasons)
+        is_deferred = self._anchor.hold(pair)
+        return _step_of(pair, None, reasons, is_deferred=is_deferred)
 
     def _since_anchor(self, pair: TrackedPair) -> TrackedPair:
         """The pair from the anchored frame to the newest, unless only others move meanwhile."""

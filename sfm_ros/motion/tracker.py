@@ -31,7 +31,7 @@ from sfm_ros.preprocess import (
 _CELL_ROWS, _CELL_COLUMNS = 8, 24
 _WINDOW = (13, 13)
 _LEVELS = 4
-_CRITERIA = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 20, 0.02)
+_CRITERIA = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 15, 0.03)
 _MAX_BACKWARD_PX = 0.5
 _MIN_DISTANCE_PX = 6
 _BORDER = 3
@@ -171,7 +171,7 @@ class Tracker:
             self._rays = self._rays_of(self._pixels, frame, view.enlarged)
         else:
             rays_prev = self._rays
-        usable = np.isfinite(self._rays).all(axis=1)
+        usable = np.isfinite(rays_prev).all(axis=1) & np.isfinite(self._rays).all(axis=1)
         return TrackedPair(
             ids=self._ids[usable],
             rays_prev=rays_prev[usable],
@@ -270,13 +270,15 @@ def _inside(pixels: Pixels, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
 def _detect(gray: Gray, pixels: Pixels, max_tracks: int) -> Pixels:
     """(M, 2) new corners, the strongest of each cell that has room, away from known ones."""
     height, width = gray.shape
-    mask = np.full(gray.shape, 255, np.uint8)
-    for x, y in pixels.astype(int):
-        cv2.circle(mask, (int(x), int(y)), _MIN_DISTANCE_PX, 0, -1)
-    corners = cv2.goodFeaturesToTrack(gray, 4 * max_tracks, 2e-4, 5, mask=mask, blockSize=5)
+    # Half the size shows where corners are as well, in a quarter of the time.
+    half = cv2.resize(gray, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+    mask = np.full(half.shape, 255, np.uint8)
+    for x, y in (pixels / 2).astype(int).tolist():
+        cv2.circle(mask, (x, y), _MIN_DISTANCE_PX // 2, 0, -1)
+    corners = cv2.goodFeaturesToTrack(half, 4 * max_tracks, 2e-4, 3, mask=mask, blockSize=3)
     if corners is None:
         return np.zeros((0, 2), np.float32)
-    corners = np.asarray(corners, np.float32).reshape(-1, 2)
+    corners = 2 * np.asarray(corners, np.float32).reshape(-1, 2) + np.float32(0.5)
     corners = corners[_inside(corners, gray.shape)]
     count = _CELL_ROWS * _CELL_COLUMNS
     occupied = np.bincount(_cells(pixels, width, height), minlength=count)

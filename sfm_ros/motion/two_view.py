@@ -18,8 +18,8 @@ import numpy.typing as npt
 from sfm_ros.datatypes import FloatArray
 from sfm_ros.geometry import rotation_angle, so3_exp
 
-_CAUCHY_PX = tuple(4.0 * (0.5 / 4.0) ** (i / 9) for i in range(10))
-_GEMAN_MCCLURE_PX = (0.2,) * 6
+_CAUCHY_PX = tuple(4.0 * (0.5 / 4.0) ** (i / 6) for i in range(7))
+_GEMAN_MCCLURE_PX = (0.2,) * 4
 _COST_PX = 0.3
 _INLIER_PX = 0.7
 _GOOD_COST = 0.2
