@@ -77,7 +77,7 @@ def _run(options: argparse.Namespace, command: str) -> int:
     given = open_input(input_options(options, config))
     evaluation = evaluate(given, config, out, (ONLINE,), run_options)
     print_results(evaluation, out)
-    beside = ", ".join(f.name for f in sorted(out.glob("*.*")) if f.suffix != ".html")
+    beside = ", ".join(f.name for f in sorted(out.glob("[!.]*.*")) if f.suffix != ".html")
     print(f"         beside it: {beside}")
     return 130 if evaluation.interrupted else 0
 
