@@ -81,6 +81,13 @@ class OdometryConfig:
         "network alone.",
         choices=ODOMETRY_MODES,
     )
+    depth_smoothing: float = live_option(
+        0.0,
+        "Weight of the last depth map, carried along by the motion, in the published one: 0 "
+        "publishes each prediction as it is, 0.7 flickers less.",
+        minimum=0.0,
+        maximum=0.95,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

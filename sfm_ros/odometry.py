@@ -24,6 +24,7 @@ from sfm_ros.datatypes import (
     ScaleState,
     TrackingStatus,
 )
+from sfm_ros.depth_smoothing import DepthSmoother
 from sfm_ros.engines.base import Engine
 from sfm_ros.errors import EngineError
 from sfm_ros.image_quality import (
@@ -72,6 +73,7 @@ class VisualOdometry:
         self._window = FrameWindow(spec.sequence_length, config.window)
         self._motion = create_motion(config, spec)
         self._pose = PoseIntegrator(config.noise)
+        self._smoother = DepthSmoother()
         self._last_stats: ImageStats | None = None
 
     @property
@@ -95,6 +97,7 @@ class VisualOdometry:
     def _restart_at_origin(self) -> None:
         self._motion.reset()
         self._pose.reset()
+        self._smoother.reset()
 
     def set_camera_height(self, height_m: float) -> None:
         """State the camera's height above the road in meters; used by ``scale.source``."""
@@ -144,6 +147,9 @@ class VisualOdometry:
         timer.mark("inference")
         motion = self._motion.estimate(window, None if bad_depth else prediction)
         newest = self._integrate(motion)
+        depth = self._smoothed(
+            _published_depth(prediction, motion.scale, bad_depth), prepared.intrinsics, newest
+        )
         timer.mark("odometry")
         reasons = tuple(dict.fromkeys((*newest.reasons, *bad_depth)))
         return replace(
@@ -151,7 +157,7 @@ class VisualOdometry:
             T_prev_curr=newest.T_prev_curr,
             motion_covariance=newest.covariance,
             dt_ns=newest.dt_ns,
-            depth=_published_depth(prediction, motion.scale, bad_depth),
+            depth=depth,
             depth_intrinsics=prepared.intrinsics,
             scale=motion.scale,
         )
@@ -167,6 +173,16 @@ class VisualOdometry:
             self._pose.hold()
             raise
         return prediction, check_depth(prediction.depth, self.config.health)
+
+    def _smoothed(
+        self, depth: DepthMap | None, camera: CameraIntrinsics, newest: Step
+    ) -> DepthMap | None:
+        """Depth drawn toward the last one, if asked for and the motion between is known."""
+        if depth is None or newest.is_deferred:
+            self._smoother.reset()
+            return depth
+        weight = self.config.odometry.depth_smoothing
+        return self._smoother.smooth(depth, camera.K, newest.T_prev_curr, weight)
 
     def _integrate(self, motion: Motion) -> Step:
         """Advance the pose by plausible motions, else hold it; returns the newest as used."""
@@ -200,6 +216,7 @@ class VisualOdometry:
         elif event is not None:
             self._pose.hold()
             self._motion.restart()
+            self._smoother.reset()
         return event
 
     def _check_image(

@@ -23,7 +23,7 @@ LAYERS: tuple[tuple[str, ...], ...] = tuple(
         "outputs outputs.*",
         "options old_options health_config config model_spec output_checks reasons source",
         "formats formats.*",
-        "colormap image_quality preprocess window pose",
+        "colormap image_quality preprocess window pose depth_smoothing",
         "engines engines.*",
         "motion motion.*",
         "odometry",

@@ -28,6 +28,7 @@ OTHER_VALUES: dict[str, Any] = {
     "health.max_overexposed": 0.0,
     "health.min_sharpness": 1.0,
     "health.reject_frozen": False,
+    "odometry.depth_smoothing": 0.7,
     "tracker.max_tracks": 50,
     "tracker.max_width": 320,
     "tracker.min_inliers": 2000,
@@ -69,7 +70,9 @@ def trace(changed: SfmConfig) -> list[tuple]:
             odometry.configure(changed)
         e = odometry.step(frame)
         assert e.T_odom_camera is not None
-        published.append((e.status, e.reasons, e.T_odom_camera.tolist(), e.covariance.tolist()))
+        total = None if e.depth is None else float(np.nansum(e.depth))
+        pose = e.T_odom_camera.tolist(), e.covariance.tolist()
+        published.append((e.status, e.reasons, *pose, total))
     return published
 
 

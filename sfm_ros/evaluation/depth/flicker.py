@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
 from sfm_ros.datatypes import DepthMap, FloatArray, OdometryEstimate
-from sfm_ros.geometry import back_project
+from sfm_ros.depth_smoothing import log_change
 
 _EVERY = 5
 """Pairs of frames that are compared: every n-th."""
@@ -49,27 +48,7 @@ class DepthFlicker:
 def flicker(
     depth: DepthMap, depth_before: DepthMap, K: FloatArray, T_prev_curr: FloatArray
 ) -> float | None:
-    """Mean of |log z - log z before| of the pixels that both frames see; None if too few.
-
-    Args:
-        depth, depth_before: (h, w) of two frames on one grid, in the unit of the motion; NaN or
-            0 if unknown.
-        K: (3, 3) of the grid.
-        T_prev_curr: (4, 4) motion between them.
-    """
-    depth, depth_before = (np.where(d > 0, d, np.float32(np.nan)) for d in (depth, depth_before))
-    R, t = T_prev_curr[:3, :3], T_prev_curr[:3, 3]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        points = back_project(depth, K).reshape(-1, 3) @ R.T + t
-        u, v = ((points[:, :2] / points[:, 2:]) @ K[:2, :2].T + K[:2, 2]).T.astype(np.float32)
-        seen = cv2.remap(
-            np.log(depth_before).astype(np.float32),
-            u.reshape(depth.shape),
-            v.reshape(depth.shape),
-            cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_CONSTANT,
-            borderValue=float("nan"),  # type: ignore[arg-type]  # of one channel
-        ).ravel()
-        difference = np.abs(np.log(points[:, 2]) - seen)
-    known = np.isfinite(difference)
-    return float(difference[known].mean()) if known.mean() > _LEAST else None
+    """Mean of `log_change` of the pixels that both frames see; None if too few."""
+    change = np.abs(log_change(depth, depth_before, K, T_prev_curr))
+    known = np.isfinite(change)
+    return float(change[known].mean()) if known.mean() > _LEAST else None
