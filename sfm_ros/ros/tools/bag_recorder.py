@@ -169,7 +169,11 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
 def _run(options: argparse.Namespace, arguments: list[str], stopping: threading.Event) -> None:
     if os.path.lexists(options.out):
         check_unlocked(options.out)
-        raise SfmRosError(f"{options.out} exists; name a new folder")
+        is_unfinished = (
+            any(options.out.glob("*.mcap")) and not (options.out / "metadata.yaml").exists()
+        )
+        what = " and holds a recording that did not reach its end" if is_unfinished else ""
+        raise SfmRosError(f"{options.out} exists{what}; name a new folder")
     writer = Writer(options.out, version=9, storage_plugin=StoragePlugin.MCAP)
     try:
         node = _make_node(writer, options.topics, arguments)

@@ -112,6 +112,21 @@ def test_bag_being_written_is_named(start: Callable[[list[str]], Program], tmp_p
     assert third.end() == 1 and "exists; name a new folder" in third.output
 
 
+def test_killed_recording_is_named_and_kept(
+    start: Callable[[list[str]], Program], tmp_path: Path
+) -> None:
+    bag = tmp_path / "bag"
+    first = start(record(bag, "/x"))
+    first.wait_until(lambda: list(bag.glob("*.mcap")), "the file of the recording")
+    first.process.kill()
+    assert first.process.wait(60) < 0
+    left = {path.name: path.read_bytes() for path in bag.iterdir()}
+    second = start(record(bag, "/x"))
+    assert second.end() == 1
+    assert "a recording that did not reach its end; name a new folder" in second.output
+    assert {path.name: path.read_bytes() for path in bag.iterdir()} == left
+
+
 def test_unwritable_folder_is_named(start: Callable[[list[str]], Program], tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     out = tmp_path / "file" / "bag"
