@@ -18,6 +18,8 @@ from rig.fake_node import STAND
 from rig.probe import Probe, Program, wait_until
 from sfm_ros.ros.conversions import stamp_to_ns
 
+_ASK_AGAIN_S = 15.0
+
 
 class Camera:
     """Shows images to the node and collects its messages."""
@@ -101,8 +103,16 @@ class Camera:
         """The response of one of the node's services."""
         client = self.probe.node.create_client(kind, name)
         wait_until(client.service_is_ready, f"the service {name}")
-        future = client.call_async(request or kind.Request())
-        wait_until(future.done, f"a response of {name}")
+        calls: list[tuple[float, Any]] = []
+
+        def answered() -> Any:
+            # The node may answer before it has discovered who asked: the response is lost.
+            if not calls or time.monotonic() - calls[-1][0] > _ASK_AGAIN_S:
+                future = client.call_async(request or kind.Request())
+                calls.append((time.monotonic(), future))
+            return next((future for _, future in calls if future.done()), None)
+
+        future = wait_until(answered, f"a response of {name}")
         self.probe.node.destroy_client(client)
         return future.result()
 
