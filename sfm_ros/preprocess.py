@@ -8,9 +8,8 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from sfm_ros.datatypes import CameraIntrinsics, Frame, RgbImage, read_only
+from sfm_ros.datatypes import CameraIntrinsics, FloatArray, Frame, RgbImage, read_only
 from sfm_ros.errors import CalibrationError, ImageError
 
 PixelMaps = tuple[Any, Any]
@@ -92,10 +91,8 @@ def undistort_map(
     size = (target.width, target.height)
     if not undistort:
         return _pinhole_map(rectified_camera(source), target)
-    R = np.eye(3) if source.R is None or not np.any(source.R) else source.R
-    D = np.asarray(source.distortion, dtype=np.float64)
+    R, D = _rotation_and_distortion(source)
     if source.distortion_model in _EQUIDISTANT:
-        D = np.zeros(4) if D.size == 0 else D[:4]
         return cv2.fisheye.initUndistortRectifyMap(source.K, D, R, target.K, size, cv2.CV_32FC1)
     if source.distortion_model not in _PLUMB_BOB and source.is_distorted:
         raise CalibrationError(
@@ -105,9 +102,7 @@ def undistort_map(
     return cv2.initUndistortRectifyMap(source.K, D, R, target.K, size, cv2.CV_32FC1)
 
 
-def normalized_points(
-    source: CameraIntrinsics, pixels: npt.NDArray[np.float64], undistort: bool
-) -> npt.NDArray[np.float64]:
+def normalized_points(source: CameraIntrinsics, pixels: FloatArray, undistort: bool) -> FloatArray:
     """(N, 2) coordinates x/z, y/z in the rectified camera of (N, 2) pixels of an image.
 
     Args:
@@ -117,15 +112,22 @@ def normalized_points(
     if not undistort or len(pixels) == 0:
         camera = rectified_camera(source)
         return (pixels - [camera.cx, camera.cy]) / [camera.fx, camera.fy]
-    R = np.eye(3) if source.R is None or not np.any(source.R) else source.R
-    D = np.asarray(source.distortion, dtype=np.float64)
+    R, D = _rotation_and_distortion(source)
     points = np.ascontiguousarray(pixels, dtype=np.float64)[:, None]
     if source.distortion_model in _EQUIDISTANT:
-        D = np.zeros(4) if D.size == 0 else D[:4]
         return np.asarray(cv2.fisheye.undistortPoints(points, source.K, D, R=R)[:, 0], np.float64)
     criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 20, 1e-7)
     found = cv2.undistortPointsIter(points, source.K, D, R, np.eye(3), criteria)
     return np.asarray(found[:, 0], np.float64)
+
+
+def _rotation_and_distortion(source: CameraIntrinsics) -> tuple[FloatArray, FloatArray]:
+    """(3, 3) rotation to the rectified camera, and the coefficients as OpenCV takes them."""
+    R = np.eye(3) if source.R is None or not np.any(source.R) else source.R
+    D = np.asarray(source.distortion, dtype=np.float64)
+    if source.distortion_model in _EQUIDISTANT:
+        D = np.zeros(4) if D.size == 0 else D[:4]
+    return R, D
 
 
 def _pinhole_map(source: CameraIntrinsics, target: CameraIntrinsics) -> PixelMaps:
@@ -192,9 +194,7 @@ class ImagePreparer:
     def _make_plan(self, intrinsics: CameraIntrinsics) -> _Plan:
         camera = rectified_camera(intrinsics)
         target = self._fit(camera, self._width, self._height)
-        undistort = self._input == "raw" or (
-            self._input == "auto" and needs_undistortion(intrinsics)
-        )
+        undistort = must_undistort(self._input, intrinsics)
         map_x, map_y = undistort_map(intrinsics, target, undistort)
         shrink = max(1, int(min(camera.fx / target.fx, camera.fy / target.fy)))
         _check_size(camera, target, shrink)
@@ -243,6 +243,11 @@ def needs_undistortion(intrinsics: CameraIntrinsics) -> bool:
     R = intrinsics.R
     is_rotated = R is not None and np.any(R) and not np.allclose(R, np.eye(3))
     return intrinsics.is_distorted or bool(is_rotated)
+
+
+def must_undistort(input: str, intrinsics: CameraIntrinsics) -> bool:
+    """Whether an image is to be undistorted, by ``PreprocessConfig.input`` and its calibration."""
+    return input == "raw" or (input == "auto" and needs_undistortion(intrinsics))
 
 
 def calibration_key(intrinsics: CameraIntrinsics) -> tuple:

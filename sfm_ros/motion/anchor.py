@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
 from sfm_ros.motion.tracker import TrackedPair
 
 _MOST_FRAMES = 20
@@ -33,7 +31,7 @@ class Anchor:
         held = self._held
         if held is None:
             return pair
-        _, new, old = np.intersect1d(pair.ids, held.ids, assume_unique=True, return_indices=True)
+        new, old = pair.common(held.ids)
         road = None
         if pair.road is not None and held.road is not None:
             road = replace(pair.road, prev=held.road.prev)

@@ -10,7 +10,7 @@ from sfm_ros.config import ScaleConfig
 from sfm_ros.datatypes import CameraIntrinsics, DepthMap, Reason, ScaleSource, ScaleState
 from sfm_ros.model_spec import ModelSpec
 from sfm_ros.motion.road import RoadPlane
-from sfm_ros.motion.road_image import height_by_images
+from sfm_ros.motion.road_image import log_height_by_images
 from sfm_ros.motion.scale import Correction, DepthOffset, StepLength
 from sfm_ros.motion.track_depths import TrackDepths, log_network_length
 from sfm_ros.motion.tracker import TrackedPair
@@ -158,7 +158,7 @@ class MetricScale:
         in_network_units = None
         if predicted is not None:
             in_network_units = log_network_length(view, pair, predicted.depth, predicted.camera)
-        self._correct(view, pair, in_network_units, stamp_ns)
+        self._correct(source, view, pair, in_network_units, stamp_ns)
         length = self._step.length
         if length is not None:
             self._tracks.fuse(view, pair, length)
@@ -167,9 +167,14 @@ class MetricScale:
             self._offset.update(math.log(length) - in_network_units)
 
     def _correct(
-        self, view: TwoView, pair: TrackedPair, in_network_units: float | None, stamp_ns: int
+        self,
+        source: ScaleSource,
+        view: TwoView,
+        pair: TrackedPair,
+        in_network_units: float | None,
+        stamp_ns: int,
     ) -> None:
-        source = self.source
+        """Correct the length by what the source measures, else by what is known instead."""
         measured = self._measured(source, view, pair, in_network_units, stamp_ns)
         if measured is not None:
             self._tracks.rescale(self._step.correct(measured, pair.dt_s))
@@ -206,17 +211,16 @@ class MetricScale:
 
     def _log_height(self, view: TwoView, pair: TrackedPair) -> float | None:
         """Logarithm of the height over the road in lengths of the step, by tracks and images."""
-        by_tracks = self._road.height(view, pair.rays_curr)
+        by_tracks = self._road.log_height(view, pair.rays_curr)
         guess = None
         if self._step.length is not None and self._step.sigma < _NARROW_SIGMA:
             guess = math.log(self._height_m / self._step.length)
         elif by_tracks is not None:
-            guess = by_tracks.log_height
+            guess = by_tracks
         by_images = None
         if pair.road is not None:
-            by_images = height_by_images(view, pair.road, self._road.normal, guess)
-        found = [by_tracks.log_height] if by_tracks is not None else []
-        found += [by_images] if by_images is not None else []
+            by_images = log_height_by_images(view, pair.road, self._road.normal, guess)
+        found = [value for value in (by_tracks, by_images) if value is not None]
         if guess is not None and len(found) == 2 and abs(found[0] - found[1]) > _AGREES:
             found.sort(key=lambda value: abs(value - guess))
             del found[1]
@@ -230,12 +234,12 @@ class MetricScale:
     def _speed(self, stamp_ns: int, dt_s: float) -> float | None:
         """Mean of the speeds measured during a step, or the one nearest to it; None if too old."""
         middle_ns = stamp_ns - round(dt_s * 0.5e9)
-        near = sorted(self._speeds, key=lambda entry: abs(entry[0] - middle_ns))[:1]
-        if not near or abs(near[0][0] - middle_ns) > max(_MAX_SPEED_AGE_S, dt_s) * 1e9:
+        near = min(self._speeds, key=lambda entry: abs(entry[0] - middle_ns), default=None)
+        if near is None or abs(near[0] - middle_ns) > max(_MAX_SPEED_AGE_S, dt_s) * 1e9:
             return None
         begin_ns = stamp_ns - round(dt_s * 1e9)
         during = [speed for at_ns, speed in self._speeds if begin_ns <= at_ns <= stamp_ns]
-        return sum(during) / len(during) if during else near[0][1]
+        return sum(during) / len(during) if during else near[1]
 
     def _factor(self) -> float:
         """From network units to published units."""

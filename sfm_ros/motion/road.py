@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-
 import numpy as np
 
 from sfm_ros.datatypes import FloatArray
@@ -23,21 +20,6 @@ _KERNEL = 0.035
 """Of the search for the most frequent height, on its logarithm."""
 _PITCH_FRAMES = 30.0
 _FORWARD = 0.95
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RoadHeight:
-    """Height of the camera over the road.
-
-    Attributes:
-        log_height: logarithm of the height in lengths of the step.
-        sigma: standard deviation of it, from the spread of the points.
-        points: how many points agree.
-    """
-
-    log_height: float
-    sigma: float
-    points: float
 
 
 class RoadPlane:
@@ -69,8 +51,8 @@ class RoadPlane:
         slope = float(view.direction[1] / view.direction[2])
         self._pitch += (slope - self._pitch) / self._weight
 
-    def height(self, view: TwoView, rays: FloatArray) -> RoadHeight | None:
-        """The height over the road; None if too few points agree.
+    def log_height(self, view: TwoView, rays: FloatArray) -> float | None:
+        """Logarithm of the height over the road in lengths of the step; None if it is not seen.
 
         Args:
             view: motion of the tracks, with their depth.
@@ -89,15 +71,12 @@ class RoadPlane:
         return _most_frequent(np.log(drop[points] * view.depth[points]))
 
 
-def _most_frequent(heights: FloatArray) -> RoadHeight | None:
-    """Mode of the logarithms of the points' heights."""
+def _most_frequent(heights: FloatArray) -> float | None:
+    """Mode of the logarithms of the points' heights; None if too few points agree."""
     grid = np.linspace(heights.min(), heights.max(), 200)
     density = np.exp(-0.5 * ((grid[:, None] - heights) / _KERNEL) ** 2).sum(axis=1)
     mode = float(grid[int(np.argmax(density))])
     for _ in range(5):
         weights = np.exp(-0.5 * ((heights - mode) / _KERNEL) ** 2)
         mode = float(weights @ heights / weights.sum())
-    count = float(weights.sum())
-    if count < _MIN_POINTS / 2:
-        return None
-    return RoadHeight(log_height=mode + _ABOVE, sigma=_KERNEL / math.sqrt(count), points=count)
+    return mode + _ABOVE if weights.sum() >= _MIN_POINTS / 2 else None

@@ -63,7 +63,7 @@ def road_image(gray: npt.NDArray[np.uint8], top: int) -> RoadImage:
     return np.asarray(fine - cv2.blur(fine, (_COARSE_PX, _COARSE_PX)), dtype=np.float32)
 
 
-def height_by_images(
+def log_height_by_images(
     view: TwoView, images: RoadImages, normal: FloatArray, log_guess: float | None
 ) -> float | None:
     """Logarithm of the height over the road in lengths of the step, or None.

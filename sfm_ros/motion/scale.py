@@ -17,6 +17,8 @@ _SPEED_SIGMA = 0.25
 _START_SIGMA = 1.0
 _GATE = 3.0
 _OFFSET_FRAMES = 100.0
+_OFFSET_KNOWN = 5.0
+"""Frames after which the offset is used, and a jump of it limited."""
 _MAX_OFFSET_CHANGE = 1.0
 
 
@@ -125,12 +127,12 @@ class DepthOffset:
     @property
     def is_known(self) -> bool:
         """Whether enough frames have been seen."""
-        return self._weight >= 5
+        return self._weight >= _OFFSET_KNOWN
 
     def update(self, log_factor: float) -> None:
         """Take the factor of one frame in; a jump is limited."""
         self._weight = min(self._weight + 1.0, _OFFSET_FRAMES)
         change = log_factor - self.log
-        if self._weight > 5:
+        if self._weight > _OFFSET_KNOWN:
             change = max(-_MAX_OFFSET_CHANGE, min(_MAX_OFFSET_CHANGE, change))
         self.log += change / self._weight

@@ -46,9 +46,7 @@ class TrackDepths:
     def log_length(self, view: TwoView, pair: TrackedPair) -> tuple[float, float] | None:
         """Logarithm of the newest step's length and its deviation; None with too few tracks."""
         older = _depth_in_older(view, pair)
-        _, new, known = np.intersect1d(
-            pair.ids, self._ids, assume_unique=True, return_indices=True
-        )
+        new, known = pair.common(self._ids)
         for parallax in _MIN_PARALLAX_PX:
             clear = (_is_clear(view, parallax) & (older > 0))[new]
             if clear.sum() >= _MIN_TRACKS:
@@ -79,9 +77,7 @@ class TrackDepths:
         self, view: TwoView, pair: TrackedPair, length: float
     ) -> tuple[FloatArray, FloatArray]:
         """(N,) logarithms of the tracks' depth in the newer camera, NaN if unknown; variances."""
-        _, new, known = np.intersect1d(
-            pair.ids, self._ids, assume_unique=True, return_indices=True
-        )
+        new, known = pair.common(self._ids)
         # Points of known depth in the older camera, moved into the newer one.
         moved = np.exp(self._log_depth[known]) * (pair.rays_prev[new] @ view.R[:, 2])
         moved -= length * float(view.direction @ view.R[:, 2])

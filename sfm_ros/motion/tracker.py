@@ -22,7 +22,7 @@ from sfm_ros.motion.road_image import RoadImage, RoadImages, road_image, top_of
 from sfm_ros.preprocess import (
     PixelMaps,
     calibration_key,
-    needs_undistortion,
+    must_undistort,
     normalized_points,
     rectified_camera,
     undistort_map,
@@ -44,6 +44,7 @@ _WIDEST = 5.0
 _SATURATED = 250
 """Gray level."""
 
+Ids = npt.NDArray[np.int64]
 Pixels = npt.NDArray[np.float32]
 Gray = npt.NDArray[np.uint8]
 
@@ -56,7 +57,6 @@ class TrackedPair:
         ids: (N,) numbers of the tracks.
         rays_prev, rays_curr: (N, 3) points at depth 1 in the rectified camera of each frame.
         focal_px: pixels of the tracked image per unit of a ray.
-        lost: fraction of the keypoints of the older frame that could not be followed.
         dt_s: time between the frames.
         brightness: mean of the newer image, gray levels.
         overexposed: fraction of its pixels that are saturated.
@@ -64,11 +64,10 @@ class TrackedPair:
         road: images of the road in both frames.
     """
 
-    ids: npt.NDArray[np.int64]
+    ids: Ids
     rays_prev: FloatArray
     rays_curr: FloatArray
     focal_px: float
-    lost: float
     dt_s: float
     brightness: float
     overexposed: float
@@ -77,6 +76,11 @@ class TrackedPair:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def common(self, ids: Ids) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+        """Where the tracks with these numbers are in the pair, and where in ``ids``."""
+        _, here, there = np.intersect1d(self.ids, ids, assume_unique=True, return_indices=True)
+        return here, there
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -150,7 +154,7 @@ class Tracker:
         height, width = gray.shape
         camera = rectified_camera(frame.intrinsics).resized(width, height)
         rectified: Any = gray
-        if self._is_raw(frame):
+        if must_undistort(self._input, frame.intrinsics):
             rectified = cv2.remap(gray, *self._rectification(frame, camera), cv2.INTER_LINEAR)
         return _View(
             stamp_ns=frame.stamp_ns,
@@ -162,8 +166,7 @@ class Tracker:
         )
 
     def _follow(self, last: _View, view: _View, frame: Frame) -> TrackedPair:
-        before = len(self._ids)
-        if before:
+        if len(self._ids):
             found, kept = _flow(_with_light_of(last.gray, view.gray), view.gray, self._pixels)
             kept &= _inside(found, view.gray.shape)
             rays_prev = self._rays[kept]
@@ -177,7 +180,6 @@ class Tracker:
             rays_prev=rays_prev[usable],
             rays_curr=self._rays[usable],
             focal_px=view.camera.fx,
-            lost=1.0 - len(self._ids) / max(before, 1),
             dt_s=(view.stamp_ns - last.stamp_ns) * 1e-9,
             brightness=float(view.gray[::8, ::8].mean()),
             overexposed=float(np.mean(view.gray[::8, ::8] >= _SATURATED)),
@@ -198,12 +200,6 @@ class Tracker:
         self._next_id += len(new)
         self._ids = np.concatenate([self._ids, ids])
 
-    def _is_raw(self, frame: Frame) -> bool:
-        """Whether the image has to be undistorted."""
-        return self._input == "raw" or (
-            self._input == "auto" and needs_undistortion(frame.intrinsics)
-        )
-
     def _rectification(self, frame: Frame, camera: CameraIntrinsics) -> PixelMaps:
         """Where the pixels of the rectified tracked image are in the tracked image."""
         size = camera.width, camera.height
@@ -216,7 +212,8 @@ class Tracker:
     def _rays_of(self, pixels: Pixels, frame: Frame, enlarged: float) -> FloatArray:
         """(N, 3) rays of pixels of the tracked image, in the rectified camera."""
         raw = (pixels.astype(np.float64) + 0.5) / enlarged - 0.5
-        xy = normalized_points(frame.intrinsics, raw, self._is_raw(frame))
+        undistort = must_undistort(self._input, frame.intrinsics)
+        xy = normalized_points(frame.intrinsics, raw, undistort)
         xy[~(np.abs(xy) < _WIDEST).all(axis=1)] = np.nan  # outside of what the model describes
         return np.column_stack([xy, np.ones(len(xy))])
 

@@ -20,6 +20,8 @@ from sfm_ros.geometry import rotation_angle, so3_exp
 
 _CAUCHY_PX = tuple(4.0 * (0.5 / 4.0) ** (i / 6) for i in range(7))
 _GEMAN_MCCLURE_PX = (0.2,) * 4
+_SCHEDULE = [(px, 1) for px in _CAUCHY_PX] + [(px, 2) for px in _GEMAN_MCCLURE_PX]
+"""Scale of the kernel and its power, iteration by iteration."""
 _COST_PX = 0.3
 _INLIER_PX = 0.7
 _GOOD_COST = 0.2
@@ -44,7 +46,6 @@ class TwoView:
     Attributes:
         R: (3, 3) rotation R_prev_curr.
         direction: (3,) unit vector of the translation, or zero if the camera does not translate.
-        residuals: (N,) Sampson errors (or distances, without translation), pixels.
         inliers: (N,) which tracks agree.
         depth: (N,) depth in the newer camera in lengths of the translation; NaN if unknown.
         parallax: (N,) pixels by which a track deviates from one at infinity.
@@ -56,7 +57,6 @@ class TwoView:
 
     R: FloatArray
     direction: FloatArray
-    residuals: FloatArray
     inliers: npt.NDArray[np.bool_]
     depth: FloatArray
     parallax: FloatArray
@@ -142,9 +142,8 @@ def fit_motion(
     R: FloatArray, t: FloatArray, prev: FloatArray, curr: FloatArray, focal_px: float
 ) -> TwoView:
     """Gauss-Newton from a start."""
-    schedule = [(px, 1) for px in _CAUCHY_PX] + [(px, 2) for px in _GEMAN_MCCLURE_PX]
     tangent = _tangent(t)
-    for scale_px, power in schedule:
+    for scale_px, power in _SCHEDULE:
         r, J = _linearize(R, t, tangent, prev, curr, focal_px)
         w = (1 + (r / scale_px) ** 2) ** -power
         weighted = J * w[:, None]
@@ -174,7 +173,6 @@ def _two_view(
     return TwoView(
         R=R,
         direction=t,
-        residuals=r,
         inliers=inliers & ((depth > 0) | (parallax < 1.0)),
         depth=depth,
         parallax=parallax,
@@ -197,7 +195,6 @@ def without_translation(
     return TwoView(
         R=R,
         direction=np.zeros(3),
-        residuals=distances,
         inliers=distances < _INLIER_PX,
         depth=unknown,
         parallax=distances,

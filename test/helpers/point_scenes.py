@@ -55,7 +55,6 @@ def pair_of(rays: Rays, ids: np.ndarray | None = None, dt_s: float = DT_S) -> Tr
         rays_prev=rays.prev,
         rays_curr=rays.curr,
         focal_px=FOCAL_PX,
-        lost=0.0,
         dt_s=dt_s,
         brightness=100.0,
         overexposed=0.0,

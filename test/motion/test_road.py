@@ -18,8 +18,8 @@ def heights(road: RoadPlane, poses: FloatArray, seed: int = 0) -> FloatArray:
     found = []
     for view, pair in street_pairs(poses, np.random.default_rng(seed)):
         road.update_pitch(view)
-        height = road.height(view, pair.rays_curr)
-        found.append(np.nan if height is None else np.exp(height.log_height))
+        log_height = road.log_height(view, pair.rays_curr)
+        found.append(np.nan if log_height is None else np.exp(log_height))
     return np.array(found)
 
 
@@ -63,9 +63,9 @@ def test_obstacle_ahead_is_not_the_road(board_m: float) -> None:
     rng = np.random.default_rng(2)
     rays = seen(np.eye(3), np.array([0.0, 0.0, 0.7]), road_and_board(rng, board_m), rng, 0.1)
     view = estimate_two_view(rays.prev, rays.curr, 700.0, [(np.eye(3), np.eye(3)[2])])
-    found = RoadPlane().height(view, rays.curr)
+    found = RoadPlane().log_height(view, rays.curr)
     assert found is not None
-    assert np.exp(found.log_height) * 0.7 == pytest.approx(HEIGHT_M, rel=0.03)
+    assert np.exp(found) * 0.7 == pytest.approx(HEIGHT_M, rel=0.03)
 
 
 def test_no_height_without_road() -> None:
@@ -73,4 +73,4 @@ def test_no_height_without_road() -> None:
     points = random_points(rng)
     rays = seen(np.eye(3), np.array([0.0, 0.0, 1.0]), points[points[:, 1] < 0], rng, 0.1)
     view = estimate_two_view(rays.prev, rays.curr, 700.0, [(np.eye(3), np.eye(3)[2])])
-    assert RoadPlane().height(view, rays.curr) is None
+    assert RoadPlane().log_height(view, rays.curr) is None

@@ -11,7 +11,7 @@ from corridor import CAMERA, HEIGHT_M, ahead, draw
 
 from sfm_ros.datatypes import FloatArray
 from sfm_ros.geometry import inverse, so3_exp
-from sfm_ros.motion.road_image import RoadImages, height_by_images, road_image, top_of
+from sfm_ros.motion.road_image import RoadImages, log_height_by_images, road_image, top_of
 from sfm_ros.motion.two_view import TwoView
 
 DOWN = np.array([0.0, 1.0, 0.0])
@@ -23,7 +23,6 @@ def view_of(T_prev_curr: FloatArray) -> TwoView:
     return TwoView(
         R=T_prev_curr[:3, :3],
         direction=t / np.linalg.norm(t),
-        residuals=none,
         inliers=none.astype(bool),
         depth=none,
         parallax=none,
@@ -56,7 +55,9 @@ def measured(
     T_prev_curr = inverse(poses[0]) @ poses[1]
     step_m = float(np.linalg.norm(T_prev_curr[:3, 3]))
     log_guess = None if guess is None else math.log(guess / step_m)
-    found = height_by_images(view_of(T_prev_curr), images_of(poses, is_soft), normal, log_guess)
+    found = log_height_by_images(
+        view_of(T_prev_curr), images_of(poses, is_soft), normal, log_guess
+    )
     return None if found is None else math.exp(found) * step_m
 
 
@@ -87,7 +88,7 @@ def test_stripes_along_the_road_fit_any_height() -> None:
     gray[top:] = np.rint(120 + 60 * np.sin(9 * across_m))
     stripes = road_image(gray, top)
     images = RoadImages(prev=stripes, curr=stripes, camera=CAMERA, top=top)
-    assert height_by_images(view_of(ahead([0.8])[1]), images, DOWN, None) is None
+    assert log_height_by_images(view_of(ahead([0.8])[1]), images, DOWN, None) is None
 
 
 def test_slow_camera_has_no_height() -> None:
@@ -103,7 +104,7 @@ def test_images_that_do_not_belong_together_have_no_height() -> None:
     elsewhere[:, 2, 3] += 30.0
     one, other = images_of(ahead([0.8])), images_of(elsewhere)
     mixed = RoadImages(prev=other.prev, curr=one.curr, camera=CAMERA, top=one.top)
-    assert height_by_images(view_of(ahead([0.8])[1]), mixed, DOWN, None) is None
+    assert log_height_by_images(view_of(ahead([0.8])[1]), mixed, DOWN, None) is None
     blank = np.zeros_like(one.prev)
     nothing = RoadImages(prev=blank, curr=blank, camera=CAMERA, top=one.top)
-    assert height_by_images(view_of(ahead([0.8])[1]), nothing, DOWN, None) is None
+    assert log_height_by_images(view_of(ahead([0.8])[1]), nothing, DOWN, None) is None

@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from sfm_ros.datatypes import CameraIntrinsics, DepthMap
 from sfm_ros.evaluation.depth.metrics import Mask
-from sfm_ros.preprocess import calibration_key, needs_undistortion, rectified_camera
-
-_FISHEYE = ("equidistant", "fisheye")
+from sfm_ros.preprocess import calibration_key, must_undistort, normalized_points
 
 
 class ImageGrid:
@@ -53,8 +50,10 @@ class ImageGrid:
     def _compute_maps(
         self, image: CameraIntrinsics, network: CameraIntrinsics, input: str
     ) -> None:
-        undistort = input == "raw" or (input == "auto" and needs_undistortion(image))
-        x, y = _rectified_rays(image) if undistort else _pinhole_rays(image)
+        columns, rows = np.meshgrid(np.arange(image.width), np.arange(image.height))
+        pixels = np.stack([columns.ravel(), rows.ravel()], axis=1).astype(np.float64)
+        rays = normalized_points(image, pixels, must_undistort(input, image))
+        x, y = rays.T.reshape(2, image.height, image.width)
         self._x = (network.fx * x + network.cx).astype(np.float32)
         self._y = (network.fy * y + network.cy).astype(np.float32)
         # Up to the edge of the outermost pixels, with a tolerance for rounding.
@@ -66,26 +65,3 @@ class ImageGrid:
             & (self._y >= -edge)
             & (self._y <= network.height - 1 + edge)
         )
-
-
-def _pinhole_rays(image: CameraIntrinsics) -> tuple[npt.NDArray, npt.NDArray]:
-    camera = rectified_camera(image)
-    x = (np.arange(camera.width) - camera.cx) / camera.fx
-    y = (np.arange(camera.height) - camera.cy) / camera.fy
-    columns, rows = np.meshgrid(x, y)
-    return columns, rows
-
-
-def _rectified_rays(image: CameraIntrinsics) -> tuple[npt.NDArray, npt.NDArray]:
-    """x / z and y / z of the rays of a distorted image, in the rectified frame."""
-    rows, columns = np.mgrid[: image.height, : image.width]
-    pixels = np.stack([columns.ravel(), rows.ravel()], axis=1).astype(np.float64)[:, None]
-    R = np.eye(3) if image.R is None or not np.any(image.R) else image.R
-    D = np.asarray(image.distortion, dtype=np.float64)
-    if image.distortion_model in _FISHEYE:
-        D = np.zeros(4) if D.size == 0 else D[:4]
-        rays = cv2.fisheye.undistortPoints(pixels, image.K, D, R=R)[:, 0]
-    else:
-        rays = cv2.undistortPoints(pixels, image.K, D, R=R)[:, 0]
-    shape = (image.height, image.width)
-    return rays[:, 0].reshape(shape), rays[:, 1].reshape(shape)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sfm_ros.evaluation.runs.scoring import ALIGNMENT, UNALIGNED, PathScore
-from sfm_ros.evaluation.trajectory.metrics import SNIPPET_LENGTHS, OdometryMetrics
+from sfm_ros.evaluation.trajectory.metrics import SNIPPET_LENGTHS, OdometryMetrics, main_figures
 
 STRAIGHT_LINE = "straight_line"
 COLUMNS = (
@@ -42,11 +42,7 @@ def compare_modes(scores: Mapping[str, PathScore]) -> dict[str, dict[str, dict[s
 def _figures(metrics: OdometryMetrics) -> dict[str, Any]:
     snippets = metrics.snippet_ates.get(SNIPPET_LENGTHS[0])
     return {
-        "t_err_percent": metrics.t_err_percent,
-        "r_err_deg_per_100m": metrics.r_err_deg_per_100m,
-        "ate_m": metrics.ate_rmse_m,
-        "rpe_m": metrics.rpe_trans_m,
-        "rpe_deg": metrics.rpe_rot_deg,
+        **main_figures(metrics),
         "snippet_ate_m": None if snippets is None else snippets.mean,
         "scale": metrics.scale,
     }

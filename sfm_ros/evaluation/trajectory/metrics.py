@@ -76,6 +76,17 @@ class OdometryMetrics:
     snippet_res: dict[int, SnippetError]
 
 
+def main_figures(metrics: OdometryMetrics) -> dict[str, float | None]:
+    """t_err, r_err, ATE RMSE and mean RPE, by their keys in JSON."""
+    return {
+        "t_err_percent": metrics.t_err_percent,
+        "r_err_deg_per_100m": metrics.r_err_deg_per_100m,
+        "ate_m": metrics.ate_rmse_m,
+        "rpe_m": metrics.rpe_trans_m,
+        "rpe_deg": metrics.rpe_rot_deg,
+    }
+
+
 def evaluate_odometry(
     estimate: Trajectory,
     ground_truth: Trajectory,

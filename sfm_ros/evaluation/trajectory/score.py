@@ -13,6 +13,7 @@ from sfm_ros.evaluation.trajectory.metrics import (
     OdometryMetrics,
     baseline_pairs,
     evaluate_pairs,
+    main_figures,
 )
 from sfm_ros.evaluation.trajectory.segments import SEGMENT_LENGTHS_M
 from sfm_ros.evaluation.trajectory.snippets import FORWARD_OPTICAL, SnippetError
@@ -58,16 +59,14 @@ def score_as_json(score: TrajectoryScore) -> dict[str, Any]:
     of the baselines; the rest is under ``segments``, ``snippets`` and ``baselines``.
     """
     first = SNIPPET_LENGTHS[0]
-    figures = _figures(score.estimate)
     result: dict[str, Any] = {"alignment": score.estimate.alignment}
-    for key in ("t_err_percent", "r_err_deg_per_100m", "ate_m", "rpe_m", "rpe_deg"):
-        result[key] = figures.pop(key)
+    result |= main_figures(score.estimate)
     for prefix, metrics in (("snippet", score.estimate), *score.baselines.items()):
         result |= _flat(f"{prefix}_ate", metrics.snippet_ates.get(first))
     for prefix, metrics in (("snippet", score.estimate), *score.baselines.items()):
         result |= _flat(f"{prefix}_re", metrics.snippet_res.get(first))
     baselines = {name: _figures(metrics) for name, metrics in score.baselines.items()}
-    return result | figures | {"baselines": baselines}
+    return result | _figures(score.estimate) | {"baselines": baselines}
 
 
 def _flat(prefix: str, error: SnippetError | None) -> dict[str, float | None]:
@@ -77,11 +76,7 @@ def _flat(prefix: str, error: SnippetError | None) -> dict[str, float | None]:
 
 def _figures(metrics: OdometryMetrics) -> dict[str, Any]:
     return {
-        "t_err_percent": metrics.t_err_percent,
-        "r_err_deg_per_100m": metrics.r_err_deg_per_100m,
-        "ate_m": metrics.ate_rmse_m,
-        "rpe_m": metrics.rpe_trans_m,
-        "rpe_deg": metrics.rpe_rot_deg,
+        **main_figures(metrics),
         "rpe_rmse_m": metrics.rpe_trans_rmse_m,
         "rpe_rmse_deg": metrics.rpe_rot_rmse_deg,
         "scale": metrics.scale,
