@@ -276,8 +276,9 @@ def require_room(folder: Path, size: int) -> None:
 
 def check_output_files(options: argparse.Namespace, *outputs: str) -> None:
     """OutputError if a file that these options name for output is an input as well."""
-    words = {name: value for name, value in vars(options).items() if name not in outputs}
-    texts = [Path(value) for value in words.values() if isinstance(value, str)]
+    words = [v for n, v in vars(options).items() if n not in outputs and isinstance(v, str)]
+    bags = [word.rpartition(":/")[0] for word in words]  # BAG:/topic
+    texts = [Path(word) for word in (*words, *bags) if word]
     inputs = {os.path.realpath(path) for path in [*named_paths(options, *outputs), *texts]}
     for name in outputs:
         path = getattr(options, name)

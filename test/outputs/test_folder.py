@@ -167,11 +167,16 @@ def test_input_among_the_replaced_files_is_refused(tmp_path: Path) -> None:
 
 def test_paths_of_a_command_line(tmp_path: Path) -> None:
     options = argparse.Namespace(
-        out=Path("o"), poses=Path("p"), sets=[Path("a"), "b"], calib=None, model="default"
+        out=Path("o"),
+        poses=Path("p"),
+        sets=[Path("a"), "b"],
+        calib=None,
+        model="default",
+        estimate="drive.mcap:/odometry",
     )
     assert named_paths(options, "out") == [Path("p"), Path("a")]
     check_output_files(options, "out")
-    for same in (Path("p"), Path("./default"), Path("x/../a")):
+    for same in (Path("p"), Path("./default"), Path("x/../a"), Path("drive.mcap")):
         options.out = same
         with pytest.raises(OutputError, match=f"--out {same} is an input"):
             check_output_files(options, "out")
