@@ -16,15 +16,13 @@ import numpy.typing as npt
 
 from sfm_ros.datatypes import CameraIntrinsics, DepthMap, RgbImage
 from sfm_ros.outputs.paths import remove
-from sfm_ros.preprocess import ImagePreparer, needs_undistortion, undistort_map
+from sfm_ros.preprocess import ImagePreparer, must_undistort, undistort_map
 from sfm_ros.source import Deferred, Source, SourceItem, deferred
 from training.data.ahead import map_ahead
 from training.data.sequence import FRAMES, INDEX, PreparedFrame, PreparedSet
 from training.preparation.set_folder import PARTS, SET_FILES
 from training.preparation.sources import SourceSpec
 from training.preparation.writer import PartialSource, PreparedWriter
-
-"""Folder inside an unfinished set: recordings prepared by other processes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -231,8 +229,8 @@ def _resampled_depth(item: SourceItem, camera: CameraIntrinsics, input: str) -> 
     if item.depth_m is None:
         return None
     raw = item.frame.intrinsics
-    undistort = input == "raw" or (input == "auto" and needs_undistortion(raw))
-    map_x, map_y = (m.astype(np.float32) for m in undistort_map(raw, camera, undistort))
+    maps = undistort_map(raw, camera, must_undistort(input, raw))
+    map_x, map_y = (m.astype(np.float32) for m in maps)
     # Nearest: a mean of foreground and background would be a depth nothing in the scene has.
     nearest = cv2.remap(np.asarray(item.depth_m), map_x, map_y, cv2.INTER_NEAREST)
     return np.asarray(nearest, dtype=np.float32)

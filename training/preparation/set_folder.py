@@ -11,6 +11,7 @@ from training.data.sequence import DEPTH, FRAMES, INDEX, OPEN, PARTIAL, read_ind
 
 PROGRAM = "prepare.py"
 PARTS = "parts"
+"""Folder inside an unfinished set: recordings prepared by other processes."""
 SET_FILES = (FRAMES, DEPTH, *(n for name in (INDEX, PARTIAL, OPEN) for n in (name, f"{name}.tmp")))
 """What `PreparedWriter` writes, finished or not."""
 REPORT_TEXT, REPORT_IMAGE = REPORT_FILES = ("report.txt", "report.png")
@@ -31,5 +32,6 @@ def _recognized(folder: Path) -> list[str]:
             except SourceError:
                 return []
             parts = [p.name for p in (folder / PARTS).glob("*")]
-            return [*SET_FILES, *(f"{PARTS}/{part}/{n}" for part in parts for n in SET_FILES)]
+            in_parts = (f"{PARTS}/{part}/{name}" for part in parts for name in SET_FILES)
+            return [*SET_FILES, *REPORT_FILES, *in_parts]
     return []

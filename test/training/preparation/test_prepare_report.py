@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from prepared_sets import Frames, write_set
 
+from sfm_ros.outputs.marker import MARKER
 from training import prepare
 from training.data.sequence import PreparedFrame
 from training.preparation.checks import check, report_text
@@ -127,5 +128,7 @@ def test_the_command_writes_text_and_image(
     image = cv2.imread(str(tmp_path / "report.png"))
     assert image is not None and min(image.shape[:2]) > 500
     assert str(tmp_path / "report.png") in printed
+    (tmp_path / MARKER).unlink()  # as version 0.1 left it
+    assert prepare.main(["report", str(tmp_path)]) == 0
     assert prepare.main(["report", str(tmp_path / "none")]) == 1
     assert "no prepared set" in capsys.readouterr().err
