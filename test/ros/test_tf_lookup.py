@@ -26,11 +26,11 @@ from sfm_ros.ros.compat import STATIC_TF_LISTENER_QOS, STATIC_TF_QOS
 from sfm_ros.ros.conversions import T_BODY_OPTICAL, header, pose_message, transform_message
 from sfm_ros.ros.node.extrinsics import Extrinsics
 from sfm_ros.ros.node.transform_broadcaster import OdometryBroadcaster
+from sfm_ros.ros.rate_limit import TimeBudget
 from sfm_ros.ros.tf_lookup import (
     UNLIMITED,
     BufferLookup,
     Lookup,
-    TimeBudget,
     TreeLookup,
     make_lookup,
 )
