@@ -52,7 +52,7 @@ MEANING: dict[Reason, tuple[str, str]] = {
     ),
     Reason.WINDOW_NOT_FULL: (
         "the first images after a start or a gap: motion needs several",
-        "nothing: it passes after two images",
+        "nothing: it passes with the next images",
     ),
     Reason.NO_STAMP: (
         "the image's stamp is zero; it is not used",

@@ -22,7 +22,7 @@ class Topic:
         depth: messages kept; 0 stands for all.
         text: what it carries, and when.
         at_start: whether it exists from the start; else it is created with the first pose, or
-            destroyed once it is not needed.
+            destroyed once it is not needed, or there only with an option.
     """
 
     name: str
@@ -183,7 +183,8 @@ DIAGNOSTICS = {
     "received": "images that arrived",
     "processed": "of these, images that passed the networks, or were rejected or ignored before",
     "odometry": "of these, images whose motion was published",
-    "rejected": "images that could not be decoded, or had another size than their calibration",
+    "rejected": "images that could not be used: damaged, too large, without a valid stamp or "
+    "frame id, or of another size than their calibration",
     "skipped": "images not processed: paused, no subscribers, or above `node.max_rate_hz`",
     "duplicates": "images with the stamp of the one before",
     "lost_in_transport": "images that the middleware reports as lost",
