@@ -120,8 +120,8 @@ def main() -> int:
     width, height = (int(number) for number in options.size.split("x"))
     os.environ.update(private_middleware())
     use_large_image_profile()
-    command = node_command(resolve_bundle("default").resolve(), options.threads, "newest")
-    command[command.index("node.extrinsics_wait_s:=0.0")] = "node.extrinsics_wait_s:=10.0"
+    bundle = resolve_bundle("default").resolve()
+    command = node_command(bundle, options.threads, "newest", extrinsics_wait_s=10.0)
     with (
         tempfile.TemporaryDirectory(prefix="sfm_flood_") as logs,
         ProcessGroup(Path(logs)) as children,

@@ -115,13 +115,15 @@ def _ignore(_: bytes) -> None:
     """It is enough that the message is sent and received."""
 
 
-def node_command(bundle: Path, threads: int, image_queue: str) -> list[str]:
+def node_command(
+    bundle: Path, threads: int, image_queue: str, extrinsics_wait_s: float = 0.0
+) -> list[str]:
     """The command that starts the node for `Traffic`."""
     parameters = {
         "model.bundle": bundle,
         "model.threads": threads,
         "node.image_queue": image_queue,
-        "node.extrinsics_wait_s": 0.0,
+        "node.extrinsics_wait_s": extrinsics_wait_s,
     }
     words = [sys.executable, "-m", "sfm_ros.ros.node", "--ros-args"]
     for name, value in parameters.items():

@@ -25,7 +25,7 @@ if __package__ in (None, ""):
 
 from sfm_ros.errors import SfmRosError, SourceError
 from sfm_ros.outputs.folder import named_paths, require_room
-from sfm_ros.safety.interrupts import guard
+from sfm_ros.safety.interrupts import INTERRUPTED, guard
 from training.data.sequence import PreparedSet
 from training.preparation.kitti import add_kitti_command
 from training.preparation.recordings import FrameOptions, list_recordings
@@ -40,8 +40,6 @@ from training.preparation.set_folder import (
 from training.preparation.set_statistics import measure
 from training.preparation.sources import add_commands
 from training.preparation.writer import PreparedWriter
-
-INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

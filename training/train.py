@@ -28,7 +28,7 @@ import torch
 
 from sfm_ros.errors import ConfigError, SfmRosError
 from sfm_ros.outputs.folder import OutputFolder, named_paths, require_room
-from sfm_ros.safety.interrupts import guard
+from sfm_ros.safety.interrupts import INTERRUPTED, guard
 from training.config import TrainConfig, load_config
 from training.data.batcher import Batcher, build_batcher
 from training.data.sequence import PreparedSet
@@ -39,7 +39,6 @@ from training.fit.run_log import HISTORY, is_history
 from training.losses.objective import Objective
 from training.networks.sfm_model import build_model
 
-INTERRUPTED = 130
 PROGRAM = "train.py"
 RUN_FILES = (HISTORY, *(n for name in (LAST, BEST) for n in (name, f"{name}.tmp")))
 """What a run writes, besides the event files of TensorBoard, which have a new name each time."""

@@ -22,7 +22,7 @@ from sfm_ros.safety.files import member
 
 METADATA = "metadata.yaml"
 ROS2_SUFFIXES = (".mcap", ".db3")
-_ROOT = "rosbag2_bagfile_information"
+ROOT = "rosbag2_bagfile_information"
 _PACKED = ".zstd"
 _MODES = ("none", "file", "message")
 _NEWEST = 9
@@ -55,9 +55,9 @@ def read_metadata(folder: Path) -> BagStorage:
             of this folder.
     """
     document = read_yaml(member(folder, METADATA))
-    information = document.get(_ROOT) if isinstance(document, Mapping) else None
+    information = document.get(ROOT) if isinstance(document, Mapping) else None
     if not isinstance(information, Mapping):
-        raise MetadataError(f"{METADATA} has no block {_ROOT}")
+        raise MetadataError(f"{METADATA} has no block {ROOT}")
     version, names = information.get("version"), information.get("relative_file_paths")
     if not isinstance(version, int) or version > _NEWEST:
         raise MetadataError(f"{METADATA} has the version {version}, expected up to {_NEWEST}")

@@ -101,6 +101,9 @@ class BagFile:
     @contextmanager
     def kept_open(self) -> Iterator[None]:
         """Opens the bag once for all uses within, one after the other, in this thread."""
+        if self._readers is not None:
+            yield
+            return
         with ExitStack() as stack:
             self._readers = self._open(stack)
             try:

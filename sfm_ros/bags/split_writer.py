@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 from rosbags.rosbag2 import StoragePlugin, Writer
 
+from sfm_ros.bags.metadata import METADATA, ROOT
 from sfm_ros.bags.writer import BagTopics
 from sfm_ros.errors import SourceError, UnsafeFileError
 from sfm_ros.outputs.folder import OutputFolder, require_room
@@ -28,8 +29,6 @@ PROGRAM = "sfm_kitti_to_bag"
 
 _STATE = ".unfinished"
 _PLAN_FILE = "plan.json"
-_METADATA = "metadata.yaml"
-_ROOT = "rosbag2_bagfile_information"
 
 
 class SplitBag:
@@ -66,7 +65,7 @@ class SplitBag:
         return self._parts if self._is_bag() else next(missing, self._parts)
 
     def _is_bag(self) -> bool:
-        return (self.folder / _METADATA).is_file()
+        return (self.folder / METADATA).is_file()
 
     def _is_finished(self, part: int) -> bool:
         name = self._name(part)
@@ -133,16 +132,16 @@ class SplitBag:
     def _files(self) -> tuple[list[str], list[str]]:
         """The files of the bag, and those that are written meanwhile, the plan at the end."""
         parts, plan = [self._name(part) for part in range(self._parts)], f"{_STATE}/{_PLAN_FILE}"
-        temporary = [f"{_METADATA}.new", f"{plan}.new"]
+        temporary = [f"{METADATA}.new", f"{plan}.new"]
         for part in parts:
             files = (f"{part}/{name}" for name in self._work_files(part))
             temporary += [f"{_STATE}/{name}" for name in (f"{part}.yaml", *files)]
-        return [_METADATA, *(f"{part}.mcap" for part in parts)], [*temporary, plan]
+        return [METADATA, *(f"{part}.mcap" for part in parts)], [*temporary, plan]
 
     @staticmethod
     def _work_files(part: str) -> tuple[str, ...]:
         """What rosbags writes for a part."""
-        return f"{part}.mcap", _METADATA, f"{_METADATA}.tmp"
+        return f"{part}.mcap", METADATA, f"{METADATA}.tmp"
 
     def _name(self, part: int) -> str:
         return f"{self.folder.name}_{part}"
@@ -159,7 +158,7 @@ class SplitBag:
         with Writer(work, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
             yield BagTopics(writer)
         # The metadata first: the part is finished once its file is in place.
-        os.replace(work / _METADATA, self._state / f"{name}.yaml")
+        os.replace(work / METADATA, self._state / f"{name}.yaml")
         os.replace(work / f"{name}.mcap", self.folder / f"{name}.mcap")
         work.rmdir()
 
@@ -167,9 +166,9 @@ class SplitBag:
         """Write the metadata that makes a bag of the parts."""
         entries = []
         for index in range(self._parts):
-            entries.append(read_yaml(self._state / f"{self._name(index)}.yaml")[_ROOT])
-        text = yaml.safe_dump({_ROOT: join_metadata(entries)}, sort_keys=False)
-        _write_atomically(self.folder / _METADATA, text)
+            entries.append(read_yaml(self._state / f"{self._name(index)}.yaml")[ROOT])
+        text = yaml.safe_dump({ROOT: join_metadata(entries)}, sort_keys=False)
+        _write_atomically(self.folder / METADATA, text)
 
 
 def _write_atomically(file: Path, text: str) -> None:

@@ -110,7 +110,8 @@ class TransformTree:
 
     def has_parent(self, frame: str) -> bool:
         """Whether there is a transform to this frame."""
-        return _name(frame) in self._parents()
+        name = _name(frame)
+        return name in self._moving or name in self._static
 
     def lookup(self, to: str, from_: str, stamp_ns: int | None = None) -> FloatArray | None:
         """(4, 4) T_to_from at a time, or of the newest samples.
@@ -151,7 +152,7 @@ class TransformTree:
         known = {stamp_ns: T for stamp_ns, T in poses.items() if T is not None}
         if not known:
             raise TrajectoryError(f"the transforms from '{frame}' to '{fixed}' never overlap")
-        return Trajectory(np.array(list(known), dtype=np.int64), np.stack(list(known.values())))
+        return Trajectory.of(known)
 
     def _chain(self, frame: str, fixed: str) -> list[str]:
         """The frames from ``frame`` up to, but without, ``fixed``."""

@@ -24,7 +24,7 @@ from sfm_ros.evaluation.runs.inputs import open_input
 from sfm_ros.evaluation.runs.result import ONLINE
 from sfm_ros.evaluation.session import RunOptions, evaluate
 from sfm_ros.outputs.folder import named_paths
-from sfm_ros.safety.interrupts import guard
+from sfm_ros.safety.interrupts import INTERRUPTED, guard
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -79,7 +79,7 @@ def _run(options: argparse.Namespace, command: str) -> int:
     print_results(evaluation, out)
     beside = ", ".join(f.name for f in sorted(out.glob("[!.]*.*")) if f.suffix != ".html")
     print(f"         beside it: {beside}")
-    return 130 if evaluation.interrupted else 0
+    return INTERRUPTED if evaluation.interrupted else 0
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from sfm_ros.evaluation.runs.result import OFFLINE, ONLINE
 from sfm_ros.evaluation.session import Evaluation, RunOptions, evaluate
 from sfm_ros.evaluation.tables import format_table
 from sfm_ros.outputs.folder import named_paths
+from sfm_ros.safety.interrupts import INTERRUPTED
 from sfm_ros.sources.factory import KINDS, recognize
 
 ALL_MODES = "all"
@@ -107,7 +108,7 @@ def with_camera_height(config: SfmConfig, options: argparse.Namespace) -> SfmCon
     if height_m is None:
         return config
     if not 0 < height_m <= 1000:
-        raise ConfigError(f"--camera-height is {height_m}, expected meters above 0")
+        raise ConfigError(f"--camera-height is {height_m}, expected meters above 0, at most 1000")
     return replace(config, scale=replace(config.scale, camera_height=height_m))
 
 
@@ -169,7 +170,7 @@ def _run(options: argparse.Namespace) -> int:
     print_results(evaluation, options.out)
     if evaluation.failure is not None:
         raise evaluation.failure
-    return 130 if evaluation.interrupted else 0
+    return INTERRUPTED if evaluation.interrupted else 0
 
 
 def _configuration(options: argparse.Namespace) -> SfmConfig:

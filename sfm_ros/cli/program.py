@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 
 from sfm_ros.errors import SfmRosError
+from sfm_ros.safety.interrupts import INTERRUPTED
 
 
 def run_program(name: str, call: Callable[[], int], if_interrupted: str = "interrupted") -> int:
@@ -20,4 +21,4 @@ def run_program(name: str, call: Callable[[], int], if_interrupted: str = "inter
         return 1
     except KeyboardInterrupt:
         print(f"{name}: {if_interrupted}", file=sys.stderr)
-        return 130
+        return INTERRUPTED

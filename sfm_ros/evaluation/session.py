@@ -204,10 +204,9 @@ def _run_online(
     interrupted = False
     with _progress("playing", frames - frames_to_start) as bar:
         try:
-            run_online(plan, work, lambda count: bar.update(count - bar.n))
+            recording = run_online(plan, work, lambda count: bar.update(count - bar.n))
         except KeyboardInterrupt:
-            interrupted = True
-    recording = Recording.load(work / RECORDING)
+            recording, interrupted = Recording.load(work / RECORDING), True
     # Of an interrupted run only the images that were recorded are known to have been played.
     played = len(recording.image_stamps_ns) if interrupted else frames
     return result_of(recording, played, frames_to_start, bag.depth, interrupted)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+
+NOT_AVAILABLE = "–"
 
 
 def format_table(rows: Sequence[Sequence[str]]) -> str:
@@ -14,3 +17,10 @@ def format_table(rows: Sequence[Sequence[str]]) -> str:
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:
     cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
     return "  ".join([row[0].ljust(widths[0]), *cells[1:]]).rstrip()
+
+
+def format_value(pattern: str, value: float | None) -> str:
+    """A metric as text; a dash if it is not available."""
+    if value is None or not math.isfinite(value):
+        return NOT_AVAILABLE
+    return pattern.format(value)

@@ -39,7 +39,22 @@ class RateLimit:
         return True
 
 
-class BurstLimit:
+class _Allowance:
+    """What may be spent: ``most`` at once, refilled evenly."""
+
+    def __init__(self, per_s: float, most: float, clock: Callable[[], float]) -> None:
+        self._per_s, self._most, self._clock = per_s, most, clock
+        self._left, self._at_s = most, clock()
+
+    def _refill(self) -> float:
+        """What is left now."""
+        now_s = self._clock()
+        self._left = min(self._left + self._per_s * (now_s - self._at_s), self._most)
+        self._at_s = now_s
+        return self._left
+
+
+class BurstLimit(_Allowance):
     """Admits as many events at once as in a minute, then evenly as many per minute.
 
     Args:
@@ -48,16 +63,41 @@ class BurstLimit:
     """
 
     def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._most, self._clock = per_minute, clock
-        self._left = float(per_minute)
-        self._at_s = clock()
+        super().__init__(per_minute / 60, per_minute, clock)
 
     def admits(self) -> bool:
         """Whether an event now is admitted."""
-        now_s = self._clock()
-        self._left = min(self._left + self._most * (now_s - self._at_s) / 60, self._most)
-        self._at_s = now_s
-        if self._left < 1:
+        if self._refill() < 1:
             return False
         self._left -= 1
         return True
+
+
+class TimeBudget(_Allowance):
+    """Limits the share of a core that work takes; a context that measures the work.
+
+    Args:
+        share: of the time.
+        burst_s: work that may be done at once, after as much rest.
+
+    Attributes:
+        refused: how many times `is_left` was False.
+    """
+
+    def __init__(
+        self, share: float, burst_s: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        super().__init__(share, burst_s, clock)
+        self.share, self.refused = share, 0
+
+    def is_left(self) -> bool:
+        """Whether more work may be done now."""
+        left_s = self._refill()
+        self.refused += left_s <= 0
+        return left_s > 0
+
+    def __enter__(self) -> None:
+        self._begin_s = self._clock()
+
+    def __exit__(self, *_: object) -> None:
+        self._left -= self._clock() - self._begin_s

@@ -6,7 +6,6 @@ With tf2_ros, where a ROS installation brings it; else with the tree that reads 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
@@ -25,6 +24,7 @@ from sfm_ros.errors import UnsafeFileError, printable
 from sfm_ros.geometry import MAX_POSITION_M, rigid_motion
 from sfm_ros.ros import compat
 from sfm_ros.ros.compat import STATIC_TF_LISTENER_QOS, TF, TF_QOS, TF_STATIC
+from sfm_ros.ros.rate_limit import TimeBudget
 from sfm_ros.safety.documents import parse_yaml
 
 _HISTORY_NS = 10_000_000_000
@@ -78,7 +78,8 @@ def make_lookup(
         node: whose topic names, namespace and context are used.
         callback_group: of the subscriptions, if they are made on ``node``.
         refuse: called with the reason if transforms are refused; tf2_ros reports that itself.
-        most_load: share of a core for each of the two topics, beyond which messages are dropped.
+        most_load: share of a core for each of the two topics, beyond which messages are dropped;
+            not used with tf2_ros.
     """
     if compat.tf2_ros is not None:
         return BufferLookup(node)
@@ -191,40 +192,6 @@ def _why_refused(transform: TransformStamped) -> str:
         f"the transform from '{parent}' to '{child}' is refused: translation ({t.x:g}, {t.y:g}, "
         f"{t.z:g}), quaternion ({q.x:g}, {q.y:g}, {q.z:g}, {q.w:g}); expected {expected}"
     )
-
-
-class TimeBudget:
-    """Limits the share of a core that work takes; a context that measures the work.
-
-    Args:
-        share: of the time.
-        burst_s: work that may be done at once, after as much rest.
-
-    Attributes:
-        refused: how many times `is_left` was False.
-    """
-
-    def __init__(
-        self, share: float, burst_s: float, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self.share, self._burst_s, self._clock = share, burst_s, clock
-        self._left_s = burst_s
-        self._at_s = clock()
-        self.refused = 0
-
-    def is_left(self) -> bool:
-        """Whether more work may be done now."""
-        now_s = self._clock()
-        self._left_s = min(self._left_s + self.share * (now_s - self._at_s), self._burst_s)
-        self._at_s = now_s
-        self.refused += self._left_s <= 0
-        return self._left_s > 0
-
-    def __enter__(self) -> None:
-        self._begin_s = self._clock()
-
-    def __exit__(self, *_: object) -> None:
-        self._left_s -= self._clock() - self._begin_s
 
 
 class BufferLookup(Lookup):

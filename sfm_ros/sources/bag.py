@@ -73,14 +73,16 @@ class BagSource:
         self._max_megapixels = max_megapixels
         self.camera_info_topic: str | None = None
         self.image_topic = find_image_topic(self.bag, image_topic)
-        rgb = self._first_image()
-        if calib is not None:
-            self._intrinsics = intrinsics_for(rgb, calib)
-        else:
-            self._intrinsics = self._read_camera_info(camera_info_topic)
-        _check_size(rgb, self._intrinsics, self.image_topic)
-        self._ground_truth = None if pose_topic is None else self._read_ground_truth(pose_topic)
-        self._speeds = None if speed_topic is None else read_speeds(self.bag, speed_topic)
+        with self.bag.kept_open():
+            rgb = self._first_image()
+            if calib is not None:
+                self._intrinsics = intrinsics_for(rgb, calib)
+            else:
+                self._intrinsics = self._read_camera_info(camera_info_topic)
+            _check_size(rgb, self._intrinsics, self.image_topic)
+            poses = None if pose_topic is None else self._read_ground_truth(pose_topic)
+            self._ground_truth = poses
+            self._speeds = None if speed_topic is None else read_speeds(self.bag, speed_topic)
 
     def __len__(self) -> int:
         return self.bag.topics[self.image_topic][1]

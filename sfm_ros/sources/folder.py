@@ -164,10 +164,18 @@ def read_image(file: Path, max_megapixels: float | None = None) -> RgbImage:
     Raises:
         SourceError: it is truncated or larger than that, or cannot be read or decoded.
     """
+    data = read_image_bytes(file)
     try:
-        data = read_bytes(file, limits.BINARY_FILE)
         return decode_compressed(data, file.suffix[1:].lower(), max_megapixels)
-    except (OSError, UnsafeFileError, ImageError) as error:
+    except ImageError as error:
+        raise SourceError(f"cannot read the image {file}: {error}") from error
+
+
+def read_image_bytes(file: Path) -> bytes:
+    """An image file as it is; SourceError if it cannot be read."""
+    try:
+        return read_bytes(file, limits.BINARY_FILE)
+    except (OSError, UnsafeFileError) as error:
         raise SourceError(f"cannot read the image {file}: {error}") from error
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from sfm_ros.synthetic.noise import Color, courses, fractal_noise, grainy, pick_color
+from sfm_ros.synthetic.noise import Color, courses, flat, fractal_noise, grainy, pick_color
 
 FACADE_PX = (384, 512)
 """Rows and columns of a facade."""
@@ -146,7 +146,7 @@ def _window(
 def _glass(rng: np.random.Generator, height: int, width: int) -> Color:
     """(height, width, 3) dark glass with a slanted reflection of the sky, often with a blind."""
     dark = rng.uniform(20, 70) + np.array([0, 4, 10], dtype=np.float32)
-    pane = np.tile(dark, (height, width, 1)).astype(np.float32)
+    pane = flat(height, width, dark)
     y, x = np.mgrid[:height, :width]
     pane += (rng.uniform(0, 70) * ((x + y) / (height + width) > rng.uniform(0.3, 0.9)))[..., None]
     if rng.random() < 0.3:

@@ -18,7 +18,7 @@ _street: SyntheticStreet | None = None
 
 
 class HeldOutStreet:
-    """A ``Source``: a city street of about 140 m with bends to both sides, exact depth and poses.
+    """A ``Source``: a city street of about 217 m with bends to both sides, exact depth and poses.
 
     Args:
         frames: number of images, at 10 Hz.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from sfm_ros.synthetic.noise import Color, Gray, blobs, fractal_noise, grainy, pick_color
+from sfm_ros.synthetic.noise import Color, Gray, blobs, flat, fractal_noise, grainy, pick_color
 
 LEAVES = [(70, 92, 40), (58, 84, 44), (92, 108, 52), (50, 70, 38), (84, 96, 40), (104, 112, 60)]
 AUTUMN = [(150, 90, 40), (160, 110, 50), (130, 70, 40), (140, 130, 60)]
@@ -18,7 +18,7 @@ def tree(rng: np.random.Generator, autumn: bool, conifer: bool) -> tuple[Color, 
     """(256, 256, 3) a tree with trunk and ragged crown, and its alpha."""
     palette = AUTUMN + LEAVES[:2] if autumn and not conifer else LEAVES
     color = pick_color(rng, palette, 8.0)
-    rgb = np.tile(color * 0.7, (256, 256, 1)).astype(np.float32)
+    rgb = flat(256, 256, color * 0.7)
     alpha = np.zeros((256, 256), dtype=np.float32)
     trunk = int(rng.integers(4, 8))
     bark = [float(c) for c in pick_color(rng, [(84, 70, 56), (110, 100, 88), (60, 52, 46)])]
@@ -49,7 +49,7 @@ def _crown(rng: np.random.Generator, count: int) -> Color:
 def bush(rng: np.random.Generator) -> tuple[Color, Gray]:
     """(128, 256, 3) a low shrub, and its alpha."""
     color = pick_color(rng, LEAVES, 8.0)
-    rgb = np.tile(color * 0.6, (128, 256, 1)).astype(np.float32)
+    rgb = flat(128, 256, color * 0.6)
     alpha = np.zeros((128, 256), dtype=np.float32)
     x = rng.uniform(14, 242, 500)
     roof = 118 * (1 - np.abs(x / 128 - 1) ** rng.uniform(2.0, 4.0)) * rng.uniform(0.6, 1.0)
@@ -62,7 +62,7 @@ def bush(rng: np.random.Generator) -> tuple[Color, Gray]:
 def foliage(rng: np.random.Generator, height: int, width: int) -> Color:
     """(height, width, 3) a trimmed hedge, or the foliage of a wood."""
     color = pick_color(rng, LEAVES, 8.0)
-    rgb = np.tile(color * 0.75, (height, width, 1)).astype(np.float32)
+    rgb = flat(height, width, color * 0.75)
     count = height * width // 40
     centers = rng.uniform([0, 0], [width, height], size=(count, 2))
     blobs(rng, rgb, None, centers, 5.0, color, 0.18)
@@ -136,7 +136,7 @@ def sign(rng: np.random.Generator) -> tuple[Color, Gray]:
 def direction_sign(rng: np.random.Generator) -> Color:
     """(96, 256, 3) a direction sign over a motorway."""
     ground = pick_color(rng, [(20, 100, 60), (30, 70, 150)], 8.0)
-    rgb = np.tile(ground, (96, 256, 1)).astype(np.float32)
+    rgb = flat(96, 256, ground)
     cv2.rectangle(rgb, (3, 3), (252, 92), (230.0,) * 3, 2)
     for row in (22, 44, 66):
         for x in range(20, int(rng.integers(120, 230)), 14):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from sfm_ros.synthetic.noise import Color, Gray, grainy
+from sfm_ros.synthetic.noise import Color, Gray, flat, grainy
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ def vehicle_panel(glass: bool) -> Color:
     """(32, 32, 3) white hood and roof, or a windshield that reflects the sky at its top."""
     if not glass:
         return np.full((32, 32, 3), 235.0, dtype=np.float32)
-    rgb = np.tile(np.array([48.0, 54.0, 62.0], dtype=np.float32), (32, 32, 1))
+    rgb = flat(32, 32, np.array([48.0, 54.0, 62.0]))
     rgb *= np.linspace(1.7, 0.9, 32, dtype=np.float32)[:, None, None]
     rgb[:, :2] *= 0.5
     rgb[:, -2:] *= 0.5

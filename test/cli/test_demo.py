@@ -15,10 +15,10 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from corridor import ahead, draw
+from bundles import tilted_wall
+from corridor import SMALL_CAMERA, ahead, draw
 
 from sfm_ros.cli.demo import main
-from sfm_ros.datatypes import CameraIntrinsics
 from sfm_ros.engines.factory import MODELS
 from sfm_ros.evaluation.report.summary import SUMMARY_KEYS
 from sfm_ros.formats.trajectory import read_tum
@@ -33,7 +33,7 @@ TIMEOUT_S = 60.0
 @pytest.fixture
 def bundle(make_bundle: Callable[..., Path]) -> Path:
     """Networks that estimate a step of 0.7 units ahead per frame, before a tilted wall."""
-    depth = np.tile(np.linspace(60.0, 3.0, 32, dtype=np.float32)[:, None], (1, 64))
+    depth = tilted_wall()
     T_prev_curr = np.eye(4)
     T_prev_curr[2, 3] = ESTIMATED_STEP
     return make_bundle(depth, T_prev_curr)
@@ -44,7 +44,7 @@ def sequence(tmp_path: Path) -> Path:
     """A folder of images with a calibration and poses: straight ahead along a street."""
     folder = tmp_path / "sequence"
     (folder / "images").mkdir(parents=True)
-    camera = CameraIntrinsics(width=352, height=112, fx=200, fy=200, cx=175.5, cy=50.0)
+    camera = SMALL_CAMERA
     for index, pose in enumerate(ahead([STEP_M] * (FRAMES - 1))):
         cv2.imwrite(str(folder / f"images/{index}.png"), draw(pose, camera, seed=index))
     (folder / "calib.txt").write_text("P0: 200 0 175.5 0 0 200 50 0 0 0 1 0\n")

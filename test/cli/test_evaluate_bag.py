@@ -16,6 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from bundles import tilted_wall
 from small_bags import SmallSequence, pose, stamp, write
 
 from sfm_ros.bags.writer import write_bag
@@ -34,7 +35,7 @@ Words = tuple[str | Path, ...]
 @pytest.fixture
 def bundle(make_bundle: Callable[..., Path]) -> Path:
     """Networks that estimate a step of 0.7 units and a turn per frame, before a tilted wall."""
-    depth = np.tile(np.linspace(60.0, 3.0, 32, dtype=np.float32)[:, None], (1, 64))
+    depth = tilted_wall()
     return make_bundle(depth, pose(1, step_m=STEP))
 
 
@@ -123,7 +124,7 @@ def test_online_run_agrees_with_offline_run(
     assert summary["agreement"]["largest_difference"] < 1e-6
     assert summary["agreement"]["largest_difference_deg"] < 1e-6
     assert summary["online"]["frames_lost"] == 0
-    assert "two processes" in (out / "report.html").read_text()
+    assert "three processes" in (out / "report.html").read_text()
 
 
 def test_modes_are_printed_and_the_height_is_used(

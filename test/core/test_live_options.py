@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from corridor import ahead, draw
+from corridor import SMALL_CAMERA, ahead, draw
 
 from sfm_ros.config import SfmConfig, config_from_dict, iter_fields
-from sfm_ros.datatypes import CameraIntrinsics, DepthMap, Frame
+from sfm_ros.datatypes import DepthMap, Frame
 from sfm_ros.engines.fake_engine import FakeEngine, fake_spec, road_depth
 from sfm_ros.odometry import VisualOdometry
 from sfm_ros.window import Window
 
-CAMERA = CameraIntrinsics(width=352, height=112, fx=200, fy=200, cx=175.5, cy=50.0)
+CAMERA = SMALL_CAMERA
 OTHER_VALUES: dict[str, Any] = {
     "window.max_gap_s": 0.15,
     "health.min_depth_spread": 10.0,

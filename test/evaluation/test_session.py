@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+from bundles import tilted_wall
 from corridor import HEIGHT_M, ahead
 from corridor import frames as drawn_frames
 from small_bags import SmallSequence, pose, stamp
@@ -38,7 +38,7 @@ MODES = (OFFLINE, ONLINE)
 @pytest.fixture
 def config(make_bundle: Callable[..., Path]) -> SfmConfig:
     """Networks alone, which estimate half of each ground-truth step, before a tilted wall."""
-    depth = np.tile(np.linspace(60.0, 3.0, 32, dtype=np.float32)[:, None], (1, 64))
+    depth = tilted_wall()
     model = ModelConfig(bundle=str(make_bundle(depth, pose(1, step_m=STEP))))
     return SfmConfig(model=model, odometry=OdometryConfig(mode="network"))
 

@@ -13,6 +13,14 @@ from sfm_ros.engines.fake_engine import fake_spec
 from sfm_ros.model_spec import ModelSpec
 
 WIDTH, HEIGHT = 64, 32
+
+
+def tilted_wall(width: int = WIDTH, height: int = HEIGHT) -> npt.NDArray[np.float32]:
+    """(height, width) depth from 60 at the top to 3 at the bottom."""
+    column = np.linspace(60.0, 3.0, height, dtype=np.float32)
+    return np.tile(column[:, None], (1, width))
+
+
 MakeBundle = Callable[[npt.NDArray[np.float32], npt.NDArray[np.float64]], Path]
 
 

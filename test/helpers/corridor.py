@@ -17,6 +17,7 @@ from sfm_ros.datatypes import CameraIntrinsics, DepthMap, FloatArray, Frame
 from sfm_ros.geometry import make_transform, so3_exp
 
 CAMERA = CameraIntrinsics(width=704, height=224, fx=400, fy=400, cx=351.5, cy=100.0)
+SMALL_CAMERA = CameraIntrinsics(width=352, height=112, fx=200, fy=200, cx=175.5, cy=50.0)
 HEIGHT_M = 1.6
 PERIOD_NS = 100_000_000
 HALF_WIDTH_M = 5.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ def write_endless_bundle(folder: Path) -> Path:
     write_bundle(folder, np.full((HEIGHT, WIDTH), 5.0, np.float32), np.eye(4))
     spec = ModelSpec.load(folder)
     onnx.save(endless_graph(onnx), folder / spec.depth_file)
-    dataclasses.replace(spec).save(folder)
+    spec.save(folder)
     return folder
 
 

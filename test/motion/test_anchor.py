@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from corridor import HEIGHT_M, ahead, draw
+from corridor import HEIGHT_M, SMALL_CAMERA, ahead, frames
 from point_scenes import pair_of, random_points, seen, street_pairs
 
 from sfm_ros.config import config_from_dict
@@ -21,8 +21,6 @@ from sfm_ros.motion.track_motion import TrackMotion
 from sfm_ros.motion.tracker import Tracker
 from sfm_ros.odometry import VisualOdometry
 from sfm_ros.window import Window
-
-CAMERA = CameraIntrinsics(width=352, height=112, fx=200, fy=200, cx=175.5, cy=50.0)
 
 
 def config(mode: str = "geometric", **tracker: Any):
@@ -114,9 +112,7 @@ def test_odd_shapes_end_in_no_error(size: tuple[int, int]) -> None:
 
 
 def test_rectification_follows_the_size_that_is_tracked() -> None:
-    camera = replace(
-        CAMERA, width=704, height=224, fx=400, fy=400, distortion=(0.05, 0.0, 0.0, 0.0)
-    )
+    camera = replace(SMALL_CAMERA.resized(704, 224), distortion=(0.05, 0.0, 0.0, 0.0))
     tracker = Tracker(config().tracker, "auto")
     rgb = np.random.default_rng(0).integers(0, 256, (224, 704, 3)).astype(np.uint8)
     shapes = []
@@ -127,12 +123,8 @@ def test_rectification_follows_the_size_that_is_tracked() -> None:
     assert shapes == [None, None, 400]
 
 
-def frames() -> list[Frame]:
-    poses = ahead([0.8] * 10)
-    return [
-        Frame(stamp_ns=(index + 1) * 10**8, rgb=draw(pose, CAMERA, seed=index), intrinsics=CAMERA)
-        for index, pose in enumerate(poses)
-    ]
+def street() -> list[Frame]:
+    return list(frames(ahead([0.8] * 10), SMALL_CAMERA))
 
 
 def test_odometry_goes_on_after_the_engine_failed() -> None:
@@ -145,7 +137,7 @@ def test_odometry_goes_on_after_the_engine_failed() -> None:
             return super().infer(window)
 
     engine = Failing(fake_spec(208, 64))
-    vo, given = VisualOdometry(engine, config("hybrid")), frames()
+    vo, given = VisualOdometry(engine, config("hybrid")), street()
     for frame in given[:4]:
         vo.step(frame)
     engine.fails = True
@@ -157,7 +149,7 @@ def test_odometry_goes_on_after_the_engine_failed() -> None:
 
 
 def test_reset_after_an_error_of_the_tracker(monkeypatch: pytest.MonkeyPatch) -> None:
-    vo, given = VisualOdometry(FakeEngine(fake_spec(208, 64)), config()), frames()
+    vo, given = VisualOdometry(FakeEngine(fake_spec(208, 64)), config()), street()
     with monkeypatch.context() as patch:
 
         def fail(*_: Any, **__: Any) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import pytest
-from corridor import CAMERA, HEIGHT_M, PERIOD_NS, ahead, frames
+from corridor import CAMERA, HEIGHT_M, ahead, frame, frames
 
 from sfm_ros.config import config_from_dict
 from sfm_ros.datatypes import CameraIntrinsics, Frame, OdometryEstimate, Reason, TrackingStatus
@@ -32,7 +32,7 @@ class Drive:
     height_m: float
 
     def frame(self, index: int, rgb: np.ndarray) -> Frame:
-        return Frame(stamp_ns=(index + 1) * PERIOD_NS, rgb=rgb, intrinsics=self.camera)
+        return frame(index, rgb, self.camera)
 
     def odometry(self) -> VisualOdometry:
         values = {"odometry": {"mode": "geometric"}, "scale": {"camera_height": self.height_m}}

@@ -6,13 +6,12 @@ from functools import cache
 
 import numpy as np
 import pytest
-from corridor import HEIGHT_M, ahead, depth_map, draw, frame, frames
+from corridor import HEIGHT_M, SMALL_CAMERA, ahead, depth_map, draw, frame, frames
 from streets import BRAKING_STEPS_M, braking_street
 from streets import HEIGHT_M as STREET_HEIGHT_M
 
 from sfm_ros.config import config_from_dict
 from sfm_ros.datatypes import (
-    CameraIntrinsics,
     DepthMap,
     FloatArray,
     Frame,
@@ -217,7 +216,7 @@ def test_rendered_street_with_braking_and_a_turn_on_the_spot() -> None:
 @pytest.mark.parametrize("turn_deg", [1.0, 4.0])
 def test_small_camera_that_stops_and_turns(turn_deg: float) -> None:
     """Its images are enlarged, and so are the errors of the flow, which grow with the turn."""
-    camera = CameraIntrinsics(width=352, height=112, fx=200, fy=200, cx=175.5, cy=50.0)
+    camera = SMALL_CAMERA
     driving = ahead([0.8] * 7)
     turn = make_transform(so3_exp([0.0, np.radians(turn_deg), 0.0]), np.zeros(3))
     turning = [driving[-1] @ np.linalg.matrix_power(turn, k) for k in (1, 2, 3)]

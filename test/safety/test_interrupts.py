@@ -24,15 +24,27 @@ def bundle(tmp_path_factory):
     return write_endless_bundle(tmp_path_factory.mktemp("endless") / "bundle")
 
 
-def start(*command: object) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, *map(str, command)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
-    )
+@pytest.fixture
+def start():
+    """Starts programs; one that is left over would slow every later test."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def run(*command: object) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, *map(str, command)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        )
+        processes.append(process)
+        return process
+
+    yield run
+    for process in processes:
+        process.kill()
+        process.communicate()
 
 
 def wait_for_network(process: subprocess.Popen[str]) -> None:
@@ -61,18 +73,15 @@ def main_thread_s(pid: int) -> float:
 
 def assert_second_signal_ends(process: subprocess.Popen[str]) -> None:
     """The main thread goes on computing after the first Ctrl-C; the second one ends it."""
-    try:
-        process.send_signal(signal.SIGINT)
-        compute(process, 0.4)
-        process.send_signal(signal.SIGINT)
-        _, error = process.communicate(timeout=20)
-    finally:
-        process.kill()
+    process.send_signal(signal.SIGINT)
+    compute(process, 0.4)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=20)
     assert process.returncode == 130, error
     assert ENDED in error and "Traceback" not in error
 
 
-def test_an_evaluation_with_an_endless_network_ends(tmp_path, bundle):
+def test_an_evaluation_with_an_endless_network_ends(tmp_path, bundle, start):
     for index in range(6):
         cv2.imwrite(str(tmp_path / f"{index}.png"), image(index))
     K = tmp_path / "K.txt"
@@ -86,7 +95,7 @@ def test_an_evaluation_with_an_endless_network_ends(tmp_path, bundle):
     assert not (tmp_path / "out" / "summary.json").exists()
 
 
-def test_the_doctor_with_an_endless_network_ends(tmp_path, bundle):
+def test_the_doctor_with_an_endless_network_ends(tmp_path, bundle, start):
     bag = write(tmp_path / "bag", [])
     process = start("-m", "sfm_ros.ros.doctor", "--bag", bag, "--model", bundle)
     wait_for_network(process)
@@ -122,7 +131,7 @@ module.main()
         ("training.plot", "_parse"),
     ],
 )
-def test_every_program_ends_with_the_second_signal(bundle, module, function):
+def test_every_program_ends_with_the_second_signal(bundle, module, function, start):
     code = PROGRAM.format(module=module, function=function)
     process = start("-c", code, bundle / "depth.onnx")
     assert process.stdout is not None and process.stdout.readline() == "computing\n"
@@ -149,23 +158,19 @@ if __name__ == "__main__":
 """
 
 
-def test_children_do_not_outlive_the_program(tmp_path):
+def test_children_do_not_outlive_the_program(tmp_path, start):
     process = start("-c", CHILDREN, tmp_path)
-    try:
-        assert process.stdout is not None
-        children = list(map(int, process.stdout.readline().split()))
-        wait_for(lambda: "ready" in (tmp_path / "running.log").read_text())
+    assert process.stdout is not None
+    children = list(map(int, process.stdout.readline().split()))
+    wait_for(lambda: "ready" in (tmp_path / "running.log").read_text())
+    process.send_signal(signal.SIGINT)
+    # The group waits for its children; a third signal is needed if these two are one.
+    while process.poll() is None:
+        time.sleep(0.5)
         process.send_signal(signal.SIGINT)
-        # The group waits for its children; a third signal is needed if these two are one.
-        while process.poll() is None:
-            time.sleep(0.5)
-            process.send_signal(signal.SIGINT)
-        assert process.returncode == 130
-        for pid in children:
-            wait_for(lambda pid=pid: not is_running(pid))
-    finally:
-        process.kill()
-        process.communicate()
+    assert process.returncode == 130
+    for pid in children:
+        wait_for(lambda pid=pid: not is_running(pid))
 
 
 def is_running(pid: int) -> bool:
@@ -200,7 +205,7 @@ except KeyboardInterrupt:
 """
 
 
-def test_a_signal_that_comes_twice_at_once_leaves_time_to_end():
+def test_a_signal_that_comes_twice_at_once_leaves_time_to_end(start):
     process = start("-c", REPEATED)
     output, error = process.communicate(timeout=60)
     assert (process.returncode, output, error) == (7, "ended in order\n", "")

@@ -9,8 +9,8 @@ from typing import Any
 
 from sfm_ros.errors import SourceError, UnsafeFileError
 from sfm_ros.evaluation.report.results import GROUND_TRUTH_FILE, TRAJECTORY_FILE
-from sfm_ros.evaluation.report.summary import NOT_AVAILABLE, ROWS, format_value
-from sfm_ros.evaluation.tables import format_table
+from sfm_ros.evaluation.report.summary import ROWS
+from sfm_ros.evaluation.tables import NOT_AVAILABLE, format_table, format_value
 from sfm_ros.formats.trajectory import Trajectory, read_tum
 from sfm_ros.safety.documents import read_json
 

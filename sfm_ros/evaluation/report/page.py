@@ -23,18 +23,19 @@ from sfm_ros.evaluation.report.charts import (
 )
 from sfm_ros.evaluation.report.depth_tiles import depth_strip
 from sfm_ros.evaluation.report.model_card import card_as_html
-from sfm_ros.evaluation.report.summary import ROWS, Row, format_value
+from sfm_ros.evaluation.report.summary import ROWS, Row
 from sfm_ros.evaluation.runs.mode_comparison import mode_rows
 from sfm_ros.evaluation.runs.online import options_as_text
 from sfm_ros.evaluation.runs.result import OFFLINE, ONLINE, RunResult, StatusInterval
 from sfm_ros.evaluation.runs.scoring import PathScore
+from sfm_ros.evaluation.tables import format_value
 from sfm_ros.model_spec import ModelSpec
 
 _FOLDER = Path(__file__).parent
 _MAX_EVENTS = 40
 _MODES = {
     OFFLINE: "offline (every frame in order)",
-    ONLINE: "online (through two processes)",
+    ONLINE: "online (through three processes)",
 }
 _FACTS = ("command", "input", "ground_truth", "rate", "last_trouble", "model", "model_sha256",
           "engine", "machine", "versions")  # fmt: skip

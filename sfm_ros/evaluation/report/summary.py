@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sfm_ros.evaluation.tables import format_value
+
 SUMMARY_KEYS = (
     "frames",
     "frames_lost",
@@ -22,8 +24,6 @@ SUMMARY_KEYS = (
     "straight_line_ate_mean",
 )
 """Keys of every summary; null if a metric is not available."""
-
-NOT_AVAILABLE = "–"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,13 +144,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def format_value(pattern: str, value: float | None) -> str:
-    """A metric as text; a dash if it is not available."""
-    if value is None or not math.isfinite(value):
-        return NOT_AVAILABLE
-    return pattern.format(value)
 
 
 def text_table(summary: Mapping[str, Any]) -> str:

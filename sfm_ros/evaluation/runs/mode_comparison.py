@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sfm_ros.evaluation.runs.scoring import ALIGNMENT, UNALIGNED, PathScore
+from sfm_ros.evaluation.tables import format_value
 from sfm_ros.evaluation.trajectory.metrics import SNIPPET_LENGTHS, OdometryMetrics, main_figures
 
 STRAIGHT_LINE = "straight_line"
@@ -53,9 +54,6 @@ def mode_rows(figures: ModeFigures) -> list[list[str]]:
     rows = [["mode", "alignment", *(heading for _, heading, _ in COLUMNS)]]
     for name, alignments in figures.items():
         for alignment, values in alignments.items():
-            cells = [
-                "–" if values[key] is None else pattern.format(values[key])
-                for key, _, pattern in COLUMNS
-            ]
+            cells = [format_value(pattern, values[key]) for key, _, pattern in COLUMNS]
             rows.append([name.replace("_", " "), alignment, *cells])
     return rows

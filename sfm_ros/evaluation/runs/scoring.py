@@ -23,10 +23,10 @@ from sfm_ros.evaluation.trajectory.consistency import Consistency, score_consist
 from sfm_ros.evaluation.trajectory.metrics import (
     SNIPPET_LENGTHS,
     OdometryMetrics,
-    baseline_pairs,
     evaluate_pairs,
     path_length,
     position_errors,
+    straight_line_pairs,
 )
 from sfm_ros.evaluation.trajectory.score import (
     TrajectoryScore,
@@ -98,7 +98,7 @@ def score_path(
         align_trajectories(pairs.estimate, pairs.ground_truth, a) for a in (ALIGNMENT, "origin")
     )
     score = score_trajectory(pairs, ALIGNMENT)
-    line = baseline_pairs(pairs)["straight_line"]
+    line = straight_line_pairs(pairs)
     return PathScore(
         score=score,
         others={name: evaluate_pairs(pairs, name) for name in OTHER_ALIGNMENTS},

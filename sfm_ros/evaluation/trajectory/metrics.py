@@ -137,12 +137,19 @@ def baseline_pairs(
     ``straight_line`` by the mean step ``forward``, ``mean_motion`` by the mean motion.
     """
     whole = pairs.whole_ground_truth
-    step = path_length(whole) / (len(whole) - 1)
-    line = straight_line(len(whole), step, forward)
     return {
-        "straight_line": pairs.with_estimate(whole[0] @ line),
+        "straight_line": straight_line_pairs(pairs, forward),
         "mean_motion": pairs.with_estimate(whole[0] @ mean_motion(whole)),
     }
+
+
+def straight_line_pairs(
+    pairs: Pairs, forward: tuple[float, float, float] = FORWARD_OPTICAL
+) -> Pairs:
+    """The same pairs with the estimate of the straight line, see `baseline_pairs`."""
+    whole = pairs.whole_ground_truth
+    step = path_length(whole) / (len(whole) - 1)
+    return pairs.with_estimate(whole[0] @ straight_line(len(whole), step, forward))
 
 
 def path_length(poses: FloatArray) -> float:

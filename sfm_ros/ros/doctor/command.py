@@ -21,9 +21,7 @@ from sfm_ros.doctor.examine import examine_bag
 from sfm_ros.doctor.finding import Finding, Level, as_json, as_text, fail, has_failed
 from sfm_ros.doctor.middleware import check_domain
 from sfm_ros.errors import SfmRosError
-from sfm_ros.safety.interrupts import guard
-
-_INTERRUPTED = 130
+from sfm_ros.safety.interrupts import INTERRUPTED, guard
 
 
 def main(args: list[str] | None = None) -> int:
@@ -42,7 +40,7 @@ def main(args: list[str] | None = None) -> int:
     except SfmRosError as error:
         findings = [fail("input", str(error), "name another one")]
     except KeyboardInterrupt:
-        return _INTERRUPTED
+        return INTERRUPTED
     subject = str(options.bag) if options.bag is not None else "the running system"
     print(as_json(subject, findings) if options.json else as_text(findings))
     return int(has_failed(findings))

@@ -81,7 +81,7 @@ def describe_recording(given: Mapping[str, str]) -> PlayableRecording:
             ground_truth=(GROUND_TRUTH_TOPIC, _ODOMETRY),
         )
     bag = BagFile(path)
-    found = inspect_bag(path, given["image_topic"] or None, given["camera_info_topic"] or None)
+    found = inspect_bag(bag, given["image_topic"] or None, given["camera_info_topic"] or None)
     types = {topic: kind for topic, (kind, _) in sorted(bag.topics.items())}
     poses = [(topic, kind) for topic, kind in types.items() if kind in POSE_TYPES]
     recording = PlayableRecording(

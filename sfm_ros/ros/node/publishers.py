@@ -103,8 +103,7 @@ class Outputs:
             if not withheld:
                 self._publish_pose(estimate, motion, extrinsics)
         if estimate.depth is not None and estimate.depth_intrinsics is not None:
-            depth = _finite_or_nan(estimate.depth)
-            self._publish_depth(estimate, depth, estimate.depth_intrinsics)
+            self._publish_depth(estimate, estimate.depth, estimate.depth_intrinsics)
         self._publish_path()
         return withheld
 
@@ -144,12 +143,21 @@ class Outputs:
         header = conversions.header(estimate.stamp_ns, estimate.frame_id)
         if _is_needed(options.publish_depth, self._depth_info):
             self._depth_info.publish(self._info_of(camera, header))
-        if _is_needed(options.publish_depth, self._depth):
+        forms = (
+            (options.publish_depth, self._depth),
+            (options.publish_depth_color, self._depth_color),
+            (options.publish_points, self._cloud),
+        )
+        needed = [publisher for is_on, publisher in forms if _is_needed(is_on, publisher)]
+        if not needed:
+            return
+        depth = _finite_or_nan(depth)
+        if self._depth in needed:
             self._depth.publish(conversions.depth_to_image(depth, header))
-        if _is_needed(options.publish_depth_color, self._depth_color):
+        if self._depth_color in needed:
             colors = color_of_depth(depth, self._limits.follow(depth))
             self._depth_color.publish(conversions.rgb_to_image(colors, header))
-        if _is_needed(options.publish_points, self._cloud):
+        if self._cloud in needed:
             self._cloud.publish(conversions.cloud_from_depth(depth, camera, header))
 
     def _info_of(self, camera: CameraIntrinsics, header: Header) -> CameraInfo:

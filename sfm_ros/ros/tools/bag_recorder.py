@@ -32,6 +32,7 @@ from rclpy.utilities import remove_ros_args
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
+from sfm_ros.bags.metadata import METADATA
 from sfm_ros.bags.writer import bag_qos
 from sfm_ros.errors import SfmRosError, printable
 from sfm_ros.outputs.lock import FolderLock, check_unlocked
@@ -169,9 +170,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
 def _run(options: argparse.Namespace, arguments: list[str], stopping: threading.Event) -> None:
     if os.path.lexists(options.out):
         check_unlocked(options.out)
-        is_unfinished = (
-            any(options.out.glob("*.mcap")) and not (options.out / "metadata.yaml").exists()
-        )
+        is_unfinished = any(options.out.glob("*.mcap")) and not (options.out / METADATA).exists()
         what = " and holds a recording that did not reach its end" if is_unfinished else ""
         raise SfmRosError(f"{options.out} exists{what}; name a new folder")
     writer = Writer(options.out, version=9, storage_plugin=StoragePlugin.MCAP)

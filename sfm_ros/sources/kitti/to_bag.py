@@ -21,12 +21,10 @@ from sfm_ros.bags.messages import (
 from sfm_ros.bags.split_writer import SplitBag
 from sfm_ros.bags.writer import CAMERA_INFO_TOPIC, GROUND_TRUTH_TOPIC, IMAGE_TOPIC, BagTopics
 from sfm_ros.datatypes import OPTICAL_FRAME, FloatArray, Frame, body_frame_name
-from sfm_ros.errors import ConfigError, ImageError, SourceError, UnsafeFileError
+from sfm_ros.errors import ConfigError, ImageError, SourceError
 from sfm_ros.formats.image_codec import decode_pixels
 from sfm_ros.geometry import R_BODY_OPTICAL, make_transform
-from sfm_ros.safety import limits
-from sfm_ros.safety.files import read_bytes
-from sfm_ros.sources.folder import FolderSource, read_image
+from sfm_ros.sources.folder import FolderSource, read_image, read_image_bytes
 from sfm_ros.sources.kitti.scans import KittiScans, find_scans, read_scan_bytes
 
 COMPRESSIONS = ("none", "png", "jpeg")
@@ -163,7 +161,7 @@ class KittiBagWriter:
         info = camera_info_message(camera, stamp_ns, OPTICAL_FRAME)
         topics.add(CAMERA_INFO_TOPIC, info, stamp_ns)
         if _SUFFIXES.get(file.suffix.lower()) == kind:
-            data = _file_bytes(file)
+            data = read_image_bytes(file)
         else:
             frame = Frame(stamp_ns=stamp_ns, rgb=read_image(file), intrinsics=camera)
             if kind == "none":
@@ -199,13 +197,6 @@ def extrinsics(
 def _is_gray(file: Path) -> bool:
     """Whether an image file has one channel."""
     try:
-        return decode_pixels(_file_bytes(file), cv2.IMREAD_UNCHANGED).ndim == 2
+        return decode_pixels(read_image_bytes(file), cv2.IMREAD_UNCHANGED).ndim == 2
     except ImageError as error:
-        raise SourceError(f"cannot read the image {file}: {error}") from error
-
-
-def _file_bytes(file: Path) -> bytes:
-    try:
-        return read_bytes(file, limits.BINARY_FILE)
-    except (OSError, UnsafeFileError) as error:
         raise SourceError(f"cannot read the image {file}: {error}") from error

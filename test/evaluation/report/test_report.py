@@ -25,7 +25,7 @@ from sfm_ros.evaluation.report.depth_tiles import depth_views
 from sfm_ros.evaluation.report.figures import draw_images
 from sfm_ros.evaluation.report.model_card import card_as_html
 from sfm_ros.evaluation.report.results import RunContext, write_results
-from sfm_ros.evaluation.report.summary import SUMMARY_KEYS, format_value, text_table, write_summary
+from sfm_ros.evaluation.report.summary import SUMMARY_KEYS, text_table, write_summary
 from sfm_ros.evaluation.runs.ground_truth import GroundTruthTrajectory
 from sfm_ros.evaluation.runs.mode_comparison import mode_rows
 from sfm_ros.evaluation.runs.result import (
@@ -36,6 +36,7 @@ from sfm_ros.evaluation.runs.result import (
     RunResult,
     StatusTimeline,
 )
+from sfm_ros.evaluation.tables import format_value
 from sfm_ros.formats.trajectory import Trajectory
 
 PERIOD_NS = 100_000_000

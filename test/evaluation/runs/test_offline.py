@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bundles import tilted_wall
 from corridor import ahead
 from corridor import frames as drawn_frames
 from small_bags import CAMERA, PERIOD_NS, SmallSequence, image, stamp
@@ -37,10 +38,7 @@ def moving(_: Window) -> np.ndarray:
 
 
 def wall(window: Window) -> np.ndarray:
-    return np.tile(
-        np.linspace(60.0, 3.0, window.intrinsics.height, dtype=np.float32)[:, None],
-        (1, window.intrinsics.width),
-    )
+    return tilted_wall(window.intrinsics.width, window.intrinsics.height)
 
 
 def offline(engine: FakeEngine | None = None) -> OfflineRun:
@@ -235,8 +233,8 @@ def test_depth_is_compared_with_ground_truth() -> None:
 def wall_of(frame: Frame) -> np.ndarray:
     """The engine's wall on the grid of the image, which is the network's."""
     assert frame.intrinsics is CAMERA
-    column = np.linspace(60.0, 3.0, frame.rgb.shape[0], dtype=np.float32)
-    return np.tile(column[:, None], (1, frame.rgb.shape[1]))
+    height, width = frame.rgb.shape[:2]
+    return tilted_wall(width, height)
 
 
 def test_sixteen_bit_depth_has_256_units_per_meter(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from corridor import draw
+from corridor import SMALL_CAMERA, draw
 
 from sfm_ros.datatypes import CameraIntrinsics, Frame
 from sfm_ros.engines.fake_engine import FakeEngine, fake_spec
@@ -64,7 +64,7 @@ def ground_truth_engine(length: int, factor: float = 1.0) -> FakeEngine:
 def street() -> list[SourceItem]:
     """The same motion between walls that can be tracked."""
     poses = [item.T_world_camera for item in frames()]
-    camera = CameraIntrinsics(width=352, height=112, fx=200, fy=200, cx=175.5, cy=50.0)
+    camera = SMALL_CAMERA
     return [
         SourceItem(
             frame=Frame(

@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from bundles import write_bundle
+from bundles import tilted_wall, write_bundle
 from small_bags import pose
 
 from sfm_ros.cli import demo, evaluate, evaluate_bag, kitti_to_bag
@@ -63,7 +63,7 @@ def make_inputs(folder: Path) -> Path:
     fill(folder, files)
     poses = np.stack([pose(index) for index in range(2)])
     write_tum(folder / "poses.tum", Trajectory(np.arange(2) * 100_000_000, poses))
-    depth = np.tile(np.linspace(60.0, 3.0, 32, dtype=np.float32)[:, None], (1, 64))
+    depth = tilted_wall()
     write_bundle(folder / "bundle", depth, pose(1, step_m=0.7))
     return folder
 
