@@ -6,15 +6,21 @@ disparity to depth and 6-vector to 4x4 are inside the graphs:
 * depth: ``rgb`` uint8 (1, H, W, 3) -> ``depth`` float32 (1, H, W), along +z in network units;
 * pose: ``window`` uint8 (1, N, H, W, 3), oldest first -> ``T_source_target`` float32
   (1, N-1, 4, 4), sources oldest first; the target is frame ``target_index``.
+
+With ``pose_input: features`` the depth graph has a second output, ``features`` float32
+(1, C, h, w) of the frame, and the pose graph takes ``features`` float32 (1, N, C, h, w), oldest
+first, instead of ``window``.
+
+These two graphs compute in FP32. A bundle may hold the same networks in other precisions, see
+`sfm_ros.model_variants`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,19 +29,14 @@ import yaml
 from sfm_ros.datatypes import FloatArray
 from sfm_ros.errors import ModelError, UnsafeFileError
 from sfm_ros.geometry import inverse, nearest_rotation
+from sfm_ros.model_variants import FP32_GRAPHS, GraphVariant, checked_fields, short, variants_from
 from sfm_ros.safety import files, limits
 from sfm_ros.safety.documents import read_yaml
 from sfm_ros.safety.files import member
 
 FORMAT = "sfm_ros.model/1"
 SPEC_FILE = "model.yaml"
-_EXPECTED = {
-    "str": "text",
-    "int": "a whole number",
-    "float": "a finite number",
-    "bool": "true or false",
-    "dict": "numbers by their names",
-}
+POSE_INPUTS = ("pixels", "features")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +56,8 @@ class ModelSpec:
         depth_sha256, pose_sha256: their hashes.
         metrics: results measured at training time, by name.
         format: version of this contract.
+        pose_input: what the pose graph looks at: ``pixels``, or ``features`` of the depth graph.
+        variants: the same networks in other precisions, by their name.
     """
 
     name: str
@@ -74,6 +77,8 @@ class ModelSpec:
     pose_sha256: str = ""
     metrics: dict[str, float] = field(default_factory=dict)
     format: str = FORMAT
+    pose_input: str = "pixels"
+    variants: dict[str, GraphVariant] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.width <= 0 or self.height <= 0:
@@ -83,35 +88,75 @@ class ModelSpec:
                 f"the model has windows of {self.sequence_length} frames and target "
                 f"{self.target_index}, expected at least 2 frames and a target among them"
             )
+        if self.pose_input not in POSE_INPUTS:
+            raise ModelError(
+                f"the pose network looks at '{self.pose_input}', expected one of "
+                f"{', '.join(POSE_INPUTS)}; this program may be older than the model"
+            )
 
     @staticmethod
     def load(bundle: Path) -> ModelSpec:
-        """Read ``model.yaml``, and check it and the hashes of the two graphs.
+        """Read ``model.yaml``, and check it and the hashes of all its graphs.
 
         Raises:
             ModelError: a file is missing, damaged, or follows another contract.
         """
         bundle = Path(bundle)
         spec = _from_values(_read_yaml(bundle), bundle / SPEC_FILE)
-        for file, expected in (
-            (spec.depth_file, spec.depth_sha256),
-            (spec.pose_file, spec.pose_sha256),
-        ):
+        for file, expected in spec._files():
             _check_hash(_member(bundle, file), expected)
         return spec
 
     def save(self, bundle: Path) -> ModelSpec:
         """Write ``model.yaml`` beside the graphs, with their hashes; returns the written spec."""
+        folder = Path(bundle)
         hashed = dataclasses.replace(
             self,
-            depth_sha256=sha256_of(Path(bundle) / self.depth_file),
-            pose_sha256=sha256_of(Path(bundle) / self.pose_file),
+            depth_sha256=sha256_of(folder / self.depth_file),
+            pose_sha256=sha256_of(folder / self.pose_file),
+            variants={name: _hashed(v, folder) for name, v in self.variants.items()},
         )
         text = yaml.dump(
             dataclasses.asdict(hashed), Dumper=_SpecDumper, sort_keys=False, allow_unicode=True
         )
-        (Path(bundle) / SPEC_FILE).write_text(text, encoding="utf-8")
+        (folder / SPEC_FILE).write_text(text, encoding="utf-8")
         return hashed
+
+    def graphs(self, variant: str = "fp32") -> GraphVariant:
+        """The pair of graphs to run in a precision, see `sfm_ros.model_variants`.
+
+        Raises:
+            ModelError: the bundle has no such variant.
+        """
+        if variant in self.variants:
+            return self.variants[variant]
+        if variant in FP32_GRAPHS:
+            return GraphVariant(
+                depth_file=self.depth_file,
+                pose_file=self.pose_file,
+                depth_sha256=self.depth_sha256,
+                pose_sha256=self.pose_sha256,
+            )
+        raise ModelError(
+            f"the model {self.name} has no graphs for '{variant}'; it has "
+            f"{', '.join(dict.fromkeys((*FP32_GRAPHS, *self.variants)))}; others are added by "
+            "training/add_variants.py"
+        )
+
+    def _files(self) -> list[tuple[str, str]]:
+        """Each graph with its expected hash, once."""
+        pairs = (self.graphs(), *self.variants.values())
+        both = [(pair.depth_file, pair.depth_sha256) for pair in pairs]
+        both += [(pair.pose_file, pair.pose_sha256) for pair in pairs]
+        return list(dict.fromkeys(both))
+
+
+def _hashed(variant: GraphVariant, folder: Path) -> GraphVariant:
+    return dataclasses.replace(
+        variant,
+        depth_sha256=sha256_of(folder / variant.depth_file),
+        pose_sha256=sha256_of(folder / variant.pose_file),
+    )
 
 
 class _SpecDumper(yaml.SafeDumper):
@@ -153,17 +198,11 @@ def _from_values(values: dict[str, Any], path: Path) -> ModelSpec:
     found = values.get("format")
     if found != FORMAT:
         raise ModelError(
-            f"{path} follows the contract {_short(found)}, this program reads '{FORMAT}'; export "
+            f"{path} follows the contract {short(found)}, this program reads '{FORMAT}'; export "
             "the model again with the matching version"
         )
-    fields = {f.name: f for f in dataclasses.fields(ModelSpec)}
-    unknown = sorted(map(str, set(values) - set(fields)))
-    required = {n for n, f in fields.items() if _has_no_default(f)}
-    missing = sorted(required - set(values))
-    if unknown or missing:
-        raise ModelError(f"{path}: unknown keys {unknown}, missing keys {missing}")
-    kinds = get_type_hints(ModelSpec)
-    spec = ModelSpec(**{key: _typed(key, v, kinds[key], path) for key, v in values.items()})
+    variants = variants_from(values.pop("variants", {}), path)
+    spec = ModelSpec(**checked_fields(ModelSpec, values, str(path)), variants=variants)
     if spec.sequence_length * spec.width * spec.height > limits.IMAGE_MEGAPIXELS * 1e6:
         raise ModelError(
             f"{path}: the input is {spec.sequence_length} frames of {spec.width}x{spec.height}, "
@@ -175,31 +214,6 @@ def _from_values(values: dict[str, Any], path: Path) -> ModelSpec:
             f"{spec.max_depth}, expected positive and increasing numbers"
         )
     return spec
-
-
-def _typed(name: str, value: Any, kind: Any, path: Path) -> Any:
-    """The value of a field, if it is of its type; a whole number may stand for a float."""
-    if kind is float and type(value) is int:
-        value = float(value)
-    if isinstance(value, dict):
-        fits = kind == dict[str, float] and all(
-            isinstance(key, str) and isinstance(number, (int, float))
-            for key, number in value.items()
-        )
-    else:
-        fits = type(value) is kind and (kind is not float or math.isfinite(value))
-    if not fits:
-        expected = _EXPECTED[kind.__name__]
-        raise ModelError(f"{path}: '{name}' is {_short(value)}, expected {expected}")
-    return value
-
-
-def _short(value: Any) -> str:
-    return f"{value!r:.80}"
-
-
-def _has_no_default(f: dataclasses.Field) -> bool:
-    return f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
 
 
 def sha256_of(path: Path) -> str:
