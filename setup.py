@@ -37,6 +37,7 @@ setup(
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
     package_data={
         NAME: ["models/**/*"],
+        f"{NAME}.engines": ["*.npz"],
         f"{NAME}.evaluation.depth": ["kitti_splits/*.yaml"],
         f"{NAME}.evaluation.report": ["*.css", "*.j2"],
         f"{NAME}.ros.process": ["*.xml"],
