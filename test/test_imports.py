@@ -26,6 +26,7 @@ LAYERS: tuple[tuple[str, ...], ...] = tuple(
         "formats formats.*",
         "colormap image_quality preprocess window pose depth_smoothing",
         "engines engines.*",
+        "depth depth.*",
         "motion motion.*",
         "odometry",
         "bags bags.*",

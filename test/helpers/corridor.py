@@ -78,9 +78,11 @@ def draw(
     return np.repeat(image[:, :, None], 3, axis=2)
 
 
-def depth_map(T_world_camera: FloatArray, camera: CameraIntrinsics) -> DepthMap:
+def depth_map(
+    T_world_camera: FloatArray, camera: CameraIntrinsics, boards: Sequence[Board] = ()
+) -> DepthMap:
     """(H, W) depth in meters; that of the sky is 500."""
-    return np.minimum(_hits(T_world_camera, camera, ())[0], np.float32(500.0))
+    return np.minimum(_hits(T_world_camera, camera, boards)[0], np.float32(500.0))
 
 
 def _hits(
