@@ -24,7 +24,7 @@ from sfm_ros.datatypes import (
     ScaleState,
     TrackingStatus,
 )
-from sfm_ros.depth_smoothing import DepthSmoother
+from sfm_ros.depth.smoothing import DepthSmoother
 from sfm_ros.engines.base import Engine
 from sfm_ros.errors import EngineError
 from sfm_ros.image_quality import (

@@ -24,7 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = tuple(
         "options old_options health_config config model_spec model_variants output_checks reasons "
         "source",
         "formats formats.*",
-        "colormap image_quality preprocess window pose depth_smoothing",
+        "colormap image_quality preprocess window pose",
         "engines engines.*",
         "depth depth.*",
         "motion motion.*",

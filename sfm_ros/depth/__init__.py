@@ -1,1 +1,1 @@
-"""Depth from several views: measured along the motion, with a standard deviation per pixel."""
+"""Depth of the run time: measured from several views, fused over time with the network's."""

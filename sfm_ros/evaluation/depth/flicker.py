@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sfm_ros.datatypes import DepthMap, FloatArray, OdometryEstimate
-from sfm_ros.depth_smoothing import log_change
+from sfm_ros.depth.smoothing import log_change
 
 _EVERY = 5
 """Pairs of frames that are compared: every n-th."""

@@ -7,7 +7,7 @@ import pytest
 from corridor import ahead, depth_map
 
 from sfm_ros.datatypes import CameraIntrinsics, DepthMap
-from sfm_ros.depth_smoothing import DepthSmoother, log_change
+from sfm_ros.depth.smoothing import DepthSmoother, log_change
 from sfm_ros.evaluation.depth.flicker import flicker
 from sfm_ros.geometry import inverse
 
