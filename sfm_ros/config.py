@@ -20,6 +20,8 @@ from sfm_ros.old_options import HINTS
 from sfm_ros.options import build, live_option, option, read_yaml
 from sfm_ros.safety import limits
 
+ENGINES = ("auto", "tensorrt", "cuda", "openvino", "onnx")
+PRECISIONS = ("auto", "fp32", "fp16", "bf16", "int8")
 ODOMETRY_MODES = ("hybrid", "geometric", "network")
 _MOST = 1e6
 """Limit of options without one of their own, so that squares and sums stay finite."""
@@ -34,10 +36,19 @@ class ModelConfig:
     )
     engine: str = option(
         "auto",
-        "Inference engine; auto takes the fastest that works on this machine.",
-        choices=("auto", "onnx"),
+        "Inference engine: TensorRT or ONNX Runtime (cuda) on an NVIDIA GPU, OpenVINO or ONNX "
+        "Runtime (onnx) on the CPU; auto takes the fastest that works on this machine.",
+        choices=ENGINES,
     )
-    threads: int = option(2, "CPU threads of one inference (ONNX Runtime).", minimum=1, maximum=64)
+    precision: str = option(
+        "auto",
+        "Numbers the networks compute with. auto: fp32, unless the model card states that a "
+        "smaller type costs less than 2 % in abs_rel and t_err, and it is faster here.",
+        choices=PRECISIONS,
+    )
+    threads: int = option(
+        2, "CPU threads of one inference (openvino, onnx).", minimum=1, maximum=64
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

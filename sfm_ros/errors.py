@@ -46,6 +46,10 @@ class EngineError(SfmRosError):
     """An inference engine cannot be created or failed while running."""
 
 
+class EngineNotBuiltError(EngineError):
+    """An engine would work here, but has to be built for this machine first."""
+
+
 class SourceError(SfmRosError):
     """A folder, video, bag or data set cannot be read as a sequence of frames."""
 

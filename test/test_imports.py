@@ -60,7 +60,7 @@ ONLY = {
     # A checkpoint runs as an engine.
     "training.torch_engine": {"training.*", "sfm_ros.engines.base", "sfm_ros.window",
                               "sfm_ros.model_spec", "sfm_ros.datatypes", "sfm_ros.errors",
-                              "sfm_ros.cli.engine_options"},
+                              "sfm_ros.cli.engine_options", "sfm_ros.config"},
     "training.*": {"training.*", "training", "sfm_ros.errors", "sfm_ros.datatypes",
                    "sfm_ros.outputs.*",
                    "sfm_ros.geometry", "sfm_ros.safety.*", "sfm_ros.formats.*", "sfm_ros.options",

@@ -9,7 +9,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sfm_ros.cli.engine_options import add_engine_options, open_bundle, open_engine
+from sfm_ros.cli.engine_options import (
+    add_engine_options,
+    open_bundle,
+    open_engine,
+    with_engine_options,
+)
+from sfm_ros.config import ModelConfig
 from sfm_ros.datatypes import Prediction
 from sfm_ros.engines.base import Engine
 from sfm_ros.errors import EngineError
@@ -70,7 +76,7 @@ def open_model(options: argparse.Namespace) -> Engine:
     """The checkpoint, or else the bundle, as an engine; SfmRosError if it cannot be used."""
     if options.checkpoint is None:
         return open_engine(options)
-    torch.set_num_threads(options.threads)
+    torch.set_num_threads(with_engine_options(ModelConfig(), options).threads)
     return TorchEngine(options.checkpoint, options.device)
 
 

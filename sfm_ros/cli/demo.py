@@ -12,6 +12,7 @@ import shlex
 import sys
 from pathlib import Path
 
+from sfm_ros.cli.engine_options import add_engine_options, with_engine_options
 from sfm_ros.cli.evaluate_bag import (
     add_input_options,
     input_options,
@@ -35,7 +36,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add_input_options(parser, "your own data (default: a held-out synthetic street)")
     run = parser.add_argument_group("the run")
     run.add_argument("--out", type=Path, default=Path("out/demo"), help="folder of the results")
-    run.add_argument("--model", default="default", help="model bundle: folder or name")
+    add_engine_options(run)
     run.add_argument(
         "--rate", type=float, default=1.0, help="2: twice as fast; 0: as fast as the node takes it"
     )
@@ -73,7 +74,8 @@ def _run(options: argparse.Namespace, command: str) -> int:
         command=command,
         paths=tuple(named_paths(options, "out")),
     )
-    config = with_camera_height(SfmConfig(model=ModelConfig(bundle=options.model)), options)
+    model = with_engine_options(ModelConfig(), options)
+    config = with_camera_height(SfmConfig(model=model), options)
     given = open_input(input_options(options, config))
     evaluation = evaluate(given, config, out, (ONLINE,), run_options)
     print_results(evaluation, out)

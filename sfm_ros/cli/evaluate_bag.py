@@ -14,6 +14,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from sfm_ros.cli.engine_options import add_engine_options, with_engine_options
 from sfm_ros.config import ODOMETRY_MODES, SfmConfig, load_config
 from sfm_ros.errors import ConfigError, SourceError
 from sfm_ros.evaluation.report.summary import text_table
@@ -63,13 +64,12 @@ def add_command(subparsers: Any) -> None:
     run = parser.add_argument_group("the run")
     run.add_argument("--out", type=Path, required=True, help="folder of the results")
     run.add_argument("--config", type=Path, help="YAML as config/sfm.yaml")
-    run.add_argument("--model", help="model bundle: folder or name")
+    add_engine_options(run)
     run.add_argument(
         "--mode",
         choices=(*ODOMETRY_MODES, ALL_MODES),
         help="of the odometry, as odometry.mode; all: the others are scored beside it, offline",
     )
-    run.add_argument("--threads", type=int, help="CPU threads of one inference")
     run.add_argument("--frames", type=int, help="score only the first N frames", metavar="N")
     run.add_argument(
         "--online", action="store_true", help="also through the node, as fast as it takes images"
@@ -175,13 +175,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _configuration(options: argparse.Namespace) -> SfmConfig:
     config = SfmConfig() if options.config is None else load_config(options.config)
-    model = config.model
-    if options.model is not None:
-        model = replace(model, bundle=options.model)
-    if options.threads is not None:
-        if not 1 <= options.threads <= 64:
-            raise ConfigError(f"--threads is {options.threads}, expected 1 to 64")
-        model = replace(model, threads=options.threads)
+    model = with_engine_options(config.model, options)
     if options.frames is not None and options.frames < 1:
         raise ConfigError(f"--frames is {options.frames}, expected at least 1")
     config = with_camera_height(replace(config, model=model), options)

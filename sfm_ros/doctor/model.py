@@ -5,19 +5,17 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-import numpy as np
-
 from sfm_ros.config import ModelConfig
-from sfm_ros.datatypes import CameraIntrinsics
 from sfm_ros.doctor.finding import Finding, fail, ok
 from sfm_ros.engines.base import Engine
 from sfm_ros.engines.factory import create_engine, resolve_bundle
+from sfm_ros.engines.registry import ENGINES
+from sfm_ros.engines.window_runner import gray_window
 from sfm_ros.errors import SfmRosError
 from sfm_ros.evaluation.report.machine import package_versions
 from sfm_ros.model_spec import ModelSpec
-from sfm_ros.window import Window
 
-_LIBRARIES = ("onnxruntime", "onnxruntime-gpu")
+_LIBRARIES = ("onnxruntime", "onnxruntime-gpu", "openvino")
 _GPU_FILE = Path("/proc/driver/nvidia/version")
 _RUNS = 3
 
@@ -58,25 +56,15 @@ def check_engine(config: ModelConfig) -> list[Finding]:
     finally:
         engine.close()
     found = [ok("engine", f"{engine.name}, {inference_ms:.0f} ms per image here, {libraries}")]
-    if _GPU_FILE.exists() and engine.name == "onnx":
-        idle = "an NVIDIA GPU is present and not used: ONNX Runtime runs on the CPU"
+    if _GPU_FILE.exists() and engine.name in ENGINES and not ENGINES[engine.name].is_gpu:
+        idle = f"an NVIDIA GPU is present and not used: {engine.name} runs on the CPU"
         found.append(ok("gpu", idle))
     return found
 
 
 def _inference_ms(engine: Engine) -> float:
     """Milliseconds per image, the best of a few."""
-    spec = engine.spec
-    width, height, f = spec.width, spec.height, spec.training_fx
-    gray = np.full((height, width, 3), 128, dtype=np.uint8)
-    window = Window(
-        images=(gray,) * spec.sequence_length,
-        stamps_ns=tuple(range(spec.sequence_length)),
-        intrinsics=CameraIntrinsics(
-            width=width, height=height, fx=f, fy=f, cx=width / 2, cy=height / 2
-        ),
-    )
-    times = []
+    window, times = gray_window(engine.spec), []
     for _ in range(_RUNS):
         started = time.perf_counter()
         engine.infer(window)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from sfm_ros.config import ModelConfig
 from sfm_ros.engines.base import Engine
+from sfm_ros.engines.registry import ENGINES, load_engine
 from sfm_ros.errors import EngineError, ModelError
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
@@ -33,35 +33,19 @@ def resolve_bundle(bundle: str) -> Path:
 
 
 def create_engine(config: ModelConfig) -> Engine:
-    """Load the bundle with the configured engine; ``auto`` takes the first that is installed.
+    """Load the bundle with the configured engine; ``auto`` takes the first that works.
 
     Raises:
         ModelError: the bundle is missing, damaged or follows another contract.
-        EngineError: the engine's library is not installed, or cannot be loaded.
+        EngineError: the engine's library is not installed, or it does not work on this machine.
     """
     bundle = resolve_bundle(config.bundle)
-    names = list(_LOADERS) if config.engine == "auto" else [config.engine]
-    missing = []
-    for name in names:
+    if config.engine != "auto":
+        return load_engine(config.engine, bundle, config)
+    reasons = []
+    for name in ENGINES:
         try:
-            return _LOADERS[name](bundle, config)
-        except ModuleNotFoundError as error:
-            missing.append(f"{name} ({error})")
-        # The library is there, but the memory does not suffice for it, or a part of it is missing.
-        except (ImportError, MemoryError) as error:
-            reason = str(error) or "the memory does not suffice"
-            raise EngineError(f"the inference engine {name} cannot be loaded: {reason}") from error
-    raise EngineError(
-        f"no inference library is installed for: {', '.join(missing)}; install ONNX Runtime with: "
-        "pip install onnxruntime"
-    )
-
-
-def _load_onnx(bundle: Path, config: ModelConfig) -> Engine:
-    from sfm_ros.engines.onnx_engine import OnnxEngine
-
-    return OnnxEngine(bundle, threads=config.threads)
-
-
-_LOADERS: dict[str, Callable[[Path, ModelConfig], Engine]] = {"onnx": _load_onnx}
-"""Engines by their name in ``model.engine``, fastest first."""
+            return load_engine(name, bundle, config)
+        except EngineError as error:
+            reasons.append(str(error))
+    raise EngineError(f"no inference engine can be used: {'; '.join(reasons)}")

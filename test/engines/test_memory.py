@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+from types import SimpleNamespace
 
 import pytest
 from limited import run_limited
@@ -22,7 +24,7 @@ if sys.argv[1] == "loaded":
 in_use = int(open("/proc/self/statm").read().split()[0]) * 4096
 resource.setrlimit(resource.RLIMIT_AS, (in_use + int(sys.argv[2]) * 2**20, 2**33))
 try:
-    create_engine(ModelConfig(threads=1))
+    create_engine(ModelConfig(engine="onnx", threads=1))
 except EngineError as error:
     print(error)
 """
@@ -44,10 +46,11 @@ def test_a_lack_of_memory_is_named(library, spare_mib, reason):
 
 
 def failing(error):
-    def load(*_):
-        raise error
+    class Engine:
+        def __init__(self, *_):
+            raise error
 
-    return load
+    return SimpleNamespace(OnnxEngine=Engine, OpenVinoEngine=Engine, CudaEngine=Engine)
 
 
 @pytest.mark.parametrize(
@@ -55,22 +58,22 @@ def failing(error):
     [
         (
             ModuleNotFoundError("No module named 'onnxruntime'"),
-            "no inference library is installed",
+            "onnx is not installed .*pip install onnxruntime",
         ),
         (ImportError("libgomp.so.1: cannot open"), "onnx cannot be loaded: libgomp"),
         (MemoryError(), "onnx cannot be loaded: the memory does not suffice"),
     ],
 )
 def test_only_a_missing_library_is_to_be_installed(monkeypatch, error, message):
-    monkeypatch.setitem(factory._LOADERS, "onnx", failing(error))
+    monkeypatch.setitem(sys.modules, "sfm_ros.engines.onnx_engine", failing(error))
     with pytest.raises(EngineError, match=message):
-        factory.create_engine(ModelConfig())
+        factory.create_engine(ModelConfig(engine="onnx"))
 
 
 def test_the_doctor_advises_to_install_a_missing_library_only(monkeypatch):
-    monkeypatch.setitem(factory._LOADERS, "onnx", failing(MemoryError()))
-    (found,) = doctor.check_engine(ModelConfig())
+    monkeypatch.setitem(sys.modules, "sfm_ros.engines.onnx_engine", failing(MemoryError()))
+    (found,) = doctor.check_engine(ModelConfig(engine="onnx"))
     assert "pip install" not in found.advice and "free memory" in found.advice
     monkeypatch.setattr(doctor, "package_versions", lambda _: {})
-    (found,) = doctor.check_engine(ModelConfig())
+    (found,) = doctor.check_engine(ModelConfig(engine="onnx"))
     assert "pip install onnxruntime" in found.advice

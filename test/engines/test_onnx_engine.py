@@ -98,7 +98,7 @@ def _window() -> Window:
 
 
 def test_prediction_of_a_window(bundle: Path) -> None:
-    prediction = OnnxEngine(bundle, threads=1).infer(_window())
+    prediction = OnnxEngine(bundle, ModelConfig(threads=1)).infer(_window())
     np.testing.assert_allclose(prediction.depth, 21.0)  # red of the newest frame is 20
     np.testing.assert_allclose(prediction.increments[0], T_0_1, atol=1e-6)
     np.testing.assert_allclose(prediction.T_prev_curr, inverse(T_2_1), atol=1e-6)
@@ -108,7 +108,7 @@ def test_prediction_of_a_window(bundle: Path) -> None:
 
 def test_closed_engine_leaves_no_threads(bundle: Path) -> None:
     before = len(os.listdir("/proc/self/task"))
-    engine = OnnxEngine(bundle, threads=3)
+    engine = OnnxEngine(bundle, ModelConfig(threads=3))
     assert len(os.listdir("/proc/self/task")) > before
     engine.close()
     assert len(os.listdir("/proc/self/task")) == before
@@ -183,7 +183,7 @@ def test_truncated_graph_with_matching_hash(bundle: Path) -> None:
 def test_foreign_graph_names_both_contracts(bundle: Path) -> None:
     onnx.save(_depth_graph("disparity"), bundle / "depth.onnx")
     SPEC.save(bundle)
-    with pytest.raises(ModelError, match="'disparity'.*expected .*'depth'"):
+    with pytest.raises(ModelError, match=r"outputs \[disparity .*expected .*outputs \[depth "):
         OnnxEngine(bundle)
 
 
@@ -213,11 +213,11 @@ def test_spec_that_is_not_yaml(bundle: Path) -> None:
 def test_bundle_is_found_by_path(bundle: Path, tmp_path: Path) -> None:
     moved = tmp_path / "moved"
     shutil.copytree(bundle, moved)
-    engine = create_engine(ModelConfig(bundle=str(moved), threads=1))
+    engine = create_engine(ModelConfig(bundle=str(moved), engine="onnx", threads=1))
     assert (engine.name, engine.spec.name) == ("onnx", "tiny")
 
 
 def test_failing_run_is_an_engine_error(bundle: Path) -> None:
     window = dataclasses.replace(_window(), images=(np.zeros((4, 4, 3), np.uint8),) * 3)
     with pytest.raises(EngineError, match="ONNX Runtime failed"):
-        OnnxEngine(bundle, threads=1).infer(window)
+        OnnxEngine(bundle, ModelConfig(threads=1)).infer(window)

@@ -15,6 +15,7 @@ pytest.importorskip("onnxscript")
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
+from sfm_ros.config import ModelConfig  # noqa: E402
 from sfm_ros.datatypes import CameraIntrinsics  # noqa: E402
 from sfm_ros.engines.onnx_engine import OnnxEngine  # noqa: E402
 from sfm_ros.errors import ModelError  # noqa: E402
@@ -94,7 +95,7 @@ def test_onnx_engine_matches_torch(bundle: Path, model: SfmModel) -> None:
         depth = reference.depth(frames[:, -1])[0, 0].numpy()
         T_next_center = reference.motion(frames)[0, 1]
     camera = CameraIntrinsics(width=96, height=64, fx=77.0, fy=77.0, cx=47.5, cy=31.5)
-    found = OnnxEngine(bundle, threads=1).infer(
+    found = OnnxEngine(bundle, ModelConfig(threads=1)).infer(
         Window(images=tuple(window[0, 1:].numpy()), stamps_ns=(1, 2), intrinsics=camera)
     )
     assert depth.std() / depth.mean() > 0.01

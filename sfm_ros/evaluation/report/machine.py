@@ -7,7 +7,15 @@ import platform
 from collections.abc import Sequence
 from importlib import metadata
 
-_PACKAGES = ("sfm_ros", "numpy", "opencv-python-headless", "onnxruntime", "rclpy", "rosbags")
+_PACKAGES = (
+    "sfm_ros",
+    "numpy",
+    "opencv-python-headless",
+    "onnxruntime",
+    "openvino",
+    "rclpy",
+    "rosbags",
+)
 
 
 def machine_facts() -> dict[str, str | int]:

@@ -32,7 +32,14 @@ from sfm_ros.errors import ConfigError, SfmRosError
 from sfm_ros.ros.doctor.live import SystemWatch
 from sfm_ros.ros.process.dds_profile import PROFILE, VARIABLES
 
-_PARAMETERS = ("model.bundle", "model.engine", "node.base_frame", "window.max_gap_s")
+_PARAMETERS = (
+    "model.bundle",
+    "model.engine",
+    "model.precision",
+    "model.threads",
+    "node.base_frame",
+    "window.max_gap_s",
+)
 _SIM_TIME = "use_sim_time"
 _SHARED_TOPICS = {"/rosout", "/parameter_events", "/clock", "/diagnostics"}
 

@@ -13,6 +13,8 @@ from typing import Any
 from launch.actions import DeclareLaunchArgument
 from launch.substitutions import LaunchConfiguration
 
+from sfm_ros.config import ENGINES, PRECISIONS
+
 BOOLEAN = ("true", "false")
 
 
@@ -27,7 +29,10 @@ class Argument:
 
 COMMON = {
     "model": Argument(default="default", text="model bundle: a folder, or a shipped one's name"),
-    "engine": Argument(default="auto", text="inference engine"),
+    "engine": Argument(default="auto", text="inference engine", choices=ENGINES),
+    "precision": Argument(
+        default="auto", text="numbers the networks compute with", choices=PRECISIONS
+    ),
     "config": Argument(default="", text="parameter file; default: the package's sfm.yaml"),
     "base_frame": Argument(
         default="base_link", text="the robot's frame, if TF connects it with the camera"

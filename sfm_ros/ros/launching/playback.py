@@ -180,6 +180,7 @@ def after_playback(given: Mapping[str, str], playing: Any) -> list[Any]:
         cmd=[
             *(sys.executable, "-m", "sfm_ros.cli.evaluate", "bag", given["bag"]),
             *("--out", given["evaluate"], "--model", given["model"]),
+            *("--engine", given["engine"], "--precision", given["precision"]),
             *_option("--image-topic", given["image_topic"]),
             *_option("--camera-info-topic", given["camera_info_topic"]),
         ],

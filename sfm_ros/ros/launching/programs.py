@@ -61,6 +61,7 @@ def odometry_node(
         "use_sim_time": is_true(given["use_sim_time"]),
         "model.bundle": given["model"],
         "model.engine": given["engine"],
+        "model.precision": given["precision"],
         "node.base_frame": given["base_frame"],
         "node.autostart": given["lifecycle"] == "true",
         **parameters,

@@ -14,7 +14,7 @@ from corridor import ahead
 from corridor import frames as drawn_frames
 from small_bags import CAMERA, PERIOD_NS, SmallSequence, image, stamp
 
-from sfm_ros.config import OdometryConfig, SfmConfig
+from sfm_ros.config import ModelConfig, OdometryConfig, SfmConfig
 from sfm_ros.datatypes import Frame, Prediction, Reason, ScaleSource
 from sfm_ros.engines.factory import resolve_bundle
 from sfm_ros.engines.fake_engine import FakeEngine, fake_spec
@@ -294,7 +294,7 @@ def test_shipped_model_does_not_depend_on_threads() -> None:
     bundle = resolve_bundle("default")
     seen = []
     for threads in (1, 2, 2):
-        engine = OnnxEngine(bundle, threads=threads)
+        engine = OnnxEngine(bundle, ModelConfig(threads=threads))
         result = OfflineRun(engine).run(textured())
         assert result.estimate is not None and len(result.snapshots) > 4
         depths = [snapshot.depth.tobytes() for snapshot in result.snapshots]
