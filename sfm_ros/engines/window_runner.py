@@ -18,6 +18,8 @@ RunDepth = Callable[[npt.NDArray], tuple[npt.NDArray, ...]]
 """(1, h, w, 3) uint8 to the outputs of the depth graph, in arrays that nobody writes to later."""
 RunPose = Callable[[npt.NDArray], npt.NDArray]
 """The input of the pose graph to its output."""
+RunBoth = Callable[[npt.NDArray], tuple[npt.NDArray, npt.NDArray]]
+"""(1, N, h, w, 3) uint8 to the outputs of both graphs."""
 
 
 def gray_window(spec: ModelSpec) -> Window:
@@ -42,11 +44,18 @@ class WindowRunner:
     Args:
         spec: of the bundle.
         run_depth, run_pose: run a graph.
+        run_both: runs both graphs on pixels at the same time, if the engine can.
     """
 
-    def __init__(self, spec: ModelSpec, run_depth: RunDepth, run_pose: RunPose) -> None:
+    def __init__(
+        self,
+        spec: ModelSpec,
+        run_depth: RunDepth,
+        run_pose: RunPose,
+        run_both: RunBoth | None = None,
+    ) -> None:
         self._spec = spec
-        self._run_depth, self._run_pose = run_depth, run_pose
+        self._run_depth, self._run_pose, self._run_both = run_depth, run_pose, run_both
         self._seen: deque[tuple[RgbImage, tuple[npt.NDArray, ...]]] = deque(
             maxlen=spec.sequence_length
         )
@@ -67,6 +76,8 @@ class WindowRunner:
         )
 
     def _from_pixels(self, window: Window) -> tuple[npt.NDArray, npt.NDArray]:
+        if self._run_both is not None:
+            return self._run_both(np.stack(window.images)[None])
         (depth,) = self._run_depth(window.images[-1][None])
         return depth, self._run_pose(np.stack(window.images)[None])
 

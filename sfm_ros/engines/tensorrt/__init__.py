@@ -1,0 +1,1 @@
+"""TensorRT and CUDA, without torch: the device, the library, building, running."""

@@ -1,0 +1,1 @@
+"""A CUDA runtime and TensorRT libraries that check how they are called."""
