@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sfm_ros.config import ModelConfig
 from sfm_ros.engines import parity_frames
 from sfm_ros.engines.factory import MODELS
 from sfm_ros.engines.fake_engine import FakeEngine, fake_spec
@@ -142,7 +143,7 @@ def with_wrong_layer(folder: Path, graph: str, layer: int, factor: float) -> Pat
 
 @pytest.fixture(scope="module")
 def road() -> Iterator[OnnxEngine]:
-    with closing(OnnxEngine(ROAD, threads=1)) as engine:
+    with closing(OnnxEngine(ROAD, ModelConfig(threads=1))) as engine:
         yield engine
 
 
@@ -161,11 +162,11 @@ def test_one_wrong_layer_is_refused(
     exceeded: str,
 ) -> None:  # fmt: skip
     bundle = with_wrong_layer(tmp_path, graph, layer, factor)
-    with closing(OnnxEngine(bundle, threads=1)) as wrong:
+    with closing(OnnxEngine(bundle, ModelConfig(threads=1))) as wrong:
         result = check_parity(wrong, road, LIMITS[precision])
     assert not result.accepted and f"refused, {exceeded}" in result.text
 
 
 def test_the_unchanged_model_passes(road: OnnxEngine) -> None:
-    with closing(OnnxEngine(ROAD, threads=2)) as same:
+    with closing(OnnxEngine(ROAD, ModelConfig(threads=2))) as same:
         assert check_parity(same, road, LIMITS["fp32"]).accepted
