@@ -56,6 +56,7 @@ setup(
             "sfm_node = sfm_ros.ros.entry_points:node",
             "sfm_lifecycle_node = sfm_ros.ros.entry_points:lifecycle_node",
             "sfm_bag_player = sfm_ros.ros.entry_points:bag_player",
+            "sfm_build_engine = sfm_ros.cli.build_engine:main",
             "sfm_demo = sfm_ros.cli.demo:main",
             "sfm_evaluate = sfm_ros.cli.evaluate:main",
             "sfm_kitti_to_bag = sfm_ros.cli.kitti_to_bag:main",

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from sfm_ros.errors import EngineError, EngineNotBuiltError, OutputError, UnsafeFileError
+from sfm_ros.errors import EngineNotBuiltError, OutputError, UnsafeFileError
 from sfm_ros.outputs.cache import NEW_SUFFIX, cache_folder, write_atomically
 from sfm_ros.outputs.lock import FolderLock
 from sfm_ros.safety.documents import parse_json
@@ -93,11 +93,6 @@ class CachedEngine:
     facts: Mapping[str, Any] = field(default_factory=dict)
     fault: str = ""
 
-    @property
-    def refusal(self) -> str:
-        """Why the parity gate refused it, or empty."""
-        return str(self.facts.get("refused", ""))
-
 
 class EngineCache:
     """Engines in a folder of this user, and in shared folders that are only read.
@@ -122,7 +117,6 @@ class EngineCache:
 
         Raises:
             EngineNotBuiltError: there is none, or its files are damaged.
-            EngineError: the parity gate refused it.
         """
         faults = []
         for folder in self._folders():
@@ -130,11 +124,6 @@ class EngineCache:
             if not path.exists():
                 continue
             entry, plan = _read(path)
-            if entry.refusal:
-                raise EngineError(
-                    f"the engine {path} was refused after its build: {entry.refusal}; "
-                    "sfm_build_engine --force builds it again"
-                )
             if not entry.fault and entry.identity == identity:
                 return plan
             faults.append(f"{path} {entry.fault or 'belongs to another engine'}")
@@ -168,11 +157,6 @@ class EngineCache:
         except OSError as error:
             raise _unwritable(self.own, error) from error
         return path
-
-    def refuse(self, identity: EngineIdentity, reason: str) -> None:
-        """Replace an engine by the note that it must not be used; OutputError as for `store`."""
-        facts = next((e.facts for e in self.entries() if e.identity == identity), {})
-        self.store(identity, b"", {**facts, "refused": reason})
 
     def entries(self) -> list[CachedEngine]:
         """All files, of this user first; their content is not checked but for its size."""

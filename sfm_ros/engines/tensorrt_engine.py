@@ -17,6 +17,7 @@ from sfm_ros.engines.contract import check_contract
 from sfm_ros.engines.engine_cache import EngineCache, EngineIdentity
 from sfm_ros.engines.registry import graph_variant
 from sfm_ros.engines.tensorrt.cuda import Cuda
+from sfm_ros.engines.tensorrt.gate import require_accepted
 from sfm_ros.engines.tensorrt.graph import CompiledGraph
 from sfm_ros.engines.tensorrt.identity import engine_identities, kernels_identity
 from sfm_ros.engines.tensorrt.library import Library, load_library
@@ -33,36 +34,44 @@ class TensorRtEngine:
         bundle: its folder.
         config: ``precision`` is used.
         cache: where the engines are; by default that of this user.
+        is_checked: whether only engines that passed the parity gate are loaded.
 
     Raises:
         ModelError: the bundle is damaged, or an engine breaks the contract.
         ModuleNotFoundError: cuda-bindings or TensorRT is not installed.
-        EngineNotBuiltError: this machine could run them, but none are cached.
+        EngineNotBuiltError: this machine could run them, but none are cached, or they were not
+            compared with a reference yet.
         EngineError: there is no GPU, it or TensorRT failed, or the parity gate refused them.
     """
 
     name = "tensorrt"
 
     def __init__(
-        self, bundle: Path, config: ModelConfig | None = None, cache: EngineCache | None = None
+        self,
+        bundle: Path,
+        config: ModelConfig | None = None,
+        cache: EngineCache | None = None,
+        is_checked: bool = True,
     ) -> None:
         self.spec = ModelSpec.load(bundle)
-        variant = graph_variant(self.name, config or ModelConfig())
-        graphs = self.spec.graphs(variant)
+        self.precision = graph_variant(self.name, config or ModelConfig())
+        graphs = self.spec.graphs(self.precision)
         cuda = Cuda()  # before anything of TensorRT is made
         library = load_library()
         cache = cache or EngineCache()
-        of_depth, of_pose = engine_identities(library, cuda.gpu, self.spec, variant)
+        identities = engine_identities(library, cuda.gpu, self.spec, self.precision)
+        if is_checked:
+            require_accepted(cache, identities, cuda.gpu)
         with ExitStack() as opened:
-            self._depth = _open(cache, of_depth, cuda, library, graphs.depth_file)
+            self._depth = _open(cache, identities[0], cuda, library, graphs.depth_file)
             opened.callback(self._depth.close)
-            self._pose = _open(cache, of_pose, cuda, library, graphs.pose_file)
+            self._pose = _open(cache, identities[1], cuda, library, graphs.pose_file)
             opened.callback(self._pose.close)
             check_contract(self.spec, self._depth.ports, self._pose.ports)
             self._owner = opened.pop_all()
         captured = self._depth.is_captured and self._pose.is_captured
         self.about = (
-            f"{library.name} {library.version}, {variant}, {cuda.gpu.name}, CUDA "
+            f"{library.name} {library.version}, {self.precision}, {cuda.gpu.name}, CUDA "
             f"{cuda.gpu.driver}{'' if captured else ', without a CUDA graph'}"
         )
         self._runner = WindowRunner(self.spec, self._run_depth, self._run_pose, self._run_both)

@@ -18,7 +18,7 @@ from sfm_ros.engines.engine_cache import (
     EngineCache,
     EngineIdentity,
 )
-from sfm_ros.errors import EngineError, EngineNotBuiltError, OutputError
+from sfm_ros.errors import EngineNotBuiltError, OutputError
 
 ORIN = EngineIdentity(
     onnx_sha256="5b71", library="TensorRT", library_version="10.3.0", gpu="Orin",
@@ -42,7 +42,7 @@ def test_what_is_stored_is_loaded(cache: EngineCache) -> None:
     path = stored(cache)
     assert cache.load(ORIN) == PLAN
     (entry,) = cache.entries()
-    assert (entry.path, entry.identity, entry.fault, entry.refusal) == (path, ORIN, "", "")
+    assert (entry.path, entry.identity, entry.fault) == (path, ORIN, "")
     assert entry.facts["seconds"] == 12.5 and entry.size > len(PLAN)
 
 
@@ -137,16 +137,6 @@ def test_a_folder_in_the_place_of_an_engine_is_no_engine(cache: EngineCache) -> 
     (cache.own / f"{ORIN.key}.engine").mkdir(parents=True)
     with pytest.raises(EngineNotBuiltError, match="damaged"):
         cache.load(ORIN)
-
-
-def test_a_refused_engine_is_not_loaded_and_not_built_at_each_start(cache: EngineCache) -> None:
-    stored(cache)
-    cache.refuse(ORIN, "depth median 0.3, limit 0.005")
-    with pytest.raises(EngineError, match="refused after its build: depth median 0.3") as error:
-        cache.load(ORIN)
-    assert not isinstance(error.value, EngineNotBuiltError)
-    (entry,) = cache.entries()
-    assert entry.refusal and entry.facts["model"] == "road"
 
 
 # Folders

@@ -194,6 +194,21 @@ def test_an_engine_that_is_not_built_names_the_program_that_builds_it(rig: GpuRi
     rig.check_released()
 
 
+def test_a_refused_engine_is_not_loaded_and_not_built_at_each_start(rig: GpuRig) -> None:
+    rig.store(accepted=False)
+    with pytest.raises(EngineError, match="are refused: depth median 0.3; .*--force") as error:
+        rig.open()
+    assert not isinstance(error.value, EngineNotBuiltError) and rig.cuda.calls["cudaMalloc"] == 0
+
+
+def test_an_engine_that_was_not_compared_is_not_loaded(rig: GpuRig) -> None:
+    rig.store()
+    (parity,) = [e for e in rig.cache.entries() if e.facts.get("graph") == "parity"]
+    parity.path.unlink()
+    with pytest.raises(EngineNotBuiltError, match="built and compared.*sfm_build_engine"):
+        rig.open()
+
+
 def test_the_engine_of_another_gpu_is_not_loaded(rig: GpuRig) -> None:
     rig.store()
     other = FakeCuda()

@@ -81,6 +81,8 @@ def build_plan(
     if monitor is not None:
         config.progress_monitor = monitor
     plan = builder.build_serialized_network(network, config)
+    if monitor is not None and monitor.error is not None:
+        raise monitor.error
     if plan is None:
         raise EngineError(f"{library.name} {library.version} did not build: {library.log.take()}")
     return BuiltPlan(plan=bytes(plan), timings=b"" if cache is None else bytes(cache.serialize()))
@@ -99,7 +101,10 @@ def _network_flags(trt: Any) -> int:
 def _parser_errors(library: Library, parser: Any) -> str:
     errors = [_parser_error(parser.get_error(index)) for index in range(parser.num_errors)]
     texts = "; ".join(dict.fromkeys(errors)) or library.log.take()
-    return f"{library.name} {library.version} cannot run this graph: {texts}"
+    return (
+        f"{library.name} {library.version} cannot run this graph: {texts}; export the model again "
+        "with training/export.py, or use another engine"
+    )
 
 
 def _parser_error(error: Any) -> str:
@@ -118,11 +123,12 @@ def _monitor(trt: Any, on_progress: OnProgress) -> Any:
         return None
 
     class Monitor(trt.IProgressMonitor):
-        """Phases lie within each other: a phase is one step of the phase that holds it."""
+        """Called by the library, through which no exception may pass: it is kept."""
 
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)
             self._progress = BuildProgress()
+            self.error: BaseException | None = None
 
         def phase_start(self, phase: str, parent: str | None, steps: int) -> None:
             self._progress.start(phase, parent, steps)
@@ -131,14 +137,21 @@ def _monitor(trt: Any, on_progress: OnProgress) -> Any:
             self._progress.finish(phase)
 
         def step_complete(self, phase: str, step: int) -> bool:
-            self._progress.step(phase, step)
-            return on_progress(self._progress.share)
+            try:
+                self._progress.step(phase, step)
+                return on_progress(self._progress.share)
+            except BaseException as error:
+                self.error = error
+                return False
 
     return Monitor()
 
 
 class BuildProgress:
-    """The share of a build that is done, from its phases; it never falls."""
+    """The share of a build that is done; it never falls.
+
+    Phases lie within each other: a phase is one step of the phase that holds it.
+    """
 
     def __init__(self) -> None:
         self._steps: dict[str, int] = {}

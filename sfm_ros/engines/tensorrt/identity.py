@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from sfm_ros.engines.engine_cache import EngineIdentity
@@ -56,10 +57,25 @@ def engine_identities(
 
 def kernels_identity(identity: EngineIdentity, gpu: Gpu) -> EngineIdentity:
     """Of the kernels that TensorRT-RTX compiles for a GPU when it loads an engine."""
+    return replace(_on(identity, gpu), flags=f"{identity.flags}, kernels")
+
+
+def timings_identity(identity: EngineIdentity) -> EngineIdentity:
+    """Of the times of kernels that a build measures; they serve every graph on that GPU."""
+    return replace(identity, onnx_sha256="", precision="", shapes="", flags="timing cache")
+
+
+def parity_identity(identities: Sequence[EngineIdentity], gpu: Gpu) -> EngineIdentity:
+    """Of the result of comparing the engines of a bundle with a reference on a GPU."""
+    both = " ".join(identity.onnx_sha256 for identity in identities)
+    first = _on(identities[0], gpu)
+    return replace(first, onnx_sha256=both, flags=f"{first.flags}, parity")
+
+
+def _on(identity: EngineIdentity, gpu: Gpu) -> EngineIdentity:
     return replace(
         identity,
         gpu=gpu.name,
         compute_capability=gpu.compute_capability,
         driver=gpu.driver,
-        flags=f"{identity.flags}, kernels",
     )

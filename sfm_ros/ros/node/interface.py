@@ -217,5 +217,6 @@ PROGRAMS = {
     "sfm_ground_truth_path": "draws ground-truth poses beside the estimated path",
     "sfm_kitti_to_bag": "writes a KITTI drive as a bag",
     "sfm_evaluate": "scores trajectories, bags and depth",
+    "sfm_build_engine": "builds the TensorRT engines of a model for the GPU of this machine",
     "sfm_demo": "renders a street sequence, plays it through the node, scores it",
 }

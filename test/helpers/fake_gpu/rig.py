@@ -15,8 +15,10 @@ from sfm_ros.config import ModelConfig
 from sfm_ros.datatypes import CameraIntrinsics
 from sfm_ros.engines.engine_cache import EngineCache
 from sfm_ros.engines.fake_engine import fake_spec
+from sfm_ros.engines.parity import ParityResult
 from sfm_ros.engines.tensorrt import cuda as cuda_module
 from sfm_ros.engines.tensorrt.cuda import Cuda
+from sfm_ros.engines.tensorrt.gate import record
 from sfm_ros.engines.tensorrt.identity import engine_identities
 from sfm_ros.engines.tensorrt.library import load_library
 from sfm_ros.engines.tensorrt_engine import TensorRtEngine
@@ -55,12 +57,14 @@ class GpuRig:
         patch.setitem(sys.modules, "tensorrt", None if kind == "RTX" else self.trt)
         patch.setitem(sys.modules, "tensorrt_rtx", self.trt if kind == "RTX" else None)
 
-    def store(self, depth: bytes = DEPTH, pose: bytes = POSE) -> None:
-        """Put built engines into the cache."""
-        spec = ModelSpec.load(self.bundle)
-        identities = engine_identities(load_library(), Cuda().gpu, spec, "fp32")
+    def store(self, depth: bytes = DEPTH, pose: bytes = POSE, accepted: bool = True) -> None:
+        """Put built engines into the cache, with the result of their comparison."""
+        spec, gpu = ModelSpec.load(self.bundle), Cuda().gpu
+        identities = engine_identities(load_library(), gpu, spec, "fp32")
         for identity, plan in zip(identities, (depth, pose), strict=True):
             self.cache.store(identity, plan, {})
+        result = ParityResult(accepted=accepted, text="depth median 0.3")
+        record(self.cache, identities, gpu, result)
 
     def open(self) -> TensorRtEngine:
         """The engine, from the cache."""

@@ -72,6 +72,7 @@ class FakeTensorRt(ModuleType):
         alive: objects of the library that exist.
         faults: what was done in a wrong order, where no exception can be raised.
         parse_errors, built: what parsing and building yield.
+        plans: what building yields for certain graphs.
         executions: how often a context was executed, in a capture or not.
     """
 
@@ -84,6 +85,7 @@ class FakeTensorRt(ModuleType):
         self.faults: list[str] = []
         self.parse_errors: list[Any] = []
         self.built: bytes | None = b"{}"
+        self.plans: dict[bytes, bytes] = {}
         self.executions = 0
         self.DataType = enum.IntEnum("DataType", {"FLOAT": 0, "HALF": 1, "INT8": 2, "UINT8": 5})
         self.TensorIOMode = enum.IntEnum("TensorIOMode", {"NONE": 0, "INPUT": 1, "OUTPUT": 2})
@@ -135,18 +137,18 @@ class _Builder:
         assert log.is_initialized
         self._trt, self._log = trt, log
 
-    def create_network(self, flags: int) -> object:
+    def create_network(self, flags: int) -> _Network:
         names = [f.name for f in self._trt.NetworkDefinitionCreationFlag if flags & 1 << int(f)]
         assert flags == sum(1 << int(self._trt.NetworkDefinitionCreationFlag[n]) for n in names)
         if self._trt.kind == "8.6":
             assert "EXPLICIT_BATCH" in names
         self._trt.log.append(("network", names))
-        return object()
+        return _Network()
 
     def create_builder_config(self) -> _Config:
         return _Config(self._trt)
 
-    def build_serialized_network(self, network: object, config: _Config) -> Any:
+    def build_serialized_network(self, network: _Network, config: _Config) -> Any:
         trt = self._trt
         trt.log.append(("build", config.flags, config.timings))
         monitor = config.progress_monitor
@@ -161,7 +163,11 @@ class _Builder:
         if trt.built is None:
             self._log.log(self._log.Severity.WARNING, "not an error")
             self._log.log(self._log.Severity.ERROR, "no kernel for\n  this layer")
-        return trt.built
+        return trt.plans.get(network.graph, trt.built)
+
+
+class _Network:
+    graph = b""
 
 
 class _Config:
@@ -197,10 +203,11 @@ class _Timings:
 
 
 class _Parser:
-    def __init__(self, trt: FakeTensorRt, network: object, log: _Logger) -> None:
-        self._trt = trt
+    def __init__(self, trt: FakeTensorRt, network: _Network, log: _Logger) -> None:
+        self._trt, self._network = trt, network
 
     def parse(self, graph: bytes) -> bool:
+        self._network.graph = graph
         self._trt.log.append(("parse", len(graph)))
         return not self._trt.parse_errors
 
