@@ -11,6 +11,8 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
+from sfm_ros.errors import ConfigError
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Batch:
@@ -64,7 +66,8 @@ class ModelOutput:
     Attributes:
         depths_b1hw: depth of the target frame, finest scale first; scale k has h / 2^k rows.
         disparities_b1hw: 1 / depth up to a fixed factor, same sizes.
-        T_source_target_bs44: predicted motion, sources in order of time.
+        T_source_target_bs44: predicted motion, sources in order of time; (b, 0, 4, 4) without a
+            pose network.
         mask_logits_bshw: explainability before the sigmoid, one channel per source, sizes as the
             depths; empty without a mask decoder.
         K_b33: learned intrinsics of the finest grid, pixels, replacing the batch's; or None if
@@ -79,6 +82,30 @@ class ModelOutput:
     mask_logits_bshw: list[Tensor]
     K_b33: Tensor | None = None
     source_depths_bs1hw: Tensor | None = None
+
+    @property
+    def has_motion(self) -> bool:
+        """Whether a motion was predicted."""
+        return self.T_source_target_bs44.shape[1] > 0
+
+
+def motion_of(batch: Batch, output: ModelOutput, known: bool) -> tuple[Tensor, Tensor | None]:
+    """The motions (b, s, 4, 4) to warp by, and which windows have them (b,); None: all.
+
+    Args:
+        known: whether to take those of the batch, not the predicted ones.
+
+    Raises:
+        ConfigError: none are known.
+    """
+    if not known:
+        return output.T_source_target_bs44, None
+    if batch.T_source_target_bs44 is None or batch.has_motion_b is None:
+        raise ConfigError(
+            "'objective.known_motion' is true, but no prepared set has poses; prepare with poses "
+            "or with a teacher, or set it to false"
+        )
+    return batch.T_source_target_bs44, batch.has_motion_b > 0
 
 
 def camera_of(batch: Batch, output: ModelOutput) -> Tensor:

@@ -10,135 +10,20 @@ from typing import Any
 
 from sfm_ros.errors import ConfigError
 from sfm_ros.options import build, option, read_yaml, with_override
+from training.config_model import NetworkConfig, ObjectiveConfig
 
 RENAMED = {"data.repeat": "data.set_ratios"}
 """Current names of options by their old ones; recipes and checkpoints may use either."""
 
 _COLOR_CHANGES = ("brightness", "contrast", "gamma", "saturation")
 _REGULARIZERS = {"smoothness_weight", "mask_weight"}
-METRIC_WEIGHTS = ("depth_supervision_weight", "pose_supervision_weight", "velocity_weight")
+METRIC_WEIGHTS = (
+    "depth_supervision_weight",
+    "pose_supervision_weight",
+    "velocity_weight",
+    "teacher_weight",
+)
 """Of the loss terms that know lengths in meters."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class NetworkConfig:
-    """Architecture of the networks and scaling of their outputs."""
-
-    depth: str = option(
-        "dispnet",
-        "Depth network: dispnet (SfMLearner's), vgg16 or vgg12 (DispNet rewritten, at its size "
-        "and one level shorter), resnet18, resnet50, or lite (EfficientNet-Lite0).",
-        choices=("dispnet", "vgg16", "vgg12", "resnet18", "resnet50", "lite"),
-    )
-    pretrained: bool = option(True, "Start the lite encoder from ImageNet weights.")
-    encoder_weights: str = option(
-        "", "ImageNet weights of a ResNet, a state dict in torchvision's format; empty: none."
-    )
-    pose: str = option(
-        "auto",
-        "Pose network: stacked (SfMLearner's: all frames at once), pair (each pair of neighbors, "
-        "forward and backward), or auto: pair with lite, else stacked.",
-        choices=("auto", "stacked", "pair"),
-    )
-    scales: int = option(4, "Number of disparity scales.", minimum=1, maximum=6)
-    sequence_length: int = option(3, "Frames in a window.", minimum=2, maximum=9)
-    explainability_mask: bool = option(False, "Predict the explainability mask (Zhou et al.).")
-    disparity_alpha: float = option(
-        10.0,
-        "Depth = depth_unit / (alpha * sigmoid(x) + beta) (Zhou et al., section 3.5).",
-        minimum=1e-6,
-    )
-    disparity_beta: float = option(0.01, "See disparity_alpha.", minimum=1e-6)
-    disparity_bias: float = option(
-        -1.5, "Initial bias before the sigmoid; 0 saturates at startup, see the recipes."
-    )
-    depth_unit: float = option(
-        1.0,
-        "Length of one network unit; 10 fits the depth range of a street under metric "
-        "supervision.",
-        minimum=1e-6,
-        maximum=1e6,
-    )
-    translation_factor: float = option(0.1, "Scales the translation output of the pose network.")
-    rotation_factor: float = option(0.01, "Scales the rotation output of the pose network.")
-    learned_intrinsics: str = option(
-        "off",
-        "off (use the calibration), shared (learn one camera for the run) or per_window (predict "
-        "a camera from every window).",
-        choices=("off", "shared", "per_window"),
-    )
-    initial_focal: float = option(
-        0.65,
-        "Initial focal length of learned intrinsics, divided by the width; 0.65 is 75 degrees.",
-        minimum=0.1,
-        maximum=10.0,
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class ObjectiveConfig:
-    """Weights of the loss terms; a weight of zero disables a term."""
-
-    l1_weight: float = option(1.0, "L1 in the photometric term.", minimum=0.0)
-    ssim_weight: float = option(
-        0.0, "(1 - SSIM) / 2 in the photometric term (0.85 with 0.15 L1).", minimum=0.0
-    )
-    minimum_reprojection: bool = option(
-        False, "Per pixel, count only the source with the smallest error (Godard et al. 2019)."
-    )
-    auto_mask: bool = option(
-        False, "Ignore pixels that an unmoved source explains at least as well."
-    )
-    full_resolution: bool = option(
-        False,
-        "Upsample every scale to full size before warping (Godard et al. 2019), against texture "
-        "copies and holes in the small scales; each scale then costs as much as the finest.",
-    )
-    smoothness: str = option(
-        "second_order",
-        "second_order (Zhou et al.) or edge_aware (on mean-normalized values).",
-        choices=("second_order", "edge_aware"),
-    )
-    smoothness_of: str = option(
-        "disparity",
-        "disparity (Zhou et al.'s published code) or depth (the text of the paper).",
-        choices=("disparity", "depth"),
-    )
-    smoothness_weight: float = option(0.5, "Smoothness of the finest scale.", minimum=0.0)
-    smoothness_scale_divisor: float = option(2.0, "Divisor per coarser scale.", minimum=1.0)
-    mask_weight: float = option(0.0, "Explainability mask: cross-entropy to 1.", minimum=0.0)
-    consistency_weight: float = option(
-        0.0,
-        "Inconsistency of the depths of target and sources, warped onto each other (Bian et al. "
-        "2019); gives a sequence one scale.",
-        minimum=0.0,
-    )
-    consistency_mask: bool = option(
-        False,
-        "Weight the photometric error by the consistency of the two depths (moving objects, "
-        "occlusion).",
-    )
-    velocity_weight: float = option(
-        0.0,
-        "| predicted - known distance | if a speed or a pose is known (Guizilini et al. 2020).",
-        minimum=0.0,
-    )
-    depth_supervision_weight: float = option(
-        0.0, "Scale-aware log-depth error if ground truth is known (rendered data).", minimum=0.0
-    )
-    sky_depth: float = option(
-        0.0,
-        "Meters: with depth supervision, pixels without depth in a ground-truth depth map are "
-        "sky and must be farther than this (rendered streets); 0: they are unknown (lidar).",
-        minimum=0.0,
-    )
-    pose_supervision_weight: float = option(
-        0.0,
-        "Motion error if the motion is known: rendered streets, sequences prepared with poses. "
-        "The poses may be the odometry's own, refined by geometry, to distill into the pose "
-        "network.",
-        minimum=0.0,
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,13 +43,26 @@ class DataConfig:
         0.0, "Reverse the order of the frames: a car in reverse gear.", minimum=0.0, maximum=1.0
     )
     scale_crop: float = option(1.15, "Largest zoom before cropping.", minimum=1.0, maximum=4.0)
+    aspect_change: float | None = option(
+        None,
+        "Largest ratio, minus one, of the zooms of width and height; null: they are independent.",
+        kind=float,
+        minimum=0.0,
+    )
     color_probability: float = option(0.5, "Change the colors.", minimum=0.0, maximum=1.0)
     color_changes: tuple[str, ...] = option(
-        _COLOR_CHANGES, "What is changed, by up to 20 %.", kind=str, choices=_COLOR_CHANGES
+        _COLOR_CHANGES, "What is changed.", kind=str, choices=_COLOR_CHANGES
     )
+    color_strength: float = option(0.2, "Largest change of each.", minimum=0.0, maximum=0.9)
     gray_probability: float = option(
         0.2,
         "Convert a window to gray; without it a gray camera costs 0.04 abs_rel.",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    degrade_probability: float = option(
+        0.0,
+        "Each of these, to what the networks see: blur, noise, JPEG, a shadow across the image.",
         minimum=0.0,
         maximum=1.0,
     )
@@ -196,6 +94,7 @@ class OptimConfig:
         "step, or cosine (down to 2 % of the rate at the last step).",
         choices=("step", "cosine"),
     )
+    warmup: int = option(0, "Steps over which the rate rises from 0.", minimum=0)
     gradient_clip: float = option(0.0, "Largest norm of the gradient; 0: no limit.", minimum=0.0)
     weight_average: float = option(
         0.0,
@@ -319,6 +218,7 @@ def _check_combinations(config: TrainConfig) -> None:
         )
     _check_set_ratios(data)
     _check_objective(config.objective)
+    _check_motion(config)
 
 
 def _check_set_ratios(data: DataConfig) -> None:
@@ -344,4 +244,35 @@ def _check_objective(objective: ObjectiveConfig) -> None:
         names = ", ".join(f"objective.{name}" for name in sorted(weights))
         raise ConfigError(
             f"the objective teaches nothing: only regularizers have a weight; set one of {names}"
+        )
+
+
+def _check_motion(config: TrainConfig) -> None:
+    network, objective = config.network, config.objective
+    if network.sequence_length < 2 and network.pose != "none":
+        raise ConfigError(
+            f"'network.sequence_length' is {network.sequence_length}, but the pose network "
+            f"'{network.pose}' compares frames; set it to 2 or more, or 'network.pose' to none"
+        )
+    if network.pose == "none" and network.learned_intrinsics == "per_window":
+        raise ConfigError(
+            "'network.learned_intrinsics' per_window is predicted by the pose network, and "
+            "'network.pose' is none"
+        )
+    if network.canonical_focal and network.learned_intrinsics != "off":
+        raise ConfigError(
+            "'network.canonical_focal' needs the calibration; set 'network.learned_intrinsics' "
+            "to off"
+        )
+    compares_images = objective.l1_weight > 0 or objective.ssim_weight > 0
+    if compares_images and network.pose == "none" and not objective.known_motion:
+        raise ConfigError(
+            "the photometric loss needs a motion, and 'network.pose' is none: set "
+            "'objective.known_motion' to true, or 'objective.l1_weight' and "
+            "'objective.ssim_weight' to 0"
+        )
+    if compares_images and network.sequence_length < 2:
+        raise ConfigError(
+            "the photometric loss compares frames, and 'network.sequence_length' is "
+            f"{network.sequence_length}; set it to 3"
         )

@@ -42,6 +42,7 @@ class SyntheticConfig:
         camera_height_m: height of the camera above the road; None draws 1.2 to 1.9 m.
         kind: ``city``, ``motorway``, ``mixed`` (one of these, drawn from the seed), or ``traffic``
             (a city street with stationary cars, trucks and buses in its lanes).
+        sky_depth_m: depth that is given to the sky.
     """
 
     seed: int = 0
@@ -52,6 +53,7 @@ class SyntheticConfig:
     fx: float | None = None
     camera_height_m: float | None = None
     kind: str = "mixed"
+    sky_depth_m: float = 0.0
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -76,8 +78,8 @@ class SyntheticConfig:
 class SyntheticStreet:
     """A ``Source`` of rendered frames with ground truth; frames can be rendered in any order.
 
-    ``depth_m`` is the depth at the center of each pixel, 0 for the sky. Colors are averaged over
-    the pixel, so that at a silhouette they mix surfaces and the depth does not.
+    ``depth_m`` is the depth at the center of each pixel, by default 0 for the sky. Colors are
+    averaged over the pixel, so that at a silhouette they mix surfaces and the depth does not.
 
     Attributes:
         name: kind and seed.
@@ -172,13 +174,14 @@ class SyntheticStreet:
         hits = cast(world.quads, world.atlas, self._grid, np.linalg.inv(pose), world.ground_y)
         light = shade(world, hits, self._grid, pose, float(self._arc_lengths[index]))
         center = hits.inv_depth[1::2, 1::2]
-        depth = np.where(center > 0, 1.0 / np.maximum(center, 1e-6), 0.0).astype(np.float32)
+        depth = np.where(center > 0, 1.0 / np.maximum(center, 1e-6), self._config.sky_depth_m)
         frame = Frame(
             stamp_ns=FIRST_STAMP_NS + round(index * 1e9 / self.fps),
             rgb=expose(world, light, (self._config.seed, index)),
             intrinsics=self.intrinsics,
         )
-        return SourceItem(frame=frame, T_world_camera=pose, depth_m=read_only(depth))
+        depth_m = read_only(depth.astype(np.float32))
+        return SourceItem(frame=frame, T_world_camera=pose, depth_m=depth_m)
 
 
 def _draw_intrinsics(rng: np.random.Generator, config: SyntheticConfig) -> CameraIntrinsics:

@@ -83,6 +83,7 @@ def expected_terms(config: TrainConfig) -> dict[str, float]:
         "velocity": objective.velocity_weight,
         "depth_supervision": objective.depth_supervision_weight,
         "pose_supervision": objective.pose_supervision_weight,
+        "teacher": objective.teacher_weight,
     }
 
 

@@ -18,14 +18,14 @@ from torch import Tensor
 
 from training.batch import Batch
 from training.config import DataConfig
+from training.data.degrade import DEGRADATIONS
 from training.data.resample import crop_enlarged
 
-JITTER = 0.2
-"""The factors of COLORS are drawn from 1 - JITTER to 1 + JITTER."""
 COLORS = ("brightness", "contrast", "gamma", "saturation")
 LUMA = (0.299, 0.587, 0.114)
 
 Flags = npt.NDArray[np.bool_]
+Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 
@@ -38,6 +38,8 @@ class Plan:
         scale_b2: factors of width and height, >= 1.
         offset_b2: position of the crop, 0 (left, top) to 1 (right, bottom).
         jitter_b4: factors of COLORS, 1 for no change.
+        degrade_bd: strength of each of DEGRADATIONS, 0 for none.
+        seed_b: of what they draw.
     """
 
     flip_b: Flags
@@ -47,6 +49,8 @@ class Plan:
     scale_b2: Floats
     offset_b2: Floats
     jitter_b4: Floats
+    degrade_bd: Floats
+    seed_b: Integers
 
     def part(self, slots: slice) -> Plan:
         """The plan of some of the windows."""
@@ -55,16 +59,26 @@ class Plan:
 
 def draw_plan(config: DataConfig, size: int, rng: np.random.Generator) -> Plan:
     """Draw the changes of ``size`` windows."""
-    allowed = np.isin(COLORS, config.color_changes)
-    return Plan(
-        flip_b=rng.random(size) < config.flip_probability,
-        reverse_b=rng.random(size) < config.reverse_probability,
-        gray_b=rng.random(size) < config.gray_probability,
-        color_b=rng.random(size) < config.color_probability,
-        scale_b2=rng.uniform(1.0, config.scale_crop, (size, 2)),
-        offset_b2=rng.random((size, 2)),
-        jitter_b4=np.where(allowed, rng.uniform(1.0 - JITTER, 1.0 + JITTER, (size, 4)), 1.0),
-    )
+    allowed, jitter = np.isin(COLORS, config.color_changes), config.color_strength
+    drawn = {
+        "flip_b": rng.random(size) < config.flip_probability,
+        "reverse_b": rng.random(size) < config.reverse_probability,
+        "gray_b": rng.random(size) < config.gray_probability,
+        "color_b": rng.random(size) < config.color_probability,
+        "scale_b2": rng.uniform(1.0, config.scale_crop, (size, 2)),
+        "offset_b2": rng.random((size, 2)),
+        "jitter_b4": np.where(allowed, rng.uniform(1.0 - jitter, 1.0 + jitter, (size, 4)), 1.0),
+    }
+    # Drawn last, so that recipes that do not use them get the numbers that they always got.
+    if config.aspect_change is not None:
+        bound = np.log1p(config.aspect_change)
+        ratio_b = np.exp(rng.uniform(-bound, bound, size))
+        drawn["scale_b2"] = np.maximum(
+            drawn["scale_b2"][:, :1] * np.stack([ratio_b**0.5, ratio_b**-0.5], 1), 1.0
+        )
+    chosen = rng.random((size, len(DEGRADATIONS))) < config.degrade_probability
+    drawn["degrade_bd"] = np.where(chosen, rng.random(chosen.shape), 0.0)
+    return Plan(**drawn, seed_b=rng.integers(2**31, size=size))
 
 
 def augment(batch: Batch, plan: Plan) -> Batch:
@@ -72,9 +86,9 @@ def augment(batch: Batch, plan: Plan) -> Batch:
     batch = scale_crop(batch, plan.scale_b2, plan.offset_b2)
     batch = reverse(flip(batch, plan.flip_b), plan.reverse_b)
     clean = to_gray(batch.rgb_clean_bn3hw, plan.gray_b)
-    return replace(
-        batch, rgb_clean_bn3hw=clean, rgb_bn3hw=jitter_color(clean, plan.color_b, plan.jitter_b4)
-    )
+    seen = jitter_color(clean, plan.color_b, plan.jitter_b4)
+    seen = degrade(seen, plan.degrade_bd, plan.seed_b)
+    return replace(batch, rgb_clean_bn3hw=clean, rgb_bn3hw=seen)
 
 
 def flip(batch: Batch, flip_b: Flags) -> Batch:
@@ -160,6 +174,20 @@ def jitter_color(rgb_bn3hw: Tensor, color_b: Flags, jitter_b4: Floats) -> Tensor
         return image.clamp_(0.0, 1.0).pow_(gamma)
 
     return _changed(rgb_bn3hw, color_b, changed)
+
+
+def degrade(rgb_bn3hw: Tensor, strength_bd: Floats, seed_b: Integers) -> Tensor:
+    """Degrade each window by those of DEGRADATIONS that have a strength."""
+    if not strength_bd.any():
+        return rgb_bn3hw
+    result = rgb_bn3hw.clone()
+    for i in np.flatnonzero(strength_bd.any(axis=1)):
+        rng, window = np.random.default_rng(int(seed_b[i])), result[i]
+        for change, strength in zip(DEGRADATIONS, strength_bd[i], strict=True):
+            if strength > 0:
+                window = change(window, float(strength), rng)
+        result[i] = window.clamp(0.0, 1.0)
+    return result
 
 
 def _luma(rgb_bn3hw: Tensor) -> Tensor:

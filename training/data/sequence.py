@@ -1,7 +1,8 @@
 """The prepared format: a folder of frames of one size, ready to be cut into training windows.
 
 ``frames.u8``   (N, H, W, 3) uint8 RGB, raw bytes in C order, read by memory mapping.
-``depth.f16``   (N, H, W) float16 meters along +z, 0 unknown; absent if no sequence has depth.
+``depth.f16``   (N, H, W) float16 meters along +z, 0 unknown, ``SKY_DEPTH_M`` sky; absent if no
+                sequence has depth.
 ``index.json``  describes the frames (below).
 ``report.txt``, ``report.png``  statistics and warnings for the user; training reads neither.
 
@@ -43,6 +44,8 @@ from sfm_ros.safety.files import member
 FORMAT = "sfm_ros.prepared/1"
 INDEX, PARTIAL, OPEN = "index.json", "index.partial.json", "index.open.json"
 FRAMES, DEPTH = "frames.u8", "depth.f16"
+SKY_DEPTH_M = 1000.0
+"""Depth of a pixel that is known to be sky, meters: farther than anything that is measured."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -56,13 +56,18 @@ def collapse_indicators(
         ``saturated``: fraction of the pixels at which the sigmoid of the disparity has no slope,
         negative if most of them are at the far end; ``parallax_px``: mean shift of the image by
         the translation; ``motion_spread``: standard deviation of the predicted motions over the
-        windows, relative to their size (nan for a single window).
+        windows, relative to their size (nan for a single window). Both are nan without a pose
+        network.
     """
     disparity = output.disparities_b1hw[0].float()
     sigmoid = (disparity - network.disparity_beta) / network.disparity_alpha
     stuck = sigmoid * (1 - sigmoid) < SATURATED_SLOPE
     far = mean_over_processes((stuck & (sigmoid < 0.5)).float().mean())
     near = mean_over_processes((stuck & (sigmoid >= 0.5)).float().mean())
+    saturated = torch.where(far > near, -(far + near), far + near)
+    if not output.has_motion:
+        unknown = torch.full_like(saturated, torch.nan)
+        return {"saturated": saturated, "parallax_px": unknown, "motion_spread": unknown}
     T = output.T_source_target_bs44.float()
     distance_bs = T[..., :3, 3].norm(dim=-1)
     inv_depth_b = output.depths_b1hw[0].float().reciprocal().mean(dim=(1, 2, 3))
@@ -73,7 +78,7 @@ def collapse_indicators(
     )
     several = len(T) * world_size() > 1
     return {
-        "saturated": torch.where(far > near, -(far + near), far + near),
+        "saturated": saturated,
         "parallax_px": mean_over_processes(shift_bs.mean()),
         "motion_spread": spread if several else torch.full_like(spread, torch.nan),
     }

@@ -140,7 +140,7 @@ class Trainer:
         with torch.autocast(
             self.device.type, dtype=PRECISIONS[optim.precision], enabled=optim.precision != "fp32"
         ):
-            output = self._forward(batch.rgb_bn3hw)
+            output = self._forward(batch.rgb_bn3hw, batch.K_b33)
         loss, parts = self._objective(batch, output)
         total = mean_over_processes(loss)
         gradient = self._descend(loss, total, parts)
@@ -192,7 +192,7 @@ class Trainer:
         """Write a checkpoint; raises CheckpointError if it cannot be written."""
         save_checkpoint(self.out / name, self._contents(with_optimizer=name == LAST))
 
-    def _prepared_forward(self) -> Callable[[Tensor], ModelOutput]:
+    def _prepared_forward(self) -> Callable[[Tensor, Tensor], ModelOutput]:
         forward: Any = self.model
         if world_size() > 1:
             devices = [self.device] if self.device.type == "cuda" else None

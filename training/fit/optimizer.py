@@ -34,6 +34,11 @@ def load_optimizer(optimizer: torch.optim.Adam, state: dict[str, Any]) -> None:
 
 def rate_factor(optim: OptimConfig, step: int) -> float:
     """Factor on the learning rate in the step numbered ``step`` (from 0)."""
+    warmup = min(1.0, (step + 1) / optim.warmup) if optim.warmup else 1.0
+    return warmup * _schedule(optim, step)
+
+
+def _schedule(optim: OptimConfig, step: int) -> float:
     if optim.schedule == "cosine":
         progress = min(1.0, step / optim.steps)
         return COSINE_END + (1.0 - COSINE_END) * 0.5 * (1.0 + math.cos(math.pi * progress))

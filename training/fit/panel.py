@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from training.batch import Batch
+from training.batch import Batch, target_index
 from training.config import ObjectiveConfig
 from training.fit.validation import reconstruct_target
 from training.losses.photometric import LocalMoments, photometric_error
@@ -17,7 +17,8 @@ def panel(model: nn.Module, batch: Batch, config: ObjectiveConfig) -> Tensor:
 
     Target; its last source, warped, black where invalid; the difference, three times as bright;
     the explainability mask, if there is one; the auto-mask, if it is used (white: pixels that
-    count, black: those that an unmoved source explains better); depth, near is bright.
+    count, black: those that an unmoved source explains better); depth, near is bright. Without a
+    pose network only target and depth.
 
     Returns:
         (3, rows x h, w), RGB in [0, 1].
@@ -26,8 +27,11 @@ def panel(model: nn.Module, batch: Batch, config: ObjectiveConfig) -> Tensor:
     first = Batch(rgb_bn3hw=rgb, rgb_clean_bn3hw=clean, K_b33=K)
     was_training = model.training
     model.eval()
-    output = model(first.rgb_bn3hw)
+    output = model(first.rgb_bn3hw, first.K_b33)
     model.train(was_training)
+    if not output.has_motion:
+        rows = [clean[0, target_index(clean.shape[1])], color_depth(output.depths_b1hw[0][0])]
+        return torch.cat([row.float().clamp(0, 1) for row in rows], dim=1)
     target, sources, warped, valid = reconstruct_target(first, output)
     shown = warped[0, -1] * valid[0, -1]
     rows = [target[0], shown, 3 * (shown - target[0]).abs().mean(0, keepdim=True) * valid[0, -1]]

@@ -56,8 +56,19 @@ class Validation:
 
     @property
     def score(self) -> float:
-        """Criterion of the best checkpoint; smaller is better."""
+        """Criterion of the best checkpoint; smaller is better.
+
+        The photometric error by the predicted depth and motion over that of standing still; if
+        no motion is predicted, the error of depth as predicted.
+        """
+        if not self.has_motion:
+            return self.abs_rel_metric
         return self.photo / self.photo_still if self.photo_still > 0 else math.nan
+
+    @property
+    def has_motion(self) -> bool:
+        """Whether a motion was predicted."""
+        return math.isfinite(self.translation)
 
     def figures(self) -> dict[str, float]:
         """Finite figures by name, for the log."""
@@ -66,13 +77,17 @@ class Validation:
 
     def line(self) -> str:
         """Summary in one line."""
-        parts = [
-            f"photo {self.photo:.4f} (standing still {self.photo_still:.4f}, "
-            f"ratio {self.score:.3f})",
-            f"flatness {self.flatness:.2f}",
-            f"|t| {self.translation:.3f} +- {self.translation_spread:.3f}",
-            f"yaw +- {self.yaw_spread_deg:.2f} deg",
-        ]
+        parts = [f"flatness {self.flatness:.2f}"]
+        if self.has_motion:
+            photo = (
+                f"photo {self.photo:.4f} (standing still {self.photo_still:.4f}, "
+                f"ratio {self.score:.3f})"
+            )
+            motion = (
+                f"|t| {self.translation:.3f} +- {self.translation_spread:.3f}",
+                f"yaw +- {self.yaw_spread_deg:.2f} deg",
+            )
+            parts = [photo, *parts, *motion]
         if math.isfinite(self.abs_rel):
             parts.append(f"abs_rel {self.abs_rel:.3f} (metric {self.abs_rel_metric:.3f})")
         if math.isfinite(self.translation_correlation):
@@ -91,6 +106,8 @@ class Validation:
                 "or objective.smoothness_weight, or move network.disparity_bias away from "
                 "saturation (about -1.5)"
             )
+        if not self.has_motion:
+            return found
         if self.score > 0.98:
             found["nothing explained"] = (
                 f"the warped images explain the target no better than standing still "
@@ -110,7 +127,7 @@ class Validation:
 
 @torch.no_grad()
 def validate(
-    model: Callable[[Tensor], ModelOutput],
+    model: Callable[[Tensor, Tensor], ModelOutput],
     batcher: Batcher,
     windows: Sequence[TrainingWindow],
     batch_size: int,
@@ -124,10 +141,11 @@ def validate(
     for start in range(0, len(windows), batch_size):
         part = windows[start : start + batch_size]
         batch = batcher.batch_of(part).to(device)
-        output = model(batch.rgb_bn3hw)
-        _add_photo(values, batch, output)
+        output = model(batch.rgb_bn3hw, batch.K_b33)
         _add_depth(values, batch, output)
-        _add_motion(values, batcher, part, output)
+        if output.has_motion:
+            _add_photo(values, batch, output)
+            _add_motion(values, batcher, part, output)
     if isinstance(model, nn.Module):
         model.train(was_training)
     return _summary(values)
@@ -196,11 +214,15 @@ def _summary(values: Values) -> Validation:
     means = ("photo", "photo_still", "abs_rel", "abs_rel_metric", "flatness", "translation")
     return Validation(
         **{name: float(np.mean(values[name] or math.nan)) for name in means},
-        translation_spread=float(np.std(values["translation"])),
-        yaw_spread_deg=float(np.std(values["yaw"])),
+        translation_spread=_spread(values["translation"]),
+        yaw_spread_deg=_spread(values["yaw"]),
         translation_correlation=_correlation(values["translation"], values["gt_translation"]),
         yaw_correlation=_correlation(values["yaw"], values["gt_yaw"]),
     )
+
+
+def _spread(values: list[float]) -> float:
+    return float(np.std(values)) if values else math.nan
 
 
 def _correlation(predicted: list[float], ground_truth: list[float]) -> float:

@@ -12,7 +12,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.batch import Batch, ModelOutput, camera_of, source_indices, target_index
+from training.batch import (
+    Batch,
+    ModelOutput,
+    camera_of,
+    motion_of,
+    source_indices,
+    target_index,
+)
 from training.config import ObjectiveConfig
 from training.geometry.camera import scale_intrinsics
 from training.geometry.warp import warp_sources
@@ -90,8 +97,10 @@ class LossContext:
             # One more channel of the same sampling.
             inv_depth = resized(source_depths.float().reciprocal(), size)
             sources_bschw = torch.cat([sources_bschw, inv_depth], dim=2)
-        T_bs44 = self.output.T_source_target_bs44
+        T_bs44, is_known_b = motion_of(self.batch, self.output, self.config.known_motion)
         warped, valid, inv_depth = warp_sources(sources_bschw, depth_b1hw, T_bs44, view.K_b33)
+        if is_known_b is not None:
+            valid = valid & is_known_b[:, None, None, None]
         inconsistency = None
         if source_depths is not None:
             inconsistency = depth_inconsistency(inv_depth, warped[:, :, 3])

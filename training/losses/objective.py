@@ -22,7 +22,12 @@ from training.losses.photometric import (
     minimum_over_sources,
     photometric_error,
 )
-from training.losses.supervision import log_depth_error, motion_error, velocity_loss
+from training.losses.supervision import (
+    log_depth_error,
+    motion_error,
+    teacher_error,
+    velocity_loss,
+)
 
 LossTerm = Callable[[LossContext], Tensor | None]
 """An unweighted loss term; None if the batch or the model lacks what it compares."""
@@ -37,6 +42,7 @@ def loss_terms(config: ObjectiveConfig) -> dict[str, tuple[float, LossTerm]]:
         "mask": (config.mask_weight, mask_regularizer),
         "consistency": (config.consistency_weight, geometry_consistency),
         "depth_supervision": (config.depth_supervision_weight, depth_supervision),
+        "teacher": (config.teacher_weight, teacher),
         "pose_supervision": (config.pose_supervision_weight, pose_supervision),
         "velocity": (config.velocity_weight, velocity_supervision),
     }
@@ -147,6 +153,14 @@ def depth_supervision(context: LossContext) -> Tensor | None:
     return log_depth_error(depths, ground_truth, has_depth, context.config.sky_depth)
 
 
+def teacher(context: LossContext) -> Tensor | None:
+    """Robust log-depth error against semi-dense depth."""
+    known, has_depth = context.batch.depth_target_b1hw, context.batch.has_depth_b
+    if known is None or has_depth is None:
+        return None
+    return teacher_error([d.float() for d in context.output.depths_b1hw], known, has_depth)
+
+
 def pose_supervision(context: LossContext) -> Tensor | None:
     """Motion error against the ground truth."""
     ground_truth, has_motion = context.batch.T_source_target_bs44, context.batch.has_motion_b
@@ -179,11 +193,14 @@ def _confidence(context: LossContext, scale: int, found: Reconstruction) -> Tens
 @torch.no_grad()
 def _diagnostics(output: ModelOutput) -> dict[str, Tensor]:
     disparity = output.disparities_b1hw[0].float().flatten(1)
+    spread = {"disparity_spread": (disparity.std(dim=1) / disparity.mean(dim=1)).mean()}
+    if not output.has_motion:
+        return spread
     distance = output.T_source_target_bs44[..., :3, 3].float().norm(dim=-1)
     mean_distance = mean_over_processes(distance.mean())
     variance = mean_over_processes((distance - mean_distance).square().mean())
     return {
-        "disparity_spread": (disparity.std(dim=1) / disparity.mean(dim=1)).mean(),
+        **spread,
         "translation_norm": mean_distance,
         "translation_spread": variance.sqrt(),
     }

@@ -15,6 +15,15 @@ _ROTATION_WEIGHT = 20.0
 """One milliradian counts as much as 2 % of the distance."""
 _MIN_DISTANCE = 0.1
 """Meters added to the true distance, so that a standing car does not divide by zero."""
+FAR_M = 80.0
+"""What is farther is taught to be far, not how far: triangulation does not reach there."""
+_SKY_M = 100.0
+"""Depth from which on nothing far counts as too near."""
+_QUADRATIC, _LARGEST = 0.05, 1.5
+"""Errors of log depth below which the loss is quadratic, and from which on it is constant: a
+semi-dense teacher has outliers, at the edges of what is near most of all."""
+_SCALE_WEIGHTS = (1.0, 0.5, 0.25)
+"""Of the finest scales; the coarser ones follow by themselves."""
 
 
 def log_depth_error(
@@ -47,6 +56,39 @@ def log_depth_error(
         error = error + (log_sky - log_depth).clamp(min=0) * sky_ratio
         total = total + error.sum() / shared_count((known_ratio + sky_ratio).sum())
     return total / len(depths_b1hw)
+
+
+def teacher_error(
+    depths_b1hw: list[Tensor], depth_known_b1hw: Tensor, has_depth_b: Tensor
+) -> Tensor:
+    """Robust ``|log d - log d*|`` over the known pixels, summed over scales of falling weight.
+
+    A pixel known to be far (`FAR_M`, the sky) only costs if it is predicted too near. Coarser
+    scales are compared with single pixels, because a mean over an edge is no depth of the scene.
+
+    Args:
+        depths_b1hw: predictions, finest first, meters; of more than three the first three count.
+        depth_known_b1hw: meters, 0 if unknown.
+        has_depth_b: 0 excludes a window.
+    """
+    known_b1hw = depth_known_b1hw * (has_depth_b > 0).view(-1, 1, 1, 1)
+    total = depth_known_b1hw.new_zeros(())
+    for weight, depth in zip(_SCALE_WEIGHTS, depths_b1hw, strict=False):
+        known = F.interpolate(known_b1hw, size=depth.shape[-2:], mode="nearest-exact")
+        counts = known > 0
+        error = depth.log() - torch.where(counts, known.clamp(max=_SKY_M), 1.0).log()
+        is_far = known > FAR_M
+        measured = _huber(error.abs()).clamp(max=_LARGEST)
+        cost = torch.where(is_far, _huber((-error).clamp(min=0)), measured)
+        cost = torch.where(counts, cost, 0.0)
+        total = total + weight * cost.sum() / shared_count(counts.sum())
+    return total
+
+
+def _huber(size: Tensor) -> Tensor:
+    return torch.where(
+        size < _QUADRATIC, size.square() / (2 * _QUADRATIC), size - 0.5 * _QUADRATIC
+    )
 
 
 def motion_error(T_bs44: Tensor, T_gt_bs44: Tensor, has_motion_b: Tensor) -> Tensor:

@@ -13,7 +13,10 @@ from sfm_ros.errors import ConfigError
 from training.batch import ModelOutput, source_indices, target_index
 from training.config import NetworkConfig
 from training.geometry import se3
+from training.networks import lens
 from training.networks.depth_net import DispNet, VggDepthNet
+from training.networks.encoders.efficientnet_lite0 import EfficientNetLite0
+from training.networks.feature_pose_net import FeaturePoseNet
 from training.networks.intrinsics import SharedIntrinsics, WindowIntrinsics
 from training.networks.pose_net import FEATURES, PoseNet
 from training.networks.skip_depth_net import LiteDepthNet, ResNetDepthNet, SkipDepthNet
@@ -53,26 +56,45 @@ class SfmModel(nn.Module):
         self.sequence_length = config.sequence_length
         self.needs_source_depths = False
         self.pairwise = uses_pairs(config)
+        self.uses_features = config.pose == "features"
         self.depth_net = _DEPTH_NETS[config.depth](config)
-        self.pose_net = PoseNet(
-            2 if self.pairwise else config.sequence_length,
-            translation_factor=config.translation_factor,
-            rotation_factor=config.rotation_factor,
-            mask_scales=config.scales if config.explainability_mask else 0,
-        )
+        self.pose_net = _pose_net(config, self.depth_net)
         self.camera: SharedIntrinsics | WindowIntrinsics | None = None
         if config.learned_intrinsics == "shared":
             self.camera = SharedIntrinsics(config.initial_focal)
         elif config.learned_intrinsics == "per_window":
             self.camera = WindowIntrinsics(FEATURES, config.initial_focal)
+        self._frozen = _frozen_modules(self.depth_net, config.frozen)
+        for module in self._frozen:
+            module.requires_grad_(False)
 
-    def forward(self, rgb_bn3hw: Tensor) -> ModelOutput:
-        """Prediction for windows (b, n, 3, h, w), RGB in [0, 1]."""
-        disparities, source_depths = self._disparities(rgb_bn3hw)
-        T_source_target, mask_logits, features_bc = self._motion_and_masks(rgb_bn3hw)
+    def train(self, mode: bool = True) -> SfmModel:
+        """Set the mode; what is frozen stays in that of inference, its statistics too."""
+        super().train(mode)
+        for module in self._frozen:
+            module.eval()
+        return self
+
+    def forward(self, rgb_bn3hw: Tensor, K_b33: Tensor | None = None) -> ModelOutput:
+        """Prediction for windows (b, n, 3, h, w), RGB in [0, 1].
+
+        Args:
+            K_b33: intrinsics; needed with ``canonical_focal`` only.
+        """
+        taps = self._taps(rgb_bn3hw)
+        disparities, source_depths = self._disparities(rgb_bn3hw, taps)
         height, width = rgb_bn3hw.shape[-2:]
+        stretch_b = self._stretch(K_b33, width)
+        T_source_target, mask_logits, features_bc = self._motion_and_masks(
+            rgb_bn3hw, taps, stretch_b
+        )
+        depths = [self.depth_unit / disparity for disparity in disparities]
+        if stretch_b is not None:
+            depths = [lens.depth_in_camera(depth, stretch_b) for depth in depths]
+            if source_depths is not None:
+                source_depths = source_depths * stretch_b.view(-1, 1, 1, 1, 1)
         return ModelOutput(
-            depths_b1hw=[self.depth_unit / disparity for disparity in disparities],
+            depths_b1hw=depths,
             disparities_b1hw=disparities,
             T_source_target_bs44=T_source_target,
             mask_logits_bshw=mask_logits,
@@ -81,53 +103,108 @@ class SfmModel(nn.Module):
         )
 
     def depth(self, rgb_b3hw: Tensor) -> Tensor:
-        """Finest depth (b, 1, h, w) of single images (b, 3, h, w)."""
+        """Finest depth (b, 1, h, w) of single images (b, 3, h, w), by the canonical camera."""
         return self.depth_unit / self.depth_net(rgb_b3hw)[0]
 
     def motion(self, rgb_bn3hw: Tensor) -> Tensor:
         """``T_source_target`` (b, n - 1, 4, 4) of windows, sources in order of time."""
-        return self._motion_and_masks(rgb_bn3hw)[0]
+        return self._motion_and_masks(rgb_bn3hw, self._taps(rgb_bn3hw), None)[0]
+
+    def depth_and_features(self, rgb_b3hw: Tensor) -> tuple[Tensor, Tensor]:
+        """Finest depth of single images, and what the pose network looks at (b, c, h, w)."""
+        depth_net, pose_net = self._networks_of_features()
+        taps = depth_net.encoder(rgb_b3hw)
+        return self.depth_unit / depth_net.decode(taps)[0], pose_net.embed(taps)
+
+    def motion_of_features(self, features_bnchw: Tensor) -> Tensor:
+        """``T_source_target`` (b, n - 1, 4, 4) of windows of features."""
+        _, pose_net = self._networks_of_features()
+        return self._transforms(pose_net(features_bnchw).vectors_bm6, None)
 
     def parameter_groups(
         self, learning_rate: float, encoder_learning_rate: float | None = None
     ) -> list[dict[str, Any]]:
-        """Optimizer groups: a pretrained encoder may have its own learning rate."""
+        """Optimizer groups of what is learned: a pretrained encoder may have its own rate."""
         encoder: list[nn.Parameter] = []
         if isinstance(self.depth_net, SkipDepthNet):
             encoder = list(self.depth_net.encoder.parameters())
         in_encoder = {id(parameter) for parameter in encoder}
-        rest = [p for p in self.parameters() if id(p) not in in_encoder]
+        learned = [p for p in self.parameters() if p.requires_grad]
+        rest = [p for p in learned if id(p) not in in_encoder]
+        encoder = [p for p in encoder if p.requires_grad]
         groups: list[dict[str, Any]] = [{"params": rest, "lr": learning_rate, "name": "main"}]
         if encoder:
             rate = learning_rate if encoder_learning_rate is None else encoder_learning_rate
             groups.append({"params": encoder, "lr": rate, "name": "encoder"})
         return groups
 
-    def _disparities(self, rgb_bn3hw: Tensor) -> tuple[list[Tensor], Tensor | None]:
+    def _networks_of_features(self) -> tuple[SkipDepthNet, FeaturePoseNet]:
+        assert isinstance(self.depth_net, SkipDepthNet)
+        assert isinstance(self.pose_net, FeaturePoseNet)
+        return self.depth_net, self.pose_net
+
+    def _stretch(self, K_b33: Tensor | None, width: int) -> Tensor | None:
+        if not self.config.canonical_focal:
+            return None
+        if K_b33 is None:
+            raise ValueError("no intrinsics, which network.canonical_focal needs")
+        return lens.stretch_of(K_b33.float(), width, self.config.canonical_focal)
+
+    def _taps(self, rgb_bn3hw: Tensor) -> list[Tensor] | None:
+        """The encoder's features of all frames (b x n, c, h, w) if the pose network takes them."""
+        if not self.uses_features:
+            return None
+        depth_net, _ = self._networks_of_features()
+        taps: list[Tensor] = depth_net.encoder(rgb_bn3hw.flatten(0, 1))
+        return taps
+
+    def _disparities(
+        self, rgb_bn3hw: Tensor, taps: list[Tensor] | None
+    ) -> tuple[list[Tensor], Tensor | None]:
         """The target's at all scales, and the finest depth of the sources if needed."""
         target = target_index(self.sequence_length)
-        if not self.needs_source_depths:
-            return self.depth_net(rgb_bn3hw[:, target]), None
         batch, frames = rgb_bn3hw.shape[:2]
+        if not self.needs_source_depths:
+            if taps is None:
+                return self.depth_net(rgb_bn3hw[:, target]), None
+            of_target = [tap.unflatten(0, (batch, frames))[:, target] for tap in taps]
+            return self._networks_of_features()[0].decode(of_target), None
         # One pass, so that batch normalization includes target and sources alike.
-        scales = [d.unflatten(0, (batch, frames)) for d in self.depth_net(rgb_bn3hw.flatten(0, 1))]
+        maps = self.depth_net(rgb_bn3hw.flatten(0, 1))
+        scales = [d.unflatten(0, (batch, frames)) for d in maps]
         sources = scales[0][:, source_indices(self.sequence_length)]
         return [disparity[:, target] for disparity in scales], self.depth_unit / sources
 
-    def _motion_and_masks(self, rgb_bn3hw: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
+    def _motion_and_masks(
+        self, rgb_bn3hw: Tensor, taps: list[Tensor] | None, stretch_b: Tensor | None
+    ) -> tuple[Tensor, list[Tensor], Tensor]:
         """``T_source_target``, mask logits, and the pose network's features of the window."""
         if rgb_bn3hw.shape[1] != self.sequence_length:
             raise ValueError(
                 f"found a window of {rgb_bn3hw.shape[1]} frames, "
                 f"expected {self.sequence_length} (network.sequence_length)"
             )
-        if not self.pairwise:
+        if self.pose_net is None:
+            none = rgb_bn3hw.new_empty(len(rgb_bn3hw), 0, 4, 4)
+            return none, [], none
+        if self.pairwise:
+            vectors, features_bc = self._pair_motions(rgb_bn3hw)
+            if stretch_b is not None:
+                vectors = lens.vectors_in_camera(vectors, stretch_b)
+            T_older_newer = se3.transform_from_symmetric_vector(self._in_length_unit(vectors))
+            return chain_to_target(T_older_newer), [], features_bc
+        if taps is None:
             pose = self.pose_net(rgb_bn3hw)
-            T_bs44 = se3.transform_from_pose_vector(self._in_length_unit(pose.vectors_bm6))
-            return T_bs44, pose.mask_logits_bshw, pose.features_bc
-        vectors, features_bc = self._pair_motions(rgb_bn3hw)
-        T_older_newer = se3.transform_from_symmetric_vector(self._in_length_unit(vectors))
-        return chain_to_target(T_older_newer), [], features_bc
+        else:
+            features = self._networks_of_features()[1].embed(taps)
+            pose = self.pose_net(features.unflatten(0, rgb_bn3hw.shape[:2]))
+        T_bs44 = self._transforms(pose.vectors_bm6, stretch_b)
+        return T_bs44, pose.mask_logits_bshw, pose.features_bc
+
+    def _transforms(self, vectors_bm6: Tensor, stretch_b: Tensor | None) -> Tensor:
+        if stretch_b is not None:
+            vectors_bm6 = lens.vectors_in_camera(vectors_bm6, stretch_b)
+        return se3.transform_from_pose_vector(self._in_length_unit(vectors_bm6))
 
     def _pair_motions(self, rgb_bn3hw: Tensor) -> tuple[Tensor, Tensor]:
         """Symmetric vectors (b, n - 1, 6) of neighbors, older from newer, and mean features."""
@@ -136,6 +213,7 @@ class SfmModel(nn.Module):
             [torch.stack([older, newer], dim=2), torch.stack([newer, older], dim=2)], dim=1
         )
         count = pairs.shape[1]
+        assert self.pose_net is not None
         pose = self.pose_net(pairs.flatten(0, 1))
         forward, backward = pose.vectors_bm6.view(-1, 2, count // 2, 6).unbind(1)
         features_bc = pose.features_bc.unflatten(0, (-1, count)).mean(dim=1)
@@ -143,6 +221,34 @@ class SfmModel(nn.Module):
 
     def _in_length_unit(self, vectors: Tensor) -> Tensor:
         return torch.cat([vectors[..., :3] * self.depth_unit, vectors[..., 3:]], dim=-1)
+
+
+def _pose_net(config: NetworkConfig, depth_net: nn.Module) -> PoseNet | FeaturePoseNet | None:
+    factors = {
+        "translation_factor": config.translation_factor,
+        "rotation_factor": config.rotation_factor,
+    }
+    if config.pose == "none":
+        return None
+    if config.pose == "features":
+        assert isinstance(depth_net, SkipDepthNet)
+        return FeaturePoseNet(depth_net.encoder.tap_channels, config.sequence_length, **factors)
+    return PoseNet(
+        2 if uses_pairs(config) else config.sequence_length,
+        mask_scales=config.scales if config.explainability_mask else 0,
+        **factors,
+    )
+
+
+def _frozen_modules(depth_net: nn.Module, frozen: str) -> list[nn.Module]:
+    if frozen == "none":
+        return []
+    if frozen == "depth":
+        return [depth_net]
+    assert isinstance(depth_net, LiteDepthNet)
+    encoder = depth_net.encoder
+    assert isinstance(encoder, EfficientNetLite0)
+    return [encoder.stem, encoder.stages[0]]
 
 
 def chain_to_target(T_older_newer_bp44: Tensor) -> Tensor:
@@ -185,22 +291,40 @@ def build_model(config: NetworkConfig, width: int, height: int) -> SfmModel:
         )
     if not 1 <= config.scales <= 4:
         raise ConfigError(f"network.scales is {config.scales}, expected 1 to 4")
-    if config.sequence_length < 2:
-        raise ConfigError(f"network.sequence_length is {config.sequence_length}, expected >= 2")
+    least = 1 if config.pose == "none" else 2
+    if config.sequence_length < least:
+        raise ConfigError(
+            f"network.sequence_length is {config.sequence_length}, expected >= {least}"
+        )
     if width % _SIDE_MULTIPLE or height % _SIDE_MULTIPLE or min(width, height) < 64:
         raise ConfigError(
             f"the image size is {width}x{height}, "
             f"expected multiples of {_SIDE_MULTIPLE}, at least 64"
         )
-    if uses_pairs(config) and config.explainability_mask:
+    if config.explainability_mask and (uses_pairs(config) or config.pose in ("features", "none")):
         raise ConfigError(
             "network.explainability_mask needs the stacked pose network: "
             "set network.pose to stacked"
         )
-    if config.encoder_weights and not config.depth.startswith("resnet"):
+    _check_encoder(config)
+    # The convolutions of CPUs and tensor cores are optimized for channels-last.
+    return SfmModel(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def _check_encoder(config: NetworkConfig) -> None:
+    is_resnet = config.depth.startswith("resnet")
+    if config.encoder_weights and not is_resnet:
         raise ConfigError(
             f"network.encoder_weights is for the ResNet encoders, network.depth is "
             f"{config.depth}; leave it empty"
         )
-    # The convolutions of CPUs and tensor cores are optimized for channels-last.
-    return SfmModel(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if config.pose == "features" and not (is_resnet or config.depth == "lite"):
+        raise ConfigError(
+            f"network.pose features needs an encoder, network.depth is {config.depth}; set it to "
+            "lite, resnet18 or resnet50"
+        )
+    if config.frozen == "stem" and config.depth != "lite":
+        raise ConfigError(
+            f"network.frozen stem is for the lite encoder, network.depth is {config.depth}; set "
+            "it to none or depth"
+        )

@@ -55,7 +55,10 @@ class SkipDepthNet(nn.Module):
         self.encoder = encoder
 
     def forward(self, rgb_b3hw: Tensor) -> list[Tensor]:
-        taps = self.encoder(rgb_b3hw)
+        return self.decode(self.encoder(rgb_b3hw))
+
+    def decode(self, taps: list[Tensor]) -> list[Tensor]:
+        """The disparities from the features of the encoder."""
         features = taps[-1]
         disparities: list[Tensor] = []
         for step, (reduce, merge) in enumerate(zip(self.reduce, self.merge, strict=True)):

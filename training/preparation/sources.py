@@ -17,6 +17,7 @@ from typing import Any
 from sfm_ros.source import Source
 from sfm_ros.sources.factory import open_source
 from sfm_ros.synthetic.street import KINDS, SyntheticConfig, SyntheticStreet
+from training.data.sequence import SKY_DEPTH_M
 
 SEVERAL = "may be given several times, and be a pattern such as 'recordings/*'"
 
@@ -47,6 +48,9 @@ def add_commands(commands: argparse._SubParsersAction, common: argparse.Argument
     synthetic.add_argument("--frames", type=int, default=150, help="frames of each street")
     synthetic.add_argument("--fps", type=float, default=10.0)
     synthetic.add_argument("--kind", choices=KINDS, default="mixed")
+    synthetic.add_argument(
+        "--label-sky", action="store_true", help="store the sky as such, not as unknown depth"
+    )
     synthetic.set_defaults(list_sources=_synthetic_sources)
 
     folder = commands.add_parser("folder", parents=[common], help="images in folders")
@@ -89,6 +93,8 @@ def short_name(path: Path) -> str:
 def _synthetic_sources(options: argparse.Namespace) -> list[SourceSpec]:
     settings = {name: getattr(options, name) for name in ("width", "height", "frames", "fps")}
     text = ", ".join(f"{name} {value}" for name, value in settings.items())
+    if options.label_sky:
+        settings["sky_depth_m"], text = SKY_DEPTH_M, f"{text}, sky labeled"
     return [
         SourceSpec(
             name=f"street-{options.kind}-{seed}",

@@ -27,7 +27,7 @@ def validated(batcher: Batcher, change: Callable[[ModelOutput], ModelOutput]) ->
     windows = batcher.sampler.validation(8)
     parts = iter([windows[:4], windows[4:]])
 
-    def model(_: Tensor) -> ModelOutput:
+    def model(_: Tensor, K_b33: Tensor) -> ModelOutput:
         batch = batcher.batch_of(next(parts))
         depth, T = batch.depth_target_b1hw, batch.T_source_target_bs44
         assert depth is not None and T is not None
@@ -125,3 +125,21 @@ def test_history_drops_repeated_steps(tmp_path: Path) -> None:
     steps, values = read_history(tmp_path / HISTORY)["loss/total"]
     assert steps.tolist() == [1, 2, 3]
     np.testing.assert_array_equal(values, [1 / 3, 2 / 3, 1.0])
+
+
+def test_validation_without_a_pose_network_scores_depth_as_predicted(
+    wall_batcher: Batcher,
+) -> None:
+    result = validated(
+        wall_batcher,
+        lambda output: replace(
+            output,
+            depths_b1hw=[1.2 * output.depths_b1hw[0]],
+            T_source_target_bs44=output.T_source_target_bs44[:, :0],
+        ),
+    )
+    assert result.abs_rel == pytest.approx(0.0, abs=1e-5)
+    assert result.score == result.abs_rel_metric == pytest.approx(0.2, abs=1e-5)
+    assert "photo" not in result.line() and "abs_rel" in result.line()
+    assert "validation/photo" not in result.figures()
+    assert result.alarms() == {}

@@ -20,7 +20,7 @@ from sfm_ros.datatypes import CameraIntrinsics, Frame
 from sfm_ros.source import SourceItem
 from sfm_ros.sources import folder
 from training import prepare
-from training.data.sequence import PreparedFrame, PreparedSet
+from training.data.sequence import SKY_DEPTH_M, PreparedFrame, PreparedSet
 from training.preparation.recordings import FrameOptions, prepared_frames
 from training.preparation.set_statistics import measure
 
@@ -52,6 +52,18 @@ def images(tmp_path_factory: pytest.TempPathFactory, wall_frames: Frames) -> tup
 def folder_arguments(out: Path, images: tuple[Path, Path], *more: str) -> list[str]:
     made, calibration = images
     return ["folder", str(out), *SMALL, "--images", str(made), "--calib", str(calibration), *more]
+
+
+def test_sky_of_streets_is_labeled_on_demand(tmp_path: Path) -> None:
+    """Where the ray meets nothing; all else stays."""
+    assert prepare.main([STREETS[0], str(tmp_path / "plain"), *STREETS[1:]]) == 0
+    assert prepare.main([STREETS[0], str(tmp_path / "sky"), *STREETS[1:], "--label-sky"]) == 0
+    plain, sky = (PreparedSet.open(tmp_path / name) for name in ("plain", "sky"))
+    assert plain.depth_m is not None and sky.depth_m is not None
+    is_sky = plain.depth_m == 0
+    assert 0.05 < is_sky.mean() < 0.7
+    assert np.array_equal(sky.depth_m, np.where(is_sky, SKY_DEPTH_M, plain.depth_m))
+    assert np.array_equal(sky.frames, plain.frames)
 
 
 # Killed and resumed

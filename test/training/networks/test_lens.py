@@ -1,0 +1,151 @@
+"""The canonical lens, and networks of which only a part is there, or learns."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+from random_windows import random_windows
+from torch import Tensor
+
+from sfm_ros.errors import ConfigError
+from training.config import NetworkConfig
+from training.data.sequence import PreparedSet
+from training.geometry.se3 import transform_from_pose_vector
+from training.networks.feature_pose_net import CHANNELS
+from training.networks.lens import depth_in_camera, stretch_of, vectors_in_camera
+from training.networks.sfm_model import SfmModel, build_model
+from training.train import build, parse
+
+WIDTH, HEIGHT = 96, 64
+LITE = NetworkConfig(depth="lite", pretrained=False)
+DEPTH_ONLY = dataclasses.replace(LITE, pose="none", sequence_length=1)
+FEATURES = dataclasses.replace(LITE, pose="features", sequence_length=3)
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+def camera(fx: float) -> Tensor:
+    return torch.tensor([[[fx, 0.0, 48.0], [0.0, fx, 32.0], [0.0, 0.0, 1.0]]])
+
+
+def image_of(points_p3: Tensor, fx: float, T_44: Tensor) -> Tensor:
+    moved = points_p3 @ T_44[:3, :3].T + T_44[:3, 3]
+    return fx * moved[:, :2] / moved[:, 2:]
+
+
+def test_a_lens_sees_what_the_canonical_one_sees_of_a_stretched_scene() -> None:
+    """Points at 5 to 50 m; the motion is small, because rotations stretch to first order only."""
+    fx, canonical = 80.0, 0.5
+    stretch_b = stretch_of(camera(fx), WIDTH, canonical)
+    seen = torch.rand(200, 3) * torch.tensor([4.0, 2.0, 45.0]) + torch.tensor([-2.0, -1.0, 5.0])
+    vector = torch.tensor([[[0.02, -0.01, 0.3, 1e-3, -4e-3, 2e-3]]])
+    canonical_points = seen * torch.stack(
+        [stretch_b[0] * 0 + 1, stretch_b[0] * 0 + 1, 1 / stretch_b[0]]
+    )
+    still = torch.eye(4)
+    torch.testing.assert_close(
+        image_of(seen, fx, still), image_of(canonical_points, canonical * WIDTH, still)
+    )
+    depth = depth_in_camera(canonical_points[:, 2].view(1, 1, 1, -1), stretch_b)
+    torch.testing.assert_close(depth.flatten(), seen[:, 2])
+    T_canonical = transform_from_pose_vector(vector)[0, 0]
+    T_lens = transform_from_pose_vector(vectors_in_camera(vector, stretch_b))[0, 0]
+    expected = image_of(canonical_points, canonical * WIDTH, T_canonical)
+    found = image_of(seen, fx, T_lens)
+    moved = (expected - image_of(seen, fx, still)).norm(dim=1).mean()
+    assert (found - expected).norm(dim=1).mean() < 0.02 * moved
+    unchanged = image_of(seen, fx, T_canonical)
+    assert (unchanged - expected).norm(dim=1).mean() > 0.2 * moved
+
+
+@pytest.mark.parametrize("pose", ["pair", "stacked", "features"])
+def test_model_predicts_lengths_of_the_camera(pose: str) -> None:
+    config = dataclasses.replace(LITE, pose=pose, canonical_focal=0.5, translation_factor=1.0)
+    model = build_model(config, WIDTH, HEIGHT).eval()
+    frames = random_windows(2)
+    with torch.no_grad():
+        same = model(frames, camera(0.5 * WIDTH).expand(2, 3, 3))
+        twice = model(frames, camera(1.0 * WIDTH).expand(2, 3, 3))
+        canonical_depth, canonical_motion = model.depth(frames[:, 1]), model.motion(frames)
+    torch.testing.assert_close(same.depths_b1hw[0], canonical_depth)
+    torch.testing.assert_close(same.T_source_target_bs44, canonical_motion)
+    torch.testing.assert_close(twice.depths_b1hw[0], 2 * canonical_depth)
+    forward = twice.T_source_target_bs44[..., 2, 3] / canonical_motion[..., 2, 3]
+    assert forward.median().item() == pytest.approx(2.0, rel=0.05)
+    with pytest.raises(ValueError, match="no intrinsics"):
+        model(frames)
+
+
+def test_depth_alone() -> None:
+    model = build_model(DEPTH_ONLY, WIDTH, HEIGHT)
+    output = model(random_windows(2, frames=1))
+    assert model.pose_net is None and not output.has_motion
+    assert output.T_source_target_bs44.shape == (2, 0, 4, 4)
+    assert output.depths_b1hw[0].shape == (2, 1, HEIGHT, WIDTH)
+
+
+@pytest.mark.parametrize("frozen", ["stem", "depth"])
+def test_frozen_layers_keep_weights_and_statistics(
+    frozen: str, recipe: Path, tmp_path: Path, wall_set: PreparedSet
+) -> None:
+    changes = [f"network.frozen={frozen}", "network.sequence_length=3"]
+    options = [argument for text in changes for argument in ("--set", text)]
+    trainer = build(parse(["--config", str(recipe), "--out", str(tmp_path / "run"), *options]))
+    model = trainer.model
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    model.train()
+    for step in range(2):
+        trainer.step(trainer._batcher.training_batch(step))
+    changed = {n for n, value in model.state_dict().items() if not torch.equal(value, before[n])}
+    if frozen == "depth":
+        assert changed and all(name.startswith("pose_net.") for name in changed)
+    else:
+        fixed = ("depth_net.encoder.stem.", "depth_net.encoder.stages.0.")
+        assert not any(name.startswith(fixed) for name in changed)
+        assert any(name.startswith("depth_net.encoder.stages.1.") for name in changed)
+
+
+# --- motion from features ------------------------------------------------------------------------
+
+
+def feature_model() -> SfmModel:
+    return build_model(FEATURES, WIDTH, HEIGHT).eval()
+
+
+def test_features_of_frames_give_depth_and_motion_of_the_window() -> None:
+    """The two graphs of a bundle, frame after frame, against one pass over the window."""
+    model, frames = feature_model(), random_windows(1)
+    with torch.no_grad():
+        output = model(frames)
+        parts = [model.depth_and_features(frames[:, i]) for i in range(3)]
+        motion = model.motion_of_features(torch.stack([f for _, f in parts], dim=1))
+    assert parts[0][1].shape == (1, CHANNELS, HEIGHT // 8, WIDTH // 8)
+    torch.testing.assert_close(parts[1][0], output.depths_b1hw[0])
+    torch.testing.assert_close(motion, output.T_source_target_bs44)
+    torch.testing.assert_close(motion, model.motion(frames))
+
+
+def test_motion_of_features_depends_on_the_order_of_the_frames() -> None:
+    model, frames = feature_model(), random_windows(1)
+    with torch.no_grad():
+        forward, backward = model.motion(frames), model.motion(frames.flip(1))
+    assert (forward - backward).abs().max() > 1e-6
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"depth": "dispnet", "pose": "features"}, "needs an encoder"),
+        ({"depth": "dispnet", "frozen": "stem"}, "lite encoder"),
+        ({"pose": "features", "explainability_mask": True}, "stacked"),
+    ],
+)
+def test_impossible_parts_are_refused(change: dict, word: str) -> None:
+    with pytest.raises(ConfigError, match=word):
+        build_model(dataclasses.replace(LITE, **change), WIDTH, HEIGHT)
