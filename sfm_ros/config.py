@@ -23,6 +23,7 @@ from sfm_ros.safety import limits
 ENGINES = ("auto", "tensorrt", "cuda", "openvino", "onnx")
 PRECISIONS = ("auto", "fp32", "fp16", "bf16", "int8")
 ODOMETRY_MODES = ("hybrid", "geometric", "network")
+DEPTH_MODES = ("auto", "multiview", "network")
 _MOST = 1e6
 """Limit of options without one of their own, so that squares and sums stay finite."""
 
@@ -94,10 +95,30 @@ class OdometryConfig:
     )
     depth_smoothing: float = live_option(
         0.0,
-        "Weight of the last depth map, carried along by the motion, in the published one: 0 "
-        "publishes each prediction as it is, 0.7 flickers less.",
+        "With depth.mode network: weight of the last depth map, carried along by the motion, in "
+        "the published one: 0 publishes each prediction as it is, 0.7 flickers less.",
         minimum=0.0,
         maximum=0.95,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthConfig:
+    """Where the published depth comes from."""
+
+    mode: str = option(
+        "network",
+        "network: as the network predicts it from the newest image; multiview: corrected by what "
+        "is measured between the newest image and the ones before, with a standard deviation per "
+        "pixel; auto: multiview, unless the first images show that a step then takes too long.",
+        choices=DEPTH_MODES,
+    )
+    max_uncertainty: float = live_option(
+        0.0,
+        "Pixels whose relative standard deviation is larger are left out of ~/points and "
+        "~/depth/image_color; 0 keeps all. ~/depth/image always has all.",
+        minimum=0.0,
+        maximum=_MOST,
     )
 
 
@@ -282,6 +303,7 @@ class SfmConfig:
     window: WindowConfig = field(default_factory=WindowConfig)
     health: HealthConfig = field(default_factory=HealthConfig)
     odometry: OdometryConfig = field(default_factory=OdometryConfig)
+    depth: DepthConfig = field(default_factory=DepthConfig)
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
     scale: ScaleConfig = field(default_factory=ScaleConfig)
     noise: NoiseConfig = field(default_factory=NoiseConfig)

@@ -246,6 +246,7 @@ class Reason(enum.Enum):
     LOW_PARALLAX = "low_parallax"
     FRAMES_MISSING = "frames_missing"
     MOTION_MISMATCH = "motion_mismatch"
+    DEPTH_MISMATCH = "depth_mismatch"
     SCALE_UNKNOWN = "scale_unknown"
     SCALE_UNCERTAIN = "scale_uncertain"
     SCALE_STALE = "scale_stale"
@@ -319,6 +320,9 @@ class OdometryEstimate:
         covariance: (6, 6) of the pose: x, y, z, rotation about x, y, z, in optical axes.
         motion_covariance: (6, 6) of ``T_prev_curr``, in the axes of the older camera.
         depth: (h, w) float32, scaled, NaN if invalid, or None.
+        depth_uncertainty: (h, w) float32, relative standard deviation of the depth, NaN where
+            that is; None if the depth is the network's alone.
+        network_depth: (h, w) float32, the network's alone, scaled, NaN if invalid, or None.
         depth_intrinsics: calibration of the depth grid, or None.
         scale: unit of translation and depth, and its source.
         timings_ns: duration of each stage of the step, by name.
@@ -334,6 +338,8 @@ class OdometryEstimate:
     covariance: FloatArray = field(default_factory=lambda: np.zeros((6, 6)))
     motion_covariance: FloatArray = field(default_factory=lambda: np.zeros((6, 6)))
     depth: DepthMap | None = None
+    depth_uncertainty: DepthMap | None = None
+    network_depth: DepthMap | None = None
     depth_intrinsics: CameraIntrinsics | None = None
     scale: ScaleState = field(default_factory=ScaleState)
     timings_ns: dict[str, int] = field(default_factory=dict)

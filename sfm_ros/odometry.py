@@ -24,7 +24,7 @@ from sfm_ros.datatypes import (
     ScaleState,
     TrackingStatus,
 )
-from sfm_ros.depth.smoothing import DepthSmoother
+from sfm_ros.depth.stage import DepthStage
 from sfm_ros.engines.base import Engine
 from sfm_ros.errors import EngineError
 from sfm_ros.image_quality import (
@@ -73,7 +73,7 @@ class VisualOdometry:
         self._window = FrameWindow(spec.sequence_length, config.window)
         self._motion = create_motion(config, spec)
         self._pose = PoseIntegrator(config.noise)
-        self._smoother = DepthSmoother()
+        self._depth = DepthStage(config)
         self._last_stats: ImageStats | None = None
 
     @property
@@ -87,6 +87,7 @@ class VisualOdometry:
         self._window.configure(config.window)
         self._motion.configure(config)
         self._pose.configure(config.noise)
+        self._depth.configure(config)
 
     def reset(self) -> None:
         """Forget everything; the next frame is at the origin."""
@@ -97,7 +98,7 @@ class VisualOdometry:
     def _restart_at_origin(self) -> None:
         self._motion.reset()
         self._pose.reset()
-        self._smoother.reset()
+        self._depth.reset()
 
     def set_camera_height(self, height_m: float) -> None:
         """State the camera's height above the road in meters; used by ``scale.source``."""
@@ -147,17 +148,21 @@ class VisualOdometry:
         timer.mark("inference")
         motion = self._motion.estimate(window, None if bad_depth else prediction)
         newest = self._integrate(motion)
-        depth = self._smoothed(
-            _published_depth(prediction, motion.scale, bad_depth), prepared.intrinsics, newest
-        )
         timer.mark("odometry")
-        reasons = tuple(dict.fromkeys((*newest.reasons, *bad_depth)))
+        predicted = _scaled_depth(prediction, motion.scale, bad_depth)
+        T, is_deferred = newest.T_prev_curr, newest.is_deferred
+        depth = self._depth.update(predicted, prepared.rgb, prepared.intrinsics, T, is_deferred)
+        timer.mark("depth")
+        self._depth.took(sum(timer.times_ns.values()), newest.dt_ns)
+        reasons = tuple(dict.fromkeys((*newest.reasons, *bad_depth, *depth.reasons)))
         return replace(
             self._estimate(frame, _status(newest, reasons), reasons, timer),
             T_prev_curr=newest.T_prev_curr,
             motion_covariance=newest.covariance,
             dt_ns=newest.dt_ns,
-            depth=depth,
+            depth=depth.depth,
+            depth_uncertainty=depth.uncertainty,
+            network_depth=predicted,
             depth_intrinsics=prepared.intrinsics,
             scale=motion.scale,
         )
@@ -173,16 +178,6 @@ class VisualOdometry:
             self._pose.hold()
             raise
         return prediction, check_depth(prediction.depth, self.config.health)
-
-    def _smoothed(
-        self, depth: DepthMap | None, camera: CameraIntrinsics, newest: Step
-    ) -> DepthMap | None:
-        """Depth drawn toward the last one, if asked for and the motion between is known."""
-        if depth is None or newest.is_deferred:
-            self._smoother.reset()
-            return depth
-        weight = self.config.odometry.depth_smoothing
-        return self._smoother.smooth(depth, camera.K, newest.T_prev_curr, weight)
 
     def _integrate(self, motion: Motion) -> Step:
         """Advance the pose by plausible motions, else hold it; returns the newest as used."""
@@ -216,7 +211,7 @@ class VisualOdometry:
         elif event is not None:
             self._pose.hold()
             self._motion.restart()
-            self._smoother.reset()
+            self._depth.restart()
         return event
 
     def _check_image(
@@ -272,7 +267,7 @@ def _status(newest: Step, reasons: tuple[Reason, ...]) -> TrackingStatus:
     return TrackingStatus.DEGRADED if reasons else TrackingStatus.TRACKING
 
 
-def _published_depth(
+def _scaled_depth(
     prediction: Prediction | None, scale: ScaleState, bad_depth: tuple[Reason, ...]
 ) -> DepthMap | None:
     """Depth in published units, NaN where invalid (REP 117); None if it is not finite at all."""

@@ -147,6 +147,12 @@ MEANING: dict[Reason, tuple[str, str]] = {
         "used",
         "nothing if it is rare; else check the calibration, or train the model on such a camera",
     ),
+    Reason.DEPTH_MISMATCH: (
+        "what several images measure contradicts all depth before: the length of the motion is "
+        "doubtful, and depth is the network's",
+        "nothing if it is rare; else check scale.camera_height or the vehicle's speed, and the "
+        "calibration",
+    ),
     Reason.SCALE_UNKNOWN: (
         "nothing defines the unit of length: the path has a shape, but lengths are not meters",
         "set scale.camera_height or scale.external, or use a model that was trained in meters",

@@ -231,6 +231,7 @@ def test_scoring_and_shutdown_follow_the_recording(launch: Callable[..., Any], b
 RECORDED = {
     *(IMAGE_TOPIC, CAMERA_INFO_TOPIC, GROUND_TRUTH_TOPIC),
     *("/front/sfm_node/odometry", "/front/sfm_node/depth/image"),
+    "/front/sfm_node/depth/uncertainty",
     *("/front/sfm_node/depth/camera_info", "/front/sfm_node/status"),
     *("/tf", "/tf_static", "/diagnostics"),
 }

@@ -135,6 +135,7 @@ def _recorder_arguments(plan: RunPlan, recording: Path) -> list[str]:
         "odometry": f"{NODE}/odometry",
         "depth": f"{NODE}/depth/image",
         "depth/camera_info": f"{NODE}/depth/camera_info",
+        "depth/uncertainty": f"{NODE}/depth/uncertainty",
     }
     options = ["--out", str(recording), "--keep-every", str(plan.keep_every)]
     if plan.bag.compressed:

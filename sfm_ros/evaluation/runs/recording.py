@@ -34,10 +34,12 @@ class DepthRecord:
     Attributes:
         depth: (h, w) float32, NaN where invalid.
         K: (3, 3) camera matrix of that grid.
+        uncertainty: (h, w) float32, its relative standard deviation; None if none was published.
     """
 
     depth: DepthMap
     K: FloatArray
+    uncertainty: DepthMap | None = None
 
 
 class RecordingWriter:
@@ -77,6 +79,10 @@ class RecordingWriter:
     def depth(self, stamp_ns: int, record: DepthRecord) -> None:
         """Keep a depth map for the scores and the report."""
         np.savez(self._folder / f"depth_{stamp_ns}.npz", depth=record.depth, K=record.K)
+
+    def uncertainty(self, stamp_ns: int, uncertainty: DepthMap) -> None:
+        """Keep the relative standard deviation of a depth map."""
+        np.save(self._folder / f"uncertainty_{stamp_ns}.npy", uncertainty)
 
     def diagnostics(self, values: Mapping[str, str]) -> None:
         """Keep the node's newest diagnostics instead of the previous ones."""
@@ -144,7 +150,10 @@ class Recording:
     def depth(self, stamp_ns: int) -> DepthRecord:
         """A depth map that was kept."""
         with np.load(self.folder / f"depth_{stamp_ns}.npz") as values:
-            return DepthRecord(depth=values["depth"], K=values["K"])
+            depth, K = values["depth"], values["K"]
+        path = self.folder / f"uncertainty_{stamp_ns}.npy"
+        uncertainty = np.load(path) if path.is_file() else None
+        return DepthRecord(depth=depth, K=K, uncertainty=uncertainty)
 
     def image(self, stamp_ns: int) -> RgbImage | None:
         """The image with this stamp, or None if it was not kept."""

@@ -18,8 +18,8 @@ from sfm_ros.ros.tools.extrinsics import extrinsics_matrix
 PACKAGE = "sfm_ros"
 NODE_NAME = "sfm_node"
 _POSE_NUMBERS = 6
-_SHOWN = ("odometry", "path", "depth/image", "depth/image_color", "points")
-_RECORDED = ("odometry", "depth/image", "depth/camera_info", "status")
+_SHOWN = ("odometry", "path", "depth/image", "depth/uncertainty", "depth/image_color", "points")
+_RECORDED = ("odometry", "depth/image", "depth/camera_info", "depth/uncertainty", "status")
 
 
 def is_installed(package: str) -> bool:

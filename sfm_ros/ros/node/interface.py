@@ -122,16 +122,24 @@ PUBLICATIONS = (
         text="calibration of the depth's own grid: rectified, cropped and resized as the depth is",
     ),
     Topic(
+        name="~/depth/uncertainty",
+        type_name="sensor_msgs/msg/Image",
+        text="32FC1, standard deviation of the depth over the depth, of the same grid and stamp, "
+        "NaN where the depth is; not with `depth.mode: network`. See [depth.md](depth.md)",
+    ),
+    Topic(
         name="~/depth/image_color",
         type_name="sensor_msgs/msg/Image",
         depth=2,
-        text="rgb8, the depth in colors for people, if there are subscribers",
+        text="rgb8, the depth in colors for people, without what is less certain than "
+        "`depth.max_uncertainty`, if there are subscribers",
     ),
     Topic(
         name="~/points",
         type_name="sensor_msgs/msg/PointCloud2",
         depth=2,
-        text="organized cloud in the optical frame, if there are subscribers",
+        text="organized cloud in the optical frame, NaN where less certain than "
+        "`depth.max_uncertainty`, if there are subscribers",
     ),
     Topic(
         name="~/status",

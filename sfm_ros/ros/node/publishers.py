@@ -53,6 +53,7 @@ class Outputs:
         self._path = node.create_publisher(Path, "~/path", QoSProfile(depth=1))
         self._depth = node.create_publisher(Image, "~/depth/image", qos)
         self._depth_info = node.create_publisher(CameraInfo, "~/depth/camera_info", qos)
+        self._uncertainty = node.create_publisher(Image, "~/depth/uncertainty", qos)
         self._depth_color = node.create_publisher(Image, "~/depth/image_color", few)
         self._cloud = node.create_publisher(PointCloud2, "~/points", few)
         self._broadcaster = OdometryBroadcaster(node, options.invert_tf)
@@ -66,6 +67,7 @@ class Outputs:
     def configure(self, config: SfmConfig) -> None:
         """Apply the live options from the next estimate on."""
         self._options = config.node
+        self._max_uncertainty = config.depth.max_uncertainty
 
     def close(self) -> None:
         """Destroy the publishers."""
@@ -74,7 +76,7 @@ class Outputs:
             self._node.destroy_publisher(publisher)
 
     def _publishers(self) -> tuple[Publisher, ...]:
-        depth = self._depth, self._depth_info, self._depth_color
+        depth = self._depth, self._depth_info, self._uncertainty, self._depth_color
         return self._odometry, self._path, *depth, self._cloud
 
     def have_subscribers(self) -> bool:
@@ -143,6 +145,9 @@ class Outputs:
         header = conversions.header(estimate.stamp_ns, estimate.frame_id)
         if _is_needed(options.publish_depth, self._depth_info):
             self._depth_info.publish(self._info_of(camera, header))
+        uncertainty = estimate.depth_uncertainty
+        if uncertainty is not None and _is_needed(options.publish_depth, self._uncertainty):
+            self._uncertainty.publish(conversions.depth_to_image(uncertainty, header))
         forms = (
             (options.publish_depth, self._depth),
             (options.publish_depth_color, self._depth_color),
@@ -154,6 +159,8 @@ class Outputs:
         depth = _finite_or_nan(depth)
         if self._depth in needed:
             self._depth.publish(conversions.depth_to_image(depth, header))
+        if uncertainty is not None and self._max_uncertainty > 0:
+            depth = np.where(uncertainty <= self._max_uncertainty, depth, np.float32(np.nan))
         if self._depth_color in needed:
             colors = color_of_depth(depth, self._limits.follow(depth))
             self._depth_color.publish(conversions.rgb_to_image(colors, header))

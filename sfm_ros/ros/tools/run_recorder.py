@@ -56,8 +56,10 @@ class RunRecorder(Node):
         self._kept_stamps: set[int] = set()
         self._K: FloatArray | None = None
         self._waiting: dict[int, Image] = {}
+        self._uncertainties: dict[int, Image] = {}
         self._subscribe(Odometry, "odometry", self._on_odometry)
         self.create_subscription(Image, "depth", self._on_depth, _KEEP_ALL)
+        self.create_subscription(Image, "depth/uncertainty", self._on_uncertainty, _KEEP_ALL)
         self.create_subscription(CameraInfo, "depth/camera_info", self._on_info, _KEEP_ALL)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
         self._discovery = self.create_timer(_DISCOVERY_PERIOD_S, self._subscribe_to_images)
@@ -119,19 +121,28 @@ class RunRecorder(Node):
             self._keep_depth(stamp_ns)
 
     def _on_depth(self, message: Image) -> None:
+        self._wait(self._waiting, message)
+
+    def _on_uncertainty(self, message: Image) -> None:
+        self._wait(self._uncertainties, message)
+
+    def _wait(self, waiting: dict[int, Image], message: Image) -> None:
         stamp_ns = stamp_to_ns(message.header.stamp)
-        self._waiting[stamp_ns] = message
+        waiting[stamp_ns] = message
         self._keep_depth(stamp_ns)
-        if len(self._waiting) > _MAX_WAITING:
-            del self._waiting[next(iter(self._waiting))]
+        if len(waiting) > _MAX_WAITING:
+            del waiting[next(iter(waiting))]
 
     def _keep_depth(self, stamp_ns: int) -> None:
         """Keep a depth map once it, its image and the calibration are here, in any order."""
-        if self._K is None or stamp_ns not in self._kept_stamps or stamp_ns not in self._waiting:
+        if self._K is None or stamp_ns not in self._kept_stamps:
             return
-        self._kept_stamps.discard(stamp_ns)
-        depth = depth_of(self._waiting.pop(stamp_ns))
-        self._writer.depth(stamp_ns, DepthRecord(depth=depth, K=self._K))
+        if stamp_ns in self._waiting:
+            depth = depth_of(self._waiting.pop(stamp_ns))
+            self._writer.depth(stamp_ns, DepthRecord(depth=depth, K=self._K))
+        if stamp_ns in self._uncertainties:
+            uncertainty = depth_of(self._uncertainties.pop(stamp_ns))
+            self._writer.uncertainty(stamp_ns, uncertainty)
 
 
 def depth_of(message: Image) -> DepthMap:

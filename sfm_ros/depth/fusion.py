@@ -1,0 +1,236 @@
+"""Depth of a moving camera: the network's, corrected by what several views measure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from sfm_ros.datatypes import DepthMap, FloatArray, Reason
+from sfm_ros.depth import filter as beliefs
+from sfm_ros.depth.filter import Belief
+from sfm_ros.depth.ground_plane import GroundPlane
+from sfm_ros.depth.inverse_depth import InverseDepth
+from sfm_ros.depth.multiview import measure
+from sfm_ros.depth.network_prior import NetworkPrior, Prior
+from sfm_ros.depth.propagation import GrayImage, Map, Mask, PixelRays
+from sfm_ros.depth.sources import SourceViews
+
+Measure = Callable[..., InverseDepth]
+
+_CERTAIN = 0.12
+"""Relative sigma below which a measured belief teaches the others."""
+_NETWORK_GAIN, _ROAD_GAIN = 0.15, 0.5
+"""Share of a Kalman gain with which the network and the plane of the road correct a belief."""
+_ROAD_SIGMA = 0.06
+_ROAD_AGREES = 0.15
+"""Of the logarithm: the network, and what is measured, say road if they differ by less."""
+_NEAR_HORIZON = 0.015
+"""Least inverse depth of the road; beyond, its slope is too uncertain."""
+_MOVES = 1.6
+"""Of the logarithm: what is measured so far from the network is of something that moves."""
+_SCALE_JUMP, _SCALE_WRONG = 0.08, 0.37
+"""Of the logarithm: by how much all measurements may differ from the beliefs, and from the
+network, before the length of the motion is doubted."""
+_LEAST_TRAVEL = 0.003
+"""Travel over the typical depth between measurements: from the same place they repeat errors."""
+_MIN_COMPARED = 300
+_JUMPS = 5
+"""Frames after which a jump of all measurements is taken as a correction of the scale."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class FusedDepth:
+    """Depth of one frame.
+
+    Attributes:
+        depth: (h, w) along +z in the unit of the motion, NaN where it is unknown.
+        uncertainty: (h, w) relative standard deviation.
+        reasons: what is doubtful.
+    """
+
+    depth: DepthMap
+    uncertainty: DepthMap
+    reasons: tuple[Reason, ...] = ()
+
+
+class DepthFusion:
+    """Depth from the newest image, the ones before it, and the motion between.
+
+    Without motion (at rest, turning on the spot) nothing is measured: what is believed stays, and
+    goes over to the network. After `restart` the network alone is there, with the last factor.
+    """
+
+    def __init__(self, measure: Measure = measure) -> None:
+        self._measure = measure
+        self._network = NetworkPrior()
+        self._plane = GroundPlane()
+        self._views = SourceViews()
+        self._rays: PixelRays | None = None
+        self.restart()
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self._network.reset()
+        self._plane.reset()
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget the images: the motion to them is unknown."""
+        self._belief: Belief | None = None
+        self._gray: GrayImage | None = None
+        self._views.clear()
+        self._jumps, self._travel = 0, 0.0
+
+    def step(
+        self, gray: GrayImage, depth: DepthMap, K: FloatArray, T_prev_curr: FloatArray | None
+    ) -> FusedDepth:
+        """Fuse the next frame.
+
+        Args:
+            gray: (h, w) the image.
+            depth: (h, w) the network's, in the unit of the motion, NaN where it is invalid.
+            K: (3, 3) of its grid.
+            T_prev_curr: (4, 4) motion since the last frame given here; None if it is unknown.
+        """
+        rays = self._rays_of(K, gray.shape[:2])
+        network, invalid = _inverted(depth)
+        if T_prev_curr is None:
+            self.restart()
+        predicted = self._predicted(rays, network, gray, T_prev_curr)
+        measured, reasons = self._measured(rays, predicted, network, gray)
+        belief = self._updated(rays, predicted, network, gray, measured)
+        self._belief, self._gray = belief, gray
+        self._views.add(gray, _typical(belief.inv_depth))
+        return _published(belief, invalid, reasons)
+
+    def glance(self, gray: GrayImage, depth: DepthMap, K: FloatArray) -> FusedDepth:
+        """Depth of a frame that hardly moved since the last one, and is not the next one's past.
+
+        The arguments are those of `step`.
+        """
+        rays = self._rays_of(K, gray.shape[:2])
+        network, invalid = _inverted(depth)
+        predicted = self._predicted(rays, network, gray, np.eye(4))
+        return _published(self._updated(rays, predicted, network, gray, None), invalid, ())
+
+    def _rays_of(self, K: FloatArray, shape: tuple[int, int]) -> PixelRays:
+        if self._rays is None or self._rays.shape != shape or np.any(self._rays.K != K):
+            self._rays = PixelRays(K, shape)
+            self.restart()
+        return self._rays
+
+    def _predicted(
+        self, rays: PixelRays, network: Map, gray: GrayImage, T: FloatArray | None
+    ) -> Belief:
+        guess = self._network.last(network).inv_depth
+        if self._belief is None or self._gray is None or T is None:
+            return beliefs.nothing(guess)
+        self._views.move(T)
+        self._travel += float(np.linalg.norm(T[:3, 3]))
+        return beliefs.predict(self._belief, rays, guess, T, gray, self._gray)
+
+    def _measured(
+        self, rays: PixelRays, predicted: Belief, network: Map, gray: GrayImage
+    ) -> tuple[InverseDepth | None, tuple[Reason, ...]]:
+        """What the views measure, unless it contradicts everything else; and whether it does."""
+        typical = _typical(predicted.inv_depth)
+        sources = self._views.choose(typical)
+        if not sources or self._travel * typical < _LEAST_TRAVEL:
+            return None, ()
+        self._travel = 0.0
+        sigma = np.where(predicted.known, predicted.relative_sigma, self._network.spread)
+        prior = InverseDepth(
+            predicted.inv_depth,
+            (sigma * predicted.inv_depth).astype(np.float32),
+            np.ones(gray.shape, dtype=bool),
+        )
+        images, motions = zip(*((v.gray, v.T_source_target) for v in sources), strict=True)
+        found = self._measure(
+            gray, images, motions, rays.K, prior,
+            floor=self._plane.inv_depth(rays),
+        )  # fmt: skip
+        return self._checked(found, predicted, network)
+
+    def _checked(
+        self, found: InverseDepth, predicted: Belief, network: Map
+    ) -> tuple[InverseDepth | None, tuple[Reason, ...]]:
+        """The measurement, unless the length of the motion is wrong."""
+        from_network = _log_ratio(found.inv_depth, network, found.valid) - self._network.log_factor
+        jump = _log_ratio(
+            found.inv_depth, predicted.inv_depth, found.valid & predicted.is_measured(_CERTAIN)
+        )
+        if abs(from_network) > _SCALE_WRONG:
+            return None, (Reason.DEPTH_MISMATCH,)
+        if abs(jump) < _SCALE_JUMP or self._jumps >= _JUMPS:
+            self._jumps = 0
+            return found, ()
+        self._jumps += 1
+        return None, (Reason.DEPTH_MISMATCH,)
+
+    def _updated(
+        self,
+        rays: PixelRays,
+        predicted: Belief,
+        network: Map,
+        gray: GrayImage,
+        measured: InverseDepth | None,
+    ) -> Belief:
+        known, inv_depth = predicted.is_measured(_CERTAIN), predicted.inv_depth
+        if measured is not None:
+            inv_depth = np.where(known, inv_depth, measured.inv_depth)
+            known = known | measured.valid
+            self._plane.update(
+                rays, np.where(measured.valid, measured.inv_depth, inv_depth), known
+            )
+        road, plane = self._road(rays, network, predicted)
+        prior = self._network.correct(
+            gray, network, np.where(road & ~known, plane, inv_depth), known | road
+        )
+        prior = Prior(
+            inv_depth=np.where(road, plane, prior.inv_depth),
+            relative_sigma=np.where(road, np.float32(_ROAD_SIGMA), prior.relative_sigma),
+        )
+        gain = np.where(road, np.float32(_ROAD_GAIN), np.float32(_NETWORK_GAIN))
+        belief = beliefs.draw_toward(predicted, prior, gain)
+        if measured is None:
+            return belief
+        moves = np.abs(np.log(measured.inv_depth / prior.inv_depth)) > _MOVES
+        return beliefs.correct(belief, measured, moves)
+
+    def _road(self, rays: PixelRays, network: Map, predicted: Belief) -> tuple[Mask, Map]:
+        """Where the network and the belief say road, and the inverse depth of its plane."""
+        plane = self._plane.inv_depth(rays)
+        if plane is None:
+            return np.zeros(rays.shape, dtype=bool), network
+        height = np.log(np.maximum(plane, _NEAR_HORIZON) / network) - self._network.log_factor
+        contradicts = predicted.is_measured(_CERTAIN) & (
+            np.abs(predicted.inv_depth - plane) > _ROAD_AGREES * plane
+        )
+        return (plane > _NEAR_HORIZON) & (np.abs(height) < _ROAD_AGREES) & ~contradicts, plane
+
+
+def _inverted(depth: DepthMap) -> tuple[Map, Mask]:
+    """(h, w) inverse depth, and where there is none: it is 1 there."""
+    invalid = ~(np.isfinite(depth) & (depth > 0))
+    return (1 / np.where(invalid, 1, depth)).astype(np.float32), invalid
+
+
+def _typical(inv_depth: Map) -> float:
+    return float(np.median(inv_depth[::4, ::4]))
+
+
+def _log_ratio(values: Map, others: Map, known: Mask) -> float:
+    """Median of the logarithm of a ratio; 0 if too few are known."""
+    if np.count_nonzero(known) < _MIN_COMPARED:
+        return 0.0
+    return float(np.median(np.log(values[known] / others[known])))
+
+
+def _published(belief: Belief, invalid: Mask, reasons: tuple[Reason, ...]) -> FusedDepth:
+    depth = np.where(invalid, np.float32(np.nan), 1 / belief.inv_depth)
+    uncertainty = np.where(invalid, np.float32(np.nan), belief.relative_sigma)
+    return FusedDepth(
+        depth=depth.astype(np.float32), uncertainty=uncertainty.astype(np.float32), reasons=reasons
+    )

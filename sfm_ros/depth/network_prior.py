@@ -1,0 +1,110 @@
+"""The network's depth, brought to the scale of what is known of the scene."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from sfm_ros.depth.edge_fill import spread
+from sfm_ros.depth.propagation import GrayImage, Map, Mask
+
+_MIN_KNOWN = 400
+"""Pixels, for the factor."""
+_ADAPTATION = 0.1
+"""Of the factor and of the spread, per frame."""
+_START_SPREAD, _LEAST_SPREAD = 0.25, 0.1
+_TO_NORMAL = 1.4826
+"""Standard deviation over the median of the absolute deviation."""
+_COARSE = 8
+"""Shrinks the image for the correction far from anything known."""
+_COARSE_SIGMA, _COARSE_WEIGHT = 3.0, 0.05
+_FINE_WEIGHT = 1.0
+_MANY_KNOWN = 10.0
+"""Known pixels around one, from which on the error of its prior is nearly halved."""
+_NEAR_GAIN = 0.5
+_LARGEST = 1.5
+"""Of the logarithm of a correction."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Prior:
+    """A guess for each pixel.
+
+    Attributes:
+        inv_depth: (h, w) in the unit of the motion.
+        relative_sigma: (h, w) its standard deviation over its value.
+    """
+
+    inv_depth: Map
+    relative_sigma: Map
+
+
+class NetworkPrior:
+    """Corrects the network by a factor that adapts slowly, and a field that follows the image.
+
+    The logarithm of known inverse depth over the network's is spread to the pixels around, as far
+    as no edge of the image is between; far from anything known the mean around applies.
+
+    Attributes:
+        log_factor: logarithm of the known inverse depth over the network's.
+        spread: relative standard deviation of the network with that factor.
+    """
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self.log_factor = 0.0
+        self.spread = _START_SPREAD
+        self._field: Map | None = None
+
+    def last(self, network: Map) -> Prior:
+        """The network's inverse depth (h, w) with the last correction."""
+        if self._field is None or self._field.shape != network.shape:
+            self._field = np.zeros_like(network)
+        factor = np.exp(np.float32(self.log_factor) + self._field)
+        sigma = np.full_like(network, self.spread)
+        return Prior(inv_depth=network * factor, relative_sigma=sigma)
+
+    def correct(self, gray: GrayImage, network: Map, inv_depth: Map, known: Mask) -> Prior:
+        """Learn from the known of (h, w) inverse depths; returns the corrected network.
+
+        Args:
+            gray: (h, w) the image.
+            network: (h, w) the network's inverse depth.
+            inv_depth: (h, w) of what is known of the scene.
+            known: (h, w) where it is known.
+        """
+        log_ratio = np.log(np.where(known, inv_depth / network, np.float32(1)))
+        if np.count_nonzero(known) > _MIN_KNOWN:
+            found = log_ratio[known]
+            self._adapt(found)
+        residual = np.where(known, log_ratio - np.float32(self.log_factor), 0)
+        residual = np.clip(residual, -_LARGEST, _LARGEST).astype(np.float32)
+        weights = known.astype(np.float32)
+        total, count = spread(gray, residual, weights)
+        coarse = _coarse_mean(residual, weights)
+        self._field = (total + _FINE_WEIGHT * coarse) / (count + _FINE_WEIGHT)
+        factor = np.exp(np.float32(self.log_factor) + self._field)
+        gain = 1 - _NEAR_GAIN * count / (count + _MANY_KNOWN)
+        sigma = np.float32(self.spread) * gain
+        return Prior(inv_depth=network * factor, relative_sigma=sigma)
+
+    def _adapt(self, log_ratio: Map) -> None:
+        middle = float(np.median(log_ratio))
+        self.log_factor += _ADAPTATION * (middle - self.log_factor)
+        deviation = _TO_NORMAL * float(np.median(np.abs(log_ratio - middle)))
+        self.spread += _ADAPTATION * (max(deviation, _LEAST_SPREAD) - self.spread)
+
+
+def _coarse_mean(values: Map, weights: Map) -> Map:
+    """(h, w) weighted mean of values in a wide neighborhood, drawn to 0 where there are few."""
+    height, width = values.shape
+    size = (max(width // _COARSE, 1), max(height // _COARSE, 1))
+    sums = cv2.resize(np.dstack([values * weights, weights]), size, interpolation=cv2.INTER_AREA)
+    sums = cv2.GaussianBlur(sums, (0, 0), _COARSE_SIGMA)
+    mean = sums[..., 0] / (sums[..., 1] + np.float32(_COARSE_WEIGHT))
+    return np.asarray(cv2.resize(mean, (width, height)), dtype=np.float32)

@@ -1,0 +1,106 @@
+"""The depth that is published, by the configured mode."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from sfm_ros.config import SfmConfig
+from sfm_ros.datatypes import CameraIntrinsics, DepthMap, FloatArray, Reason, RgbImage
+from sfm_ros.depth.choice import TimeBudget
+from sfm_ros.depth.fusion import DepthFusion
+from sfm_ros.depth.smoothing import DepthSmoother
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class StageDepth:
+    """Depth of one frame; None if it is unknown.
+
+    Attributes:
+        depth: (h, w) float32, published units, NaN where invalid.
+        uncertainty: (h, w) float32, relative standard deviation; None from the network alone.
+        reasons: what is doubtful about the measured depth.
+    """
+
+    depth: DepthMap | None = None
+    uncertainty: DepthMap | None = None
+    reasons: tuple[Reason, ...] = ()
+
+
+class DepthStage:
+    """Turns the network's depth into the published one.
+
+    Args:
+        config: ``depth.mode`` and ``odometry.depth_smoothing``.
+    """
+
+    def __init__(self, config: SfmConfig) -> None:
+        self._smoother, self._fusion = DepthSmoother(), DepthFusion()
+        self._budget = TimeBudget()
+        self.configure(config)
+
+    def configure(self, config: SfmConfig) -> None:
+        """Apply live options from the next frame on."""
+        self._mode, self._weight = config.depth.mode, config.odometry.depth_smoothing
+
+    @property
+    def is_multiview(self) -> bool:
+        """Whether depth is measured; with ``auto``, unless that takes too long."""
+        return self._mode == "multiview" or (self._mode == "auto" and not self._budget.is_exceeded)
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self._smoother.reset()
+        self._fusion.reset()
+
+    def restart(self) -> None:
+        """Start again with the next frame; what was learned about the network stays."""
+        self._smoother.reset()
+        self._fusion.restart()
+
+    def took(self, step_ns: int, interval_ns: int) -> None:
+        """State how long a whole step took, and the time since the image before."""
+        self._budget.add(step_ns, interval_ns)
+
+    def update(
+        self,
+        network: DepthMap | None,
+        rgb: RgbImage,
+        camera: CameraIntrinsics,
+        T_prev_curr: FloatArray | None,
+        is_deferred: bool,
+    ) -> StageDepth:
+        """The depth of the next frame.
+
+        Args:
+            network: (h, w) the network's depth in published units, NaN where invalid, or None.
+            rgb: (h, w, 3) the network's input.
+            camera: of that grid.
+            T_prev_curr: (4, 4) motion since the last frame, published units; None if unknown.
+            is_deferred: it is unknown for now, and small; the next one will include it.
+        """
+        if network is None:
+            self.restart()
+            return StageDepth()
+        if not self.is_multiview:
+            return StageDepth(depth=self._smoothed(network, camera, T_prev_curr, is_deferred))
+        gray = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+        if is_deferred:
+            fused = self._fusion.glance(gray, network, camera.K)
+        else:
+            fused = self._fusion.step(gray, network, camera.K, T_prev_curr)
+        return StageDepth(depth=fused.depth, uncertainty=fused.uncertainty, reasons=fused.reasons)
+
+    def _smoothed(
+        self,
+        network: DepthMap,
+        camera: CameraIntrinsics,
+        T_prev_curr: FloatArray | None,
+        is_deferred: bool,
+    ) -> DepthMap:
+        if is_deferred:
+            self._smoother.reset()
+            return network
+        return self._smoother.smooth(network, camera.K, T_prev_curr, self._weight)
