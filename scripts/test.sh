@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Sets up everything and runs all checks of a change. Arguments go to pytest: scripts/test.sh -k geometry
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
-prepare_environment test ros-jazzy runtime train dev
+prepare_environment test ros-jazzy runtime train dev rtx
 cd "$SFM_ROOT"
 
 failed=()
