@@ -10,6 +10,7 @@ from sfm_ros.doctor.bag import check_content, read_bag
 from sfm_ros.doctor.camera import check_calibration, check_image
 from sfm_ros.doctor.finding import Finding, fail, warn
 from sfm_ros.doctor.frames import check_extrinsics, check_tree
+from sfm_ros.doctor.gpu import check_gpu
 from sfm_ros.doctor.model import check_engine, check_model
 from sfm_ros.doctor.observed import Camera, Edge
 from sfm_ros.doctor.qos import check_static
@@ -51,6 +52,7 @@ def examine_model(
     findings, spec = check_model(config.model)
     if spec is not None and load_engine:
         findings += check_engine(config.model)
+        findings += check_gpu(config.model, spec)
     return findings, spec
 
 

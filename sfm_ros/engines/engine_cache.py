@@ -167,6 +167,13 @@ class EngineCache:
                 found += [_read(path, header_only=True)[0] for path in paths]
         return found
 
+    def is_writable(self) -> bool:
+        """Whether this user may write its folder, or make it; OutputError if it has none."""
+        folder = self.own
+        while not folder.exists() and folder != folder.parent:
+            folder = folder.parent
+        return os.access(folder, os.W_OK)
+
     def remove(self, entry: CachedEngine) -> bool:
         """Delete a file of this user's folder; False if it is in another one."""
         if entry.path.parent != self.own:

@@ -39,8 +39,9 @@ def stored(cache: EngineCache, identity: EngineIdentity = ORIN) -> Path:
 
 
 def test_what_is_stored_is_loaded(cache: EngineCache) -> None:
+    assert cache.is_writable()
     path = stored(cache)
-    assert cache.load(ORIN) == PLAN
+    assert cache.load(ORIN) == PLAN and cache.is_writable()
     (entry,) = cache.entries()
     assert (entry.path, entry.identity, entry.fault) == (path, ORIN, "")
     assert entry.facts["seconds"] == 12.5 and entry.size > len(PLAN)
@@ -196,7 +197,7 @@ def test_a_read_only_folder_still_loads(tmp_path: Path) -> None:
         cache = EngineCache(disk, [])
         stored(cache)
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
-        assert cache.load(ORIN) == PLAN
+        assert cache.load(ORIN) == PLAN and not cache.is_writable()
         with pytest.raises(OutputError, match="Read-only file system"), cache.locked():
             pytest.fail("locked")
 
