@@ -21,7 +21,7 @@ from node_latency import StreetOfImages
 
 from sfm_ros.bags.writer import CAMERA_INFO_TOPIC, IMAGE_TOPIC, write_bag
 from sfm_ros.config import ModelConfig
-from sfm_ros.engines.factory import create_engine, resolve_bundle
+from sfm_ros.engines.factory import fastest_engine, resolve_bundle
 from sfm_ros.errors import SfmRosError
 from sfm_ros.evaluation.report.machine import provenance
 from sfm_ros.evaluation.runs.online import private_middleware
@@ -117,7 +117,7 @@ def _core_use(pid: int, seconds: float, counter: OdometryCounter) -> tuple[float
 
 def inference_cpu_s(model: str, size: str) -> float:
     """Processor time of one inference, in a process that does nothing else."""
-    engine = create_engine(ModelConfig(bundle=model))
+    engine = fastest_engine(ModelConfig(bundle=model))
     width, height = (int(number) for number in size.split("x"))
     spec = engine.spec
     preparer = ImagePreparer(spec.width, spec.height)

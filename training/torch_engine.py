@@ -36,7 +36,7 @@ class TorchEngine:
         EngineError: the device is not available.
     """
 
-    name = "torch"
+    name, precision = "torch", "fp32"
 
     def __init__(self, path: Path, device: str = "cpu") -> None:
         model, config, step = restored_model(path)

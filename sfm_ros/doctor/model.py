@@ -8,9 +8,9 @@ from pathlib import Path
 from sfm_ros.config import ModelConfig
 from sfm_ros.doctor.finding import Finding, fail, ok
 from sfm_ros.engines.base import Engine
-from sfm_ros.engines.factory import create_engine, resolve_bundle
+from sfm_ros.engines.factory import fastest_engine, resolve_bundle
 from sfm_ros.engines.registry import ENGINES
-from sfm_ros.engines.window_runner import gray_window
+from sfm_ros.engines.window_runner import gray_windows
 from sfm_ros.errors import SfmRosError
 from sfm_ros.evaluation.report.machine import package_versions
 from sfm_ros.model_spec import ModelSpec
@@ -40,7 +40,7 @@ def check_engine(config: ModelConfig) -> list[Finding]:
     installed = package_versions(_LIBRARIES)
     libraries = ", ".join(f"{n} {v}" for n, v in installed.items()) or "no library"
     try:
-        engine = create_engine(config)
+        engine = fastest_engine(config)
     except SfmRosError as error:
         advice = (
             "see the reason; free memory, or name another bundle in model.bundle"
@@ -64,9 +64,9 @@ def check_engine(config: ModelConfig) -> list[Finding]:
 
 def _inference_ms(engine: Engine) -> float:
     """Milliseconds per image, the best of a few."""
-    window, times = gray_window(engine.spec), []
+    windows, times = gray_windows(engine.spec), []
     for _ in range(_RUNS):
         started = time.perf_counter()
-        engine.infer(window)
+        engine.infer(next(windows))
         times.append(time.perf_counter() - started)
     return 1000 * min(times)

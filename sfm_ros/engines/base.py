@@ -12,8 +12,15 @@ from sfm_ros.window import Window
 class Engine(Protocol):
     """The depth and the pose network of a bundle, loaded."""
 
-    name: str
     spec: ModelSpec
+
+    @property
+    def name(self) -> str:
+        """As in ``model.engine``."""
+
+    @property
+    def precision(self) -> str:
+        """What it computes in, as in ``model.precision`` but for auto."""
 
     def infer(self, window: Window) -> Prediction:
         """Predict the depth of the newest frame and the motions of a window.

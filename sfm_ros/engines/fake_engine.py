@@ -38,7 +38,7 @@ class FakeEngine:
         depth: (h, w) depth or a function of the window; by default a road 1.65 m below the camera.
     """
 
-    name = "fake"
+    name, precision = "fake", "fp32"
 
     def __init__(
         self,

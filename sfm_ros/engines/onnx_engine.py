@@ -10,8 +10,8 @@ import onnxruntime
 from sfm_ros.config import ModelConfig
 from sfm_ros.datatypes import Prediction
 from sfm_ros.engines.contract import Port, Ports, check_contract
-from sfm_ros.engines.registry import graph_variant
-from sfm_ros.engines.window_runner import WindowRunner, gray_window
+from sfm_ros.engines.registry import concrete, graph_variant
+from sfm_ros.engines.window_runner import WindowRunner, gray_windows
 from sfm_ros.errors import EngineError, ModelError
 from sfm_ros.model_spec import ModelSpec
 from sfm_ros.window import Window
@@ -36,7 +36,8 @@ class OnnxEngine:
     _provider = _CPU
 
     def __init__(self, bundle: Path, config: ModelConfig | None = None) -> None:
-        config = config or ModelConfig()
+        config = concrete(config or ModelConfig())
+        self.precision = config.precision
         self.spec = ModelSpec.load(bundle)
         graphs = self.spec.graphs(graph_variant(self.name, config))
         self._depth = self._session(Path(bundle) / graphs.depth_file, config.threads)
@@ -88,7 +89,8 @@ class CudaEngine(OnnxEngine):
         # Loads CUDA's and cuDNN's libraries from Python packages, where they are installed so.
         getattr(onnxruntime, "preload_dlls", lambda: None)()
         super().__init__(bundle, config)
-        self.infer(gray_window(self.spec))  # convolutions are chosen by trial, which takes seconds
+        # Convolutions are chosen by trial in the first run, which takes seconds.
+        self.infer(next(gray_windows(self.spec)))
 
     def _session(self, path: Path, threads: int) -> onnxruntime.InferenceSession:
         session = super()._session(path, threads)

@@ -10,7 +10,7 @@ import openvino
 from sfm_ros.config import ModelConfig
 from sfm_ros.datatypes import Prediction
 from sfm_ros.engines.contract import Port, Ports, check_contract
-from sfm_ros.engines.registry import graph_variant
+from sfm_ros.engines.registry import concrete, graph_variant
 from sfm_ros.engines.window_runner import WindowRunner
 from sfm_ros.errors import EngineError, ModelError
 from sfm_ros.model_spec import ModelSpec
@@ -36,11 +36,12 @@ class OpenVinoEngine:
     name = "openvino"
 
     def __init__(self, bundle: Path, config: ModelConfig | None = None) -> None:
-        config = config or ModelConfig()
+        config = concrete(config or ModelConfig())
+        self.precision = config.precision
         self.spec = ModelSpec.load(bundle)
         graphs = self.spec.graphs(graph_variant(self.name, config))
         core = openvino.Core()
-        options = _options(core, config)
+        options = _options(core, self.precision, config.threads)
         depth, pose = (
             _compile(core, Path(bundle) / file, options)
             for file in (graphs.depth_file, graphs.pose_file)
@@ -68,29 +69,24 @@ class OpenVinoEngine:
         del self._depth, self._pose
 
 
-def _options(core: openvino.Core, config: ModelConfig) -> dict[str, object]:
+def _options(core: openvino.Core, precision: str, threads: int) -> dict[str, object]:
     """One image at a time, on as many threads as configured, which sleep between two images.
 
     The precision is always stated: OpenVINO's own choice is bfloat16 where the processor has it.
     """
-    if config.precision == _BF16 and not has_bf16(core):
+    able = core.get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
+    if precision == _BF16 and _BF16.upper() not in able:
         raise EngineError("this processor does not compute in bf16; set model.precision to fp32")
     return {
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": 1,
-        "INFERENCE_NUM_THREADS": config.threads,
-        "INFERENCE_PRECISION_HINT": "bf16" if config.precision == _BF16 else "f32",
+        "INFERENCE_NUM_THREADS": threads,
+        "INFERENCE_PRECISION_HINT": "bf16" if precision == _BF16 else "f32",
         # Threads bound to cores would share them with the node's other threads.
         "ENABLE_CPU_PINNING": False,
         # Compiling takes a fraction of a second: no files are left behind for it.
         "CACHE_DIR": "",
     }
-
-
-def has_bf16(core: openvino.Core | None = None) -> bool:
-    """Whether the processor has instructions for bfloat16."""
-    core = core or openvino.Core()
-    return "BF16" in core.get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
 
 
 def _compile(core: openvino.Core, path: Path, options: dict) -> openvino.CompiledModel:

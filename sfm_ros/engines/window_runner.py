@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -22,17 +23,20 @@ RunBoth = Callable[[npt.NDArray], tuple[npt.NDArray, npt.NDArray]]
 """(1, N, h, w, 3) uint8 to the outputs of both graphs."""
 
 
-def gray_window(spec: ModelSpec) -> Window:
-    """A window of gray images, to run the networks of a bundle when there are no others."""
+def gray_windows(spec: ModelSpec) -> Iterator[Window]:
+    """Endless windows of gray images, each with one new frame, to run networks without others."""
     width, height, f = spec.width, spec.height, spec.training_fx
-    gray = np.full((height, width, 3), 128, dtype=np.uint8)
-    return Window(
-        images=(gray,) * spec.sequence_length,
-        stamps_ns=tuple(range(spec.sequence_length)),
-        intrinsics=CameraIntrinsics(
-            width=width, height=height, fx=f, fy=f, cx=width / 2, cy=height / 2
-        ),
-    )
+    camera = CameraIntrinsics(width=width, height=height, fx=f, fy=f, cx=width / 2, cy=height / 2)
+    images: deque[RgbImage] = deque(maxlen=spec.sequence_length)
+    for number in itertools.count():
+        images.append(np.full((height, width, 3), 128, dtype=np.uint8))
+        if len(images) == spec.sequence_length:
+            first = number + 1 - spec.sequence_length
+            yield Window(
+                images=tuple(images),
+                stamps_ns=tuple(range(first, number + 1)),
+                intrinsics=camera,
+            )
 
 
 class WindowRunner:

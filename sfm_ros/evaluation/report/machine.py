@@ -7,6 +7,8 @@ import platform
 from collections.abc import Sequence
 from importlib import metadata
 
+from sfm_ros.engines.choice_memory import processor_name
+
 _PACKAGES = (
     "sfm_ros",
     "numpy",
@@ -21,7 +23,7 @@ _PACKAGES = (
 def machine_facts() -> dict[str, str | int]:
     """Processor, cores available to this process, system and Python."""
     return {
-        "cpu": _cpu_name(),
+        "cpu": processor_name(),
         "cores": len(os.sched_getaffinity(0)),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
@@ -43,14 +45,3 @@ def provenance() -> str:
     """Two lines to print above figures: the machine, and the package versions."""
     facts = (machine_facts(), package_versions())
     return "\n".join(", ".join(f"{key} {value}" for key, value in each.items()) for each in facts)
-
-
-def _cpu_name() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            for line in file:
-                if line.startswith("model name"):
-                    return line.split(":", 1)[1].strip()
-    except OSError:
-        pass  # not Linux
-    return platform.processor() or "unknown"

@@ -184,7 +184,7 @@ class _RecordingEngine:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self.name, self.spec = engine.name, engine.spec
+        self.name, self.precision, self.spec = engine.name, engine.precision, engine.spec
         self.last: Prediction | None = None
 
     def infer(self, window: Window) -> Prediction:

@@ -22,6 +22,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from sfm_ros.datatypes import Reason, TrackingStatus
 from sfm_ros.engines.base import Engine
+from sfm_ros.engines.switching import SwitchingEngine
 from sfm_ros.errors import ConfigError
 from sfm_ros.odometry import VisualOdometry
 from sfm_ros.ros import compat
@@ -87,6 +88,9 @@ class NodeCore:
         node, parameters = self._node, self._parameters
         own = self._parts.enter_context
         self._outputs = own(closing(Outputs(node, parameters.config)))
+        uses_networks = parameters.config.odometry.mode != "geometric"
+        if isinstance(self._engine, SwitchingEngine) and uses_networks:
+            self._engine.start(self._note_engine)
         status = StatusPublisher(node, parameters, self._statistics, self._facts, self._others)
         own(closing(status))
         self._extrinsics = own(closing(self._make_extrinsics()))
@@ -101,6 +105,13 @@ class NodeCore:
         trajectory = self._outputs.trajectory
         callbacks = self._reset, self._set_paused
         own(closing(Services(node, parameters, trajectory, *callbacks, self._others)))
+
+    def _note_engine(self, line: str, is_problem: bool) -> None:
+        if is_problem:
+            self._statistics.report(line)
+            self._node.get_logger().warning(line)
+        else:
+            self._node.get_logger().info(line)
 
     def start(self) -> None:
         """Subscribe and process what arrives."""
@@ -247,9 +258,14 @@ class NodeCore:
             self._statistics.resume()
 
     def _facts(self) -> dict[str, str]:
+        engine = self._engine
         return {
-            "engine": self._engine.name,
-            "model": self._engine.spec.name,
+            "engine": engine.name,
+            "engine_precision": engine.precision,
+            "engine_progress": "",
+            "engine_refused": "",
+            **(engine.facts() if isinstance(engine, SwitchingEngine) else {}),
+            "model": engine.spec.name,
             "replaced": str(self._mailbox.replaced),
             "waited_for_room": str(self._mailbox.waited),
             "image_topic": self._image_topic,

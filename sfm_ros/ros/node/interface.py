@@ -209,7 +209,9 @@ DIAGNOSTICS = {
     "arrival to the last message, `engine` the networks, `outside_engine` the rest",
     "stamp_to_publish_ms_p50, _p99": "from the image's stamp to the last message, on the node's "
     "clock",
-    "engine, model": "the inference engine and the model bundle",
+    "engine, engine_precision, model": "the inference engine, what it computes in, the bundle",
+    "engine_progress": "with `model.engine: auto`: what is prepared beside the engine in use",
+    "engine_refused": "with `model.engine: auto`: the last engine that failed or was refused, why",
     "image_topic, camera_info_topic": "the subscribed topics, after remapping",
     "nodes_of_this_name": "1, or how many nodes have this name",
 }

@@ -17,7 +17,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 
 from sfm_ros.config import ModelConfig, SfmConfig
 from sfm_ros.engines.base import Engine
-from sfm_ros.engines.factory import create_engine
+from sfm_ros.engines.factory import start_engine
 from sfm_ros.errors import SfmRosError
 from sfm_ros.ros.node.core import NodeCore
 from sfm_ros.ros.node.parameters import Parameters
@@ -39,7 +39,7 @@ class SfmLifecycleNode(LifecycleNode):
 
     def __init__(
         self,
-        make_engine: Callable[[ModelConfig], Engine] = create_engine,
+        make_engine: Callable[[ModelConfig], Engine] = start_engine,
         config: SfmConfig | None = None,
         on_failure: Callable[[str], None] | None = None,
         node_name: str = NODE_NAME,
@@ -135,7 +135,7 @@ def _refuse_impossible_transitions(node: LifecycleNode) -> None:
 
 
 def main(
-    args: list[str] | None = None, make_engine: Callable[[ModelConfig], Engine] = create_engine
+    args: list[str] | None = None, make_engine: Callable[[ModelConfig], Engine] = start_engine
 ) -> int:
     """Run the managed node, which waits to be configured; see `run`."""
     return run(lambda: SfmLifecycleNode(make_engine), args)

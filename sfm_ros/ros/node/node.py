@@ -10,7 +10,7 @@ from rclpy.node import Node
 
 from sfm_ros.config import SfmConfig
 from sfm_ros.engines.base import Engine
-from sfm_ros.engines.factory import create_engine
+from sfm_ros.engines.factory import start_engine
 from sfm_ros.ros.node.core import NodeCore
 from sfm_ros.ros.node.parameters import Parameters
 from sfm_ros.ros.process.program import NODE_NAME, run
@@ -53,7 +53,7 @@ class SfmNode(Node):
         self._core: NodeCore | None = None
         try:
             parameters = Parameters(self, config)
-            engine = engine or create_engine(parameters.config.model)
+            engine = engine or start_engine(parameters.config.model)
             self._core = NodeCore(self, parameters, engine, self._fail)
             self._core.start()
         except BaseException:

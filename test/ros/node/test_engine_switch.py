@@ -1,0 +1,244 @@
+"""Engines that change while the node runs: over the middleware, with the libraries themselves."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rig.probe import Probe, wait_until
+
+pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from nav_msgs.msg import Odometry
+from rclpy.executors import MultiThreadedExecutor
+from rig.camera import FRAME
+from sensor_msgs.msg import CameraInfo, Image
+from streets import shared_street
+
+from sfm_ros.config import ModelConfig, config_from_dict
+from sfm_ros.datatypes import CameraIntrinsics, Prediction
+from sfm_ros.engines.base import Engine
+from sfm_ros.engines.factory import resolve_bundle
+from sfm_ros.engines.onnx_engine import OnnxEngine
+from sfm_ros.engines.parity import LIMITS, check_parity
+from sfm_ros.engines.switching import SwitchingEngine
+from sfm_ros.errors import EngineError, SfmRosError
+from sfm_ros.model_spec import ModelSpec
+from sfm_ros.ros.conversions import stamp_from_ns, stamp_to_ns
+from sfm_ros.ros.node.node import SfmNode
+from sfm_ros.window import Window
+
+FRAMES, SWAP_AT = 14, 6
+PERIOD_NS = 100_000_000
+MODEL = ModelConfig(threads=1)
+CONFIG = config_from_dict(
+    {
+        "odometry": {"mode": "network"},
+        "node": {"image_queue": "every", "extrinsics_wait_s": 0.0},
+    }
+)
+
+
+class Drive:
+    """A node that sees a rendered street, one image after the other."""
+
+    def __init__(
+        self, probe: Probe, executor: MultiThreadedExecutor, space: str, engine: Engine
+    ) -> None:
+        self._probe, self._space, self.engine = probe, space, engine
+        self.failures: list[str] = []
+        node = SfmNode(
+            engine,
+            CONFIG,
+            on_failure=self.failures.append,
+            namespace=space,
+            context=executor.context,
+        )
+        executor.add_node(node)
+        self.odometry = self._listen(node, "~/odometry", Odometry)
+        self.depth = self._listen(node, "~/depth/image", Image)
+        self.status = self._listen(node, "~/status", DiagnosticStatus)
+        self.diagnostics = self._listen(node, "/diagnostics", DiagnosticArray)
+        self._street = shared_street()
+
+    def _listen(self, node: SfmNode, name: str, kind: type) -> list:
+        received = self._probe.listen(node.resolve_topic_name(name), kind)
+        end = name.removeprefix("~")
+        (publisher,) = (p for p in node.publishers if p.topic_name.endswith(end))
+        wait_until(publisher.get_subscription_count, f"the subscription to {name}")
+        return received
+
+    def show(self, frames: Sequence[int]) -> None:
+        """Publish frames and wait for the odometry of the last."""
+        for index in frames:
+            frame = self._street.render(index).frame
+            self._probe.publish(f"/{self._space}/camera_info", calibration(frame.intrinsics))
+            self._probe.publish(f"/{self._space}/image", message(frame.rgb, index))
+        last = stamp(frames[-1])
+        wait_until(
+            lambda: any(stamp_to_ns(m.header.stamp) == last for m in list(self.odometry)),
+            f"odometry of frame {frames[-1]}; failures: {self.failures}",
+        )
+
+    def values(self) -> dict[str, str]:
+        """The newest status."""
+        return {entry.key: entry.value for entry in self.status[-1].values}
+
+    def poses(self) -> np.ndarray:
+        """(n, 7) position and quaternion of every odometry message."""
+        rows = [
+            (*xyz(m.pose.pose.position), *xyz(m.pose.pose.orientation), m.pose.pose.orientation.w)
+            for m in self.odometry
+        ]
+        return np.array(rows)
+
+
+def xyz(value: object) -> tuple[float, float, float]:
+    return value.x, value.y, value.z  # type: ignore[attr-defined]
+
+
+def stamp(index: int) -> int:
+    return 10**12 + index * PERIOD_NS
+
+
+def message(rgb: np.ndarray, index: int) -> Image:
+    height, width, _ = rgb.shape
+    made = Image(width=width, height=height, encoding="rgb8", step=3 * width)
+    made.header.stamp, made.header.frame_id = stamp_from_ns(stamp(index)), FRAME
+    made.data = rgb.tobytes()
+    return made
+
+
+def calibration(camera: CameraIntrinsics) -> CameraInfo:
+    K = [float(value) for value in np.ravel(camera.K)]
+    return CameraInfo(
+        width=camera.width,
+        height=camera.height,
+        distortion_model="plumb_bob",
+        d=[0.0] * 5,
+        k=K,
+        r=np.eye(3).ravel().tolist(),
+        p=np.insert(np.reshape(K, (3, 3)), 3, 0.0, axis=1).ravel().tolist(),
+    )
+
+
+@pytest.fixture
+def drive(probe: Probe, executor: MultiThreadedExecutor) -> Callable[[str, Engine], Drive]:
+    return lambda space, engine: Drive(probe, executor, space, engine)
+
+
+def onnx_engine() -> OnnxEngine:
+    return OnnxEngine(resolve_bundle("default"), MODEL)
+
+
+def refuse_all(engine: Engine, error: SfmRosError) -> Engine:
+    raise error
+
+
+def test_the_swap_loses_no_frame_and_does_not_move_the_trajectory(
+    drive: Callable[[str, Engine], Drive],
+) -> None:
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    from sfm_ros.engines.openvino_engine import OpenVinoEngine
+
+    is_due = threading.Event()
+
+    def prepare(progress: Callable[[str], object], stop: threading.Event) -> Engine:
+        assert is_due.wait(60)
+        return OpenVinoEngine(resolve_bundle("default"), MODEL)
+
+    switching = SwitchingEngine(onnx_engine(), [prepare], refuse_all)
+    alone, swapped = drive("alone", onnx_engine()), drive("swapped", switching)
+    alone.show(range(FRAMES))
+    swapped.show(range(SWAP_AT))
+    assert swapped.engine.name == "onnx"
+    is_due.set()
+    assert switching._thread is not None
+    switching._thread.join(60)
+    swapped.show(range(SWAP_AT, FRAMES))
+    assert swapped.engine.name == "openvino" and not swapped.failures
+    counts = [len(d.odometry) for d in (alone, swapped)], [len(d.depth) for d in (alone, swapped)]
+    assert counts == ([FRAMES - 1] * 2, [FRAMES - 1] * 2)
+    difference = np.abs(swapped.poses() - alone.poses())
+    steps = np.linalg.norm(np.diff(alone.poses()[:, :3], axis=0), axis=1)
+    print(f"largest difference {difference.max() / steps.min():.1e} of a step")
+    assert steps.min() > 0.3
+    assert difference.max() < 1e-3 * steps.min()
+    wait_until(lambda: swapped.values()["engine"] == "openvino", "the engine in ~/status")
+    assert swapped.values()["engine_precision"] == "fp32"
+
+
+def perturbed_bundle(folder: Path) -> Path:
+    """The default model with one perturbed layer of its depth network."""
+    onnx = pytest.importorskip("onnx")
+    shutil.copytree(resolve_bundle("default"), folder)
+    spec = ModelSpec.load(folder)
+    graph = onnx.load(folder / spec.depth_file)
+    weights = next(w for w in graph.graph.initializer if len(w.dims) == 4)
+    values = onnx.numpy_helper.to_array(weights) * np.float32(1.3)
+    weights.CopyFrom(onnx.numpy_helper.from_array(values, weights.name))
+    onnx.save(graph, folder / spec.depth_file)
+    spec.save(folder)
+    return folder
+
+
+def test_an_engine_that_the_parity_gate_refuses_is_named_in_the_diagnostics(
+    drive: Callable[[str, Engine], Drive], tmp_path: Path
+) -> None:
+    candidate = OnnxEngine(perturbed_bundle(tmp_path / "bundle"), MODEL)
+
+    def prepare(progress: Callable[[str], object], stop: threading.Event) -> Engine:
+        parity = check_parity(candidate, onnx_engine(), LIMITS["fp32"])
+        if not parity.accepted:
+            raise EngineError(parity.text)
+        return candidate
+
+    switching = SwitchingEngine(onnx_engine(), [prepare], refuse_all)
+    refused = drive("refused", switching)
+    refused.show(range(4))
+
+    def reported() -> dict[str, str] | None:
+        for array in reversed(list(refused.diagnostics)):
+            for status in array.status:
+                values = {entry.key: entry.value for entry in status.values}
+                if "/refused" in status.name and values["engine_refused"]:
+                    return values
+        return None
+
+    values = wait_until(reported, "the refusal in /diagnostics")
+    assert "onnx against onnx" in values["engine_refused"]
+    assert "refused, depth median" in values["engine_refused"]
+    assert values["last_trouble"].endswith(values["engine_refused"])
+    refused.show(range(4, 6))
+    assert len(refused.odometry) == 5 and values["engine"] == "onnx" and not refused.failures
+
+
+class Failing(OnnxEngine):
+    """Fails after some frames, as a library that runs out of memory."""
+
+    left = 3
+
+    def infer(self, window: Window) -> Prediction:
+        self.left -= 1
+        if self.left < 0:
+            raise EngineError("the library is out of memory")
+        return super().infer(window)
+
+
+def test_an_engine_that_fails_is_replaced_without_losing_a_frame(
+    drive: Callable[[str, Engine], Drive],
+) -> None:
+    first = Failing(resolve_bundle("default"), MODEL)
+    switching = SwitchingEngine(first, [], lambda engine, error: onnx_engine())
+    drives = drive("whole", onnx_engine()), drive("broken", switching)
+    for each in drives:
+        each.show(range(8))
+    whole, broken = drives
+    assert len(broken.odometry) == len(whole.odometry) == 7 and not broken.failures
+    np.testing.assert_allclose(broken.poses(), whole.poses(), atol=1e-9)
+    wait_until(lambda: "out of memory" in broken.values()["engine_refused"], "the reason")
