@@ -58,6 +58,8 @@ class ModelSpec:
         format: version of this contract.
         pose_input: what the pose graph looks at: ``pixels``, or ``features`` of the depth graph.
         variants: the same networks in other precisions, by their name.
+        canonical_fx: focal length at that size of the camera whose lengths the graphs compute,
+            pixels; those of another one follow by `sfm_ros.engines.lens`. 0: of any camera.
     """
 
     name: str
@@ -79,6 +81,7 @@ class ModelSpec:
     format: str = FORMAT
     pose_input: str = "pixels"
     variants: dict[str, GraphVariant] = field(default_factory=dict)
+    canonical_fx: float = 0.0
 
     def __post_init__(self) -> None:
         if self.width <= 0 or self.height <= 0:
@@ -212,6 +215,10 @@ def _from_values(values: dict[str, Any], path: Path) -> ModelSpec:
         raise ModelError(
             f"{path}: training_fx is {spec.training_fx}, depth {spec.min_depth} to "
             f"{spec.max_depth}, expected positive and increasing numbers"
+        )
+    if spec.canonical_fx < 0:
+        raise ModelError(
+            f"{path}: canonical_fx is {spec.canonical_fx}, expected pixels, or 0 for none"
         )
     return spec
 

@@ -58,7 +58,8 @@ ONLY = {
                           "training.batch", "training.distributed", "sfm_ros.errors"},
     "training.distributed": set(),
     # A checkpoint runs as an engine.
-    "training.torch_engine": {"training.*", "sfm_ros.engines.base", "sfm_ros.window",
+    "training.torch_engine": {"training.*", "sfm_ros.engines.base", "sfm_ros.engines.lens",
+                              "sfm_ros.window",
                               "sfm_ros.model_spec", "sfm_ros.datatypes", "sfm_ros.errors",
                               "sfm_ros.cli.engine_options", "sfm_ros.config"},
     "training.*": {"training.*", "training", "sfm_ros.errors", "sfm_ros.datatypes",

@@ -36,6 +36,7 @@ from training.config import METRIC_WEIGHTS, TrainConfig, load_config
 from training.data.sequence import PreparedSet
 from training.fit.checkpoint import CheckpointError, load_checkpoint, weights_of
 from training.fit.run_log import HISTORY, read_history
+from training.networks.graphs import DepthGraph, FeatureDepthGraph, graphs_of
 from training.networks.intrinsics import SharedIntrinsics
 from training.networks.sfm_model import SfmModel, build_model
 
@@ -43,28 +44,6 @@ PROGRAM = "export.py"
 TOLERANCE = 1e-4
 """Largest allowed difference to torch: relative for depth, absolute for the entries of motion."""
 _PARITY_WINDOWS = 3
-
-
-class DepthGraph(nn.Module):
-    """uint8 (1, h, w, 3) -> depth float32 (1, h, w)."""
-
-    def __init__(self, model: SfmModel) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, rgb: Tensor) -> Tensor:
-        return self.model.depth(rgb.permute(0, 3, 1, 2).float() * (1 / 255)).squeeze(1)
-
-
-class PoseGraph(nn.Module):
-    """uint8 (1, n, h, w, 3) in order of time -> T_source_target float32 (1, n - 1, 4, 4)."""
-
-    def __init__(self, model: SfmModel) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, window: Tensor) -> Tensor:
-        return self.model.motion(window.permute(0, 1, 4, 2, 3).float() * (1 / 255))
 
 
 def export_bundle(
@@ -93,8 +72,14 @@ def export_bundle(
 
     Raises:
         OutputError: the folder cannot be used, see `OutputFolder`.
-        ModelError: the graphs differ from the model by more than ``TOLERANCE``.
+        ModelError: the model has no pose network, or the graphs differ from it by more than
+            ``TOLERANCE``.
     """
+    if model.pose_net is None:
+        raise ModelError(
+            "the model has no pose network ('network.pose' is none), which a bundle needs; train "
+            "one that starts with its depth: --init CHECKPOINT --init-networks depth"
+        )
     deployed = deployed_copy(model)
     out_dir = Path(out_dir)
     spec = dataclasses.replace(
@@ -120,10 +105,19 @@ def _size(model: SfmModel) -> int:
 
 
 def _write_graphs(model: SfmModel, spec: ModelSpec, bundle: Path) -> None:
+    depth, pose = graphs_of(model)
     image = torch.zeros(1, spec.height, spec.width, 3, dtype=torch.uint8)
-    window = image.unsqueeze(1).expand(-1, spec.sequence_length, -1, -1, -1).contiguous()
-    _write_graph(DepthGraph(model), image, "rgb", "depth", bundle / spec.depth_file)
-    _write_graph(PoseGraph(model), window, "window", "T_source_target", bundle / spec.pose_file)
+    window = _window_of(depth, [image] * spec.sequence_length)
+    _write_graph(depth, image, "rgb", depth.outputs, bundle / spec.depth_file)
+    _write_graph(pose, window, pose.input, ("T_source_target",), bundle / spec.pose_file)
+
+
+def _window_of(depth: DepthGraph, images: Sequence[Tensor]) -> Tensor:
+    """Input of the pose graph for images (1, h, w, 3): themselves, or their features."""
+    if isinstance(depth, FeatureDepthGraph):
+        with torch.inference_mode():
+            return torch.stack([depth(image)[1] for image in images], dim=1).clone()
+    return torch.stack(list(images), dim=1)
 
 
 def deployed_copy(model: SfmModel) -> SfmModel:
@@ -131,7 +125,7 @@ def deployed_copy(model: SfmModel) -> SfmModel:
     deployed = copy.deepcopy(model).cpu().float().eval()
     # The graphs are for channels-first runtimes; channels-last is for training.
     deployed.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    if deployed.pairwise:
+    if deployed.pairwise or deployed.pose_net is None:
         # The motion of a pair does not depend on its window: there is no need to wait for a third
         # frame, or to compute the older pair again.
         deployed.sequence_length = 2
@@ -151,6 +145,8 @@ def spec_of(model: SfmModel, config: TrainConfig, name: str, training_fx: float)
         metric=is_metric(config),
         min_depth=network.depth_unit / (network.disparity_alpha + network.disparity_beta),
         max_depth=network.depth_unit / network.disparity_beta,
+        pose_input="features" if model.uses_features else "pixels",
+        canonical_fx=network.canonical_focal * config.width,
     )
 
 
@@ -185,7 +181,11 @@ def mean_training_fx(config: TrainConfig) -> float:
 
 
 def _write_graph(
-    graph: nn.Module, example: Tensor, input_name: str, output_name: str, path: Path
+    graph: nn.Module,
+    example: Tensor,
+    input_name: str,
+    output_names: Sequence[str],
+    path: Path,
 ) -> None:
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
@@ -196,7 +196,7 @@ def _write_graph(
             (example,),
             str(path),
             input_names=[input_name],
-            output_names=[output_name],
+            output_names=list(output_names),
             dynamo=True,
             external_data=False,
             verbose=False,
@@ -204,18 +204,31 @@ def _write_graph(
 
 
 def _check_parity(model: SfmModel, spec: ModelSpec, bundle: Path) -> None:
-    depth_session = onnxruntime.InferenceSession(str(bundle / spec.depth_file))
-    pose_session = onnxruntime.InferenceSession(str(bundle / spec.pose_file))
+    graphs = graphs_of(model)
+    sessions = [
+        onnxruntime.InferenceSession(str(bundle / file))
+        for file in (spec.depth_file, spec.pose_file)
+    ]
     for seed in range(_PARITY_WINDOWS):
-        images = synthetic_images(spec.sequence_length, spec.height, spec.width, seed)
-        window = torch.from_numpy(np.stack(images))[None]
-        with torch.inference_mode():
-            depth = DepthGraph(model)(window[:, -1]).numpy()
-            motion = PoseGraph(model)(window).numpy()
-        (depth_found,) = depth_session.run(None, {"rgb": window[:, -1].numpy()})
-        (motion_found,) = pose_session.run(None, {"window": window.numpy()})
-        _check_equal("depth", np.abs(depth_found - depth) / depth)
-        _check_equal("motion", np.abs(motion_found - motion))
+        arrays = synthetic_images(spec.sequence_length, spec.height, spec.width, seed)
+        images = [torch.from_numpy(array)[None] for array in arrays]
+        inputs = [images[-1], _window_of(graphs[0], images)]
+        (depth, *features), (motion,) = map(_compared, sessions, graphs, inputs)
+        _check_equal("depth", np.abs(depth[0] - depth[1]) / depth[1])
+        for found, expected in features:
+            _check_equal("features", np.abs(found - expected))
+        _check_equal("motion", np.abs(motion[0] - motion[1]))
+
+
+def _compared(
+    session: onnxruntime.InferenceSession, graph: nn.Module, given: Tensor
+) -> list[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]:
+    """Each output of a written graph, and the same of torch."""
+    with torch.inference_mode():
+        expected = graph(given)
+    expected = expected if isinstance(expected, tuple) else (expected,)
+    found = session.run(None, {session.get_inputs()[0].name: given.numpy()})
+    return [(a, b.numpy()) for a, b in zip(found, expected, strict=True)]
 
 
 def _check_equal(what: str, error: npt.NDArray[np.float32]) -> None:

@@ -7,7 +7,9 @@ import math
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from sfm_ros.cli.engine_options import (
     add_engine_options,
@@ -18,14 +20,18 @@ from sfm_ros.cli.engine_options import (
 from sfm_ros.config import ModelConfig
 from sfm_ros.datatypes import Prediction
 from sfm_ros.engines.base import Engine
+from sfm_ros.engines.lens import in_camera
 from sfm_ros.errors import EngineError
 from sfm_ros.model_spec import window_increments
 from sfm_ros.window import Window
-from training.export import DepthGraph, PoseGraph, deployed_copy, restored_model, spec_of
+from training.export import deployed_copy, restored_model, spec_of
+from training.networks.graphs import DepthGraph, PoseGraph
 
 
 class TorchEngine:
     """Runs the networks of a checkpoint (their moving average if there is one) as a bundle's.
+
+    Without a pose network the motion is unknown: all NaN.
 
     Args:
         path: a ``.pt`` file of train.py.
@@ -56,8 +62,14 @@ class TorchEngine:
         frames = torch.from_numpy(np.stack(window.images))[None].to(self._device)
         with torch.inference_mode():
             depth = self._depth(frames[:, -1])[0].cpu().numpy()
-            motions = self._pose(frames)[0].cpu().numpy()
+            motions = self._motions(frames)
+        depth, motions = in_camera(depth, motions, self.spec, window.intrinsics.fx)
         return Prediction(depth=depth, increments=window_increments(motions, self.spec))
+
+    def _motions(self, frames: Tensor) -> npt.NDArray[np.float32]:
+        if self._pose.model.pose_net is None:
+            return np.full((self.spec.sequence_length - 1, 4, 4), np.nan, np.float32)
+        return np.asarray(self._pose(frames)[0].cpu())
 
     def close(self) -> None:
         """Nothing to release."""

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from sfm_ros.datatypes import CameraIntrinsics, Prediction, RgbImage
 from sfm_ros.engines.contract import FEATURES
+from sfm_ros.engines.lens import in_camera
 from sfm_ros.model_spec import ModelSpec, window_increments
 from sfm_ros.window import Window
 
@@ -73,9 +74,10 @@ class WindowRunner:
             else self._from_pixels(window)
         )
         elapsed = time.perf_counter_ns() - start
+        own_depth, own_motions = in_camera(depth[0], motions[0], self._spec, window.intrinsics.fx)
         return Prediction(
-            depth=depth[0],
-            increments=window_increments(motions[0], self._spec),
+            depth=own_depth,
+            increments=window_increments(own_motions, self._spec),
             inference_ns=elapsed,
         )
 

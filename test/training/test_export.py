@@ -136,6 +136,43 @@ def test_every_network_exports(
     assert motions.shape == (1, exported - 1, 4, 4)
 
 
+def test_motion_from_features_exports(tmp_path: Path) -> None:
+    """Both graphs in the engine, frame after frame, against torch; lengths of another lens."""
+    torch.manual_seed(0)
+    network = NetworkConfig(
+        depth="lite", pretrained=False, pose="features", canonical_focal=0.5, scales=3
+    )
+    config = TrainConfig(width=96, height=64, network=network)
+    model = build_model(network, 96, 64)
+    out = export.export_bundle(model, config, tmp_path / "net", training_fx=60.0)
+    spec = ModelSpec.load(out)
+    assert (spec.pose_input, spec.canonical_fx, spec.sequence_length) == ("features", 48.0, 3)
+    window = images(seed=3)
+    K = torch.tensor([[[72.0, 0, 47.5], [0, 72.0, 31.5], [0, 0, 1]]])
+    with torch.no_grad():
+        expected = model.eval()(window.permute(0, 1, 4, 2, 3).float() / 255, K)
+    camera = CameraIntrinsics(width=96, height=64, fx=72.0, fy=72.0, cx=47.5, cy=31.5)
+    found = OnnxEngine(out, ModelConfig(threads=1)).infer(
+        Window(images=tuple(window[0].numpy()), stamps_ns=(0, 1, 2), intrinsics=camera)
+    )
+    T_previous_center, T_next_center = expected.T_source_target_bs44[0]
+    np.testing.assert_allclose(found.increments[0], T_previous_center.numpy(), atol=1e-4)
+    np.testing.assert_allclose(
+        found.increments[1], rigid_inverse(T_next_center).numpy(), atol=1e-4
+    )
+    with torch.no_grad():
+        newest = model.depth(window[:, -1].permute(0, 3, 1, 2).float() / 255)
+    np.testing.assert_allclose(found.depth, 1.5 * newest[0, 0].numpy(), rtol=1e-4)
+
+
+def test_a_model_without_motion_is_no_bundle(tmp_path: Path) -> None:
+    network = NetworkConfig(depth="lite", pretrained=False, pose="none", sequence_length=1)
+    model = build_model(network, 96, 64)
+    with pytest.raises(ModelError, match="no pose network.*--init"):
+        export.export_bundle(model, CONFIG, tmp_path / "net", training_fx=60.0)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_learned_focal_length_is_exported() -> None:
     network = dataclasses.replace(CONFIG.network, learned_intrinsics="shared", initial_focal=0.5)
     learned = build_model(network, 96, 64)
