@@ -35,6 +35,7 @@ class TensorRtEngine:
         config: ``precision`` is used.
         cache: where the engines are; by default that of this user.
         is_checked: whether only engines that passed the parity gate are loaded.
+        uses_graph: whether all calls of an inference are captured as one CUDA graph.
 
     Raises:
         ModelError: the bundle is damaged, or an engine breaks the contract.
@@ -52,11 +53,12 @@ class TensorRtEngine:
         config: ModelConfig | None = None,
         cache: EngineCache | None = None,
         is_checked: bool = True,
+        uses_graph: bool = True,
     ) -> None:
         self.spec = ModelSpec.load(bundle)
         self.precision = graph_variant(self.name, config or ModelConfig())
         graphs = self.spec.graphs(self.precision)
-        cuda = Cuda()  # before anything of TensorRT is made
+        cuda = Cuda(uses_graph)  # before anything of TensorRT is made
         library = load_library()
         cache = cache or EngineCache()
         identities = engine_identities(library, cuda.gpu, self.spec, self.precision)

@@ -20,7 +20,9 @@ from fake_gpu.rig import (
 from fake_gpu.rig import make_rig as new_rig
 from fake_gpu.tensorrt import VERSIONS, Context, plan_of
 
+from sfm_ros.config import ModelConfig
 from sfm_ros.engines.tensorrt import cuda as cuda_module
+from sfm_ros.engines.tensorrt_engine import TensorRtEngine
 from sfm_ros.errors import EngineError, EngineNotBuiltError, ModelError
 from sfm_ros.model_spec import ModelSpec
 
@@ -103,6 +105,15 @@ def test_a_stream_that_cannot_be_captured_is_not_captured(rig: GpuRig) -> None:
     engine = rig.open()
     assert "without a CUDA graph" in engine.about
     engine.close()
+
+
+def test_calls_are_made_singly_on_request(rig: GpuRig) -> None:
+    rig.store()
+    engine = TensorRtEngine(rig.bundle, ModelConfig(), rig.cache, uses_graph=False)
+    engine.infer(window_of(frame(1), frame(2), frame(3)))
+    assert rig.cuda.calls["cudaGraphLaunch"] == 0 and rig.trt.executions == 4
+    engine.close()
+    rig.check_released()
 
 
 def calls_of_a_good_run(rig: GpuRig) -> dict[str, int]:

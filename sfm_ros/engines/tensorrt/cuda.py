@@ -66,12 +66,16 @@ def has_driver() -> bool:
 class Cuda:
     """The first CUDA device.
 
+    Args:
+        uses_graphs: whether work may be captured, see `captured`.
+
     Raises:
         EngineError: no driver, no device, or a driver that is too old; names which.
         ModuleNotFoundError: there is a driver, but cuda-bindings is not installed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, uses_graphs: bool = True) -> None:
+        self.uses_graphs = uses_graphs
         if not has_driver():
             raise EngineError(f"no NVIDIA driver on this machine ({_DRIVER_LIBRARY} is missing)")
         self._runtime = _imported_runtime()

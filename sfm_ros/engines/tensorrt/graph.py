@@ -156,6 +156,8 @@ class CompiledGraph:
         can_be_captured = getattr(self._context, "is_stream_capturable", None)
         if can_be_captured is not None and not can_be_captured(self._stream):
             return
+        if not self._cuda.uses_graphs:
+            return
         try:
             self._captured = self._cuda.captured(self._owner, self._stream, self._enqueue)
         except EngineError:  # slower, and right

@@ -1,0 +1,76 @@
+"""Latency of the built TensorRT engines with and without a CUDA graph; needs an NVIDIA GPU.
+
+    sfm_build_engine road_small && python benchmarks/cuda_graph.py
+
+Windows of the stored frames, the two ways in turn; milliseconds of depth and pose together, as the
+node waits for them: least, median, 99th percentile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from sfm_ros.config import ModelConfig  # noqa: E402
+from sfm_ros.engines.factory import resolve_bundle  # noqa: E402
+from sfm_ros.engines.parity_frames import parity_windows  # noqa: E402
+from sfm_ros.engines.tensorrt_engine import TensorRtEngine  # noqa: E402
+from sfm_ros.errors import SfmRosError  # noqa: E402
+
+ROUNDS, RUNS = 20, 25
+
+
+def parse() -> argparse.Namespace:
+    """The options of the command."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="default", help="model bundle: folder or name")
+    parser.add_argument("--precision", default="fp32", choices=("fp32", "fp16", "int8"))
+    return parser.parse_args()
+
+
+def measured(engine: TensorRtEngine, windows: list) -> list[float]:
+    """Milliseconds of each of `RUNS` inferences."""
+    times = []
+    for run in range(RUNS):
+        started = time.perf_counter()
+        engine.infer(windows[run % len(windows)])
+        times.append(1000 * (time.perf_counter() - started))
+    return times
+
+
+def main() -> int:
+    """Measure and print; 1 if the engines cannot be loaded."""
+    options = parse()
+    bundle = resolve_bundle(options.model)
+    config = ModelConfig(bundle=options.model, precision=options.precision)
+    try:
+        engines = {
+            name: TensorRtEngine(bundle, config, uses_graph=uses)
+            for name, uses in (("CUDA graph", True), ("single calls", False))
+        }
+    except (SfmRosError, ModuleNotFoundError) as error:
+        print(f"cuda_graph: {error}", file=sys.stderr)
+        return 1
+    times: dict[str, list[float]] = {name: [] for name in engines}
+    with closing(engines["CUDA graph"]) as first, closing(engines["single calls"]):
+        print(first.about)
+        windows = parity_windows(first.spec)
+        for _ in range(ROUNDS):
+            for name, engine in engines.items():
+                times[name] += measured(engine, windows)
+    for name, values in times.items():
+        least, median, p99 = np.percentile(values[RUNS:], (0, 50, 99))
+        print(f"{name}: {least:.3f} {median:.3f} {p99:.3f} ms")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
