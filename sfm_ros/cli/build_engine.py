@@ -13,7 +13,7 @@ from sfm_ros.cli.program import run_program
 from sfm_ros.config import ModelConfig
 from sfm_ros.engines.engine_cache import OWN_FOLDER, SHARED_FOLDERS, CachedEngine, EngineCache
 from sfm_ros.engines.factory import resolve_bundle
-from sfm_ros.engines.registry import ENGINES
+from sfm_ros.engines.registry import ENGINES, candidates
 from sfm_ros.engines.tensorrt.bundle import BundleBuilder, Machine, this_machine
 from sfm_ros.engines.tensorrt.identity import ANY_GPU
 from sfm_ros.errors import EngineError, SfmRosError
@@ -24,7 +24,6 @@ UNAVAILABLE, REFUSED = 3, 4
 """Exit codes: nothing can be built here; the parity gate refused what was built."""
 
 _GRAPHS = 2
-_LARGEST_LOSS = 0.02
 _MIB = 2**20
 
 _EXAMPLES = f"""
@@ -80,7 +79,8 @@ def _run(options: argparse.Namespace) -> int:
     if options.list or options.prune:
         return _list(cache, prune=options.prune)
     bundle = resolve_bundle(options.model)
-    precision = _precision(options.precision, ModelSpec.load(bundle))
+    model = ModelConfig(bundle=str(bundle), engine="tensorrt", precision=options.precision)
+    precision = candidates(ModelSpec.load(bundle), model)[0].precision
     try:
         machine = this_machine()
     except ModuleNotFoundError as error:
@@ -89,15 +89,6 @@ def _run(options: argparse.Namespace) -> int:
         return _unavailable(str(error))
     report = BuildReport(_GRAPHS, options.progress_lines)
     return _build(BundleBuilder(bundle, precision, machine, cache, report), report, options)
-
-
-def _precision(given: str, spec: ModelSpec) -> str:
-    """``auto`` is fp16 if the bundle has it and its measured loss is small, else fp32."""
-    if given != "auto":
-        return given
-    variant = spec.variants.get("fp16")
-    loss = None if variant is None else variant.loss
-    return "fp16" if loss is not None and loss < _LARGEST_LOSS else "fp32"
 
 
 def _unavailable(reason: str) -> int:

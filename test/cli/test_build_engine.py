@@ -51,7 +51,7 @@ def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GpuRig:
 def prepare(rig: GpuRig, kind: str, factor: float = 1.0, cuda: FakeCuda | None = None) -> None:
     """The library builds working plans, and the reference is there."""
     rig.use(cuda or FakeCuda(), kind)
-    rig.trt.plans = {b"graph of depth.onnx": DEPTH, b"graph of pose.onnx": POSE}
+    rig.trt.plans = {b"graph of depth.onnx": lambda: DEPTH, b"graph of pose.onnx": lambda: POSE}
     spec = ModelSpec.load(rig.bundle)
     rig.monkeypatch.setattr(bundle, "load_engine", lambda *_: reference(spec, factor))
 
@@ -145,7 +145,7 @@ def test_an_unsupported_node_is_named(rig: GpuRig, capsys) -> None:
 
 
 def test_a_full_disk_is_a_reason(rig: GpuRig, tmp_path: Path, capsys) -> None:
-    rig.trt.plans[b"graph of depth.onnx"] = bytes(2**21)
+    rig.trt.plans[b"graph of depth.onnx"] = lambda: bytes(2**21)
     with small_disk(tmp_path / "disk", 1) as disk:
         assert main([str(rig.bundle), "--cache", str(disk)]) == 1
         assert "No space left on device; make room" in capsys.readouterr().err

@@ -51,11 +51,7 @@ class GpuRig:
     def use(self, cuda: FakeCuda, kind: str) -> None:
         """Make this the machine's GPU and TensorRT."""
         self.cuda, self.trt = cuda, FakeTensorRt(kind, cuda)
-        patch = self.monkeypatch
-        patch.setattr(cuda_module, "has_driver", lambda: True)
-        patch.setattr(cuda_module, "_imported_runtime", lambda: self.cuda)
-        patch.setitem(sys.modules, "tensorrt", None if kind == "RTX" else self.trt)
-        patch.setitem(sys.modules, "tensorrt_rtx", self.trt if kind == "RTX" else None)
+        install(self.monkeypatch, self.trt)
 
     def store(self, depth: bytes = DEPTH, pose: bytes = POSE, accepted: bool = True) -> None:
         """Put built engines into the cache, with the result of their comparison."""
@@ -73,6 +69,15 @@ class GpuRig:
     def check_released(self) -> None:
         """Nothing is left, and nothing was deleted in a wrong order."""
         assert (self.cuda.live, self.trt.alive, self.trt.faults) == ({}, [], [])
+
+
+def install(patch: pytest.MonkeyPatch, trt: FakeTensorRt) -> None:
+    """Make this process see a GPU and this version of TensorRT."""
+    patch.setattr(cuda_module, "has_driver", lambda: True)
+    patch.setattr(cuda_module, "_imported_runtime", lambda: trt.cuda)
+    is_rtx = trt.kind == "RTX"
+    patch.setitem(sys.modules, "tensorrt", None if is_rtx else trt)
+    patch.setitem(sys.modules, "tensorrt_rtx", trt if is_rtx else None)
 
 
 def make_rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str = "10") -> GpuRig:

@@ -1,7 +1,7 @@
 """TensorRT 8.6, 10, 11 and RTX as their bindings present them: each has what that version has.
 
-A plan is JSON: its inputs and outputs, and which of `NETWORKS` computes them. What a version does
-not have raises AttributeError, as in the real module.
+A plan is JSON: its inputs and outputs, and which of `NETWORKS`, or the path of which ONNX file,
+computes them. What a version does not have raises AttributeError, as in the real module.
 """
 
 from __future__ import annotations
@@ -55,6 +55,15 @@ def pose_network(given: Arrays) -> Arrays:
 NETWORKS: dict[str, Callable[[Arrays], Arrays]] = {"depth": depth_network, "pose": pose_network}
 
 
+def onnx_network(path: str) -> Callable[[Arrays], Arrays]:
+    """Computes a graph, as TensorRT would."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return lambda given: dict(zip(names, session.run(names, given), strict=True))
+
+
 def plan_of(network: str, inputs: dict[str, tuple], outputs: dict[str, tuple]) -> bytes:
     """A plan; tensors are given by name as (type, shape)."""
     return json.dumps({"network": network, "inputs": inputs, "outputs": outputs}).encode()
@@ -72,7 +81,7 @@ class FakeTensorRt(ModuleType):
         alive: objects of the library that exist.
         faults: what was done in a wrong order, where no exception can be raised.
         parse_errors, built: what parsing and building yield.
-        plans: what building yields for certain graphs.
+        plans: what building yields for certain graphs, instead of ``built``.
         executions: how often a context was executed, in a capture or not.
     """
 
@@ -85,7 +94,7 @@ class FakeTensorRt(ModuleType):
         self.faults: list[str] = []
         self.parse_errors: list[Any] = []
         self.built: bytes | None = b"{}"
-        self.plans: dict[bytes, bytes] = {}
+        self.plans: dict[bytes, Callable[[], bytes]] = {}
         self.executions = 0
         self.DataType = enum.IntEnum("DataType", {"FLOAT": 0, "HALF": 1, "INT8": 2, "UINT8": 5})
         self.TensorIOMode = enum.IntEnum("TensorIOMode", {"NONE": 0, "INPUT": 1, "OUTPUT": 2})
@@ -163,7 +172,7 @@ class _Builder:
         if trt.built is None:
             self._log.log(self._log.Severity.WARNING, "not an error")
             self._log.log(self._log.Severity.ERROR, "no kernel for\n  this layer")
-        return trt.plans.get(network.graph, trt.built)
+        return trt.plans[network.graph]() if network.graph in trt.plans else trt.built
 
 
 class _Network:
@@ -308,6 +317,8 @@ class Context(_Alive):
             self.is_stream_capturable = lambda stream: True
             trt.log.append(("kernels", config.cache.content))
         self._plan, self._tensors = engine.plan, engine.tensors
+        name = self._plan["network"]
+        self._network = NETWORKS[name] if name in NETWORKS else onnx_network(name)
         self._addresses: dict[str, int] = {}
         self._has_run = False
 
@@ -323,9 +334,10 @@ class Context(_Alive):
         self._has_run = True
         self._trt.executions += 1
         plan, views = self._plan, {name: self._view(name) for name in self._tensors}
+        network = self._network
 
         def compute() -> None:
-            results = NETWORKS[plan["network"]]({name: views[name] for name in plan["inputs"]})
+            results = network({name: views[name] for name in plan["inputs"]})
             for name in plan["outputs"]:
                 views[name][...] = results[name].reshape(views[name].shape)
 
