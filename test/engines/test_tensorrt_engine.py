@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import sys
 from pathlib import Path
 
@@ -154,11 +156,7 @@ def failing_run(rig: GpuRig) -> None:
 
 
 def test_features_of_a_frame_are_computed_once(rig: GpuRig) -> None:
-    spec = ModelSpec.load(rig.bundle)
-    text = (rig.bundle / "model.yaml").read_text().replace("pixels", spec.pose_input)
-    (rig.bundle / "model.yaml").write_text(
-        text.replace("pose_input: pixels", "pose_input: features")
-    )
+    dataclasses.replace(ModelSpec.load(rig.bundle), pose_input="features").save(rig.bundle)
     rig.store(DEPTH_AND_FEATURES, POSE_OF_FEATURES)
     engine = rig.open()
     frames = [frame(red) for red in (10, 12, 15, 35)]
@@ -171,6 +169,16 @@ def test_features_of_a_frame_are_computed_once(rig: GpuRig) -> None:
     assert second.increments[:, 2, 3].tolist() == [-3.0, -17.0]
     engine.close()
     rig.check_released()
+
+
+def test_outputs_are_known_by_their_names(rig: GpuRig) -> None:
+    dataclasses.replace(ModelSpec.load(rig.bundle), pose_input="features").save(rig.bundle)
+    plan = json.loads(DEPTH_AND_FEATURES)
+    plan["outputs"] = dict(reversed(plan["outputs"].items()))
+    rig.store(json.dumps(plan).encode(), POSE_OF_FEATURES)
+    engine = rig.open()
+    assert engine.infer(window_of(frame(1), frame(2), frame(3))).depth[0, 0] == 4
+    engine.close()
 
 
 # What is not there, or not as it should be

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,7 +135,7 @@ class Cuda:
 
     # Resources; each is released when ``owner`` is closed.
 
-    def stream(self, owner: ExitStack) -> int:
+    def stream(self, owner: ExitStack) -> Any:
         """A stream that does not wait for the default one."""
         flags = self.flag("cudaStreamNonBlocking")
         stream = self.call("cudaStreamCreateWithFlags", flags)
@@ -166,26 +167,26 @@ class Cuda:
 
     # Work on a stream
 
-    def upload(self, buffer: Buffer, stream: int) -> None:
+    def upload(self, buffer: Buffer, stream: Any) -> None:
         """Copy a tensor to the device, when the work before it on the stream is done."""
         if not buffer.is_shared:
             self._copy(buffer.device, buffer.host.ctypes.data, buffer, "HostToDevice", stream)
 
-    def download(self, buffer: Buffer, stream: int) -> None:
+    def download(self, buffer: Buffer, stream: Any) -> None:
         """Copy a tensor from the device, likewise."""
         if not buffer.is_shared:
             self._copy(buffer.host.ctypes.data, buffer.device, buffer, "DeviceToHost", stream)
 
-    def _copy(self, to: int, source: int, buffer: Buffer, kind: str, stream: int) -> None:
+    def _copy(self, to: int, source: int, buffer: Buffer, kind: str, stream: Any) -> None:
         direction = self.constant("cudaMemcpyKind", f"cudaMemcpy{kind}")
         self.call("cudaMemcpyAsync", to, source, buffer.host.nbytes, direction, stream)
 
-    def wait(self, event: Any, stream: int) -> None:
+    def wait(self, event: Any, stream: Any) -> None:
         """Sleep until the stream has done its work."""
         self.call("cudaEventRecord", event, stream)
         self.call("cudaEventSynchronize", event)
 
-    def captured(self, owner: ExitStack, stream: int, enqueue: Any) -> Any:
+    def captured(self, owner: ExitStack, stream: Any, enqueue: Callable[[], None]) -> Any:
         """The work that ``enqueue`` puts on a stream, as a graph that `launch` repeats.
 
         Raises:
@@ -204,7 +205,7 @@ class Cuda:
             self.call("cudaGraphDestroy", graph)
         return executable
 
-    def launch(self, executable: Any, stream: int) -> None:
+    def launch(self, executable: Any, stream: Any) -> None:
         """Repeat a captured graph."""
         self.call("cudaGraphLaunch", executable, stream)
 

@@ -136,7 +136,11 @@ class CompiledGraph:
             mode = self._engine.get_tensor_mode(name)
             is_input = mode == self._library.trt.TensorIOMode.INPUT
             (self._inputs if is_input else self._outputs)[name] = buffer
-            self._context.set_tensor_address(name, buffer.device)
+            if not self._context.set_tensor_address(name, buffer.device):
+                reason = self._library.log.take()
+                raise EngineError(f"{self._library.name} does not take {name}: {reason}")
+        # In the order of the contract, depth and features, whatever order the library has.
+        self._outputs = dict(sorted(self._outputs.items()))
 
     def _buffer_for(self, name: str) -> Buffer:
         shape = tuple(int(length) for length in self._engine.get_tensor_shape(name))
@@ -154,7 +158,7 @@ class CompiledGraph:
         if self._kernel_cache is not None:
             self.kernels = bytes(self._kernel_cache.serialize())
         can_be_captured = getattr(self._context, "is_stream_capturable", None)
-        if can_be_captured is not None and not can_be_captured(self._stream):
+        if can_be_captured is not None and not can_be_captured(int(self._stream)):
             return
         if not self._cuda.uses_graphs:
             return
@@ -167,7 +171,7 @@ class CompiledGraph:
         """Put upload, inference and download on the stream."""
         for buffer in self._inputs.values():
             self._cuda.upload(buffer, self._stream)
-        if not self._context.execute_async_v3(self._stream):
+        if not self._context.execute_async_v3(int(self._stream)):
             raise EngineError(f"{self._library.name} failed: {self._library.log.take()}")
         for buffer in self._outputs.values():
             self._cuda.download(buffer, self._stream)

@@ -10,6 +10,7 @@ import ctypes
 import enum
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,6 +18,16 @@ Work = Callable[[], None]
 
 SUCCESS, INSUFFICIENT_DRIVER, LAUNCH_FAILED = 0, 35, 719
 CAPTURE_INVALIDATED = 901
+
+
+@dataclass(frozen=True)
+class Handle:
+    """What the bindings return for a stream, an event or a graph: no number, but one inside."""
+
+    number: int
+
+    def __int__(self) -> int:
+        return self.number
 
 
 class FakeCuda:
@@ -51,14 +62,13 @@ class FakeCuda:
         self.calls: Counter[str] = Counter()
         self.order: list[str] = []
         self.failures: dict[str, tuple[int, int]] = {}  # name: (number of the call, error)
-        self.live: dict[int, str] = {}
+        self.live: dict[Handle | int, str] = {}
         self.released: list[str] = []
         self._memory: dict[int, Any] = {}
         self._size: dict[int, int] = {}
-        self._device_of: dict[int, int] = {}
-        self._queues: dict[int, list[Work]] = {}
-        self._captures: dict[int, list[Work]] = {}
-        self._graphs: dict[int, list[Work]] = {}
+        self._queues: dict[Handle, list[Work]] = {}
+        self._captures: dict[Handle, list[Work]] = {}
+        self._graphs: dict[Handle, list[Work]] = {}
         self._next = 1000
 
     def __getattribute__(self, name: str) -> Any:
@@ -105,12 +115,13 @@ class FakeCuda:
 
     # Resources
 
-    def _made(self, kind: str) -> int:
+    def _made(self, kind: str) -> Handle:
         self._next += 1
-        self.live[self._next] = kind
-        return self._next
+        handle = Handle(self._next)
+        self.live[handle] = kind
+        return handle
 
-    def _release(self, handle: int, kind: str) -> tuple:
+    def _release(self, handle: Handle | int, kind: str) -> tuple:
         assert self.live.pop(handle, None) == kind, f"{handle} is no live {kind}"
         self.released.append(kind)
         return (SUCCESS,)
@@ -121,7 +132,7 @@ class FakeCuda:
         self._queues[stream] = []
         return SUCCESS, stream
 
-    def cudaStreamDestroy(self, stream: int) -> tuple:
+    def cudaStreamDestroy(self, stream: Handle) -> tuple:
         assert stream not in self._captures, "the stream is being captured"
         return self._release(stream, "stream")
 
@@ -129,7 +140,7 @@ class FakeCuda:
         assert flags & self.cudaEventBlockingSync, "a thread would spin"
         return SUCCESS, self._made("event")
 
-    def cudaEventDestroy(self, event: int) -> tuple:
+    def cudaEventDestroy(self, event: Handle) -> tuple:
         return self._release(event, "event")
 
     def _allocate(self, size: int, kind: str) -> int:
@@ -165,12 +176,17 @@ class FakeCuda:
 
     # Work
 
-    def put(self, stream: int, work: Work) -> None:
+    def enqueue(self, number: int, work: Work) -> None:
+        """As `put`, for a library that takes the number of a stream."""
+        assert type(number) is int
+        self.put(Handle(number), work)
+
+    def put(self, stream: Handle, work: Work) -> None:
         """Add work to a stream, or to the graph that is captured from it."""
         assert self.live.get(stream) == "stream"
         self._captures.get(stream, self._queues[stream]).append(work)
 
-    def is_capturing(self, stream: int) -> bool:
+    def is_capturing(self, stream: Handle) -> bool:
         return stream in self._captures
 
     def copy(self, to: int, source: int, count: int) -> None:
@@ -179,48 +195,50 @@ class FakeCuda:
             assert address in self.live and count == self._size[address]
         ctypes.memmove(to, source, count)
 
-    def cudaMemcpyAsync(self, to: int, source: int, count: int, kind: Any, stream: int) -> tuple:
+    def cudaMemcpyAsync(
+        self, to: int, source: int, count: int, kind: Any, stream: Handle
+    ) -> tuple:
         kinds = {1: ("device", "host"), 2: ("host", "device")}[int(kind)]
         assert (self.live[to], self.live[source]) == kinds
         self.put(stream, lambda: self.copy(to, source, count))
         return (SUCCESS,)
 
-    def cudaEventRecord(self, event: int, stream: int) -> tuple:
+    def cudaEventRecord(self, event: Handle, stream: Handle) -> tuple:
         assert self.live[event] == "event" and not self.is_capturing(stream)
         self._recorded = stream
         return (SUCCESS,)
 
-    def cudaEventSynchronize(self, event: int) -> tuple:
+    def cudaEventSynchronize(self, event: Handle) -> tuple:
         assert self.live[event] == "event"
         queue = self._queues[self._recorded]
         while queue:
             queue.pop(0)()
         return (SUCCESS,)
 
-    def cudaStreamBeginCapture(self, stream: int, mode: Any) -> tuple:
+    def cudaStreamBeginCapture(self, stream: Handle, mode: Any) -> tuple:
         assert not self._queues[stream], "capture begins on a stream that has work"
         self._captures[stream] = []
         return (SUCCESS,)
 
-    def cudaStreamEndCapture(self, stream: int) -> tuple:
+    def cudaStreamEndCapture(self, stream: Handle) -> tuple:
         work = self._captures.pop(stream)
         graph = self._made("graph")
         self._graphs[graph] = work
         return SUCCESS, graph
 
-    def cudaGraphInstantiateWithFlags(self, graph: int, flags: int) -> tuple:
+    def cudaGraphInstantiateWithFlags(self, graph: Handle, flags: int) -> tuple:
         assert self.live[graph] == "graph" and flags == 0
         executable = self._made("executable")
         self._graphs[executable] = self._graphs[graph]
         return SUCCESS, executable
 
-    def cudaGraphDestroy(self, graph: int) -> tuple:
+    def cudaGraphDestroy(self, graph: Handle) -> tuple:
         return self._release(graph, "graph")
 
-    def cudaGraphExecDestroy(self, executable: int) -> tuple:
+    def cudaGraphExecDestroy(self, executable: Handle) -> tuple:
         return self._release(executable, "executable")
 
-    def cudaGraphLaunch(self, executable: int, stream: int) -> tuple:
+    def cudaGraphLaunch(self, executable: Handle, stream: Handle) -> tuple:
         assert self.live[executable] == "executable"
         for work in self._graphs[executable]:
             self.put(stream, work)

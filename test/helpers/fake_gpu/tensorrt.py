@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fake_gpu.cuda import FakeCuda
+from fake_gpu.cuda import FakeCuda, Handle
 
 Arrays = dict[str, npt.NDArray]
 
@@ -330,7 +330,7 @@ class Context(_Alive):
     def execute_async_v3(self, stream: int) -> bool:
         cuda = self._trt.cuda
         assert set(self._addresses) == set(self._tensors), "a tensor has no address"
-        assert self._has_run or not cuda.is_capturing(stream), "the first run sets up"
+        assert self._has_run or not cuda.is_capturing(Handle(stream)), "the first run sets up"
         self._has_run = True
         self._trt.executions += 1
         plan, views = self._plan, {name: self._view(name) for name in self._tensors}
@@ -341,7 +341,7 @@ class Context(_Alive):
             for name in plan["outputs"]:
                 views[name][...] = results[name].reshape(views[name].shape)
 
-        cuda.put(stream, compute)
+        cuda.enqueue(stream, compute)
         return True
 
     def _view(self, name: str) -> npt.NDArray:
