@@ -95,6 +95,7 @@ EXTERNAL: dict[str, tuple[str, ...]] = {
     "jinja2": ("sfm_ros.evaluation.report.page",),
     "markdown": ("sfm_ros.evaluation.report.model_card",),
     "tqdm": ("sfm_ros.evaluation.*", "sfm_ros.cli.*", "sfm_ros.ros.*", "training.*"),
+    "numba": ("sfm_ros.depth.kernels",),
     "onnxruntime": ("sfm_ros.engines.onnx_engine", "training.export"),
     **dict.fromkeys(("tensorrt", "tensorrt_rtx"), ("sfm_ros.engines.tensorrt.library",)),
     "cuda": ("sfm_ros.engines.tensorrt.cuda",),

@@ -5,27 +5,26 @@ the image, a few around the best at full size. The matching cost is the differen
 normalized gray levels, so that gain and offset of an exposure cancel; it is compared between
 neighboring pixels as in semi-global matching (Hirschmueller, PAMI 2008, eq. 11-14), but in a few
 parallel rounds instead of along paths. Windows follow the shape of the prior, so that a road or a
-facade needs no window of its own.
+facade needs no window of its own. ``training.geometry.multiview`` computes the same in torch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from sfm_ros.datatypes import DepthMap, FloatArray
+from sfm_ros.depth import kernels
 from sfm_ros.depth.inverse_depth import InverseDepth
-from sfm_ros.depth.multiview_config import MultiViewConfig
+from sfm_ros.depth.multiview_config import TINY, MultiViewConfig
 
 _GrayImage = npt.NDArray[np.uint8]
 _Array = npt.NDArray[np.float32]
-
-_MIN_RELATIVE_DEPTH = 0.05
-"""Depth in the source over depth in the target; a point nearer than that is out of view."""
 
 
 def measure(
@@ -36,6 +35,7 @@ def measure(
     prior: InverseDepth,
     config: MultiViewConfig | None = None,
     floor: DepthMap | None = None,
+    executor: Executor | None = None,
 ) -> InverseDepth:
     """Measure the inverse depth of an image's pixels.
 
@@ -48,6 +48,7 @@ def measure(
             searched.
         config: constants.
         floor: (h, w) inverse depth of the road, or None; below it nothing is measured.
+        executor: of threads; it takes half of the work, if there is one.
 
     Returns:
         The measurement, independent of the prior but for where it searched; valid where the
@@ -55,221 +56,209 @@ def measure(
         without parallax, nothing is valid.
     """
     config = config or MultiViewConfig()
-    guess = np.where(prior.valid, prior.inv_depth, 1).astype(np.float32)
-    spread = config.range_sigmas * np.where(prior.valid, prior.relative_sigma, 1)
-    reach = np.clip(spread, config.min_range, config.max_range).astype(np.float32)
+    guess = np.where(prior.valid, prior.inv_depth, np.float32(1))
     if not sources:
         return InverseDepth(guess, guess, np.zeros(guess.shape, bool))
-    views = [
-        _View.of(target, source, T, K) for source, T in zip(sources, T_source_target, strict=True)
-    ]
-    halves = [view.half() for view in views]
-    coarse = _search_coarse(halves, _halved(guess), _halved(reach), config)
-    shift = _doubled(coarse.shift, guess.shape).astype(np.float32)
-    step = np.float32(2 * config.fine_step / (config.hypotheses - 1)) * reach
-    fine = _search_fine(views, guess * np.exp(shift).astype(np.float32), step, config)
-    valid = prior.valid & _doubled(coarse.valid, guess.shape) & fine.valid
+    spread = np.where(prior.valid, prior.relative_sigma, np.float32(1)) * config.range_sigmas
+    reach = np.clip(spread, config.min_range, config.max_range).astype(np.float32)
+    search = _Search(target, sources, T_source_target, K, config, executor)
+    shift, margin = search.half().find_coarse(_halved(guess), _halved(reach))
+    shift, margin = _doubled(shift, guess.shape), _doubled(margin, guess.shape)
+    found = search.find_fine(guess * np.exp(shift), reach, margin)
+    valid = found.valid & prior.valid
     if floor is not None:
-        valid &= fine.inv_depth > config.min_floor * floor
-    return InverseDepth(fine.inv_depth, fine.sigma, valid)
+        valid &= found.inv_depth > config.min_floor * floor
+    return replace(found, valid=valid)
+
+
+def compile_kernels() -> None:
+    """Compile what `measure` needs, which takes seconds, unless an earlier run has left it.
+
+    Call it before images come, possibly in another thread.
+    """
+    image = np.zeros((16, 16), np.uint8)
+    prior = InverseDepth.from_depth(np.ones((16, 16), np.float32), 0.3)
+    measure(image, [image], [np.eye(4)], np.diag([16.0, 16.0, 1.0]), prior)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _View:
-    """A target and one source.
+    """Where a source sees the target's pixels: ``A p + w b`` at inverse depth w, homogeneous.
 
-    A pixel at inverse depth w is seen in the source at ``a + w b`` (homogeneous), with
-    ``a = K R K^-1 p`` and ``b = K t``.
+    ``A = K R K^-1`` and ``b = K t``.
     """
 
-    target: _Array
-    source: _Array
-    R: FloatArray
-    t: FloatArray
-    K: FloatArray
+    A: _Array
+    b: _Array
 
     @staticmethod
-    def of(target: _GrayImage, source: _GrayImage, T: FloatArray, K: FloatArray) -> _View:
-        images = (target.astype(np.float32), source.astype(np.float32))
-        return _View(*images, T[:3, :3], T[:3, 3], K)
+    def of(T_source_target: FloatArray, K: FloatArray) -> _View:
+        R, t = T_source_target[:3, :3], T_source_target[:3, 3]
+        return _View((K @ R @ np.linalg.inv(K)).astype(np.float32), (K @ t).astype(np.float32))
 
-    def half(self) -> _View:
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Minimum:
+    """See `kernels.find_best`; (h, w) each."""
+
+    position: _Array
+    least: _Array
+    curvature: _Array
+    margin: _Array
+
+    @staticmethod
+    def of(cost: _Array) -> _Minimum:
+        arrays = [np.empty(cost.shape[1:], np.float32) for _ in range(4)]
+        kernels.find_best(cost, *arrays)
+        return _Minimum(*arrays)
+
+
+class _Search:
+    """The images of one size, normalized, and where they see each other."""
+
+    def __init__(
+        self,
+        target: npt.NDArray,
+        sources: Sequence[npt.NDArray],
+        T_source_target: Sequence[FloatArray],
+        K: FloatArray,
+        config: MultiViewConfig,
+        executor: Executor | None,
+    ) -> None:
+        self._images = [target, *sources]
+        self._motions, self._K = T_source_target, np.asarray(K, np.float64)
+        self._config, self._executor = config, executor
+        self._views = [_View.of(T, self._K) for T in T_source_target]
+        self._normalized = _map(
+            executor, lambda i: _normalized(self._images[i], config), len(self._images)
+        )
+
+    def half(self) -> _Search:
         """The same at half the size."""
-        K = self.K * 0.5
-        K[:2, 2] -= 0.25
-        K[2, 2] = 1.0
-        return _View(_halved(self.target), _halved(self.source), self.R, self.t, K)
+        target, *sources = (_halved(image) for image in self._images)
+        K = np.array([[0.5, 0, -0.25], [0, 0.5, -0.25], [0, 0, 1]]) @ self._K
+        return _Search(target, sources, self._motions, K, self._config, self._executor)
 
-    def rays(self) -> tuple[_Array, _Array]:
-        """(3, h, w) ``a``, and (3,) ``b``."""
-        height, width = self.target.shape
-        rows, columns = np.mgrid[:height, :width]
-        pixels = np.stack([columns, rows, np.ones_like(rows)]).reshape(3, -1)
-        a = self.K @ self.R @ np.linalg.inv(self.K) @ pixels
-        return a.reshape(3, height, width).astype(np.float32), (self.K @ self.t).astype(np.float32)
+    def find_coarse(self, guess: _Array, reach: _Array) -> tuple[_Array, _Array]:
+        """Search in the whole range.
 
+        Args:
+            guess, reach: (h, w) inverse depth, and half the range of its logarithm.
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Coarse:
-    """Result at half size: logarithm of the inverse depth over the prior's, and where it holds."""
+        Returns:
+            The logarithm of the inverse depth over the guess, and the distance to the cost of the
+            second best match, -1 without a minimum inside the range; (h, w) each.
+        """
+        config, count = self._config, self._config.hypotheses
+        spacing = 2 / (count - 1)
+        costs = np.empty((count, *guess.shape), np.float32)
 
-    shift: _Array
-    valid: npt.NDArray[np.bool_]
+        def match(k: int) -> None:
+            self._match(
+                guess * np.exp(reach * np.float32(k * spacing - 1)), config.window, costs[k]
+            )
 
+        _map(self._executor, match, count)
+        found = _Minimum.of(_smoothed(costs, config))
+        is_inner = found.position > 0
+        shift = reach * (found.position * np.float32(spacing) - 1)
+        return np.where(is_inner, shift, np.float32(0)), np.where(is_inner, found.margin, -1)
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Fine:
-    inv_depth: _Array
-    sigma: _Array
-    valid: npt.NDArray[np.bool_]
+    def find_fine(self, center: _Array, reach: _Array, margin: _Array) -> InverseDepth:
+        """Search around a result at half size; (h, w) each."""
+        config, count = self._config, self._config.fine_hypotheses
+        parallax = np.full_like(center, TINY)
+        for view in self._views:
+            kernels.find_parallax(view.A, view.b, center, parallax)
+        step = reach * np.float32(2 * config.fine_step / (config.hypotheses - 1))
+        step = np.minimum(step, np.float32(config.fine_pixels) / parallax)
+        # The joint cost, then that of each source.
+        costs = np.empty((1 + len(self._views), count, *center.shape), np.float32)
 
+        def match(k: int) -> None:
+            w = center * (step * np.float32(k - count // 2) + 1)
+            self._match(w, config.fine_window, costs[0, k], costs[1:, k])
 
-def _search_coarse(
-    views: Sequence[_View], guess: _Array, reach: _Array, config: MultiViewConfig
-) -> _Coarse:
-    count = config.hypotheses
-    shifts = [reach * s for s in np.linspace(-1, 1, count, dtype=np.float32)]
-    costs = [_matched(view, guess, shifts, config.window, config) for view in views]
-    smooth = _smoothed(_mean_cost(costs, config), config)
-    best = np.clip(smooth.argmin(0), 1, count - 2)
-    low, middle, high = _around(smooth, best)
-    offset, _ = _vertex(low, middle, high)
-    margin = _second_best(smooth, best) - middle
-    shift = reach * ((best + offset) * 2 / (count - 1) - 1)
-    inner = (middle <= low) & (middle <= high)
-    return _Coarse(shift.astype(np.float32), inner & (margin > config.min_margin))
+        _map(self._executor, match, count)
+        joint, *each = _map(self._executor, lambda i: _Minimum.of(costs[i]), len(costs))
+        inv_depth = center * (step * (joint.position - np.float32(count // 2)) + 1)
+        gap = np.max([_source_gap(found, joint, config) for found in each], axis=0)
+        valid = (joint.position > 0) & (joint.least < config.max_cost)
+        valid &= (margin > config.min_margin) & (gap < config.max_source_gap)
+        valid &= parallax > config.min_parallax
+        curvature, margin = (np.maximum(a, np.float32(TINY)) for a in (joint.curvature, margin))
+        gap = np.minimum(gap, np.float32(config.max_source_gap))
+        relative = np.sqrt(config.relative_variance(step, curvature, parallax, gap, margin))
+        valid &= relative < config.max_relative_sigma
+        return InverseDepth(inv_depth, relative * inv_depth, valid)
 
-
-def _search_fine(
-    views: Sequence[_View], guess: _Array, step: _Array, config: MultiViewConfig
-) -> _Fine:
-    count = config.fine_hypotheses
-    shifts = [step * np.float32(k - count // 2) for k in range(count)]
-    costs = [_matched(view, guess, shifts, config.fine_window, config) for view in views]
-    mean = _mean_cost(costs, config)
-    best = np.clip(mean.argmin(0), 1, count - 2)
-    low, middle, high = _around(mean, best)
-    offset, curvature = _vertex(low, middle, high)
-    inv_depth = guess * np.exp(step * (best + offset - count // 2))
-    parallax = np.max([_parallax(view, inv_depth) for view in views], axis=0)
-    matched = step * np.sqrt(config.cost_sigma / np.maximum(curvature, 1e-4))
-    placed = config.pixel_sigma / np.maximum(parallax, 1e-3)
-    relative = np.hypot(matched, placed)
-    valid = (middle <= low) & (middle <= high) & (middle < config.max_cost)
-    valid &= (parallax > config.min_parallax) & (relative < config.max_relative_sigma)
-    for cost in costs:
-        valid &= _agrees(cost, offset + best, step, relative, config)
-    return _Fine(inv_depth.astype(np.float32), (relative * inv_depth).astype(np.float32), valid)
-
-
-def _agrees(
-    cost: _Array, at: _Array, step: _Array, relative: _Array, config: MultiViewConfig
-) -> npt.NDArray[np.bool_]:
-    """Whether one source, where it sees the pixel, has its best match near the joint one."""
-    best = np.clip(np.where(np.isnan(cost), np.inf, cost).argmin(0), 1, len(cost) - 2)
-    low, middle, high = _around(cost, best)
-    offset, _ = _vertex(low, middle, high)
-    gap = np.abs(best + offset - at) * step
-    return (gap < config.max_gap_sigmas * relative) | np.isnan(offset)
+    def _match(
+        self, inv_depth: _Array, window: int, joint: _Array, each: _Array | None = None
+    ) -> None:
+        """Set ``joint`` (h, w) to the cost of one hypothesis, and ``each`` to that by source."""
+        target, *sources = self._normalized
+        limit = np.float32(self._config.truncation)
+        differences = np.empty((len(sources), *inv_depth.shape), np.float32)
+        for source, view, result in zip(sources, self._views, differences, strict=True):
+            kernels.find_differences(target, source, view.A, view.b, inv_depth, limit, result)
+        kernels.average_seen(differences, limit, joint)
+        _blur(joint, window, joint)
+        for difference, result in zip(differences, () if each is None else each, strict=False):
+            _blur(difference, window, result)
 
 
-def _matched(
-    view: _View, guess: _Array, shifts: Sequence[_Array], window: int, config: MultiViewConfig
-) -> _Array:
-    """(n, h, w) cost of each hypothesis ``guess * exp(shift)``; NaN out of view."""
-    a, b = view.rays()
-    target, source = _normalized(view.target, config), _normalized(view.source, config)
-    height, width = guess.shape
-    costs = np.empty((len(shifts), height, width), np.float32)
-    for cost, shift in zip(costs, shifts, strict=True):
-        x, y, z = a + b[:, None, None] * (guess * np.exp(shift))
-        z = np.where(z > _MIN_RELATIVE_DEPTH, z, np.nan)
-        u, v = (x / z).astype(np.float32), (y / z).astype(np.float32)
-        sample = cv2.remap(source, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        difference = np.minimum(np.abs(sample - target), np.float32(config.truncation))
-        cost[:] = _box(difference, window)
-        seen = (u >= 0) & (v >= 0) & (u <= width - 1) & (v <= height - 1)
-        cost[~seen] = np.nan
-    return costs
+def _map(executor: Executor | None, function: Callable[[int], object], count: int) -> list:
+    """The results for 0 to count - 1, half of them from the executor if there is one."""
+    if executor is None:
+        return [function(i) for i in range(count)]
+    middle = (count + 1) // 2
+    later = executor.submit(lambda: [function(i) for i in range(middle, count)])
+    return [function(i) for i in range(middle)] + later.result()
 
 
-def _normalized(image: _Array, config: MultiViewConfig) -> _Array:
-    """Gray levels minus their local mean, over their local contrast."""
-    side = config.normal_window
-    mean = _box(image, side)
-    variance = np.maximum(_box(image * image, side) - mean * mean, 0)
-    normalized = (image - mean) / (np.sqrt(variance) + np.float32(config.contrast))
-    return normalized.astype(np.float32)
-
-
-def _box(image: _Array, side: int) -> _Array:
-    return cv2.blur(image, (side, side), borderType=cv2.BORDER_REPLICATE).astype(np.float32)
-
-
-def _mean_cost(costs: Sequence[_Array], config: MultiViewConfig) -> _Array:
-    """Mean over the sources that see a pixel; the largest cost where none does."""
-    seen = np.sum([~np.isnan(cost) for cost in costs], axis=0)
-    total = np.sum([np.nan_to_num(cost) for cost in costs], axis=0)
-    mean = np.where(seen > 0, total / np.maximum(seen, 1), config.truncation)
-    return mean.astype(np.float32)
+def _source_gap(found: _Minimum, joint: _Minimum, config: MultiViewConfig) -> _Array:
+    """Steps between the best match in one source and the joint one; 0 if it is out of view."""
+    gap = np.where(found.position > 0, np.abs(found.position - joint.position), np.float32(np.inf))
+    return np.where(found.least > config.truncation, np.float32(0), gap)
 
 
 def _smoothed(cost: _Array, config: MultiViewConfig) -> _Array:
-    """The cost plus what neighboring pixels would pay for the same hypothesis."""
-    total = cost
-    for _ in range(config.smooth_rounds):
-        message = _message(total, config)
-        padded = np.pad(message, ((0, 0), (1, 1), (1, 1)), mode="edge")
-        around = padded[:, :-2, 1:-1] + padded[:, 2:, 1:-1]
-        around = around + padded[:, 1:-1, :-2] + padded[:, 1:-1, 2:]
-        total = cost + np.float32(config.smooth_weight / 4) * around
-    return np.asarray(total, np.float32)
+    """The cost plus what neighboring pixels would charge for the same hypothesis."""
+    total, message = cost.copy(), np.empty_like(cost)
+    least = np.empty(cost.shape[1:], np.float32)
+    small, large = np.float32(config.small_jump), np.float32(config.large_jump)
+    weight = np.float32(config.smooth_weight / 4)
+    for distance in config.smooth_distances:
+        kernels.least_of(total, least)
+        kernels.send_messages(total, least, small, large, message)
+        kernels.add_messages(cost, message, distance, weight, total)
+    return total
 
 
-def _message(total: _Array, config: MultiViewConfig) -> _Array:
-    """Hirschmueller eq. 13: the least cost to come from any hypothesis of the neighbor."""
-    least = total.min(0)
-    beside = np.pad(total, ((1, 1), (0, 0), (0, 0)), mode="edge")
-    beside = np.minimum(beside[:-2], beside[2:]) + np.float32(config.small_jump)
-    return np.minimum(np.minimum(total, beside) - least, np.float32(config.large_jump))
+def _normalized(image: npt.NDArray, config: MultiViewConfig) -> _Array:
+    """Gray levels minus their local mean, over their local contrast."""
+    image, size = image.astype(np.float32), (config.normal_window, config.normal_window)
+    mean = cv2.blur(image, size, borderType=cv2.BORDER_REPLICATE)
+    square = cv2.sqrBoxFilter(image, cv2.CV_32F, size, borderType=cv2.BORDER_REPLICATE)
+    deviation = np.sqrt(np.maximum(square - mean * mean, 0))
+    normalized = (image - mean) / (deviation + np.float32(config.contrast))
+    return normalized.astype(np.float32, copy=False)
 
 
-def _around(cost: _Array, best: npt.NDArray[np.intp]) -> tuple[_Array, _Array, _Array]:
-    """Cost below, at and above the best hypothesis, (h, w) each."""
-    low, middle, high = (np.take_along_axis(cost, best[None] + k, axis=0)[0] for k in (-1, 0, 1))
-    return low, middle, high
+def _blur(image: _Array, side: int, result: _Array) -> None:
+    cv2.blur(image, (side, side), dst=result, borderType=cv2.BORDER_REPLICATE)
 
 
-def _vertex(low: _Array, middle: _Array, high: _Array) -> tuple[_Array, _Array]:
-    """Minimum of the parabola through three costs, in steps from the middle; and its curvature."""
-    curvature = np.maximum(low - 2 * middle + high, 1e-6)
-    return np.clip(0.5 * (low - high) / curvature, -0.5, 0.5), curvature
-
-
-def _second_best(cost: _Array, best: npt.NDArray[np.intp]) -> _Array:
-    """Least cost that is not beside the best one."""
-    index = np.arange(len(cost))[:, None, None]
-    return np.where(np.abs(index - best) > 2, cost, np.inf).min(0)
-
-
-def _parallax(view: _View, inv_depth: _Array) -> _Array:
-    """Pixels in the source per unit of the logarithm of the inverse depth; 0 out of view."""
-    a, b = view.rays()
-    x, y, z = a + b[:, None, None] * inv_depth
-    z = np.where(z > _MIN_RELATIVE_DEPTH, z, np.inf)
-    du, dv = b[0] - b[2] * x / z, b[1] - b[2] * y / z
-    return (np.hypot(du, dv) * inv_depth / z).astype(np.float32)
-
-
-def _halved(image: _Array) -> _Array:
+def _halved(image: npt.NDArray) -> _Array:
     """Mean of two by two pixels; an odd last row or column is left out."""
-    height, width = image.shape[0] // 2 * 2, image.shape[1] // 2 * 2
-    image = image[:height, :width].astype(np.float32)
-    return 0.25 * (image[::2, ::2] + image[1::2, ::2] + image[::2, 1::2] + image[1::2, 1::2])
+    height, width = image.shape[0] // 2, image.shape[1] // 2
+    even = image[: 2 * height, : 2 * width].astype(np.float32)
+    half = cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA)
+    return np.asarray(half, np.float32)
 
 
-def _doubled(image: npt.NDArray, shape: tuple[int, ...]) -> npt.NDArray:
+def _doubled(image: _Array, shape: tuple[int, ...]) -> _Array:
     """Each pixel repeated two by two, and at an odd border."""
-    rows = np.minimum(np.arange(shape[0]) // 2, image.shape[0] - 1)
-    columns = np.minimum(np.arange(shape[1]) // 2, image.shape[1] - 1)
-    return image[rows[:, None], columns]
+    doubled = image.repeat(2, axis=0).repeat(2, axis=1)
+    rest = [(0, size - done) for size, done in zip(shape, doubled.shape, strict=True)]
+    return np.pad(doubled, rest, mode="edge") if np.any(rest) else doubled

@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
+
+Array = Any
+"""Of numpy or torch."""
+
+TINY = 1e-4
+"""Least divisor of `MultiViewConfig.relative_variance`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,45 +21,68 @@ class MultiViewConfig:
         range_sigmas: half the width of the search, in standard deviations of the prior.
         min_range, max_range: limits of that half width, in units of the logarithm.
         fine_hypotheses: at full size, around the result at half size.
-        fine_step: of these, in steps at half size.
+        fine_step, fine_pixels: distance of these, in steps at half size, and its limit in pixels.
         contrast: added to the local contrast of an image by which it is divided, gray levels.
         normal_window: side of the window of that contrast, pixels.
         window, fine_window: sides of the matching windows at half and at full size, pixels.
-        truncation: limit of the matching cost of a pixel.
-        smooth_rounds: how often neighboring pixels of the cost volume are compared.
-        smooth_weight: share of the neighbors' cost in a round.
+        truncation: limit of the difference of two normalized pixels.
+        smooth_distances: of the neighbors that are compared in the rounds of smoothing, pixels.
+        smooth_weight: what the neighbors count together, in shares of the pixel's own cost.
         small_jump, large_jump: cost of a difference between neighbors of one hypothesis, and of
             any other.
         max_cost: a match that is worse is invalid.
-        min_margin: least distance to the second best match.
+        min_margin: least distance to the cost of the second best match, at half size.
+        max_source_gap: most difference between the match in one source and the joint one, in
+            steps at full size.
         min_parallax: pixels that the projection moves when the depth changes by its own size.
-        pixel_sigma: least standard deviation of a match, pixels.
-        cost_sigma: standard deviation of the cost that is due to noise.
+        curvature_sigma, parallax_sigma, gap_sigma, margin_sigma, least_sigma: parts of the
+            relative standard deviation, see `relative_variance`.
         max_relative_sigma: a measurement that is less certain is invalid.
-        max_gap_sigmas: most difference between two sources, in standard deviations.
         min_floor: inverse depth over that of the road, below which a point is under the road.
     """
 
-    hypotheses: int = 32
+    hypotheses: int = 16
     range_sigmas: float = 2.0
     min_range: float = 0.15
     max_range: float = 0.7
     fine_hypotheses: int = 5
-    fine_step: float = 0.5
+    fine_step: float = 1.0
+    fine_pixels: float = 1.0
     contrast: float = 6.0
-    normal_window: int = 7
-    window: int = 3
+    normal_window: int = 5
+    window: int = 5
     fine_window: int = 7
-    truncation: float = 1.0
-    smooth_rounds: int = 4
-    smooth_weight: float = 0.5
-    small_jump: float = 0.03
-    large_jump: float = 0.15
+    truncation: float = 2.0
+    smooth_distances: tuple[int, ...] = (4, 2, 4, 2)
+    smooth_weight: float = 0.9
+    small_jump: float = 0.06
+    large_jump: float = 0.2
     max_cost: float = 0.5
-    min_margin: float = 0.03
+    min_margin: float = 0.04
+    max_source_gap: float = 1.0
     min_parallax: float = 1.0
-    pixel_sigma: float = 0.2
-    cost_sigma: float = 0.02
+    curvature_sigma: float = 0.075
+    parallax_sigma: float = 0.06
+    gap_sigma: float = 0.7
+    margin_sigma: float = 0.037
+    least_sigma: float = 0.02
     max_relative_sigma: float = 0.2
-    max_gap_sigmas: float = 3.0
     min_floor: float = 0.8
+
+    def relative_variance(
+        self, step: Array, curvature: Array, parallax: Array, gap: Array, margin: Array
+    ) -> Array:
+        """Variance of the relative error of a measurement; the parts were fitted to data.
+
+        Works for any arrays with numpy's operators, of one shape.
+
+        Args:
+            step: of the hypotheses at full size, in units of the logarithm.
+            curvature: of the cost at its minimum, per step squared.
+            parallax: pixels per unit of the logarithm.
+            gap: between the matches in the sources, steps.
+            margin: see `min_margin`.
+        """
+        in_steps = self.curvature_sigma**2 / curvature + (self.gap_sigma * gap) ** 2
+        in_steps = in_steps + (self.margin_sigma / margin) ** 2
+        return step**2 * in_steps + (self.parallax_sigma / parallax) ** 2 + self.least_sigma**2
