@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sfm_ros import options
+from sfm_ros.depth_config import DepthConfig as DepthConfig
 from sfm_ros.errors import ConfigError
 from sfm_ros.health_config import HealthConfig as HealthConfig
 from sfm_ros.old_options import HINTS
@@ -23,7 +24,6 @@ from sfm_ros.safety import limits
 ENGINES = ("auto", "tensorrt", "cuda", "openvino", "onnx")
 PRECISIONS = ("auto", "fp32", "fp16", "bf16", "int8")
 ODOMETRY_MODES = ("hybrid", "geometric", "network")
-DEPTH_MODES = ("auto", "multiview", "network")
 _MOST = 1e6
 """Limit of options without one of their own, so that squares and sums stay finite."""
 
@@ -99,26 +99,6 @@ class OdometryConfig:
         "the published one: 0 publishes each prediction as it is, 0.7 flickers less.",
         minimum=0.0,
         maximum=0.95,
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class DepthConfig:
-    """Where the published depth comes from."""
-
-    mode: str = option(
-        "network",
-        "network: as the network predicts it from the newest image; multiview: corrected by what "
-        "is measured between the newest image and the ones before, with a standard deviation per "
-        "pixel; auto: multiview, unless the first images show that a step then takes too long.",
-        choices=DEPTH_MODES,
-    )
-    max_uncertainty: float = live_option(
-        0.0,
-        "Pixels whose relative standard deviation is larger are left out of ~/points and "
-        "~/depth/image_color; 0 keeps all. ~/depth/image always has all.",
-        minimum=0.0,
-        maximum=_MOST,
     )
 
 

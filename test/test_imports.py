@@ -21,8 +21,8 @@ LAYERS: tuple[tuple[str, ...], ...] = tuple(
         "sfm_ros errors datatypes",
         "geometry safety safety.*",
         "outputs outputs.*",
-        "options old_options health_config config model_spec model_variants output_checks reasons "
-        "source",
+        "options old_options health_config depth_config config model_spec model_variants "
+        "output_checks reasons source",
         "formats formats.*",
         "colormap image_quality preprocess window pose",
         "engines engines.*",

@@ -17,13 +17,15 @@ from typing import Any
 from sfm_ros.cli.engine_options import add_engine_options, with_engine_options
 from sfm_ros.config import ODOMETRY_MODES, SfmConfig, load_config
 from sfm_ros.errors import ConfigError, SourceError
+from sfm_ros.evaluation.depth.metrics import CROPS
 from sfm_ros.evaluation.report.summary import text_table
+from sfm_ros.evaluation.runs.depth_methods import method_rows
 from sfm_ros.evaluation.runs.inputs import InputOptions, open_input
 from sfm_ros.evaluation.runs.mode_comparison import mode_rows
 from sfm_ros.evaluation.runs.result import OFFLINE, ONLINE
 from sfm_ros.evaluation.session import Evaluation, RunOptions, evaluate
 from sfm_ros.evaluation.tables import format_table
-from sfm_ros.outputs.folder import named_paths
+from sfm_ros.outputs.folder import check_output_files, named_paths
 from sfm_ros.safety.interrupts import INTERRUPTED
 from sfm_ros.sources.factory import KINDS, recognize
 
@@ -39,10 +41,24 @@ def add_command(subparsers: Any) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    group = add_input_options(parser)
+    group = add_input_options(
+        parser,
+        "your own data (--video beside another input: write a video of its depth there, .mp4)",
+    )
     group.add_argument(
         "--synthetic", action="store_true", help="render and score the demo's held-out street"
     )
+    _add_ground_truth_options(parser)
+    parser.add_argument_group("the scale").add_argument(
+        "--speed-topic",
+        metavar="TOPIC",
+        help="of --bag: the vehicle's speed, Odometry or a stamped Twist; offline only",
+    )
+    _add_run_options(parser)
+    parser.set_defaults(run=_run)
+
+
+def _add_ground_truth_options(parser: argparse.ArgumentParser) -> None:
     ground_truth = parser.add_argument_group(
         "the ground truth in a bag (default: the topic whose name marks it, and the only lidar)"
     )
@@ -56,11 +72,24 @@ def add_command(subparsers: Any) -> None:
         metavar="TOPIC",
         help="ground-truth depth: Image 16UC1 or 32FC1, or PointCloud2",
     )
-    parser.add_argument_group("the scale").add_argument(
-        "--speed-topic",
-        metavar="TOPIC",
-        help="of --bag: the vehicle's speed, Odometry or a stamped Twist; offline only",
+    images = parser.add_argument_group("the ground-truth depth of --images or --kitti")
+    images.add_argument(
+        "--depth-images", type=Path, metavar="DIR", help="16-bit depth, named by the same numbers"
     )
+    images.add_argument(
+        "--units-per-meter",
+        type=float,
+        default=256.0,
+        help="256 for KITTI's depth images (default), 1000 for millimeters",
+    )
+    images.add_argument(
+        "--depth-crop",
+        choices=CROPS,
+        help="part of the image to compare (default: Garg's with --kitti, otherwise all)",
+    )
+
+
+def _add_run_options(parser: argparse.ArgumentParser) -> None:
     run = parser.add_argument_group("the run")
     run.add_argument("--out", type=Path, required=True, help="folder of the results")
     run.add_argument("--config", type=Path, help="YAML as config/sfm.yaml")
@@ -74,7 +103,6 @@ def add_command(subparsers: Any) -> None:
     run.add_argument(
         "--online", action="store_true", help="also through the node, as fast as it takes images"
     )
-    parser.set_defaults(run=_run)
 
 
 def add_input_options(
@@ -122,7 +150,9 @@ def input_options(options: argparse.Namespace, config: SfmConfig) -> InputOption
     if len(given) > 1:
         raise SourceError(f"{len(given)} inputs are named ({', '.join(given)}), expected one")
     named: dict[str, Any] = {
-        field.name: getattr(options, field.name, None) for field in fields(InputOptions)
+        field.name: getattr(options, field.name)
+        for field in fields(InputOptions)
+        if hasattr(options, field.name)
     }
     named["ground_frame"] = config.node.ground_frame
     named["max_megapixels"] = config.preprocess.max_megapixels
@@ -136,6 +166,8 @@ def print_results(evaluation: Evaluation, out: Path) -> None:
     """Print the figures and where the results are."""
     summary, (run, *_) = evaluation.results.summary, evaluation.results.runs
     print(f"\n{summary['input']}, model {summary['model']}\n{text_table(summary)}")
+    if summary.get("depth_methods"):
+        print(f"\n{format_table(method_rows(summary['depth_methods']))}")
     if "odometry_modes" in summary:
         print(f"\n{format_table(mode_rows(summary['odometry_modes']))}")
     if run.path.problem:
@@ -150,7 +182,7 @@ def _run(options: argparse.Namespace) -> int:
         SfmRosError: an input, the model or the configuration cannot be used; or the online run
             failed, and the results are those of the offline run.
     """
-    config = _configuration(options)
+    config, video = _configuration(options), _video_to_write(options)
     named = input_options(options, config)
     if (named.kind is None) == (not options.synthetic):
         raise SourceError(f"expected one input: {_KIND_NAMES}, or --synthetic")
@@ -164,6 +196,7 @@ def _run(options: argparse.Namespace) -> int:
         command=command,
         compared=compared,
         paths=tuple(named_paths(options, "out")),
+        video=video,
     )
     modes = (OFFLINE, ONLINE) if options.online else (OFFLINE,)
     evaluation = evaluate(open_input(named), config, options.out, modes, run_options)
@@ -171,6 +204,19 @@ def _run(options: argparse.Namespace) -> int:
     if evaluation.failure is not None:
         raise evaluation.failure
     return INTERRUPTED if evaluation.interrupted else 0
+
+
+def _video_to_write(options: argparse.Namespace) -> Path | None:
+    """The file of ``--video`` beside another input, which it then is not; else None."""
+    others = [kind for kind in ("data", *KINDS) if kind != "video"]
+    if options.video is None or not (
+        options.synthetic or any(getattr(options, kind) is not None for kind in others)
+    ):
+        return None
+    check_output_files(options, "video")
+    video: Path = options.video
+    options.video = None
+    return video
 
 
 def _configuration(options: argparse.Namespace) -> SfmConfig:

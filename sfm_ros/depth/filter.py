@@ -1,6 +1,6 @@
-"""What is believed of each pixel's inverse depth, over time.
+"""What is known of each pixel's inverse depth, over time.
 
-A belief is a normal distribution of the inverse depth, and the probability that a measurement of
+A state is a normal distribution of the inverse depth, and the probability that a measurement of
 it is no outlier (Vogiatzis & Hernandez, Image and Vision Computing 2011, section 3, as in REMODE,
 Pizzoli et al., ICRA 2014). It is carried along by the motion, drawn slowly toward the network, and
 corrected by each measurement.
@@ -26,13 +26,13 @@ from sfm_ros.depth.propagation import (
 
 _NEW_INLIER, _LEAST_INLIER, _MOST_INLIER = 0.7, 0.05, 0.95
 _LOST_INLIER = 0.3
-"""Below it a belief starts again from the measurement."""
+"""Below it a state starts again from the measurement."""
 _INLIER_MEMORY = 0.85
 _OUTLIER_DENSITY = 1.0
 """Of the measurements that are outliers: uniform, per unit of inverse depth."""
 _MEASURED_MEMORY = 0.97
 _MEASURED = 0.1
-"""Share of measurements in a belief from which on it is not the network's alone."""
+"""Share of measurements in a state from which on it is not the network's alone."""
 _PROCESS, _LEAST_STEP, _MOST_STEP = 0.05, 0.1, 2.0
 """Relative standard deviation that one unit of travel adds; and limits of the travel."""
 _FIRST_SIGMA = 0.4
@@ -40,12 +40,12 @@ _FIRST_SIGMA = 0.4
 _CORRELATION = 1.5
 """Errors of successive measurements are alike: their standard deviation counts this much more."""
 _FLOOR = 0.02
-"""Relative; no belief is more certain."""
+"""Relative; no state is more certain."""
 _TINY = np.float32(1e-5)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Belief:
+class DepthState:
     """Maps (h, w) of one frame.
 
     Attributes:
@@ -73,9 +73,9 @@ class Belief:
         return self.known & certain & (self.measured > _MEASURED)
 
 
-def nothing(guess: Map) -> Belief:
-    """No belief, with a guess (h, w) as placeholder."""
-    return Belief(
+def nothing(guess: Map) -> DepthState:
+    """No state, with a guess (h, w) as placeholder."""
+    return DepthState(
         inv_depth=guess,
         variance=np.zeros_like(guess),
         inlier=np.full_like(guess, _NEW_INLIER),
@@ -85,31 +85,31 @@ def nothing(guess: Map) -> Belief:
 
 
 def predict(
-    belief: Belief,
+    state: DepthState,
     rays: PixelRays,
     guess: Map,
     T_prev_curr: FloatArray,
     gray: GrayImage,
     gray_before: GrayImage,
-) -> Belief:
-    """The belief of the older frame in the newer one.
+) -> DepthState:
+    """The state of the older frame in the newer one.
 
     Known where the older frame saw the same surface, and the images look alike there.
 
     Args:
-        belief: of the older frame.
+        state: of the older frame.
         rays: of the grid.
         guess: (h, w) inverse depth in the newer frame.
         T_prev_curr: (4, 4) motion.
         gray, gray_before: (h, w) the two images.
     """
-    others = np.dstack([belief.variance, belief.inlier, belief.measured])
-    moved = propagate(rays, guess, belief.inv_depth, others, T_prev_curr)
+    others = np.dstack([state.variance, state.inlier, state.measured])
+    moved = propagate(rays, guess, state.inv_depth, others, T_prev_curr)
     known = moved.seen & looks_alike(gray, gray_before, moved.u, moved.v)
     travel = float(np.clip(np.linalg.norm(T_prev_curr[:3, 3]), _LEAST_STEP, _MOST_STEP))
     # w' = w z' with z' = r + t w', so that dw'/dw = z'^2 / r, and r is about 1.
     variance = moved.others[..., 0] * moved.ratio**4 + (_PROCESS * travel * moved.inv_depth) ** 2
-    return Belief(
+    return DepthState(
         inv_depth=np.where(known, moved.inv_depth, guess),
         variance=np.where(known, variance, 0),
         inlier=np.where(known, moved.others[..., 1], _NEW_INLIER).astype(np.float32),
@@ -118,55 +118,53 @@ def predict(
     )
 
 
-def draw_toward(belief: Belief, prior: Prior, gain: Map) -> Belief:
-    """Draw a belief toward a prior, whose error is the same in all frames.
+def draw_toward(state: DepthState, prior: Prior, gain: Map) -> DepthState:
+    """Draw a state toward a prior, whose error is the same in all frames.
 
     A Kalman gain, lowered by ``gain`` (h, w); the two standard deviations are averaged instead of
     combined, since the errors do not average out. What is not known becomes the prior.
     """
     of_prior = (prior.relative_sigma * prior.inv_depth) ** 2
-    share = gain * belief.variance / (belief.variance + of_prior + _TINY**2)
-    share = np.where(belief.known, share, np.float32(1))
-    sigma = (1 - share) * np.sqrt(belief.variance) + share * np.sqrt(of_prior)
-    inv_depth = belief.inv_depth + share * (prior.inv_depth - belief.inv_depth)
-    return replace(
-        belief, inv_depth=inv_depth, variance=sigma**2, known=np.ones_like(belief.known)
-    )
+    share = gain * state.variance / (state.variance + of_prior + _TINY**2)
+    share = np.where(state.known, share, np.float32(1))
+    sigma = (1 - share) * np.sqrt(state.variance) + share * np.sqrt(of_prior)
+    inv_depth = state.inv_depth + share * (prior.inv_depth - state.inv_depth)
+    return replace(state, inv_depth=inv_depth, variance=sigma**2, known=np.ones_like(state.known))
 
 
-def correct(belief: Belief, measured: InverseDepth, refused: Mask) -> Belief:
-    """Correct a belief by a measurement.
+def correct(state: DepthState, measured: InverseDepth, refused: Mask) -> DepthState:
+    """Correct a state by a measurement.
 
-    With the normal distribution of the measurement about the belief and a uniform one of outliers
+    With the normal distribution of the measurement about the state and a uniform one of outliers
     (equation 7 of Vogiatzis & Hernandez), the posterior is matched by its first two moments: its
     mean is that of a Kalman filter with the gain times the probability r of an inlier (their
     equations 17 to 22). The probability itself is a running mean of r.
 
     Args:
-        belief: of the frame.
+        state: of the frame.
         measured: of the same frame.
-        refused: (h, w) measurements that count as outliers, whatever they say.
+        refused: (h, w) measurements that count as outliers, whatever they are.
     """
-    w, valid = belief.inv_depth, measured.valid & ~refused
+    w, valid = state.inv_depth, measured.valid & ~refused
     noise = (_CORRELATION * measured.sigma) ** 2
-    new = valid & (belief.measured < _MEASURED)
-    variance = np.where(new, np.maximum(belief.variance, (_FIRST_SIGMA * w) ** 2), belief.variance)
+    new = valid & (state.measured < _MEASURED)
+    variance = np.where(new, np.maximum(state.variance, (_FIRST_SIGMA * w) ** 2), state.variance)
     innovation, total = measured.inv_depth - w, variance + noise + _TINY**2
     density = np.exp(-0.5 * innovation**2 / total) / np.sqrt(np.float32(2 * np.pi) * total)
-    good = belief.inlier * density
-    r = np.where(valid, good / (good + (1 - belief.inlier) * _OUTLIER_DENSITY), 0)
+    good = state.inlier * density
+    r = np.where(valid, good / (good + (1 - state.inlier) * _OUTLIER_DENSITY), 0)
     gain = variance / total
     w = w + r * gain * innovation
     variance = (1 - r * gain) * variance + r * (1 - r) * (gain * innovation) ** 2
-    inlier = _INLIER_MEMORY * belief.inlier + (1 - _INLIER_MEMORY) * r
-    inlier = np.where(measured.valid, np.clip(inlier, _LEAST_INLIER, _MOST_INLIER), belief.inlier)
+    inlier = _INLIER_MEMORY * state.inlier + (1 - _INLIER_MEMORY) * r
+    inlier = np.where(measured.valid, np.clip(inlier, _LEAST_INLIER, _MOST_INLIER), state.inlier)
     again = valid & (inlier < _LOST_INLIER)
     w = np.where(again, measured.inv_depth, w)
     variance = np.where(again, (2 * measured.sigma) ** 2 + noise, variance)
-    return Belief(
+    return DepthState(
         inv_depth=w.astype(np.float32),
         variance=np.maximum(variance, (_FLOOR * w) ** 2).astype(np.float32),
         inlier=np.where(again, _NEW_INLIER, inlier).astype(np.float32),
-        measured=np.maximum(belief.measured, r).astype(np.float32),
-        known=belief.known,
+        measured=np.maximum(state.measured, r).astype(np.float32),
+        known=state.known,
     )

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from sfm_ros.datatypes import DepthMap, FloatArray, Reason
-from sfm_ros.depth import filter as beliefs
-from sfm_ros.depth.filter import Belief
+from sfm_ros.depth import filter as depth_filter
+from sfm_ros.depth.filter import DepthState
 from sfm_ros.depth.ground_plane import GroundPlane
 from sfm_ros.depth.inverse_depth import InverseDepth
 from sfm_ros.depth.multiview import measure
@@ -20,18 +20,18 @@ from sfm_ros.depth.sources import SourceViews
 Measure = Callable[..., InverseDepth]
 
 _CERTAIN = 0.12
-"""Relative sigma below which a measured belief teaches the others."""
+"""Relative sigma below which a measured state teaches the others."""
 _NETWORK_GAIN, _ROAD_GAIN = 0.15, 0.5
-"""Share of a Kalman gain with which the network and the plane of the road correct a belief."""
+"""Share of a Kalman gain with which the network and the plane of the road correct a state."""
 _ROAD_SIGMA = 0.06
 _ROAD_AGREES = 0.15
-"""Of the logarithm: the network, and what is measured, say road if they differ by less."""
+"""Of the logarithm: road is where the network, and what is measured, differ by less from it."""
 _NEAR_HORIZON = 0.015
 """Least inverse depth of the road; beyond, its slope is too uncertain."""
 _MOVES = 1.6
 """Of the logarithm: what is measured so far from the network is of something that moves."""
 _SCALE_JUMP, _SCALE_WRONG = 0.08, 0.37
-"""Of the logarithm: by how much all measurements may differ from the beliefs, and from the
+"""Of the logarithm: by how much all measurements may differ from the state, and from the
 network, before the length of the motion is doubted."""
 _LEAST_TRAVEL = 0.003
 """Travel over the typical depth between measurements: from the same place they repeat errors."""
@@ -58,7 +58,7 @@ class FusedDepth:
 class DepthFusion:
     """Depth from the newest image, the ones before it, and the motion between.
 
-    Without motion (at rest, turning on the spot) nothing is measured: what is believed stays, and
+    Without motion (at rest, turning on the spot) nothing is measured: what is known stays, and
     goes over to the network. After `restart` the network alone is there, with the last factor.
     """
 
@@ -78,7 +78,7 @@ class DepthFusion:
 
     def restart(self) -> None:
         """Forget the images: the motion to them is unknown."""
-        self._belief: Belief | None = None
+        self._state: DepthState | None = None
         self._gray: GrayImage | None = None
         self._views.clear()
         self._jumps, self._travel = 0, 0.0
@@ -100,10 +100,10 @@ class DepthFusion:
             self.restart()
         predicted = self._predicted(rays, network, gray, T_prev_curr)
         measured, reasons = self._measured(rays, predicted, network, gray)
-        belief = self._updated(rays, predicted, network, gray, measured)
-        self._belief, self._gray = belief, gray
-        self._views.add(gray, _typical(belief.inv_depth))
-        return _published(belief, invalid, reasons)
+        state = self._updated(rays, predicted, network, gray, measured)
+        self._state, self._gray = state, gray
+        self._views.add(gray, _typical(state.inv_depth))
+        return _published(state, invalid, reasons)
 
     def glance(self, gray: GrayImage, depth: DepthMap, K: FloatArray) -> FusedDepth:
         """Depth of a frame that hardly moved since the last one, and is not the next one's past.
@@ -123,16 +123,16 @@ class DepthFusion:
 
     def _predicted(
         self, rays: PixelRays, network: Map, gray: GrayImage, T: FloatArray | None
-    ) -> Belief:
+    ) -> DepthState:
         guess = self._network.last(network).inv_depth
-        if self._belief is None or self._gray is None or T is None:
-            return beliefs.nothing(guess)
+        if self._state is None or self._gray is None or T is None:
+            return depth_filter.nothing(guess)
         self._views.move(T)
         self._travel += float(np.linalg.norm(T[:3, 3]))
-        return beliefs.predict(self._belief, rays, guess, T, gray, self._gray)
+        return depth_filter.predict(self._state, rays, guess, T, gray, self._gray)
 
     def _measured(
-        self, rays: PixelRays, predicted: Belief, network: Map, gray: GrayImage
+        self, rays: PixelRays, predicted: DepthState, network: Map, gray: GrayImage
     ) -> tuple[InverseDepth | None, tuple[Reason, ...]]:
         """What the views measure, unless it contradicts everything else; and whether it does."""
         typical = _typical(predicted.inv_depth)
@@ -154,7 +154,7 @@ class DepthFusion:
         return self._checked(found, predicted, network)
 
     def _checked(
-        self, found: InverseDepth, predicted: Belief, network: Map
+        self, found: InverseDepth, predicted: DepthState, network: Map
     ) -> tuple[InverseDepth | None, tuple[Reason, ...]]:
         """The measurement, unless the length of the motion is wrong."""
         from_network = _log_ratio(found.inv_depth, network, found.valid) - self._network.log_factor
@@ -172,11 +172,11 @@ class DepthFusion:
     def _updated(
         self,
         rays: PixelRays,
-        predicted: Belief,
+        predicted: DepthState,
         network: Map,
         gray: GrayImage,
         measured: InverseDepth | None,
-    ) -> Belief:
+    ) -> DepthState:
         known, inv_depth = predicted.is_measured(_CERTAIN), predicted.inv_depth
         if measured is not None:
             inv_depth = np.where(known, inv_depth, measured.inv_depth)
@@ -193,14 +193,14 @@ class DepthFusion:
             relative_sigma=np.where(road, np.float32(_ROAD_SIGMA), prior.relative_sigma),
         )
         gain = np.where(road, np.float32(_ROAD_GAIN), np.float32(_NETWORK_GAIN))
-        belief = beliefs.draw_toward(predicted, prior, gain)
+        state = depth_filter.draw_toward(predicted, prior, gain)
         if measured is None:
-            return belief
+            return state
         moves = np.abs(np.log(measured.inv_depth / prior.inv_depth)) > _MOVES
-        return beliefs.correct(belief, measured, moves)
+        return depth_filter.correct(state, measured, moves)
 
-    def _road(self, rays: PixelRays, network: Map, predicted: Belief) -> tuple[Mask, Map]:
-        """Where the network and the belief say road, and the inverse depth of its plane."""
+    def _road(self, rays: PixelRays, network: Map, predicted: DepthState) -> tuple[Mask, Map]:
+        """Where network and state agree with the plane of the road, and its inverse depth."""
         plane = self._plane.inv_depth(rays)
         if plane is None:
             return np.zeros(rays.shape, dtype=bool), network
@@ -228,9 +228,9 @@ def _log_ratio(values: Map, others: Map, known: Mask) -> float:
     return float(np.median(np.log(values[known] / others[known])))
 
 
-def _published(belief: Belief, invalid: Mask, reasons: tuple[Reason, ...]) -> FusedDepth:
-    depth = np.where(invalid, np.float32(np.nan), 1 / belief.inv_depth)
-    uncertainty = np.where(invalid, np.float32(np.nan), belief.relative_sigma)
+def _published(state: DepthState, invalid: Mask, reasons: tuple[Reason, ...]) -> FusedDepth:
+    depth = np.where(invalid, np.float32(np.nan), 1 / state.inv_depth)
+    uncertainty = np.where(invalid, np.float32(np.nan), state.relative_sigma)
     return FusedDepth(
         depth=depth.astype(np.float32), uncertainty=uncertainty.astype(np.float32), reasons=reasons
     )

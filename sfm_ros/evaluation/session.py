@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,6 +25,7 @@ from sfm_ros.evaluation.report.results import (
     write_depth,
     write_results,
 )
+from sfm_ros.evaluation.report.video import DepthVideo
 from sfm_ros.evaluation.runs.ground_truth import GroundTruthDepth
 from sfm_ros.evaluation.runs.inputs import EvaluationInput
 from sfm_ros.evaluation.runs.offline import OfflineRun
@@ -57,6 +58,7 @@ class RunOptions:
         compared: other modes of the odometry, run offline and scored beside the configured one.
         keep_bag: keep the bag that is written for the online run, in the folder of the results.
         figures: also draw them as image files.
+        video: also write a video of the offline run to this file, see `DepthVideo`.
         command: how to repeat the run, for the report.
         paths: files and folders of the input, which are never replaced.
     """
@@ -66,6 +68,7 @@ class RunOptions:
     compared: tuple[str, ...] = ()
     keep_bag: bool = False
     figures: bool = False
+    video: Path | None = None
     command: str = ""
     paths: tuple[Path, ...] = ()
 
@@ -108,7 +111,7 @@ def evaluate(
     """
     options = options or RunOptions()
     bundle = resolve_bundle(config.model.bundle)
-    config = _with_height(config, input.camera_height_m)
+    config = _timeless(_with_height(config, input.camera_height_m))
     planned = (*planned_files(modes), TIMINGS_FILE, f"{DEPTH_FOLDER}/", f"{BAG_FOLDER}/")
     with OutputFolder(out, PROGRAM, (*options.paths, Path(bundle)), planned) as folder:
         spec = ModelSpec.load(bundle)
@@ -127,6 +130,13 @@ def _with_height(config: SfmConfig, height_m: float | None) -> SfmConfig:
     if height_m is None or config.scale.camera_height:
         return config
     return replace(config, scale=replace(config.scale, camera_height=height_m))
+
+
+def _timeless(config: SfmConfig) -> SfmConfig:
+    """The configuration with nothing that depends on how long anything takes."""
+    if config.depth.mode != "auto":
+        return config
+    return replace(config, depth=replace(config.depth, mode="multiview"))
 
 
 def _run_compared(
@@ -158,7 +168,7 @@ def _run(
             input = input.playable() or _converted(input, bag_folder, work, options.frames)
         if OFFLINE in modes:
             depth_of = input.ground_truth.depth
-            runs.append(_run_offline(input, config, options.frames, depth_of))
+            runs.append(_run_offline(input, config, options.frames, depth_of, options.video))
         if input.bag is not None and not any(run.interrupted for run in runs):
             try:
                 runs.append(_run_online(input.bag, spec, config, options, work))
@@ -180,12 +190,21 @@ def _converted(
 
 
 def _run_offline(
-    input: EvaluationInput, config: SfmConfig, frames: int | None, depth_of: _DepthOf
+    input: EvaluationInput,
+    config: SfmConfig,
+    frames: int | None,
+    depth_of: _DepthOf,
+    video: Path | None = None,
 ) -> RunResult:
-    with closing(create_engine(config.model)) as engine:
+    count = _at_most(len(input.source), frames)
+    with ExitStack() as stack:
+        engine = stack.enter_context(closing(create_engine(config.model)))
+        bar = stack.enter_context(_progress("scoring", count))
         run = OfflineRun(engine, config)
-        with _progress("scoring", _at_most(len(input.source), frames)) as bar:
+        if video is None:
             return run.run(input.source, frames, depth_of, bar.update)
+        film = stack.enter_context(closing(DepthVideo(video)))
+        return run.run(input.source, frames, depth_of, bar.update, film.add)
 
 
 def _run_online(

@@ -1,12 +1,12 @@
-"""Beliefs of inverse depth against closed forms."""
+"""States of inverse depth against closed forms."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from sfm_ros.depth import filter as beliefs
-from sfm_ros.depth.filter import Belief
+from sfm_ros.depth import filter as depth_filter
+from sfm_ros.depth.filter import DepthState
 from sfm_ros.depth.inverse_depth import InverseDepth
 from sfm_ros.depth.network_prior import NetworkPrior, Prior
 from sfm_ros.depth.propagation import PixelRays, propagate
@@ -22,8 +22,10 @@ def full(value: float) -> np.ndarray:
     return np.full(SHAPE, value, dtype=np.float32)
 
 
-def belief(inv_depth: float, sigma: float, inlier: float = 0.9, measured: float = 1.0) -> Belief:
-    return Belief(
+def state(
+    inv_depth: float, sigma: float, inlier: float = 0.9, measured: float = 1.0
+) -> DepthState:
+    return DepthState(
         inv_depth=full(inv_depth),
         variance=full(sigma**2),
         inlier=full(inlier),
@@ -74,48 +76,48 @@ def test_what_was_hidden_is_not_carried_along() -> None:
 
 
 def test_an_inlier_corrects_as_a_kalman_filter_does() -> None:
-    before = belief(0.1, 0.01, inlier=0.95)
-    after = beliefs.correct(before, measurement(0.104, 0.004), NOWHERE)
-    noise = (beliefs._CORRELATION * 0.004) ** 2
+    before = state(0.1, 0.01, inlier=0.95)
+    after = depth_filter.correct(before, measurement(0.104, 0.004), NOWHERE)
+    noise = (depth_filter._CORRELATION * 0.004) ** 2
     gain = 0.01**2 / (0.01**2 + noise)
     total = 0.01**2 + noise
     density = np.exp(-0.5 * 0.004**2 / total) / np.sqrt(2 * np.pi * total)
-    r = 0.95 * density / (0.95 * density + 0.05 * beliefs._OUTLIER_DENSITY)
+    r = 0.95 * density / (0.95 * density + 0.05 * depth_filter._OUTLIER_DENSITY)
     assert after.inv_depth == pytest.approx(0.1 + r * gain * 0.004, rel=1e-5)
     variance = (1 - r * gain) * 0.01**2 + r * (1 - r) * (gain * 0.004) ** 2
     assert after.variance == pytest.approx(variance, rel=1e-4)
 
 
 def test_one_outlier_changes_nothing_and_many_start_again() -> None:
-    found = belief(0.1, 0.004)
-    once = beliefs.correct(found, measurement(0.3, 0.004), NOWHERE)
+    found = state(0.1, 0.004)
+    once = depth_filter.correct(found, measurement(0.3, 0.004), NOWHERE)
     assert once.inv_depth == pytest.approx(0.1, rel=1e-3)
     assert np.all(once.inlier < found.inlier)
     for _ in range(15):
-        found = beliefs.correct(found, measurement(0.3, 0.004), NOWHERE)
+        found = depth_filter.correct(found, measurement(0.3, 0.004), NOWHERE)
     assert found.inv_depth == pytest.approx(0.3, rel=1e-2)
 
 
 def test_refused_measurements_only_lower_the_trust() -> None:
-    before = belief(0.1, 0.02, measured=0.0)
-    after = beliefs.correct(before, measurement(0.11, 0.004), ~NOWHERE)
+    before = state(0.1, 0.02, measured=0.0)
+    after = depth_filter.correct(before, measurement(0.11, 0.004), ~NOWHERE)
     assert np.array_equal(after.inv_depth, before.inv_depth)
     assert np.all(after.inlier < before.inlier) and not after.measured.any()
 
 
 def test_a_first_measurement_may_differ_from_the_network() -> None:
-    before = belief(0.1, 0.015, measured=0.0)
-    after = beliefs.correct(before, measurement(0.16, 0.004), NOWHERE)
+    before = state(0.1, 0.015, measured=0.0)
+    after = depth_filter.correct(before, measurement(0.16, 0.004), NOWHERE)
     assert after.inv_depth == pytest.approx(0.16, rel=0.1)
 
 
 def test_a_prior_seen_again_and_again_makes_nothing_more_certain() -> None:
-    found, prior = belief(0.1, 0.02), Prior(inv_depth=full(0.12), relative_sigma=full(0.2))
+    found, prior = state(0.1, 0.02), Prior(inv_depth=full(0.12), relative_sigma=full(0.2))
     for _ in range(200):
-        found = beliefs.draw_toward(found, prior, full(0.15))
+        found = depth_filter.draw_toward(found, prior, full(0.15))
     assert found.inv_depth == pytest.approx(0.12, abs=0.012)
     assert np.all(np.sqrt(found.variance) >= 0.019)
-    unknown = beliefs.draw_toward(beliefs.nothing(full(0.5)), prior, full(0.15))
+    unknown = depth_filter.draw_toward(depth_filter.nothing(full(0.5)), prior, full(0.15))
     assert unknown.inv_depth == pytest.approx(0.12) and np.all(unknown.known)
     assert unknown.relative_sigma == pytest.approx(0.2, rel=1e-4)
 

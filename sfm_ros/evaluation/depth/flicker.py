@@ -23,7 +23,8 @@ class DepthFlicker:
     def __init__(self) -> None:
         self._last: OdometryEstimate | None = None
         self._frames = 0
-        self._values: list[float] = []
+        self._means: list[float] = []
+        self._medians: list[float] = []
 
     def add(self, estimate: OdometryEstimate) -> None:
         """Take the next estimate; those without depth or motion are not compared."""
@@ -35,20 +36,33 @@ class DepthFlicker:
         follows = estimate.stamp_ns - estimate.dt_ns == last.stamp_ns
         if T is None or estimate.depth is None or camera is None or not follows:
             return
-        value = flicker(estimate.depth, last.depth, camera.K, T)
-        if value is not None:
-            self._values.append(value)
+        changes = _changes(estimate.depth, last.depth, camera.K, T)
+        if changes is not None:
+            self._means.append(float(changes.mean()))
+            self._medians.append(float(np.median(changes)))
 
     @property
     def mean(self) -> float | None:
         """Over the compared pairs; None if there is none."""
-        return float(np.mean(self._values)) if self._values else None
+        return float(np.mean(self._means)) if self._means else None
+
+    @property
+    def median(self) -> float | None:
+        """Mean over the compared pairs of the median over their pixels; None if there is none."""
+        return float(np.mean(self._medians)) if self._medians else None
 
 
 def flicker(
     depth: DepthMap, depth_before: DepthMap, K: FloatArray, T_prev_curr: FloatArray
 ) -> float | None:
     """Mean of `log_change` of the pixels that both frames see; None if too few."""
+    changes = _changes(depth, depth_before, K, T_prev_curr)
+    return None if changes is None else float(changes.mean())
+
+
+def _changes(
+    depth: DepthMap, depth_before: DepthMap, K: FloatArray, T_prev_curr: FloatArray
+) -> FloatArray | None:
     change = np.abs(log_change(depth, depth_before, K, T_prev_curr))
     known = np.isfinite(change)
-    return float(change[known].mean()) if known.mean() > _LEAST else None
+    return change[known] if known.mean() > _LEAST else None

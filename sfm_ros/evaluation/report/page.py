@@ -21,12 +21,14 @@ from sfm_ros.evaluation.report.charts import (
     reliability_figure,
     status_figure,
 )
+from sfm_ros.evaluation.report.confidence_chart import confidence_figure
 from sfm_ros.evaluation.report.depth_tiles import depth_strip
 from sfm_ros.evaluation.report.model_card import card_as_html
 from sfm_ros.evaluation.report.summary import ROWS, Row
+from sfm_ros.evaluation.runs.depth_methods import MethodFigures, method_rows
 from sfm_ros.evaluation.runs.mode_comparison import mode_rows
 from sfm_ros.evaluation.runs.online import options_as_text
-from sfm_ros.evaluation.runs.result import OFFLINE, ONLINE, RunResult, StatusInterval
+from sfm_ros.evaluation.runs.result import MULTIVIEW, OFFLINE, ONLINE, RunResult, StatusInterval
 from sfm_ros.evaluation.runs.scoring import PathScore
 from sfm_ros.evaluation.tables import format_value
 from sfm_ros.model_spec import ModelSpec
@@ -120,6 +122,8 @@ def _content(
         "errors": _errors(first.path),
         "drift": _drift(first.path),
         "reliability": _reliability(first),
+        "method_rows": _method_rows(summary["depth_methods"]),
+        "confidence": _confidence(summary["depth_methods"]),
         "mode_rows": mode_rows(summary["odometry_modes"]) if "odometry_modes" in summary else [],
         "latency": _latency(runs),
         "status": _status(runs),
@@ -209,6 +213,21 @@ def _reliability(run: ScoredRun) -> dict[str, Any]:
     )
     problem = problem or "there is no covariance in the ground truth's unit"
     return _section("Errors and covariance", caption, {"": figure}, f"Not available: {problem}.")
+
+
+def _method_rows(methods: MethodFigures) -> list[list[str]]:
+    return method_rows(methods) if any("abs_rel" in f for f in methods.values()) else []
+
+
+def _confidence(methods: MethodFigures) -> dict[str, Any]:
+    measured = methods.get(MULTIVIEW, {})
+    figure = confidence_figure(methods) if measured.get("surest") else None
+    caption = (
+        "abs_rel, unscaled, of the surest part of the pixels by their stated uncertainty, and by "
+        "distance. The uncertainty means something if the curve falls to the left."
+    )
+    problem = "Not available: no ground-truth depth is known, or depth is not measured."
+    return _section("Depth and its uncertainty", caption, {"": figure}, problem)
 
 
 def _latency(runs: Sequence[ScoredRun]) -> dict[str, Any]:

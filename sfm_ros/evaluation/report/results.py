@@ -20,6 +20,7 @@ from sfm_ros.evaluation.report.machine import machine_facts, package_versions
 from sfm_ros.evaluation.report.page import RunContext, ScoredRun, write_page
 from sfm_ros.evaluation.report.summary import SUMMARY_KEYS, write_json, write_summary
 from sfm_ros.evaluation.runs import scoring
+from sfm_ros.evaluation.runs.depth_methods import compare_methods
 from sfm_ros.evaluation.runs.depth_samples import png_of
 from sfm_ros.evaluation.runs.ground_truth import GroundTruthTrajectory
 from sfm_ros.evaluation.runs.mode_comparison import compare_modes
@@ -67,6 +68,7 @@ def write_results(
     if ground_truth.trajectory is not None:
         write_tum(out / GROUND_TRUTH_FILE, ground_truth.trajectory)
     summary = _summary(runs, ground_truth, context)
+    summary["depth_methods"] = compare_methods(runs[0].result)
     if compared:
         paths = {context.config.odometry.mode: runs[0].path}
         paths |= {mode: score_run(result, ground_truth) for mode, result in compared.items()}

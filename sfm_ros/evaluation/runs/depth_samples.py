@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from sfm_ros.datatypes import CameraIntrinsics, DepthMap, OdometryEstimate, RgbImage
+from sfm_ros.evaluation.depth.confidence import DepthScore, score_depth_map
 from sfm_ros.evaluation.depth.grid import ImageGrid
-from sfm_ros.evaluation.depth.metrics import depth_errors
+from sfm_ros.evaluation.depth.metrics import crop_mask
 from sfm_ros.evaluation.runs.ground_truth import GroundTruthDepth
-from sfm_ros.evaluation.runs.result import DepthSnapshot
+from sfm_ros.evaluation.runs.result import MULTIVIEW, NETWORK, DepthSnapshot
 from sfm_ros.preprocess import rectified_camera
 
 KEPT_FRAMES = 32
@@ -36,20 +39,54 @@ class DepthComparison:
         network: CameraIntrinsics,
         rgb: RgbImage | None,
         ground_truth: GroundTruthDepth | None,
+        uncertainty: DepthMap | None = None,
+        network_depth: DepthMap | None = None,
     ) -> DepthSnapshot:
-        """One frame with the errors of its depth (h, w) on the grid of ``network``."""
-        if ground_truth is None:
-            return DepthSnapshot(stamp_ns=stamp_ns, depth=depth, rgb=rgb)
-        how = "rectified" if ground_truth.is_rectified else self._input
-        predicted = self._grid.enlarge(depth, ground_truth.camera, network, how)
-        return DepthSnapshot(
-            stamp_ns=stamp_ns,
-            depth=depth,
-            rgb=rgb,
-            ground_truth=on_network_grid(ground_truth, network),
-            scaled=depth_errors(predicted, ground_truth.depth, "median"),
-            unscaled=depth_errors(predicted, ground_truth.depth, "none"),
+        """One frame with the errors of its depth.
+
+        Args:
+            stamp_ns: of the frame.
+            depth: (h, w) on the grid of ``network``.
+            network: camera of that grid.
+            rgb: an image of the frame.
+            ground_truth: depth of the frame, or None.
+            uncertainty: (h, w) relative standard deviation of the depth; None of the network's.
+            network_depth: (h, w) the network's, if ``depth`` is another.
+        """
+        plain = DepthSnapshot(
+            stamp_ns=stamp_ns, depth=depth, rgb=rgb, uncertainty=uncertainty, network=network_depth
         )
+        if ground_truth is None:
+            return plain
+        own_name = NETWORK if uncertainty is None else MULTIVIEW
+        maps: dict[str, tuple[DepthMap, DepthMap | None]] = {own_name: (depth, uncertainty)}
+        if network_depth is not None:
+            maps = {NETWORK: (network_depth, None), **maps}
+        found = {name: self._score(*each, network, ground_truth) for name, each in maps.items()}
+        own = found[own_name]
+        return replace(
+            plain,
+            ground_truth=on_network_grid(ground_truth, network),
+            scaled=None if own is None else own.scaled,
+            unscaled=None if own is None else own.unscaled,
+            scores={name: score for name, score in found.items() if score is not None},
+        )
+
+    def _score(
+        self,
+        depth: DepthMap,
+        uncertainty: DepthMap | None,
+        network: CameraIntrinsics,
+        ground_truth: GroundTruthDepth,
+    ) -> DepthScore | None:
+        how = "rectified" if ground_truth.is_rectified else self._input
+        on_image = [
+            None if each is None else self._grid.enlarge(each, ground_truth.camera, network, how)
+            for each in (depth, uncertainty)
+        ]
+        mask = crop_mask(ground_truth.crop, *ground_truth.depth.shape)
+        assert on_image[0] is not None
+        return score_depth_map(on_image[0], ground_truth.depth, on_image[1], mask)
 
 
 class SnapshotKeeper:
@@ -80,7 +117,13 @@ class SnapshotKeeper:
         if estimate.depth is None or estimate.depth_intrinsics is None:
             return
         self._kept[index] = self._comparison.snapshot(
-            estimate.stamp_ns, estimate.depth, estimate.depth_intrinsics, rgb, ground_truth
+            estimate.stamp_ns,
+            estimate.depth,
+            estimate.depth_intrinsics,
+            rgb,
+            ground_truth,
+            estimate.depth_uncertainty,
+            None if estimate.depth_uncertainty is None else estimate.network_depth,
         )
         if len(self._kept) > 2 * KEPT_FRAMES:  # the run is longer than expected
             self._every *= 2

@@ -35,11 +35,13 @@ class GroundTruthDepth:
         depth: (H, W) float32 meters along +z, 0 or NaN if unknown.
         camera: calibration of that grid.
         is_rectified: the grid is a pinhole camera's, whatever distortion ``camera`` has.
+        crop: part of the image that is compared, one of `sfm_ros.evaluation.depth.metrics.CROPS`.
     """
 
     depth: DepthMap
     camera: CameraIntrinsics
     is_rectified: bool
+    crop: str = "none"
 
 
 class GroundTruth(Protocol):
@@ -69,6 +71,10 @@ class FrameGroundTruth:
 
     It is the source as well: the poses are collected while the frames pass.
 
+    Args:
+        source: the frames.
+        crop: part of the image whose depth is compared, see `GroundTruthDepth`.
+
     Attributes:
         name: of the source.
         depth_problem: None, every frame may bring depth.
@@ -76,9 +82,9 @@ class FrameGroundTruth:
 
     depth_problem: str | None = None
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, crop: str = "none") -> None:
         self.name = source.name
-        self._source = source
+        self._source, self._crop = source, crop
         self._poses: dict[int, FloatArray] = {}
 
     def __len__(self) -> int:
@@ -104,10 +110,14 @@ class FrameGroundTruth:
             )
         return GroundTruthTrajectory(trajectory=trajectory, name="poses of the frames")
 
-    @staticmethod
-    def depth(item: SourceItem) -> GroundTruthDepth | None:
+    def depth(self, item: SourceItem) -> GroundTruthDepth | None:
         """The depth that comes with a frame, on the grid of its image; see `GroundTruth`."""
-        if item.depth_m is None:
-            return None
-        camera = item.frame.intrinsics
-        return GroundTruthDepth(depth=item.depth_m, camera=camera, is_rectified=False)
+        return depth_of_frame(item, self._crop)
+
+
+def depth_of_frame(item: SourceItem, crop: str = "none") -> GroundTruthDepth | None:
+    """The ground-truth depth that comes with a frame, on the grid of its image; or None."""
+    if item.depth_m is None:
+        return None
+    camera = item.frame.intrinsics
+    return GroundTruthDepth(depth=item.depth_m, camera=camera, is_rectified=False, crop=crop)

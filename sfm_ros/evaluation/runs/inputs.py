@@ -17,6 +17,7 @@ from sfm_ros.evaluation.runs.bag_ground_truth import (
     find_depth,
     read_ground_truth_trajectory,
 )
+from sfm_ros.evaluation.runs.depth_images import WithDepthImages
 from sfm_ros.evaluation.runs.ground_truth import (
     FrameGroundTruth,
     GroundTruth,
@@ -52,6 +53,11 @@ class InputOptions:
         depth_topic: ground-truth depth in a bag, see `BagDepth`.
         speed_topic: the vehicle's speed in a bag, Odometry or a stamped Twist, for the scale of
             the offline run.
+        depth_images: folder of 16-bit ground-truth depth of images or a KITTI folder, see
+            `WithDepthImages`.
+        units_per_meter: stored value of one meter in them.
+        depth_crop: part of the image whose depth is compared; by default Garg's of KITTI's depth
+            images, else all.
         ground_frame: frame of a bag's ``/tf_static`` above which the camera's height is known.
         max_megapixels: larger images are refused, see `decode_compressed`.
     """
@@ -67,6 +73,9 @@ class InputOptions:
     ground_truth_frame: str | None = None
     depth_topic: str | None = None
     speed_topic: str | None = None
+    depth_images: Path | None = None
+    units_per_meter: float = 256.0
+    depth_crop: str | None = None
     ground_frame: str | None = None
     max_megapixels: float | None = None
 
@@ -136,6 +145,8 @@ def open_input(options: InputOptions) -> EvaluationInput:
     Raises:
         SfmRosError: it cannot be read, or lacks what was named; see the sources.
     """
+    if options.kind == "bag" and options.depth_images is not None:
+        raise SourceError("--depth-images is an option of images; a bag has --depth-topic")
     if options.kind == "bag" and options.path is not None:
         return _open_bag(options.path, options)
     for name in _BAG_OPTIONS:
@@ -145,7 +156,11 @@ def open_input(options: InputOptions) -> EvaluationInput:
     height_m = getattr(source, "camera_height_m", None)
     if options.kind == "kitti":
         height_m = CAMERA_HEIGHT_M
-    frames = FrameGroundTruth(source)
+    crop = options.depth_crop or "none"
+    if options.depth_images is not None:
+        source = WithDepthImages(source, options.depth_images, options.units_per_meter)
+        crop = options.depth_crop or ("garg" if options.kind == "kitti" else "none")
+    frames = FrameGroundTruth(source, crop)
     return EvaluationInput(
         name=frames.name, source=frames, ground_truth=frames, camera_height_m=height_m
     )

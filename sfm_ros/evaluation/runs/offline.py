@@ -10,19 +10,22 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import islice
 from typing import TypeVar
 
 import numpy as np
 
 from sfm_ros.config import SfmConfig
-from sfm_ros.datatypes import FloatArray, OdometryEstimate, Reason, ScaleSource
+from sfm_ros.datatypes import FloatArray, OdometryEstimate, Reason, RgbImage, ScaleSource
 from sfm_ros.engines.base import Engine
 from sfm_ros.errors import CalibrationError, ImageError
 from sfm_ros.evaluation.depth.flicker import DepthFlicker
 from sfm_ros.evaluation.runs.depth_samples import SnapshotKeeper
-from sfm_ros.evaluation.runs.ground_truth import FrameGroundTruth, GroundTruthDepth
+from sfm_ros.evaluation.runs.ground_truth import GroundTruthDepth, depth_of_frame
 from sfm_ros.evaluation.runs.result import (
+    MULTIVIEW,
+    NETWORK,
     OFFLINE,
     Percentiles,
     RunResult,
@@ -50,9 +53,10 @@ class OfflineRun:
         self._image_stamps: list[int] = []
         self._poses: dict[int, FloatArray] = {}
         self._covariances: dict[int, FloatArray] = {}
-        self._flicker = DepthFlicker()
+        self._flicker, self._network_flicker = DepthFlicker(), DepthFlicker()
         self._timeline = StatusTimeline()
         self._scale_source = ScaleSource.UNKNOWN
+        self._is_measured = False
         self._rejected = 0
         self._trouble: str | None = None
         self._interrupted = False
@@ -61,8 +65,9 @@ class OfflineRun:
         self,
         source: Source,
         limit: int | None = None,
-        depth_of: Callable[[SourceItem], GroundTruthDepth | None] = FrameGroundTruth.depth,
+        depth_of: Callable[[SourceItem], GroundTruthDepth | None] = depth_of_frame,
         on_frame: Callable[[], object] = lambda: None,
+        on_estimate: Callable[[RgbImage, OdometryEstimate], object] = lambda rgb, estimate: None,
     ) -> RunResult:
         """Process the frames one after the other.
 
@@ -73,6 +78,7 @@ class OfflineRun:
             limit: at most this many of them.
             depth_of: ground-truth depth of a frame.
             on_frame: called after each frame.
+            on_estimate: called with the network's input and the estimate of each frame.
 
         Raises:
             SourceError: the source cannot be read to its end.
@@ -84,7 +90,9 @@ class OfflineRun:
         items = prefetched(self._prepared(islice(source, limit)))
         try:
             for item, prepared in items:
-                self._process(item, prepared, keeper, depth_of)
+                estimate = self._process(item, prepared, keeper, depth_of)
+                if estimate is not None and prepared is not None:
+                    on_estimate(prepared.rgb, estimate)
                 on_frame()
         except KeyboardInterrupt:
             self._interrupted = True
@@ -108,7 +116,8 @@ class OfflineRun:
         prepared: Prepared | None,
         keeper: SnapshotKeeper,
         depth_of: Callable[[SourceItem], GroundTruthDepth | None],
-    ) -> None:
+    ) -> OdometryEstimate | None:
+        """The estimate of a frame; None if the node drops such a frame."""
         index, stamp_ns = len(self._image_stamps), item.frame.stamp_ns
         self._image_stamps.append(stamp_ns)
         if item.speed_m_s is not None:
@@ -119,10 +128,11 @@ class OfflineRun:
             self._rejected += 1
             self._trouble = str(error)
             self._timeline.add(stamp_ns, "rejected")
-            return
+            return None
         self._record(estimate)
         if prepared is not None and keeper.needs(index):
             keeper.add(index, prepared.rgb, estimate, depth_of(item))
+        return estimate
 
     def _record(self, estimate: OdometryEstimate) -> None:
         if Reason.TIME_REVERSED in estimate.reasons:  # the node's path restarts, too
@@ -132,6 +142,8 @@ class OfflineRun:
         self._timeline.add(estimate.stamp_ns, estimate.status.value, reasons)
         self._timings.add(estimate.stamp_ns, estimate.timings_ns)
         self._flicker.add(estimate)
+        self._network_flicker.add(replace(estimate, depth=estimate.network_depth))
+        self._is_measured |= estimate.depth_uncertainty is not None
         if estimate.T_odom_camera is not None and estimate.T_prev_curr is not None:
             self._poses.setdefault(estimate.stamp_ns, estimate.T_odom_camera)
             self._covariances.setdefault(estimate.stamp_ns, estimate.covariance)
@@ -151,6 +163,10 @@ class OfflineRun:
             estimate=estimate,
             covariances=None if estimate is None else self._covariances_of(estimate),
             depth_flicker=self._flicker.mean,
+            flicker_by_method={
+                NETWORK: self._network_flicker.median,
+                **({MULTIVIEW: self._flicker.median} if self._is_measured else {}),
+            },
             intervals=self._timeline.intervals,
             snapshots=keeper.snapshots,
             image_stamps_ns=np.array(self._image_stamps, dtype=np.int64),

@@ -93,12 +93,14 @@ def _snapshot(
 ) -> DepthSnapshot:
     record, rgb = recording.depth(stamp_ns), _small(recording.image(stamp_ns))
     known = None if depth is None else depth.at(stamp_ns)
-    if depth is None or known is None:
-        return DepthSnapshot(stamp_ns=stamp_ns, depth=record.depth, rgb=rgb)
-    ground_truth = GroundTruthDepth(depth=known, camera=depth.camera, is_rectified=True)
     height, width = record.depth.shape
     network = CameraIntrinsics.from_matrix(width, height, record.K)
-    return comparison.snapshot(stamp_ns, record.depth, network, rgb, ground_truth)
+    if depth is None or known is None:
+        return comparison.snapshot(stamp_ns, record.depth, network, rgb, None, record.uncertainty)
+    ground_truth = GroundTruthDepth(depth=known, camera=depth.camera, is_rectified=True)
+    return comparison.snapshot(
+        stamp_ns, record.depth, network, rgb, ground_truth, record.uncertainty
+    )
 
 
 def _small(rgb: RgbImage | None) -> RgbImage | None:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sfm_ros.datatypes import DepthMap, FloatArray, RgbImage, ScaleSource
+from sfm_ros.evaluation.depth.confidence import DepthScore
 from sfm_ros.evaluation.depth.metrics import DepthMetrics
 from sfm_ros.formats.trajectory import Stamps, Trajectory, format_stamp
 
@@ -17,6 +18,9 @@ OFFLINE = "offline"
 """The mode of a run in this process: every frame in order."""
 ONLINE = "online"
 """The mode of a run through the node, in processes of their own."""
+
+NETWORK, MULTIVIEW = "network", "multiview"
+"""Depth of one image, and measured from several views: both are scored."""
 
 INFERENCE = "inference"
 """Name of the engine's stage in ``OdometryEstimate.timings_ns``."""
@@ -83,6 +87,10 @@ class DepthSnapshot:
         ground_truth: (h, w) float32 meters on the grid of ``depth``, NaN where unknown; or None.
         scaled, unscaled: errors with and without scaling by the ratio of medians; None without
             ground truth.
+        uncertainty: (h, w) float32, relative standard deviation of the depth; None if unknown.
+        network: (h, w) float32, the network's own depth, if ``depth`` is another.
+        scores: of the network's depth and of the measured one, by `NETWORK` and `MULTIVIEW`;
+            empty without ground truth.
     """
 
     stamp_ns: int
@@ -91,6 +99,9 @@ class DepthSnapshot:
     ground_truth: DepthMap | None = None
     scaled: DepthMetrics | None = None
     unscaled: DepthMetrics | None = None
+    uncertainty: DepthMap | None = None
+    network: DepthMap | None = None
+    scores: Mapping[str, DepthScore] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -177,6 +188,7 @@ class RunResult:
         covariances: (N, 6, 6) of the poses of the estimate, as `OdometryEstimate` has them; None
             online.
         depth_flicker: mean of `DepthFlicker`; None online or without depth.
+        flicker_by_method: its median, of `NETWORK` and, if it is measured, of `MULTIVIEW`.
         trouble: the last problem, as a message.
         interrupted: the run was interrupted.
         timings: of each step; None online.
@@ -198,6 +210,7 @@ class RunResult:
     scale_source: ScaleSource = ScaleSource.UNKNOWN
     covariances: FloatArray | None = None
     depth_flicker: float | None = None
+    flicker_by_method: Mapping[str, float | None] = field(default_factory=dict)
     trouble: str | None = None
     interrupted: bool = False
     timings: Timings | None = None

@@ -197,8 +197,8 @@ def test_page_is_complete_and_loads_nothing(tmp_path: Path) -> None:
     assert is_well_formed(page)
     assert outline_of(page).headings == [
         "Summary", "Path from above", "Error over distance", "Drift by segment length",
-        "Errors and covariance", "Time per stage", "Status over time", "Depth", "Model card",
-        "Configuration", "About this run",
+        "Errors and covariance", "Depth and its uncertainty", "Time per stage", "Status over time",
+        "Depth", "Model card", "Configuration", "About this run",
     ]  # fmt: skip
     assert 'name="viewport"' in page and "@media print" in page
     assert "Run of &lt;b&gt;" in page and "a &amp; b" in page

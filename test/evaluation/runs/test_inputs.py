@@ -208,6 +208,60 @@ def test_kitti_with_a_calibration_is_a_folder_of_images(images: Path, calib: Pat
         open_input(replace(options, calib=calib.with_name("gone.txt")))
 
 
+def depth_images(folder: Path, size: tuple[int, int], numbers: range) -> Path:
+    folder.mkdir()
+    for number in numbers:
+        depth = np.full(size, 1000 * (number + 1), np.uint16)
+        cv2.imwrite(str(folder / f"{number:04d}.png"), depth)
+    return folder
+
+
+def test_depth_images_beside_images(images: Path, calib: Path, tmp_path: Path) -> None:
+    folder = depth_images(tmp_path / "depth", (HEIGHT, WIDTH), range(2, FRAMES))
+    options = InputOptions(
+        kind="images", path=images, calib=calib, depth_images=folder, units_per_meter=1000.0
+    )
+    given = open_input(options)
+    assert depths(given) == [None, None, 3.0, 4.0, 5.0, 6.0]
+    item = list(given.source)[3]
+    found = given.ground_truth.depth(item)
+    assert found is not None and found.crop == "none" and not found.is_rectified
+    garg = open_input(replace(options, depth_crop="garg"))
+    found = garg.ground_truth.depth(item)
+    assert found is not None and found.crop == "garg"
+
+
+def test_depth_images_of_kitti_are_compared_in_gargs_crop(calib: Path, tmp_path: Path) -> None:
+    sequence = tmp_path / "drive"
+    (sequence / "image_02").mkdir(parents=True)
+    for index, item in enumerate(SmallSequence(FRAMES)):
+        file = sequence / "image_02" / f"{index:06d}.png"
+        cv2.imwrite(str(file), item.frame.rgb[:, :, ::-1])
+    (sequence / "calib.txt").write_text("P2: 40 0 31.5 0 0 40 15.5 0 0 0 1 0\n")
+    folder = depth_images(tmp_path / "depth", (HEIGHT, WIDTH), range(FRAMES))
+    given = open_input(InputOptions(kind="kitti", path=sequence, depth_images=folder))
+    assert given.camera_height_m == 1.65
+    found = given.ground_truth.depth(next(iter(given.source)))
+    assert found is not None and found.crop == "garg"
+    assert found.depth == pytest.approx(1000 / 256)
+
+
+def test_depth_images_that_do_not_fit_are_refused(
+    images: Path, calib: Path, bag: Path, tmp_path: Path
+) -> None:
+    options = InputOptions(kind="images", path=images, calib=calib)
+    other = depth_images(tmp_path / "other", (HEIGHT, WIDTH), range(20, 23))
+    with pytest.raises(SourceError, match="same numbers"):
+        open_input(replace(options, depth_images=other))
+    small = depth_images(tmp_path / "small", (HEIGHT // 2, WIDTH), range(FRAMES))
+    with pytest.raises(SourceError, match="expected equal sizes"):
+        list(open_input(replace(options, depth_images=small)).source)
+    with pytest.raises(SourceError, match="--depth-topic"):
+        open_input(InputOptions(kind="bag", path=bag, depth_images=small))
+    with pytest.raises(SourceError, match="more than 0"):
+        open_input(replace(options, depth_images=small, units_per_meter=0.0))
+
+
 @pytest.mark.parametrize("name", ["depth_topic", "ground_truth_frame"])
 def test_options_of_a_bag_are_refused_elsewhere(name: str) -> None:
     options: dict[str, Any] = {name: "/topic"}

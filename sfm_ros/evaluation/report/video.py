@@ -1,0 +1,131 @@
+"""A video of a run: image, depth of the network, measured depth, and its uncertainty."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from sfm_ros.colormap import UNKNOWN_GRAY, SteadyLimits, color_of_depth
+from sfm_ros.datatypes import DepthMap, OdometryEstimate, RgbImage
+from sfm_ros.errors import OutputError
+
+_CODEC = "mp4v"
+_ENLARGED, _BAR = 2, 26
+"""Factor of the panels, and height of their captions in pixels."""
+_MAX_UNCERTAINTY = 0.4
+_USUAL_FPS, _MAX_FPS = 10.0, 60.0
+
+
+class DepthVideo:
+    """Writes one picture for each frame: four panels, two by two.
+
+    Args:
+        path: of the file, ``.mp4``. It is there once the video is closed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """OutputError if the name has another ending, or its folder is missing."""
+        if path.suffix.lower() != ".mp4" or not path.parent.is_dir():
+            raise OutputError(f"the video is {path}, expected a file .mp4 in an existing folder")
+        self._path, self._partial = path, path.with_name(f".{path.stem}.partial.mp4")
+        self._writer: cv2.VideoWriter | None = None
+        self._first: tuple[int, RgbImage] | None = None
+        self._limits = SteadyLimits()
+
+    def add(self, rgb: RgbImage, estimate: OdometryEstimate) -> None:
+        """Append a frame.
+
+        Args:
+            rgb: (h, w, 3) the network's input.
+            estimate: of this frame; without depth its panels stay gray.
+
+        Raises:
+            OutputError: OpenCV cannot write the video.
+        """
+        picture = draw_panels(rgb, estimate, self._limits)
+        if self._first is None:
+            self._first = estimate.stamp_ns, picture
+            return
+        if self._writer is None:
+            self._start(estimate.stamp_ns)
+        self._write(picture)
+
+    def _start(self, stamp_ns: int) -> None:
+        """Open the file, with the rate of the first two frames, and write the first."""
+        assert self._first is not None
+        first_ns, picture = self._first
+        interval_s = (stamp_ns - first_ns) * 1e-9
+        fps = min(1 / interval_s, _MAX_FPS) if interval_s > 0 else _USUAL_FPS
+        height, width = picture.shape[:2]
+        code = cv2.VideoWriter.fourcc(*_CODEC)
+        self._writer = cv2.VideoWriter(str(self._partial), code, fps, (width, height))
+        if not self._writer.isOpened():
+            raise OutputError(
+                f"OpenCV cannot write {self._path} with the codec {_CODEC}; install an "
+                "opencv-python-headless with FFmpeg, or leave --video out"
+            )
+        self._write(picture)
+
+    def _write(self, picture: RgbImage) -> None:
+        assert self._writer is not None
+        self._writer.write(np.ascontiguousarray(picture[:, :, ::-1]))
+
+    def close(self) -> None:
+        """Complete the file; without frames there is none."""
+        if self._writer is None and self._first is not None:
+            self._start(self._first[0])
+        if self._writer is not None:
+            self._writer.release()
+            os.replace(self._partial, self._path)
+        self._writer = self._first = None
+
+
+def draw_panels(rgb: RgbImage, estimate: OdometryEstimate, limits: SteadyLimits) -> RgbImage:
+    """The four panels of a frame, (H, W, 3), with depth in common colors."""
+    network = estimate.network_depth
+    measured = estimate.depth if estimate.depth_uncertainty is not None else None
+    shown = network if measured is None else measured
+    near_far = limits.follow(shown) if shown is not None else (1.0, 80.0)
+    span = f"{near_far[0]:.0f} to {near_far[1]:.0f} m, bright = near"
+    rows = (
+        (_panel(rgb, "image"), _panel(_depth(network, rgb, near_far), f"network, {span}")),
+        (
+            _panel(_depth(measured, rgb, near_far), f"several views, {span}"),
+            _panel(
+                _certainty(estimate.depth_uncertainty, rgb),
+                f"uncertainty, 0 to {_MAX_UNCERTAINTY:.0%}, bright = sure",
+            ),
+        ),
+    )
+    return np.vstack([np.hstack(row) for row in rows])
+
+
+def _depth(depth: DepthMap | None, rgb: RgbImage, limits: tuple[float, float]) -> RgbImage:
+    return _unknown(rgb) if depth is None else color_of_depth(depth, limits)
+
+
+def _certainty(uncertainty: DepthMap | None, rgb: RgbImage) -> RgbImage:
+    if uncertainty is None:
+        return _unknown(rgb)
+    known = np.isfinite(uncertainty)
+    level = 1 - np.clip(np.where(known, uncertainty, 1) / _MAX_UNCERTAINTY, 0, 1)
+    colors = cv2.applyColorMap(np.rint(255 * level).astype(np.uint8), cv2.COLORMAP_VIRIDIS)
+    shown: RgbImage = np.ascontiguousarray(colors[:, :, ::-1], dtype=np.uint8)
+    shown[~known] = UNKNOWN_GRAY
+    return shown
+
+
+def _unknown(rgb: RgbImage) -> RgbImage:
+    return np.full_like(rgb, UNKNOWN_GRAY)
+
+
+def _panel(rgb: RgbImage, caption: str) -> RgbImage:
+    height, width = (_ENLARGED * side for side in rgb.shape[:2])
+    large = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_LINEAR)
+    bar = np.full((_BAR, width, 3), 20, dtype=np.uint8)
+    font, white = cv2.FONT_HERSHEY_SIMPLEX, (240, 240, 240)
+    cv2.putText(bar, caption, (8, _BAR - 8), font, 0.55, white, 1, cv2.LINE_AA)
+    return np.vstack([bar, large])
