@@ -10,7 +10,7 @@ import numpy as np
 from sfm_ros.datatypes import FloatArray
 from sfm_ros.depth.propagation import GrayImage
 
-_WANTED = (0.06, 0.2)
+_TARGETS = (0.06, 0.2)
 """Baselines over the typical depth: a short one that is seldom wrong, a long one that is exact."""
 _LEAST = 0.02
 """A shorter baseline measures nothing."""
@@ -71,9 +71,9 @@ class SourceViews:
         ratios = {i: view.baseline * inv_depth for i, view in enumerate(self._views)}
         usable = {i: ratio for i, ratio in ratios.items() if ratio > _LEAST}
         chosen: list[SourceView] = []
-        for wanted in _WANTED:
+        for target in _TARGETS:
             if usable:
-                best = min(usable, key=lambda i: abs(np.log(usable[i] / wanted)))
+                best = min(usable, key=lambda i: abs(np.log(usable[i] / target)))
                 chosen.append(self._views[best])
                 del usable[best]
         return chosen

@@ -137,8 +137,8 @@ def test_a_correction_does_not_cross_an_edge_of_the_image() -> None:
     gray = np.zeros(SHAPE, dtype=np.uint8)
     gray[:, 48:] = 200
     known = NOWHERE.copy()
-    known[::3, 40:44] = True  # an object left of the edge is nearer than the network says
-    known[::3, 60:90] = True  # what is right of it is right
+    known[::3, 40:44] = True  # an object left of the edge is nearer than the network has it
+    known[::3, 60:90] = True  # the rest is right
     measured = full(0.1)
     measured[:, :48] = 0.2
     found = NetworkPrior().correct(gray, full(0.1), measured, known)

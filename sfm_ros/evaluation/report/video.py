@@ -20,7 +20,7 @@ _USUAL_FPS, _MAX_FPS = 10.0, 60.0
 
 
 class DepthVideo:
-    """Writes one picture for each frame: four panels, two by two.
+    """Writes one image for each frame: four panels, two by two.
 
     Args:
         path: of the file, ``.mp4``. It is there once the video is closed.
@@ -45,21 +45,21 @@ class DepthVideo:
         Raises:
             OutputError: OpenCV cannot write the video.
         """
-        picture = draw_panels(rgb, estimate, self._limits)
+        sheet = draw_panels(rgb, estimate, self._limits)
         if self._first is None:
-            self._first = estimate.stamp_ns, picture
+            self._first = estimate.stamp_ns, sheet
             return
         if self._writer is None:
             self._start(estimate.stamp_ns)
-        self._write(picture)
+        self._write(sheet)
 
     def _start(self, stamp_ns: int) -> None:
         """Open the file, with the rate of the first two frames, and write the first."""
         assert self._first is not None
-        first_ns, picture = self._first
+        first_ns, sheet = self._first
         interval_s = (stamp_ns - first_ns) * 1e-9
         fps = min(1 / interval_s, _MAX_FPS) if interval_s > 0 else _USUAL_FPS
-        height, width = picture.shape[:2]
+        height, width = sheet.shape[:2]
         code = cv2.VideoWriter.fourcc(*_CODEC)
         self._writer = cv2.VideoWriter(str(self._partial), code, fps, (width, height))
         if not self._writer.isOpened():
@@ -67,11 +67,11 @@ class DepthVideo:
                 f"OpenCV cannot write {self._path} with the codec {_CODEC}; install an "
                 "opencv-python-headless with FFmpeg, or leave --video out"
             )
-        self._write(picture)
+        self._write(sheet)
 
-    def _write(self, picture: RgbImage) -> None:
+    def _write(self, sheet: RgbImage) -> None:
         assert self._writer is not None
-        self._writer.write(np.ascontiguousarray(picture[:, :, ::-1]))
+        self._writer.write(np.ascontiguousarray(sheet[:, :, ::-1]))
 
     def close(self) -> None:
         """Complete the file; without frames there is none."""

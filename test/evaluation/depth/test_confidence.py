@@ -11,11 +11,11 @@ RNG = np.random.default_rng(5)
 
 
 def test_normal_errors_of_the_stated_size_are_within_one_and_two_sigma() -> None:
-    truth = RNG.uniform(4, 60, (200, 300)).astype(np.float32)
-    sigma = RNG.uniform(0.01, 0.1, truth.shape).astype(np.float32)
+    expected = RNG.uniform(4, 60, (200, 300)).astype(np.float32)
+    sigma = RNG.uniform(0.01, 0.1, expected.shape).astype(np.float32)
     # Of inverse depth: 1/p = 1/g + e/p, e of that sigma.
-    predicted = truth * (1 + RNG.normal(0, 1, truth.shape) * sigma)
-    score = score_depth_map(predicted.astype(np.float32), truth, sigma)
+    predicted = expected * (1 + RNG.normal(0, 1, expected.shape) * sigma)
+    score = score_depth_map(predicted.astype(np.float32), expected, sigma)
     assert score is not None and score.within is not None and score.by_share is not None
     assert score.within == pytest.approx([0.683, 0.954], abs=0.01)
     assert np.all(np.diff(score.by_share) > 0)
@@ -24,9 +24,9 @@ def test_normal_errors_of_the_stated_size_are_within_one_and_two_sigma() -> None
 
 
 def test_errors_are_those_of_their_distance() -> None:
-    truth = np.repeat(np.array([[5.0, 15.0, 30.0, 60.0, 90.0]], np.float32), 10, axis=0)
+    expected = np.repeat(np.array([[5.0, 15.0, 30.0, 60.0, 90.0]], np.float32), 10, axis=0)
     factors = np.array([1.1, 1.2, 0.7, 1.0, 2.0], np.float32)
-    score = score_depth_map(truth * factors, truth)
+    score = score_depth_map(expected * factors, expected)
     assert score is not None and score.by_share is None and score.within is None
     found = scores_as_json([score, score])
     assert list(found["by_distance"].values()) == pytest.approx([0.1, 0.2, 0.3, 0.0], abs=1e-5)
@@ -35,13 +35,13 @@ def test_errors_are_those_of_their_distance() -> None:
 
 
 def test_only_the_mask_and_what_is_known_count() -> None:
-    truth = np.full((10, 10), 10.0, np.float32)
+    expected = np.full((10, 10), 10.0, np.float32)
     predicted = np.full((10, 10), 12.0, np.float32)
     mask = np.zeros((10, 10), dtype=bool)
     mask[5:] = True
     predicted[:5] = 100.0
     predicted[5, :5] = np.nan
-    score = score_depth_map(predicted, truth, np.full((10, 10), 0.1, np.float32), mask)
+    score = score_depth_map(predicted, expected, np.full((10, 10), 0.1, np.float32), mask)
     assert score is not None
     assert score.unscaled.abs_rel == pytest.approx(0.2, abs=1e-5)
     assert score.unscaled.coverage == pytest.approx(0.9)

@@ -40,16 +40,16 @@ def test_a_video_has_every_frame_at_its_rate(tmp_path: Path) -> None:
     found = cv2.VideoCapture(str(tmp_path / "a.mp4"))
     assert found.get(cv2.CAP_PROP_FRAME_COUNT) == 7
     assert found.get(cv2.CAP_PROP_FPS) == pytest.approx(5.0)
-    ok, picture = found.read()
-    assert ok and picture.shape == (2 * (128 + 26), 512, 3)
-    panel = picture[40:140, 20:240].reshape(-1, 3).mean(axis=0)
+    ok, sheet = found.read()
+    assert ok and sheet.shape == (2 * (128 + 26), 512, 3)
+    panel = sheet[40:140, 20:240].reshape(-1, 3).mean(axis=0)
     assert panel == pytest.approx([40, 40, 200], abs=12)  # BGR
 
 
 def test_what_is_unknown_stays_gray() -> None:
-    picture = draw_panels(RGB, estimate(0, is_measured=False), SteadyLimits())
-    assert np.all(picture[200:, :] == picture[200, 300])
-    assert not np.all(picture[40:140, 260:] == picture[40, 300])
+    sheet = draw_panels(RGB, estimate(0, is_measured=False), SteadyLimits())
+    assert np.all(sheet[200:, :] == sheet[200, 300])
+    assert not np.all(sheet[40:140, 260:] == sheet[40, 300])
 
 
 def test_a_video_that_cannot_be_written_names_what_to_do(
