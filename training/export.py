@@ -216,7 +216,7 @@ def _check_parity(model: SfmModel, spec: ModelSpec, bundle: Path) -> None:
         (depth, *features), (motion,) = map(_compared, sessions, graphs, inputs)
         _check_equal("depth", np.abs(depth[0] - depth[1]) / depth[1])
         for found, expected in features:
-            _check_equal("features", np.abs(found - expected))
+            _check_equal("features", np.abs(found - expected) / np.abs(expected).max())
         _check_equal("motion", np.abs(motion[0] - motion[1]))
 
 

@@ -40,8 +40,10 @@ class FeaturePoseNet(nn.Module):
         rotation_factor: float,
     ) -> None:
         super().__init__()
-        self.fine = nn.Conv2d(tap_channels[_FINE], CHANNELS, 3, 2, padding=1)
-        self.coarse = nn.Conv2d(tap_channels[_COARSE], CHANNELS, 1)
+        self.fine = nn.Conv2d(tap_channels[_FINE], CHANNELS, 3, 2, padding=1, bias=False)
+        self.coarse = nn.Conv2d(tap_channels[_COARSE], CHANNELS, 1, bias=False)
+        # The encoder's features have any size; the exported graph has it inside the convolutions.
+        self.normalize = nn.BatchNorm2d(CHANNELS)
         inputs = (frames * CHANNELS, *_HEAD[:-1])
         self.convs = nn.Sequential(
             *(
@@ -57,8 +59,8 @@ class FeaturePoseNet(nn.Module):
         self.register_buffer("factors", torch.tensor(factors), persistent=False)
 
     def embed(self, taps: Sequence[Tensor]) -> Tensor:
-        """Features of frames (b, c, h / 8, w / 8) from those of the encoder."""
-        return (self.fine(taps[_FINE]) + self.coarse(taps[_COARSE])).relu()
+        """Features, not negative, of frames (b, c, h / 8, w / 8) from those of the encoder."""
+        return self.normalize(self.fine(taps[_FINE]) + self.coarse(taps[_COARSE])).relu()
 
     def forward(self, features_bnchw: Tensor) -> PoseOutput:
         """Motions of windows of features, frames in order of time."""

@@ -7,18 +7,23 @@ and its command here. A data set with a layout of its own has a file beside this
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from glob import glob
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from sfm_ros.source import Source
 from sfm_ros.sources.factory import open_source
 from sfm_ros.synthetic.street import KINDS, SyntheticConfig, SyntheticStreet
 from training.data.sequence import SKY_DEPTH_M
 
+VIEWS_DEG, HEIGHTS_M = (40.0, 110.0), (0.8, 2.5)
+"""Horizontal fields of view and heights of the cameras of streets that are varied."""
 SEVERAL = "may be given several times, and be a pattern such as 'recordings/*'"
 
 
@@ -51,6 +56,10 @@ def add_commands(commands: argparse._SubParsersAction, common: argparse.Argument
     synthetic.add_argument(
         "--label-sky", action="store_true", help="store the sky as such, not as unknown depth"
     )
+    synthetic.add_argument(
+        "--varied", action="store_true",
+        help="lenses of 40 to 110 degrees and cameras 0.8 to 2.5 m above the road",
+    )  # fmt: skip
     synthetic.set_defaults(list_sources=_synthetic_sources)
 
     folder = commands.add_parser("folder", parents=[common], help="images in folders")
@@ -93,19 +102,40 @@ def short_name(path: Path) -> str:
 def _synthetic_sources(options: argparse.Namespace) -> list[SourceSpec]:
     settings = {name: getattr(options, name) for name in ("width", "height", "frames", "fps")}
     text = ", ".join(f"{name} {value}" for name, value in settings.items())
-    if options.label_sky:
-        settings["sky_depth_m"], text = SKY_DEPTH_M, f"{text}, sky labeled"
+    text += ", sky labeled" * options.label_sky + ", varied" * options.varied
+    sky_depth_m = SKY_DEPTH_M if options.label_sky else 0.0
     return [
         SourceSpec(
             name=f"street-{options.kind}-{seed}",
             provenance=f"rendered by sfm_ros, kind {options.kind}, seed {seed}, {text}",
             open=partial(
-                SyntheticStreet, SyntheticConfig(seed=seed, kind=options.kind, **settings)
+                SyntheticStreet,
+                _street_config(
+                    options.varied,
+                    seed=seed,
+                    kind=options.kind,
+                    sky_depth_m=sky_depth_m,
+                    **settings,
+                ),
             ),
             frames=options.frames,
         )
         for seed in options.seeds
     ]
+
+
+def _street_config(varied: bool, **settings: Any) -> SyntheticConfig:
+    """With ``varied``, a lens by the tangent of half its view, and a height above the road."""
+    config = SyntheticConfig(**settings)
+    if not varied:
+        return config
+    rng = np.random.default_rng([config.seed, 40])
+    narrow, wide = (math.log(math.tan(math.radians(view / 2))) for view in VIEWS_DEG)
+    return replace(
+        config,
+        fx=config.width / 2 / math.exp(rng.uniform(narrow, wide)),
+        camera_height_m=float(rng.uniform(*HEIGHTS_M)),
+    )
 
 
 def _folder_sources(options: argparse.Namespace) -> list[SourceSpec]:

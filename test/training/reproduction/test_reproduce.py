@@ -1,0 +1,157 @@
+"""The way from recordings to a bundle: its steps, its state, its card, and all of it in short."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sfm_ros.config import ModelConfig
+from sfm_ros.datatypes import CameraIntrinsics
+from sfm_ros.engines.onnx_engine import OnnxEngine
+from sfm_ros.model_spec import ModelSpec
+from sfm_ros.window import Window
+from training import prepare, reproduce, train
+from training.config import load_config
+from training.data.sequence import PreparedSet
+from training.preparation.writer import PreparedWriter
+from training.reproduction.card import write_card
+from training.reproduction.plan import KINDS, RECIPES, UNSEEN, Request, Step, export_step, plan
+
+COMMAND = [
+    "kitti",
+    "--recording",
+    "folder --images DIR --calib 'my calib.txt'",
+    "--validate",
+    "drive --images D --ground-truth G --calib C",
+]
+
+
+def request(out: Path, *more: str) -> Request:
+    return reproduce.parse([*COMMAND, "--out", str(out), *more])
+
+
+def arguments_of(steps: Sequence[Step], program: str) -> list[list[str]]:
+    return [list(step.arguments) for step in steps if step.program == program]
+
+
+def test_programs_accept_the_arguments_of_every_step(tmp_path: Path) -> None:
+    wanted = request(tmp_path)
+    steps = [*plan(wanted), export_step(wanted)]
+    assert len({step.name for step in steps}) == len(steps)
+    of_recording, *of_streets = arguments_of(steps, "prepare.py")
+    at = of_recording.index("--teacher")
+    assert of_recording[at : at + 2] == ["--teacher", "geometry"]
+    assert of_recording[:6] == [
+        "folder", str(tmp_path / "prepared" / "recordings"),
+        "--images", "DIR", "--calib", "my calib.txt",
+    ]  # fmt: skip
+    for arguments in of_streets:
+        assert set(prepare.parse(arguments).seeds).isdisjoint(UNSEEN)
+    for arguments in arguments_of(steps, "train.py"):
+        options = train.parse(arguments)
+        config = load_config(options.config, options.set)
+        assert [Path(path) for path in config.data.prepared] == wanted.prepared()
+        assert len(config.data.set_ratios) == 3
+    assert len(arguments_of(steps, "evaluate_depth.py")) == 4
+
+
+def test_second_stage_starts_with_the_depth_of_the_first(tmp_path: Path) -> None:
+    depth, motion = arguments_of(plan(request(tmp_path)), "train.py")
+    options = train.parse(motion)
+    assert options.init == train.parse(depth).out / "last.pt"
+    assert options.init_networks == ["depth"]
+    first, second = (load_config(train.parse(a).config).network for a in (depth, motion))
+    same = ("depth", "scales", "depth_unit", "canonical_focal", "disparity_alpha")
+    assert [getattr(first, n) for n in same] == [getattr(second, n) for n in same]
+    assert second.frozen == "depth" and second.sequence_length == 3
+
+
+def test_recipes_of_all_kinds_exist() -> None:
+    for kind in KINDS.values():
+        assert (RECIPES / f"{kind.recipe}.yaml").is_file()
+    assert "NC" in KINDS["kitti"].licence and "KITTI" in KINDS["kitti"].knows
+
+
+def test_done_steps_are_not_repeated_and_changed_ones_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The third step fails at first; the arguments of the second change in the end."""
+    calls: list[str] = []
+    fails = {"third"}
+
+    def run(command: list[str], check: bool) -> object:
+        calls.append(command[2])
+
+        class Result:
+            returncode = int(command[2] in fails)
+
+        return Result()
+
+    monkeypatch.setattr(reproduce.subprocess, "run", run)
+    names = ("first", "second", "third")
+    steps = [Step(name=name, program="prepare.py", arguments=(name,)) for name in names]
+    state = reproduce._State(tmp_path / "steps.json")
+    with pytest.raises(reproduce.StepError, match="'third' failed.*prepare.py third"):
+        for step in steps:
+            reproduce._do(step, state, "")
+    fails.clear()
+    steps[1] = Step(name="second", program="prepare.py", arguments=("changed",))
+    again = reproduce._State(tmp_path / "steps.json")
+    for step in steps:
+        reproduce._do(step, again, "")
+    assert calls == ["first", "second", "third", "changed", "third"]
+    assert set(again.seconds()) == set(names)
+
+
+def test_card_names_data_licence_and_every_figure(tmp_path: Path, wall_set: PreparedSet) -> None:
+    wanted = Request(kind="kitti", out=tmp_path)
+    for path in wanted.prepared():
+        writer = PreparedWriter(path, 64, 64)
+        writer.append(wall_set)
+        writer.finish()
+    for name, value in (("drive 1", 0.123), ("drive 2", 0.234)):
+        for scaling in ("none", "median"):
+            path = wanted.figures(name, scaling)
+            path.parent.mkdir(exist_ok=True)
+            figures = {"abs_rel": value + (scaling == "median"), "rmse": 4.5, "images": 7}
+            path.write_text(json.dumps(figures | {"scale_std": 0.02, "scale_median": 1.0}))
+    config = load_config(RECIPES / "geometry_pose.yaml")
+    text = write_card(wanted, config, {"depth": 5400.0, "motion": 1800.0})
+    for part in ("CC BY-NC-SA 3.0", "Geiger", "2.0 hours", "80 frames: recording1", "geometry_kitti"):
+        assert part in text, part
+    assert "| drive 1 (7) | 0.123 | 1.123 | 4.50 | 2.0 % |" in text
+    assert "| drive 2 (7) | 0.234 |" in text
+    assert wanted.card.read_text(encoding="utf-8") == text
+
+
+def test_bad_command_lines_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        reproduce.parse(["road", "--out", "x", "--validate", "nameonly"])
+    assert "a name and options" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(
+    not os.environ.get("SFM_SLOW_TESTS"), reason="slow; set SFM_SLOW_TESTS=1 to run it"
+)
+def test_the_whole_way_in_short(tmp_path: Path) -> None:
+    """Some minutes: prepared, trained, measured and exported, then run, then nothing to do."""
+    out = tmp_path / "road"
+    assert reproduce.main(["road", "--out", str(out), "--quick"]) == 0
+    bundle = out / "bundle" / "road"
+    spec = ModelSpec.load(bundle)
+    assert (spec.sequence_length, spec.pose_input, spec.metric) == (3, "features", True)
+    assert spec.canonical_fx == pytest.approx(0.581 * 416)
+    assert "unseen rendered streets" in spec.card and spec.licence == "Apache-2.0"
+    image = np.full((128, 416, 3), 90, dtype=np.uint8)
+    camera = CameraIntrinsics(width=416, height=128, fx=240, fy=240, cx=207.5, cy=63.5)
+    window = Window(images=(image,) * 3, stamps_ns=(0, 1, 2), intrinsics=camera)
+    found = OnnxEngine(bundle, ModelConfig(threads=1)).infer(window)
+    assert np.isfinite(found.depth).all() and np.isfinite(found.increments).all()
+    before = (out / "depth" / "last.pt").stat().st_mtime_ns
+    assert reproduce.main(["road", "--out", str(out), "--quick"]) == 0
+    assert (out / "depth" / "last.pt").stat().st_mtime_ns == before
