@@ -23,6 +23,11 @@ def requirements() -> list[str]:
     return [line for line in lines if line.strip() and not line.startswith("#")]
 
 
+def on_any_machine(package: str) -> list[str]:
+    """The requirement of a package without the kind of machine on which it is a default."""
+    return [line.partition(";")[0].strip() for line in requirements() if line.startswith(package)]
+
+
 def files_in(folder: str) -> list[str]:
     """Paths of the files directly in a folder, in the form that data_files takes."""
     return sorted(str(p.relative_to(ROOT)) for p in (ROOT / folder).iterdir() if p.is_file())
@@ -49,7 +54,7 @@ setup(
         (f"share/{NAME}/config", files_in("config")),
     ],
     install_requires=requirements(),
-    extras_require={"test": ["pytest"]},
+    extras_require={"test": ["pytest"], "openvino": on_any_machine("openvino")},
     zip_safe=False,
     entry_points={
         "console_scripts": [

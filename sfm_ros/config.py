@@ -48,7 +48,11 @@ class ModelConfig:
         choices=PRECISIONS,
     )
     threads: int = option(
-        2, "CPU threads of one inference (openvino, onnx).", minimum=1, maximum=64
+        2,
+        "CPU threads of one network (openvino, onnx); with two or more openvino runs the pose "
+        "network beside the depth network, on half as many.",
+        minimum=1,
+        maximum=64,
     )
 
 

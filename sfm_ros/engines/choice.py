@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -157,14 +158,14 @@ def measure(
     stop: threading.Event,
     reasons: list[str],
 ) -> dict[Candidate, float]:
-    """Milliseconds for a frame, the least of many, of engines that take turns.
+    """Milliseconds for a frame, the median of many, of engines that take turns.
 
     Turns, because a machine that is busy for a moment is busy for all of them.
 
     Args:
         reasons: gets an entry for each engine that fails.
     """
-    times_ms: dict[Candidate, float] = {}
+    times_ms: dict[Candidate, list[float]] = {c: [] for c in engines}
     windows = {c: gray_windows(engine.spec) for c, engine in engines.items()}
     start, rounds = clock(), 0
     running = dict(engines)
@@ -179,12 +180,11 @@ def measure(
                     elapsed_ms = 1000 * (clock() - begin)
             except EngineError as error:
                 reasons.append(str(error))
-                times_ms.pop(candidate, None)
                 del running[candidate]
             else:
-                times_ms[candidate] = min(elapsed_ms, times_ms.get(candidate, elapsed_ms))
+                times_ms[candidate].append(elapsed_ms)
         rounds += 1
-    return times_ms
+    return {candidate: statistics.median(times_ms[candidate]) for candidate in running}
 
 
 def by_speed(times_ms: Mapping[Candidate, float]) -> list[Candidate]:

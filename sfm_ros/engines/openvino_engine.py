@@ -41,21 +41,37 @@ class OpenVinoEngine:
         self.spec = ModelSpec.load(bundle)
         graphs = self.spec.graphs(graph_variant(self.name, config))
         core = openvino.Core()
-        options = _options(core, self.precision, config.threads)
         depth, pose = (
-            _compile(core, Path(bundle) / file, options)
-            for file in (graphs.depth_file, graphs.pose_file)
+            _compile(core, Path(bundle) / file, _options(core, self.precision, threads))
+            for file, threads in (
+                (graphs.depth_file, config.threads),
+                (graphs.pose_file, max(config.threads // 2, 1)),
+            )
         )
         check_contract(self.spec, _ports(depth, graphs.depth_file), _ports(pose, graphs.pose_file))
         # A compiled model lives as long as a request of it.
         self._depth, self._pose = depth.create_infer_request(), pose.create_infer_request()
-        self._runner = WindowRunner(self.spec, self._run_depth, self._run_pose)
+        both = self._run_both if config.threads > 1 else None
+        self._runner = WindowRunner(self.spec, self._run_depth, self._run_pose, both)
 
     def _run_depth(self, rgb: npt.NDArray) -> tuple[npt.NDArray, ...]:
         return _run(self._depth, rgb)
 
     def _run_pose(self, seen: npt.NDArray) -> npt.NDArray:
         return _run(self._pose, seen)[0]
+
+    def _run_both(self, images: npt.NDArray) -> tuple[npt.NDArray, npt.NDArray]:
+        """Depth of the newest image and the motions of a window, at the same time.
+
+        The layers are so small that threads spend much time in waiting for each other; the other
+        network uses it.
+        """
+        self._pose.start_async([images], share_inputs=True)
+        try:
+            (depth,) = _run(self._depth, images[:, -1])
+        finally:
+            self._pose.wait()
+        return depth, _outputs(self._pose)[0]
 
     def infer(self, window: Window) -> Prediction:
         """See `Engine.infer`."""
@@ -70,7 +86,7 @@ class OpenVinoEngine:
 
 
 def _options(core: openvino.Core, precision: str, threads: int) -> dict[str, object]:
-    """One image at a time, on as many threads as configured, which sleep between two images.
+    """One image at a time, on threads that sleep between two images.
 
     The precision is always stated: OpenVINO's own choice is bfloat16 where the processor has it.
     """
@@ -99,8 +115,12 @@ def _compile(core: openvino.Core, path: Path, options: dict) -> openvino.Compile
 
 
 def _run(request: openvino.InferRequest, value: npt.NDArray) -> tuple[npt.NDArray, ...]:
-    """The outputs of a graph, copied out of the memory that the next run writes to."""
     request.infer([value], share_inputs=True)
+    return _outputs(request)
+
+
+def _outputs(request: openvino.InferRequest) -> tuple[npt.NDArray, ...]:
+    """The outputs of a graph, copied out of the memory that the next run writes to."""
     return tuple(tensor.data.copy() for tensor in request.output_tensors)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -151,6 +152,29 @@ def test_shipped_model_runs() -> None:
     assert only(findings).level is Level.OK and spec is not None
     found = check_engine(ModelConfig())[0]
     assert found.level is Level.OK and "onnxruntime" in found.found
+    assert re.match(r"(openvino|onnx) (fp32|bf16), \d+ ms per image here", found.found)
+    again = check_engine(ModelConfig())[0]
+    if "openvino" in found.found:  # else there is no choice
+        assert "as measured before (" in again.found
+
+
+@pytest.mark.parametrize(
+    ("machine", "installed", "is_named"),
+    [
+        ("x86_64", {"onnxruntime": "1.31"}, True),
+        ("x86_64", {"onnxruntime": "1.31", "openvino": "2026.4"}, False),
+        ("aarch64", {"onnxruntime": "1.31"}, False),
+    ],
+)
+def test_openvino_is_advised_where_it_pays(
+    monkeypatch: pytest.MonkeyPatch, machine: str, installed: dict[str, str], is_named: bool
+) -> None:
+    monkeypatch.setattr(model.platform, "machine", lambda: machine)
+    monkeypatch.setattr(model, "package_versions", lambda _: installed)
+    found = {finding.check: finding for finding in check_engine(ModelConfig())}
+    assert ("openvino" in found) == is_named
+    assert not is_named or "pip install openvino" in found["openvino"].advice
+    assert "openvino" not in {f.check for f in check_engine(ModelConfig(engine="onnx"))}
 
 
 def test_unused_gpu_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

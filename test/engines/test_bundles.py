@@ -24,6 +24,9 @@ onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
 
+ONE_THREAD, TWO_THREADS = ModelConfig(threads=1), ModelConfig(threads=2)
+
+
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
     return write_tiny_bundle(tmp_path / "tiny")
@@ -40,11 +43,9 @@ def engine_class(request: pytest.FixtureRequest) -> type[Engine]:
     return OpenVinoEngine
 
 
-ONE_THREAD = ModelConfig(threads=1)
-
-
-def test_prediction_of_a_window(bundle: Path, engine_class: type) -> None:
-    engine = engine_class(bundle, ONE_THREAD)
+@pytest.mark.parametrize("config", [ONE_THREAD, TWO_THREADS])
+def test_prediction_of_a_window(bundle: Path, engine_class: type, config: ModelConfig) -> None:
+    engine = engine_class(bundle, config)
     prediction = engine.infer(window_of(0, 10, 20))
     np.testing.assert_allclose(prediction.depth, 21.0)  # the newest frame's red is 20
     np.testing.assert_allclose(prediction.increments[0], T_0_1, atol=1e-6)
@@ -185,12 +186,15 @@ def test_bundle_is_found_by_path(bundle: Path, tmp_path: Path) -> None:
     assert (engine.name, engine.spec.name) == ("onnx", "tiny")
 
 
-def test_failing_run_is_an_engine_error(bundle: Path, engine_class: type) -> None:
+@pytest.mark.parametrize("config", [ONE_THREAD, TWO_THREADS])
+def test_failing_run_is_an_engine_error(
+    bundle: Path, engine_class: type, config: ModelConfig
+) -> None:
     window = dataclasses.replace(
         window_of(0, 10, 20), images=(np.zeros((4, 4, 3), np.uint8),) * SPEC.sequence_length
     )
     with pytest.raises(EngineError, match="(ONNX Runtime|OpenVINO) failed"):
-        engine_class(bundle, ONE_THREAD).infer(window)
+        engine_class(bundle, config).infer(window)
 
 
 @pytest.mark.parametrize("engine", ["onnx", "openvino", "cuda", "tensorrt"])
