@@ -34,7 +34,7 @@ from sfm_ros.image_quality import (
     is_exposure_jump,
     is_repeated,
 )
-from sfm_ros.motion.base import Motion, Step
+from sfm_ros.motion.base import Motion, MotionEstimator, Step
 from sfm_ros.motion.factory import create_motion
 from sfm_ros.output_checks import check_depth, check_motion
 from sfm_ros.pose import PoseIntegrator
@@ -63,15 +63,21 @@ class VisualOdometry:
     Args:
         engine: the networks.
         config: limits and choices; the defaults are in ``sfm_ros.config``.
+        motion: what estimates the motion; by default what ``config`` asks for.
     """
 
-    def __init__(self, engine: Engine, config: SfmConfig | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        config: SfmConfig | None = None,
+        motion: MotionEstimator | None = None,
+    ) -> None:
         self.config = config = config or SfmConfig()
         self._engine = engine
         spec = engine.spec
         self._preparer = ImagePreparer(spec.width, spec.height, config.preprocess.input)
         self._window = FrameWindow(spec.sequence_length, config.window)
-        self._motion = create_motion(config, spec)
+        self._motion = motion or create_motion(config, spec)
         self._pose = PoseIntegrator(config.noise)
         self._depth = DepthStage(config)
         self._last_stats: ImageStats | None = None

@@ -27,8 +27,9 @@ from sfm_ros.errors import SfmRosError, SourceError
 from sfm_ros.outputs.folder import named_paths, require_room
 from sfm_ros.safety.interrupts import INTERRUPTED, guard
 from training.data.sequence import PreparedSet
+from training.preparation.frame_options import TEACHERS, FrameOptions
 from training.preparation.kitti import add_kitti_command
-from training.preparation.recordings import FrameOptions, list_recordings
+from training.preparation.recordings import list_recordings
 from training.preparation.run import Failures, Preparation
 from training.preparation.set_folder import (
     REPORT_FILES,
@@ -80,7 +81,8 @@ def prepare(options: argparse.Namespace) -> Failures:
         missing = preparation.missing(recordings)
         _check_any(preparation, writer.frame_count + len(missing))
         frames = sum(recording.expected for recording in missing)
-        require_room(options.out, frames * options.width * options.height * 3)
+        bytes_per_pixel = 3 if options.teacher == "none" else 5
+        require_room(options.out, frames * options.width * options.height * bytes_per_pixel)
         parts, reports = preparation.part_files(missing), () if options.no_report else REPORT_FILES
         folder.begin([*SET_FILES, *parts, *reports])
         preparation.add(missing)
@@ -160,6 +162,15 @@ def _common_options() -> argparse.ArgumentParser:
         "--min-change", type=float, default=0.0,
         help="drop frames whose mean gray difference (of 255) to the last kept one is smaller",
     )  # fmt: skip
+    common.add_argument(
+        "--teacher", choices=TEACHERS, default="none",
+        help="depth and poses for frames without ground truth; geometry: by the motion of tracked "
+        "keypoints and triangulated optical flow, metric by the height of the camera",
+    )  # fmt: skip
+    common.add_argument(
+        "--camera-height", type=_height,
+        help="meters above the road, for the teacher; default: as the source states it",
+    )  # fmt: skip
     common.add_argument("--provenance", help="origin and licence, stored in the set")
     common.add_argument(
         "--jobs", type=_positive, default=1, help="number of processes, or threads for one source"
@@ -175,6 +186,13 @@ def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{value} is not 1 or more")
+    return value
+
+
+def _height(text: str) -> float:
+    value = float(text)
+    if not 0.2 <= value <= 10.0:
+        raise argparse.ArgumentTypeError(f"{value:g} m is not 0.2 to 10 meters")
     return value
 
 

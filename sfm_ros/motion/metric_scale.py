@@ -53,6 +53,20 @@ class PredictedDepth:
     camera: CameraIntrinsics
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LengthEvidence:
+    """What the length of one step was found from; its filter uses it once, a smoother later.
+
+    Attributes:
+        log_ratio: logarithm of the length over that of the step before it by the tracks' depths,
+            and its standard deviation; or None.
+        measured: the length as the source of the unit measured it, or None.
+    """
+
+    log_ratio: tuple[float, float] | None
+    measured: Correction | None
+
+
 class MetricScale:
     """Finds the length of each step and the factor of predicted depth.
 
@@ -68,6 +82,8 @@ class MetricScale:
         self._road, self._step = RoadPlane(), StepLength()
         self._tracks, self._offset = TrackDepths(), DepthOffset()
         self._last_source: ScaleSource | None = None
+        self.evidence: LengthEvidence | None = None
+        """Of the newest step; None if it does not translate."""
 
     def configure(self, config: ScaleConfig) -> None:
         """Apply other limits."""
@@ -85,6 +101,7 @@ class MetricScale:
 
     def restart(self) -> None:
         """Tracks do not continue; the lengths that were learned stay."""
+        self.evidence = None
         self._tracks.reset()
         self._step.stop()
 
@@ -128,6 +145,7 @@ class MetricScale:
 
     def stop(self, view: TwoView, pair: TrackedPair) -> None:
         """The camera does not translate: the tracks keep their depths, nothing is learned."""
+        self.evidence = None
         self._tracks.fuse(view, pair, 0.0)
         self._step.stop(pair.dt_s)
 
@@ -153,12 +171,17 @@ class MetricScale:
         if source is not self._last_source:  # another unit
             self._forget_lengths()
             self._last_source = source
-        self._step.predict(pair.dt_s, self._tracks.log_length(view, pair))
+        by_tracks, length_before = self._tracks.log_length(view, pair), self._step.length
+        self._step.predict(pair.dt_s, by_tracks)
         self._road.update_pitch(view)
         in_network_units = None
         if predicted is not None:
             in_network_units = log_network_length(view, pair, predicted.depth, predicted.camera)
-        self._correct(source, view, pair, in_network_units, stamp_ns)
+        measured = self._measured(source, view, pair, in_network_units, stamp_ns)
+        self._correct(source, measured, pair, in_network_units)
+        self.evidence = LengthEvidence(
+            log_ratio=_ratio_of(by_tracks, length_before), measured=measured
+        )
         length = self._step.length
         if length is not None:
             self._tracks.fuse(view, pair, length)
@@ -169,13 +192,11 @@ class MetricScale:
     def _correct(
         self,
         source: ScaleSource,
-        view: TwoView,
+        measured: Correction | None,
         pair: TrackedPair,
         in_network_units: float | None,
-        stamp_ns: int,
     ) -> None:
-        """Correct the length by what the source measures, else by what is known instead."""
-        measured = self._measured(source, view, pair, in_network_units, stamp_ns)
+        """Correct the length by what the source measured, else by what is known instead."""
         if measured is not None:
             self._tracks.rescale(self._step.correct(measured, pair.dt_s))
         elif in_network_units is not None:
@@ -260,3 +281,11 @@ class MetricScale:
         if self._step.age_s > self._config.max_age_s:
             found.append(Reason.SCALE_STALE)
         return found
+
+
+def _ratio_of(
+    by_tracks: tuple[float, float] | None, length_before: float | None
+) -> tuple[float, float] | None:
+    if by_tracks is None or length_before is None:
+        return None
+    return by_tracks[0] - math.log(length_before), by_tracks[1]

@@ -20,7 +20,7 @@ from training.networks.intrinsics import SharedIntrinsics
 
 WIDTH, HEIGHT, FOCAL = 160, 80, 120.0
 WINDOWS = 3
-SKY_M = 1000.0
+SKY_DEPTH_M = 1000.0
 
 L1 = ObjectiveConfig(smoothness_weight=0.0)
 ROAD = ObjectiveConfig(
@@ -56,7 +56,7 @@ def street() -> tuple[Batch, ModelOutput]:
     rgb = np.stack([item.frame.rgb for item in items]).astype(np.float32) / 255
     frames = torch.from_numpy(rgb).permute(0, 3, 1, 2).unflatten(0, (WINDOWS, 3))
     depth = torch.from_numpy(np.stack([item.depth_m for item in items]))
-    depth = torch.where(depth > 0, depth, SKY_M).view(WINDOWS, 3, 1, HEIGHT, WIDTH)
+    depth = torch.where(depth > 0, depth, SKY_DEPTH_M).view(WINDOWS, 3, 1, HEIGHT, WIDTH)
     T_world = torch.from_numpy(camera_poses()).view(WINDOWS, 3, 4, 4)
     T_source_target = rigid_inverse(T_world[:, [0, 2]]) @ T_world[:, 1:2]
     camera = items[0].frame.intrinsics

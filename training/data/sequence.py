@@ -1,8 +1,8 @@
 """The prepared format: a folder of frames of one size, ready to be cut into training windows.
 
 ``frames.u8``   (N, H, W, 3) uint8 RGB, raw bytes in C order, read by memory mapping.
-``depth.f16``   (N, H, W) float16 meters along +z, 0 unknown, ``SKY_DEPTH_M`` sky; absent if no
-                sequence has depth.
+``depth.f16``   (N, H, W) float16 meters along +z, 0 unknown, ``MOVING`` unknown because it moves
+                by itself, ``SKY_DEPTH_M`` sky; absent if no sequence has depth.
 ``index.json``  describes the frames (below).
 ``report.txt``, ``report.png``  statistics and warnings for the user; training reads neither.
 
@@ -46,6 +46,8 @@ INDEX, PARTIAL, OPEN = "index.json", "index.partial.json", "index.open.json"
 FRAMES, DEPTH = "frames.u8", "depth.f16"
 SKY_DEPTH_M = 1000.0
 """Depth of a pixel that is known to be sky, meters: farther than anything that is measured."""
+MOVING = -1.0
+"""In the place of the depth of a pixel that moves by itself; only what is above 0 is known."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

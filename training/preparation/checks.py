@@ -22,6 +22,8 @@ MAX_DARK, MAX_BRIGHT = 0.3, 0.1
 MAX_FLICKER = 0.05
 MAX_UNEVEN = 0.05
 """Fraction of neighbors more than 1.5 median intervals apart."""
+LEAST_DEPTH = 0.15
+"""Mean fraction of the pixels whose depth is known; sparse lidar has less, a teacher more."""
 CENTER = (0.1, 0.3)
 """Largest offset of the principal point from the center, as fractions of width and height; a crop
 to the aspect of the networks moves it vertically."""
@@ -83,6 +85,7 @@ def check(statistics: SetStatistics) -> list[CheckResult]:
             "fix the camera's exposure and gain, or train with objective.ssim_weight 0.85",
         ),
         _check_time(statistics),
+        *_check_depth(statistics),
         *_check_calibrations(statistics),
     ]
 
@@ -159,6 +162,20 @@ def _check_time(statistics: SetStatistics) -> CheckResult:
             "fragmented"
         )
     return CheckResult("time", found, problem)
+
+
+def _check_depth(statistics: SetStatistics) -> list[CheckResult]:
+    shares = statistics.depth
+    if shares is None:
+        return []
+    found = (
+        f"known for {shares.known:.0%} of the pixels, sky {shares.sky:.0%}, moving "
+        f"{shares.moving:.1%}; {shares.empty:.0%} of the frames have none"
+    )
+    problem = ""
+    if shares.known < LEAST_DEPTH:
+        problem = "little. With a teacher, check calibration, camera height and frame rate"
+    return [CheckResult("depth", found, problem)]
 
 
 def _check_calibrations(statistics: SetStatistics) -> list[CheckResult]:

@@ -6,14 +6,20 @@ import textwrap
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from sfm_ros.colormap import color_of_depth
+from sfm_ros.datatypes import RgbImage
+from training.data.sequence import MOVING, SKY_DEPTH_M
 from training.preparation.checks import check
 from training.preparation.set_statistics import BRIGHT, DARK, STATIC_CHANGE, SetStatistics
 
 SAMPLES = (3, 4)
 """Rows and columns of the contact sheet."""
+DEPTH_LIMITS_M = (3.0, 80.0)
+MOVING_COLOR, SKY_COLOR = (230, 0, 230), (120, 190, 255)
 WRAP = 150
 """Characters of a line of text."""
 
@@ -21,8 +27,10 @@ WRAP = 150
 def draw(statistics: SetStatistics, path: Path) -> None:
     """Write the report as a PNG: results, curves over the set, a contact sheet."""
     rows, columns = SAMPLES
-    figure = Figure(figsize=(16, 11), dpi=80, layout="constrained")
-    grid = figure.add_gridspec(3, 1, height_ratios=(3.0, 2.4, 1.25 * rows))
+    has_depth = statistics.prepared.depth_m is not None
+    sheet_height = (2.4 if has_depth else 1.25) * rows
+    figure = Figure(figsize=(16, 7.25 + sheet_height), dpi=80, layout="constrained")
+    grid = figure.add_gridspec(3, 1, height_ratios=(3.0, 2.4, sheet_height))
     _draw_text(figure.add_subplot(grid[0]), statistics)
     curves = grid[1].subgridspec(1, 3)
     _draw_motion(figure.add_subplot(curves[0]), statistics)
@@ -80,11 +88,22 @@ def _draw_exposure(axes: Axes, statistics: SetStatistics) -> None:
 
 
 def _draw_sample(axes: Axes, statistics: SetStatistics, frame: int) -> None:
-    """One frame with its principal point."""
+    """One frame with its principal point, and its depth below it, if it has any."""
     prepared = statistics.prepared
     record = next(r for r in prepared.sequences if r.start <= frame < r.start + r.count)
-    axes.imshow(prepared.frames[frame])
+    image: RgbImage = prepared.frames[frame]
+    if prepared.depth_m is not None and record.has_depth:
+        image = np.vstack([image, _depth_image(prepared.depth_m[frame])])
+    axes.imshow(image)
     axes.plot(record.K[2], record.K[3], "+", color="red", markersize=10)
     axes.set_title(f"{record.name[-40:]}, frame {frame - record.start}", fontsize=8)
-    axes.set(xlim=(-0.5, prepared.width - 0.5), ylim=(prepared.height - 0.5, -0.5))
+    axes.set(xlim=(-0.5, prepared.width - 0.5), ylim=(len(image) - 0.5, -0.5))
     axes.set_axis_off()
+
+
+def _depth_image(depth_m: npt.NDArray[np.float16]) -> RgbImage:
+    """Colors of depth; what moves and the sky have their own."""
+    depth = depth_m.astype(np.float32)
+    image = color_of_depth(np.where(depth < SKY_DEPTH_M, depth, 0), DEPTH_LIMITS_M)
+    image[depth == MOVING], image[depth >= SKY_DEPTH_M] = MOVING_COLOR, SKY_COLOR
+    return image

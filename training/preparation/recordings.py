@@ -20,39 +20,11 @@ from sfm_ros.preprocess import ImagePreparer, must_undistort, undistort_map
 from sfm_ros.source import Deferred, Source, SourceItem, deferred
 from training.data.ahead import map_ahead
 from training.data.sequence import FRAMES, INDEX, PreparedFrame, PreparedSet
+from training.preparation.frame_options import FrameOptions
+from training.preparation.lessons import Lessons, camera_height_of
 from training.preparation.set_folder import PARTS, SET_FILES
 from training.preparation.sources import SourceSpec
 from training.preparation.writer import PartialSource, PreparedWriter
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FrameOptions:
-    """Which frames of a source are taken and how they are resampled.
-
-    Attributes:
-        width, height: size of the set, pixels.
-        input, fit: see `ImagePreparer`.
-        every: take each K-th frame.
-        limit: most frames of a source; None takes all.
-        min_change: drop frames whose mean gray difference (of 255) to the last kept one is
-            smaller.
-        max_gap: seconds without a frame that end a sequence.
-    """
-
-    width: int
-    height: int
-    input: str
-    fit: str
-    every: int
-    limit: int | None
-    min_change: float
-    max_gap: float
-
-    def text(self) -> str:
-        """The options as the provenance states them."""
-        names = ("every", "limit", "min_change", "max_gap", "input")
-        text = ", ".join(f"{name} {getattr(self, name)}" for name in names)
-        return text if self.fit == "crop" else f"{text}, fit {self.fit}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,7 +47,12 @@ class Recording:
 
     def estimate(self) -> int:
         """Frames to take, before static ones are dropped; opens the source if necessary."""
-        total = len(self.spec.open()) if self.spec.frames is None else self.spec.frames
+        total = self.spec.frames
+        if total is None:
+            source = self.spec.open()
+            total = len(source)
+            if self.options.teacher != "none":
+                camera_height_of(source, self.options.camera_height)
         taken = -(-max(0, total - self.phase) // self.options.every)
         return min(self.options.limit or taken, taken)
 
@@ -181,6 +158,7 @@ def prepared_frames(
     missing = islice(indexed, 0 if written is None else written.next_index, None)
     make = partial(_make_frame, preparer, options.input)
     made = map(make, missing) if threads == 1 else map_ahead(make, missing, threads, 2 * threads)
+    lessons = Lessons(source, options, phase)
     for frame in made:
         if frame is None:
             continue
@@ -189,7 +167,7 @@ def prepared_frames(
             if last_gray is not None and np.abs(gray - last_gray).mean() < options.min_change:
                 continue
             last_gray = gray
-        yield frame
+        yield lessons.taught(frame)
 
 
 def _counted(

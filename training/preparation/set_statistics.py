@@ -14,12 +14,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from training.data.sequence import PreparedSet, SequenceRecord
+from training.data.sequence import MOVING, SKY_DEPTH_M, PreparedSet, SequenceRecord
 
 PAIRS = 2000
 """Pairs of neighbors on which images are compared."""
 FLOW_PAIRS = 200
 """Those of them on which optical flow is computed."""
+DEPTH_FRAMES = 300
+"""About so many frames, evenly spread, of which depth is looked at."""
 STATIC_CHANGE = 2.0
 """Mean gray difference (of 255) of two frames below which the camera counts as static."""
 DUPLICATE_CHANGE = 0.05
@@ -52,6 +54,23 @@ class Calibration:
         return math.degrees(2 * math.atan(self.width / (2 * self.K[0])))
 
 
+@dataclass(frozen=True, slots=True)
+class DepthShares:
+    """Mean fractions of the pixels of the frames with depth.
+
+    Attributes:
+        known: their depth is known; the sky is not counted.
+        sky: labeled as the sky.
+        moving: marked as moving by themselves.
+        empty: fraction of the frames without any known depth.
+    """
+
+    known: float
+    sky: float
+    moving: float
+    empty: float
+
+
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class SetStatistics:
     """Statistics of a set; p pairs of neighbors, f of them with optical flow.
@@ -68,6 +87,7 @@ class SetStatistics:
         short_frames: frames in sequences too short for a window of three.
         cuts: how often a source was split because time or camera jumped.
         calibrations: the most frequent one first.
+        depth: of the frames with depth; None if there are none.
     """
 
     prepared: PreparedSet
@@ -83,6 +103,7 @@ class SetStatistics:
     short_frames: int
     cuts: int
     calibrations: tuple[Calibration, ...]
+    depth: DepthShares | None = None
 
     @property
     def hours(self) -> float:
@@ -139,6 +160,23 @@ def measure(prepared: PreparedSet) -> SetStatistics:
         short_frames=sum(record.count for record in records if record.count < 3),
         cuts=len(records) - len({record.source for record in records}),
         calibrations=_calibrations(prepared),
+        depth=_depth_shares(prepared),
+    )
+
+
+def _depth_shares(prepared: PreparedSet) -> DepthShares | None:
+    if prepared.depth_m is None:
+        return None
+    runs = [np.arange(r.start, r.start + r.count) for r in prepared.sequences if r.has_depth]
+    frames = np.concatenate(runs)
+    rows = []
+    for index in frames[:: max(1, len(frames) // DEPTH_FRAMES)]:
+        depth = prepared.depth_m[index]
+        sky, moving = _ratio(depth >= SKY_DEPTH_M), _ratio(depth == MOVING)
+        rows.append((_ratio(depth > 0) - sky, sky, moving))
+    known, sky, moving = np.array(rows).T
+    return DepthShares(
+        float(known.mean()), float(sky.mean()), float(moving.mean()), _ratio(known == 0)
     )
 
 

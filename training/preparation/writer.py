@@ -20,6 +20,7 @@ from training.data.sequence import (
     FORMAT,
     FRAMES,
     INDEX,
+    MOVING,
     OPEN,
     PARTIAL,
     PreparedFrame,
@@ -217,7 +218,7 @@ class PreparedWriter:
             # A hole in the file: zeros that take no space on disk.
             stream.seek(self._frame_size(2), os.SEEK_CUR)
             return
-        known = np.isfinite(depth_m) & (depth_m > 0)
+        known = np.isfinite(depth_m) & ((depth_m > 0) | (depth_m == MOVING))
         clipped = np.minimum(np.where(known, depth_m, 0.0), MAX_DEPTH_M)
         stream.write(clipped.astype(np.float16).tobytes())
 

@@ -122,7 +122,13 @@ def test_card_names_data_licence_and_every_figure(tmp_path: Path, wall_set: Prep
             path.write_text(json.dumps(figures | {"scale_std": 0.02, "scale_median": 1.0}))
     config = load_config(RECIPES / "geometry_pose.yaml")
     text = write_card(wanted, config, {"depth": 5400.0, "motion": 1800.0})
-    for part in ("CC BY-NC-SA 3.0", "Geiger", "2.0 hours", "80 frames: recording1", "geometry_kitti"):
+    for part in (
+        "CC BY-NC-SA 3.0",
+        "Geiger",
+        "2.0 hours",
+        "80 frames: recording1",
+        "geometry_kitti",
+    ):
         assert part in text, part
     assert "| drive 1 (7) | 0.123 | 1.123 | 4.50 | 2.0 % |" in text
     assert "| drive 2 (7) | 0.234 |" in text

@@ -1,0 +1,1 @@
+"""Depth and poses for recordings without ground truth, by geometry alone."""
