@@ -11,7 +11,13 @@ With ``pose_input: features`` the depth graph has a second output, ``features`` 
 (1, C, h, w) of the frame, and the pose graph takes ``features`` float32 (1, N, C, h, w), oldest
 first, instead of ``window``.
 
-These two graphs compute in FP32. A bundle may hold the same networks in other precisions, see
+A third graph is optional, ``multiview.onnx``: the measurement of inverse depth from several views,
+without learned weights (`sfm_ros.depth.multiview` on a GPU). It takes ``target`` uint8 (1, H, W),
+``sources`` uint8 (1, S, H, W), ``T_source_target`` float32 (1, S, 4, 4), ``K`` float32 (1, 3, 3),
+``prior_inv_depth`` and ``prior_sigma`` float32 (1, H, W), and returns ``inv_depth`` and ``sigma``
+float32 and ``valid`` bool, (1, H, W).
+
+The other two graphs compute in FP32. A bundle may hold the same networks in other precisions, see
 `sfm_ros.model_variants`.
 """
 
@@ -37,6 +43,11 @@ from sfm_ros.safety.files import member
 FORMAT = "sfm_ros.model/1"
 SPEC_FILE = "model.yaml"
 POSE_INPUTS = ("pixels", "features")
+MULTIVIEW_FILE = "multiview.onnx"
+MULTIVIEW_INPUTS = (
+    "target", "sources", "T_source_target", "K", "prior_inv_depth", "prior_sigma",
+)  # fmt: skip
+MULTIVIEW_OUTPUTS = ("inv_depth", "sigma", "valid")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +71,7 @@ class ModelSpec:
         variants: the same networks in other precisions, by their name.
         canonical_fx: focal length at that size of the camera whose lengths the graphs compute,
             pixels; those of another one follow by `sfm_ros.engines.lens`. 0: of any camera.
+        multiview_file, multiview_sha256: the third graph and its hash; empty if there is none.
     """
 
     name: str
@@ -82,6 +94,8 @@ class ModelSpec:
     pose_input: str = "pixels"
     variants: dict[str, GraphVariant] = field(default_factory=dict)
     canonical_fx: float = 0.0
+    multiview_file: str = ""
+    multiview_sha256: str = ""
 
     def __post_init__(self) -> None:
         if self.width <= 0 or self.height <= 0:
@@ -117,6 +131,7 @@ class ModelSpec:
             self,
             depth_sha256=sha256_of(folder / self.depth_file),
             pose_sha256=sha256_of(folder / self.pose_file),
+            multiview_sha256=self.multiview_file and sha256_of(folder / self.multiview_file),
             variants={name: _hashed(v, folder) for name, v in self.variants.items()},
         )
         text = yaml.dump(
@@ -151,6 +166,8 @@ class ModelSpec:
         pairs = (self.graphs(), *self.variants.values())
         both = [(pair.depth_file, pair.depth_sha256) for pair in pairs]
         both += [(pair.pose_file, pair.pose_sha256) for pair in pairs]
+        if self.multiview_file:
+            both.append((self.multiview_file, self.multiview_sha256))
         return list(dict.fromkeys(both))
 
 

@@ -51,7 +51,8 @@ LAYERS: tuple[tuple[str, ...], ...] = tuple(
 ONLY = {
     "sfm_ros.engines.base": {"sfm_ros.datatypes", "sfm_ros.errors", "sfm_ros.model_spec",
                              "sfm_ros.window"},
-    "training.geometry.*": {"training.geometry.*"},
+    # The measurement at run time and in torch have the same constants.
+    "training.geometry.*": {"training.geometry.*", "sfm_ros.depth.multiview_config"},
     "training.networks.*": {"training.networks.*", "training.geometry.*", "training.config",
                             "training.batch", "sfm_ros.errors", "sfm_ros.safety.archives"},
     "training.losses.*": {"training.losses.*", "training.geometry.*", "training.config",

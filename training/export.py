@@ -108,8 +108,8 @@ def _write_graphs(model: SfmModel, spec: ModelSpec, bundle: Path) -> None:
     depth, pose = graphs_of(model)
     image = torch.zeros(1, spec.height, spec.width, 3, dtype=torch.uint8)
     window = _window_of(depth, [image] * spec.sequence_length)
-    _write_graph(depth, image, "rgb", depth.outputs, bundle / spec.depth_file)
-    _write_graph(pose, window, pose.input, ("T_source_target",), bundle / spec.pose_file)
+    write_graph(depth, [image], ["rgb"], depth.outputs, bundle / spec.depth_file)
+    write_graph(pose, [window], [pose.input], ("T_source_target",), bundle / spec.pose_file)
 
 
 def _window_of(depth: DepthGraph, images: Sequence[Tensor]) -> Tensor:
@@ -180,22 +180,23 @@ def mean_training_fx(config: TrainConfig) -> float:
     return total / count
 
 
-def _write_graph(
+def write_graph(
     graph: nn.Module,
-    example: Tensor,
-    input_name: str,
+    examples: Sequence[Tensor],
+    input_names: Sequence[str],
     output_names: Sequence[str],
     path: Path,
 ) -> None:
+    """Write a module as an ONNX file for inputs of these examples' shapes and types."""
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         # The exporter reports every missing operator package; none of them is needed.
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         torch.onnx.export(
             graph,
-            (example,),
+            tuple(examples),
             str(path),
-            input_names=[input_name],
+            input_names=list(input_names),
             output_names=list(output_names),
             dynamo=True,
             external_data=False,

@@ -12,11 +12,7 @@ from typing import Any, TypeVar
 import numba
 import numpy as np
 
-MIN_RELATIVE_DEPTH = 0.05
-"""Depth in the source over depth in the target; a point nearer than that is out of view."""
-
-UNSEEN = 8.0
-"""Cost out of view, above every difference."""
+from sfm_ros.depth.multiview_config import MIN_RELATIVE_DEPTH, UNSEEN
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 

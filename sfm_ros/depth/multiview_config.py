@@ -12,6 +12,13 @@ TINY = 1e-4
 """Least divisor of `MultiViewConfig.relative_variance`."""
 
 
+MIN_RELATIVE_DEPTH = 0.05
+"""Depth in the source over depth in the target; a point nearer than that is out of view."""
+
+UNSEEN = 8.0
+"""Cost out of view, above every difference."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class MultiViewConfig:
     """How inverse depth is searched around its prior.

@@ -39,21 +39,27 @@ class Projection:
 
     def sample(self, image_source_bchw: Tensor) -> Tensor:
         """Bilinear samples (b, c, h, w) of the source at these points, its border repeated."""
-        height, width = image_source_bchw.shape[-2:]
-        # grid_sample takes coordinates divided by the image size. On a canvas whose sides are
-        # powers of two this division is exact, so that integer pixels stay integer.
-        canvas_height, canvas_width = (1 << (size - 1).bit_length() for size in (height, width))
-        extra = (0, canvas_width - width, 0, canvas_height - height)
-        canvas = F.pad(image_source_bchw, extra, mode="replicate")
-        x = (2 * self.u_bhw + 1) * (1 / canvas_width) - 1
-        y = (2 * self.v_bhw + 1) * (1 / canvas_height) - 1
-        grid = torch.stack([x, y], dim=-1)
         # On a CPU, the gradient at a NaN coordinate reads memory out of bounds. Networks that have
         # diverged produce such coordinates; their gradient is NaN regardless.
-        grid = grid.nan_to_num(nan=-1.0, posinf=torch.inf, neginf=-torch.inf)
-        return F.grid_sample(
-            canvas, grid, mode="bilinear", padding_mode="border", align_corners=False
+        u, v = (
+            pixel.nan_to_num(nan=-1.0, posinf=torch.inf, neginf=-torch.inf)
+            for pixel in (self.u_bhw, self.v_bhw)
         )
+        return sample_bilinear(image_source_bchw, u, v)
+
+
+def sample_bilinear(image_bchw: Tensor, u_bij: Tensor, v_bij: Tensor) -> Tensor:
+    """Samples (b, c, i, j) of images at pixels, their border repeated."""
+    height, width = image_bchw.shape[-2:]
+    # grid_sample takes coordinates divided by the image size. On a canvas whose sides are powers
+    # of two this division is exact, so that integer pixels stay integer.
+    canvas_height, canvas_width = (1 << (size - 1).bit_length() for size in (height, width))
+    extra = (0, canvas_width - width, 0, canvas_height - height)
+    canvas = F.pad(image_bchw, extra, mode="replicate")
+    x = (2 * u_bij + 1) * (1 / canvas_width) - 1
+    y = (2 * v_bij + 1) * (1 / canvas_height) - 1
+    grid = torch.stack([x, y], dim=-1)
+    return F.grid_sample(canvas, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
 def warp_sources(
