@@ -66,6 +66,25 @@ def test_sky_of_streets_is_labeled_on_demand(tmp_path: Path) -> None:
     assert np.array_equal(sky.frames, plain.frames)
 
 
+def test_varied_streets_have_many_lenses_and_heights() -> None:
+    """By their seeds; the worlds are those of the plain streets."""
+    arguments = ["synthetic", "unused", "--seeds", "0-39", *SMALL]
+    varied, again = (prepare.parse([*arguments, "--varied"]) for _ in range(2))
+    configs, repeated, plain = (
+        [spec.open.args[0] for spec in options.list_sources(options)]  # type: ignore[attr-defined]
+        for options in (varied, again, prepare.parse(arguments))
+    )
+    assert configs == repeated
+    views = [2 * np.degrees(np.arctan(32 / config.fx)) for config in configs]
+    heights = [config.camera_height_m for config in configs]
+    assert 40 <= min(views) < 50 and 95 < max(views) <= 110
+    assert 0.8 <= min(heights) < 1.0 and 2.3 < max(heights) <= 2.5
+    assert (
+        {config.fx for config in plain} == {config.camera_height_m for config in plain} == {None}
+    )
+    assert [config.seed for config in configs] == list(range(40))
+
+
 # Killed and resumed
 
 KILLED = """
