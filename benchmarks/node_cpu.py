@@ -1,6 +1,6 @@
 """Processor time of the node: without images, and at 10 Hz beside what its networks take.
 
-    python benchmarks/node_cpu.py [--model DIR] [--size 1242x375] [--seconds 20]
+    python benchmarks/node_cpu.py [--engine onnx] [--precision fp32] [--model DIR] [--seconds 20]
 
 Reads /proc/PID/stat of the node's process. What the networks take is measured on the same machine
 right after, as the processor time of inferences in a process of their own, and subtracted.
@@ -15,11 +15,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from node_latency import StreetOfImages
 
 from sfm_ros.bags.writer import CAMERA_INFO_TOPIC, IMAGE_TOPIC, write_bag
+from sfm_ros.cli.engine_options import add_engine_options, with_engine_options
 from sfm_ros.config import ModelConfig
 from sfm_ros.engines.factory import fastest_engine, resolve_bundle
 from sfm_ros.errors import SfmRosError
@@ -40,14 +42,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", default="default", help="model bundle: folder or name")
+    add_engine_options(parser)
     parser.add_argument("--size", default="1242x375", help="size of the images")
     parser.add_argument("--seconds", type=float, default=20.0, help="of each measurement")
     parser.add_argument("--inference", metavar="SIZE", help=argparse.SUPPRESS)
     options = parser.parse_args()
     try:
         if options.inference:
-            print(inference_cpu_s(options.model, options.inference))
+            print(inference_cpu_s(with_engine_options(ModelConfig(), options), options.inference))
             return 0
         measure(options)
     except SfmRosError as error:
@@ -58,13 +60,15 @@ def main() -> int:
 
 def measure(options: argparse.Namespace) -> None:
     """Run the node idle and busy, then the networks alone; print the use of a core."""
-    bundle = resolve_bundle(options.model).resolve()
+    model = with_engine_options(ModelConfig(), options)
+    bundle = resolve_bundle(model.bundle).resolve()
+    model = replace(model, bundle=str(bundle))
     with tempfile.TemporaryDirectory(prefix="sfm_benchmark_") as folder:
         work = Path(folder)
         write_bag(_street(options, _RATE_HZ * 4), work / "bag", work / "ground_truth")
         os.environ.update(private_middleware())
         with ProcessGroup(work / "logs") as children:
-            children.start("node", _node(bundle))
+            children.start("node", _node(model))
             counter = OdometryCounter()
             counter.wait_for_node()
             counter.spin(_WARM_UP_S)
@@ -78,9 +82,12 @@ def measure(options: argparse.Namespace) -> None:
             children.check("node")
             counter.close()
     word = [sys.executable, __file__, "--model", str(bundle), "--inference", options.size]
+    word += ["--engine", model.engine, "--precision", model.precision]
+    word += ["--threads", str(model.threads)]
     cpu_s = float(subprocess.run(word, check=True, capture_output=True, text=True).stdout)
     print(provenance())
-    print(f"{options.size} bgr8 at {_RATE_HZ:g} Hz, model {ModelSpec.load(bundle).name}")
+    about = f"engine {model.engine}, precision {model.precision}, {model.threads} threads"
+    print(f"{options.size} bgr8 at {_RATE_HZ:g} Hz, model {ModelSpec.load(bundle).name}, {about}")
     print(f"{'without images':32}{100 * idle:8.1f} % of a core")
     print(f"{f'at {rate:.1f} Hz of odometry':32}{100 * busy:8.1f} % of a core")
     print(f"{'the networks':32}{100 * cpu_s * rate:8.1f} % ({1000 * cpu_s:.1f} ms each)")
@@ -92,12 +99,14 @@ def _street(options: argparse.Namespace, frames: float) -> StreetOfImages:
     return StreetOfImages(width, height, int(frames))
 
 
-def _node(bundle: Path) -> list[str]:
+def _node(model: ModelConfig) -> list[str]:
     remaps = {"image": IMAGE_TOPIC, "camera_info": CAMERA_INFO_TOPIC}
     words = [sys.executable, "-m", "sfm_ros.ros.node", "--ros-args"]
     for name, target in remaps.items():
         words += ["-r", f"{name}:={target}"]
-    return [*words, "-p", f"model.bundle:={bundle}", "-p", "node.extrinsics_wait_s:=0.0"]
+    for name, value in asdict(model).items():
+        words += ["-p", f"model.{name}:={value}"]
+    return [*words, "-p", "node.extrinsics_wait_s:=0.0"]
 
 
 def cpu_seconds(pid: int) -> float:
@@ -115,9 +124,9 @@ def _core_use(pid: int, seconds: float, counter: OdometryCounter) -> tuple[float
     return (cpu_seconds(pid) - cpu_s) / elapsed, (counter.received - received) / elapsed
 
 
-def inference_cpu_s(model: str, size: str) -> float:
+def inference_cpu_s(model: ModelConfig, size: str) -> float:
     """Processor time of one inference, in a process that does nothing else."""
-    engine = fastest_engine(ModelConfig(bundle=model))
+    engine = fastest_engine(model)
     width, height = (int(number) for number in size.split("x"))
     spec = engine.spec
     preparer = ImagePreparer(spec.width, spec.height)

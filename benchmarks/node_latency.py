@@ -1,7 +1,7 @@
 """What the node costs beside its networks: from an image's callback to the last published message.
 
-    python benchmarks/node_latency.py [--model DIR] [--mode hybrid] [--size 1242x375]
-        [--frames 150] [--rate 1]
+    python benchmarks/node_latency.py [--engine onnx] [--precision fp32] [--model DIR]
+        [--mode hybrid] [--size 1242x375] [--frames 150] [--rate 1]
 
 Plays 10 Hz bgr8 images of KITTI's size through the node over the middleware, in three processes as
 the demo does, and prints the node's own figures: the total, the engine, the rest, the stages.
@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sfm_ros.bags.writer import write_bag
+from sfm_ros.cli.engine_options import add_engine_options, with_engine_options
 from sfm_ros.config import ODOMETRY_MODES, ModelConfig, OdometryConfig, SfmConfig
 from sfm_ros.engines.factory import resolve_bundle
 from sfm_ros.errors import SfmRosError
@@ -61,7 +62,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", default="default", help="model bundle: folder or name")
+    add_engine_options(parser)
     parser.add_argument("--mode", choices=ODOMETRY_MODES, default=OdometryConfig().mode)
     parser.add_argument("--size", default="1242x375", help="size of the images")
     parser.add_argument("--frames", type=int, default=150)
@@ -69,7 +70,8 @@ def main() -> int:
     options = parser.parse_args()
     width, height = (int(number) for number in options.size.split("x"))
     try:
-        bundle = resolve_bundle(options.model).resolve()
+        model = with_engine_options(ModelConfig(), options)
+        bundle = resolve_bundle(model.bundle).resolve()
         spec = ModelSpec.load(bundle)
         with tempfile.TemporaryDirectory(prefix="sfm_benchmark_") as folder:
             work = Path(folder)
@@ -80,7 +82,7 @@ def main() -> int:
                 frames_to_start=spec.sequence_length - 1,
                 rate=options.rate,
                 config=SfmConfig(
-                    model=ModelConfig(bundle=str(bundle)),
+                    model=replace(model, bundle=str(bundle)),
                     odometry=OdometryConfig(mode=options.mode),
                 ),
                 keep_every=options.frames,
@@ -96,16 +98,17 @@ def main() -> int:
 def report(figures: dict[str, str], spec: ModelSpec, size: str) -> None:
     """Print the machine, the node's figures and their ratio."""
     print(provenance())
-    print(f"{size} bgr8 at the input, model {spec.name} at {spec.width}x{spec.height}")
+    engine = f"{figures['engine']} {figures['engine_precision']}"
+    print(f"{size} bgr8 at the input, model {spec.name} at {spec.width}x{spec.height}, {engine}")
     print(f"{'ms per frame':24}{'p50':>8}{'p99':>8}")
     end = "_p50_ms"
     for stage in [key[: -len(end)] for key in figures if key.endswith(end)]:
         values = (float(figures[f"{stage}_p{percent}_ms"]) for percent in (50, 99))
         name = stage.removeprefix("latency_").replace("_", " ")
         print(f"{name:24}" + "".join(f"{value:8.2f}" for value in values))
-    outside, engine = (float(figures[f"latency_{s}_p50_ms"]) for s in ("outside_engine", "engine"))
-    if engine > 0:  # the networks have run
-        print(f"outside / engine = {outside / engine:.2f}")
+    outside, inside = (float(figures[f"latency_{s}_p50_ms"]) for s in ("outside_engine", "engine"))
+    if inside > 0:  # the networks have run
+        print(f"outside / engine = {outside / inside:.2f}")
 
 
 if __name__ == "__main__":

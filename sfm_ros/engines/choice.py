@@ -24,6 +24,9 @@ Report = Callable[[str], object]
 _BUDGET_S = 1.5
 _LEAST_ROUNDS, _MOST_ROUNDS = 3, 60
 _WARM_UP = 2
+_MOST_WAITING = 0.25
+"""A measurement that waits for a processor for a larger share of its time is disturbed."""
+_SCHEDULER = Path("/proc/thread-self/schedstat")
 _CLEARLY_FASTER = 0.9
 """FP32 gives way to a smaller type that takes less than this share of its time."""
 
@@ -37,6 +40,7 @@ class CpuChoice:
         among: the candidates, those to be preferred first; at least one.
         report: gets one line on what was measured and chosen.
         clock: steady time in seconds.
+        waited: seconds that this thread has waited for a processor so far; by default `waited_s`.
     """
 
     def __init__(
@@ -47,9 +51,10 @@ class CpuChoice:
         among: list[Candidate],
         report: Report = lambda _: None,
         clock: Callable[[], float] = time.perf_counter,
+        waited: Callable[[], float] | None = None,
     ) -> None:
         self._bundle, self._config, self._among = bundle, config, among
-        self._report, self._clock = report, clock
+        self._report, self._clock, self._waited = report, clock, waited or waited_s
         self._memory = ChoiceMemory(machine_key(spec, config.threads), among)
 
     def remembered(self) -> Engine | None:
@@ -106,17 +111,30 @@ class CpuChoice:
                     reasons.append(str(error))
                 else:
                     engines[candidate] = loaded.enter_context(closing(engine))
-            times_ms = measure(engines, self._clock, stop or threading.Event(), reasons)
+            begin, waited = self._clock(), self._waited()
+            stop = stop or threading.Event()
+            times_ms = measure(engines, self._clock, stop, reasons)
+            share = (self._waited() - waited) / max(self._clock() - begin, 1e-9)
             chosen = self._accepted(engines, times_ms, reasons)
-            names = {str(candidate): ms for candidate, ms in times_ms.items()}
-            self._memory.remember(chosen, names)
-            self._report(f"engine {chosen}, the fastest here ({_shown(names)})")
+            self._keep(chosen, times_ms, share > _MOST_WAITING or stop.is_set())
             winner = engines[chosen]
             for engine in engines.values():
                 if engine is not winner:
                     engine.close()
             loaded.pop_all()
         return winner
+
+    def _keep(
+        self, chosen: Candidate, times_ms: Mapping[Candidate, float], is_disturbed: bool
+    ) -> None:
+        """Report the choice, and remember it unless the machine was busy with something else."""
+        names = {str(candidate): ms for candidate, ms in times_ms.items()}
+        note = "; other programs took the processor: it is measured again at the next start"
+        if not is_disturbed:
+            self._memory.remember(chosen, names)
+        self._report(
+            f"engine {chosen}, the fastest here ({_shown(names)}){note if is_disturbed else ''}"
+        )
 
     def _accepted(
         self,
@@ -185,6 +203,14 @@ def measure(
                 times_ms[candidate].append(elapsed_ms)
         rounds += 1
     return {candidate: statistics.median(times_ms[candidate]) for candidate in running}
+
+
+def waited_s() -> float:
+    """Seconds that the calling thread has been ready to run while others ran; 0 if unknown."""
+    try:
+        return 1e-9 * int(_SCHEDULER.read_text(encoding="ascii").split()[1])
+    except (OSError, ValueError, IndexError):  # not Linux, or a kernel without these statistics
+        return 0.0
 
 
 def by_speed(times_ms: Mapping[Candidate, float]) -> list[Candidate]:

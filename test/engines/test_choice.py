@@ -13,8 +13,8 @@ import pytest
 
 from sfm_ros.config import ModelConfig
 from sfm_ros.datatypes import Prediction
-from sfm_ros.engines import choice_memory, registry
-from sfm_ros.engines.choice import CpuChoice, by_speed
+from sfm_ros.engines import choice, choice_memory, registry
+from sfm_ros.engines.choice import CpuChoice, by_speed, waited_s
 from sfm_ros.engines.choice_memory import ChoiceMemory, machine_key
 from sfm_ros.engines.fake_engine import FakeEngine, fake_spec
 from sfm_ros.engines.registry import Candidate, candidates
@@ -41,11 +41,12 @@ class Machine:
         ms: by candidate; those that are missing do not load.
         wrong: candidates whose depth is twice as large as it should be.
         fails: candidates whose inference fails.
+        waiting: share of the time for which other programs have the processor.
     """
 
     def __init__(self, ms: dict[Candidate, float]) -> None:
         self.ms, self.wrong, self.fails = ms, set(), set()  # type: ignore[var-annotated]
-        self.now_s = 100.0
+        self.now_s, self.waiting = 100.0, 0.0
         self.loaded: list[Candidate] = []
         self.open: list[Candidate] = []
         self.lines: list[str] = []
@@ -59,8 +60,8 @@ class Machine:
 
     def choice(self, among: list[Candidate] = AMONG, threads: int = 2) -> CpuChoice:
         config = ModelConfig(threads=threads)
-        clock = lambda: self.now_s  # noqa: E731
-        return CpuChoice(Path("bundle"), SPEC, config, among, self.lines.append, clock)
+        clocks = (lambda: self.now_s), (lambda: self.waiting * self.now_s)
+        return CpuChoice(Path("bundle"), SPEC, config, among, self.lines.append, *clocks)
 
 
 class Timed(FakeEngine):
@@ -151,9 +152,9 @@ def test_a_named_precision_needs_no_measured_loss() -> None:
 
 
 def test_the_fastest_is_chosen_and_remembered(machine: Machine) -> None:
-    choice = machine.choice()
-    assert choice.remembered() is None
-    engine = choice.measured()
+    chooser = machine.choice()
+    assert chooser.remembered() is None
+    engine = chooser.measured()
     assert kind(engine) == BF16
     (line,) = machine.lines
     assert "engine openvino bf16, the fastest here (openvino fp32 10.0 ms" in line
@@ -265,6 +266,24 @@ def test_a_choice_that_does_not_load_is_forgotten(machine: Machine) -> None:
     assert not path.exists()
 
 
+def test_what_a_busy_machine_shows_is_not_remembered(machine: Machine) -> None:
+    machine.waiting = 0.3
+    machine.choice().measured().close()
+    assert machine.choice().remembered() is None
+    assert "measured again at the next start" in machine.lines[-1]
+    machine.waiting = 0.2
+    machine.choice().measured().close()
+    assert machine.choice().remembered() is not None
+
+
+def test_waiting_is_that_of_the_thread(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert waited_s() >= 0.0
+    monkeypatch.setattr(choice, "_SCHEDULER", tmp_path / "schedstat")
+    assert waited_s() == 0.0
+    (tmp_path / "schedstat").write_text("12000000000 3500000000 77\n")
+    assert waited_s() == 3.5
+
+
 @pytest.mark.parametrize("part", sorted(machine_key(SPEC, 2)))
 def test_another_machine_or_model_is_measured_again(part: str) -> None:
     key = machine_key(SPEC, 2)
@@ -295,10 +314,10 @@ def test_a_cache_that_cannot_be_written_is_no_error(
     else:
         monkeypatch.delenv("XDG_CACHE_HOME")
         monkeypatch.setattr(Path, "home", no_home)
-    choice = machine.choice()
-    assert choice.remembered() is None
-    assert kind(choice.measured()) == BF16
-    choice.forget()
+    chooser = machine.choice()
+    assert chooser.remembered() is None
+    assert kind(chooser.measured()) == BF16
+    chooser.forget()
 
 
 def no_home() -> Path:

@@ -174,7 +174,7 @@ class OfflineRun:
             stages=self._timings.stages(),
             frames_per_second=received / seconds if received and seconds > 0 else None,
             inference_s=self._timings.inference_s(),
-            engine=self._engine.name,
+            engine=f"{self._engine.name} {self._engine.precision}",
             scale_source=self._scale_source,
             trouble=self._trouble,
             interrupted=self._interrupted,

@@ -46,11 +46,16 @@ def result_of(
         latency=Percentiles.of(recording.latencies_ms()),
         stages=_stages(diagnostics),
         frames_per_second=(received - 1) / seconds if seconds > 0 else None,
-        engine=diagnostics.get("engine"),
+        engine=_engine(diagnostics),
         scale_source=ScaleSource(diagnostics.get("scale_source", "unknown")),
         trouble=diagnostics.get("last_trouble") or None,
         interrupted=interrupted,
     )
+
+
+def _engine(diagnostics: dict[str, str]) -> str | None:
+    words = [diagnostics.get(key, "") for key in ("engine", "engine_precision")]
+    return " ".join(filter(None, words)) or None
 
 
 def _estimate(recording: Recording) -> Trajectory | None:

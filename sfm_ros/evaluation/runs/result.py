@@ -183,7 +183,7 @@ class RunResult:
         stages: of each stage of a step, by its name.
         frames_per_second: estimates over the time they took.
         inference_s: sum of the inference times, None if unknown.
-        engine: name of the engine that ran.
+        engine: name and precision of the engine that ran.
         scale_source: what defined the unit of length at the end.
         covariances: (N, 6, 6) of the poses of the estimate, as `OdometryEstimate` has them; None
             online.

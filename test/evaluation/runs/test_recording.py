@@ -166,7 +166,13 @@ def test_result_of_a_recording(tmp_path: Path) -> None:
     writer.pixels(2, np.zeros((250, 500, 3), np.uint8))
     latency = {"latency_engine_p50_ms": "3", "latency_engine_p99_ms": "5"}
     sums = {"latency_total_p50_ms": "4", "latency_total_p99_ms": "6"}
-    facts = {"engine": "onnx", "rejected": "1", "last_trouble": "", "scale_source": "external"}
+    facts = {
+        "engine": "onnx",
+        "engine_precision": "fp32",
+        "rejected": "1",
+        "last_trouble": "",
+        "scale_source": "external",
+    }
     writer.diagnostics({**facts, **latency, **sums})
     writer.close()
     (tmp_path / "depth").mkdir()
@@ -182,7 +188,7 @@ def test_result_of_a_recording(tmp_path: Path) -> None:
     ]
     assert result.latency is not None and result.latency.p50 == pytest.approx(4.0)
     assert result.stages == {"inference": Percentiles(p50=3.0, p99=5.0)}
-    assert (result.engine, result.trouble) == ("onnx", None)
+    assert (result.engine, result.trouble) == ("onnx fp32", None)
     assert result.scale_source is ScaleSource.EXTERNAL
     scored, plain = result.snapshots
     assert scored.scaled is not None and scored.scaled.scale == pytest.approx(2.0)
