@@ -35,6 +35,10 @@ _SCALE_JUMP, _SCALE_WRONG = 0.08, 0.37
 network, before the length of the motion is doubted."""
 _LEAST_TRAVEL = 0.003
 """Travel over the typical depth between measurements: from the same place they repeat errors."""
+_SEARCH_SIGMA = 0.35
+"""Relative standard deviation of the network for the search. It starts from the network because
+that is smooth, so that windows of pixels match as one, and from nothing measured before, so that
+errors are not found again because they are looked for."""
 _MIN_COMPARED = 300
 _JUMPS = 5
 """Frames after which a jump of all measurements is taken as a correction of the scale."""
@@ -140,11 +144,9 @@ class DepthFusion:
         if not sources or self._travel * typical < _LEAST_TRAVEL:
             return None, ()
         self._travel = 0.0
-        sigma = np.where(predicted.known, predicted.relative_sigma, self._network.spread)
+        guess = network * np.exp(np.float32(self._network.log_factor))
         prior = InverseDepth(
-            predicted.inv_depth,
-            (sigma * predicted.inv_depth).astype(np.float32),
-            np.ones(gray.shape, dtype=bool),
+            guess, np.float32(_SEARCH_SIGMA) * guess, np.ones(gray.shape, dtype=bool)
         )
         images, motions = zip(*((v.gray, v.T_source_target) for v in sources), strict=True)
         found = self._measure(
