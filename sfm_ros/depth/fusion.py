@@ -12,7 +12,6 @@ from sfm_ros.depth import filter as depth_filter
 from sfm_ros.depth.filter import DepthState
 from sfm_ros.depth.ground_plane import GroundPlane
 from sfm_ros.depth.inverse_depth import InverseDepth
-from sfm_ros.depth.multiview import measure
 from sfm_ros.depth.network_prior import NetworkPrior, Prior
 from sfm_ros.depth.propagation import GrayImage, Map, Mask, PixelRays
 from sfm_ros.depth.sources import SourceViews
@@ -64,9 +63,12 @@ class DepthFusion:
 
     Without motion (at rest, turning on the spot) nothing is measured: what is known stays, and
     goes over to the network. After `restart` the network alone is there, with the last factor.
+
+    Args:
+        measure: `sfm_ros.depth.multiview.measure`, or the like.
     """
 
-    def __init__(self, measure: Measure = measure) -> None:
+    def __init__(self, measure: Measure) -> None:
         self._measure = measure
         self._network = NetworkPrior()
         self._plane = GroundPlane()

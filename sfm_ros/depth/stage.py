@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
@@ -12,6 +14,7 @@ from sfm_ros.datatypes import CameraIntrinsics, DepthMap, FloatArray, Reason, Rg
 from sfm_ros.depth.choice import TimeBudget
 from sfm_ros.depth.fusion import DepthFusion
 from sfm_ros.depth.smoothing import DepthSmoother
+from sfm_ros.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -34,35 +37,53 @@ class DepthStage:
 
     Args:
         config: ``depth.mode`` and ``odometry.depth_smoothing``.
+
+    Raises:
+        ConfigError: depth shall be measured, and what that needs is not installed.
     """
 
     def __init__(self, config: SfmConfig) -> None:
-        self._smoother, self._fusion = DepthSmoother(), DepthFusion()
-        self._budget = TimeBudget()
+        self._smoother, self._budget = DepthSmoother(), TimeBudget()
+        self._mode = config.depth.mode
+        self._fusion: DepthFusion | None = None
+        self._coming: Future[DepthFusion] | None = None
+        if self._mode == "multiview":
+            self._fusion = _create_fusion()
+        elif self._mode == "auto":  # the first images are not kept waiting
+            executor = ThreadPoolExecutor(1, thread_name_prefix="sfm_compile")
+            self._coming = executor.submit(_create_fusion)
+            executor.shutdown(wait=False)
         self.configure(config)
 
     def configure(self, config: SfmConfig) -> None:
         """Apply live options from the next frame on."""
-        self._mode, self._weight = config.depth.mode, config.odometry.depth_smoothing
+        self._weight = config.odometry.depth_smoothing
 
     @property
     def is_multiview(self) -> bool:
-        """Whether depth is measured; with ``auto``, unless that takes too long."""
-        return self._mode == "multiview" or (self._mode == "auto" and not self._budget.is_exceeded)
+        """Whether depth is measured; with ``auto``, once it can, unless that takes too long."""
+        coming = self._coming
+        if coming is not None and coming.done():
+            self._fusion = None if coming.exception() else coming.result()
+            self._coming = None
+        return self._fusion is not None and not (self._mode == "auto" and self._budget.is_exceeded)
 
     def reset(self) -> None:
         """Forget everything."""
         self._smoother.reset()
-        self._fusion.reset()
+        if self._fusion is not None:
+            self._fusion.reset()
 
     def restart(self) -> None:
         """Start again with the next frame; what was learned about the network stays."""
         self._smoother.reset()
-        self._fusion.restart()
+        if self._fusion is not None:
+            self._fusion.restart()
 
     def took(self, step_ns: int, interval_ns: int) -> None:
         """State how long a whole step took, and the time since the image before."""
-        self._budget.add(step_ns, interval_ns)
+        if self.is_multiview:
+            self._budget.add(step_ns, interval_ns)
 
     def update(
         self,
@@ -84,7 +105,7 @@ class DepthStage:
         if network is None:
             self.restart()
             return StageDepth()
-        if not self.is_multiview:
+        if not self.is_multiview or self._fusion is None:
             return StageDepth(depth=self._smoothed(network, camera, T_prev_curr, is_deferred))
         gray = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
         if is_deferred:
@@ -104,3 +125,17 @@ class DepthStage:
             self._smoother.reset()
             return network
         return self._smoother.smooth(network, camera.K, T_prev_curr, self._weight)
+
+
+def _create_fusion() -> DepthFusion:
+    """A fusion that is ready to measure; compiling takes seconds at the first start."""
+    try:
+        from sfm_ros.depth.multiview import compile_kernels, measure
+    except ImportError as error:
+        raise ConfigError(
+            f"depth.mode multiview cannot be used ({error}); install numba, or set depth.mode to "
+            "network"
+        ) from error
+    compile_kernels()
+    executor = ThreadPoolExecutor(1, thread_name_prefix="sfm_depth")
+    return DepthFusion(partial(measure, executor=executor))

@@ -167,6 +167,9 @@ def test_each_mode_publishes_its_depth() -> None:
 
 def test_auto_gives_up_what_takes_too_long() -> None:
     quick, slow, forced = stage(mode="auto"), stage(mode="auto"), stage(mode="multiview")
+    for each in (quick, slow):
+        each._coming.result()  # compiled in another thread
+        assert each.is_multiview
     for _ in range(30):
         quick.took(40_000_000, 100_000_000)
         slow.took(90_000_000, 100_000_000)
