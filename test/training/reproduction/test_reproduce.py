@@ -20,7 +20,7 @@ from training.config import load_config
 from training.data.sequence import PreparedSet
 from training.preparation.writer import PreparedWriter
 from training.reproduction.card import write_card
-from training.reproduction.plan import KINDS, RECIPES, UNSEEN, Request, Step, export_step, plan
+from training.reproduction.plan import HELD_OUT, KINDS, RECIPES, Request, Step, export_step, plan
 
 COMMAND = [
     "kitti",
@@ -40,8 +40,8 @@ def arguments_of(steps: Sequence[Step], program: str) -> list[list[str]]:
 
 
 def test_programs_accept_the_arguments_of_every_step(tmp_path: Path) -> None:
-    wanted = request(tmp_path)
-    steps = [*plan(wanted), export_step(wanted)]
+    given = request(tmp_path)
+    steps = [*plan(given), export_step(given)]
     assert len({step.name for step in steps}) == len(steps)
     of_recording, *of_streets = arguments_of(steps, "prepare.py")
     at = of_recording.index("--teacher")
@@ -51,11 +51,11 @@ def test_programs_accept_the_arguments_of_every_step(tmp_path: Path) -> None:
         "--images", "DIR", "--calib", "my calib.txt",
     ]  # fmt: skip
     for arguments in of_streets:
-        assert set(prepare.parse(arguments).seeds).isdisjoint(UNSEEN)
+        assert set(prepare.parse(arguments).seeds).isdisjoint(HELD_OUT)
     for arguments in arguments_of(steps, "train.py"):
         options = train.parse(arguments)
         config = load_config(options.config, options.set)
-        assert [Path(path) for path in config.data.prepared] == wanted.prepared()
+        assert [Path(path) for path in config.data.prepared] == given.prepared()
         assert len(config.data.set_ratios) == 3
     assert len(arguments_of(steps, "evaluate_depth.py")) == 4
 
@@ -109,19 +109,19 @@ def test_done_steps_are_not_repeated_and_changed_ones_are(
 
 
 def test_card_names_data_licence_and_every_figure(tmp_path: Path, wall_set: PreparedSet) -> None:
-    wanted = Request(kind="kitti", out=tmp_path)
-    for path in wanted.prepared():
+    given = Request(kind="kitti", out=tmp_path)
+    for path in given.prepared():
         writer = PreparedWriter(path, 64, 64)
         writer.append(wall_set)
         writer.finish()
     for name, value in (("drive 1", 0.123), ("drive 2", 0.234)):
         for scaling in ("none", "median"):
-            path = wanted.figures(name, scaling)
+            path = given.figures(name, scaling)
             path.parent.mkdir(exist_ok=True)
             figures = {"abs_rel": value + (scaling == "median"), "rmse": 4.5, "images": 7}
             path.write_text(json.dumps(figures | {"scale_std": 0.02, "scale_median": 1.0}))
     config = load_config(RECIPES / "geometry_pose.yaml")
-    text = write_card(wanted, config, {"depth": 5400.0, "motion": 1800.0})
+    text = write_card(given, config, {"depth": 5400.0, "motion": 1800.0})
     for part in (
         "CC BY-NC-SA 3.0",
         "Geiger",
@@ -132,7 +132,7 @@ def test_card_names_data_licence_and_every_figure(tmp_path: Path, wall_set: Prep
         assert part in text, part
     assert "| drive 1 (7) | 0.123 | 1.123 | 4.50 | 2.0 % |" in text
     assert "| drive 2 (7) | 0.234 |" in text
-    assert wanted.card.read_text(encoding="utf-8") == text
+    assert given.card.read_text(encoding="utf-8") == text
 
 
 def test_bad_command_lines_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
@@ -152,7 +152,7 @@ def test_the_whole_way_in_short(tmp_path: Path) -> None:
     spec = ModelSpec.load(bundle)
     assert (spec.sequence_length, spec.pose_input, spec.metric) == (3, "features", True)
     assert spec.canonical_fx == pytest.approx(0.581 * 416)
-    assert "unseen rendered streets" in spec.card and spec.licence == "Apache-2.0"
+    assert "held-out rendered streets" in spec.card and spec.licence == "Apache-2.0"
     image = np.full((128, 416, 3), 90, dtype=np.uint8)
     camera = CameraIntrinsics(width=416, height=128, fx=240, fy=240, cx=207.5, cy=63.5)
     window = Window(images=(image,) * 3, stamps_ns=(0, 1, 2), intrinsics=camera)
