@@ -46,8 +46,9 @@ INDEX, PARTIAL, OPEN = "index.json", "index.partial.json", "index.open.json"
 FRAMES, DEPTH = "frames.u8", "depth.f16"
 SKY_DEPTH_M = 1000.0
 """Depth of a pixel that is known to be sky, meters: farther than anything that is measured."""
-MOVING = -1.0
-"""In the place of the depth of a pixel that moves by itself; only what is above 0 is known."""
+MOVING = -1000.0
+"""In the place of the depth of a pixel that moves by itself; only what is above 0 is known. Unlike
+any value by which recordings mark unknown depth."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -18,14 +18,16 @@ from sfm_ros.motion.metric_scale import LengthEvidence
 Mask = npt.NDArray[np.bool_]
 
 _ITERATIONS = 15
-_LEAST_RATIO_SIGMA = 0.01
+_LEAST_RATIO_SIGMA = 0.02
 """Tracks carry the length of a step to the next with at least this error."""
 _OUTLIER = 2.0
 """Standard deviations at which a ratio has lost three quarters of its weight; a measurement, whose
 standard deviation stands for errors that last, at one half of it."""
-_CONNECTED, _AGREES = 0.1, 0.3
+_CONNECTED, _AGREES = 0.1, 0.15
 """Largest difference of a ratio, and of a measurement, from the lengths that it belongs to."""
-_LEAST_AGREEING, _LEAST_PART = 3, 0.35
+_LEAST_AGREEING, _LEAST_PART, _NEAR = 3, 0.35, 50
+"""Of the measurements of a run: how many agree with it, which part of them, and the steps up to
+which one supports others."""
 _STAY = 1e-6
 """Weight of the given lengths, so that those without any measurement keep them."""
 
@@ -66,10 +68,16 @@ def supported(log_lengths: FloatArray, evidence: Sequence[LengthEvidence]) -> Ma
     measured = np.array([np.nan if (m := e.measured) is None else m.log_length for e in evidence])
     follows = np.abs(np.diff(log_lengths, prepend=np.nan) - ratio) < _CONNECTED
     run = np.cumsum(~follows)
-    agrees = np.bincount(run, np.abs(measured - log_lengths) < _AGREES)
-    known = np.bincount(run, np.isfinite(measured))
+    is_right = np.abs(measured - log_lengths) < _AGREES
+    agrees, known = np.bincount(run, is_right), np.bincount(run, np.isfinite(measured))
     is_supported = (agrees >= _LEAST_AGREEING) & (agrees > _LEAST_PART * known)
-    return np.asarray(is_supported[run])
+    right = np.flatnonzero(is_right & is_supported[run])
+    if not len(right):
+        return np.zeros(len(run), dtype=bool)
+    steps = np.arange(len(run))
+    after = np.searchsorted(right, steps)
+    beside = right[np.clip([after - 1, after], 0, len(right) - 1)]
+    return np.asarray(is_supported[run] & (np.abs(beside - steps).min(axis=0) <= _NEAR))
 
 
 def _columns(pairs: Sequence[tuple[float, float] | None]) -> tuple[FloatArray, FloatArray]:

@@ -7,7 +7,7 @@ import pytest
 
 from sfm_ros.motion.metric_scale import LengthEvidence
 from sfm_ros.motion.scale import Correction
-from training.preparation.teacher.lengths import smoothed_lengths
+from training.preparation.teacher.lengths import smoothed_lengths, supported
 
 COUNT = 200
 LENGTHS = np.log(1.0 + 0.5 * np.sin(np.arange(COUNT) / 15))
@@ -62,3 +62,25 @@ def test_without_evidence_the_lengths_stay() -> None:
     nothing = [LengthEvidence(log_ratio=None, measured=None)] * COUNT
     assert smoothed_lengths(LENGTHS, nothing) == pytest.approx(LENGTHS, abs=1e-9)
     assert len(smoothed_lengths(np.zeros(0), [])) == 0
+
+
+def test_only_what_measurements_support_is_accepted() -> None:
+    right = evidence(0.002, 0.03)
+    assert supported(LENGTHS, right).all()
+    unknown = [LengthEvidence(log_ratio=e.log_ratio, measured=None) for e in right]
+    assert not supported(LENGTHS, unknown).any()
+    # Three measurements at the beginning reach fifty steps further.
+    few = right[:3] + unknown[3:]
+    assert supported(LENGTHS, few).tolist() == [k <= 52 for k in range(COUNT)]
+    # A scale that most measurements contradict is not known.
+    assert not supported(LENGTHS + 0.5, right).any()
+    assert supported(np.zeros(0), []).shape == (0,)
+
+
+def test_runs_that_no_ratio_connects_need_their_own_support() -> None:
+    steps = evidence(0.002, 0.03)
+    steps[60] = LengthEvidence(log_ratio=None, measured=steps[60].measured)
+    steps[60:] = [LengthEvidence(log_ratio=e.log_ratio, measured=None) for e in steps[60:]]
+    found = supported(LENGTHS, steps)
+    assert found[:60].all()
+    assert not found[60:].any()
