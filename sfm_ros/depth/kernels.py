@@ -12,7 +12,12 @@ from typing import Any, TypeVar
 import numba
 import numpy as np
 
-from sfm_ros.depth.multiview_config import MIN_RELATIVE_DEPTH, UNSEEN
+from sfm_ros.depth.multiview_config import (
+    MIN_RELATIVE_DEPTH,
+    TINY,
+    UNSEEN,
+    relative_variance,
+)
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -42,32 +47,38 @@ def find_differences(target, source, A, b, inv_depth, limit, result):  # type: i
         result: (h, w).
     """
     height, width = target.shape
-    u, v = np.empty(width, np.float32), np.empty(width, np.float32)
-    inside = np.empty(width, np.bool_)
+    flat, place = source.ravel(), np.empty(width, np.int32)
+    du, dv = np.empty(width, np.float32), np.empty(width, np.float32)
+    sample, inside = np.empty(width, np.float32), np.empty(width, np.bool_)
     right, bottom = np.float32(width - 1), np.float32(height - 1)
+    last_left, last_top = np.int32(width - 2), np.int32(height - 2)
     zero, one = np.float32(0), np.float32(1)
+    # Unsigned, they need no check for negative ones, which count from the end.
+    beside, below = np.uint64(1), np.uint64(width)
     nearest = np.float32(MIN_RELATIVE_DEPTH)
     for y in range(height):
-        row = np.float32(y)
+        row, inverse_depth, own, costs = np.float32(y), inv_depth[y], target[y], result[y]
         ax, ay, az = (A[0, 1] * row + A[0, 2], A[1, 1] * row + A[1, 2], A[2, 1] * row + A[2, 2])
         for x in range(width):
-            column, w = np.float32(x), inv_depth[y, x]
+            column, w = np.float32(x), inverse_depth[x]
             z = A[2, 0] * column + az + b[2] * w
             inverse = one / max(z, nearest)
-            at_u = (A[0, 0] * column + ax + b[0] * w) * inverse
-            at_v = (A[1, 0] * column + ay + b[1] * w) * inverse
-            inside[x] = (z > nearest) & (at_u >= zero) & (at_u <= right)
-            inside[x] &= (at_v >= zero) & (at_v <= bottom)
-            u[x] = min(max(at_u, zero), right)
-            v[x] = min(max(at_v, zero), bottom)
+            u = (A[0, 0] * column + ax + b[0] * w) * inverse
+            v = (A[1, 0] * column + ay + b[1] * w) * inverse
+            inside[x] = (z > nearest) & (u >= zero) & (u <= right) & (v >= zero) & (v <= bottom)
+            u, v = min(max(u, zero), right), min(max(v, zero), bottom)
+            left, top = min(np.int32(u), last_left), min(np.int32(v), last_top)
+            du[x], dv[x] = u - np.float32(left), v - np.float32(top)
+            place[x] = top * np.int32(width) + left
         for x in range(width):
-            left, top = min(int(u[x]), width - 2), min(int(v[x]), height - 2)
-            du, dv = u[x] - np.float32(left), v[x] - np.float32(top)
-            upper, lower = source[top], source[top + 1]
-            above = upper[left] + du * (upper[left + 1] - upper[left])
-            below = lower[left] + du * (lower[left + 1] - lower[left])
-            difference = abs(above + dv * (below - above) - target[y, x])
-            result[y, x] = min(difference, limit) if inside[x] else np.float32(UNSEEN)
+            i = np.uint64(place[x])
+            upper = flat[i] + du[x] * (flat[i + beside] - flat[i])
+            lower = flat[i + below]
+            lower += du[x] * (flat[i + below + beside] - lower)
+            sample[x] = upper + dv[x] * (lower - upper)
+        for x in range(width):
+            difference = min(abs(sample[x] - own[x]), limit)
+            costs[x] = difference if inside[x] else np.float32(UNSEEN)
 
 
 @_compiled
@@ -138,7 +149,7 @@ def add_messages(cost, message, distance, weight, total):  # type: ignore[no-unt
 
 
 @_compiled
-def find_best(cost, position, least, curvature, margin):  # type: ignore[no-untyped-def]
+def find_best(cost, position, least, curvature):  # type: ignore[no-untyped-def]
     """Find the minimum of each pixel's costs, between hypotheses by a parabola.
 
     Args:
@@ -147,15 +158,16 @@ def find_best(cost, position, least, curvature, margin):  # type: ignore[no-unty
             end of the search.
         least: (h, w), set to the cost of the best hypothesis.
         curvature: (h, w), set to that of the parabola, cost per step squared.
-        margin: (h, w), set to the distance to the least cost more than two steps away.
     """
     count, height, width = cost.shape
-    index = np.empty(width, np.int32)
+    index, last = np.empty(width, np.int32), np.int32(count - 2)
+    low, high = np.empty(width, np.float32), np.empty(width, np.float32)
+    flat, plane = cost.ravel(), np.uint64(height * width)
     two, tiny, half = np.float32(2), np.float32(1e-6), np.float32(0.5)
     # A loop that writes many arrays would not be vectorized: that they do not overlap is checked
     # at run time, for a few of them.
     for y in range(height):
-        best, other = least[y], margin[y]
+        best = least[y]
         for x in range(width):
             index[x] = 0
             best[x] = cost[0, y, x]
@@ -165,23 +177,38 @@ def find_best(cost, position, least, curvature, margin):  # type: ignore[no-unty
                 is_better = here[x] < best[x]
                 index[x] = k if is_better else index[x]
                 best[x] = here[x] if is_better else best[x]
+        places, bends, start = position[y], curvature[y], np.uint64(y * width)
         for x in range(width):
-            other[x] = np.float32(np.inf)
+            inner = min(max(index[x], np.int32(1)), last)
+            i = np.uint64(inner) * plane + start + np.uint64(x)
+            low[x], high[x] = flat[i - plane], flat[i + plane]
+        for x in range(width):
+            is_inner = (index[x] > 0) & (index[x] <= last)
+            bend = max(low[x] - two * best[x] + high[x], tiny)
+            offset = half * (low[x] - high[x]) / bend
+            places[x] = np.float32(index[x]) + offset if is_inner else np.float32(-1)
+            bends[x] = bend if is_inner else np.float32(0)
+
+
+@_compiled
+def find_margin(cost, position, least, margin):  # type: ignore[no-untyped-def]
+    """Set ``margin`` (h, w) to the distance to the least cost more than two steps away.
+
+    Without a minimum inside the search it is -1. For the others see `find_best`.
+    """
+    count, height, width = cost.shape
+    for y in range(height):
+        other, index = margin[y], np.rint(position[y])
+        for x in range(width):
+            other[x] = np.float32(UNSEEN)
         for k in range(count):
-            here = cost[k, y]
+            here, at = cost[k, y], np.float32(k)
             for x in range(width):
-                beyond = here[x] if abs(k - index[x]) > 2 else np.float32(np.inf)
+                beyond = here[x] if abs(at - index[x]) > np.float32(2) else np.float32(UNSEEN)
                 other[x] = min(other[x], beyond)
+        best, place = least[y], position[y]
         for x in range(width):
-            other[x] -= best[x]
-        for x in range(width):
-            k = index[x]
-            is_inner = (k > 0) & (k < count - 1)
-            low, high = cost[max(k - 1, 0), y, x], cost[min(k + 1, count - 1), y, x]
-            bend = max(low - two * best[x] + high, tiny)
-            place = np.float32(k) + half * (low - high) / bend
-            position[y, x] = place if is_inner else np.float32(-1)
-            curvature[y, x] = bend if is_inner else np.float32(0)
+            other[x] = other[x] - best[x] if place[x] > np.float32(0) else np.float32(-1)
 
 
 @_compiled
@@ -201,3 +228,45 @@ def find_parallax(A, b, inv_depth, parallax):  # type: ignore[no-untyped-def]
             du = b[0] - b[2] * (A[0, 0] * column + ax + b[0] * w[x]) * inverse
             dv = b[1] - b[2] * (A[1, 0] * column + ay + b[1] * w[x]) * inverse
             result[x] = max(result[x], np.sqrt(du * du + dv * dv) * w[x] * inverse)
+
+
+_relative_variance = numba.njit(relative_variance)
+
+
+@_compiled
+def finish(  # type: ignore[no-untyped-def]
+    center, step, parallax, margin, position, least, curvature, limits, sigmas,
+    inv_depth, sigma, valid,
+):  # fmt: skip
+    """Set the measurement from the minima of the joint cost and of each source's.
+
+    Args:
+        center, step: (h, w) of the hypotheses at full size.
+        parallax, margin: (h, w).
+        position, least: (1 + s, h, w) of the joint cost and of each source's, see `find_best`.
+        curvature: (h, w) of the joint cost.
+        limits: most cost, truncation, least margin, most gap, least parallax, most relative
+            standard deviation, and the index of the middle hypothesis.
+        sigmas: see `MultiViewConfig.sigmas`.
+        inv_depth, sigma, valid: (h, w), set.
+    """
+    count, height, width = position.shape
+    max_cost, truncation, min_margin, max_gap, min_parallax, max_relative, middle = limits
+    for y in range(height):
+        for x in range(width):
+            place, gap = position[0, y, x], np.float32(0)
+            for s in range(1, count):
+                own = abs(position[s, y, x] - place)
+                own = own if position[s, y, x] > np.float32(0) else np.float32(UNSEEN)
+                gap = max(gap, np.float32(0) if least[s, y, x] > truncation else own)
+            is_good = (place > np.float32(0)) & (least[0, y, x] < max_cost)
+            is_good &= (margin[y, x] > min_margin) & (gap < max_gap)
+            is_good &= parallax[y, x] > min_parallax
+            w = center[y, x] * (step[y, x] * (place - middle) + np.float32(1))
+            variance = _relative_variance(
+                step[y, x], max(curvature[y, x], np.float32(TINY)), min(gap, max_gap),
+                max(margin[y, x], np.float32(TINY)), parallax[y, x], sigmas,
+            )  # fmt: skip
+            relative = np.sqrt(variance)
+            inv_depth[y, x], sigma[y, x] = w, relative * w
+            valid[y, x] = is_good & (relative < max_relative)

@@ -97,22 +97,6 @@ class _View:
         return _View((K @ R @ np.linalg.inv(K)).astype(np.float32), (K @ t).astype(np.float32))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Minimum:
-    """See `kernels.find_best`; (h, w) each."""
-
-    position: _Array
-    least: _Array
-    curvature: _Array
-    margin: _Array
-
-    @staticmethod
-    def of(cost: _Array) -> _Minimum:
-        arrays = [np.empty(cost.shape[1:], np.float32) for _ in range(4)]
-        kernels.find_best(cost, *arrays)
-        return _Minimum(*arrays)
-
-
 class _Search:
     """The images of one size, normalized, and where they see each other."""
 
@@ -159,10 +143,12 @@ class _Search:
             )
 
         _map(self._executor, match, count)
-        found = _Minimum.of(_smoothed(costs, config))
-        is_inner = found.position > 0
-        shift = reach * (found.position * np.float32(spacing) - 1)
-        return np.where(is_inner, shift, np.float32(0)), np.where(is_inner, found.margin, -1)
+        costs = _smoothed(costs, config)
+        position, least, curvature, margin = np.empty((4, *guess.shape), np.float32)
+        kernels.find_best(costs, position, least, curvature)
+        kernels.find_margin(costs, position, least, margin)
+        shift = reach * (position * np.float32(spacing) - 1)
+        return np.where(position > 0, shift, np.float32(0)), margin
 
     def find_fine(self, center: _Array, reach: _Array, margin: _Array) -> InverseDepth:
         """Search around a result at half size; (h, w) each."""
@@ -180,17 +166,18 @@ class _Search:
             self._match(w, config.fine_window, costs[0, k], costs[1:, k])
 
         _map(self._executor, match, count)
-        joint, *each = _map(self._executor, lambda i: _Minimum.of(costs[i]), len(costs))
-        inv_depth = center * (step * (joint.position - np.float32(count // 2)) + 1)
-        gap = np.max([_source_gap(found, joint, config) for found in each], axis=0)
-        valid = (joint.position > 0) & (joint.least < config.max_cost)
-        valid &= (margin > config.min_margin) & (gap < config.max_source_gap)
-        valid &= parallax > config.min_parallax
-        curvature, margin = (np.maximum(a, np.float32(TINY)) for a in (joint.curvature, margin))
-        gap = np.minimum(gap, np.float32(config.max_source_gap))
-        relative = np.sqrt(config.relative_variance(step, curvature, parallax, gap, margin))
-        valid &= relative < config.max_relative_sigma
-        return InverseDepth(inv_depth, relative * inv_depth, valid)
+        position, least, curvature = np.empty((3, *costs[:, 0].shape), np.float32)
+        _map(
+            self._executor,
+            lambda i: kernels.find_best(costs[i], position[i], least[i], curvature[i]),
+            len(costs),
+        )
+        inv_depth, sigma, valid = np.empty_like(center), np.empty_like(center), margin > 0
+        kernels.finish(
+            center, step, parallax, margin, position, least, curvature[0],
+            _limits(config), _as_float32(config.sigmas), inv_depth, sigma, valid,
+        )  # fmt: skip
+        return InverseDepth(inv_depth, sigma, valid)
 
     def _match(
         self, inv_depth: _Array, window: int, joint: _Array, each: _Array | None = None
@@ -216,10 +203,23 @@ def _map(executor: Executor | None, function: Callable[[int], object], count: in
     return [function(i) for i in range(middle)] + later.result()
 
 
-def _source_gap(found: _Minimum, joint: _Minimum, config: MultiViewConfig) -> _Array:
-    """Steps between the best match in one source and the joint one; 0 if it is out of view."""
-    gap = np.where(found.position > 0, np.abs(found.position - joint.position), np.float32(np.inf))
-    return np.where(found.least > config.truncation, np.float32(0), gap)
+def _limits(config: MultiViewConfig) -> tuple[np.float32, ...]:
+    """See `kernels.finish`."""
+    return _as_float32(
+        (
+            config.max_cost,
+            config.truncation,
+            config.min_margin,
+            config.max_source_gap,
+            config.min_parallax,
+            config.max_relative_sigma,
+            config.fine_hypotheses // 2,
+        )
+    )
+
+
+def _as_float32(numbers: Sequence[float]) -> tuple[np.float32, ...]:
+    return tuple(np.float32(number) for number in numbers)
 
 
 def _smoothed(cost: _Array, config: MultiViewConfig) -> _Array:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-Array = Any
-"""Of numpy or torch."""
+Number = Any
+"""A number, or an array or tensor of numbers."""
 
 TINY = 1e-4
-"""Least divisor of `MultiViewConfig.relative_variance`."""
+"""Least divisor of `relative_variance`."""
 
 
 MIN_RELATIVE_DEPTH = 0.05
@@ -55,9 +55,9 @@ class MultiViewConfig:
     fine_hypotheses: int = 5
     fine_step: float = 1.0
     fine_pixels: float = 1.0
-    contrast: float = 6.0
+    contrast: float = 4.0
     normal_window: int = 5
-    window: int = 5
+    window: int = 7
     fine_window: int = 7
     truncation: float = 2.0
     smooth_distances: tuple[int, ...] = (4, 2, 4, 2)
@@ -66,30 +66,49 @@ class MultiViewConfig:
     large_jump: float = 0.2
     max_cost: float = 0.5
     min_margin: float = 0.04
-    max_source_gap: float = 1.0
+    max_source_gap: float = 1.5
     min_parallax: float = 1.0
-    curvature_sigma: float = 0.075
-    parallax_sigma: float = 0.06
-    gap_sigma: float = 0.7
-    margin_sigma: float = 0.037
-    least_sigma: float = 0.02
+    curvature_sigma: float = 0.1
+    parallax_sigma: float = 0.04
+    gap_sigma: float = 0.5
+    margin_sigma: float = 0.042
+    least_sigma: float = 0.012
     max_relative_sigma: float = 0.2
     min_floor: float = 0.8
 
-    def relative_variance(
-        self, step: Array, curvature: Array, parallax: Array, gap: Array, margin: Array
-    ) -> Array:
-        """Variance of the relative error of a measurement; the parts were fitted to data.
+    @property
+    def sigmas(self) -> tuple[float, float, float, float, float]:
+        """The last arguments of `relative_variance`."""
+        return (
+            self.curvature_sigma,
+            self.gap_sigma,
+            self.margin_sigma,
+            self.parallax_sigma,
+            self.least_sigma,
+        )
 
-        Works for any arrays with numpy's operators, of one shape.
 
-        Args:
-            step: of the hypotheses at full size, in units of the logarithm.
-            curvature: of the cost at its minimum, per step squared.
-            parallax: pixels per unit of the logarithm.
-            gap: between the matches in the sources, steps.
-            margin: see `min_margin`.
-        """
-        in_steps = self.curvature_sigma**2 / curvature + (self.gap_sigma * gap) ** 2
-        in_steps = in_steps + (self.margin_sigma / margin) ** 2
-        return step**2 * in_steps + (self.parallax_sigma / parallax) ** 2 + self.least_sigma**2
+def relative_variance(
+    step: Number,
+    curvature: Number,
+    gap: Number,
+    margin: Number,
+    parallax: Number,
+    sigmas: tuple[float, float, float, float, float],
+) -> Number:
+    """Variance of the relative error of a measurement; its parts were fitted to data.
+
+    For numbers, or tensors of one shape.
+
+    Args:
+        step: of the hypotheses at full size, in units of the logarithm.
+        curvature: of the cost at its minimum, per step squared.
+        gap: between the matches in the sources, steps.
+        margin: see `MultiViewConfig.min_margin`.
+        parallax: pixels per unit of the logarithm.
+        sigmas: see `MultiViewConfig.sigmas`.
+    """
+    flat, apart, ambiguous, placed, least = sigmas
+    apart, ambiguous, placed = apart * gap, ambiguous / margin, placed / parallax
+    in_steps = flat * flat / curvature + apart * apart + ambiguous * ambiguous
+    return step * step * in_steps + placed * placed + least * least

@@ -13,12 +13,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sfm_ros.depth.multiview_config import MIN_RELATIVE_DEPTH, TINY, UNSEEN, MultiViewConfig
+from sfm_ros.depth.multiview_config import (
+    MIN_RELATIVE_DEPTH,
+    TINY,
+    UNSEEN,
+    MultiViewConfig,
+    relative_variance,
+)
 from training.geometry.camera import inverse_intrinsics, scale_intrinsics
 from training.geometry.warp import sample_bilinear
-
-_FAR = 1e6
-"""Cost where there is none."""
 
 
 class MultiView(nn.Module):
@@ -84,7 +87,7 @@ class _Minimum:
             cost_bkhw.gather(1, (index + k).clamp(0, last)).squeeze(1) for k in (-1, 0, 1)
         )
         steps = torch.arange(last + 1, device=index.device).view(1, -1, 1, 1)
-        other = torch.where((steps - index).abs() > 2, cost_bkhw, _FAR).amin(dim=1)
+        other = torch.where((steps - index).abs() > 2, cost_bkhw, UNSEEN).amin(dim=1)
         index = index.squeeze(1)
         is_inner = (index > 0) & (index < last)
         bend = (low - 2 * middle + high).clamp(min=1e-6)
@@ -143,12 +146,13 @@ class _Search:
         valid = (joint.position > 0) & (joint.least < config.max_cost)
         valid &= (margin_bhw > config.min_margin) & (gap < config.max_source_gap)
         valid &= parallax > config.min_parallax
-        variance = config.relative_variance(
+        variance = relative_variance(
             step,
             joint.curvature.clamp(min=TINY),
-            parallax,
             gap.clamp(max=config.max_source_gap),
             margin_bhw.clamp(min=TINY),
+            parallax,
+            config.sigmas,
         )
         relative = variance.sqrt()
         return found, relative * found, valid & (relative < config.max_relative_sigma)
@@ -201,7 +205,7 @@ class _Search:
 
 
 def _source_gap(found: _Minimum, joint: _Minimum, config: MultiViewConfig) -> Tensor:
-    gap = torch.where(found.position > 0, (found.position - joint.position).abs(), _FAR)
+    gap = torch.where(found.position > 0, (found.position - joint.position).abs(), UNSEEN)
     return torch.where(found.least > config.truncation, 0.0, gap)
 
 
