@@ -3,7 +3,7 @@
     python benchmarks/start_up.py [--engine auto] [--precision auto] [--model DIR]
 
 A camera of 10 Hz is there before the node. Prints when the first depth was received, counted from
-the start of the node's process, and what the node logs about its engines.
+the start of the node's process, its processor time by then, and what it logs about its engines.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+from node_cpu import cpu_seconds
 from traffic import Traffic
 
 from sfm_ros.cli.engine_options import add_engine_options, with_engine_options
@@ -84,7 +85,7 @@ def first_depth(model: ModelConfig, camera: EarlyCamera, logs: Path) -> str:
     words = [sys.executable, "-m", "sfm_ros.ros.node", "--ros-args"]
     for name, value in asdict(model).items():
         words += ["-p", f"model.{name}:={value}"]
-    camera.first_s = 0.0
+    camera.first_s = cpu_s = 0.0
     with ProcessGroup(logs) as children:
         begin = time.monotonic()
         children.start("node", [*words, "-p", "node.extrinsics_wait_s:=0.0"])
@@ -93,13 +94,15 @@ def first_depth(model: ModelConfig, camera: EarlyCamera, logs: Path) -> str:
             camera.send()
             time.sleep(_PERIOD_S)
             children.check("node")
-            if camera.first_s:
+            if camera.first_s and not cpu_s:
+                cpu_s = cpu_seconds(children.pid("node"))
                 end = min(end, camera.first_s + _AFTERWARDS_S)
     if not camera.first_s:
         raise SfmRosError(f"no depth within {_LONGEST_S:.0f} s:\n{children.log_tail('node')}")
     lines = (logs / "node.log").read_text(encoding="utf-8").splitlines()
     engines = ["\n  " + line for line in lines if ": engine " in line]
-    return f"the first depth after {camera.first_s - begin:.2f} s" + "".join(engines)
+    first = f"the first depth after {camera.first_s - begin:.2f} s"
+    return f"{first}, {cpu_s:.2f} s of processor time" + "".join(engines)
 
 
 if __name__ == "__main__":

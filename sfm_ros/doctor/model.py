@@ -47,7 +47,7 @@ def check_engine(config: ModelConfig) -> list[Finding]:
     libraries = ", ".join(f"{n} {v}" for n, v in installed.items()) or "no library"
     lines: list[str] = []
     try:
-        engine = fastest_engine(config, lines.append)
+        engine = fastest_engine(config, lambda line, _: lines.append(line))
     except SfmRosError as error:
         advice = (
             "see the reason; free memory, or name another bundle in model.bundle"

@@ -18,8 +18,13 @@ from sfm_ros.engines.window_runner import gray_windows
 from sfm_ros.errors import EngineError
 from sfm_ros.model_spec import ModelSpec
 
-Report = Callable[[str], object]
-"""Takes a line for a person."""
+Report = Callable[[str, bool], object]
+"""Takes a line for a person, and whether it is a problem."""
+
+
+def silent(text: str, is_problem: bool) -> None:
+    """Reports nothing."""
+
 
 _BUDGET_S = 1.5
 _LEAST_ROUNDS, _MOST_ROUNDS = 3, 60
@@ -38,7 +43,7 @@ class CpuChoice:
         bundle, spec: the model.
         config: ``threads`` is used.
         among: the candidates, those to be preferred first; at least one.
-        report: gets one line on what was measured and chosen.
+        report: gets one line on what was measured and chosen, and one for each refusal.
         clock: steady time in seconds.
         waited: seconds that this thread has waited for a processor so far; by default `waited_s`.
     """
@@ -49,7 +54,7 @@ class CpuChoice:
         spec: ModelSpec,
         config: ModelConfig,
         among: list[Candidate],
-        report: Report = lambda _: None,
+        report: Report = silent,
         clock: Callable[[], float] = time.perf_counter,
         waited: Callable[[], float] | None = None,
     ) -> None:
@@ -65,7 +70,9 @@ class CpuChoice:
             ModelError: as for `first`.
         """
         if len(self._among) == 1:
-            return self.first()
+            engine = self.first()
+            self._report(f"engine {self._among[0]}", False)
+            return engine
         found = self._memory.recall()
         if found is None:
             return None
@@ -75,7 +82,8 @@ class CpuChoice:
         except EngineError:
             self.forget()
             return None
-        self._report(f"engine {chosen}, the fastest here as measured before ({_shown(times_ms)})")
+        line = f"engine {chosen}, the fastest here as measured before ({_shown(times_ms)})"
+        self._report(line, False)
         return engine
 
     def forget(self) -> None:
@@ -133,7 +141,8 @@ class CpuChoice:
         if not is_disturbed:
             self._memory.remember(chosen, names)
         self._report(
-            f"engine {chosen}, the fastest here ({_shown(names)}){note if is_disturbed else ''}"
+            f"engine {chosen}, the fastest here ({_shown(names)}){note if is_disturbed else ''}",
+            False,
         )
 
     def _accepted(
@@ -153,7 +162,7 @@ class CpuChoice:
             if parity.accepted:
                 return candidate
             reasons.append(parity.text)
-            self._report(f"engine {candidate} is not used: {parity.text}")
+            self._report(f"engine {candidate} is not used: {parity.text}", True)
         raise EngineError(f"no inference engine can be used: {'; '.join(reasons)}")
 
 

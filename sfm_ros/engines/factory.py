@@ -10,9 +10,9 @@ from pathlib import Path
 from sfm_ros.config import ModelConfig
 from sfm_ros.engines.base import Engine
 from sfm_ros.engines.build_process import BuildProcess
-from sfm_ros.engines.choice import CpuChoice, Report, first_that_loads
+from sfm_ros.engines.choice import CpuChoice, Report, first_that_loads, silent
 from sfm_ros.engines.registry import AUTO, ENGINES, Candidate, candidates
-from sfm_ros.engines.switching import Fallback, Prepare, SwitchingEngine
+from sfm_ros.engines.switching import Fallback, Prepare, Reports, SwitchingEngine
 from sfm_ros.errors import EngineError, EngineNotBuiltError, ModelError, SfmRosError
 from sfm_ros.model_spec import ModelSpec
 
@@ -52,7 +52,7 @@ def create_engine(config: ModelConfig) -> Engine:
     return plan.gpu_engine() or plan.cpu_choice().first()
 
 
-def fastest_engine(config: ModelConfig, report: Report = lambda _: None) -> Engine:
+def fastest_engine(config: ModelConfig, report: Report = silent) -> Engine:
     """As `create_engine`, but ``auto`` takes the fastest on this machine.
 
     On a CPU the candidates are measured for a second or two unless the fastest is remembered.
@@ -81,8 +81,8 @@ def start_engine(config: ModelConfig) -> Engine:
     Raises:
         ModelError, EngineError: as `create_engine`.
     """
-    lines: list[str] = []
-    plan = _Plan.of(config, lines.append)
+    reports = Reports()
+    plan = _Plan.of(config, reports)
     improvements: list[Prepare] = []
     engine = plan.gpu_engine()
     if engine is None:
@@ -90,12 +90,13 @@ def start_engine(config: ModelConfig) -> Engine:
         engine = choice.remembered()
         if engine is None:
             engine = choice.first()
+            reports(f"engine {engine.name} {engine.precision} to begin with")
             improvements.append(_measuring(choice))
     if config.engine == AUTO:
         improvements += [BuildProcess(c, plan.bundle, config).prepare for c in plan.not_built]
     if not improvements and config.engine != AUTO:
         return engine
-    return SwitchingEngine(engine, improvements, plan.fallback(), lines)
+    return SwitchingEngine(engine, improvements, plan.fallback(), reports)
 
 
 def _measuring(choice: CpuChoice) -> Prepare:
@@ -127,7 +128,7 @@ class _Plan:
     reasons: list[str] = field(default_factory=list)
 
     @staticmethod
-    def of(config: ModelConfig, report: Report = lambda _: None) -> _Plan:
+    def of(config: ModelConfig, report: Report = silent) -> _Plan:
         bundle = resolve_bundle(config.bundle)
         spec = ModelSpec.load(bundle)
         among = candidates(spec, config)
@@ -147,7 +148,7 @@ class _Plan:
             except EngineError as error:
                 errors.append(error)
             else:
-                self.report(f"engine {candidate}")
+                self.report(f"engine {candidate}", False)
                 return engine
         if errors and not self._on_cpu():
             raise errors[0]

@@ -40,7 +40,8 @@ ENGINES: dict[str, EngineEntry] = {
     "tensorrt": EngineEntry(
         module="sfm_ros.engines.tensorrt_engine",
         class_name="TensorRtEngine",
-        install="pip install tensorrt cuda-bindings (Jetson: TensorRT comes with JetPack)",
+        install="pip install tensorrt 'cuda-bindings>=12.6,<14' (Jetson: TensorRT comes with "
+        "JetPack, cuda-bindings 12 for JetPack 6)",
         variants={FP32: FP32, "fp16": "fp16", "int8": "int8"},
         is_gpu=True,
     ),

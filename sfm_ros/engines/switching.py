@@ -8,6 +8,7 @@ from contextlib import suppress
 
 from sfm_ros.datatypes import Prediction
 from sfm_ros.engines.base import Engine
+from sfm_ros.engines.choice import Report
 from sfm_ros.errors import SfmRosError
 from sfm_ros.model_spec import ModelSpec
 from sfm_ros.window import Window
@@ -19,8 +20,35 @@ Prepare = Callable[[Progress, threading.Event], Engine]
 none. It runs in a thread of its own, and ends soon after the event is set."""
 Fallback = Callable[[Engine, SfmRosError], Engine]
 """The engine to use instead of one that failed; SfmRosError if there is no other."""
-Log = Callable[[str, bool], object]
-"""Takes a line for a person, and whether it is a problem."""
+
+
+class Reports:
+    """Lines for a person, kept until somebody listens.
+
+    Attributes:
+        problem: the last one that is a problem, or empty.
+    """
+
+    def __init__(self) -> None:
+        self.problem = ""
+        self._kept: list[tuple[str, bool]] = []
+        self._listener: Report | None = None
+
+    def __call__(self, text: str, is_problem: bool = False) -> None:
+        """Add a line."""
+        if is_problem:
+            self.problem = text
+        if self._listener is None:
+            self._kept.append((text, is_problem))
+        else:
+            self._listener(text, is_problem)
+
+    def listen(self, listener: Report) -> None:
+        """Hand over what was kept, and from now on every line at once."""
+        self._listener = listener
+        kept, self._kept = self._kept, []
+        for line in kept:
+            listener(*line)
 
 
 class SwitchingEngine:
@@ -33,7 +61,7 @@ class SwitchingEngine:
         first: answers at once.
         improvements: prepared one after the other once the engine is `start`-ed.
         fallback: what to use if an engine fails.
-        lines: what to log at the start.
+        reports: what is to be logged.
     """
 
     def __init__(
@@ -41,16 +69,16 @@ class SwitchingEngine:
         first: Engine,
         improvements: Sequence[Prepare],
         fallback: Fallback,
-        lines: Sequence[str] = (),
+        reports: Reports | None = None,
     ) -> None:
         self.spec: ModelSpec = first.spec
         self._current = first
-        self._improvements, self._fallback, self._lines = improvements, fallback, lines
-        self._log: Log = lambda text, is_problem: None
+        self._improvements, self._fallback = improvements, fallback
+        self._reports = reports or Reports()
         self._lock = threading.Lock()
         self._ready: Engine | None = None
         self._window: Window | None = None
-        self._progress, self._refused = "", ""
+        self._progress = ""
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -64,15 +92,13 @@ class SwitchingEngine:
         """Of the engine that answers now."""
         return self._current.precision
 
-    def start(self, log: Log) -> None:
+    def start(self, listener: Report) -> None:
         """Begin to prepare a better engine.
 
         Args:
-            log: called from other threads too.
+            listener: gets the reports, from other threads too.
         """
-        self._log = log
-        for line in self._lines or [f"engine {self.name} {self.precision}"]:
-            log(line, False)
+        self._reports.listen(listener)
         if self._improvements and self._thread is None:
             self._thread = threading.Thread(target=self._improve, name="sfm_engines", daemon=True)
             self._thread.start()
@@ -91,7 +117,7 @@ class SwitchingEngine:
         """What is prepared now, and what is not used and why; for the status."""
         return {
             "engine_progress": self._progress,
-            "engine_refused": self._refused,
+            "engine_refused": self._reports.problem,
         }
 
     def close(self) -> None:
@@ -110,7 +136,7 @@ class SwitchingEngine:
         if better is None:
             return
         previous, self._current = self._current, better
-        self._log(f"engine {_shown(better)} takes over from {_shown(previous)}", False)
+        self._reports(f"engine {_shown(better)} takes over from {_shown(previous)}")
         previous.close()
 
     def _replace(self, error: SfmRosError) -> None:
@@ -118,13 +144,10 @@ class SwitchingEngine:
         failed = self._current
         other = self._fallback(failed, error)
         self._current = other
-        self._refuse(f"{_shown(failed)} failed, {_shown(other)} takes over: {error}")
+        text = f"engine {_shown(failed)} failed, {_shown(other)} takes over: {error}"
+        self._reports(text, True)
         with suppress(SfmRosError):
             failed.close()
-
-    def _refuse(self, reason: str) -> None:
-        self._refused = reason
-        self._log(f"engine {reason}", True)
 
     def _improve(self) -> None:
         for prepare in self._improvements:
@@ -134,7 +157,7 @@ class SwitchingEngine:
                 engine = prepare(self._show, self._stop)
             except SfmRosError as error:
                 if not self._stop.is_set():
-                    self._refuse(str(error))
+                    self._reports(str(error), True)
             else:
                 self._offer(engine)
         self._show("")

@@ -61,7 +61,11 @@ class Machine:
     def choice(self, among: list[Candidate] = AMONG, threads: int = 2) -> CpuChoice:
         config = ModelConfig(threads=threads)
         clocks = (lambda: self.now_s), (lambda: self.waiting * self.now_s)
-        return CpuChoice(Path("bundle"), SPEC, config, among, self.lines.append, *clocks)
+        return CpuChoice(Path("bundle"), SPEC, config, among, self._report, *clocks)
+
+    def _report(self, text: str, is_problem: bool) -> None:
+        assert is_problem == ("is not used" in text)
+        self.lines.append(text)
 
 
 class Timed(FakeEngine):
