@@ -22,9 +22,13 @@ from sfm_ros.datatypes import DepthMap, FloatArray
 from sfm_ros.depth import kernels
 from sfm_ros.depth.inverse_depth import InverseDepth
 from sfm_ros.depth.multiview_config import TINY, MultiViewConfig
+from sfm_ros.errors import ImageError
 
 _GrayImage = npt.NDArray[np.uint8]
 _Array = npt.NDArray[np.float32]
+
+_SMALLEST = 16
+"""Side of an image, pixels."""
 
 
 def measure(
@@ -54,8 +58,12 @@ def measure(
         The measurement, independent of the prior but for where it searched; valid where the
         match is good, unique, agreed on by the sources, and certain enough. Without sources, or
         without parallax, nothing is valid.
+
+    Raises:
+        ImageError: the images, or the prior, are of different sizes, or too small.
     """
     config = config or MultiViewConfig()
+    _check_sizes(target, sources, prior)
     guess = np.where(prior.valid, prior.inv_depth, np.float32(1))
     if not sources:
         return InverseDepth(guess, guess, np.zeros(guess.shape, bool))
@@ -71,13 +79,23 @@ def measure(
     return replace(found, valid=valid)
 
 
+def _check_sizes(target: _GrayImage, sources: Sequence[_GrayImage], prior: InverseDepth) -> None:
+    """The compiled loops do not check what they read."""
+    shapes = [image.shape for image in (*sources, prior.inv_depth, prior.sigma, prior.valid)]
+    if min(target.shape) < _SMALLEST or any(shape != target.shape for shape in shapes):
+        raise ImageError(
+            f"the image is {target.shape}, its sources and prior are {sorted(set(shapes))}; "
+            f"expected one size of at least {_SMALLEST}x{_SMALLEST}"
+        )
+
+
 def compile_kernels() -> None:
     """Compile what `measure` needs, which takes seconds, unless an earlier run has left it.
 
     Call it before images come, possibly in another thread.
     """
-    image = np.zeros((16, 16), np.uint8)
-    prior = InverseDepth.from_depth(np.ones((16, 16), np.float32), 0.3)
+    image = np.zeros((_SMALLEST, _SMALLEST), np.uint8)
+    prior = InverseDepth.from_depth(np.ones(image.shape, np.float32), 0.3)
     measure(image, [image], [np.eye(4)], np.diag([16.0, 16.0, 1.0]), prior)
 
 

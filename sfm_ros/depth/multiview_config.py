@@ -65,7 +65,7 @@ class MultiViewConfig:
     small_jump: float = 0.06
     large_jump: float = 0.2
     max_cost: float = 0.5
-    min_margin: float = 0.04
+    min_margin: float = 0.05
     max_source_gap: float = 1.5
     min_parallax: float = 1.0
     curvature_sigma: float = 0.1

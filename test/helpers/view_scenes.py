@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -67,3 +67,16 @@ def views(
         K=camera.K,
         depth=depth_map(poses[-1], camera, boards),
     )
+
+
+def mover_views(across_m: float, ahead_m: float) -> tuple[Views, np.ndarray]:
+    """The street with a board that moves by so much in each step, and where it is (h, w)."""
+    poses, newest = ahead(STEPS_M), len(STEPS_M)
+    boards = [
+        [Board(left=-1.0 + across_m * i, right=1.0 + across_m * i, z=12.0 + ahead_m * i)]
+        for i in range(-newest, 1)
+    ]
+    scenes = [views(poses[: i + 1], (), boards[i]) for i in range(newest + 1)]
+    target = views(poses, (0, 2), boards[-1])
+    moving = replace(target, sources=[scenes[i].target for i in (0, 2)])
+    return moving, target.depth < 0.98 * depth_map(poses[-1], CAMERA)
