@@ -81,7 +81,8 @@ def measure(
 
 def _check_sizes(target: _GrayImage, sources: Sequence[_GrayImage], prior: InverseDepth) -> None:
     """The compiled loops do not check what they read."""
-    shapes = [image.shape for image in (*sources, prior.inv_depth, prior.sigma, prior.valid)]
+    others: list[npt.NDArray] = [*sources, prior.inv_depth, prior.sigma, prior.valid]
+    shapes = [image.shape for image in others]
     if min(target.shape) < _SMALLEST or any(shape != target.shape for shape in shapes):
         raise ImageError(
             f"the image is {target.shape}, its sources and prior are {sorted(set(shapes))}; "
