@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from sfm_ros.datatypes import DepthMap, FloatArray, Reason
 from sfm_ros.depth import filter as depth_filter
 from sfm_ros.depth.filter import DepthState
-from sfm_ros.depth.ground_plane import GroundPlane
+from sfm_ros.depth.ground_plane import GroundPlane, floats
 from sfm_ros.depth.inverse_depth import InverseDepth
 from sfm_ros.depth.network_prior import NetworkPrior, Prior
 from sfm_ros.depth.propagation import GrayImage, Map, Mask, PixelRays
@@ -27,8 +28,9 @@ _ROAD_AGREES = 0.15
 """Of the logarithm: road is where the network, and what is measured, differ by less from it."""
 _NEAR_HORIZON = 0.015
 """Least inverse depth of the road; beyond, its slope is too uncertain."""
-_MOVES = 1.6
-"""Of the logarithm: what is measured so far from the network is of something that moves."""
+_TOO_NEAR, _TOO_FAR = 5.0, 0.5
+"""Of the measured over the network's inverse depth: beyond these, it is of something that moves.
+The network misses poles, but seldom an obstacle that is not there."""
 _SCALE_JUMP, _SCALE_WRONG = 0.08, 0.37
 """Of the logarithm: by how much all measurements may differ from the state, and from the
 network, before the length of the motion is doubted."""
@@ -38,7 +40,12 @@ _SEARCH_SIGMA = 0.35
 """Relative standard deviation of the network for the search. It starts from the network because
 that is smooth, so that windows of pixels match as one, and from nothing measured before, so that
 errors are not found again because they are looked for."""
-_MIN_COMPARED = 300
+_EDGE_SHARE = 0.25
+"""Of the relative jump of the depth around a pixel, as standard deviation: an edge of the depth is
+known to a pixel only."""
+_MIN_COMPARED = 100
+_SOME = (slice(None, None, 2),) * 2
+"""Pixels that are enough for a median."""
 _JUMPS = 5
 """Frames after which a jump of all measurements is taken as a correction of the scale."""
 
@@ -200,7 +207,10 @@ class DepthFusion:
         state = depth_filter.draw_toward(predicted, prior, gain)
         if measured is None:
             return state
-        moves = np.abs(np.log(measured.inv_depth / prior.inv_depth)) > _MOVES
+        ratio = measured.inv_depth / prior.inv_depth
+        moves = (ratio > _TOO_NEAR) | (ratio < _TOO_FAR)
+        if plane is not network:
+            moves |= floats(rays, measured.inv_depth, state.inv_depth, plane)
         return depth_filter.correct(state, measured, moves)
 
     def _road(self, rays: PixelRays, network: Map, predicted: DepthState) -> tuple[Mask, Map]:
@@ -222,19 +232,27 @@ def _inverted(depth: DepthMap) -> tuple[Map, Mask]:
 
 
 def _typical(inv_depth: Map) -> float:
-    return float(np.median(inv_depth[::4, ::4]))
+    return float(np.median(inv_depth[::8, ::8]))
 
 
 def _log_ratio(values: Map, others: Map, known: Mask) -> float:
     """Median of the logarithm of a ratio; 0 if too few are known."""
+    values, others, known = (each[_SOME] for each in (values, others, known))
     if np.count_nonzero(known) < _MIN_COMPARED:
         return 0.0
-    return float(np.median(np.log(values[known] / others[known])))
+    return float(np.log(np.median(values[known] / others[known])))
 
 
 def _published(state: DepthState, invalid: Mask, reasons: tuple[Reason, ...]) -> FusedDepth:
     depth = np.where(invalid, np.float32(np.nan), 1 / state.inv_depth)
-    uncertainty = np.where(invalid, np.float32(np.nan), state.relative_sigma)
+    uncertainty = np.hypot(state.relative_sigma, _EDGE_SHARE * _jump(state.inv_depth))
+    uncertainty = np.where(invalid, np.float32(np.nan), uncertainty)
     return FusedDepth(
         depth=depth.astype(np.float32), uncertainty=uncertainty.astype(np.float32), reasons=reasons
     )
+
+
+def _jump(inv_depth: Map) -> Map:
+    """(h, w) range of the inverse depth around each pixel over its value there."""
+    extent = cv2.morphologyEx(inv_depth, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+    return np.asarray(extent / inv_depth, dtype=np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from sfm_ros.datatypes import FloatArray
@@ -19,6 +20,10 @@ _STIFF = np.diag([2.0, 0.02, 2.0])
 """Weight of the last plane (roll, height, pitch) against all points together."""
 _MOST_TILT = 0.2
 """Slope of the plane against the camera's."""
+_ON_ROAD = 0.1
+"""Relative difference of the inverse depth up to which a pixel is of the road."""
+_IN_FRONT, _BELOW_CAMERA = 1.25, 0.01
+"""A point is in front of the road below it if it is nearer by this factor; slope of its ray."""
 _EVERY = 2
 """Rows and columns that are used."""
 
@@ -71,3 +76,22 @@ def _points(rays: PixelRays, inv_depth: Map, known: Mask) -> tuple[Map, Map, Map
     used = near[grid]
     x, y = (np.broadcast_to(each, rays.shape)[grid][used] for each in (rays.x, rays.y))
     return x, y, inv_depth[grid][used]
+
+
+def floats(rays: PixelRays, inv_depth: Map, state: Map, plane: Map) -> Mask:
+    """Where a point would float above road that is seen below it.
+
+    Nothing that stands does so below the height of the camera. A vehicle that comes toward the
+    camera looks nearer than it is, and the road in front of its wheels remains in view.
+
+    Args:
+        rays: of the grid.
+        inv_depth: (h, w) what is to be judged.
+        state: (h, w) inverse depth of all pixels.
+        plane: (h, w) that of the road, 0 above the horizon.
+    """
+    on_road = ((plane > 0) & (np.abs(state - plane) < _ON_ROAD * plane)).astype(np.uint8)
+    solid = cv2.erode(on_road, np.ones((3, 3), np.uint8)) > 0
+    road = np.where(solid, plane, np.float32(np.inf))
+    farthest = np.minimum.accumulate(road[::-1], axis=0)[::-1]
+    return (rays.y > _BELOW_CAMERA) & (inv_depth > _IN_FRONT * farthest)

@@ -80,8 +80,7 @@ class NetworkPrior:
         """
         log_ratio = np.log(np.where(known, inv_depth / network, np.float32(1)))
         if np.count_nonzero(known) > _MIN_KNOWN:
-            found = log_ratio[known]
-            self._adapt(found)
+            self._adapt(log_ratio[::2, ::2][known[::2, ::2]])
         residual = np.where(known, log_ratio - np.float32(self.log_factor), 0)
         residual = np.clip(residual, -_LARGEST, _LARGEST).astype(np.float32)
         weights = known.astype(np.float32)
