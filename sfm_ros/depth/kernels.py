@@ -22,7 +22,7 @@ from sfm_ros.depth.multiview_config import (
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-def _compiled(function: _Function) -> _Function:
+def compiled(function: _Function) -> _Function:
     """Compile at the first call; keep the result in a folder that can be written, if there is one.
 
     numba writes beside this file or into the user's cache, see NUMBA_CACHE_DIR.
@@ -34,7 +34,7 @@ def _compiled(function: _Function) -> _Function:
         return numba.njit(**options)(function)
 
 
-@_compiled
+@compiled
 def find_differences(target, source, A, b, inv_depth, limit, result):  # type: ignore[no-untyped-def]
     """Set ``result`` to |source - target| at one hypothesis, to `UNSEEN` where out of view.
 
@@ -81,7 +81,7 @@ def find_differences(target, source, A, b, inv_depth, limit, result):  # type: i
             costs[x] = difference if inside[x] else np.float32(UNSEEN)
 
 
-@_compiled
+@compiled
 def average_seen(differences, limit, mean):  # type: ignore[no-untyped-def]
     """Set ``mean`` (h, w) to that of the sources (s, h, w) in view, or to the limit."""
     count, height, width = differences.shape
@@ -100,7 +100,7 @@ def average_seen(differences, limit, mean):  # type: ignore[no-untyped-def]
             result[x] = result[x] / seen[x] if seen[x] > np.float32(0) else limit
 
 
-@_compiled
+@compiled
 def least_of(cost, least):  # type: ignore[no-untyped-def]
     """Set ``least`` (h, w) to the minimum over the hypotheses."""
     count, height, width = cost.shape
@@ -112,7 +112,7 @@ def least_of(cost, least):  # type: ignore[no-untyped-def]
                 least[y, x] = min(least[y, x], cost[k, y, x])
 
 
-@_compiled
+@compiled
 def send_messages(total, least, small_jump, large_jump, message):  # type: ignore[no-untyped-def]
     """Set ``message`` to what each pixel would charge a neighbor (Hirschmueller eq. 13)."""
     count, height, width = total.shape
@@ -125,7 +125,7 @@ def send_messages(total, least, small_jump, large_jump, message):  # type: ignor
                 message[k, y, x] = min(charge, large_jump)
 
 
-@_compiled
+@compiled
 def add_messages(cost, message, distance, weight, total):  # type: ignore[no-untyped-def]
     """Set ``total`` to the cost plus the messages of four neighbors at a distance."""
     count, height, width = cost.shape
@@ -148,7 +148,7 @@ def add_messages(cost, message, distance, weight, total):  # type: ignore[no-unt
                 result[x] = own[x] + weight * result[x]
 
 
-@_compiled
+@compiled
 def find_best(cost, position, least, curvature):  # type: ignore[no-untyped-def]
     """Find the minimum of each pixel's costs, between hypotheses by a parabola.
 
@@ -190,7 +190,7 @@ def find_best(cost, position, least, curvature):  # type: ignore[no-untyped-def]
             bends[x] = bend if is_inner else np.float32(0)
 
 
-@_compiled
+@compiled
 def find_margin(cost, position, least, margin):  # type: ignore[no-untyped-def]
     """Set ``margin`` (h, w) to the distance to the least cost more than two steps away.
 
@@ -211,7 +211,7 @@ def find_margin(cost, position, least, margin):  # type: ignore[no-untyped-def]
             other[x] = other[x] - best[x] if place[x] > np.float32(0) else np.float32(-1)
 
 
-@_compiled
+@compiled
 def find_parallax(A, b, inv_depth, parallax):  # type: ignore[no-untyped-def]
     """Raise ``parallax`` (h, w) to the pixels by which the projection into one source moves.
 
@@ -230,10 +230,11 @@ def find_parallax(A, b, inv_depth, parallax):  # type: ignore[no-untyped-def]
             result[x] = max(result[x], np.sqrt(du * du + dv * dv) * w[x] * inverse)
 
 
+# Kept compiled with `finish`: a change of it shows when this file has changed, too.
 _relative_variance = numba.njit(relative_variance)
 
 
-@_compiled
+@compiled
 def finish(  # type: ignore[no-untyped-def]
     center, step, parallax, margin, position, least, curvature, limits, sigmas,
     inv_depth, sigma, valid,

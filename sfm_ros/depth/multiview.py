@@ -69,7 +69,7 @@ def measure(
         return InverseDepth(guess, guess, np.zeros(guess.shape, bool))
     spread = np.where(prior.valid, prior.relative_sigma, np.float32(1)) * config.range_sigmas
     reach = np.clip(spread, config.min_range, config.max_range).astype(np.float32)
-    search = _Search(target, sources, T_source_target, K, config, executor)
+    search = Search(target, sources, T_source_target, K, config, executor)
     shift, margin = search.half().find_coarse(_halved(guess), _halved(reach))
     shift, margin = _doubled(shift, guess.shape), _doubled(margin, guess.shape)
     found = search.find_fine(guess * np.exp(shift), reach, margin)
@@ -116,8 +116,14 @@ class _View:
         return _View((K @ R @ np.linalg.inv(K)).astype(np.float32), (K @ t).astype(np.float32))
 
 
-class _Search:
-    """The images of one size, normalized, and where they see each other."""
+class Search:
+    """The images of one size, normalized, and where they see each other.
+
+    Args: see `measure`; the images may be float32.
+
+    Attributes:
+        size: width and height, pixels.
+    """
 
     def __init__(
         self,
@@ -128,6 +134,7 @@ class _Search:
         config: MultiViewConfig,
         executor: Executor | None,
     ) -> None:
+        self.size = target.shape[::-1]
         self._images = [target, *sources]
         self._motions, self._K = T_source_target, np.asarray(K, np.float64)
         self._config, self._executor = config, executor
@@ -136,11 +143,11 @@ class _Search:
             executor, lambda i: _normalized(self._images[i], config), len(self._images)
         )
 
-    def half(self) -> _Search:
+    def half(self) -> Search:
         """The same at half the size."""
         target, *sources = (_halved(image) for image in self._images)
         K = np.array([[0.5, 0, -0.25], [0, 0.5, -0.25], [0, 0, 1]]) @ self._K
-        return _Search(target, sources, self._motions, K, self._config, self._executor)
+        return Search(target, sources, self._motions, K, self._config, self._executor)
 
     def find_coarse(self, guess: _Array, reach: _Array) -> tuple[_Array, _Array]:
         """Search in the whole range.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import cv2
@@ -10,6 +11,7 @@ import pytest
 from streets import ground_truth, shared_street
 from view_scenes import Views, box_views, mover_views, street_views
 
+from sfm_ros.depth import kernels
 from sfm_ros.depth.inverse_depth import InverseDepth
 from sfm_ros.depth.multiview import measure
 from sfm_ros.errors import ImageError
@@ -155,3 +157,19 @@ def _errors_in_sigmas(kind: str, seed: int, index: int = 12) -> np.ndarray:
     known = found.valid & (depth < 80)
     errors = np.abs(np.log(found.inv_depth[known] * depth[known]))
     return errors / found.relative_sigma[known]
+
+
+def test_without_a_folder_to_keep_them_the_loops_are_compiled_each_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+
+    def njit(**options: object) -> Callable[[object], object]:
+        asked.append(options)
+        if options.get("cache"):
+            raise RuntimeError("cannot cache function: no locator available")
+        return lambda function: function
+
+    monkeypatch.setattr(kernels.numba, "njit", njit)
+    assert kernels.compiled(len) is len
+    assert [options.get("cache", False) for options in asked] == [True, False]
