@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from sfm_ros import options
+from sfm_ros.cameras.config import PreprocessConfig as PreprocessConfig
 from sfm_ros.depth_config import DepthConfig as DepthConfig
 from sfm_ros.errors import ConfigError
 from sfm_ros.health_config import HealthConfig as HealthConfig
 from sfm_ros.old_options import HINTS
 from sfm_ros.options import build, live_option, option, read_yaml
-from sfm_ros.safety import limits
 
 ENGINES = ("auto", "tensorrt", "cuda", "openvino", "onnx")
 PRECISIONS = ("auto", "fp32", "fp16", "bf16", "int8")
@@ -53,24 +53,6 @@ class ModelConfig:
         "network beside the depth network, on half as many.",
         minimum=1,
         maximum=64,
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class PreprocessConfig:
-    """How a camera image becomes the network's input."""
-
-    input: str = option(
-        "auto",
-        "Whether the images are rectified already: auto decides by the distortion in camera_info, "
-        "rectified uses P and does not undistort, raw always undistorts.",
-        choices=("auto", "rectified", "raw"),
-    )
-    max_megapixels: float = option(
-        float(limits.IMAGE_MEGAPIXELS),
-        "A compressed image or image file of more million pixels is refused before it is decoded.",
-        minimum=0.001,
-        maximum=1000.0,
     )
 
 

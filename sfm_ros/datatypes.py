@@ -21,6 +21,9 @@ RgbImage = npt.NDArray[np.uint8]
 OPTICAL_FRAME = "camera_optical"
 """Frame id of a camera if its messages or files have none."""
 
+EQUIDISTANT_MODELS = ("equidistant", "fisheye")
+"""Names of the model that differs from a pinhole camera even with coefficients of zero."""
+
 MAX_FRAME_ID = 256
 """Characters of a frame id; names are a few words long."""
 
@@ -59,7 +62,7 @@ class CameraIntrinsics:
         width, height: image size.
         fx, fy, cx, cy: entries of K; of the *raw* image if there is distortion.
         distortion_model: ROS name: ``plumb_bob``, ``rational_polynomial`` or ``equidistant``.
-        distortion: coefficients in the order of the model; empty or zero means none.
+        distortion: in the order of the model; empty or zero is none, if it is not equidistant.
         R: (3, 3) rotation from the raw to the rectified camera, or None for identity.
         P: (3, 4) projection of the rectified image, or None to keep K.
     """
@@ -113,8 +116,8 @@ class CameraIntrinsics:
 
     @property
     def is_distorted(self) -> bool:
-        """Whether any distortion coefficient differs from zero."""
-        return any(value != 0.0 for value in self.distortion)
+        """Whether the image is not a pinhole camera's: a coefficient differs from zero."""
+        return self.distortion_model in EQUIDISTANT_MODELS or any(self.distortion)
 
     def resized(self, width: int, height: int) -> CameraIntrinsics:
         """The camera of this image scaled to ``width`` x ``height``: c -> (c + 0.5) s - 0.5."""

@@ -9,14 +9,20 @@ from typing import Any
 import cv2
 import numpy as np
 
-from sfm_ros.datatypes import CameraIntrinsics, FloatArray, Frame, RgbImage, read_only
+from sfm_ros.datatypes import (
+    EQUIDISTANT_MODELS,
+    CameraIntrinsics,
+    FloatArray,
+    Frame,
+    RgbImage,
+    read_only,
+)
 from sfm_ros.errors import CalibrationError, ImageError
 
 PixelMaps = tuple[Any, Any]
 """Source coordinates x and y of each target pixel, (h, w) each."""
 
 _PLUMB_BOB = ("plumb_bob", "rational_polynomial")
-_EQUIDISTANT = ("equidistant", "fisheye")
 _LONGEST_SIDE = 32766
 """Pixels; OpenCV's remap does not take longer images."""
 _LARGEST_UPSCALE = 8
@@ -92,12 +98,12 @@ def undistort_map(
     if not undistort:
         return _pinhole_map(rectified_camera(source), target)
     R, D = _rotation_and_distortion(source)
-    if source.distortion_model in _EQUIDISTANT:
+    if source.distortion_model in EQUIDISTANT_MODELS:
         return cv2.fisheye.initUndistortRectifyMap(source.K, D, R, target.K, size, cv2.CV_32FC1)
     if source.distortion_model not in _PLUMB_BOB and source.is_distorted:
         raise CalibrationError(
             f"unknown distortion model '{source.distortion_model}', expected one of: "
-            + ", ".join(_PLUMB_BOB + _EQUIDISTANT)
+            + ", ".join(_PLUMB_BOB + EQUIDISTANT_MODELS)
         )
     return cv2.initUndistortRectifyMap(source.K, D, R, target.K, size, cv2.CV_32FC1)
 
@@ -114,7 +120,7 @@ def normalized_points(source: CameraIntrinsics, pixels: FloatArray, undistort: b
         return (pixels - [camera.cx, camera.cy]) / [camera.fx, camera.fy]
     R, D = _rotation_and_distortion(source)
     points = np.ascontiguousarray(pixels, dtype=np.float64)[:, None]
-    if source.distortion_model in _EQUIDISTANT:
+    if source.distortion_model in EQUIDISTANT_MODELS:
         return np.asarray(cv2.fisheye.undistortPoints(points, source.K, D, R=R)[:, 0], np.float64)
     criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 20, 1e-7)
     found = cv2.undistortPointsIter(points, source.K, D, R, np.eye(3), criteria)
@@ -125,7 +131,7 @@ def _rotation_and_distortion(source: CameraIntrinsics) -> tuple[FloatArray, Floa
     """(3, 3) rotation to the rectified camera, and the coefficients as OpenCV takes them."""
     R = np.eye(3) if source.R is None or not np.any(source.R) else source.R
     D = np.asarray(source.distortion, dtype=np.float64)
-    if source.distortion_model in _EQUIDISTANT:
+    if source.distortion_model in EQUIDISTANT_MODELS:
         D = np.zeros(4) if D.size == 0 else D[:4]
     return R, D
 

@@ -21,10 +21,10 @@ LAYERS: tuple[tuple[str, ...], ...] = tuple(
         "sfm_ros errors datatypes",
         "geometry safety safety.*",
         "outputs outputs.*",
-        "options old_options health_config depth_config config model_spec model_variants "
-        "output_checks reasons source",
+        "options old_options health_config depth_config cameras.config config model_spec "
+        "model_variants output_checks reasons source",
         "formats formats.*",
-        "colormap image_quality preprocess window pose",
+        "colormap image_quality preprocess window pose cameras cameras.*",
         "engines engines.*",
         "depth depth.*",
         "motion motion.*",
@@ -73,7 +73,8 @@ ONLY = {
                    "sfm_ros.outputs.*",
                    "sfm_ros.geometry", "sfm_ros.safety.*", "sfm_ros.formats.*", "sfm_ros.options",
                    "sfm_ros.colormap",
-                   "sfm_ros.preprocess", "sfm_ros.model_spec", "sfm_ros.source",
+                   "sfm_ros.preprocess", "sfm_ros.cameras.config", "sfm_ros.model_spec",
+                   "sfm_ros.source",
                    "sfm_ros.sources.*", "sfm_ros.synthetic.*", "sfm_ros.evaluation.*",
                    "sfm_ros.cli.program"},
 }  # fmt: skip

@@ -23,6 +23,7 @@ from pathlib import Path
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from sfm_ros.cameras.config import INPUTS
 from sfm_ros.errors import SfmRosError, SourceError
 from sfm_ros.outputs.folder import named_paths, require_room
 from sfm_ros.safety.interrupts import INTERRUPTED, guard
@@ -145,7 +146,7 @@ def _common_options() -> argparse.ArgumentParser:
     common.add_argument("--width", type=int, default=416)
     common.add_argument("--height", type=int, default=128)
     common.add_argument(
-        "--input", choices=("auto", "rectified", "raw"), default="auto",
+        "--input", choices=INPUTS, default="auto",
         help="whether the images are rectified already",
     )  # fmt: skip
     common.add_argument(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,8 @@ COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 IMAGE_TYPES = (RAW_IMAGE, COMPRESSED_IMAGE)
 _COMPRESSED = "/compressed"
+_DEPTH_WORDS = frozenset(("depth", "disparity"))
+_COLOR_WORDS = frozenset(("rgb", "color", "gray", "mono", "left", "right", "infra", "ir"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -76,7 +79,7 @@ def inspect_bag(
     image = find_image_topic(bag, image_topic)
     kind, frames = bag.topics[image]
     compressed = kind == COMPRESSED_IMAGE
-    if compressed and not image.endswith(_COMPRESSED):
+    if not has_transport_name(bag, image):
         raise SourceError(
             f"{bag.name} has compressed images on {image}, expected a topic that ends in "
             f"{_COMPRESSED}, as image_transport names it and the node subscribes to it; rename "
@@ -97,6 +100,12 @@ def inspect_bag(
     )
 
 
+def has_transport_name(bag: BagFile, image_topic: str) -> bool:
+    """Whether a topic of images has the name that image_transport gives images of its type."""
+    is_compressed = bag.topics[image_topic][0] == COMPRESSED_IMAGE
+    return not is_compressed or image_topic.endswith(_COMPRESSED)
+
+
 def find_image_topic(bag: BagFile, requested: str | None = None) -> str:
     """The requested topic of images, with or without ``/compressed``; by default the only one.
 
@@ -113,6 +122,9 @@ def find_image_topic(bag: BagFile, requested: str | None = None) -> str:
     if len(cameras) == 1:
         return cameras[0]
     problem = "several image topics; name one as image_topic" if cameras else "no image topic"
+    depth = [t for t, (kind, _) in bag.topics.items() if kind in IMAGE_TYPES and is_depth(t)]
+    if depth and not cameras:
+        problem = f"no image topic but of depth ({', '.join(depth)}); name one as image_topic"
     raise SourceError(f"the bag {bag.name} holds {problem}; {bag.listing()}")
 
 
@@ -141,9 +153,20 @@ def _image_topics(bag: BagFile) -> list[str]:
     names = [
         name
         for name, (kind, _) in bag.topics.items()
-        if kind in IMAGE_TYPES and not name.endswith("compressedDepth")
+        if kind in IMAGE_TYPES and not is_depth(name)
     ]
     return [name for name in names if _base(name) == name or _base(name) not in names]
+
+
+def is_depth(topic: str) -> bool:
+    """Whether a topic is of depth or disparity by its name, not of a color camera beside it."""
+    for part in reversed(topic.split("/")):
+        words = re.split(r"[^a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", part).lower())
+        if not _DEPTH_WORDS.isdisjoint(words):
+            return True
+        if not _COLOR_WORDS.isdisjoint(words):
+            return False
+    return False
 
 
 def camera_info_beside(image_topic: str) -> str:

@@ -17,7 +17,7 @@ from sfm_ros.cli.evaluate_bag import (
     add_input_options,
     input_options,
     print_results,
-    with_camera_height,
+    with_camera_options,
 )
 from sfm_ros.cli.program import run_program
 from sfm_ros.config import ModelConfig, SfmConfig
@@ -75,7 +75,7 @@ def _run(options: argparse.Namespace, command: str) -> int:
         paths=tuple(named_paths(options, "out")),
     )
     model = with_engine_options(ModelConfig(), options)
-    config = with_camera_height(SfmConfig(model=model), options)
+    config = with_camera_options(SfmConfig(model=model), options)
     given = open_input(input_options(options, config))
     evaluation = evaluate(given, config, out, (ONLINE,), run_options)
     print_results(evaluation, out)

@@ -10,10 +10,11 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
+from sfm_ros.cameras.config import INPUTS
 from sfm_ros.cli.engine_options import add_engine_options, with_engine_options
 from sfm_ros.config import ODOMETRY_MODES, SfmConfig, load_config
 from sfm_ros.errors import ConfigError, SourceError
@@ -113,7 +114,13 @@ def add_input_options(
     group.add_argument("data", nargs="?", type=Path, metavar="PATH", help=f"any of {_KIND_NAMES}")
     for kind, entry in KINDS.items():
         group.add_argument(f"--{kind}", type=Path, metavar="PATH", help=entry.description)
-    group.add_argument("--calib", type=Path, help="camera_info YAML or KITTI calibration")
+    group.add_argument("--calib", type=Path, help="calibration file, see docs/evaluation.md")
+    group.add_argument("--camera", help="which camera of a --calib file or drive with several")
+    group.add_argument(
+        "--input",
+        choices=INPUTS,
+        help="whether the images are rectified already (default: preprocess.input)",
+    )
     group.add_argument("--poses", type=Path, help="ground-truth poses, KITTI or TUM")
     group.add_argument("--fps", type=float, help="frame rate of --images or --video")
     group.add_argument(
@@ -130,8 +137,10 @@ def add_input_options(
     return group
 
 
-def with_camera_height(config: SfmConfig, options: argparse.Namespace) -> SfmConfig:
-    """The configuration with the height that `add_input_options` has read."""
+def with_camera_options(config: SfmConfig, options: argparse.Namespace) -> SfmConfig:
+    """The configuration with what `add_input_options` has read about the camera."""
+    if options.input is not None:
+        config = replace(config, preprocess=replace(config.preprocess, input=options.input))
     height_m = options.camera_height
     if height_m is None:
         return config
@@ -155,7 +164,7 @@ def input_options(options: argparse.Namespace, config: SfmConfig) -> InputOption
         if hasattr(options, field.name)
     }
     named["ground_frame"] = config.node.ground_frame
-    named["max_megapixels"] = config.preprocess.max_megapixels
+    named |= asdict(config.preprocess)
     for kind, path in given.items():
         found = recognize(path)  # there is something
         named |= {"kind": found if kind == "data" else kind, "path": path}
@@ -165,7 +174,10 @@ def input_options(options: argparse.Namespace, config: SfmConfig) -> InputOption
 def print_results(evaluation: Evaluation, out: Path) -> None:
     """Print the figures and where the results are."""
     summary, (run, *_) = evaluation.results.summary, evaluation.results.runs
-    print(f"\n{summary['input']}, model {summary['model']}\n{text_table(summary)}")
+    print(f"\n{summary['input']}, model {summary['model']}")
+    if summary["calibration"] is not None:
+        print(f"camera: {summary['calibration']}")
+    print(text_table(summary))
     if summary.get("depth_methods"):
         print(f"\n{format_table(method_rows(summary['depth_methods']))}")
     if "odometry_modes" in summary:
@@ -224,7 +236,7 @@ def _configuration(options: argparse.Namespace) -> SfmConfig:
     model = with_engine_options(config.model, options)
     if options.frames is not None and options.frames < 1:
         raise ConfigError(f"--frames is {options.frames}, expected at least 1")
-    config = with_camera_height(replace(config, model=model), options)
+    config = with_camera_options(replace(config, model=model), options)
     if options.mode in (None, ALL_MODES):
         return config
     return replace(config, odometry=replace(config.odometry, mode=options.mode))

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sfm_ros.bags.camera import CAMERA_INFO, IMAGE_TYPES, camera_info_beside
+from sfm_ros.bags.camera import CAMERA_INFO, IMAGE_TYPES, camera_info_beside, is_depth
 from sfm_ros.bags.reader import BagFile
 from sfm_ros.bags.transforms import TF_TYPES
 from sfm_ros.doctor.finding import Finding, fail, ok
@@ -19,7 +19,6 @@ from sfm_ros.formats.serialized import stamp_of_serialized
 from sfm_ros.geometry import rigid_motion
 
 _VERSIONS_KEPT = 4
-_DEPTH_WORDS = ("compressedDepth", "/depth", "disparity")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -82,8 +81,7 @@ class _Reading:
         self.edges: dict[tuple[str, str, bool], Edge] = {}
         requested = (image_topic, f"/{image_topic}")
         for topic, (kind, _) in sorted(bag.all_topics.items()):
-            has_depth = any(word in topic for word in _DEPTH_WORDS)
-            is_camera = topic in requested if image_topic is not None else not has_depth
+            is_camera = topic in requested if image_topic is not None else not is_depth(topic)
             if kind in IMAGE_TYPES and is_camera:
                 images = Stream(topic=topic, type_name=kind)
                 self.cameras[topic] = Camera(images=images, info_topic=camera_info_beside(topic))

@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from sfm_ros.cameras.pixels import PixelCamera, choose_camera
 from sfm_ros.datatypes import CameraIntrinsics
 from sfm_ros.doctor.finding import Finding, fail, ok, warn
 from sfm_ros.doctor.observed import Camera
 from sfm_ros.errors import CalibrationError, ImageError
-from sfm_ros.formats.camera_info import intrinsics_from_info
+from sfm_ros.formats.camera_info import camera_from_info
 from sfm_ros.formats.image_codec import decode_message
+from sfm_ros.formats.regions import NEAR_CENTER
 from sfm_ros.model_spec import ModelSpec
 from sfm_ros.preprocess import plan_target_camera, rectified_camera
 
 _NARROW_DEG, _WIDE_DEG = 20.0, 140.0
-_MAX_OFF_CENTER = 0.25
 _MAX_NON_SQUARE = 0.05
 _MAX_FOCAL_RATIO = 1.6
 _SAME_ASPECT = 0.01
@@ -41,7 +42,7 @@ def check_image(camera: Camera) -> tuple[list[Finding], tuple[int, int] | None]:
 
 
 def check_calibration(
-    camera: Camera, size: tuple[int, int] | None, spec: ModelSpec | None
+    camera: Camera, size: tuple[int, int] | None, spec: ModelSpec | None, input: str = "auto"
 ) -> list[Finding]:
     """Whether the calibration can be used and describes the images.
 
@@ -49,6 +50,7 @@ def check_calibration(
         camera: its images and calibrations.
         size: (width, height) of its images, if one could be decoded.
         spec: the model that will process the images, if known.
+        input: see ``PreprocessConfig.input``.
     """
     check = f"camera_info {camera.info_topic}"
     if not camera.calibrations:
@@ -63,20 +65,32 @@ def check_calibration(
         advice = "each change starts a new segment: look for two publishers or a zoom lens"
         found.append(warn(check, change, advice))
     try:
-        intrinsics = intrinsics_from_info(camera.calibrations[-1], camera.info_topic)
+        stated = camera_from_info(camera.calibrations[-1], camera.info_topic)
+        chosen = choose_camera(stated, (camera.images.topic, camera.info_topic), input)
     except CalibrationError as error:
         advice = "calibrate the camera (camera_calibration) and make its driver load the result"
         return [*found, fail(check, str(error), advice)]
-    wrong_size = list(_check_size(check, intrinsics, size))
-    found += wrong_size or _check_plausible(check, intrinsics, camera.images.topic)
+    wrong_size = list(_check_size(check, chosen, size))
+    found += wrong_size or [*_check_choice(check, chosen), *_check_plausible(check, chosen)]
     if spec is not None and not found:
-        found += _check_model_fits(check, intrinsics, spec)
-    return found or [ok(check, _summary(intrinsics))]
+        found += _check_model_fits(check, chosen, spec)
+    return found or [ok(check, _summary(chosen))]
+
+
+def _check_choice(check: str, chosen: PixelCamera) -> Iterator[Finding]:
+    if chosen.is_doubtful:
+        yield warn(
+            check,
+            f"{_summary(chosen)}; {chosen.text.partition(': ')[2]}",
+            "check that this is so, and state it with preprocess.input 'rectified' or 'raw'; or "
+            "correct the calibration that is published",
+        )
 
 
 def _check_size(
-    check: str, intrinsics: CameraIntrinsics, size: tuple[int, int] | None
+    check: str, chosen: PixelCamera, size: tuple[int, int] | None
 ) -> Iterator[Finding]:
+    intrinsics = chosen.intrinsics
     calibrated = (intrinsics.width, intrinsics.height)
     if size is None or size == calibrated:
         return
@@ -88,15 +102,18 @@ def _check_size(
         else "a node crops the image and leaves camera_info unchanged, or it belongs to another "
         "mode of the camera; calibrate in the mode in use"
     )
+    note = f" ({chosen.size_note})" if chosen.size_note else ""
+    if chosen.size_note:
+        advice = "the region of interest or binning in camera_info is not that of the images"
     yield fail(
         check,
-        f"of {calibrated[0]}x{calibrated[1]} pixels (region of interest and binning applied), "
-        f"the images have {size[0]}x{size[1]}",
+        f"of {calibrated[0]}x{calibrated[1]} pixels{note}, the images have {size[0]}x{size[1]}",
         advice,
     )
 
 
-def _check_plausible(check: str, camera: CameraIntrinsics, image_topic: str) -> Iterator[Finding]:
+def _check_plausible(check: str, chosen: PixelCamera) -> Iterator[Finding]:
+    camera = chosen.intrinsics
     non_square = abs(camera.fx / camera.fy - 1)
     if non_square > _MAX_NON_SQUARE:
         yield warn(
@@ -106,7 +123,7 @@ def _check_plausible(check: str, camera: CameraIntrinsics, image_topic: str) -> 
         )
     off_x = (camera.cx + 0.5) / camera.width - 0.5
     off_y = (camera.cy + 0.5) / camera.height - 0.5
-    if max(abs(off_x), abs(off_y)) > _MAX_OFF_CENTER:
+    if max(abs(off_x), abs(off_y)) > NEAR_CENTER:
         yield warn(
             check,
             f"the principal point ({camera.cx:.0f}, {camera.cy:.0f}) is far from the center of "
@@ -121,22 +138,16 @@ def _check_plausible(check: str, camera: CameraIntrinsics, image_topic: str) -> 
             "the focal length may be that of another image size; else the network was not "
             "trained for such a lens",
         )
-    if camera.is_distorted and "rect" in image_topic.rpartition("/")[2]:
-        yield warn(
-            check,
-            f"{image_topic} is rectified by its name, but the calibration has distortion",
-            "set preprocess.input to 'rectified', so that P is used and nothing is undistorted "
-            "twice",
-        )
 
 
-def _check_model_fits(check: str, camera: CameraIntrinsics, spec: ModelSpec) -> Iterator[Finding]:
-    resized = plan_target_camera(rectified_camera(camera), spec.width, spec.height)
+def _check_model_fits(check: str, chosen: PixelCamera, spec: ModelSpec) -> Iterator[Finding]:
+    rectified = rectified_camera(chosen.intrinsics)
+    resized = plan_target_camera(rectified, spec.width, spec.height)
     ratio = resized.fx / spec.training_fx
     if not 1 / _MAX_FOCAL_RATIO < ratio < _MAX_FOCAL_RATIO:
         yield warn(
             check,
-            f"{_summary(camera)}; on the network's grid the focal length is {resized.fx:.0f} px, "
+            f"{_summary(chosen)}; on the network's grid the focal length is {resized.fx:.0f} px, "
             f"the model was trained with {spec.training_fx:.0f}",
             "depth will be off by about that factor: use a model trained for such a lens, or "
             "train one on your own video",
@@ -148,9 +159,10 @@ def field_of_view_deg(camera: CameraIntrinsics) -> float:
     return math.degrees(2 * math.atan(camera.width / (2 * camera.fx)))
 
 
-def _summary(camera: CameraIntrinsics) -> str:
+def _summary(chosen: PixelCamera) -> str:
+    camera = chosen.intrinsics
     distortion = camera.distortion_model if camera.is_distorted else "no distortion"
     return (
-        f"{camera.width}x{camera.height}, fx {camera.fx:.1f}, "
+        f"{camera.width}x{camera.height}, fx {camera.fx:.1f} of {chosen.used}, "
         f"{field_of_view_deg(camera):.0f} degrees wide, {distortion}"
     )

@@ -83,7 +83,7 @@ def examine_camera(
         yield warn(f"stamps {topic}", "one image arrived", "motion needs several")
     yield from check_stamps(camera.images, config.window.max_gap_s)
     yield from check_age(camera.images, clock)
-    yield from check_calibration(camera, size, spec)
+    yield from check_calibration(camera, size, spec, config.preprocess.input)
     if camera.infos is not None and camera.infos.samples:
         yield from check_pairing(camera.images, camera.infos)
     for frame_id in sorted(camera.images.frame_ids):

@@ -1,31 +1,33 @@
-"""Camera calibrations from files: ROS camera_info YAML, KITTI's text formats, a bare 3x3 K.
+"""Camera calibrations from files: those of ROS, OpenCV, EuRoC, Kalibr, ORB-SLAM, VINS and KITTI.
 
 The format is recognized from the content. The image size comes from whoever opened an image: the
-text formats do not hold it, and for YAML it checks that the calibration belongs to the image.
+text formats do not hold it, and in the others it must be that of the image.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sfm_ros.datatypes import CameraIntrinsics
 from sfm_ros.errors import CalibrationError, UnsafeFileError
-from sfm_ros.formats.camera_info import CameraInfoFields, calibration_from_fields
+from sfm_ros.formats.camera_choice import FileCamera, camera_of_images
+from sfm_ros.formats.camera_documents import cameras_of_document
+from sfm_ros.formats.camera_info import CameraInfoFields, StatedCamera
 from sfm_ros.formats.files import read_text
-from sfm_ros.formats.kitti_calibration import calibration_from_kitti
+from sfm_ros.formats.kitti_calibration import kitti_cameras
+from sfm_ros.formats.opencv_xml import document_of_xml
 from sfm_ros.safety.documents import parse_yaml
 
-# The keys of a camera_calibration file, then those of a printed CameraInfo message.
-_KEYS = {
-    "width": ("image_width", "width"),
-    "height": ("image_height", "height"),
-    "K": ("camera_matrix", "k", "K"),
-    "D": ("distortion_coefficients", "d", "D"),
-    "R": ("rectification_matrix", "r", "R"),
-    "P": ("projection_matrix", "p", "P"),
-}
+EXPECTED = (
+    "a YAML file of camera_calibration, OpenCV, EuRoC, Kalibr or ORB-SLAM, KITTI's calib.txt "
+    "(lines 'P0: ...') or calib_cam_to_cam.txt (lines 'P_rect_02: ...'), camera_calibration's "
+    "ost.txt, or the nine numbers of K"
+)
+_YAML_SUFFIXES = (".yaml", ".yml", ".json")
+_OPENCV_TAG = re.compile(r"!!opencv-[a-z-]+")
 
 
 def read_calibration(
@@ -34,36 +36,81 @@ def read_calibration(
     height: int | None = None,
     camera: str | int | None = None,
 ) -> CameraIntrinsics:
+    """The calibration in a file as it is stated, see `read_camera`."""
+    return read_camera(path, width, height, camera).intrinsics
+
+
+def read_camera(
+    path: str | Path,
+    width: int | None = None,
+    height: int | None = None,
+    camera: str | int | None = None,
+    names: Sequence[str] = (),
+) -> StatedCamera:
     """Read a camera calibration in any of the known formats.
 
-    * **camera_info YAML** (camera_calibration, or a printed CameraInfo message).
+    * **YAML, JSON or OpenCV's XML**: see `sfm_ros.formats.camera_documents`.
     * **KITTI odometry** ``calib.txt``: lines ``P0: `` ... ``P3: ``, rectified cameras.
     * **KITTI raw** ``calib_cam_to_cam.txt``: the rectified camera for an image of the size
       ``S_rect_xx``, the distorted one (with D, R and P) for an image of the size ``S_xx``.
+    * **ost.txt** of camera_calibration.
     * **nine numbers**: a bare K, row by row, of an image without distortion.
 
     Args:
         path: the file.
-        width, height: size of the image in pixels. May be left out for YAML only.
-        camera: which camera of a KITTI file, such as ``"02"`` or 2. By default the only one, or 02
-            of a raw file and 0 of an odometry file.
+        width, height: size of the image in pixels. May be left out if the file holds it.
+        camera: which camera of a file with several, such as ``"02"``, 2, ``"cam0"`` or ``"left"``.
+            By default the one that ``names`` or the size show, or 02 of a raw file of KITTI and 0
+            of an odometry file.
+        names: of the images: their topic or folder.
 
     Raises:
         CalibrationError: no such file, unknown format, missing key, wrong count of numbers, a
-            number that is zero or not finite but must not be, or a size that does not fit.
+            number that is zero or not finite but must not be, a size that does not fit, or several
+            cameras to choose from.
     """
     path = Path(path)
-    text = read_text(path, "calibration", CalibrationError)
-    if path.suffix.lower() in (".yaml", ".yml"):
-        return _from_yaml(text, str(path), width, height)
-    if width is None or height is None:
+    text = read_text(path, "calibration", CalibrationError).removeprefix("\ufeff")
+    size = None if width is None or height is None else (width, height)
+    cameras = _cameras(text, path, size)
+    return camera_of_images(cameras, str(path), size, camera, names)
+
+
+def _cameras(text: str, path: Path, size: tuple[int, int] | None) -> Sequence[FileCamera]:
+    head = text.lstrip()[:200]
+    if head.startswith(("<?xml", "<opencv_storage")):
+        return _of_document(document_of_xml(text, str(path)), path)
+    if path.suffix.lower() in _YAML_SUFFIXES or head.startswith(("%YAML", "{")):
+        return _of_document(_parse_yaml(text, str(path)), path)
+    if re.search(r"^\s*\[image\]", text, re.MULTILINE):
+        return [_of_ost(text, path)]
+    if size is None:
         raise CalibrationError(
             f"the calibration {path} does not hold the image's size; pass width and height"
         )
     K = _bare_matrix(text)
-    if K is None:
-        return calibration_from_kitti(text, path, (width, height), camera)
-    return calibration_from_fields(CameraInfoFields(width=width, height=height, K=K), str(path))
+    if K is not None:
+        return [FileCamera(name="", fields=CameraInfoFields(width=0, height=0, K=K))]
+    cameras = kitti_cameras(text, path, size)
+    if not cameras:
+        document = _yaml_or_none(text)
+        if isinstance(document, Mapping):
+            cameras = cameras_of_document(document, str(path))
+    if not cameras:
+        found = ", ".join(re.findall(r"^\s*([\w.]+)\s*:", text, re.MULTILINE)[:20])
+        raise CalibrationError(
+            f"{path} is no known calibration: expected {EXPECTED}; found "
+            f"{found or 'no line of these'}"
+        )
+    return cameras
+
+
+def _of_document(document: Mapping[str, Any], path: Path) -> list[FileCamera]:
+    cameras = cameras_of_document(document, str(path))
+    if cameras:
+        return cameras
+    found = ", ".join(map(str, list(document)[:20])) or "no key"
+    raise CalibrationError(f"{path}: no camera_matrix; the file has {found}; expected {EXPECTED}")
 
 
 def _bare_matrix(text: str) -> list[float] | None:
@@ -75,34 +122,10 @@ def _bare_matrix(text: str) -> list[float] | None:
     return numbers if len(numbers) == 9 else None
 
 
-def _from_yaml(text: str, origin: str, width: int | None, height: int | None) -> CameraIntrinsics:
-    document = _parse_yaml(text, origin)
-    fields = CameraInfoFields(
-        width=_positive(document, "width", origin),
-        height=_positive(document, "height", origin),
-        K=_entry(document, "K"),
-        D=_entry(document, "D") or (),
-        R=_entry(document, "R"),
-        P=_entry(document, "P"),
-        distortion_model=str(document.get("distortion_model") or ""),
-    )
-    image = (width or fields.width, height or fields.height)
-    if image != (fields.width, fields.height):
-        raise CalibrationError(
-            f"{origin}: the calibration is for {fields.width}x{fields.height} images, but the "
-            f"image is {image[0]}x{image[1]}; calibrate at this size or scale fx, fy, cx, cy "
-            "with it"
-        )
-    if fields.K is None:
-        found = ", ".join(map(str, document)) or "no key"
-        raise CalibrationError(f"{origin}: no camera_matrix; the file has {found}")
-    return calibration_from_fields(fields, origin)
-
-
 def _parse_yaml(text: str, origin: str) -> Mapping[str, Any]:
     """The first document of a file; a printed message ends in a line ``---``."""
     try:
-        document = parse_yaml(text, first_only=True)
+        document = parse_yaml(_plain_yaml(text), first_only=True)
     except UnsafeFileError as error:
         raise CalibrationError(f"{origin} is not a camera_info YAML file: {error}") from error
     if not isinstance(document, Mapping):
@@ -113,19 +136,40 @@ def _parse_yaml(text: str, origin: str) -> Mapping[str, Any]:
     return document
 
 
-def _entry(document: Mapping[str, Any], name: str) -> Any:
-    """The value under any of a field's keys; of a wrapped matrix its list of numbers."""
-    for key in _KEYS[name]:
-        if document.get(key) is not None:
-            value = document[key]
-            return value.get("data") if isinstance(value, Mapping) else value
-    return None
+def _yaml_or_none(text: str) -> Any:
+    try:
+        return parse_yaml(_plain_yaml(text), first_only=True)
+    except UnsafeFileError:
+        return None
 
 
-def _positive(document: Mapping[str, Any], name: str, origin: str) -> int:
-    value = _entry(document, name)
-    if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
-        raise CalibrationError(
-            f"{origin}: {_KEYS[name][0]} is {value!r}, expected a positive number of pixels"
-        )
-    return value
+def _plain_yaml(text: str) -> str:
+    """Without what OpenCV's FileStorage adds to YAML: its header and its tags."""
+    head, newline, rest = text.lstrip().partition("\n")
+    body = rest if head.startswith("%YAML") and newline else text
+    return _OPENCV_TAG.sub("", body)
+
+
+def _of_ost(text: str, path: Path) -> FileCamera:
+    """The ``ost.txt`` of camera_calibration: a title in each line before the numbers."""
+    blocks: dict[str, list[str]] = {}
+    title = ""
+    for line in text.splitlines():
+        words = line.split("#")[0].split()
+        if not words or words[0].startswith("["):
+            continue
+        if re.match(r"[A-Za-z]", words[0]) and words[0].lower() not in ("nan", "inf"):
+            title = " ".join(words)
+            blocks[title] = []
+        else:
+            blocks.setdefault(title, []).extend(words)
+    document = {
+        "image_width": "".join(blocks.get("width", [])),
+        "image_height": "".join(blocks.get("height", [])),
+        "camera_matrix": blocks.get("camera matrix"),
+        "distortion_coefficients": blocks.get("distortion"),
+        "rectification_matrix": blocks.get("rectification"),
+        "projection_matrix": blocks.get("projection"),
+    }
+    (camera,) = _of_document(document, path)
+    return camera

@@ -1,4 +1,8 @@
-"""Calibrations from the fields of CameraInfo, be it a message of any ROS version or a file."""
+"""Calibrations in CameraInfo messages of any ROS version, and in files with the same fields.
+
+What is stated is checked and kept; `sfm_ros.cameras.pixels` decides which part of it the images
+have.
+"""
 
 from __future__ import annotations
 
@@ -10,21 +14,14 @@ import numpy.typing as npt
 
 from sfm_ros.datatypes import CameraIntrinsics, FloatArray, read_only
 from sfm_ros.errors import CalibrationError, printable
+from sfm_ros.formats.distortion import is_known, parse_distortion
+from sfm_ros.formats.regions import FULL, Region, applied
 from sfm_ros.geometry import is_rotation
 
-# ROS distortion models and how many coefficients each may have.
-_COEFFICIENT_COUNTS = {
-    "plumb_bob": (0, 4, 5),
-    "rational_polynomial": (8, 12, 14),
-    "equidistant": (4,),
-    "fisheye": (4,),
-}
 _FOCAL_RATIOS = (0.01, 100.0)
 """Focal lengths over the longer side of the image: beyond any fisheye and any telephoto lens."""
 _MAX_CENTER_RATIO = 10.0
 """Distance of the principal point from the origin of the image over its longer side."""
-_MAX_COEFFICIENT = 1e4
-"""Of the distortion; those of a rational model reach some hundreds."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -33,11 +30,12 @@ class CameraInfoFields:
 
     Attributes:
         width, height: image size in pixels.
-        K: 9 numbers, row by row; zeros mean "not calibrated".
+        K: 9 numbers, row by row; zeros mean "not calibrated", unless P has numbers.
         D: distortion coefficients; none or zeros mean no distortion.
         R, P: 9 and 12 numbers, row by row; None or zeros mean "not given", as drivers that rectify
             the image themselves send them.
-        distortion_model: ROS name; empty means ``plumb_bob``.
+        distortion_model: any name that `parse_distortion` knows; empty means ``plumb_bob``.
+        region: part of the calibrated image that the images show, and their binning.
     """
 
     width: int
@@ -47,38 +45,99 @@ class CameraInfoFields:
     R: npt.ArrayLike | None = None
     P: npt.ArrayLike | None = None
     distortion_model: str = ""
+    region: Region = FULL
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class StatedCamera:
+    """What a message or file states about a camera, checked, at the size of its images.
+
+    Attributes:
+        origin: topic or file.
+        intrinsics: K, D, R and P; from P alone if there is no K.
+        has_K: False if only P is given.
+        is_rectified: whether the images are rectified, if the format itself states it.
+        reason: why ``is_rectified`` is known, as part of a sentence.
+        remarks: what was unusual and how it was taken, a sentence each.
+        size_note: how the size follows from the calibrated one; empty if they are equal.
+    """
+
+    origin: str
+    intrinsics: CameraIntrinsics
+    has_K: bool = True
+    is_rectified: bool | None = None
+    reason: str = ""
+    remarks: tuple[str, ...] = ()
+    size_note: str = ""
 
 
 def calibration_from_fields(fields: CameraInfoFields, origin: str) -> CameraIntrinsics:
+    """The calibration as it is stated, see `state_camera`."""
+    return state_camera(fields, origin).intrinsics
+
+
+def state_camera(fields: CameraInfoFields, origin: str) -> StatedCamera:
     """Check the fields and convert them; ``origin`` is the topic or file, for error messages.
+
+    A region of interest and binning are applied, in this order, as CameraInfo defines them.
 
     Raises:
         CalibrationError: a wrong count of numbers, a number that is not finite, an unknown
-            distortion model, an R that is no rotation, a camera that is not calibrated, or numbers
-            that no camera of this image size has.
+            distortion model, an R that is no rotation, a camera that is not calibrated, numbers
+            that no camera of this image size has, or a region that contradicts them.
     """
     K = parse_numbers(fields.K, (3, 3), "camera_matrix (K)", origin)
-    model, coefficients = _distortion(fields, origin)
+    D = parse_numbers(fields.D, (-1,), "distortion_coefficients (D)", origin)
+    model, coefficients = parse_distortion(fields.distortion_model, D, origin)
     R = _optional_matrix(fields.R, (3, 3), "rectification_matrix (R)", origin)
     if R is not None and not is_rotation(R, tolerance=1e-2):
         raise CalibrationError(f"{origin}: the rectification_matrix (R) is not a rotation: {R}")
+    P = _optional_matrix(fields.P, (3, 4), "projection_matrix (P)", origin)
+    has_K = bool(np.any(K))
+    if not has_K and P is not None and P[0, 0] > 0 and P[1, 1] > 0:
+        K = P[:, :3]
     if K[2, 2] == 0 or K[0, 0] <= 0 or K[1, 1] <= 0:
         raise CalibrationError(
             f"{origin}: the focal length is fx={K[0, 0]:g}, fy={K[1, 1]:g}, expected positive "
             "numbers; the camera is not calibrated"
         )
-    P = _optional_matrix(fields.P, (3, 4), "projection_matrix (P)", origin)
-    size = int(fields.width), int(fields.height)
+    size = _whole(fields.width, origin), _whole(fields.height, origin)
     _check_pinhole(K, size, f"{origin}: camera_matrix (K)")
     if P is not None and P[0, 0] > 0:  # else it is not used
         _check_pinhole(P, size, f"{origin}: projection_matrix (P)")
-    return replace(
+    stated = replace(
         CameraIntrinsics.from_matrix(*size, K),
         distortion_model=model,
         distortion=coefficients,
         R=R,
         P=P,
     )
+    camera, remarks, size_note = applied(fields.region, stated, origin)
+    return StatedCamera(
+        origin=origin,
+        intrinsics=camera,
+        has_K=has_K,
+        remarks=(*_unknown_model(fields.distortion_model), *remarks),
+        size_note=size_note,
+    )
+
+
+def _unknown_model(name: str) -> tuple[str, ...]:
+    if is_known(name):
+        return ()
+    shown = printable(name, 50)
+    return (
+        f"the distortion model '{shown}' is unknown, its coefficients are zero: taken as none",
+    )
+
+
+def _whole(value: Any, origin: str) -> int:
+    try:
+        return int(value)
+    except (TypeError, ValueError, OverflowError):
+        raise CalibrationError(
+            f"{origin}: the image size is {printable(repr(value), 50)}, expected pixels"
+        ) from None
 
 
 def _check_pinhole(matrix: FloatArray, size: tuple[int, int], what: str) -> None:
@@ -99,31 +158,6 @@ def _check_pinhole(matrix: FloatArray, size: tuple[int, int], what: str) -> None
         )
 
 
-def _distortion(fields: CameraInfoFields, origin: str) -> tuple[str, tuple[float, ...]]:
-    """Name of the distortion model, and its coefficients."""
-    D = parse_numbers(fields.D, (-1,), "distortion_coefficients (D)", origin)
-    if not np.any(D):
-        return "plumb_bob", ()
-    model = fields.distortion_model or "plumb_bob"
-    if model not in _COEFFICIENT_COUNTS:
-        raise CalibrationError(
-            f"{origin}: the distortion model is '{printable(model, 50)}', expected one of "
-            f"{', '.join(_COEFFICIENT_COUNTS)}"
-        )
-    if D.size not in _COEFFICIENT_COUNTS[model]:
-        raise CalibrationError(
-            f"{origin}: {D.size} distortion coefficients, but the model '{model}' has "
-            f"{' or '.join(map(str, _COEFFICIENT_COUNTS[model]))}"
-        )
-    largest = float(np.abs(D).max())
-    if largest > _MAX_COEFFICIENT:
-        raise CalibrationError(
-            f"{origin}: a distortion coefficient is {largest:g}, expected at most "
-            f"{_MAX_COEFFICIENT:g}; calibrate it again"
-        )
-    return model, tuple(D.tolist())
-
-
 def parse_numbers(
     values: npt.ArrayLike, shape: tuple[int, ...], name: str, origin: str
 ) -> FloatArray:
@@ -134,7 +168,7 @@ def parse_numbers(
     """
     try:
         array = np.array(values, dtype=np.float64).ravel()
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         found = printable(repr(values))
         raise CalibrationError(f"{origin}: {name} is {found}, expected numbers") from None
     if not np.all(np.isfinite(array)):
@@ -155,31 +189,36 @@ def _optional_matrix(
 
 
 def intrinsics_from_info(info: Any, origin: str = "camera_info") -> CameraIntrinsics:
-    """The calibration in a CameraInfo message of ROS 1 or 2, for the image as it is sent.
+    """The calibration in a CameraInfo message as it is stated, see `camera_from_info`."""
+    return camera_from_info(info, origin).intrinsics
 
-    A region of interest and binning are applied, in this order, as the message defines them.
+
+def camera_from_info(info: Any, origin: str = "camera_info") -> StatedCamera:
+    """What a CameraInfo message of ROS 1 or 2 states, for the image as it is sent.
 
     Args:
         info: anything with the fields of sensor_msgs/CameraInfo (ROS 1 writes K, D, R, P).
         origin: topic or file, for messages.
 
     Raises:
-        CalibrationError: see `calibration_from_fields`.
+        CalibrationError: see `state_camera`.
     """
+    roi = info.roi
     fields = CameraInfoFields(
         width=info.width,
         height=info.height,
         distortion_model=info.distortion_model,
+        region=Region(
+            x=roi.x_offset,
+            y=roi.y_offset,
+            width=roi.width,
+            height=roi.height,
+            bins_x=info.binning_x,
+            bins_y=info.binning_y,
+        ),
         **_matrices(info),
     )
-    camera = calibration_from_fields(fields, origin)
-    roi = info.roi
-    if roi.width and roi.height:
-        camera = camera.cropped(roi.x_offset, roi.y_offset, roi.width, roi.height)
-    bins_x, bins_y = max(info.binning_x, 1), max(info.binning_y, 1)
-    if (bins_x, bins_y) != (1, 1):
-        camera = camera.resized(camera.width // bins_x, camera.height // bins_y)
-    return camera
+    return state_camera(fields, origin)
 
 
 def calibration_key(info: Any) -> tuple[Any, ...]:

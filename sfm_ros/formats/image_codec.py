@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from sfm_ros.datatypes import RgbImage
 from sfm_ros.errors import ImageError
+from sfm_ros.formats.gray_range import Deep, GrayLevels, GrayRange
 from sfm_ros.safety.image_size import check_image_size
 
 _Bytes = npt.NDArray[np.uint8]
@@ -36,6 +37,10 @@ _ENCODINGS: dict[str, tuple[int, int | None]] = {
     "bayer_bggr8": (1, cv2.COLOR_BayerRG2RGB),
     "bayer_gbrg8": (1, cv2.COLOR_BayerGR2RGB),
     "bayer_grbg8": (1, cv2.COLOR_BayerGB2RGB),
+    "bayer_rggb16": (2, cv2.COLOR_BayerBG2RGB),
+    "bayer_bggr16": (2, cv2.COLOR_BayerRG2RGB),
+    "bayer_gbrg16": (2, cv2.COLOR_BayerGR2RGB),
+    "bayer_grbg16": (2, cv2.COLOR_BayerGB2RGB),
     "yuv422": (2, cv2.COLOR_YUV2RGB_UYVY),
     "uyvy": (2, cv2.COLOR_YUV2RGB_UYVY),
     "yuv422_yuy2": (2, cv2.COLOR_YUV2RGB_YUY2),
@@ -44,26 +49,79 @@ _ENCODINGS: dict[str, tuple[int, int | None]] = {
 
 SUPPORTED_ENCODINGS: tuple[str, ...] = tuple(_ENCODINGS)
 """Values of ``encoding`` that `decode_raw` accepts."""
+_DEEP = tuple(name for name in _ENCODINGS if name.endswith("16") or name == "16UC1")
+_TIFF_MARKS = (b"II*\x00", b"MM\x00*")
+DEEP_HEADER = 25
+"""Bytes of an image file that `may_be_deep` reads."""
 
 
-def decode_message(message: Any, max_megapixels: float | None = None) -> RgbImage:
+def levels_of(message: Any, gray: GrayRange) -> GrayLevels | None:
+    """The levels of a 16-bit image message; None if it has 8 bits or cannot be decoded.
+
+    Messages come in order: ``gray`` follows their range. The decoding itself may be done later, by
+    `decode_message`, in any thread.
+    """
+    try:
+        if hasattr(message, "format"):
+            return levels_of_file(message.data, gray)
+        if message.encoding not in _DEEP:
+            return None
+        layout = (message.width, message.height, message.step, message.encoding)
+        return gray.observe(_deep(_pixels(message.data, *layout), bool(message.is_bigendian)))
+    except ImageError:
+        return None
+
+
+def levels_of_file(data: Any, gray: GrayRange) -> GrayLevels | None:
+    """The same of an image file that was read into memory."""
+    buffer = _as_bytes(data)
+    if not may_be_deep(buffer):
+        return None
+    try:
+        image = decode_pixels(buffer, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH)
+    except ImageError:
+        return None
+    return gray.observe(image) if image.dtype == np.uint16 else None
+
+
+def may_be_deep(data: Any) -> bool:
+    """Whether the start of a file may be that of 16-bit pixels; `DEEP_HEADER` bytes suffice.
+
+    PNG states the bits at a fixed place, TIFF anywhere.
+    """
+    head = bytes(memoryview(data)[:DEEP_HEADER])
+    if head.startswith(b"\x89PNG"):
+        return head[24:25] == b"\x10"
+    return head.startswith(_TIFF_MARKS)
+
+
+def decode_message(
+    message: Any, max_megapixels: float | None = None, levels: GrayLevels | None = None
+) -> RgbImage:
     """(H, W, 3) uint8 RGB of a sensor_msgs Image or CompressedImage, of ROS 1 or 2.
 
     Args:
         message: the message.
         max_megapixels: of a compressed image, see `decode_pixels`.
+        levels: of 16-bit images, from `levels_of`; by default those of this image alone.
 
     Raises:
         ImageError: see `decode_raw` and `decode_compressed`.
     """
     if hasattr(message, "format"):
-        return decode_compressed(message.data, message.format, max_megapixels)
+        return decode_compressed(message.data, message.format, max_megapixels, levels)
     layout = (message.width, message.height, message.step, message.encoding)
-    return decode_raw(message.data, *layout, bool(message.is_bigendian))
+    return decode_raw(message.data, *layout, bool(message.is_bigendian), levels)
 
 
 def decode_raw(
-    data: Any, width: int, height: int, step: int, encoding: str, is_bigendian: bool = False
+    data: Any,
+    width: int,
+    height: int,
+    step: int,
+    encoding: str,
+    is_bigendian: bool = False,
+    levels: GrayLevels | None = None,
 ) -> RgbImage:
     """Decode a raw image message.
 
@@ -72,7 +130,8 @@ def decode_raw(
         width, height: size in pixels.
         step: bytes from the start of one row to the start of the next; padding is skipped.
         encoding: one of `SUPPORTED_ENCODINGS`; ``8UC3`` is BGR, as OpenCV writes it.
-        is_bigendian: byte order of 16-bit gray, of which only the high byte is kept.
+        is_bigendian: byte order of 16-bit pixels.
+        levels: of 16-bit pixels, see `decode_message`.
 
     Returns:
         (height, width, 3) uint8 RGB; a new array, or a view of ``data`` (``rgb8``, ``bgr8``).
@@ -80,6 +139,18 @@ def decode_raw(
     Raises:
         ImageError: unknown encoding, no pixels, or inconsistent size, step and data length.
     """
+    pixels = _pixels(data, width, height, step, encoding)
+    try:
+        return _to_rgb(pixels, encoding, is_bigendian, levels)
+    except (cv2.error, MemoryError) as error:
+        reason = _reason(error)
+        raise ImageError(
+            f"cannot convert a {width}x{height} {encoding} image: {reason}"
+        ) from error
+
+
+def _pixels(data: Any, width: int, height: int, step: int, encoding: str) -> _Bytes:
+    """(H, W) or (H, W, bytes per pixel): a view of a message's bytes, without padding."""
     try:
         bytes_per_pixel, _ = _ENCODINGS[encoding]
     except (KeyError, TypeError):
@@ -89,31 +160,36 @@ def decode_raw(
         ) from None
     buffer = _as_bytes(data)
     _check_layout(buffer.size, width, height, step, bytes_per_pixel, encoding)
-    row_bytes = width * bytes_per_pixel
-    rows = buffer[: step * height].reshape(height, step)[:, :row_bytes]
-    pixels = rows if bytes_per_pixel == 1 else rows.reshape(height, width, bytes_per_pixel)
-    try:
-        return _to_rgb(pixels, encoding, is_bigendian)
-    except (cv2.error, MemoryError) as error:
-        reason = _reason(error)
-        raise ImageError(
-            f"cannot convert a {width}x{height} {encoding} image: {reason}"
-        ) from error
+    rows = buffer[: step * height].reshape(height, step)[:, : width * bytes_per_pixel]
+    return rows if bytes_per_pixel == 1 else rows.reshape(height, width, bytes_per_pixel)
 
 
-def _to_rgb(pixels: _Bytes, encoding: str, is_bigendian: bool) -> npt.NDArray:
+def _deep(pixels: _Bytes, is_bigendian: bool) -> Deep:
+    """(H, W) of (H, W, 2) bytes."""
+    return np.ascontiguousarray(pixels).view(">u2" if is_bigendian else "<u2")[:, :, 0]
+
+
+def _to_rgb(
+    pixels: _Bytes, encoding: str, is_bigendian: bool, levels: GrayLevels | None
+) -> npt.NDArray:
     """(H, W, 3) RGB of (H, W) or (H, W, bytes per pixel)."""
     bytes_per_pixel, code = _ENCODINGS[encoding]
     if code is None:
         return pixels if encoding == "rgb8" else pixels[:, :, ::-1]
-    height, width = pixels.shape[:2]
-    if encoding.startswith("bayer") and min(height, width) < 4:
-        raise ImageError(f"the Bayer image is {width}x{height}, expected at least 4x4 pixels")
-    if bytes_per_pixel == 2 and code == cv2.COLOR_GRAY2RGB:
-        pixels = np.ascontiguousarray(pixels[:, :, 0 if is_bigendian else 1])  # the high byte
-    elif bytes_per_pixel == 2 and width % 2:
-        raise ImageError(f"the 4:2:2 image is {width} pixels wide, expected even")
+    if encoding in _DEEP:
+        deep = _deep(pixels, is_bigendian)
+        pixels = (levels or GrayRange().observe(deep)).to_8bit(deep)
+    elif bytes_per_pixel == 2 and pixels.shape[1] % 2:
+        raise ImageError(f"the 4:2:2 image is {pixels.shape[1]} pixels wide, expected even")
+    if encoding.startswith("bayer"):
+        _check_mosaic(pixels)
     return cv2.cvtColor(pixels, code)
+
+
+def _check_mosaic(pixels: _Bytes) -> None:
+    height, width = pixels.shape[:2]
+    if min(height, width) < 4:
+        raise ImageError(f"the Bayer image is {width}x{height}, expected at least 4x4 pixels")
 
 
 def _as_bytes(data: Any) -> _Bytes:
@@ -144,18 +220,23 @@ def _check_layout(
 
 
 def decode_compressed(
-    data: Any, format: str = "", max_megapixels: float | None = None
+    data: Any,
+    format: str = "",
+    max_megapixels: float | None = None,
+    levels: GrayLevels | None = None,
 ) -> RgbImage:
     """Decode a compressed image message, or an image file that was read into memory.
 
-    The kind (JPEG, PNG, WebP, BMP, TIFF) is recognized from the bytes; gray becomes RGB. A
+    The kind (JPEG, PNG, WebP, BMP, TIFF) is recognized from the bytes; gray becomes RGB, and a
+    Bayer mosaic that was compressed as it is (``bayer_rggb8; png compressed``) too. A
     truncated image is an error: OpenCV would fill the missing rows of a JPEG or PNG with gray.
 
     Args:
         data: the file's bytes: any contiguous buffer.
-        format: the message's ``format`` field, for error messages and to refuse
-            ``compressedDepth``.
+        format: the message's ``format`` field: the encoding before it was compressed, and whether
+            it is ``compressedDepth``, which is refused.
         max_megapixels: see `decode_pixels`.
+        levels: of 16-bit pixels, see `decode_message`.
 
     Returns:
         (height, width, 3) uint8 RGB, a new contiguous array.
@@ -175,13 +256,32 @@ def decode_compressed(
         raise ImageError(f"the compressed image ({kind}) of {buffer.size} bytes is truncated")
     try:
         # Gray is decoded as gray: OpenCV takes twice as long to decode it to color.
-        image = decode_pixels(buffer, cv2.IMREAD_ANYCOLOR, max_megapixels)
-        to_rgb = cv2.COLOR_GRAY2RGB if image.ndim == 2 else cv2.COLOR_BGR2RGB
-        return np.asarray(cv2.cvtColor(image, to_rgb), dtype=np.uint8)
+        deep = cv2.IMREAD_ANYDEPTH if may_be_deep(buffer) else 0
+        image = decode_pixels(buffer, cv2.IMREAD_ANYCOLOR | deep, max_megapixels)
+        if image.dtype == np.uint16:
+            image = (levels or GrayRange().observe(image)).to_8bit(image)
+        elif image.dtype != np.uint8:  # a TIFF of other numbers
+            image = decode_pixels(buffer, cv2.IMREAD_ANYCOLOR, max_megapixels)
+        code = _file_conversion(image, format)
+        return np.asarray(cv2.cvtColor(image, code), dtype=np.uint8)
     except (ImageError, cv2.error, MemoryError) as error:
         raise ImageError(
             f"cannot decode the compressed image ({kind}) of {buffer.size} bytes: {_reason(error)}"
         ) from error
+
+
+def _file_conversion(image: _Bytes, format: str) -> int:
+    """OpenCV's conversion to RGB of a decoded file, by the encoding it was made from."""
+    if image.ndim == 3:
+        return cv2.COLOR_BGR2RGB
+    encoding = format.partition(";")[0].strip()
+    if not encoding.startswith("bayer"):
+        return cv2.COLOR_GRAY2RGB
+    _, code = _ENCODINGS.get(encoding, (0, None))
+    if code is None:
+        raise ImageError(f"the Bayer pattern is {encoding!r}, expected bayer_rggb8 or the like")
+    _check_mosaic(image)
+    return code
 
 
 def decode_pixels(data: Any, flags: int, max_megapixels: float | None = None) -> npt.NDArray:

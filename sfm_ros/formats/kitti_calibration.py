@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sfm_ros.datatypes import CameraIntrinsics, FloatArray
+from sfm_ros.datatypes import FloatArray
 from sfm_ros.errors import CalibrationError
-from sfm_ros.formats.camera_info import CameraInfoFields, calibration_from_fields, parse_numbers
+from sfm_ros.formats.camera_choice import FileCamera
+from sfm_ros.formats.camera_info import CameraInfoFields, parse_numbers
 from sfm_ros.formats.files import read_text
 
 
@@ -34,7 +35,7 @@ class _Lines:
 
     def size(self, key: str) -> tuple[int, ...] | None:
         """Width and height in a line; None if there is no such line."""
-        return tuple(map(int, self.numbers(key, 2))) if key in self.values else None
+        return tuple(map(int, self.numbers(key, 2).tolist())) if key in self.values else None
 
 
 def read_kitti_numbers(path: str | Path, key: str, *shape: int) -> FloatArray:
@@ -48,17 +49,37 @@ def read_kitti_numbers(path: str | Path, key: str, *shape: int) -> FloatArray:
     return _Lines.parse(text, path).numbers(key, *shape)
 
 
-def calibration_from_kitti(
-    text: str, path: Path, size: tuple[int, int], camera: str | int | None
-) -> CameraIntrinsics:
-    """The camera of images of a size (width, height) in a raw or an odometry calibration.
+def kitti_cameras(text: str, path: Path, size: tuple[int, int]) -> list[FileCamera]:
+    """The cameras in a raw or an odometry calibration; none if it is neither.
 
-    ``text`` is the content of the file, ``path`` is for messages; see `read_calibration`.
+    Args:
+        text: content of the file.
+        path: for messages.
+        size: width and height of the images: a raw calibration describes rectified ones of one
+            size and distorted ones of another.
+
+    Raises:
+        CalibrationError: a line is missing or has another count of numbers.
     """
     lines = _Lines.parse(text, path)
-    name, prefix = _find_camera(lines, camera)
-    P = lines.numbers(prefix + name, 3, 4)
-    origin = f"{path}, camera {name}"
+    is_raw = any(key.startswith("P_rect_") for key in lines.values)
+    prefix, default = ("P_rect_", "02") if is_raw else ("P", "0")
+    found = [key.removeprefix(prefix) for key in lines.values if key.startswith(prefix)]
+    names = [name for name in found if name.isdecimal()]
+    make = _raw_camera if is_raw else _odometry_camera
+    cameras = [make(lines, name, size) for name in names]
+    return [replace(camera, is_default=camera.name == default) for camera in cameras]
+
+
+def _odometry_camera(lines: _Lines, name: str, _: tuple[int, int]) -> FileCamera:
+    P = lines.numbers(f"P{name}", 3, 4)
+    fields = CameraInfoFields(width=0, height=0, K=P[:, :3])
+    reason = "KITTI's sequences are rectified"
+    return FileCamera(name=name, fields=fields, is_rectified=True, reason=reason)
+
+
+def _raw_camera(lines: _Lines, name: str, size: tuple[int, int]) -> FileCamera:
+    P = lines.numbers(f"P_rect_{name}", 3, 4)
     raw_size, rectified_size = (lines.size(key + name) for key in ("S_", "S_rect_"))
     if size == raw_size != rectified_size:
         fields = CameraInfoFields(
@@ -69,34 +90,20 @@ def calibration_from_kitti(
             R=lines.numbers(f"R_rect_{name}", 9),
             P=P,
         )
-        return calibration_from_fields(fields, origin)
+        return FileCamera(
+            name=name, fields=fields, is_rectified=False, reason=f"they have the size S_{name}"
+        )
     if rectified_size not in (None, size):
         sizes = ((rectified_size, "rectified"), (raw_size, "distorted"))
         known = " or ".join(f"{s[0]}x{s[1]} ({kind})" for s, kind in sizes if s is not None)
         raise CalibrationError(
-            f"{origin}: the image is {size[0]}x{size[1]}, but the calibration is for images of "
-            f"{known}"
+            f"{lines.path}, camera {name}: the image is {size[0]}x{size[1]}, but the calibration "
+            f"is for images of {known}"
         )
-    fields = CameraInfoFields(width=size[0], height=size[1], K=P[:, :3])
-    return calibration_from_fields(fields, origin)
-
-
-def _find_camera(lines: _Lines, camera: str | int | None) -> tuple[str, str]:
-    """Name of the camera as the file writes it, and the prefix of its projection's key."""
-    is_raw = any(key.startswith("P_rect_") for key in lines.values)
-    prefix, digits, default = ("P_rect_", 2, "02") if is_raw else ("P", 1, "0")
-    found = [key.removeprefix(prefix) for key in lines.values if key.startswith(prefix)]
-    if not found:
-        raise CalibrationError(
-            f"{lines.path} is no known calibration: expected a camera_info .yaml file, KITTI's "
-            "calib.txt (lines 'P0: ...'), KITTI's calib_cam_to_cam.txt (lines 'P_rect_02: ...') "
-            f"or the nine numbers of K; found {', '.join(lines.values) or 'no line of these'}"
-        )
-    if camera is None and len(found) == 1:
-        return found[0], prefix
-    name = str(default if camera is None else camera).lstrip("0").zfill(digits)
-    if name in found:
-        return name, prefix
-    raise CalibrationError(
-        f"{lines.path}: no camera {name}; the file has {', '.join(found)}; name one of them"
+    width, height = rectified_size or (0, 0)
+    return FileCamera(
+        name=name,
+        fields=CameraInfoFields(width=width, height=height, K=P[:, :3]),
+        is_rectified=True,
+        reason=f"they have the size S_rect_{name}" if rectified_size else "P_rect is given alone",
     )

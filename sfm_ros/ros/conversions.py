@@ -25,6 +25,7 @@ from sfm_ros.datatypes import (
     is_frame_id,
 )
 from sfm_ros.errors import ImageError, printable
+from sfm_ros.formats.gray_range import GrayLevels
 from sfm_ros.formats.image_codec import SUPPORTED_ENCODINGS, decode_message
 from sfm_ros.geometry import R_BODY_OPTICAL, make_transform, se3_log
 from sfm_ros.ros.compat import byte_array, create_cloud, decode_with_cv_bridge, quaternion_message
@@ -55,8 +56,9 @@ def frame_from_image(
     message: Image | CompressedImage,
     intrinsics: CameraIntrinsics,
     max_megapixels: float | None = None,
+    levels: GrayLevels | None = None,
 ) -> Frame:
-    """A Frame of a raw or compressed image and its calibration.
+    """A Frame of a raw or compressed image and its calibration; ``levels`` as `decode_message`.
 
     Raises:
         ImageError: the image cannot be decoded, is compressed and larger than ``max_megapixels``,
@@ -74,16 +76,18 @@ def frame_from_image(
         )
     return Frame(
         stamp_ns=stamp_to_ns(stamp),
-        rgb=_decode(message, max_megapixels),
+        rgb=_decode(message, max_megapixels, levels),
         intrinsics=intrinsics,
         frame_id=frame_id.lstrip("/") or OPTICAL_FRAME,
     )
 
 
-def _decode(message: Image | CompressedImage, max_megapixels: float | None) -> RgbImage:
+def _decode(
+    message: Image | CompressedImage, max_megapixels: float | None, levels: GrayLevels | None
+) -> RgbImage:
     """Decode with our own decoder, or with cv_bridge an encoding that only it supports."""
     if getattr(message, "encoding", None) in (None, *SUPPORTED_ENCODINGS):
-        return decode_message(message, max_megapixels)
+        return decode_message(message, max_megapixels, levels)
     rgb = decode_with_cv_bridge(message)
     return decode_message(message) if rgb is None else rgb
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from sfm_ros.bags.reader import is_bag
 from sfm_ros.errors import SourceError
+from sfm_ros.formats.calibration import EXPECTED
 from sfm_ros.source import Source
 from sfm_ros.sources.bag import BagSource
 from sfm_ros.sources.folder import FolderSource
@@ -37,9 +38,7 @@ KINDS = {
     "video": SourceKind(VideoSource, Path.is_file, "video file; needs --calib"),
     "images": SourceKind(FolderSource, Path.is_dir, "folder of images; needs --calib"),
 }
-_EXPECTED = {
-    "calib": "a camera_info .yaml, KITTI's calib.txt, or a file with the nine numbers of K"
-}
+_EXPECTED = {"calib": EXPECTED}
 
 
 def recognize(path: Path) -> str:
@@ -50,12 +49,15 @@ def recognize(path: Path) -> str:
     raise SourceError(f"there is no {path}")
 
 
-def open_source(kind: str, path: str | Path, **options: object) -> Source:
+def open_source(
+    kind: str, path: str | Path, common: Mapping[str, object] | None = None, **options: object
+) -> Source:
     """Open a recording of one of `KINDS`.
 
     Args:
         kind: its kind.
         path: where it is.
+        common: keyword arguments that a kind ignores if it does not have them.
         options: keyword arguments of the kind's ``open``, such as ``calib`` of a video. None means
             "not given", so that a command may pass all its options.
 
@@ -66,7 +68,8 @@ def open_source(kind: str, path: str | Path, **options: object) -> Source:
     """
     opener = KINDS[kind].open
     known = dict(list(inspect.signature(opener).parameters.items())[1:])
-    given = {name: value for name, value in options.items() if value is not None}
+    shared = {name: value for name, value in (common or {}).items() if name in known}
+    given = {n: value for n, value in (shared | options).items() if value is not None}
     unknown = sorted(set(given) - set(known))
     if unknown:
         raise SourceError(

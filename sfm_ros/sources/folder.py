@@ -9,11 +9,18 @@ from pathlib import Path
 
 import numpy as np
 
+from sfm_ros.cameras.pixels import PixelCamera, choose_camera, given_camera
 from sfm_ros.datatypes import CameraIntrinsics, FloatArray, Frame, RgbImage
 from sfm_ros.errors import CalibrationError, ImageError, SourceError, UnsafeFileError
-from sfm_ros.formats.calibration import read_calibration
+from sfm_ros.formats.calibration import read_camera
 from sfm_ros.formats.files import natural_key
-from sfm_ros.formats.image_codec import decode_compressed
+from sfm_ros.formats.gray_range import AUTO_BITS, GrayLevels, GrayRange
+from sfm_ros.formats.image_codec import (
+    DEEP_HEADER,
+    decode_compressed,
+    levels_of_file,
+    may_be_deep,
+)
 from sfm_ros.formats.trajectory import Trajectory, nearest_indices, read_trajectory
 from sfm_ros.safety import limits
 from sfm_ros.safety.files import read_bytes
@@ -21,6 +28,8 @@ from sfm_ros.source import SourceItem
 from sfm_ros.sources.timestamps import find_times, regular_stamps, stamps_of
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+_DEEP_SUFFIXES = (".png", ".tif", ".tiff")
+"""Of files that may hold 16-bit images."""
 MAX_POSE_DISTANCE_NS = 20_000_000
 """Poses further in time from a frame are not assigned to it; 0.2 m of travel at 10 m/s."""
 
@@ -35,7 +44,8 @@ class FolderSource:
         files: image file of each frame.
         stamps_ns: stamp of each frame.
         poses: ground-truth pose (4, 4) T_world_camera of each frame, or None.
-        intrinsics: the camera of all frames.
+        camera: the camera of all frames, and why it is taken.
+        intrinsics: of that camera.
     """
 
     def __init__(
@@ -49,35 +59,39 @@ class FolderSource:
         camera_height_m: float | None = None,
         frames: Collection[int] | None = None,
         max_megapixels: float | None = None,
+        input: str = "auto",
+        bits: int = AUTO_BITS,
     ) -> None:
         """List the folder and read its first image; the others are decoded while iterating.
 
         Args:
             images_dir: folder of png, jpg, bmp, tif or webp images, color or gray.
-            calib: calibration of these images, or its file (see `read_calibration`).
+            calib: camera of these images, or a calibration file (see `read_camera`).
             poses: ground-truth poses T_world_camera: a KITTI file with a line for each image, or a
                 TUM file or trajectory on the clock of the stamps.
             fps: frame rate if there is no file of times.
             times: file of times; by default ``times.txt`` or ``timestamps.txt`` in the folder or
                 its parent, if there is one.
-            camera: which camera of a KITTI calibration.
+            camera: which camera of a calibration file with several.
             camera_height_m: height of the camera above the road, if known.
             frames: keep only the images whose names are these numbers (``000123.png`` is 123).
             max_megapixels: see `decode_compressed`.
+            input, bits: see ``PreprocessConfig``.
 
         Raises:
             SourceError: no folder or image, an unreadable first image, times that do not fit the
                 images, or none of the requested frames.
-            CalibrationError: see `read_calibration`; or it is for another image size.
+            CalibrationError: see `read_camera` and `choose_camera`.
             TrajectoryError: the poses cannot be read.
         """
         folder = Path(images_dir)
         self.name = str(images_dir)
         self.camera_height_m = camera_height_m
         self.files = list_images(folder)
-        self._max_megapixels = max_megapixels
+        self._max_megapixels, self._bits = max_megapixels, bits
         first = read_image(self.files[0], max_megapixels)
-        self.intrinsics = intrinsics_for(first, calib, camera)
+        self.camera = camera_for(first, calib, camera, (folder_name(folder),), input)
+        self.intrinsics = self.camera.intrinsics
         times_file = Path(times) if times is not None else find_times(folder)
         if times_file is None:
             self.stamps_ns, self.fps = regular_stamps(len(self.files), fps), fps
@@ -126,11 +140,15 @@ class FolderSource:
 
     def deferred(self) -> Iterator[Callable[[], SourceItem]]:
         """See `sfm_ros.source.deferred`."""
+        gray = GrayRange(self._bits)
         for file, stamp_ns, pose in zip(self.files, self.stamps_ns, self.poses, strict=True):
-            yield partial(self._decode, file, stamp_ns, pose)
+            levels = _levels(file, gray) if file.suffix.lower() in _DEEP_SUFFIXES else None
+            yield partial(self._decode, file, stamp_ns, pose, levels)
 
-    def _decode(self, file: Path, stamp_ns: int, pose: FloatArray | None) -> SourceItem:
-        rgb = read_image(file, self._max_megapixels)
+    def _decode(
+        self, file: Path, stamp_ns: int, pose: FloatArray | None, levels: GrayLevels | None
+    ) -> SourceItem:
+        rgb = read_image(file, self._max_megapixels, levels)
         try:
             frame = Frame(stamp_ns=stamp_ns, rgb=rgb, intrinsics=self.intrinsics)
         except CalibrationError as error:
@@ -158,15 +176,32 @@ def list_images(folder: Path) -> list[Path]:
     return sorted(files, key=natural_key)
 
 
-def read_image(file: Path, max_megapixels: float | None = None) -> RgbImage:
-    """Decode an image file to (H, W, 3) uint8 RGB.
+def _levels(file: Path, gray: GrayRange) -> GrayLevels | None:
+    """The levels of an image file of 16 bits; None if it has 8, or cannot be read."""
+    try:
+        with file.open("rb") as opened:
+            is_deep = may_be_deep(opened.read(DEEP_HEADER))
+        return levels_of_file(read_image_bytes(file), gray) if is_deep else None
+    except (OSError, SourceError):
+        return None
+
+
+def folder_name(folder: Path) -> str:
+    """The last parts of a folder's path, which show the camera: ``cam0/data``, ``image_rect``."""
+    return "/".join(folder.resolve().parts[-2:])
+
+
+def read_image(
+    file: Path, max_megapixels: float | None = None, levels: GrayLevels | None = None
+) -> RgbImage:
+    """Decode an image file to (H, W, 3) uint8 RGB; ``levels`` as in `decode_message`.
 
     Raises:
         SourceError: it is truncated or larger than that, or cannot be read or decoded.
     """
     data = read_image_bytes(file)
     try:
-        return decode_compressed(data, file.suffix[1:].lower(), max_megapixels)
+        return decode_compressed(data, file.suffix[1:].lower(), max_megapixels, levels)
     except ImageError as error:
         raise SourceError(f"cannot read the image {file}: {error}") from error
 
@@ -182,11 +217,26 @@ def read_image_bytes(file: Path) -> bytes:
 def intrinsics_for(
     rgb: RgbImage, calib: str | Path | CameraIntrinsics, camera: str | int | None = None
 ) -> CameraIntrinsics:
-    """A given calibration, or the one that a file holds for the image; see `read_calibration`."""
+    """The intrinsics of `camera_for`."""
+    return camera_for(rgb, calib, camera).intrinsics
+
+
+def camera_for(
+    rgb: RgbImage,
+    calib: str | Path | CameraIntrinsics,
+    camera: str | int | None = None,
+    names: Sequence[str] = (),
+    input: str = "auto",
+) -> PixelCamera:
+    """A given camera, or the one that the calibration in a file gives the image.
+
+    See `read_camera` and `choose_camera`.
+    """
     if isinstance(calib, CameraIntrinsics):
-        return calib
+        return given_camera(calib)
     height, width = rgb.shape[:2]
-    return read_calibration(calib, width, height, camera)
+    stated = read_camera(calib, width, height, camera, names)
+    return choose_camera(stated, names, input)
 
 
 def poses_at(ground_truth: Trajectory | None, stamps_ns: Sequence[int]) -> list[FloatArray | None]:

@@ -13,7 +13,7 @@ from sfm_ros.errors import ImageError, SourceError
 from sfm_ros.safety import limits
 from sfm_ros.safety.image_size import check_size
 from sfm_ros.source import SourceItem
-from sfm_ros.sources.folder import intrinsics_for
+from sfm_ros.sources.folder import camera_for
 from sfm_ros.sources.timestamps import NS
 
 
@@ -23,6 +23,7 @@ class VideoSource:
     Attributes:
         name: the file.
         fps: frames per second.
+        camera: the camera of all frames, and why it is taken.
         camera_height_m: None; a video file does not hold it.
     """
 
@@ -34,18 +35,22 @@ class VideoSource:
         calib: str | Path | CameraIntrinsics,
         fps: float | None = None,
         max_megapixels: float = limits.IMAGE_MEGAPIXELS,
+        camera: str | int | None = None,
+        input: str = "auto",
     ) -> None:
         """Open the video and decode its first frame.
 
         Args:
             path: the file.
-            calib: calibration of its frames, or its file (see `read_calibration`).
+            calib: camera of its frames, or a calibration file (see `read_camera`).
             fps: overrides the frame rate in the file.
             max_megapixels: a video of larger frames is refused, by its header.
+            camera: which camera of a calibration file with several.
+            input: see ``PreprocessConfig.input``.
 
         Raises:
             SourceError: no such file, not a video, too large, no frame, or no frame rate.
-            CalibrationError: see `read_calibration`.
+            CalibrationError: see `read_camera` and `choose_camera`.
         """
         self.name, self._max_megapixels = str(path), max_megapixels
         capture = self._open()
@@ -63,7 +68,8 @@ class VideoSource:
                 "pass fps"
             )
         self._count = max(int(count), 1)
-        self._intrinsics = intrinsics_for(first, calib)
+        self.camera = camera_for(first, calib, camera, (Path(path).stem,), input)
+        self._intrinsics = self.camera.intrinsics
 
     def __len__(self) -> int:
         """Number of frames stated in the file; a damaged file may hold fewer."""

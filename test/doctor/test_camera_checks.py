@@ -54,6 +54,12 @@ def calibration(**changes: object) -> SimpleNamespace:
     return SimpleNamespace(**{**fields, **changes})
 
 
+def same(fx: float = 500.0, fy: float = 500.0, cx: float = 319.5) -> dict[str, list[float]]:
+    """K and P of the same pinhole camera."""
+    k = [fx, 0, cx, 0, fy, 239.5, 0, 0, 1]
+    return {"k": k, "p": [fx, 0, cx, 0, 0, fy, 239.5, 0, 0, 0, 1, 0]}
+
+
 def camera(*infos: SimpleNamespace, topic: str = "/cam/image_raw") -> Camera:
     images = Stream(topic=topic, type_name="sensor_msgs/msg/Image")
     return Camera(images=images, info_topic="/cam/camera_info", calibrations=list(infos))
@@ -125,15 +131,17 @@ def test_calibration_passes_with_its_field_of_view() -> None:
 @pytest.mark.parametrize(
     ("changes", "level", "text"),
     [
-        ({"k": [0.0] * 9}, Level.FAIL, "not calibrated"),
+        ({"k": [0.0] * 9, "p": [0.0] * 12}, Level.FAIL, "not calibrated"),
         ({"k": [math.nan, 0, 320, 0, 500, 240, 0, 0, 1]}, Level.FAIL, "not finite"),
         ({"width": 320, "height": 240}, Level.FAIL, "the images have 640x480"),
         ({"width": 1280, "height": 480}, Level.FAIL, "the images have 640x480"),
         ({"distortion_model": "fov", "d": [0.9]}, Level.FAIL, "distortion model is 'fov'"),
         ({"d": [0.1, 0.1]}, Level.FAIL, "2 distortion coefficients"),
-        ({"k": [500, 0, 319.5, 0, 250, 239.5, 0, 0, 1]}, Level.WARN, "fx 500.0 and fy 250.0"),
-        ({"k": [500, 0, 630, 0, 500, 239.5, 0, 0, 1]}, Level.WARN, "principal point (630, 240)"),
-        ({"k": [5000, 0, 319.5, 0, 5000, 239.5, 0, 0, 1]}, Level.WARN, "7 degrees wide"),
+        (same(fy=250), Level.WARN, "fx 500.0 and fy 250.0"),
+        (same(cx=630), Level.WARN, "principal point (630, 240)"),
+        (same(fx=5000, fy=5000), Level.WARN, "7 degrees wide"),
+        ({"k": [0.0] * 9}, Level.WARN, "fx 500.0 of P"),
+        ({"k": [400, 0, 319.5, 0, 400, 239.5, 0, 0, 1]}, Level.WARN, "fx 400.0 of K"),
     ],
 )
 def test_calibration_faults(changes: dict, level: Level, text: str) -> None:

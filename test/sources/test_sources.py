@@ -302,7 +302,7 @@ def test_factory_opens_every_kind(tmp_path):
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
-        ("images", {}, "images needs calib: a camera_info .yaml"),
+        ("images", {}, "images needs calib: a YAML file of camera_calibration"),
         ("kitti", {"calib": "b"}, "kitti has no option calib, expected some of camera, frames"),
         ("bag", {"fps": 3.0}, "bag has no option fps.*image_topic"),
         ("bag", {}, "there is no bag nowhere.bag"),

@@ -13,7 +13,8 @@ class FrameOptions:
 
     Attributes:
         width, height: size of the set, pixels.
-        input, fit: see `ImagePreparer`.
+        input: see ``PreprocessConfig.input``.
+        fit: see `ImagePreparer`.
         every: take each K-th frame.
         limit: most frames of a source; None takes all.
         min_change: drop frames whose mean gray difference (of 255) to the last kept one is

@@ -107,7 +107,9 @@ def _source(name: str, drive: Path, camera: str | None, options: argparse.Namesp
     return SourceSpec(
         name=short_name(drive) + suffix,
         provenance=f"KITTI {drive.resolve().name}{suffix}{note}",
-        open=partial(open_source, "kitti", drive, camera=camera, frames=frames),
+        open=partial(
+            open_source, "kitti", drive, camera=camera, frames=frames, input=options.input
+        ),
     )
 
 

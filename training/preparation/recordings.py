@@ -45,12 +45,16 @@ class Recording:
     phase: int = 0
     expected: int = 0
 
-    def estimate(self) -> int:
-        """Frames to take, before static ones are dropped; opens the source if necessary."""
+    def estimate(self, on_source: Callable[[Source], object] = lambda _: None) -> int:
+        """Frames to take, before static ones are dropped; opens the source if necessary.
+
+        ``on_source`` is called with it then.
+        """
         total = self.spec.frames
         if total is None:
             source = self.spec.open()
             total = len(source)
+            on_source(source)
             if self.options.teacher != "none":
                 camera_height_of(source, self.options.camera_height)
         taken = -(-max(0, total - self.phase) // self.options.every)

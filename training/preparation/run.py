@@ -11,10 +11,12 @@ from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 from tqdm import tqdm
 
 from sfm_ros.errors import SfmRosError, SourceError
+from sfm_ros.source import Source
 from training.preparation.recordings import Part, Recording
 from training.preparation.writer import PreparedWriter
 
@@ -83,7 +85,8 @@ class Preparation:
         bar = tqdm(recordings, desc="opening", unit="source", leave=False, disable=None)
         for recording in bar:
             try:
-                usable.append(replace(recording, expected=recording.estimate()))
+                report = partial(_report_camera, recording)
+                usable.append(replace(recording, expected=recording.estimate(report)))
             except SfmRosError as error:
                 self._fail(recording, error)
         return usable
@@ -131,6 +134,13 @@ class Preparation:
         except SfmRosError as error:
             self._fail(part.recording, error)
         part.remove()
+
+
+def _report_camera(recording: Recording, source: Source) -> None:
+    """Print once for each source which camera its images are taken to have, and why."""
+    camera = getattr(source, "camera", None)
+    if camera is not None and recording.phase == 0:
+        tqdm.write(f"{recording.name}: {camera.text}")
 
 
 def _check_names(recordings: Sequence[Recording]) -> None:

@@ -24,6 +24,7 @@ from training.data.sequence import SKY_DEPTH_M
 
 VIEWS_DEG, HEIGHTS_M = (40.0, 110.0), (0.8, 2.5)
 """Horizontal fields of view and heights of the cameras of streets that are varied."""
+_CAMERA_HELP = "which camera of a calibration file with several"
 SEVERAL = "may be given several times, and be a pattern such as 'recordings/*'"
 
 
@@ -65,7 +66,7 @@ def add_commands(commands: argparse._SubParsersAction, common: argparse.Argument
     folder = commands.add_parser("folder", parents=[common], help="images in folders")
     folder.add_argument("--images", action="append", required=True, help=f"folder; {SEVERAL}")
     folder.add_argument("--calib", type=Path, help="calibration file")
-    folder.add_argument("--camera", help="which camera of a KITTI calibration")
+    folder.add_argument("--camera", help=_CAMERA_HELP)
     folder.add_argument("--poses", type=Path, help="ground-truth poses, KITTI or TUM")
     folder.add_argument("--fps", type=float, default=10.0, help="without a file of times")
     folder.set_defaults(list_sources=_folder_sources)
@@ -73,6 +74,7 @@ def add_commands(commands: argparse._SubParsersAction, common: argparse.Argument
     video = commands.add_parser("video", parents=[common], help="video files")
     video.add_argument("--file", action="append", required=True, help=SEVERAL)
     video.add_argument("--calib", type=Path, help="calibration file")
+    video.add_argument("--camera", help=_CAMERA_HELP)
     video.add_argument("--fps", type=float, help="in place of the rate stated in the file")
     video.set_defaults(list_sources=_video_sources)
 
@@ -83,6 +85,7 @@ def add_commands(commands: argparse._SubParsersAction, common: argparse.Argument
     bag.add_argument("--pose-topic", help="ground-truth poses of the camera")
     bag.add_argument("--speed-topic", help="measured velocity, Odometry or a stamped Twist")
     bag.add_argument("--calib", type=Path, help="calibration file, in place of the bag's own")
+    bag.add_argument("--camera", help=_CAMERA_HELP)
     bag.set_defaults(list_sources=_bag_sources)
 
 
@@ -139,17 +142,18 @@ def _street_config(varied: bool, **settings: Any) -> SyntheticConfig:
 
 
 def _folder_sources(options: argparse.Namespace) -> list[SourceSpec]:
-    settings = {name: getattr(options, name) for name in ("calib", "poses", "fps", "camera")}
+    names = ("calib", "poses", "fps", "camera", "input")
+    settings = {name: getattr(options, name) for name in names}
     return _file_sources("folder", "images", options.images, settings)
 
 
 def _video_sources(options: argparse.Namespace) -> list[SourceSpec]:
-    settings = {"calib": options.calib, "fps": options.fps}
+    settings = {n: getattr(options, n) for n in ("calib", "fps", "camera", "input")}
     return _file_sources("video", "video", options.file, settings)
 
 
 def _bag_sources(options: argparse.Namespace) -> list[SourceSpec]:
-    names = ("camera_info_topic", "pose_topic", "speed_topic", "calib")
+    names = ("camera_info_topic", "pose_topic", "speed_topic", "calib", "camera", "input")
     settings = {"image_topic": options.topic, **{name: getattr(options, name) for name in names}}
     suffix = "" if options.topic is None else f" {options.topic}"
     return _file_sources("bag", "bag", options.file, settings, suffix)

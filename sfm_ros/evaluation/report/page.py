@@ -39,8 +39,8 @@ _MODES = {
     OFFLINE: "offline (every frame in order)",
     ONLINE: "online (through three processes)",
 }
-_FACTS = ("command", "input", "ground_truth", "rate", "last_trouble", "model", "model_sha256",
-          "engine", "machine", "versions")  # fmt: skip
+_FACTS = ("command", "input", "calibration", "ground_truth", "rate", "last_trouble", "model",
+          "model_sha256", "engine", "machine", "versions")  # fmt: skip
 _NOT_PROCESSED = "Not available: no image was processed."
 
 
@@ -71,6 +71,7 @@ class RunContext:
         config: of the odometry.
         rate: playback rate of the online run; None without one.
         depth_problem: why there is no ground-truth depth; None if there is.
+        calibration: the camera that is used and why; None if the images are rendered.
     """
 
     title: str
@@ -80,6 +81,7 @@ class RunContext:
     config: SfmConfig
     rate: float | None = None
     depth_problem: str | None = None
+    calibration: str | None = None
 
 
 def write_page(

@@ -142,6 +142,7 @@ def _summary(
         "estimated_path_unit": first.result.unit,
         "mode": first.result.mode,
         "input": context.input_name,
+        "calibration": context.calibration,
         "ground_truth": ground_truth.name,
         "rate": context.rate,
         "interrupted": any(run.result.interrupted for run in runs),

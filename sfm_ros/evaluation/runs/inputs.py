@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from sfm_ros.bags.camera import PlayableBag, inspect_bag
+from sfm_ros.bags.camera import PlayableBag, has_transport_name, inspect_bag
 from sfm_ros.bags.reader import BagFile
 from sfm_ros.bags.transforms import read_transforms
 from sfm_ros.bags.writer import write_bag
+from sfm_ros.cameras.pixels import PixelCamera
 from sfm_ros.datatypes import OPTICAL_FRAME
 from sfm_ros.errors import SfmRosError, SourceError
 from sfm_ros.evaluation.runs.bag_ground_truth import (
@@ -26,13 +28,13 @@ from sfm_ros.evaluation.runs.ground_truth import (
 from sfm_ros.source import Source, SourceItem
 from sfm_ros.sources.bag import BagSource
 from sfm_ros.sources.factory import open_source
-from sfm_ros.sources.kitti.source import CAMERA_HEIGHT_M
+from sfm_ros.sources.kitti.source import CAMERA_HEIGHT_M, image_folder
 from sfm_ros.synthetic.held_out import HeldOutStreet
 
 _SOURCE_OPTIONS = (
-    *("calib", "poses", "fps", "image_topic", "camera_info_topic", "pose_topic"),
-    "max_megapixels",
+    *("calib", "camera", "poses", "fps", "image_topic", "camera_info_topic", "pose_topic"),
 )
+_READING_OPTIONS = ("input", "bits", "max_megapixels")
 _BAG_OPTIONS = ("ground_truth_frame", "depth_topic", "speed_topic")
 
 
@@ -44,6 +46,7 @@ class InputOptions:
         kind: one of `sfm_ros.sources.factory.KINDS`; None renders the held-out street.
         path: of the recording; None with no kind.
         calib: file of the calibration; replaces the one in a bag.
+        camera: which camera of a calibration file with several, or of a KITTI drive.
         poses: file of ground-truth poses of images or a bag, KITTI or TUM.
         fps: frame rate of images or a video.
         image_topic, camera_info_topic: the camera in a bag.
@@ -59,12 +62,13 @@ class InputOptions:
         depth_crop: part of the image whose depth is compared; by default Garg's of KITTI's depth
             images, else all.
         ground_frame: frame of a bag's ``/tf_static`` above which the camera's height is known.
-        max_megapixels: larger images are refused, see `decode_compressed`.
+        input, bits, max_megapixels: see ``PreprocessConfig``.
     """
 
     kind: str | None = None
     path: Path | None = None
     calib: Path | None = None
+    camera: str | None = None
     poses: Path | None = None
     fps: float | None = None
     image_topic: str | None = None
@@ -77,7 +81,14 @@ class InputOptions:
     units_per_meter: float = 256.0
     depth_crop: str | None = None
     ground_frame: str | None = None
+    input: str = "auto"
+    bits: int = 0
     max_megapixels: float | None = None
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How images are read, by the names of the sources' arguments."""
+        return {name: getattr(self, name) for name in _READING_OPTIONS}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -90,6 +101,7 @@ class EvaluationInput:
         ground_truth: of the frames.
         bag: the same frames as a bag to play; None until `playable` or `converted`.
         camera_height_m: height of the camera above the road; None if the input does not have it.
+        camera: the camera of the images, and why it is taken; None if the images are rendered.
     """
 
     name: str
@@ -97,15 +109,19 @@ class EvaluationInput:
     ground_truth: GroundTruth
     bag: PlayableBag | None = None
     camera_height_m: float | None = None
+    camera: PixelCamera | None = None
 
     def playable(self) -> EvaluationInput | None:
         """The input with the bag it is read from; None if the node would not get the same frames.
 
-        That is if the frames are no bag's, or if a calibration replaces the one in the bag.
+        That is if the frames are no bag's, if a calibration replaces the one in the bag, or if
+        the name of the topic is not one that the node subscribes to.
         SourceError if the bag cannot be played.
         """
         source = self.source
         if not isinstance(source, BagSource) or source.camera_info_topic is None:
+            return None
+        if not has_transport_name(source.bag, source.image_topic):
             return None
         bag = inspect_bag(source.bag, source.image_topic, source.camera_info_topic)
         return replace(self, bag=bag)
@@ -162,7 +178,11 @@ def open_input(options: InputOptions) -> EvaluationInput:
         crop = options.depth_crop or ("garg" if options.kind == "kitti" else "none")
     frames = FrameGroundTruth(source, crop)
     return EvaluationInput(
-        name=frames.name, source=frames, ground_truth=frames, camera_height_m=height_m
+        name=frames.name,
+        source=frames,
+        ground_truth=frames,
+        camera_height_m=height_m,
+        camera=getattr(source, "camera", None),
     )
 
 
@@ -172,12 +192,15 @@ def _open_frames(options: InputOptions) -> Source:
     if kind is None or path is None:
         return HeldOutStreet()
     if kind == "kitti" and options.calib is not None:  # only the images of the sequence
-        kind, path = "images", min(path.glob("image_*"))
-    return open_source(kind, path, **{name: getattr(options, name) for name in _SOURCE_OPTIONS})
+        kind, path = "images", image_folder(path, options.camera)
+    named = {name: getattr(options, name) for name in _SOURCE_OPTIONS}
+    return open_source(kind, path, options.reading, **named)
 
 
 def _open_bag(path: Path, options: InputOptions) -> EvaluationInput:
     """The images of a bag, and the ground truth in it."""
+    if options.camera is not None and options.calib is None:
+        raise SourceError("--camera names one of a --calib file; a bag's own is chosen by topic")
     bag = BagFile(path)
     trajectory = GroundTruthTrajectory(trajectory=None)
     with bag.kept_open():
@@ -187,7 +210,8 @@ def _open_bag(path: Path, options: InputOptions) -> EvaluationInput:
             options.camera_info_topic,
             calib=options.calib,
             speed_topic=options.speed_topic,
-            max_megapixels=options.max_megapixels,
+            camera=options.camera,
+            **options.reading,
         )
         camera_frame = bag.first(source.image_topic).message.header.frame_id or OPTICAL_FRAME
         if options.poses is None:
@@ -200,7 +224,11 @@ def _open_bag(path: Path, options: InputOptions) -> EvaluationInput:
         found=trajectory, poses=options.poses, depth_topic=depth, depth_problem=problem
     )
     return EvaluationInput(
-        name=source.name, source=source, ground_truth=ground_truth, camera_height_m=height_m
+        name=source.name,
+        source=source,
+        ground_truth=ground_truth,
+        camera_height_m=height_m,
+        camera=source.camera,
     )
 
 

@@ -6,9 +6,10 @@ import threading
 
 from sensor_msgs.msg import CameraInfo
 
+from sfm_ros.cameras.pixels import PixelCamera, choose_camera
 from sfm_ros.datatypes import CameraIntrinsics
 from sfm_ros.errors import CalibrationError
-from sfm_ros.formats.camera_info import calibration_key, intrinsics_from_info
+from sfm_ros.formats.camera_info import calibration_key, camera_from_info
 
 
 class CalibrationCache:
@@ -16,13 +17,18 @@ class CalibrationCache:
 
     Args:
         topic: on which it is received.
+        image_topic: of the images that it describes; its name may show that they are rectified.
+        input: see ``PreprocessConfig.input``.
     """
 
-    def __init__(self, topic: str = "camera_info") -> None:
+    def __init__(
+        self, topic: str = "camera_info", image_topic: str = "image", input: str = "auto"
+    ) -> None:
         self.topic = topic
+        self._names, self._input = (image_topic, topic), input
         self._changed = threading.Condition()
         self._key: tuple | None = None
-        self._intrinsics: CameraIntrinsics | None = None
+        self._camera: PixelCamera | None = None
         self._error: CalibrationError | None = None
 
     def take(self, info: CameraInfo) -> None:
@@ -32,9 +38,10 @@ class CalibrationCache:
             if key == self._key:
                 return
             self._key = key
-            self._intrinsics = self._error = None
+            self._camera = self._error = None
             try:
-                self._intrinsics = intrinsics_from_info(info)
+                stated = camera_from_info(info, self.topic)
+                self._camera = choose_camera(stated, self._names, self._input)
             except CalibrationError as error:
                 self._error = error
             self._changed.notify_all()
@@ -46,7 +53,13 @@ class CalibrationCache:
             CalibrationError: the newest one cannot be used and no other arrives in time.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._intrinsics is not None, timeout_s)
+            self._changed.wait_for(lambda: self._camera is not None, timeout_s)
             if self._error is not None:
                 raise self._error
-            return self._intrinsics
+            return None if self._camera is None else self._camera.intrinsics
+
+    @property
+    def camera(self) -> PixelCamera | None:
+        """The camera in use, and why it is taken; None if there is none."""
+        with self._changed:
+            return self._camera

@@ -23,7 +23,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from sfm_ros.datatypes import Reason, TrackingStatus
 from sfm_ros.engines.base import Engine
 from sfm_ros.engines.switching import SwitchingEngine
-from sfm_ros.errors import ConfigError
+from sfm_ros.errors import ConfigError, printable
 from sfm_ros.odometry import VisualOdometry
 from sfm_ros.ros import compat
 from sfm_ros.ros.node.calibration import CalibrationCache
@@ -73,7 +73,8 @@ class NodeCore:
         self._mailbox: Mailbox[Waiting] = Mailbox(parameters.config.node.image_queue)
         self._others = MutuallyExclusiveCallbackGroup()
         self._image_topic, info_topic = self._topics()
-        self._calibration = CalibrationCache(info_topic)
+        rectified = parameters.config.preprocess.input
+        self._calibration = CalibrationCache(info_topic, self._image_topic, rectified)
         # Closed with this, the newest first. Each destroys only what it has created: the node may
         # have entities of other owners.
         self._parts = ExitStack()
@@ -258,7 +259,7 @@ class NodeCore:
             self._statistics.resume()
 
     def _facts(self) -> dict[str, str]:
-        engine = self._engine
+        engine, camera = self._engine, self._calibration.camera
         return {
             "engine": engine.name,
             "engine_precision": engine.precision,
@@ -270,6 +271,7 @@ class NodeCore:
             "waited_for_room": str(self._mailbox.waited),
             "image_topic": self._image_topic,
             "camera_info_topic": self._calibration.topic,
+            "calibration": "" if camera is None else printable(camera.text),
         }
 
 

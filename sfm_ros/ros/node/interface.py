@@ -213,6 +213,7 @@ DIAGNOSTICS = {
     "engine_progress": "with `model.engine: auto`: what is prepared beside the engine in use",
     "engine_refused": "with `model.engine: auto`: the last engine that failed or was refused, why",
     "image_topic, camera_info_topic": "the subscribed topics, after remapping",
+    "calibration": "the camera that is used for the images, and why",
     "nodes_of_this_name": "1, or how many nodes have this name",
 }
 """Keys of the status message, and what they hold; ``*`` stands for several."""

@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
 
+from sfm_ros.cameras.pixels import PixelCamera
 from sfm_ros.config import SfmConfig
 from sfm_ros.datatypes import CameraIntrinsics, OdometryEstimate, Reason, TrackingStatus
 from sfm_ros.errors import CalibrationError, EngineError, ImageError, SfmRosError, printable
+from sfm_ros.formats.gray_range import GrayRange
+from sfm_ros.formats.image_codec import levels_of
 from sfm_ros.odometry import VisualOdometry
 from sfm_ros.ros import conversions
 from sfm_ros.ros.node.calibration import CalibrationCache
@@ -74,6 +77,8 @@ class Worker:
         self._statistics = statistics
         self._on_failure = on_failure
         self._reset_requested = threading.Event()
+        self._gray = GrayRange(parameters.config.preprocess.bits)
+        self._camera: PixelCamera | None = None
         self._extrinsics: Extrinsics | None = None
         self._camera_height_m: float | None = None
         self._last_status: TrackingStatus | None = None
@@ -129,6 +134,8 @@ class Worker:
             problem = self._reject(Reason.BAD_IMAGE, error)
             self._logger.warning(problem, throttle_duration_sec=WARNING_PERIOD_S)
         except CalibrationError as error:
+            note = "" if self._camera is None else self._camera.size_note
+            error = CalibrationError(f"{error} (calibration: {note})") if note else error
             problem = self._reject(Reason.CALIBRATION_MISMATCH, error)
             self._logger.warning(problem, throttle_duration_sec=WARNING_PERIOD_S)
 
@@ -137,7 +144,8 @@ class Worker:
     ) -> None:
         taken_ns = time.monotonic_ns()
         limit = self._parameters.config.preprocess.max_megapixels
-        frame = conversions.frame_from_image(message, intrinsics, limit)
+        levels = levels_of(message, self._gray)
+        frame = conversions.frame_from_image(message, intrinsics, limit, levels)
         self._pipeline.extrinsics.admit(frame.frame_id)
         converted_ns = time.monotonic_ns()
         for measured in self._pipeline.speeds.speeds(self._extrinsics):
@@ -197,7 +205,20 @@ class Worker:
                 TrackingStatus.WAITING_FOR_CALIBRATION, Reason.NO_CALIBRATION, problem=problem
             )
             self._logger.warning(problem, throttle_duration_sec=WARNING_PERIOD_S)
+        else:
+            self._log_camera()
         return intrinsics
+
+    def _log_camera(self) -> None:
+        """Log once which camera is used and why, and again if another takes its place."""
+        camera = self._pipeline.calibration.camera
+        if camera is None or camera is self._camera or not self._lines.admits():
+            return
+        self._camera = camera
+        if camera.is_doubtful:  # on two lines: rclpy allows one severity in each
+            self._logger.warning(printable(camera.text))
+        else:
+            self._logger.info(printable(camera.text))
 
     def _reject(self, reason: Reason, error: SfmRosError) -> str:
         """Count an image that is dropped; what to log."""

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from sfm_ros.errors import SourceError
+from sfm_ros.formats.gray_range import AUTO_BITS
 from sfm_ros.formats.trajectory import Trajectory
 from sfm_ros.sources.folder import FolderSource, list_images
 from sfm_ros.sources.kitti.oxts import read_oxts_trajectory
@@ -29,6 +30,8 @@ def open_kitti(
     camera: str | int | None = None,
     frames: Collection[int] | None = None,
     max_megapixels: float | None = None,
+    input: str = "auto",
+    bits: int = AUTO_BITS,
 ) -> FolderSource:
     """Open a KITTI drive, raw or odometry.
 
@@ -42,6 +45,7 @@ def open_kitti(
         camera: 0 to 3; by default the left color camera, or else the first one found.
         frames: numbers of the frames to keep; by default all.
         max_megapixels: see `decode_compressed`.
+        input, bits: see ``PreprocessConfig``.
 
     Raises:
         SourceError: neither layout, no such camera, or none of the requested frames.
@@ -68,6 +72,8 @@ def open_kitti(
         camera_height_m=CAMERA_HEIGHT_M,
         frames=frames,
         max_megapixels=max_megapixels,
+        input=input,
+        bits=bits,
     )
 
 

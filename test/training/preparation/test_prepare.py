@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -157,11 +158,11 @@ def test_interrupted_source_continues(
     decoded: list[str] = []
     read = folder.read_image
 
-    def counting(file: Path, max_megapixels: float | None) -> np.ndarray:
+    def counting(file: Path, *options: Any) -> np.ndarray:
         decoded.append(file.stem)
         if len(decoded) == 8:
             raise KeyboardInterrupt
-        return read(file, max_megapixels)
+        return read(file, *options)
 
     monkeypatch.setattr(folder, "read_image", counting)
     assert prepare.main(folder_arguments(cut, images, *more)) == 130

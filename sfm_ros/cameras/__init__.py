@@ -1,0 +1,1 @@
+"""Which camera an image is of."""
