@@ -14,8 +14,8 @@ import numpy as np
 
 from sfm_ros.depth.multiview_config import (
     MIN_RELATIVE_DEPTH,
+    OUT_OF_VIEW,
     TINY,
-    UNSEEN,
     relative_variance,
 )
 
@@ -36,7 +36,7 @@ def compiled(function: _Function) -> _Function:
 
 @compiled
 def find_differences(target, source, A, b, inv_depth, limit, result):  # type: ignore[no-untyped-def]
-    """Set ``result`` to |source - target| at one hypothesis, to `UNSEEN` where out of view.
+    """Set ``result`` to |source - target| at one hypothesis, to `OUT_OF_VIEW` where out of view.
 
     Args:
         target, source: (h, w) normalized images.
@@ -78,7 +78,7 @@ def find_differences(target, source, A, b, inv_depth, limit, result):  # type: i
             sample[x] = upper + dv[x] * (lower - upper)
         for x in range(width):
             difference = min(abs(sample[x] - own[x]), limit)
-            costs[x] = difference if inside[x] else np.float32(UNSEEN)
+            costs[x] = difference if inside[x] else np.float32(OUT_OF_VIEW)
 
 
 @compiled
@@ -93,7 +93,7 @@ def average_seen(differences, limit, mean):  # type: ignore[no-untyped-def]
         for s in range(count):
             here = differences[s, y]
             for x in range(width):
-                is_seen = here[x] < np.float32(UNSEEN)
+                is_seen = here[x] < np.float32(OUT_OF_VIEW)
                 result[x] += here[x] if is_seen else np.float32(0)
                 seen[x] += np.float32(1) if is_seen else np.float32(0)
         for x in range(width):
@@ -200,11 +200,11 @@ def find_margin(cost, position, least, margin):  # type: ignore[no-untyped-def]
     for y in range(height):
         other, index = margin[y], np.rint(position[y])
         for x in range(width):
-            other[x] = np.float32(UNSEEN)
+            other[x] = np.float32(OUT_OF_VIEW)
         for k in range(count):
             here, at = cost[k, y], np.float32(k)
             for x in range(width):
-                beyond = here[x] if abs(at - index[x]) > np.float32(2) else np.float32(UNSEEN)
+                beyond = here[x] if abs(at - index[x]) > np.float32(2) else np.float32(OUT_OF_VIEW)
                 other[x] = min(other[x], beyond)
         best, place = least[y], position[y]
         for x in range(width):
@@ -258,7 +258,7 @@ def finish(  # type: ignore[no-untyped-def]
             place, gap = position[0, y, x], np.float32(0)
             for s in range(1, count):
                 own = abs(position[s, y, x] - place)
-                own = own if position[s, y, x] > np.float32(0) else np.float32(UNSEEN)
+                own = own if position[s, y, x] > np.float32(0) else np.float32(OUT_OF_VIEW)
                 gap = max(gap, np.float32(0) if least[s, y, x] > truncation else own)
             is_good = (place > np.float32(0)) & (least[0, y, x] < max_cost)
             is_good &= (margin[y, x] > min_margin) & (gap < max_gap)

@@ -15,7 +15,7 @@ TINY = 1e-4
 MIN_RELATIVE_DEPTH = 0.05
 """Depth in the source over depth in the target; a point nearer than that is out of view."""
 
-UNSEEN = 8.0
+OUT_OF_VIEW = 8.0
 """Cost out of view, above every difference."""
 
 

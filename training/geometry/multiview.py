@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from sfm_ros.depth.multiview_config import (
     MIN_RELATIVE_DEPTH,
+    OUT_OF_VIEW,
     TINY,
-    UNSEEN,
     MultiViewConfig,
     relative_variance,
 )
@@ -87,7 +87,7 @@ class _Minimum:
             cost_bkhw.gather(1, (index + k).clamp(0, last)).squeeze(1) for k in (-1, 0, 1)
         )
         steps = torch.arange(last + 1, device=index.device).view(1, -1, 1, 1)
-        other = torch.where((steps - index).abs() > 2, cost_bkhw, UNSEEN).amin(dim=1)
+        other = torch.where((steps - index).abs() > 2, cost_bkhw, OUT_OF_VIEW).amin(dim=1)
         index = index.squeeze(1)
         is_inner = (index > 0) & (index < last)
         bend = (low - 2 * middle + high).clamp(min=1e-6)
@@ -161,7 +161,7 @@ class _Search:
         """Costs (b, k, h, w): the mean over the sources in view, and that of each source."""
         limit = self._config.truncation
         difference_bskhw = self._differences(inv_depth_bkhw)
-        is_seen = difference_bskhw < UNSEEN
+        is_seen = difference_bskhw < OUT_OF_VIEW
         total = torch.where(is_seen, difference_bskhw, 0.0).sum(dim=1)
         seen = is_seen.to(total.dtype).sum(dim=1)
         mean = torch.where(seen > 0, total / seen.clamp(min=1), limit)
@@ -169,7 +169,7 @@ class _Search:
         return _blurred(mean, window), each
 
     def _differences(self, inv_depth_bkhw: Tensor) -> Tensor:
-        """(b, s, k, h, w) |source - target|, truncated; `UNSEEN` out of view."""
+        """(b, s, k, h, w) |source - target|, truncated; `OUT_OF_VIEW` out of view."""
         inv_depth = inv_depth_bkhw.unsqueeze(1)
         x, y, z = self._projected(inv_depth)
         shape = z.shape
@@ -184,7 +184,7 @@ class _Search:
         sources = self._sources.reshape(tall[0], 1, height, width)
         sample = sample_bilinear(sources, u.reshape(tall), v.reshape(tall)).view(shape)
         difference = (sample - self._target.unsqueeze(2)).abs()
-        return torch.where(inside, difference.clamp(max=self._config.truncation), UNSEEN)
+        return torch.where(inside, difference.clamp(max=self._config.truncation), OUT_OF_VIEW)
 
     def _projected(self, inv_depth_b1khw: Tensor) -> list[Tensor]:
         """Homogeneous pixels (b, s, k, h, w) in the sources."""
@@ -205,7 +205,7 @@ class _Search:
 
 
 def _source_gap(found: _Minimum, joint: _Minimum, config: MultiViewConfig) -> Tensor:
-    gap = torch.where(found.position > 0, (found.position - joint.position).abs(), UNSEEN)
+    gap = torch.where(found.position > 0, (found.position - joint.position).abs(), OUT_OF_VIEW)
     return torch.where(found.least > config.truncation, 0.0, gap)
 
 
