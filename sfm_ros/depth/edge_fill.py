@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from sfm_ros.depth.filter_kernels import sum_along
 from sfm_ros.depth.propagation import GrayImage, Map
 
 _REACH, _EDGE_GRAY = 15.0, 15.0
@@ -40,16 +41,13 @@ def spread(gray: GrayImage, values: Map, weights: Map) -> tuple[Map, Map]:
 
 
 def _feedback(image: Map) -> Map:
-    """(n - 1, m, 1) what is handed on from each row to the next."""
+    """(n - 1, m) what is handed on from each row to the next."""
     distance = 1 + _REACH / _EDGE_GRAY * np.abs(np.diff(image, axis=0))
-    return np.exp(-np.sqrt(2) / _REACH * distance).astype(np.float32)[..., None]
+    return np.exp(-np.sqrt(2) / _REACH * distance).astype(np.float32)
 
 
 def _along(sums: Map, feedback: Map) -> Map:
-    """(n, m, c) sums over the first axis, from both sides."""
-    sums = np.ascontiguousarray(sums)
-    down, up = sums.copy(), sums.copy()
-    for row in range(1, len(sums)):
-        down[row] += feedback[row - 1] * down[row - 1]
-        up[-1 - row] += feedback[-row] * up[-row]
-    return down + up - sums
+    """(n, m, 2) sums over the first axis, from both sides."""
+    total = np.empty(sums.shape, dtype=np.float32)
+    sum_along(np.ascontiguousarray(sums), np.ascontiguousarray(feedback), total)
+    return total

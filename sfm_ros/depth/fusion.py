@@ -83,6 +83,14 @@ class DepthFusion:
         self._rays: PixelRays | None = None
         self.restart()
 
+    @staticmethod
+    def compile() -> None:
+        """Compile what `step` needs, which takes seconds, unless an earlier run has left it."""
+        image, depth = np.zeros((16, 16), np.uint8), np.ones((16, 16), np.float32)
+        fusion = DepthFusion(lambda *_, **__: InverseDepth(depth, depth, depth > 0))
+        for _ in range(3):
+            fusion.step(image, depth, np.diag([16.0, 16.0, 1.0]), np.eye(4))
+
     def reset(self) -> None:
         """Forget everything."""
         self._network.reset()
@@ -237,7 +245,7 @@ def _typical(inv_depth: Map) -> float:
 
 def _log_ratio(values: Map, others: Map, known: Mask) -> float:
     """Median of the logarithm of a ratio; 0 if too few are known."""
-    values, others, known = (each[_SOME] for each in (values, others, known))
+    values, others, known = values[_SOME], others[_SOME], known[_SOME]
     if np.count_nonzero(known) < _MIN_COMPARED:
         return 0.0
     return float(np.log(np.median(values[known] / others[known])))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -12,9 +13,11 @@ import numpy as np
 from sfm_ros.config import SfmConfig
 from sfm_ros.datatypes import CameraIntrinsics, DepthMap, FloatArray, Reason, RgbImage
 from sfm_ros.depth.choice import TimeBudget
-from sfm_ros.depth.fusion import DepthFusion
 from sfm_ros.depth.smoothing import DepthSmoother
 from sfm_ros.errors import ConfigError
+
+if TYPE_CHECKING:  # it takes a second to import, and is not needed by the network alone
+    from sfm_ros.depth.fusion import DepthFusion
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -130,6 +133,7 @@ class DepthStage:
 def _create_fusion() -> DepthFusion:
     """A fusion that is ready to measure; compiling takes seconds at the first start."""
     try:
+        from sfm_ros.depth.fusion import DepthFusion
         from sfm_ros.depth.multiview import compile_kernels, measure
     except ImportError as error:
         raise ConfigError(
@@ -137,5 +141,6 @@ def _create_fusion() -> DepthFusion:
             "network"
         ) from error
     compile_kernels()
+    DepthFusion.compile()
     executor = ThreadPoolExecutor(1, thread_name_prefix="sfm_depth")
     return DepthFusion(partial(measure, executor=executor))

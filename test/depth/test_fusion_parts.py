@@ -72,12 +72,12 @@ def test_sums_are_those_of_the_definition() -> None:
     values = rng.uniform(0, 1, (12, 1, 2)).astype(np.float32)
     feedback = _feedback(image)
     # Every pair of pixels: the product of what is handed on between them.
-    distance = np.concatenate([[0.0], np.cumsum(np.log(feedback[:, 0, 0]))])
+    distance = np.concatenate([[0.0], np.cumsum(np.log(feedback[:, 0]))])
     weights = np.exp(-np.abs(distance[:, None] - distance))
     expected = np.einsum("ij,jkc->ikc", weights, values)
     assert _along(values, feedback) == pytest.approx(expected, rel=1e-4)
     flat = _feedback(np.zeros((3, 1), np.float32))
-    assert flat[0, 0, 0] == pytest.approx(np.exp(-np.sqrt(2) / _REACH))
+    assert flat[0, 0] == pytest.approx(np.exp(-np.sqrt(2) / _REACH))
 
 
 @pytest.mark.parametrize("step_ms, exceeded", [(40, False), (69, False), (71, True), (300, True)])
