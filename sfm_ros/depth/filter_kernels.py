@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sfm_ros.depth.kernels import _compiled as compiled
+from sfm_ros.depth.kernels import compiled
 
 
 @compiled
