@@ -2,39 +2,42 @@
 
     python benchmarks/node_cpu.py [--engine onnx] [--precision fp32] [--model DIR] [--seconds 20]
 
-Reads /proc/PID/stat of the node's process. What the networks take is measured on the same machine
-right after, as the processor time of inferences in a process of their own, and subtracted.
+Reads /proc/PID/stat of the node's process. What the networks and the whole of the odometry take is
+measured on the same machine right after, as processor time in a process of their own, one frame
+after the other; what remains are messages, conversions, and threads that wait for each other.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from node_latency import StreetOfImages
 
 from sfm_ros.bags.writer import CAMERA_INFO_TOPIC, IMAGE_TOPIC, write_bag
 from sfm_ros.cli.engine_options import add_engine_options, with_engine_options
-from sfm_ros.config import ModelConfig
+from sfm_ros.config import ModelConfig, SfmConfig
 from sfm_ros.engines.factory import fastest_engine, resolve_bundle
+from sfm_ros.engines.window_runner import gray_windows
 from sfm_ros.errors import SfmRosError
 from sfm_ros.evaluation.report.machine import provenance
 from sfm_ros.evaluation.runs.online import private_middleware
 from sfm_ros.evaluation.runs.processes import ProcessGroup
 from sfm_ros.model_spec import ModelSpec
-from sfm_ros.preprocess import ImagePreparer
-from sfm_ros.window import Window
+from sfm_ros.odometry import VisualOdometry
 
 _WARM_UP_S = 4.0
 _RATE_HZ = 10.0
-_INFERENCES = 50
+_WARM_UPS, _FRAMES = 10, 60
 
 
 def main() -> int:
@@ -49,7 +52,9 @@ def main() -> int:
     options = parser.parse_args()
     try:
         if options.inference:
-            print(inference_cpu_s(with_engine_options(ModelConfig(), options), options.inference))
+            print(
+                *arithmetic_cpu_s(with_engine_options(ModelConfig(), options), options.inference)
+            )
             return 0
         measure(options)
     except SfmRosError as error:
@@ -84,14 +89,16 @@ def measure(options: argparse.Namespace) -> None:
     word = [sys.executable, __file__, "--model", str(bundle), "--inference", options.size]
     word += ["--engine", model.engine, "--precision", model.precision]
     word += ["--threads", str(model.threads)]
-    cpu_s = float(subprocess.run(word, check=True, capture_output=True, text=True).stdout)
+    found = subprocess.run(word, check=True, capture_output=True, text=True).stdout.split()
+    networks_s, step_s = (float(number) for number in found)
     print(provenance())
     about = f"engine {model.engine}, precision {model.precision}, {model.threads} threads"
     print(f"{options.size} bgr8 at {_RATE_HZ:g} Hz, model {ModelSpec.load(bundle).name}, {about}")
     print(f"{'without images':32}{100 * idle:8.1f} % of a core")
     print(f"{f'at {rate:.1f} Hz of odometry':32}{100 * busy:8.1f} % of a core")
-    print(f"{'the networks':32}{100 * cpu_s * rate:8.1f} % ({1000 * cpu_s:.1f} ms each)")
-    print(f"{'all the rest':32}{100 * (busy - cpu_s * rate):8.1f} %")
+    print(f"{'the networks':32}{100 * networks_s * rate:8.1f} % ({1000 * networks_s:.1f} ms each)")
+    print(f"{'the odometry, networks included':32}{100 * step_s * rate:8.1f} %")
+    print(f"{'all the rest':32}{100 * (busy - step_s * rate):8.1f} %")
 
 
 def _street(options: argparse.Namespace, frames: float) -> StreetOfImages:
@@ -124,26 +131,25 @@ def _core_use(pid: int, seconds: float, counter: OdometryCounter) -> tuple[float
     return (cpu_seconds(pid) - cpu_s) / elapsed, (counter.received - received) / elapsed
 
 
-def inference_cpu_s(model: ModelConfig, size: str) -> float:
-    """Processor time of one inference, in a process that does nothing else."""
+def arithmetic_cpu_s(model: ModelConfig, size: str) -> tuple[float, float]:
+    """Processor time of one inference and of one step of the odometry, and of nothing else."""
     engine = fastest_engine(model)
     width, height = (int(number) for number in size.split("x"))
-    spec = engine.spec
-    preparer = ImagePreparer(spec.width, spec.height)
-    frames = [item.frame for item in StreetOfImages(width, height, spec.sequence_length)]
-    prepared = [preparer.prepare(frame) for frame in frames]
-    window = Window(
-        images=tuple(entry.rgb for entry in prepared),
-        stamps_ns=tuple(frame.stamp_ns for frame in frames),
-        intrinsics=prepared[-1].intrinsics,
-    )
-    for _ in range(5):
-        engine.infer(window)
-    begin = time.process_time()
-    for _ in range(_INFERENCES):
-        engine.infer(window)
-        time.sleep(0.01)  # as between two images
-    return (time.process_time() - begin) / _INFERENCES
+    windows = itertools.islice(gray_windows(engine.spec), _WARM_UPS + _FRAMES)
+    networks_s = mean_cpu_s(engine.infer, windows)
+    odometry = VisualOdometry(engine, SfmConfig(model=model))
+    street = StreetOfImages(width, height, _WARM_UPS + _FRAMES)
+    return networks_s, mean_cpu_s(odometry.step, (item.frame for item in street))
+
+
+def mean_cpu_s(function: Callable[[Any], object], values: Iterable[Any]) -> float:
+    """Processor time of a call, the mean but for the first ones."""
+    times_s = []
+    for value in values:
+        begin = time.process_time()
+        function(value)
+        times_s.append(time.process_time() - begin)
+    return sum(times_s[_WARM_UPS:]) / _FRAMES
 
 
 class OdometryCounter:
