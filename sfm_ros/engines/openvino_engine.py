@@ -90,8 +90,7 @@ def _options(core: openvino.Core, precision: str, threads: int) -> dict[str, obj
 
     The precision is always stated: OpenVINO's own choice is bfloat16 where the processor has it.
     """
-    able = core.get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
-    if precision == _BF16 and _BF16.upper() not in able:
+    if precision == _BF16 and _BF16.upper() not in _capabilities(core):
         raise EngineError("this processor does not compute in bf16; set model.precision to fp32")
     return {
         "PERFORMANCE_HINT": "LATENCY",
@@ -103,6 +102,11 @@ def _options(core: openvino.Core, precision: str, threads: int) -> dict[str, obj
         # Compiling takes a fraction of a second: no files are left behind for it.
         "CACHE_DIR": "",
     }
+
+
+def _capabilities(core: openvino.Core) -> list[str]:
+    """What the processor has instructions for."""
+    return core.get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
 
 
 def _compile(core: openvino.Core, path: Path, options: dict) -> openvino.CompiledModel:

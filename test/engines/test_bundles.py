@@ -19,6 +19,7 @@ from sfm_ros.engines.onnx_engine import OnnxEngine
 from sfm_ros.errors import EngineError, ModelError
 from sfm_ros.geometry import inverse, make_transform, so3_exp
 from sfm_ros.model_spec import ModelSpec, window_increments
+from sfm_ros.model_variants import GraphVariant
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -202,6 +203,26 @@ def test_precision_of_another_engine_is_refused(bundle: Path, engine: str) -> No
     wrong = "fp16" if engine in ("onnx", "openvino") else "bf16"
     with pytest.raises(EngineError, match=f"{engine} does not compute in {wrong}"):
         create_engine(ModelConfig(bundle=str(bundle), engine=engine, precision=wrong))
+
+
+def test_variants_of_a_bundle_are_other_graphs(bundle: Path, engine_class: type) -> None:
+    onnx.save(depth_graph(offset=5.0), bundle / "depth_int8.onnx")
+    variant = GraphVariant(depth_file="depth_int8.onnx", pose_file="pose.onnx")
+    dataclasses.replace(SPEC, variants={"int8_cpu": variant}).save(bundle)
+    for precision, depth in (("int8", 25.0), ("fp32", 21.0), ("auto", 21.0)):
+        engine = engine_class(bundle, ModelConfig(precision=precision, threads=1))
+        assert engine.precision == precision.replace("auto", "fp32")
+        np.testing.assert_allclose(engine.infer(window_of(0, 10, 20)).depth, depth)
+
+
+def test_bf16_needs_a_processor_that_has_it(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenVINO itself would compute in FP32 there, without a word."""
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    from sfm_ros.engines import openvino_engine
+
+    monkeypatch.setattr(openvino_engine, "_capabilities", lambda core: ["FP32", "INT8"])
+    with pytest.raises(EngineError, match="does not compute in bf16"):
+        create_engine(ModelConfig(bundle=str(bundle), engine="openvino", precision="bf16"))
 
 
 def test_precision_without_graphs_is_refused(bundle: Path) -> None:

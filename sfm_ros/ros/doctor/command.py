@@ -15,6 +15,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from sfm_ros.cli.engine_options import add_engine_options, with_engine_options
 from sfm_ros.config import SfmConfig, load_config
 from sfm_ros.doctor.bag import count_messages
 from sfm_ros.doctor.examine import examine_bag
@@ -65,7 +66,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     add("--node", metavar="NAME", type=_name, help="this odometry node, such as /sfm_node")
     add("--seconds", type=float, default=4.0, help="time to observe (default: %(default)s)")
     add("--config", type=Path, help="YAML as config/sfm.yaml")
-    add("--model", help="model bundle: its folder or its name")
+    add_engine_options(parser)
     add("--no-engine", action="store_true", help="do not load the networks")
     add("--json", action="store_true", help="print JSON")
     return parser.parse_args(arguments)
@@ -79,9 +80,7 @@ def _name(text: str) -> str:
 
 def _configuration(options: argparse.Namespace) -> SfmConfig:
     config = SfmConfig() if options.config is None else load_config(options.config)
-    if options.model is not None:
-        config = replace(config, model=replace(config.model, bundle=options.model))
-    return config
+    return replace(config, model=with_engine_options(config.model, options))
 
 
 def _examine_bag(options: argparse.Namespace, config: SfmConfig) -> list[Finding]:
@@ -111,7 +110,7 @@ def _examine_system(
         node=options.node,
         seconds=options.seconds,
         config=config,
-        ask_node=options.config is None and options.model is None,
+        ask_node=config == SfmConfig(),
         load_engine=not options.no_engine,
     )
     return examine_system(system, ros_arguments)

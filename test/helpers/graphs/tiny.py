@@ -30,7 +30,9 @@ def window_of(*levels: int) -> Window:
     return Window(images=images, stamps_ns=tuple(range(len(levels))), intrinsics=_CAMERA)
 
 
-def depth_graph(output: str = "depth", with_features: bool = False) -> onnx.ModelProto:
+def depth_graph(
+    output: str = "depth", with_features: bool = False, offset: float = 1.0
+) -> onnx.ModelProto:
     """Depth = red + 1: reveals which frame and channel arrives. Features: the mean color."""
     helper, types = onnx.helper, onnx.TensorProto
     nodes = [
@@ -45,7 +47,7 @@ def depth_graph(output: str = "depth", with_features: bool = False) -> onnx.Mode
             helper.make_node("GlobalAveragePool", ["planes"], ["features"]),
         ]
         outputs.append(("features", types.FLOAT, [1, 3, 1, 1]))
-    constants = {"zero": np.array(0), "one": np.array(1.0, dtype=np.float32)}
+    constants = {"zero": np.array(0), "one": np.array(offset, dtype=np.float32)}
     return _model(nodes, ("rgb", types.UINT8, [1, HEIGHT, WIDTH, 3]), outputs, constants)
 
 
