@@ -178,7 +178,7 @@ def test_useless_files_are_listed_and_removed(rig: GpuRig, capsys) -> None:
     assert text.count("of GPU Fake Orin, driver 12.6") == 4  # depth, pose, timings, parity
     assert text.count(", ready\n") == 4 and text.count("is damaged") == 1
     assert re.search(r"fake depth.onnx fp32, TensorRT 10.3.0, GPU Fake Orin, 20\d\d-", text)
-    assert "9 files" in text
+    assert "9 files" in text and text.count(" parity accepted fp32, ") == 2
     assert main(["--prune", "--cache", str(rig.cache.own)]) == 0
     text = capsys.readouterr().out
     assert text.count("deleted ") == 5 and "4 files" in text

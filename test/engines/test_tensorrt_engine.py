@@ -222,7 +222,7 @@ def test_a_refused_engine_is_not_loaded_and_not_built_at_each_start(rig: GpuRig)
 
 def test_an_engine_that_was_not_compared_is_not_loaded(rig: GpuRig) -> None:
     rig.store()
-    (parity,) = [e for e in rig.cache.entries() if e.facts.get("graph") == "parity"]
+    (parity,) = [e for e in rig.cache.entries() if e.facts.get("graph") == "parity accepted"]
     parity.path.unlink()
     with pytest.raises(EngineNotBuiltError, match="built and compared.*sfm_build_engine"):
         rig.open()

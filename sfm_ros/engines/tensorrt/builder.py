@@ -114,7 +114,8 @@ def _parser_error(error: Any) -> str:
     if name is None:
         return f"node {error.node()}: {' '.join(lines[:2])}"
     detail = lines[1] if lines[0].startswith("Invalid Node") and len(lines) > 1 else lines[0]
-    return f"node '{name()}' ({error.node_operator()}): {detail}"
+    operator = error.node_operator()
+    return f"node '{name()}' ({operator}): {detail}" if operator else detail
 
 
 def _monitor(trt: Any, on_progress: OnProgress) -> Any:

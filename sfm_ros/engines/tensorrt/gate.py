@@ -17,8 +17,9 @@ def record(
     cache: EngineCache, identities: Sequence[EngineIdentity], gpu: Gpu, result: ParityResult
 ) -> None:
     """Keep the result of a comparison; OutputError if the cache cannot be written."""
-    content = (_ACCEPTED if result.accepted else _REFUSED) + b"\n" + result.text.encode()
-    cache.store(parity_identity(identities, gpu), content, {"graph": "parity"})
+    word = _ACCEPTED if result.accepted else _REFUSED
+    content = word + b"\n" + result.text.encode()
+    cache.store(parity_identity(identities, gpu), content, {"graph": f"parity {word.decode()}"})
 
 
 def require_accepted(cache: EngineCache, identities: Sequence[EngineIdentity], gpu: Gpu) -> None:
