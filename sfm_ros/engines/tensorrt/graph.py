@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import numpy as np
@@ -54,7 +54,8 @@ class CompiledGraph:
             self._allocate()
             self._warm_up()
         except BaseException:
-            self._owner.close()
+            with suppress(EngineError):  # the first error is the reason of those that follow
+                self._owner.close()
             raise
 
     @property
