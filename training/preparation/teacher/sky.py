@@ -1,4 +1,4 @@
-"""The sky of an image, where it is certain: bright, smooth, open to the top, above the horizon."""
+"""The sky of an image, where it is certain: bright, smooth, open to the top, above the road."""
 
 from __future__ import annotations
 
@@ -13,12 +13,16 @@ _SMOOTH_PX, _SMOOTH = 5, 14
 """Window, and the largest range of gray levels in it."""
 _LEAST_BRIGHT, _BRIGHT = 95, 0.7
 """Gray level, and fraction of the brightest parts above the horizon."""
-_TOP_ROWS = 3
+_TOP_ROWS = 8
+"""The uppermost rows of rectified images are often dark."""
 _LEAST_AREA, _LEAST_DOUBTFUL_AREA = 0.004, 0.0003
 """Fraction of the image."""
 _BELOW = 0.03
 """A region with more of its area below the horizon is a wall, a truck or the road."""
 _MARGIN_PX = 5
+_AHEAD = 0.2
+"""A region reaches into the middle of the image, up to this part of its width to either side: at
+the sides of a street stand walls."""
 _NEAR_M, _MOST_NEAR = 35.0, 0.15
 """A region is not the sky if more of it than this fraction is measured to be nearer: a wall in the
 sun may be as bright and smooth."""
@@ -51,19 +55,18 @@ def find_sky(view: View, gray: Gray, depth_m: Map) -> Sky:
     bright = np.asarray(cv2.blur(gray, (3, 3))) > max(_LEAST_BRIGHT, _BRIGHT * brightest)
     candidates = (np.asarray(span) < _SMOOTH) & bright
     count, labels, stats, _ = cv2.connectedComponentsWithStats(candidates.astype(np.uint8))
-    area = stats[:, cv2.CC_STAT_AREA]
+    left, top, width, _, area = stats.T
     below = np.bincount(labels[~above], minlength=count)
     near = np.bincount(labels[(depth_m > 0) & (depth_m < _NEAR_M)], minlength=count)
     is_sky = (near < _MOST_NEAR * area) & (area > _LEAST_AREA * gray.size)
-    is_sky &= (below < _BELOW * area) & (stats[:, cv2.CC_STAT_TOP] < _TOP_ROWS)
-    is_possible = area > _LEAST_DOUBTFUL_AREA * gray.size
+    is_sky &= (below < _BELOW * area) & (top < _TOP_ROWS)
+    middle, reach = view.camera.cx, _AHEAD * view.camera.width
+    is_sky &= (left < middle + reach) & (left + width > middle - reach)
+    is_possible = (area > _LEAST_DOUBTFUL_AREA * gray.size) & (top < view.camera.height // 2)
     is_sky[0] = is_possible[0] = False
     certain = is_sky[labels] & above
-    possible = _grown(
-        (is_possible & (stats[:, cv2.CC_STAT_TOP] < view.camera.height // 2))[labels]
-    )
     is_far = (depth_m == 0) | (depth_m > _DOUBTFUL_M)
-    return Sky(certain, possible & above & is_far & ~certain)
+    return Sky(certain, _grown(is_possible[labels]) & above & is_far & ~certain)
 
 
 def _grown(mask: Mask) -> Mask:

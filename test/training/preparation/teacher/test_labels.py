@@ -37,12 +37,21 @@ def test_the_sky_is_bright_smooth_and_open_to_the_top(view: View) -> None:
     assert not found.certain[28:].any()
 
 
+def test_a_bright_wall_beside_the_street_is_not_labeled(view: View) -> None:
+    gray = scene()
+    gray[:24, 50:110] = 60
+    gray[:24, :40] = 230
+    found = find_sky(view, gray, np.zeros(SHAPE, np.float32))
+    assert not found.certain.any()
+    assert found.possible[3:20, 3:36].all()
+
+
 @pytest.mark.parametrize(
     "change",
     [
         lambda gray, depth: gray.__setitem__((slice(0, 60), slice(50, 110)), 230),  # a wall
         lambda gray, depth: depth.__setitem__((slice(0, 24), slice(50, 110)), 8.0),  # it is near
-        lambda gray, depth: gray.__setitem__((slice(0, 6), slice(0, 160)), 40),  # under a bridge
+        lambda gray, depth: gray.__setitem__((slice(0, 12), slice(0, 160)), 40),  # under a bridge
         lambda gray, depth: gray.__setitem__((slice(0, 30), slice(50, 110)), 60),  # dark
     ],
 )
