@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from tqdm import tqdm
 
 from sfm_ros.bags.camera import PlayableBag
-from sfm_ros.config import SfmConfig
+from sfm_ros.config import ENGINES, SfmConfig
 from sfm_ros.engines.factory import create_engine, resolve_bundle
 from sfm_ros.errors import SfmRosError
 from sfm_ros.evaluation.report.figures import draw_images
@@ -169,6 +169,7 @@ def _run(
         if OFFLINE in modes:
             depth_of = input.ground_truth.depth
             runs.append(_run_offline(input, config, options.frames, depth_of, options.video))
+            config = _with_engine_of(runs[-1], config)  # so that both can be compared
         if input.bag is not None and not any(run.interrupted for run in runs):
             try:
                 runs.append(_run_online(input.bag, spec, config, options, work))
@@ -177,6 +178,14 @@ def _run(
                     raise
                 failure = error  # the offline run is kept
     return runs, failure, input
+
+
+def _with_engine_of(run: RunResult, config: SfmConfig) -> SfmConfig:
+    """The configuration with the engine and precision that a run used."""
+    name, _, precision = (run.engine or "").partition(" ")
+    if name not in ENGINES:
+        return config
+    return replace(config, model=replace(config.model, engine=name, precision=precision))
 
 
 def _converted(

@@ -126,7 +126,8 @@ def test_both_modes_are_compared(
     fake = node()
     done = evaluate(frames, config, tmp_path / "out", MODES)
     assert modes_of(done) == [OFFLINE, ONLINE]
-    assert fake.plan is not None and fake.plan.config is config
+    assert fake.plan is not None
+    assert replace(fake.plan.config, model=config.model) == config
     assert (fake.plan.frames, fake.plan.frames_to_start, fake.plan.rate) == (FRAMES, 2, 0.0)
     summary = done.results.summary
     assert summary["agreement"]["poses"] == FRAMES - 2 and summary["rate"] == 0.0
@@ -199,6 +200,19 @@ def test_online_run_alone_needs_no_engine(
     again = RunOptions(frames=5, keep_bag=True)
     evaluate(frames, config, out, (ONLINE,), again)
     assert fake.plan.frames == 5 and len(BagSource(BagFile(out / "bag"))) == 5
+
+
+def test_online_run_uses_the_engine_of_the_offline_run(
+    frames: EvaluationInput, config: SfmConfig, node: Callable[..., FakeNode], tmp_path: Path
+) -> None:
+    """Else the node would choose one by its speed, and the two could not be compared."""
+    assert (config.model.engine, config.model.precision) == ("auto", "auto")
+    fake = node()
+    done = evaluate(frames, config, tmp_path / "out", MODES)
+    assert fake.plan is not None
+    model = fake.plan.config.model
+    assert f"{model.engine} {model.precision}" == done.results.runs[0].result.engine
+    assert model.precision == "fp32" and model.bundle == config.model.bundle
 
 
 def test_failed_online_run_keeps_the_offline_run(
