@@ -90,7 +90,7 @@ def state_camera(fields: CameraInfoFields, origin: str) -> StatedCamera:
     D = parse_numbers(fields.D, (-1,), "distortion_coefficients (D)", origin)
     model, coefficients = parse_distortion(fields.distortion_model, D, origin)
     R = _optional_matrix(fields.R, (3, 3), "rectification_matrix (R)", origin)
-    if R is not None and not is_rotation(R, tolerance=1e-2):
+    if R is not None and not (np.abs(R).max() < 2 and is_rotation(R, tolerance=1e-2)):
         raise CalibrationError(f"{origin}: the rectification_matrix (R) is not a rotation: {R}")
     P = _optional_matrix(fields.P, (3, 4), "projection_matrix (P)", origin)
     has_K = bool(np.any(K))
@@ -167,6 +167,8 @@ def parse_numbers(
         CalibrationError: they are no numbers, not finite, or not as many.
     """
     try:
+        if isinstance(values, list) and any(isinstance(value, bool) for value in values):
+            raise ValueError
         array = np.array(values, dtype=np.float64).ravel()
     except (TypeError, ValueError, OverflowError):
         found = printable(repr(values))
