@@ -71,9 +71,17 @@ class Recorder:
         )
         self.add(topic, message, stamp_ns)
 
-    def info(self, topic, stamp_ns=START, camera=CAMERA, binning=0, roi=(0, 0, 0, 0)):
+    def info(
+        self, topic, stamp_ns=START, camera=CAMERA, binning=0, roi=(0, 0, 0, 0), model="plumb_bob",
+        **matrices,
+    ):  # fmt: skip
+        """``matrices`` replace d, k, r or p."""
         names = "DKRP" if self._is_ros1 else "dkrp"
         values = (np.zeros(5), camera.K.ravel(), np.eye(3).ravel(), np.eye(3, 4).ravel() * 9)
+        values = [
+            np.array(matrices.get(name.lower(), value), dtype=float)
+            for name, value in zip(names, values, strict=True)
+        ]
         region = self.type(
             "sensor_msgs/msg/RegionOfInterest",
             **dict(zip(("x_offset", "y_offset", "width", "height"), roi, strict=True)),
@@ -84,7 +92,7 @@ class Recorder:
             header=self.header(stamp_ns),
             height=camera.height,
             width=camera.width,
-            distortion_model="plumb_bob",
+            distortion_model=model,
             binning_x=binning,
             binning_y=binning,
             roi=region,
