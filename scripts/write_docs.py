@@ -198,8 +198,8 @@ def _images() -> Iterator[str]:
     names = ", ".join(f"`{name}`" for name in sorted(SUPPORTED_ENCODINGS))
     yield (
         f"Raw encodings: {names}; others through cv_bridge, if installed. Compressed: "
-        "JPEG and PNG. Distortion models: `plumb_bob`, `rational_polynomial`, `equidistant`. "
-        "Region of interest and binning of camera_info are applied."
+        "JPEG and PNG. [calibration.md](calibration.md): the models of distortion, which of K and "
+        "P is used and why, and the brightness of 16-bit images."
     )
 
 

@@ -114,7 +114,7 @@ def add_input_options(
     group.add_argument("data", nargs="?", type=Path, metavar="PATH", help=f"any of {_KIND_NAMES}")
     for kind, entry in KINDS.items():
         group.add_argument(f"--{kind}", type=Path, metavar="PATH", help=entry.description)
-    group.add_argument("--calib", type=Path, help="calibration file, see docs/evaluation.md")
+    group.add_argument("--calib", type=Path, help="calibration file, see docs/calibration.md")
     group.add_argument("--camera", help="which camera of a --calib file or drive with several")
     group.add_argument(
         "--input",

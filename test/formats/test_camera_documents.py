@@ -78,7 +78,7 @@ def test_camera_model_as_the_key_of_the_distortion(model, count, expected, read)
     assert camera.distortion_model == expected and len(camera.distortion) == count
 
 
-def test_pinhole_as_the_camera_model_says_nothing_about_the_lens(read) -> None:
+def test_pinhole_as_the_camera_model_is_no_distortion_model(read) -> None:
     text = files.ROS.replace("distortion_model: plumb_bob", "camera_model: pinhole")
     assert read("ost.yaml", text).intrinsics.distortion_model == "plumb_bob"
 

@@ -47,7 +47,7 @@ def mutated_bytes(rng: Rng, data: bytes) -> bytes:
     return data
 
 
-def outcomes(
+def mutated_files(
     samples: dict[str, bytes], count: int, seed: int, mutate: Mutate
 ) -> Iterator[tuple[str, bytes]]:
     """``count`` mutated files, as (name of the sample, content)."""
@@ -71,7 +71,7 @@ def tried(
     our own ends the test, with the file in the message.
     """
     results: Counter[str] = Counter()
-    for name, content in outcomes(samples, count, seed, mutate):
+    for name, content in mutated_files(samples, count, seed, mutate):
         try:
             read(name, content)
             results["read"] += 1
