@@ -16,10 +16,11 @@ from writers.trees import small_disk
 
 from sfm_ros.cli.build_engine import REFUSED, UNAVAILABLE, main
 from sfm_ros.cli.build_progress import BuildReport, seconds_left
-from sfm_ros.engines.engine_cache import OWN_FOLDER, EngineCache
+from sfm_ros.engines.engine_cache import OWN_FOLDER, SHARED_FOLDERS, EngineCache
 from sfm_ros.engines.fake_engine import FakeEngine
 from sfm_ros.engines.tensorrt import builder, bundle
 from sfm_ros.engines.tensorrt import cuda as cuda_module
+from sfm_ros.engines.tensorrt_engine import TensorRtEngine
 from sfm_ros.errors import EngineError
 from sfm_ros.geometry import inverse, make_transform
 from sfm_ros.model_spec import ModelSpec
@@ -144,12 +145,31 @@ def test_an_unsupported_node_is_named(rig: GpuRig, capsys) -> None:
     assert "node 'warp' (GridSample): Plugin not found; export the model again" in text
 
 
-def test_a_full_disk_is_a_reason(rig: GpuRig, tmp_path: Path, capsys) -> None:
+def test_a_full_disk_is_a_reason_before_the_build(rig: GpuRig, tmp_path: Path, capsys) -> None:
+    with small_disk(tmp_path / "disk", 1) as disk:
+        assert main([str(rig.bundle), "--cache", str(disk)]) == 1
+        assert "MiB are needed; make room" in capsys.readouterr().err
+        assert list(disk.iterdir()) == [] and builds(rig) == 0
+
+
+def test_a_disk_that_fills_up_is_a_reason(rig: GpuRig, tmp_path: Path, capsys) -> None:
     rig.trt.plans[b"graph of depth.onnx"] = lambda: bytes(2**21)
+    rig.monkeypatch.setattr(bundle, "require_room", lambda *_: None)
     with small_disk(tmp_path / "disk", 1) as disk:
         assert main([str(rig.bundle), "--cache", str(disk)]) == 1
         assert "No space left on device; make room" in capsys.readouterr().err
         assert list(disk.iterdir()) == []
+
+
+def test_a_shared_cache_serves_where_nothing_can_be_written(rig: GpuRig, capsys) -> None:
+    rig.monkeypatch.setenv(OWN_FOLDER, "/proc/nowhere")
+    assert main([str(rig.bundle)]) == 1
+    assert "cannot write the engine cache /proc/nowhere" in capsys.readouterr().err
+    assert build(rig) == 0
+    rig.monkeypatch.setenv(SHARED_FOLDERS, str(rig.cache.own))
+    assert main([str(rig.bundle)]) == 0
+    assert "nothing to build" in capsys.readouterr().err
+    TensorRtEngine(rig.bundle).close()
 
 
 def test_ctrl_c_ends_the_build_and_leaves_nothing(rig: GpuRig) -> None:

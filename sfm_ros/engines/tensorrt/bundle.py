@@ -20,6 +20,7 @@ from sfm_ros.engines.tensorrt.library import Library, load_library
 from sfm_ros.engines.tensorrt_engine import TensorRtEngine
 from sfm_ros.errors import EngineError, EngineNotBuiltError, OutputError
 from sfm_ros.model_spec import ModelSpec
+from sfm_ros.outputs.folder import require_room
 from sfm_ros.safety.files import read_bytes
 from sfm_ros.safety.limits import BINARY_FILE
 
@@ -107,15 +108,21 @@ class BundleBuilder:
             EngineError: a graph cannot be built; names the nodes.
             OutputError: the cache cannot be written.
         """
+        if not force and not self._missing():
+            return []  # where the cache may not be writable
         with self._cache.locked(self._report.note):
-            missing = [
-                (identity, file)
-                for identity, file in zip(self._identities, self._files, strict=True)
-                if force or not self._is_cached(identity)
-            ]
+            missing = self._all() if force else self._missing()
             for identity, file in missing:
                 self._build(identity, file)
         return [file for _, file in missing]
+
+    def _all(self) -> list[tuple[EngineIdentity, str]]:
+        return list(zip(self._identities, self._files, strict=True))
+
+    def _missing(self) -> list[tuple[EngineIdentity, str]]:
+        return [
+            (identity, file) for identity, file in self._all() if not self._is_cached(identity)
+        ]
 
     def compare(self, force: bool = False) -> ParityResult | None:
         """Compare the engines with ONNX Runtime in FP32, and keep the result.
@@ -147,18 +154,19 @@ class BundleBuilder:
     def _is_cached(self, identity: EngineIdentity) -> bool:
         try:
             self._cache.load(identity)
-        except EngineNotBuiltError as error:
-            if "damaged" in str(error):
-                self._report.note(str(error))
+        except EngineNotBuiltError:
             return False
         return True
 
     def _build(self, identity: EngineIdentity, file: str) -> None:
         library = self._machine.library
+        path = self._bundle / file
+        # Noticed now, not after minutes; a plan is about as large as its graph.
+        require_room(self._cache.own, path.stat().st_size)
         self._report.begin(file, self._expected_s(file))
         started = time.monotonic()
         try:
-            graph = read_bytes(self._bundle / file, BINARY_FILE)
+            graph = read_bytes(path, BINARY_FILE)
             built = build_plan(
                 library, graph, self._precision, self._report.advance, self._timings()
             )
