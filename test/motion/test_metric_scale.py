@@ -184,6 +184,23 @@ def test_automatic_choice() -> None:
     assert scale(metric=True, source="none").source is ScaleSource.UNKNOWN
 
 
+def test_evidence_is_what_a_step_was_measured_by() -> None:
+    by_height = scale(camera_height=HEIGHT_M)
+    ratios, measured = [], []
+    for index, (view, pair) in enumerate(drive()):
+        by_height.update(view, pair, None, (index + 1) * DT_NS)
+        evidence = by_height.evidence
+        assert evidence is not None
+        assert (evidence.log_ratio is None) == (index == 0)
+        ratios.append(math.nan if evidence.log_ratio is None else evidence.log_ratio[0])
+        measured.append(math.nan if evidence.measured is None else evidence.measured.log_length)
+    expected = np.diff(np.log(STEPS_M), prepend=math.nan)
+    assert np.nanstd(np.array(ratios) - expected) < 0.03
+    assert np.nanmedian(np.array(measured) - np.log(STEPS_M)) == pytest.approx(0, abs=0.03)
+    by_height.stop(*standing(drive()[-1][1]))
+    assert by_height.evidence is None
+
+
 def test_standstill_learns_nothing() -> None:
     """However long it lasts, the tracks still give the next step its length."""
     by_height = scale(camera_height=HEIGHT_M)
