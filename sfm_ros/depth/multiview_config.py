@@ -49,10 +49,10 @@ class MultiViewConfig:
     """
 
     hypotheses: int = 16
-    range_sigmas: float = 2.0
+    range_sigmas: float = 2.5
     min_range: float = 0.15
-    max_range: float = 0.7
-    fine_hypotheses: int = 5
+    max_range: float = 0.9
+    fine_hypotheses: int = 7
     fine_step: float = 1.0
     fine_pixels: float = 1.0
     contrast: float = 4.0

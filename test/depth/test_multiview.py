@@ -117,9 +117,10 @@ def test_a_wrong_length_of_the_last_step_shows_in_what_is_valid(
 
 
 @pytest.mark.parametrize(
-    ("across_m", "ahead_m"), [(0.3, 0.0), (-0.5, 0.0), (0.0, 1.0), (0.0, 0.5), (0.0, -1.0)]
+    ("across_m", "ahead_m"), [(0.3, 0.0), (-0.5, 0.0), (0.0, 1.0), (0.0, -1.0)]
 )
 def test_what_moves_is_invalid(across_m: float, ahead_m: float) -> None:
+    """But not what moves slowly along the path: it looks like something at another distance."""
     still, mask = mover_views(0.0, 0.0)
     assert measured(still).valid[mask].mean() > 0.8
     scene, mask = mover_views(across_m, ahead_m)
