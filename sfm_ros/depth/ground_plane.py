@@ -86,7 +86,7 @@ def floats(rays: PixelRays, inv_depth: Map, state: Map, plane: Map) -> Mask:
 
     Args:
         rays: of the grid.
-        inv_depth: (h, w) what is to be judged.
+        inv_depth: (h, w) what is to be checked.
         state: (h, w) inverse depth of all pixels.
         plane: (h, w) that of the road, 0 above the horizon.
     """
