@@ -35,6 +35,8 @@ _MEASURED = 0.1
 """Share of measurements in a state from which on it is not the network's alone."""
 _PROCESS, _LEAST_STEP, _MOST_STEP = 0.05, 0.1, 2.0
 """Relative standard deviation that one unit of travel adds; and limits of the travel."""
+_DOUBT = 0.15
+"""Relative standard deviation that a doubtful motion adds."""
 _FIRST_SIGMA = 0.4
 """Relative; what a first measurement may differ from the network by."""
 _CORRELATION = 1.5
@@ -116,6 +118,11 @@ def predict(
         measured=np.where(known, _MEASURED_MEMORY * moved.others[..., 2], 0).astype(np.float32),
         known=known,
     )
+
+
+def doubted(state: DepthState) -> DepthState:
+    """The state after a motion that may be wrong."""
+    return replace(state, variance=state.variance + (_DOUBT * state.inv_depth) ** 2)
 
 
 def draw_toward(state: DepthState, prior: Prior, gain: Map) -> DepthState:

@@ -15,14 +15,16 @@ from sfm_ros.depth.ground_plane import GroundPlane, floats
 from sfm_ros.depth.inverse_depth import InverseDepth
 from sfm_ros.depth.network_prior import NetworkPrior, Prior
 from sfm_ros.depth.propagation import GrayImage, Map, Mask, PixelRays
+from sfm_ros.depth.scale_check import ScaleCheck
 from sfm_ros.depth.sources import SourceViews
 
 Measure = Callable[..., InverseDepth]
 
 _CERTAIN = 0.12
 """Relative sigma below which a measured state teaches the others."""
-_NETWORK_GAIN, _ROAD_GAIN = 0.15, 0.5
-"""Share of a Kalman gain with which the network and the plane of the road correct a state."""
+_NETWORK_GAIN, _DOUBT_GAIN, _ROAD_GAIN = 0.15, 0.6, 0.5
+"""Share of a Kalman gain with which the network, as a rule and with a doubtful motion, and the
+plane of the road correct a state."""
 _ROAD_SIGMA = 0.06
 _ROAD_AGREES = 0.15
 """Of the logarithm: road is where the network, and what is measured, differ by less from it."""
@@ -31,9 +33,6 @@ _NEAR_HORIZON = 0.015
 _TOO_NEAR, _TOO_FAR = 5.0, 0.5
 """Of the measured over the network's inverse depth: beyond these, it is of something that moves.
 The network misses poles, but seldom an obstacle that is not there."""
-_SCALE_JUMP, _SCALE_WRONG = 0.08, 0.37
-"""Of the logarithm: by how much all measurements may differ from the state, and from the
-network, before the length of the motion is doubted."""
 _LEAST_TRAVEL = 0.003
 """Travel over the typical depth between measurements: from the same place they repeat errors."""
 _SEARCH_SIGMA = 0.35
@@ -46,8 +45,6 @@ known to a pixel only."""
 _MIN_COMPARED = 100
 _SOME = (slice(None, None, 2),) * 2
 """Pixels that are enough for a median."""
-_JUMPS = 5
-"""Frames after which a jump of all measurements is taken as a correction of the scale."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -80,6 +77,7 @@ class DepthFusion:
         self._network = NetworkPrior()
         self._plane = GroundPlane()
         self._views = SourceViews()
+        self._scale = ScaleCheck()
         self._rays: PixelRays | None = None
         self.restart()
 
@@ -102,7 +100,8 @@ class DepthFusion:
         self._state: DepthState | None = None
         self._gray: GrayImage | None = None
         self._views.clear()
-        self._jumps, self._travel = 0, 0.0
+        self._scale.reset()
+        self._travel = 0.0
 
     def step(
         self, gray: GrayImage, depth: DepthMap, K: FloatArray, T_prev_curr: FloatArray | None
@@ -121,7 +120,10 @@ class DepthFusion:
             self.restart()
         predicted = self._predicted(rays, network, gray, T_prev_curr)
         measured, reasons = self._measured(rays, predicted, network, gray)
-        state = self._updated(rays, predicted, network, gray, measured)
+        if reasons:
+            predicted = depth_filter.doubted(predicted)
+        gain = _DOUBT_GAIN if reasons else _NETWORK_GAIN
+        state = self._updated(rays, predicted, network, gray, measured, gain)
         self._state, self._gray = state, gray
         self._views.add(gray, _typical(state.inv_depth))
         return _published(state, invalid, reasons)
@@ -180,13 +182,9 @@ class DepthFusion:
         jump = _log_ratio(
             found.inv_depth, predicted.inv_depth, found.valid & predicted.is_measured(_CERTAIN)
         )
-        if abs(from_network) > _SCALE_WRONG:
+        if self._scale.is_wrong(from_network, jump):
             return None, (Reason.DEPTH_MISMATCH,)
-        if abs(jump) < _SCALE_JUMP or self._jumps >= _JUMPS:
-            self._jumps = 0
-            return found, ()
-        self._jumps += 1
-        return None, (Reason.DEPTH_MISMATCH,)
+        return found, ()
 
     def _updated(
         self,
@@ -195,6 +193,7 @@ class DepthFusion:
         network: Map,
         gray: GrayImage,
         measured: InverseDepth | None,
+        network_gain: float = _NETWORK_GAIN,
     ) -> DepthState:
         known, inv_depth = predicted.is_measured(_CERTAIN), predicted.inv_depth
         if measured is not None:
@@ -211,7 +210,7 @@ class DepthFusion:
             inv_depth=np.where(road, plane, prior.inv_depth),
             relative_sigma=np.where(road, np.float32(_ROAD_SIGMA), prior.relative_sigma),
         )
-        gain = np.where(road, np.float32(_ROAD_GAIN), np.float32(_NETWORK_GAIN))
+        gain = np.where(road, np.float32(_ROAD_GAIN), np.float32(network_gain))
         state = depth_filter.draw_toward(predicted, prior, gain)
         if measured is None:
             return state

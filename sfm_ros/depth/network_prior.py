@@ -12,8 +12,9 @@ from sfm_ros.depth.propagation import GrayImage, Map, Mask
 
 _MIN_KNOWN = 400
 """Pixels, for the factor."""
-_ADAPTATION = 0.1
-"""Of the factor and of the spread, per frame."""
+_ADAPTATION, _SPREAD_ADAPTATION = 0.03, 0.1
+"""Of the factor and of the spread, per frame. The factor is slow, so that a motion that suddenly
+has another length is seen against it."""
 _START_SPREAD, _LEAST_SPREAD = 0.25, 0.1
 _TO_NORMAL = 1.4826
 """Standard deviation over the median of the absolute deviation."""
@@ -96,7 +97,7 @@ class NetworkPrior:
         middle = float(np.median(log_ratio))
         self.log_factor += _ADAPTATION * (middle - self.log_factor)
         deviation = _TO_NORMAL * float(np.median(np.abs(log_ratio - middle)))
-        self.spread += _ADAPTATION * (max(deviation, _LEAST_SPREAD) - self.spread)
+        self.spread += _SPREAD_ADAPTATION * (max(deviation, _LEAST_SPREAD) - self.spread)
 
 
 def _coarse_mean(values: Map, weights: Map) -> Map:

@@ -127,7 +127,7 @@ def test_a_network_that_is_off_by_a_factor_is_corrected_everywhere() -> None:
     known = NOWHERE.copy()
     known[:, :48] = True
     gray = np.zeros(SHAPE, dtype=np.uint8)
-    for _ in range(60):
+    for _ in range(200):
         found = prior.correct(gray, network, full(0.13), known)
     assert prior.log_factor == pytest.approx(np.log(1.3), rel=0.01)
     assert found.inv_depth == pytest.approx(0.13, rel=0.03)

@@ -132,7 +132,7 @@ def test_a_jump_of_the_scale_is_followed_once_it_lasts() -> None:
     drive = Drive()
     drive.go(20)
     drive.measuring.factor = 1.12
-    assert drive.go(2).reasons == (Reason.DEPTH_MISMATCH,)
+    assert drive.go(1).reasons == (Reason.DEPTH_MISMATCH,)
     found = drive.go(40)
     assert found.reasons == ()
     assert np.median(found.depth * scene()) == pytest.approx(1.12, abs=0.04)

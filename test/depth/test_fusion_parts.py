@@ -9,6 +9,7 @@ from sfm_ros.depth.choice import TimeBudget
 from sfm_ros.depth.edge_fill import _REACH, _along, _feedback
 from sfm_ros.depth.ground_plane import GroundPlane
 from sfm_ros.depth.propagation import PixelRays
+from sfm_ros.depth.scale_check import ScaleCheck
 from sfm_ros.depth.sources import SourceViews
 from sfm_ros.geometry import make_transform
 
@@ -90,3 +91,25 @@ def test_the_time_of_the_first_steps_decides(step_ms: int, exceeded: bool) -> No
     for _ in range(100):
         budget.add(step_ms * 1_000_000, 100_000_000)
     assert budget.is_exceeded is exceeded
+
+
+def test_lengths_that_suddenly_differ_are_doubted_until_they_are_as_before() -> None:
+    check = ScaleCheck()
+    assert not any(check.is_wrong(0.05 * (-1) ** i, 0.01) for i in range(30))
+    assert check.is_wrong(-0.2, -0.3)
+    # Nothing is left to compare with but the network, which is off as never before.
+    assert all(check.is_wrong(-0.2, 0.0) for _ in range(40))
+    assert not check.is_wrong(0.02, 0.0)
+
+
+def test_lengths_that_contradict_the_network_are_doubted_from_the_start() -> None:
+    for off, expected in ((0.2, False), (-0.2, False), (0.5, True), (-0.4, True)):
+        check = ScaleCheck()
+        assert {check.is_wrong(off, 0.0) for _ in range(50)} == {expected}
+
+
+def test_no_doubt_lasts_for_ever() -> None:
+    check = ScaleCheck()
+    assert not check.is_wrong(0.0, 0.0)
+    assert check.is_wrong(0.2, 0.2)
+    assert sum(check.is_wrong(0.2, 0.0) for _ in range(300)) < 100
