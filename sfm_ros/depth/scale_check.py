@@ -29,7 +29,7 @@ class ScaleCheck:
         self._doubts = 0
 
     def is_wrong(self, from_network: float, from_before: float) -> bool:
-        """Judge the next measurement.
+        """Whether the next measurement contradicts what was known.
 
         Once there is a doubt, the ratio to the network must be as before, too: by then little is
         left of the depth before.
