@@ -98,7 +98,7 @@ def test_every_program_starts(
     options = ["-c", str(sets / "constraints.txt"), "-r", str(sets / "ros-jazzy.txt")]
     pip(empty / "bin" / "python", "install", "--quiet", *options, str(wheel))
     programs = console_scripts(wheel)
-    assert len(programs) == 10
+    assert len(programs) == 11
     for name in programs:
         is_node = name.endswith("node")  # rclpy nodes have no --help: one without a model ends
         arguments = NO_MODEL if is_node else ["--help"]

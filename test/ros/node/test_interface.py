@@ -94,7 +94,7 @@ def test_running_node_agrees_with_the_table(
 def test_calibration_of_depth_is_where_image_transport_looks_for_it() -> None:
     published = {full(topic.name): topic.type_name for topic in PUBLICATIONS}
     images = [name for name, type_name in published.items() if type_name.endswith("/Image")]
-    assert len(images) == 2
+    assert len(images) == 3
     assert {published.get(camera_info_beside(name)) for name in images} == {CAMERA_INFO}
     assert camera_info_beside("/sfm_node/depth/image") == "/sfm_node/depth/camera_info"
 
