@@ -203,7 +203,9 @@ class Search:
             center, step, parallax, margin, position, least, curvature[0],
             _limits(config), _as_float32(config.sigmas), inv_depth, sigma, valid,
         )  # fmt: skip
-        return InverseDepth(inv_depth, sigma, valid)
+        density = valid.astype(np.float32)
+        _blur(density, config.density_window, density)
+        return InverseDepth(inv_depth, sigma, valid & (density > config.min_density))
 
     def _match(
         self, inv_depth: _Array, window: int, joint: _Array, each: _Array | None = None

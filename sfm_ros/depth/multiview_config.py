@@ -45,6 +45,8 @@ class MultiViewConfig:
         curvature_sigma, parallax_sigma, gap_sigma, margin_sigma, least_sigma: parts of the
             relative standard deviation, see `relative_variance`.
         max_relative_sigma: a measurement that is less certain is invalid.
+        density_window, min_density: side of a window, pixels, and the least share of it that must
+            have been measured, too: what stands alone is often wrong.
         min_floor: inverse depth over that of the road, below which a point is under the road.
     """
 
@@ -74,6 +76,8 @@ class MultiViewConfig:
     margin_sigma: float = 0.042
     least_sigma: float = 0.012
     max_relative_sigma: float = 0.2
+    density_window: int = 7
+    min_density: float = 0.4
     min_floor: float = 0.8
 
     @property

@@ -155,7 +155,9 @@ class _Search:
             config.sigmas,
         )
         relative = variance.sqrt()
-        return found, relative * found, valid & (relative < config.max_relative_sigma)
+        valid &= relative < config.max_relative_sigma
+        density = _blurred(valid.unsqueeze(1).to(found.dtype), config.density_window).squeeze(1)
+        return found, relative * found, valid & (density > config.min_density)
 
     def _match(self, inv_depth_bkhw: Tensor, window: int) -> tuple[Tensor, list[Tensor]]:
         """Costs (b, k, h, w): the mean over the sources in view, and that of each source."""
