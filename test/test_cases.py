@@ -29,6 +29,8 @@ from sfm_ros.evaluation.runs.inputs import InputOptions, open_input
 from sfm_ros.evaluation.runs.result import OFFLINE
 from sfm_ros.evaluation.session import evaluate
 from sfm_ros.formats.kitti_calibration import read_kitti_numbers
+from sfm_ros.source import deferred
+from sfm_ros.sources.bag import BagSource
 from sfm_ros.sources.folder import list_images
 from sfm_ros.sources.kitti.source import CAMERA_HEIGHT_M
 
@@ -243,6 +245,105 @@ def test_depth_alone_is_no_camera_unless_it_is_requested(new_bag: Callable[..., 
         of_evaluation(path, None)
     assert read_bag(path).cameras == []
     assert choice_of(of_evaluation(path, topic))[2] == 10.0
+
+
+# ---- calibrations that change ----------------------------------------------------------------
+
+
+def focal_lengths_of_node(path: Path, image_topic: str, info_topic: str) -> list[float]:
+    """fx of every image that the node uses; one waits for the first usable camera_info."""
+    calibration = pytest.importorskip("sfm_ros.ros.node.calibration")
+    cache = calibration.CalibrationCache(info_topic, image_topic)
+    found: list[float] = []
+    waiting = 0
+    for record in BagFile(path).records([image_topic, info_topic]):
+        if record.topic == info_topic:
+            cache.take(record.message)
+            if cache.camera is not None:
+                found += [cache.camera.focal_px] * waiting
+                waiting = 0
+        elif cache.camera is not None:
+            found.append(cache.camera.focal_px)
+        elif not found:
+            waiting += 1
+    return found
+
+
+def focal_lengths(path: Path, tmp_path: Path) -> list[float]:
+    """fx of every frame of the evaluation, which is that of the preparation and of the node."""
+    given = open_input(InputOptions(kind="bag", path=path))
+    assert isinstance(given.source, BagSource) and given.source.camera_info_topic is not None
+    found = [item.frame.intrinsics.fx for item in given.source]
+    source = given.source
+    assert focal_lengths_of_node(path, source.image_topic, source.camera_info_topic) == found
+    prepare = pytest.importorskip("training.prepare")
+    options = prepare.parse(["bag", str(tmp_path / "set"), "--file", str(path)])
+    (spec,) = options.list_sources(options)
+    prepared = [decode() for decode in deferred(spec.open())]
+    assert [item.frame.intrinsics.fx for item in prepared if item is not None] == found
+    texts = (given.calibration or "").split("; then ")
+    assert len(texts) == len(set(found))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("zerofirst/zerofirst.mcap", [120.64] * 4), ("zoom/zoom.mcap", None)],
+)
+def test_changes_in_recordings_of_others(
+    name: str, expected: list[float] | None, tmp_path: Path
+) -> None:
+    path = case(f"calibration-changes-in-bag/{name}")
+    found = focal_lengths(path, tmp_path)
+    assert len(found) == 4
+    assert found == expected if expected else len(set(found)) == 2
+    level, text = of_doctor(path, None)
+    assert level is Level.WARN and "its content changes" in text
+
+
+@pytest.mark.parametrize(
+    ("infos", "expected"),
+    [
+        ([10.0, 10.0, 12.0, 12.0], [10.0, 10.0, 12.0, 12.0]),
+        ([10.0, 12.0, 10.0, 12.0], [10.0, 12.0, 10.0, 12.0]),
+        ([0.0, 0.0, 11.0, 11.0], [11.0, 11.0, 11.0, 11.0]),
+        ([10.0, 0.0, 0.0, 11.0], [10.0, 11.0]),
+        ([None, None, 10.0, None], [10.0, 10.0, 10.0, 10.0]),
+        ([0.0, 10.0, 0.0, 0.0], [10.0, 10.0]),
+    ],
+)
+def test_changes_in_recordings_that_are_made_here(
+    infos: list[float | None],
+    expected: list[float],
+    new_bag: Callable[..., Recorder],
+    tmp_path: Path,
+) -> None:
+    """Zeros are no calibration; None is no message."""
+    recorder = new_bag("mcap")
+    for index, fx in enumerate(infos):
+        stamp = START + index * 100_000_000
+        if fx is not None:
+            fields = matrices(fx, 3.5, 2.5) if fx else {"k": [0.0] * 9, "p": [0.0] * 12}
+            recorder.info("/camera/camera_info", stamp, **fields)
+        pixels = np.random.default_rng(index).integers(0, 256, (6, 8), np.uint8)
+        recorder.image("/camera/image_raw", pixels, "mono8", stamp + 1)
+    assert focal_lengths(recorder.done(), tmp_path) == expected
+
+
+@pytest.mark.parametrize("odd", [0, 2])
+def test_an_image_of_another_size_is_left_out(
+    odd: int, new_bag: Callable[..., Recorder], caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder = new_bag("mcap")
+    for index in range(4):
+        stamp = START + index * 100_000_000
+        height, width = (12, 16) if index == odd else (6, 8)
+        pixels = np.full((height, width), 40 + index, np.uint8)
+        recorder.info("/camera/camera_info", stamp, **matrices(10.0, 3.5, 2.5))
+        recorder.image("/camera/image_raw", pixels, "mono8", stamp, width=width, height=height)
+    source = BagSource(recorder.done())
+    assert len(list(source)) == 3 and source.skipped == 1
+    assert "an image of /camera/image_raw is 16x12, but the calibration is for 8x6" in caplog.text
 
 
 # ---- the whole way ---------------------------------------------------------------------------

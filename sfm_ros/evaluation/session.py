@@ -258,7 +258,7 @@ def _write(
         config=config,
         rate=options.rate if any(run.mode == ONLINE for run in runs) else None,
         depth_problem=input.ground_truth.depth_problem,
-        calibration=None if input.camera is None else input.camera.text,
+        calibration=input.calibration,
     )
     results = write_results(runs, ground_truth, context, out, compared)
     for run in runs:

@@ -5,37 +5,45 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 from sfm_ros.bags.camera import camera_info_beside, find_camera_info_topic, find_image_topic
 from sfm_ros.bags.pose_messages import read_poses, read_speeds, stamp_of
 from sfm_ros.bags.reader import BagFile, Record
-from sfm_ros.cameras.pixels import PixelCamera, choose_camera
+from sfm_ros.cameras.followed import FollowedCamera
+from sfm_ros.cameras.pixels import PixelCamera
 from sfm_ros.datatypes import OPTICAL_FRAME, CameraIntrinsics, Frame, RgbImage
 from sfm_ros.errors import CalibrationError, ImageError, SourceError
-from sfm_ros.formats.camera_info import camera_from_info
 from sfm_ros.formats.gray_range import AUTO_BITS, GrayLevels, GrayRange
 from sfm_ros.formats.image_codec import decode_message, levels_of
 from sfm_ros.formats.trajectory import Trajectory
 from sfm_ros.geometry import body_to_optical
+from sfm_ros.preprocess import calibration_key
 from sfm_ros.source import SourceItem
 from sfm_ros.sources.folder import camera_for, poses_at
 
+_Used = TypeVar("_Used")
 _LOG = logging.getLogger(__name__)
+_FIRST_IMAGES = 16
+"""Images of which one must be usable for the others to be read."""
 
 
 class BagSource:
     """The images of one topic of a bag, in order of recording, stamped by their headers.
 
-    A first image that cannot be decoded is an error, since then most likely none can. A later one
-    is skipped with a warning and counted, as the node does.
+    A camera_info that changes is followed. An image is skipped with a warning and counted, as by
+    the node, if it cannot be decoded, has another size, or comes after a camera_info that cannot
+    be used; but if none of the first ones can be used it is an error: most likely none can.
 
     Attributes:
         name: the bag.
         bag: the bag.
         image_topic: the topic in use.
         camera_info_topic: the topic in use; None if a calibration was passed.
-        camera: the camera of the images, and why it is taken.
+        camera: the camera of the first images, and why it is taken.
+        cameras: every camera of the latest iteration so far.
         skipped: images the latest iteration could not decode.
         fps, camera_height_m: None, a bag does not state them.
     """
@@ -83,12 +91,15 @@ class BagSource:
         self.camera_info_topic: str | None = None
         self.image_topic = find_image_topic(self.bag, image_topic)
         with self.bag.kept_open():
-            rgb = self._first_image()
-            if calib is not None:
-                self.camera = camera_for(rgb, calib, camera, (self.image_topic,), input)
+            if calib is None:
+                self.camera = self._first_camera(camera_info_topic)
+                self._first_usable(self._require_size)
             else:
-                self.camera = self._read_camera_info(camera_info_topic)
-            self._check_size(rgb)
+                names = (self.image_topic,)
+                self.camera = self._first_usable(
+                    lambda rgb: camera_for(rgb, calib, camera, names, input)
+                )
+            self.cameras = [self.camera]
             poses = None if pose_topic is None else self._read_ground_truth(pose_topic)
             self._ground_truth = poses
             self._speeds = None if speed_topic is None else read_speeds(self.bag, speed_topic)
@@ -107,22 +118,47 @@ class BagSource:
 
     def deferred(self) -> Iterator[Callable[[], SourceItem | None]]:
         """See `sfm_ros.source.deferred`."""
-        gray = GrayRange(self._bits)
-        for record in self.bag.records([self.image_topic]):
-            yield partial(self._item, record, levels_of(record.message, gray))
+        gray, infos = GrayRange(self._bits), self.camera_info_topic
+        followed = None if infos is None else self._follow(infos)
+        # Images before the first camera_info that can be used are of the same camera.
+        camera: PixelCamera | None = self.camera
+        self.cameras = [self.camera]
+        for record in self.bag.records([self.image_topic, *([infos] if infos else [])]):
+            if followed is None or record.topic == self.image_topic:
+                levels = levels_of(record.message, gray)
+                yield partial(self._item, record, levels, camera)
+            elif followed.take(record.message):
+                camera = self._changed(followed, camera)
 
-    def _item(self, record: Record, levels: GrayLevels | None) -> SourceItem | None:
+    def _changed(self, followed: FollowedCamera, before: PixelCamera | None) -> PixelCamera | None:
+        """The camera after a camera_info of another content, which is reported."""
+        camera = followed.camera
+        if camera is None:
+            _LOG.warning("%s: a camera_info is skipped: %s", self.name, followed.error)
+            return None if followed.has_been_usable else before
+        if calibration_key(camera.intrinsics) == calibration_key(self.camera.intrinsics):
+            return self.camera
+        _LOG.warning("%s: the calibration changes: %s", self.name, camera.text)
+        self.cameras.append(camera)
+        return camera
+
+    def _item(
+        self, record: Record, levels: GrayLevels | None, camera: PixelCamera | None
+    ) -> SourceItem | None:
+        if camera is None:  # reported with its camera_info
+            return None
         try:
             rgb = decode_message(record.message, self._max_megapixels, levels)
-        except ImageError as error:
+            height, width = rgb.shape[:2]
+            camera.require_size(width, height, f"an image of {self.image_topic}")
+        except (ImageError, CalibrationError) as error:
             _LOG.warning("%s: an image of %s is skipped: %s", self.name, self.image_topic, error)
             return None
-        self._check_size(rgb)
         stamp_ns = stamp_of(record)
         frame = Frame(
             stamp_ns=stamp_ns,
             rgb=rgb,
-            intrinsics=self.camera.intrinsics,
+            intrinsics=camera.intrinsics,
             frame_id=record.message.header.frame_id or OPTICAL_FRAME,
         )
         return SourceItem(
@@ -131,20 +167,37 @@ class BagSource:
             speed_m_s=None if self._speeds is None else self._speeds.at(stamp_ns),
         )
 
-    def _first_image(self) -> RgbImage:
+    def _first_usable(self, use: Callable[[RgbImage], _Used]) -> _Used:
+        """What ``use`` makes of the first image that it can use; raises the error of the first."""
+        first: SourceError | CalibrationError | None = None
+        for record in islice(self.bag.records([self.image_topic]), _FIRST_IMAGES):
+            try:
+                return use(self._decode_first(record))
+            except (SourceError, CalibrationError) as error:
+                first = first or error
+        if first is None:
+            self.bag.first(self.image_topic)  # raises: the bag lists images and holds none
+        assert first is not None
+        raise first
+
+    def _decode_first(self, record: Record) -> RgbImage:
         try:
-            first = self.bag.first(self.image_topic).message
-            return decode_message(first, self._max_megapixels)
+            return decode_message(record.message, self._max_megapixels)
         except ImageError as error:
             raise SourceError(
                 f"cannot decode the first image of {self.image_topic} in {self.name}: {error}"
             ) from error
 
-    def _check_size(self, rgb: RgbImage) -> None:
+    def _require_size(self, rgb: RgbImage) -> None:
         height, width = rgb.shape[:2]
         self.camera.require_size(width, height, f"an image of {self.image_topic}")
 
-    def _read_camera_info(self, requested: str | None) -> PixelCamera:
+    def _follow(self, topic: str) -> FollowedCamera:
+        names = (self.image_topic, topic)
+        return FollowedCamera(f"{topic} in {self.name}", names, self._input)
+
+    def _first_camera(self, requested: str | None) -> PixelCamera:
+        """The camera of the first camera_info that can be used."""
         topic = find_camera_info_topic(self.bag, self.image_topic, requested)
         if topic is None:
             raise CalibrationError(
@@ -152,8 +205,13 @@ class BagSource:
                 f"camera_info topic or pass a calibration file; {self.bag.listing()}"
             )
         self.camera_info_topic = topic
-        stated = camera_from_info(self.bag.first(topic).message, f"{topic} in {self.name}")
-        return choose_camera(stated, (self.image_topic, topic), self._input)
+        followed, first = self._follow(topic), None
+        for record in self.bag.records([topic]):
+            followed.take(record.message)
+            if followed.camera is not None:
+                return followed.camera
+            first = first or followed.error
+        raise first or SourceError(f"the bag {self.name} lists {topic} and holds none of it")
 
     def _read_ground_truth(self, topic: str) -> Trajectory:
         found, _ = read_poses(self.bag, topic)

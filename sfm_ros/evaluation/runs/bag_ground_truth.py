@@ -23,11 +23,12 @@ from sfm_ros.bags.pose_messages import POSE_TYPES, read_poses
 from sfm_ros.bags.reader import BagFile
 from sfm_ros.bags.transform_tree import TransformTree
 from sfm_ros.bags.transforms import read_transforms
+from sfm_ros.cameras.pixels import choose_camera
 from sfm_ros.datatypes import CameraIntrinsics, DepthMap, FloatArray, Frame
 from sfm_ros.errors import SfmRosError, SourceError
 from sfm_ros.evaluation.depth.ground_truth import nearest_depth
 from sfm_ros.evaluation.runs.ground_truth import GroundTruthDepth, GroundTruthTrajectory
-from sfm_ros.formats.camera_info import intrinsics_from_info
+from sfm_ros.formats.camera_info import camera_from_info
 from sfm_ros.formats.serialized import stamp_of_serialized
 from sfm_ros.formats.trajectory import Stamps, Trajectory, read_trajectory
 from sfm_ros.geometry import body_to_optical, project
@@ -210,7 +211,8 @@ class BagDepth:
         beside = f"{self._topic.rpartition('/')[0]}/camera_info"
         if self._bag.topics.get(beside, ("", 0))[0] != CAMERA_INFO:
             return None
-        return intrinsics_from_info(self._bag.first(beside).message, beside)
+        stated = camera_from_info(self._bag.first(beside).message, beside)
+        return choose_camera(stated, (self._topic, beside)).intrinsics
 
     def at(self, frame: Frame) -> GroundTruthDepth | None:
         """Depth of a frame, asked for in order of time; None if none is near enough in time.

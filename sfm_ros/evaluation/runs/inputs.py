@@ -111,6 +111,14 @@ class EvaluationInput:
     camera_height_m: float | None = None
     camera: PixelCamera | None = None
 
+    @property
+    def calibration(self) -> str | None:
+        """Every camera that the images have had so far, and why; None if they are rendered."""
+        if self.camera is None:
+            return None
+        cameras = getattr(self.source, "cameras", None) or [self.camera]
+        return "; then ".join(dict.fromkeys(camera.text for camera in cameras))
+
     def playable(self) -> EvaluationInput | None:
         """The input with the bag it is read from; None if the node would not get the same frames.
 
