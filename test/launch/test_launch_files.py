@@ -104,6 +104,16 @@ def test_every_argument_has_a_description(launch: Callable[..., Any], bag: Path)
         )
 
 
+@pytest.mark.parametrize("file", FILES)
+def test_engine_and_precision_reach_the_node(
+    launch: Callable[..., Any], bag: Path, file: str
+) -> None:
+    given = {"bag": str(bag)} if "bag" in file else {}
+    node = launch(file, engine="openvino", precision="bf16", **given).node("sfm_node")
+    values = node.parameters[1]
+    assert (values["model.engine"], values["model.precision"]) == ("openvino", "bf16")
+
+
 def test_bag_launch_connects_player_and_node(launch: Callable[..., Any], bag: Path) -> None:
     """No image is lost: the player waits for the node, which queues every image."""
     bag_player = pytest.importorskip("sfm_ros.ros.tools.player", reason="rclpy is not installed")
