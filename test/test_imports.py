@@ -74,7 +74,7 @@ ONLY = {
                    "sfm_ros.geometry", "sfm_ros.safety.*", "sfm_ros.formats.*", "sfm_ros.options",
                    "sfm_ros.colormap",
                    "sfm_ros.preprocess", "sfm_ros.cameras.config", "sfm_ros.model_spec",
-                   "sfm_ros.source",
+                   "sfm_ros.model_variants", "sfm_ros.source", "sfm_ros.engines.factory",
                    "sfm_ros.sources.*", "sfm_ros.synthetic.*", "sfm_ros.evaluation.*",
                    "sfm_ros.cli.program"},
 }  # fmt: skip
@@ -105,7 +105,7 @@ EXTERNAL: dict[str, tuple[str, ...]] = {
     "markdown": ("sfm_ros.evaluation.report.model_card",),
     "tqdm": ("sfm_ros.evaluation.*", "sfm_ros.cli.*", "sfm_ros.ros.*", "training.*"),
     "numba": ("sfm_ros.depth.kernels",),
-    "onnxruntime": ("sfm_ros.engines.onnx_engine", "training.export"),
+    "onnxruntime": ("sfm_ros.engines.onnx_engine", "training.export", "training.exporting.*"),
     **dict.fromkeys(("tensorrt", "tensorrt_rtx"), ("sfm_ros.engines.tensorrt.library",)),
     "cuda": ("sfm_ros.engines.tensorrt.cuda",),
     "openvino": ("sfm_ros.engines.openvino_engine",),

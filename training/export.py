@@ -21,6 +21,7 @@ if __package__ in (None, ""):
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 import onnxruntime
 import torch
 import torch.nn.functional as F
@@ -34,6 +35,9 @@ from sfm_ros.safety.interrupts import INTERRUPTED, guard
 from training.batch import target_index
 from training.config import METRIC_WEIGHTS, TrainConfig, load_config
 from training.data.sequence import PreparedSet
+from training.exporting.options import add_variant_options, extended, variant_table
+from training.exporting.rewrites import rewritten
+from training.exporting.variants import variant_files
 from training.fit.checkpoint import CheckpointError, load_checkpoint, weights_of
 from training.fit.run_log import HISTORY, read_history
 from training.networks.graphs import DepthGraph, FeatureDepthGraph, graphs_of
@@ -57,6 +61,7 @@ def export_bundle(
     card: str = "",
     metrics: dict[str, float] | None = None,
     inputs: Sequence[Path] = (),
+    options: argparse.Namespace | None = None,
 ) -> Path:
     """Write the bundle of a model, after verifying that it computes the same as the model.
 
@@ -66,11 +71,13 @@ def export_bundle(
         model: on any device, in any mode; it is copied.
         training_fx: mean focal length of the training images, pixels at the network's size.
         inputs: files and folders that are read, which are never replaced.
+        options: of the variants to add, see `add_variant_options`; None for none.
 
     Returns:
         ``out_dir``.
 
     Raises:
+        SfmRosError: a variant cannot be made or measured, see `extended`.
         OutputError: the folder cannot be used, see `OutputFolder`.
         ModelError: the model has no pose network, or the graphs differ from it by more than
             ``TOLERANCE``.
@@ -88,13 +95,15 @@ def export_bundle(
         card=card,
         metrics=metrics or {},
     )
-    planned = (spec.depth_file, spec.pose_file, SPEC_FILE)
+    names = [] if options is None else options.variants
+    planned = (spec.depth_file, spec.pose_file, *variant_files(names), SPEC_FILE)
     with OutputFolder(out_dir, PROGRAM, inputs, planned) as folder:
         bundle = folder.stage()
-        require_room(bundle, 2 * _size(deployed))
+        require_room(bundle, (2 + len(names)) * _size(deployed))
         _write_graphs(deployed, spec, bundle)
-        spec = spec.save(bundle)
         _check_parity(deployed, spec, bundle)
+        spec = spec if options is None else extended(bundle, spec, options)
+        spec.save(bundle)
         folder.publish(SPEC_FILE)
     return out_dir
 
@@ -202,6 +211,7 @@ def write_graph(
             external_data=False,
             verbose=False,
         )
+    onnx.save(rewritten(onnx.load(path)), path)
 
 
 def _check_parity(model: SfmModel, spec: ModelSpec, bundle: Path) -> None:
@@ -265,6 +275,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         type=float,
         help="focal length, pixels (default: learned, else the mean of the prepared data)",
     )
+    add_variant_options(parser)
     return parser.parse_args(arguments)
 
 
@@ -287,6 +298,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             card=options.card.read_text(encoding="utf-8") if options.card else "",
             metrics=measured(options.checkpoint, step),
             inputs=named_paths(options, "out"),
+            options=options,
         )
     except (SfmRosError, OSError) as error:
         print(f"export: {error}", file=sys.stderr)
@@ -296,6 +308,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     megabytes = sum(f.stat().st_size for f in out.iterdir()) / 1e6
     print(f"{out}: {megabytes:.1f} MB, agrees with torch to {TOLERANCE:.0e}")
+    if options.variants:
+        print(variant_table(out, ModelSpec.load(out)))
     return 0
 
 

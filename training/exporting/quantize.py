@@ -1,0 +1,171 @@
+"""Graphs with INT8 convolutions, calibrated on frames: for TensorRT, and for CPUs.
+
+Both are Q/DQ graphs: FP32 graphs in which QuantizeLinear and DequantizeLinear mark what may be
+computed in INT8 (Jacob et al. 2018). TensorRT wants symmetric activations and biases that are not
+quantized; CPUs are fastest with unsigned activations that have a zero point.
+
+The first convolution and what follows the last activation stay in FP32: they have few channels,
+hence cost little, and the disparity of far points is a small difference that 8 bits do not hold.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import helper
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    CalibrationMethod,
+    QuantFormat,
+    QuantType,
+    quantize_static,
+)
+
+from training.exporting.graphs import ACTIVATIONS, EditedGraph
+
+_HIDDEN_ACTIVATIONS = ACTIVATIONS - {"Sigmoid", "Tanh"}
+"""Those of hidden layers; the disparity is a sigmoid."""
+_PERCENTILE = 99.99
+"""Of an activation's values that its range holds: a few large ones would make all steps coarse."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QuantizationStyle:
+    """What a runtime expects of a Q/DQ graph.
+
+    Attributes:
+        activations: type of the activations.
+        symmetric: whether the zero point of the activations is zero.
+        kinds: the operations that are quantized.
+    """
+
+    activations: QuantType
+    symmetric: bool
+    kinds: tuple[str, ...]
+
+
+STYLES = {
+    "int8": QuantizationStyle(
+        activations=QuantType.QInt8, symmetric=True, kinds=("Conv", "ConvTranspose", "Add")
+    ),
+    "int8_cpu": QuantizationStyle(
+        activations=QuantType.QUInt8,
+        symmetric=False,
+        kinds=("Conv", "Add", "Concat", "Resize", "Pad"),
+    ),
+}
+"""The styles by the name of the variant."""
+
+
+def quantized(
+    model: onnx.ModelProto, inputs: Iterable[npt.NDArray], style: QuantizationStyle
+) -> onnx.ModelProto:
+    """A Q/DQ graph with per-channel INT8 weights.
+
+    Args:
+        model: a depth or pose graph of the contract, see `sfm_ros.model_spec`.
+        inputs: what it sees in operation, for the ranges of its activations.
+        style: what the runtime expects.
+    """
+    body, tail = _cut(EditedGraph.copy_of(model).finished())
+    with tempfile.TemporaryDirectory(prefix="sfm_quantize_") as folder, _silenced():
+        source, target = Path(folder) / "fp32.onnx", Path(folder) / "int8.onnx"
+        onnx.save(body, source)
+        quantize_static(
+            source,
+            target,
+            _Frames(body.graph.input[0].name, inputs),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=style.activations,
+            weight_type=QuantType.QInt8,
+            calibrate_method=CalibrationMethod.Percentile,
+            op_types_to_quantize=list(style.kinds),
+            nodes_to_exclude=_first_layer(body),
+            extra_options={
+                "ActivationSymmetric": style.symmetric,
+                "WeightSymmetric": True,
+                "QuantizeBias": not style.symmetric,
+                "CalibPercentile": _PERCENTILE,
+            },
+        )
+        return _joined(onnx.load(target), tail, model)
+
+
+def _cut(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[onnx.NodeProto]]:
+    """The part of a graph up to its last activation, and the nodes after it."""
+    edited = EditedGraph(model)
+    after: set[str] = set()
+    waiting = [value.name for value in model.graph.output]
+    while waiting:
+        node = edited.producer(waiting.pop())
+        if node is not None and node.op_type not in _HIDDEN_ACTIVATIONS:
+            after.update(node.output)
+            waiting.extend(node.input)
+    tail = [node for node in model.graph.node if node.output[0] in after]
+    body = [node for node in model.graph.node if node.output[0] not in after]
+    read = {name for node in tail for name in node.input}
+    shapes = edited.shapes()
+    results = [
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shapes[name])
+        for node in body
+        for name in node.output
+        if name in read
+    ]
+    cut = EditedGraph.copy_of(model)
+    del cut.graph.node[:], cut.graph.output[:]
+    cut.graph.node.extend(body)
+    cut.graph.output.extend(results)
+    return cut.finished(), tail
+
+
+def _joined(
+    body: onnx.ModelProto, tail: list[onnx.NodeProto], model: onnx.ModelProto
+) -> onnx.ModelProto:
+    """The quantized part with the rest of the graph behind it."""
+    there = {value.name for value in body.graph.initializer}
+    needed = {name for node in tail for name in node.input} - there
+    body.graph.initializer.extend(v for v in model.graph.initializer if v.name in needed)
+    body.graph.node.extend(tail)
+    del body.graph.output[:]
+    body.graph.output.extend(model.graph.output)
+    return EditedGraph(body).finished()
+
+
+def _first_layer(model: onnx.ModelProto) -> list[str]:
+    """Names of the first convolution and of the nodes before it."""
+    first = next(node for node in model.graph.node if node.op_type == "Conv")
+    before = EditedGraph(model).upstream(first.input[0])
+    return [node.name for node in [*before, first]]
+
+
+class _Frames(CalibrationDataReader):
+    """Gives the inputs one after the other."""
+
+    def __init__(self, name: str, inputs: Iterable[npt.NDArray]) -> None:
+        self._name, self._inputs = name, iter(inputs)
+
+    def get_next(self) -> Mapping[str, npt.NDArray] | None:
+        """The next one; None after the last."""
+        value = next(self._inputs, None)
+        return None if value is None else {self._name: np.ascontiguousarray(value)}
+
+
+@contextlib.contextmanager
+def _silenced() -> Iterator[None]:
+    """Without the quantizer's advice, which is written for its own examples."""
+    level = logging.root.level
+    logging.root.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(None):
+            yield
+    finally:
+        logging.root.setLevel(level)

@@ -1,0 +1,160 @@
+"""Adds the graphs of other precisions to a bundle, from its FP32 graphs alone."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+
+from sfm_ros.errors import ModelError, SourceError
+from sfm_ros.model_spec import ModelSpec
+from sfm_ros.model_variants import GraphVariant
+from training.data.sequence import PreparedSet
+from training.exporting.half import in_half
+from training.exporting.quantize import STYLES, quantized
+from training.exporting.rewrites import rewritten
+
+HALF = "fp16"
+MADE = (HALF, *STYLES)
+"""The variants that have graphs of their own."""
+CALIBRATION_WINDOWS = 64
+TOLERANCE = 1e-5
+"""Largest change of a rewritten graph's output: relative for depth, absolute for motion."""
+
+Windows = npt.NDArray[np.uint8]
+"""(M, N, h, w, 3): M windows of N frames."""
+
+
+def variant_files(names: Sequence[str]) -> list[str]:
+    """The files that `add_variants` writes."""
+    return [file for name in names if name in MADE for file in _files(name)]
+
+
+def _files(name: str) -> tuple[str, str]:
+    return f"depth.{name}.onnx", f"pose.{name}.onnx"
+
+
+def calibration_windows(path: Path | None, spec: ModelSpec, names: Sequence[str]) -> Windows:
+    """Windows of a prepared set, spread evenly over it; none if no variant needs them.
+
+    Raises:
+        SourceError: no set is given, it cannot be read, or no sequence is long enough.
+        ModelError: its frames do not have the model's size.
+    """
+    count = spec.sequence_length
+    if not set(names) & set(STYLES):
+        return np.zeros((0, count, spec.height, spec.width, 3), np.uint8)
+    if path is None:
+        raise SourceError("INT8 is calibrated on frames; give --calibrate PREPARED_SET")
+    prepared = PreparedSet.open(path)
+    if (prepared.width, prepared.height) != (spec.width, spec.height):
+        raise ModelError(
+            f"{path} has frames of {prepared.width}x{prepared.height}, the model "
+            f"{spec.width}x{spec.height}; prepare the set in that size"
+        )
+    starts = [s.start + k for s in prepared.sequences for k in range(s.count - count + 1)]
+    if not starts:
+        raise SourceError(f"no sequence of {path} has {count} frames, expected at least one")
+    chosen = np.linspace(0, len(starts) - 1, min(len(starts), CALIBRATION_WINDOWS))
+    firsts = [starts[int(index)] for index in chosen]
+    return np.stack([prepared.frames[first : first + count] for first in firsts])
+
+
+def rewrite_graphs(bundle: Path, spec: ModelSpec, windows: Windows) -> None:
+    """Rewrite the FP32 graphs in place, see `training.exporting.rewrites`.
+
+    Args:
+        windows: on which the outputs are compared.
+
+    Raises:
+        ModelError: an output changed by more than ``TOLERANCE``.
+    """
+    for file in (spec.depth_file, spec.pose_file):
+        before = onnx.load(bundle / file)
+        after = rewritten(before)
+        if before.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.UINT8:
+            whole = file == spec.pose_file
+            inputs = [(window if whole else window[-1])[None] for window in windows]
+            _expect_equal(file, before, after, inputs)
+        onnx.save(after, bundle / file)
+
+
+def _expect_equal(
+    file: str, before: onnx.ModelProto, after: onnx.ModelProto, inputs: Sequence[npt.NDArray]
+) -> None:
+    run_before, run_after = _runner(before), _runner(after)
+    for value in inputs:
+        for old, new in zip(run_before(value), run_after(value), strict=True):
+            change = float(np.max(np.abs(new - old) / np.maximum(np.abs(old), 1.0)))
+            if not change <= TOLERANCE:  # written so that NaN fails, too
+                raise ModelError(
+                    f"rewriting changed the output of {file} by {change:.1e}, expected at most "
+                    f"{TOLERANCE:.0e}; the bundle is not written"
+                )
+
+
+def add_variants(
+    bundle: Path, spec: ModelSpec, names: Sequence[str], windows: Windows
+) -> ModelSpec:
+    """Write the graphs of variants beside the FP32 graphs.
+
+    Args:
+        bundle: folder with the FP32 graphs of ``spec``.
+        spec: of the bundle; earlier variants of these names are replaced.
+        names: some of `sfm_ros.model_variants.VARIANTS`.
+        windows: see `calibration_windows`.
+
+    Returns:
+        The spec that names the new graphs; it is not saved.
+
+    Raises:
+        ModelError: a weight cannot be represented.
+    """
+    graphs = [onnx.load(bundle / file) for file in (spec.depth_file, spec.pose_file)]
+    variants = dict(spec.variants)
+    for name in names:
+        if name not in MADE:
+            variants[name] = spec.graphs(name)
+            continue
+        files = _files(name)
+        inputs = (_depth_inputs(windows), _pose_inputs(graphs[0], spec, windows))
+        for graph, file, values in zip(graphs, files, inputs, strict=True):
+            made = in_half(graph) if name == HALF else quantized(graph, values, STYLES[name])
+            onnx.save(made, bundle / file)
+        variants[name] = GraphVariant(depth_file=files[0], pose_file=files[1])
+    return dataclasses.replace(spec, variants=variants)
+
+
+def _depth_inputs(windows: Windows) -> Iterator[npt.NDArray]:
+    return (window[-1][None] for window in windows)
+
+
+def _pose_inputs(
+    depth: onnx.ModelProto, spec: ModelSpec, windows: Windows
+) -> Iterator[npt.NDArray]:
+    """What the pose graph sees of the windows: the pixels, or features of the depth graph."""
+    if spec.pose_input == "pixels":
+        yield from (window[None] for window in windows)
+        return
+    run = _runner(depth)
+    for window in windows:
+        yield np.stack([run(frame[None])[1][0] for frame in window])[None]
+
+
+def _runner(model: onnx.ModelProto) -> Callable[[npt.NDArray], list[npt.NDArray]]:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options)
+    name = model.graph.input[0].name
+    return lambda value: session.run(None, {name: value})
+
+
+def noise_windows(spec: ModelSpec, count: int = 3) -> Windows:
+    """Windows of noise, on which a rewritten graph is compared with the given one."""
+    shape = (count, spec.sequence_length, spec.height, spec.width, 3)
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
