@@ -82,7 +82,7 @@ def _burst(
     after_s = _seconds_of(known_work)
     bursts.times_ms.append(times_ms)
     bursts.references_s.append(max(before_s, after_s))
-    # The counters are whole ticks, so that one tick more or less says nothing.
+    # The counters are whole ticks, so that one tick more or less means nothing.
     bursts.foreign.append(max(others_s - 2 * _TICK_S, 0.0) / elapsed_s)
 
 

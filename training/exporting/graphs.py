@@ -93,7 +93,7 @@ class EditedGraph:
         self.graph.node.extend(nodes)
 
     def finished(self) -> onnx.ModelProto:
-        """The model without constants that nobody reads, with shapes inferred anew.
+        """The model without constants that nobody reads, with shapes inferred again.
 
         onnx.checker.ValidationError or InferenceError if the changes broke it.
         """

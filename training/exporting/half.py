@@ -123,7 +123,8 @@ class _Halves:
 
 
 def _halved(value: np.ndarray) -> np.ndarray:
-    half = value.astype(np.float16)
+    with np.errstate(over="ignore"):  # found below
+        half = value.astype(np.float16)
     if not np.isfinite(half).all():
         raise ModelError(
             f"a weight of {np.abs(value).max():.3g} is too large for FP16 "

@@ -1,8 +1,8 @@
 """Graphs with INT8 convolutions, calibrated on frames: for TensorRT, and for CPUs.
 
 Both are Q/DQ graphs: FP32 graphs in which QuantizeLinear and DequantizeLinear mark what may be
-computed in INT8 (Jacob et al. 2018). TensorRT wants symmetric activations and biases that are not
-quantized; CPUs are fastest with unsigned activations that have a zero point.
+computed in INT8 (Jacob et al. 2018). TensorRT expects symmetric activations and biases that are
+not quantized; CPUs are fastest with unsigned activations that have a zero point.
 
 The first convolution and what follows the last activation stay in FP32: they have few channels,
 hence cost little, and the disparity of far points is a small difference that 8 bits do not hold.

@@ -1,0 +1,207 @@
+"""FP16 and INT8 graphs made from a bundle: contract, agreement with FP32, refusals, TensorRT."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, numpy_helper
+
+from sfm_ros.config import ModelConfig
+from sfm_ros.engines.contract import check_contract
+from sfm_ros.engines.onnx_engine import _ports
+from sfm_ros.errors import ModelError
+from sfm_ros.model_spec import ModelSpec
+from training import add_variants
+from training.data.sequence import PreparedSet
+from training.exporting.graphs import attributes, shape_of
+from training.exporting.half import in_half
+from training.exporting.variants import MADE, calibration_windows
+
+AGREEMENT = {"fp16": 2e-3, "int8": 0.05, "int8_cpu": 0.05}
+"""Largest median relative difference of depth, and of the translation, from FP32."""
+
+
+@pytest.fixture(scope="module")
+def extended(
+    small_bundle: Path, street_set: PreparedSet, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The small bundle with all variants."""
+    out = tmp_path_factory.mktemp("out") / "extended"
+    options = ["--variants", *MADE, "--calibrate", str(street_set.path), "--no-measure"]
+    command = ["--model", str(small_bundle), "--out", str(out), *options]
+    assert add_variants.main(command) == 0
+    return out
+
+
+def session(path: Path) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = 1, 3
+    return onnxruntime.InferenceSession(str(path), options)
+
+
+def predictions(
+    bundle: Path, variant: str, frames: PreparedSet
+) -> tuple[npt.NDArray, npt.NDArray]:
+    """Depth and translation of the frames of the set."""
+    graphs = ModelSpec.load(bundle).graphs(variant)
+    depth, pose = session(bundle / graphs.depth_file), session(bundle / graphs.pose_file)
+    pairs = [frames.frames[k : k + 2] for k in range(len(frames.frames) - 1)]
+    depths = [depth.run(None, {"rgb": pair[1:]})[0] for pair in pairs]
+    motions = [pose.run(None, {"window": pair[None]})[0] for pair in pairs]
+    return np.stack(depths), np.stack(motions)[..., :3, 3]
+
+
+@pytest.mark.parametrize("variant", ["fp32", *MADE])
+def test_variant_obeys_the_contract(extended: Path, variant: str) -> None:
+    spec = ModelSpec.load(extended)
+    graphs = spec.graphs(variant)
+    depth, pose = (
+        _ports(session(extended / file), file) for file in (graphs.depth_file, graphs.pose_file)
+    )
+    check_contract(spec, depth, pose)
+
+
+@pytest.mark.parametrize("variant", MADE)
+def test_variant_agrees_with_fp32(
+    extended: Path, small_bundle: Path, street_set: PreparedSet, variant: str
+) -> None:
+    expected = predictions(small_bundle, "fp32", street_set)
+    found = predictions(extended, variant, street_set)
+    assert all(np.ptp(value) > 0 for value in expected)
+    for new, old in zip(found, expected, strict=True):
+        difference = np.median(np.abs(new - old)) / np.median(np.abs(old))
+        assert 0 < difference < AGREEMENT[variant]
+
+
+def test_rewritten_fp32_agrees(
+    extended: Path, small_bundle: Path, street_set: PreparedSet
+) -> None:
+    expected = predictions(small_bundle, "fp32", street_set)
+    for new, old in zip(predictions(extended, "fp32", street_set), expected, strict=True):
+        np.testing.assert_allclose(new, old, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("part", ["depth", "pose"])
+def test_half_graph_is_fp16_up_to_its_last_convolution(extended: Path, part: str) -> None:
+    model = onnx.shape_inference.infer_shapes(onnx.load(extended / f"{part}.fp16.onnx"))
+    kinds = {v.name: v.type.tensor_type.elem_type for v in model.graph.value_info}
+    convs = [node.output[0] for node in model.graph.node if node.op_type == "Conv"]
+    assert {kinds[name] for name in convs} == {TensorProto.FLOAT16}
+    last = next(node for node in model.graph.node if node.op_type in ("Reciprocal", "ReduceMean"))
+    assert kinds[last.output[0]] == TensorProto.FLOAT
+    assert model.graph.node[0].op_type == "Cast"  # all that TensorRT does with uint8
+
+
+def test_quantized_graphs_are_in_the_style_of_their_runtime(extended: Path) -> None:
+    for variant, kind, biased in (("int8", np.int8, False), ("int8_cpu", np.uint8, True)):
+        model = onnx.load(extended / f"depth.{variant}.onnx")
+        values = {v.name: numpy_helper.to_array(v) for v in model.graph.initializer}
+        zeros = [values[n.input[2]] for n in model.graph.node if n.op_type == "QuantizeLinear"]
+        assert {zero.dtype for zero in zeros} == {np.dtype(kind)}
+        assert any(zero.any() for zero in zeros) == (kind == np.uint8)
+        integers = [v for v in values.values() if v.dtype == np.int32]
+        assert bool(integers) == biased
+        per_channel = [v for n, v in values.items() if v.dtype == np.int8 and v.ndim == 4]
+        assert len(per_channel) == 2  # of the three hidden layers the first stays in FP32
+
+
+def test_first_layer_and_head_stay_in_fp32(extended: Path) -> None:
+    model = onnx.load(extended / "depth.int8_cpu.onnx")
+    made_by = {name: node for node in model.graph.node for name in node.output}
+    convs = [node for node in model.graph.node if node.op_type == "Conv"]
+    quantized = [made_by.get(node.input[1]) is not None for node in convs]
+    assert quantized == [False, True, True, False, False]
+    assert [attributes(node).get("group", 1) for node in convs] == [1, 8, 1, 8, 1]
+
+
+def test_weight_beyond_fp16_is_refused(small_bundle: Path) -> None:
+    model = onnx.load(small_bundle / "depth.onnx")
+    weight = next(v for v in model.graph.initializer if v.name == "w3")
+    weight.CopyFrom(numpy_helper.from_array(1e6 * numpy_helper.to_array(weight), "w3"))
+    with pytest.raises(ModelError, match="too large for FP16"):
+        in_half(model)
+
+
+def failure(capsys: pytest.CaptureFixture[str], *command: str) -> str:
+    assert add_variants.main(list(command)) == 1
+    return capsys.readouterr().err
+
+
+def test_refusals_leave_nothing(
+    small_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    to = ["--model", str(small_bundle), "--out", str(out)]
+    assert "--calibrate" in failure(capsys, *to, "--variants", "int8")
+    nowhere = ["--calibrate", str(tmp_path / "none")]
+    assert "no prepared set" in failure(capsys, *to, "--variants", "int8", *nowhere)
+    assert "no model 'nothing'" in failure(capsys, "--model", "nothing", "--out", str(out))
+    same = ["--model", str(small_bundle), "--out", str(small_bundle)]
+    assert "is not empty" in failure(capsys, *same, "--variants", "fp16")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_calibration_needs_frames_of_the_model(
+    small_bundle: Path, street_set: PreparedSet
+) -> None:
+    spec = ModelSpec.load(small_bundle)
+    windows = calibration_windows(street_set.path, spec, ["int8"])
+    np.testing.assert_array_equal(windows[:, 1], street_set.frames[1:])
+    assert len(calibration_windows(None, spec, ["fp16"])) == 0
+    wide = ModelSpec(
+        name="wide", width=128, height=64, sequence_length=2, target_index=1, training_fx=70.0,
+        metric=True, min_depth=1.0, max_depth=10.0,
+    )  # fmt: skip
+    with pytest.raises(ModelError, match="64x64, the model 128x64"):
+        calibration_windows(street_set.path, wide, ["int8"])
+
+
+def test_variants_run_in_the_engines_of_the_cpu(extended: Path) -> None:
+    from sfm_ros.engines.onnx_engine import OnnxEngine
+    from sfm_ros.engines.parity_frames import parity_windows
+
+    engine = OnnxEngine(extended, ModelConfig(precision="int8", threads=1))
+    window = parity_windows(engine.spec)[0]
+    assert np.isfinite(engine.infer(window).depth).all()
+    engine.close()
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("tensorrt_rtx") is None,
+    reason="TensorRT-RTX is not installed (pip install -r requirements/rtx.txt)",
+)
+def test_graphs_build_with_tensorrt(extended: Path) -> None:
+    """In a process of its own: an error of the library may end it."""
+    code = """
+import sys
+import tensorrt_rtx as trt
+logger = trt.Logger(trt.Logger.ERROR)
+for path in sys.argv[1:]:
+    builder = trt.Builder(logger)
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = trt.OnnxParser(network, logger)
+    parsed = parser.parse_from_file(path)
+    assert parsed, [parser.get_error(i).desc() for i in range(parser.num_errors)]
+    assert builder.build_serialized_network(network, builder.create_builder_config()) is not None
+    print("built", path)
+"""
+    names = ["", ".fp16", ".int8"]
+    files = [str(extended / f"{part}{n}.onnx") for n in names for part in ("depth", "pose")]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *files], capture_output=True, text=True, timeout=300
+    )
+    assert done.stdout.count("built") == len(files), done.stderr
+
+
+def test_sizes_of_the_inputs_are_those_of_the_spec(extended: Path) -> None:
+    for name in MADE:
+        model = onnx.load(extended / f"pose.{name}.onnx")
+        assert shape_of(model.graph.input[0]) == [1, 2, 64, 64, 3]
