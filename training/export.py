@@ -119,6 +119,8 @@ def _write_graphs(model: SfmModel, spec: ModelSpec, bundle: Path) -> None:
     window = _window_of(depth, [image] * spec.sequence_length)
     write_graph(depth, [image], ["rgb"], depth.outputs, bundle / spec.depth_file)
     write_graph(pose, [window], [pose.input], ("T_source_target",), bundle / spec.pose_file)
+    for path in (bundle / spec.depth_file, bundle / spec.pose_file):
+        onnx.save(rewritten(onnx.load(path)), path)
 
 
 def _window_of(depth: DepthGraph, images: Sequence[Tensor]) -> Tensor:
@@ -211,7 +213,6 @@ def write_graph(
             external_data=False,
             verbose=False,
         )
-    onnx.save(rewritten(onnx.load(path)), path)
 
 
 def _check_parity(model: SfmModel, spec: ModelSpec, bundle: Path) -> None:

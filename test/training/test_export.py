@@ -195,7 +195,7 @@ def copied_graphs(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert isinstance(path, Path)
         shutil.copy(bundle / path.name, path)
 
-    monkeypatch.setattr(export, "_write_graph", copy_graph)
+    monkeypatch.setattr(export, "write_graph", copy_graph)
 
 
 def test_graphs_of_other_weights_are_refused(

@@ -113,6 +113,7 @@ def _cut(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[onnx.NodeProto]]
     tail = [node for node in model.graph.node if node.output[0] in after]
     body = [node for node in model.graph.node if node.output[0] not in after]
     read = {name for node in tail for name in node.input}
+    read |= {value.name for value in model.graph.output}
     shapes = edited.shapes()
     results = [
         helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shapes[name])
