@@ -207,7 +207,7 @@ def resized(bundle: Path, folder: Path, width: int, height: int) -> Path:
         except onnx.shape_inference.InferenceError as error:
             raise ModelError(f"{file} cannot be resized to {width}x{height}: {error}") from error
         onnx.save(model, folder / file)
-    dataclasses.replace(spec, width=width, height=height).save(folder)
+    dataclasses.replace(spec, width=width, height=height, multiview_file="").save(folder)
     return folder
 
 

@@ -53,6 +53,7 @@ def extend(options: argparse.Namespace) -> ModelSpec:
     kept = [v for name, v in spec.variants.items() if name not in options.variants]
     copied = {spec.depth_file, spec.pose_file}
     copied |= {file for v in kept for file in (v.depth_file, v.pose_file)}
+    copied |= {spec.multiview_file} - {""}
     planned = (*sorted(copied), *variant_files(options.variants), SPEC_FILE)
     inputs = [bundle, *named_paths(options, "out")]
     with OutputFolder(options.out, PROGRAM, inputs, planned) as folder:

@@ -209,7 +209,11 @@ def _exam_of(bundle: Path, spec: ModelSpec, variant: str, exam: Exam) -> ExamRes
         for file in (graphs.depth_file, graphs.pose_file):
             shutil.copyfile(bundle / file, alone / file)
         dataclasses.replace(
-            spec, variants={}, depth_file=graphs.depth_file, pose_file=graphs.pose_file
+            spec,
+            variants={},
+            depth_file=graphs.depth_file,
+            pose_file=graphs.pose_file,
+            multiview_file="",
         ).save(alone)
         engine = _engine_for(alone, variant)
         try:

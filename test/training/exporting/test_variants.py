@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -120,6 +122,24 @@ def test_first_layer_and_head_stay_in_fp32(extended: Path) -> None:
     quantized = [made_by.get(node.input[1]) is not None for node in convs]
     assert quantized == [False, True, True, False, False]
     assert [attributes(node).get("group", 1) for node in convs] == [1, 8, 1, 8, 1]
+
+
+def test_other_graphs_of_a_bundle_are_kept(
+    small_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, first, second = (tmp_path / name for name in ("source", "first", "second"))
+    shutil.copytree(small_bundle, source)
+    (source / "multiview.onnx").write_bytes(b"a third graph")
+    spec = ModelSpec.load(small_bundle)
+    dataclasses.replace(spec, multiview_file="multiview.onnx").save(source)
+    options = ["--variants", "fp16", "--no-measure"]
+    assert add_variants.main(["--model", str(source), "--out", str(first), *options]) == 0
+    assert add_variants.main(["--model", str(first), "--out", str(second)]) == 0
+    assert (second / "multiview.onnx").read_bytes() == b"a third graph"
+    graphs = [ModelSpec.load(folder).graphs("fp16") for folder in (first, second)]
+    assert graphs[0] == graphs[1]
+    table = capsys.readouterr().out
+    assert "fp32" in table and "fp16" in table
 
 
 def test_weight_beyond_fp16_is_refused(small_bundle: Path) -> None:
