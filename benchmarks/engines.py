@@ -98,9 +98,11 @@ def compare_engines(bundle: Path, options: argparse.Namespace) -> dict[str, Any]
         for name, engine in engines.items()
         for part, call in calls_of(engine).items()
     }
+    before = peaks(options.threads)
     bursts, fastest_s = measure(calls, known_work(options.threads), options.rounds, options.burst)
+    after = peaks(options.threads)
+    peak = {name: max(rate, after[name]) for name, rate in before.items()}
     spec = ModelSpec.load(bundle)
-    peak = peaks(options.threads)
     work = {
         p: gflop(bundle / f) for p, f in (("depth", spec.depth_file), ("pose", spec.pose_file))
     }

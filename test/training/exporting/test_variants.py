@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +11,14 @@ import numpy.typing as npt
 import onnx
 import onnxruntime
 import pytest
+from graphs.rtx import expect_to_build, needs_rtx
 from onnx import TensorProto, numpy_helper
 
 from sfm_ros.config import ModelConfig
 from sfm_ros.engines.contract import check_contract
-from sfm_ros.engines.onnx_engine import _ports
+from sfm_ros.engines.factory import DEFAULT_MODEL, MODELS
+from sfm_ros.engines.onnx_engine import OnnxEngine, _ports
+from sfm_ros.engines.parity_frames import parity_windows
 from sfm_ros.errors import ModelError
 from sfm_ros.model_spec import ModelSpec
 from training import add_variants
@@ -26,6 +26,7 @@ from training.data.sequence import PreparedSet
 from training.exporting.graphs import attributes, shape_of
 from training.exporting.half import in_half
 from training.exporting.variants import MADE, calibration_windows
+from training.exporting.variants import add_variants as add_variants_to
 
 AGREEMENT = {"fp16": 2e-3, "int8": 0.05, "int8_cpu": 0.05}
 """Largest median relative difference of depth, and of the translation, from FP32."""
@@ -185,40 +186,30 @@ def test_calibration_needs_frames_of_the_model(
 
 
 def test_variants_run_in_the_engines_of_the_cpu(extended: Path) -> None:
-    from sfm_ros.engines.onnx_engine import OnnxEngine
-    from sfm_ros.engines.parity_frames import parity_windows
-
     engine = OnnxEngine(extended, ModelConfig(precision="int8", threads=1))
     window = parity_windows(engine.spec)[0]
     assert np.isfinite(engine.infer(window).depth).all()
     engine.close()
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("tensorrt_rtx") is None,
-    reason="TensorRT-RTX is not installed (pip install -r requirements/rtx.txt)",
-)
+@needs_rtx
 def test_graphs_build_with_tensorrt(extended: Path) -> None:
-    """In a process of its own: an error of the library may end it."""
-    code = """
-import sys
-import tensorrt_rtx as trt
-logger = trt.Logger(trt.Logger.ERROR)
-for path in sys.argv[1:]:
-    builder = trt.Builder(logger)
-    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    parser = trt.OnnxParser(network, logger)
-    parsed = parser.parse_from_file(path)
-    assert parsed, [parser.get_error(i).desc() for i in range(parser.num_errors)]
-    assert builder.build_serialized_network(network, builder.create_builder_config()) is not None
-    print("built", path)
-"""
-    names = ["", ".fp16", ".int8"]
-    files = [str(extended / f"{part}{n}.onnx") for n in names for part in ("depth", "pose")]
-    done = subprocess.run(
-        [sys.executable, "-c", code, *files], capture_output=True, text=True, timeout=300
-    )
-    assert done.stdout.count("built") == len(files), done.stderr
+    names = ("", ".fp16", ".int8")
+    expect_to_build([extended / f"{part}{n}.onnx" for n in names for part in ("depth", "pose")])
+
+
+@needs_rtx
+def test_shipped_networks_build_with_tensorrt(tmp_path: Path) -> None:
+    """In FP32, in FP16, and in INT8 with the ranges of a few parity frames."""
+    bundle = MODELS / DEFAULT_MODEL
+    spec = ModelSpec.load(bundle)
+    windows = np.stack([np.stack(w.images) for w in parity_windows(spec)[:2]])
+    for file in (spec.depth_file, spec.pose_file):
+        shutil.copyfile(bundle / file, tmp_path / file)
+    add_variants_to(tmp_path, spec, ["fp16", "int8"], windows)
+    files = sorted(tmp_path.glob("*.onnx"))
+    assert len(files) == 6
+    expect_to_build(files)
 
 
 def test_sizes_of_the_inputs_are_those_of_the_spec(extended: Path) -> None:
