@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import importlib.util
 import shutil
 from pathlib import Path
 
@@ -14,6 +15,8 @@ import torch
 pytest.importorskip("onnxscript")
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
+
+from graphs.rtx import expect_to_build  # noqa: E402
 
 from sfm_ros.config import ModelConfig  # noqa: E402
 from sfm_ros.datatypes import CameraIntrinsics  # noqa: E402
@@ -29,6 +32,7 @@ from training.config import (  # noqa: E402
     TrainConfig,
     to_dict,
 )
+from training.exporting.variants import add_variants, noise_windows  # noqa: E402
 from training.geometry.se3 import rigid_inverse  # noqa: E402
 from training.networks.sfm_model import SfmModel, build_model  # noqa: E402
 
@@ -134,6 +138,11 @@ def test_every_network_exports(
     window = torch.zeros(1, exported, 64, 96, 3, dtype=torch.uint8).numpy()
     (motions,) = onnxruntime.InferenceSession(out / "pose.onnx").run(None, {"window": window})
     assert motions.shape == (1, exported - 1, 4, 4)
+    if depth == "resnet18":  # with `lite`, the networks of which INT8 graphs are known to build
+        spec = ModelSpec.load(out)
+        add_variants(out, spec, ["fp16", "int8"], noise_windows(spec, 1))
+        if importlib.util.find_spec("tensorrt_rtx") is not None:  # installed for tests alone
+            expect_to_build(sorted(out.glob("*.onnx")))
 
 
 def test_motion_from_features_exports(tmp_path: Path) -> None:

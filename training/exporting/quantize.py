@@ -53,9 +53,7 @@ class QuantizationStyle:
 
 
 STYLES = {
-    "int8": QuantizationStyle(
-        activations=QuantType.QInt8, symmetric=True, kinds=("Conv", "ConvTranspose", "Add")
-    ),
+    "int8": QuantizationStyle(activations=QuantType.QInt8, symmetric=True, kinds=("Conv", "Add")),
     "int8_cpu": QuantizationStyle(
         activations=QuantType.QUInt8,
         symmetric=False,
