@@ -133,8 +133,7 @@ def with_wrong_layer(folder: Path, graph: str, layer: int, factor: float) -> Pat
     bundle = folder / "wrong"
     shutil.copytree(ROAD, bundle)
     model = onnx.load(bundle / f"{graph}.onnx")
-    name = [node.input[1] for node in model.graph.node if node.op_type == "Conv"][layer]
-    weights = next(t for t in model.graph.initializer if t.name == name)
+    weights = [t for t in model.graph.initializer if len(t.dims) == 4][layer]
     scaled = onnx.numpy_helper.to_array(weights) * np.float32(factor)
     weights.CopyFrom(onnx.numpy_helper.from_array(scaled, weights.name))
     onnx.save(model, bundle / f"{graph}.onnx")
