@@ -42,6 +42,8 @@ errors are not found again because they are looked for."""
 _EDGE_SHARE = 0.25
 """Of the relative jump of the depth around a pixel, as standard deviation: an edge of the depth is
 known to a pixel only."""
+_SPECKLES = 5
+"""Side of the median filter of what is published, pixels."""
 _MIN_COMPARED = 100
 _SOME = (slice(None, None, 2),) * 2
 """Pixels that are enough for a median."""
@@ -251,8 +253,9 @@ def _log_ratio(values: Map, others: Map, known: Mask) -> float:
 
 
 def _published(state: DepthState, invalid: Mask, reasons: tuple[Reason, ...]) -> FusedDepth:
-    depth = np.where(invalid, np.float32(np.nan), 1 / state.inv_depth)
-    uncertainty = np.hypot(state.relative_sigma, _EDGE_SHARE * _jump(state.inv_depth))
+    w = np.asarray(cv2.medianBlur(state.inv_depth, _SPECKLES), dtype=np.float32)
+    depth = np.where(invalid, np.float32(np.nan), 1 / w)
+    uncertainty = np.hypot(np.sqrt(state.variance) / w, _EDGE_SHARE * _jump(w))
     uncertainty = np.where(invalid, np.float32(np.nan), uncertainty)
     return FusedDepth(
         depth=depth.astype(np.float32), uncertainty=uncertainty.astype(np.float32), reasons=reasons
