@@ -14,7 +14,7 @@ class DepthConfig:
     """Where the published depth comes from."""
 
     mode: str = option(
-        "network",
+        "auto",
         "network: as the network predicts it from the newest image; multiview: corrected by what "
         "is measured between the newest image and the ones before, with a standard deviation per "
         "pixel; auto: multiview, unless the first images show that a step then takes too long.",

@@ -64,6 +64,8 @@ class VisualOdometry:
         engine: the networks.
         config: limits and choices; the defaults are in ``sfm_ros.config``.
         motion: what estimates the motion; by default what ``config`` asks for.
+        is_live: images come from a camera: no step waits for anything that can come later, and the
+            time that steps take may decide, see ``depth.mode``.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class VisualOdometry:
         engine: Engine,
         config: SfmConfig | None = None,
         motion: MotionEstimator | None = None,
+        is_live: bool = False,
     ) -> None:
         self.config = config = config or SfmConfig()
         self._engine = engine
@@ -79,7 +82,7 @@ class VisualOdometry:
         self._window = FrameWindow(spec.sequence_length, config.window)
         self._motion = motion or create_motion(config, spec)
         self._pose = PoseIntegrator(config.noise)
-        self._depth = DepthStage(config)
+        self._depth = DepthStage(config, is_live)
         self._last_stats: ImageStats | None = None
 
     @property

@@ -39,20 +39,20 @@ class DepthStage:
     """Turns the network's depth into the published one.
 
     Args:
-        config: ``depth.mode`` and ``odometry.depth_smoothing``.
-
-    Raises:
-        ConfigError: depth shall be measured, and what that needs is not installed.
+        config: ``depth.mode``, ``odometry.mode`` and ``odometry.depth_smoothing``.
+        is_live: with ``auto``, images are not kept waiting: what measures is compiled beside them,
+            and given up if steps take too long. Else ``auto`` is ``multiview``, so that nothing
+            depends on time.
     """
 
-    def __init__(self, config: SfmConfig) -> None:
+    def __init__(self, config: SfmConfig, is_live: bool = False) -> None:
         self._smoother, self._budget = DepthSmoother(), TimeBudget()
         self._mode = config.depth.mode
+        if self._mode == "auto" and not is_live:
+            self._mode = "multiview"
         self._fusion: DepthFusion | None = None
         self._coming: Future[DepthFusion] | None = None
-        if self._mode == "multiview":
-            self._fusion = _create_fusion()
-        elif self._mode == "auto":  # the first images are not kept waiting
+        if self._mode == "auto" and config.odometry.mode != "geometric":
             executor = ThreadPoolExecutor(1, thread_name_prefix="sfm_compile")
             self._coming = executor.submit(_create_fusion)
             executor.shutdown(wait=False)
@@ -69,7 +69,9 @@ class DepthStage:
         if coming is not None and coming.done():
             self._fusion = None if coming.exception() else coming.result()
             self._coming = None
-        return self._fusion is not None and not (self._mode == "auto" and self._budget.is_exceeded)
+        if self._mode != "auto":
+            return self._mode == "multiview"
+        return self._fusion is not None and not self._budget.is_exceeded
 
     def reset(self) -> None:
         """Forget everything."""
@@ -104,13 +106,18 @@ class DepthStage:
             camera: of that grid.
             T_prev_curr: (4, 4) motion since the last frame, published units; None if unknown.
             is_deferred: it is unknown for now, and small; the next one will include it.
+
+        Raises:
+            ConfigError: depth shall be measured, and what that needs is not installed.
         """
         if network is None:
             self.restart()
             return StageDepth()
-        if not self.is_multiview or self._fusion is None:
+        if not self.is_multiview:
             return StageDepth(depth=self._smoothed(network, camera, T_prev_curr, is_deferred))
         gray = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+        if self._fusion is None:
+            self._fusion = _create_fusion()
         if is_deferred:
             fused = self._fusion.glance(gray, network, camera.K)
         else:

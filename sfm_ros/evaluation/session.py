@@ -111,7 +111,7 @@ def evaluate(
     """
     options = options or RunOptions()
     bundle = resolve_bundle(config.model.bundle)
-    config = _timeless(_with_height(config, input.camera_height_m))
+    config = _with_height(config, input.camera_height_m)
     planned = (*planned_files(modes), TIMINGS_FILE, f"{DEPTH_FOLDER}/", f"{BAG_FOLDER}/")
     with OutputFolder(out, PROGRAM, (*options.paths, Path(bundle)), planned) as folder:
         spec = ModelSpec.load(bundle)
@@ -130,13 +130,6 @@ def _with_height(config: SfmConfig, height_m: float | None) -> SfmConfig:
     if height_m is None or config.scale.camera_height:
         return config
     return replace(config, scale=replace(config.scale, camera_height=height_m))
-
-
-def _timeless(config: SfmConfig) -> SfmConfig:
-    """The configuration with nothing that depends on how long anything takes."""
-    if config.depth.mode != "auto":
-        return config
-    return replace(config, depth=replace(config.depth, mode="multiview"))
 
 
 def _run_compared(

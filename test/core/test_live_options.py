@@ -63,7 +63,8 @@ def depth(window: Window) -> DepthMap:
 @cache
 def trace(changed: SfmConfig) -> list[tuple]:
     """What a run publishes whose options change after the second frame."""
-    odometry = VisualOdometry(FakeEngine(fake_spec(256, 96), depth=depth))
+    start = config_from_dict({"depth": {"mode": "network"}})
+    odometry = VisualOdometry(FakeEngine(fake_spec(256, 96), depth=depth), start)
     published = []
     for index, frame in enumerate(street()):
         if index == 2:

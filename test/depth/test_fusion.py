@@ -148,8 +148,8 @@ def test_unknown_depth_of_the_network_stays_unknown() -> None:
     assert np.array_equal(np.isnan(found.uncertainty), np.isnan(hole))
 
 
-def stage(**options: object) -> DepthStage:
-    return DepthStage(config_from_dict({"depth": options}))
+def stage(is_live: bool = False, **options: object) -> DepthStage:
+    return DepthStage(config_from_dict({"depth": options}), is_live)
 
 
 def updated(of: DepthStage, T: np.ndarray | None = AHEAD, is_deferred: bool = False) -> tuple:
@@ -166,7 +166,8 @@ def test_each_mode_publishes_its_depth() -> None:
 
 
 def test_auto_gives_up_what_takes_too_long() -> None:
-    quick, slow, forced = stage(mode="auto"), stage(mode="auto"), stage(mode="multiview")
+    quick, slow = stage(is_live=True, mode="auto"), stage(is_live=True, mode="auto")
+    forced = stage(mode="auto")
     for each in (quick, slow):
         each._coming.result()  # compiled in another thread
         assert each.is_multiview

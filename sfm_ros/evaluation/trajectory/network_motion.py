@@ -13,7 +13,7 @@ from itertools import accumulate
 
 import numpy as np
 
-from sfm_ros.config import HealthConfig, ScaleConfig, SfmConfig
+from sfm_ros.config import DepthConfig, HealthConfig, ScaleConfig, SfmConfig
 from sfm_ros.datatypes import FloatArray, OdometryEstimate, Prediction, TrackingStatus
 from sfm_ros.engines.base import Engine
 from sfm_ros.errors import SourceError, TrajectoryError
@@ -28,6 +28,7 @@ from sfm_ros.window import Window
 NETWORKS, HYBRID, STRAIGHT, MEAN = "networks alone", "hybrid", "straight line", "mean motion"
 _LEAST_PAIRS = 3
 _CONFIG = SfmConfig(
+    depth=DepthConfig(mode="network"),
     scale=ScaleConfig(source="none"),
     # A model is evaluated on every image, including those that the node would reject.
     health=HealthConfig(

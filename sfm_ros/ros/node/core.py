@@ -97,7 +97,7 @@ class NodeCore:
         self._extrinsics = own(closing(self._make_extrinsics()))
         pipeline = Pipeline(
             calibration=self._calibration,
-            odometry=VisualOdometry(self._engine, parameters.config),
+            odometry=VisualOdometry(self._engine, parameters.config, is_live=True),
             extrinsics=self._extrinsics,
             outputs=self._outputs,
             speeds=self._speeds,

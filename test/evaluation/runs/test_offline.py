@@ -14,7 +14,7 @@ from corridor import ahead
 from corridor import frames as drawn_frames
 from small_bags import CAMERA, PERIOD_NS, SmallSequence, image, stamp
 
-from sfm_ros.config import ModelConfig, OdometryConfig, SfmConfig
+from sfm_ros.config import DepthConfig, ModelConfig, OdometryConfig, SfmConfig
 from sfm_ros.datatypes import Frame, Prediction, Reason, ScaleSource
 from sfm_ros.engines.factory import resolve_bundle
 from sfm_ros.engines.fake_engine import FakeEngine, fake_spec
@@ -43,7 +43,7 @@ def wall(window: Window) -> np.ndarray:
 
 def offline(engine: FakeEngine | None = None) -> OfflineRun:
     """A run of the networks alone: the images of the sequence are too small to be tracked."""
-    config = SfmConfig(odometry=OdometryConfig(mode="network"))
+    config = SfmConfig(odometry=OdometryConfig(mode="network"), depth=DepthConfig(mode="network"))
     return OfflineRun(engine or FakeEngine(fake_spec(width=64, height=32), moving, wall), config)
 
 
