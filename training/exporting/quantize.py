@@ -87,7 +87,7 @@ def quantized(
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.Percentile,
             op_types_to_quantize=list(style.kinds),
-            nodes_to_exclude=_first_layer(body),
+            nodes_to_exclude=[*_first_layer(body), *_shifts(body)],
             extra_options={
                 "ActivationSymmetric": style.symmetric,
                 "WeightSymmetric": True,
@@ -144,6 +144,19 @@ def _first_layer(model: onnx.ModelProto) -> list[str]:
     first = next(node for node in model.graph.node if node.op_type == "Conv")
     before = EditedGraph(model).upstream(first.input[0])
     return [node.name for node in [*before, first]]
+
+
+def _shifts(model: onnx.ModelProto) -> list[str]:
+    """Names of the nodes that add a constant, such as the least disparity of a coarser scale.
+
+    TensorRT refuses a quantized constant that is not the weight of a layer.
+    """
+    constants = EditedGraph(model).constant_shapes()
+    return [
+        node.name
+        for node in model.graph.node
+        if node.op_type == "Add" and any(name in constants for name in node.input)
+    ]
 
 
 class _Frames(CalibrationDataReader):
