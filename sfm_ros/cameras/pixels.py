@@ -294,7 +294,7 @@ def _by_geometry(stated: StatedCamera) -> PixelCamera:
 def _share_outside(raw: CameraIntrinsics, rectified: CameraIntrinsics) -> tuple[float, float]:
     """Share of the rectified pixels that are outside of the raw image; of it left or above."""
     grid = rectified.resized(_SAMPLES, _SAMPLES)
-    x, y = undistort_map(raw, grid, True)
+    x, y = undistort_map(raw, grid)
     before = (x < -0.5) | (y < -0.5)
     outside = before | ~((x <= raw.width - 0.5) & (y <= raw.height - 0.5))  # NaN is outside
     return float(outside.mean()), float(before.mean())
