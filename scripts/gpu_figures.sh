@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Prints what the engines do on a machine with an NVIDIA GPU: build, parity, latency, accuracy.
 #
-#   scripts/gpu_figures.sh [MODEL...]     default: the shipped model
+#   scripts/gpu_figures.sh [MODEL...]     default: the shipped model, which has FP32 graphs only;
+#                                         training/add_variants.py adds FP16 and INT8 to a copy
 #
 #   PYTHON  the Python of an environment with this package, cuda-bindings, and TensorRT,
 #           TensorRT-RTX or onnxruntime-gpu (default: python3)

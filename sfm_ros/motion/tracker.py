@@ -22,7 +22,7 @@ from sfm_ros.motion.road_image import RoadImage, RoadImages, road_image, top_of
 from sfm_ros.preprocess import (
     PixelMaps,
     calibration_key,
-    needs_undistortion,
+    must_undistort,
     normalized_points,
     rectified_camera,
     undistort_map,
@@ -100,10 +100,11 @@ class Tracker:
 
     Args:
         config: how many, and the largest image.
+        input: whether incoming images are rectified, see ``PreprocessConfig.input``.
     """
 
-    def __init__(self, config: TrackerConfig) -> None:
-        self._config = config
+    def __init__(self, config: TrackerConfig, input: str) -> None:
+        self._config, self._input = config, input
         self._next_id = 0
         self._maps: tuple[tuple, PixelMaps] | None = None
         self.restart()
@@ -153,7 +154,7 @@ class Tracker:
         height, width = gray.shape
         camera = rectified_camera(frame.intrinsics).resized(width, height)
         rectified: Any = gray
-        if needs_undistortion(frame.intrinsics):
+        if must_undistort(self._input, frame.intrinsics):
             rectified = cv2.remap(gray, *self._rectification(frame, camera), cv2.INTER_LINEAR)
         return _View(
             stamp_ns=frame.stamp_ns,
@@ -204,14 +205,15 @@ class Tracker:
         size = camera.width, camera.height
         key = (*size, calibration_key(frame.intrinsics))
         if self._maps is None or self._maps[0] != key:
-            maps = undistort_map(frame.intrinsics.resized(*size), camera)
+            maps = undistort_map(frame.intrinsics.resized(*size), camera, undistort=True)
             self._maps = key, cv2.convertMaps(*maps, cv2.CV_16SC2)
         return self._maps[1]
 
     def _rays_of(self, pixels: Pixels, frame: Frame, enlarged: float) -> FloatArray:
         """(N, 3) rays of pixels of the tracked image, in the rectified camera."""
         raw = (pixels.astype(np.float64) + 0.5) / enlarged - 0.5
-        xy = normalized_points(frame.intrinsics, raw)
+        undistort = must_undistort(self._input, frame.intrinsics)
+        xy = normalized_points(frame.intrinsics, raw, undistort)
         xy[~(np.abs(xy) < _WIDEST).all(axis=1)] = np.nan  # outside of what the model describes
         return np.column_stack([xy, np.ones(len(xy))])
 
