@@ -123,7 +123,7 @@ class Rendered:
 
 def measured(drive: Drive) -> str:
     """A line of the table."""
-    images = GrayImages(WIDTH, HEIGHT, "auto", "crop")
+    images = GrayImages(WIDTH, HEIGHT, "crop")
     teacher = Teacher(drive.source, images, drive.height_m)
     start, count = time.process_time(), len(drive.source)
     found = len(teacher.motion.segments)
@@ -149,7 +149,7 @@ def score(drive: Drive, index: int, depth_m: DepthMap) -> DepthMetrics | None:
     expected = drive.depth_of(index)
     camera = rectified_camera(drive.camera)
     target = plan_target_camera(camera, WIDTH, HEIGHT)
-    maps = undistort_map(target, camera, undistort=False)
+    maps = undistort_map(target, camera)
     measured = np.where(depth_m < SKY_DEPTH_M, np.maximum(depth_m, 0), 0).astype(np.float32)
     seen = cv2.remap(measured, *maps, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT)
     return depth_errors(

@@ -175,7 +175,7 @@ class Frame:
     Attributes:
         stamp_ns: time of exposure, integer nanoseconds.
         rgb: (H, W, 3) uint8, RGB order, read-only.
-        intrinsics: calibration of exactly this image.
+        intrinsics: of exactly this image: with distortion only if the image is not rectified.
         frame_id: name of the camera's optical frame (x right, y down, z forward).
     """
 

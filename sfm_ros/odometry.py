@@ -78,7 +78,7 @@ class VisualOdometry:
         self.config = config = config or SfmConfig()
         self._engine = engine
         spec = engine.spec
-        self._preparer = ImagePreparer(spec.width, spec.height, config.preprocess.input)
+        self._preparer = ImagePreparer(spec.width, spec.height)
         self._window = FrameWindow(spec.sequence_length, config.window)
         self._motion = motion or create_motion(config, spec)
         self._pose = PoseIntegrator(config.noise)

@@ -81,21 +81,18 @@ def plan_target_camera(camera: CameraIntrinsics, width: int, height: int) -> Cam
 _FITS = {"crop": plan_target_camera, "stretch": CameraIntrinsics.resized}
 
 
-def undistort_map(
-    source: CameraIntrinsics, target: CameraIntrinsics, undistort: bool
-) -> PixelMaps:
+def undistort_map(source: CameraIntrinsics, target: CameraIntrinsics) -> PixelMaps:
     """Source coordinates of each target pixel: two (h, w) float32 maps, x and y.
 
     Args:
-        source: calibration of the incoming image, with distortion and R.
+        source: camera of the incoming image, with distortion and R if the image is not rectified.
         target: pinhole camera of the result.
-        undistort: False if the image is rectified already (no distortion, no R).
 
     Raises:
         CalibrationError: the distortion model is unknown.
     """
     size = (target.width, target.height)
-    if not undistort:
+    if not needs_undistortion(source):
         return _pinhole_map(rectified_camera(source), target)
     R, D = _rotation_and_distortion(source)
     if source.distortion_model in EQUIDISTANT_MODELS:
@@ -108,14 +105,9 @@ def undistort_map(
     return cv2.initUndistortRectifyMap(source.K, D, R, target.K, size, cv2.CV_32FC1)
 
 
-def normalized_points(source: CameraIntrinsics, pixels: FloatArray, undistort: bool) -> FloatArray:
-    """(N, 2) coordinates x/z, y/z in the rectified camera of (N, 2) pixels of an image.
-
-    Args:
-        source: calibration of the image.
-        undistort: False if the image is rectified already.
-    """
-    if not undistort or len(pixels) == 0:
+def normalized_points(source: CameraIntrinsics, pixels: FloatArray) -> FloatArray:
+    """(N, 2) coordinates x/z, y/z in the rectified camera of (N, 2) pixels of an image."""
+    if len(pixels) == 0 or not needs_undistortion(source):
         camera = rectified_camera(source)
         return (pixels - [camera.cx, camera.cy]) / [camera.fx, camera.fy]
     R, D = _rotation_and_distortion(source)
@@ -160,13 +152,12 @@ class ImagePreparer:
 
     Args:
         width, height: size of the network's input in pixels.
-        input: whether incoming images are rectified, see ``PreprocessConfig.input``.
         fit: ``crop`` keeps the aspect (`plan_target_camera`; used by the node); ``stretch`` keeps
             the whole image and changes its aspect, as published evaluations do.
     """
 
-    def __init__(self, width: int, height: int, input: str = "auto", fit: str = "crop") -> None:
-        self._width, self._height, self._input = width, height, input
+    def __init__(self, width: int, height: int, fit: str = "crop") -> None:
+        self._width, self._height = width, height
         self._fit = _FITS[fit]
         self._source: CameraIntrinsics | None = None
         self._key: tuple | None = None
@@ -200,8 +191,7 @@ class ImagePreparer:
     def _make_plan(self, intrinsics: CameraIntrinsics) -> _Plan:
         camera = rectified_camera(intrinsics)
         target = self._fit(camera, self._width, self._height)
-        undistort = must_undistort(self._input, intrinsics)
-        map_x, map_y = undistort_map(intrinsics, target, undistort)
+        map_x, map_y = undistort_map(intrinsics, target)
         shrink = max(1, int(min(camera.fx / target.fx, camera.fy / target.fy)))
         _check_size(camera, target, shrink)
         # Pixel centers are integers: c in the image is (c + 0.5) / s - 0.5 in the averaged one.
@@ -249,11 +239,6 @@ def needs_undistortion(intrinsics: CameraIntrinsics) -> bool:
     R = intrinsics.R
     is_rotated = R is not None and np.any(R) and not np.allclose(R, np.eye(3))
     return intrinsics.is_distorted or bool(is_rotated)
-
-
-def must_undistort(input: str, intrinsics: CameraIntrinsics) -> bool:
-    """Whether an image is to be undistorted, by ``PreprocessConfig.input`` and its calibration."""
-    return input == "raw" or (input == "auto" and needs_undistortion(intrinsics))
 
 
 def calibration_key(intrinsics: CameraIntrinsics) -> tuple:

@@ -107,7 +107,7 @@ def assert_all_agree(path: Path, topic: str | None, folder: Path) -> Choice | st
         return expected
     assert demo[2:] == expected[2:]  # a bag that is converted holds only what is used
     camera = of_evaluation(path, topic)
-    assert f"fx {camera.intrinsics.fx:.1f} of {camera.used}" in text
+    assert f"{camera.focal_text} of {camera.used}" in text
     assert (level is Level.OK) == (not camera.is_doubtful)
     assert camera.reason in camera.text
     return expected

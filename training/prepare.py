@@ -25,6 +25,7 @@ if __package__ in (None, ""):
 
 from sfm_ros.cameras.config import INPUTS
 from sfm_ros.errors import SfmRosError, SourceError
+from sfm_ros.formats.gray_range import AUTO_BITS
 from sfm_ros.outputs.folder import named_paths, require_room
 from sfm_ros.safety.interrupts import INTERRUPTED, guard
 from training.data.sequence import PreparedSet
@@ -148,6 +149,10 @@ def _common_options() -> argparse.ArgumentParser:
     common.add_argument(
         "--input", choices=INPUTS, default="auto",
         help="whether the images are rectified already",
+    )  # fmt: skip
+    common.add_argument(
+        "--bits", type=int, default=AUTO_BITS, choices=(AUTO_BITS, *range(8, 17)), metavar="N",
+        help="significant bits of 16-bit images; default: find the range of brightness",
     )  # fmt: skip
     common.add_argument(
         "--fit", choices=("crop", "stretch"), default="crop",

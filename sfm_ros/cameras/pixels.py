@@ -23,7 +23,7 @@ from sfm_ros.formats.regions import (
     off_center,
     projection_camera,
 )
-from sfm_ros.preprocess import needs_undistortion, undistort_map
+from sfm_ros.preprocess import needs_undistortion, rectified_camera, undistort_map
 
 _RECTIFIED_WORDS = frozenset("rect rectified rectify undistorted undistort undist".split())
 _LEAVES_IMAGE = 0.08
@@ -38,6 +38,7 @@ _OUTSIDE = 0.5
 _SIMULATOR_PROJECTION = (277.0, 160.0, 120.0)
 """fx, cx and cy of a 320x240 image: what a simulator publishes whatever the size of its images."""
 _SAMPLES = 64
+_SAME_FOCAL = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -66,8 +67,15 @@ class PixelCamera:
 
     @property
     def focal_px(self) -> float:
-        """Focal length that is used, fx of K or P in pixels."""
+        """Focal length of the pixels, fx of K or P."""
         return self.intrinsics.fx
+
+    @property
+    def focal_text(self) -> str:
+        """The focal length that is used; of images to be undistorted also that of the result."""
+        text, rectified = f"fx {self.focal_px:.1f}", rectified_camera(self.intrinsics).fx
+        changes = abs(rectified / self.focal_px - 1) > _SAME_FOCAL
+        return f"{text} (undistorted {rectified:.1f})" if changes else text
 
     @property
     def text(self) -> str:
@@ -76,7 +84,7 @@ class PixelCamera:
         model = f" ({self.intrinsics.distortion_model})" if self.intrinsics.is_distorted else ""
         text = (
             f"{self.origin}: the images are taken as {state}, with {self.used}{model}, "
-            f"fx {self.focal_px:.1f}: {self.reason}"
+            f"{self.focal_text}: {self.reason}"
         )
         return "; ".join([text, *self.remarks])
 
@@ -286,7 +294,7 @@ def _by_geometry(stated: StatedCamera) -> PixelCamera:
 def _share_outside(raw: CameraIntrinsics, rectified: CameraIntrinsics) -> tuple[float, float]:
     """Share of the rectified pixels that are outside of the raw image; of it left or above."""
     grid = rectified.resized(_SAMPLES, _SAMPLES)
-    x, y = undistort_map(raw, grid, True)
+    x, y = undistort_map(raw, grid)
     before = (x < -0.5) | (y < -0.5)
     outside = before | ~((x <= raw.width - 0.5) & (y <= raw.height - 0.5))  # NaN is outside
     return float(outside.mean()), float(before.mean())

@@ -163,6 +163,6 @@ def _summary(chosen: PixelCamera) -> str:
     camera = chosen.intrinsics
     distortion = camera.distortion_model if camera.is_distorted else "no distortion"
     return (
-        f"{camera.width}x{camera.height}, fx {camera.fx:.1f} of {chosen.used}, "
+        f"{camera.width}x{camera.height}, {chosen.focal_text} of {chosen.used}, "
         f"{field_of_view_deg(camera):.0f} degrees wide, {distortion}"
     )

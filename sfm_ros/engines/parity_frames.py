@@ -33,7 +33,7 @@ def parity_windows(spec: ModelSpec) -> list[Window]:
     """
     windows: list[Window] = []
     for frames in _streets().values():
-        preparer = ImagePreparer(spec.width, spec.height, "rectified")
+        preparer = ImagePreparer(spec.width, spec.height)
         prepared = [preparer.prepare(frame) for frame in _there_and_back(frames, spec)]
         camera = prepared[0].intrinsics
         windows += [

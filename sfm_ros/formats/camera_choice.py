@@ -125,7 +125,8 @@ def _short(name: str) -> str:
 
 def _of_names(cameras: Sequence[FileCamera], names: Sequence[str]) -> list[FileCamera]:
     """Those that a topic or a part of a folder names; none if there is no such."""
-    of_topic = [camera for camera in cameras if camera.topic and camera.topic in names]
+    topics = {name.removesuffix("/compressed").strip("/") for name in names}
+    of_topic = [c for c in cameras if c.topic and c.topic.strip("/") in topics]
     if of_topic:
         return of_topic
     parts = [part for name in names for part in re.split(r"[/\\]", name) if _is_camera_part(part)]

@@ -33,7 +33,7 @@ class CameraInfoFields:
         K: 9 numbers, row by row; zeros mean "not calibrated", unless P has numbers.
         D: distortion coefficients; none or zeros mean no distortion.
         R, P: 9 and 12 numbers, row by row; None or zeros mean "not given", as drivers that rectify
-            the image themselves send them.
+            the image themselves send them, and so does an identity for P.
         distortion_model: any name that `parse_distortion` knows; empty means ``plumb_bob``.
         region: part of the calibrated image that the images show, and their binning.
     """
@@ -93,6 +93,8 @@ def state_camera(fields: CameraInfoFields, origin: str) -> StatedCamera:
     if R is not None and not (np.abs(R).max() < 2 and is_rotation(R, tolerance=1e-2)):
         raise CalibrationError(f"{origin}: the rectification_matrix (R) is not a rotation: {R}")
     P = _optional_matrix(fields.P, (3, 4), "projection_matrix (P)", origin)
+    if P is not None and np.array_equal(P, np.eye(3, 4)):  # as of a driver that does not know it
+        P = None
     has_K = bool(np.any(K))
     if not has_K and P is not None and P[0, 0] > 0 and P[1, 1] > 0:
         K = P[:, :3]

@@ -51,7 +51,7 @@ class TrackMotion:
     """Follows keypoints beside the networks, then finds the motion that they agree with."""
 
     def __init__(self, config: SfmConfig, spec: ModelSpec) -> None:
-        self._tracker = Tracker(config.tracker, config.preprocess.input)
+        self._tracker = Tracker(config.tracker)
         self._checks = ImageChecks(config.health)
         runs_networks = config.odometry.mode != "geometric"
         self.scale = MetricScale(config.scale, spec if runs_networks else None)

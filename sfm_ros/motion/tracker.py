@@ -22,7 +22,7 @@ from sfm_ros.motion.road_image import RoadImage, RoadImages, road_image, top_of
 from sfm_ros.preprocess import (
     PixelMaps,
     calibration_key,
-    must_undistort,
+    needs_undistortion,
     normalized_points,
     rectified_camera,
     undistort_map,
@@ -100,11 +100,10 @@ class Tracker:
 
     Args:
         config: how many, and the largest image.
-        input: whether incoming images are rectified, see ``PreprocessConfig.input``.
     """
 
-    def __init__(self, config: TrackerConfig, input: str) -> None:
-        self._config, self._input = config, input
+    def __init__(self, config: TrackerConfig) -> None:
+        self._config = config
         self._next_id = 0
         self._maps: tuple[tuple, PixelMaps] | None = None
         self.restart()
@@ -154,7 +153,7 @@ class Tracker:
         height, width = gray.shape
         camera = rectified_camera(frame.intrinsics).resized(width, height)
         rectified: Any = gray
-        if must_undistort(self._input, frame.intrinsics):
+        if needs_undistortion(frame.intrinsics):
             rectified = cv2.remap(gray, *self._rectification(frame, camera), cv2.INTER_LINEAR)
         return _View(
             stamp_ns=frame.stamp_ns,
@@ -205,15 +204,14 @@ class Tracker:
         size = camera.width, camera.height
         key = (*size, calibration_key(frame.intrinsics))
         if self._maps is None or self._maps[0] != key:
-            maps = undistort_map(frame.intrinsics.resized(*size), camera, undistort=True)
+            maps = undistort_map(frame.intrinsics.resized(*size), camera)
             self._maps = key, cv2.convertMaps(*maps, cv2.CV_16SC2)
         return self._maps[1]
 
     def _rays_of(self, pixels: Pixels, frame: Frame, enlarged: float) -> FloatArray:
         """(N, 3) rays of pixels of the tracked image, in the rectified camera."""
         raw = (pixels.astype(np.float64) + 0.5) / enlarged - 0.5
-        undistort = must_undistort(self._input, frame.intrinsics)
-        xy = normalized_points(frame.intrinsics, raw, undistort)
+        xy = normalized_points(frame.intrinsics, raw)
         xy[~(np.abs(xy) < _WIDEST).all(axis=1)] = np.nan  # outside of what the model describes
         return np.column_stack([xy, np.ones(len(xy))])
 

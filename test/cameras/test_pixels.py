@@ -184,6 +184,17 @@ def test_rounding_of_p_is_not_worth_a_word() -> None:
     assert not chosen.is_doubtful and "no distortion" in chosen.text
 
 
+def test_an_identity_for_p_is_not_given() -> None:
+    chosen = choose(info(p=np.eye(3, 4).ravel().tolist()))
+    assert chosen.focal_px == 512.0 and not chosen.is_doubtful
+
+
+def test_the_focal_length_after_undistortion_is_named() -> None:
+    _, p = matrices(480.0, 310.0, 236.0)
+    assert "fx 512.0 (undistorted 480.0)" in choose(info(d=list(LENS), p=p)).text
+    assert "undistorted 5" not in choose(info(d=list(LENS))).text
+
+
 # ---- only P ----------------------------------------------------------------------------------
 
 

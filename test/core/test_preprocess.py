@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from sfm_ros.datatypes import CameraIntrinsics, Frame
 from sfm_ros.errors import CalibrationError, ImageError
 from sfm_ros.formats.calibration import read_calibration
 from sfm_ros.geometry import so3_exp
-from sfm_ros.preprocess import ImagePreparer, plan_target_camera, undistort_map
+from sfm_ros.preprocess import ImagePreparer, plan_target_camera, rectified_camera, undistort_map
 
 KITTI = CameraIntrinsics(width=1242, height=375, fx=721.5, fy=721.5, cx=609.6, cy=172.9)
 
@@ -41,14 +42,14 @@ def test_kitti_rectification_is_reproduced(shared_data: Path, name: str) -> None
     ground_truth = cv2.imread(str(folder / f"rectified_{name}.png"))
     image = image[: raw.height, : raw.width]
 
-    right = cv2.remap(image, *undistort_map(raw, rectified, True), cv2.INTER_LINEAR)
+    right = cv2.remap(image, *undistort_map(raw, rectified), cv2.INTER_LINEAR)
     assert _difference(right, ground_truth) < 1.5
 
     wrong = CameraIntrinsics(
         width=raw.width, height=raw.height, fx=raw.fx * 1.03, fy=raw.fy * 1.03, cx=raw.cx + 8,
         cy=raw.cy, distortion=raw.distortion, R=raw.R,
     )  # fmt: skip
-    off = cv2.remap(image, *undistort_map(wrong, rectified, True), cv2.INTER_LINEAR)
+    off = cv2.remap(image, *undistort_map(wrong, rectified), cv2.INTER_LINEAR)
     assert _difference(off, ground_truth) > 5
 
 
@@ -120,7 +121,7 @@ def test_distortion_agrees_with_opencv(model: str, distortion: tuple[float, ...]
         distortion_model=model, distortion=distortion, R=so3_exp([0.01, -0.02, 0.005]),
     )  # fmt: skip
     target = plan_target_camera(source, 416, 128)
-    map_x, map_y = undistort_map(source, target, True)
+    map_x, map_y = undistort_map(source, target)
     row, column = 40, 300
     ray = np.linalg.inv(target.K) @ [column, row, 1.0]
     assert source.R is not None
@@ -154,16 +155,15 @@ def test_plan_changes_with_the_calibration() -> None:
     assert preparer.prepare(Frame(stamp_ns=2, rgb=rgb, intrinsics=other)).intrinsics is not first
 
 
-def test_input_option_controls_undistortion() -> None:
-    """Some drivers publish rectified images with the distortion still in camera_info."""
+def test_images_are_undistorted_if_their_camera_is() -> None:
     camera = CameraIntrinsics(
         width=416, height=128, fx=240, fy=240, cx=207.5, cy=63.5, distortion=(-0.3, 0.1, 0, 0, 0)
     )
     frame = Frame(stamp_ns=0, rgb=_ramp(416, 128), intrinsics=camera)
-    taken_as_is = ImagePreparer(416, 128, "rectified").prepare(frame).rgb
+    assert _difference(ImagePreparer(416, 128).prepare(frame).rgb, frame.rgb) > 1
+    rectified = replace(frame, intrinsics=rectified_camera(camera))
+    taken_as_is = ImagePreparer(416, 128).prepare(rectified).rgb
     np.testing.assert_array_equal(taken_as_is, frame.rgb)
-    assert _difference(ImagePreparer(416, 128, "raw").prepare(frame).rgb, frame.rgb) > 1
-    assert _difference(ImagePreparer(416, 128, "auto").prepare(frame).rgb, frame.rgb) > 1
 
 
 @pytest.mark.parametrize(

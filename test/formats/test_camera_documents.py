@@ -117,6 +117,7 @@ def test_region_and_binning_of_a_printed_message(read) -> None:
         ({"camera": 1}, 400.5),
         ({"camera": "/cam1/image_raw"}, 400.5),
         ({"names": ("/cam1/image_raw",)}, 400.5),
+        ({"names": ("cam1/image_raw/compressed",)}, 400.5),
         ({"names": ("mav0/cam0/data",)}, 458.5),
         ({"names": ("data/cam1",)}, 400.5),
         ({"names": ("recording/image_01",)}, 400.5),

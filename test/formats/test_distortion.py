@@ -82,7 +82,7 @@ def test_an_ideal_equidistant_lens_is_not_a_pinhole_camera() -> None:
     )  # fmt: skip
     assert camera.is_distorted
     pixels = np.array([[150.0, 100.0], [100.0, 30.0]])
-    rays = normalized_points(camera, pixels, undistort=True)
+    rays = normalized_points(camera, pixels)
     np.testing.assert_allclose(rays, [[np.tan(0.5), 0.0], [0.0, -np.tan(0.7)]], atol=1e-6)
 
 

@@ -84,7 +84,7 @@ def test_rays_outside_of_the_lens_model_are_not_used() -> None:
     )
     rng = np.random.default_rng(0)
     gray = cv2.GaussianBlur(rng.integers(0, 256, (480, 700)).astype(np.uint8), (0, 0), 2)
-    tracker = Tracker(config().tracker, "auto")
+    tracker = Tracker(config().tracker)
     for index in range(3):
         rgb = np.repeat(gray[:, 3 * index : 640 + 3 * index, None], 3, axis=2)
         pair = tracker.track(Frame(stamp_ns=index + 1, rgb=rgb, intrinsics=camera))
@@ -113,7 +113,7 @@ def test_odd_shapes_end_in_no_error(size: tuple[int, int]) -> None:
 
 def test_rectification_follows_the_size_that_is_tracked() -> None:
     camera = replace(SMALL_CAMERA.resized(704, 224), distortion=(0.05, 0.0, 0.0, 0.0))
-    tracker = Tracker(config().tracker, "auto")
+    tracker = Tracker(config().tracker)
     rgb = np.random.default_rng(0).integers(0, 256, (224, 704, 3)).astype(np.uint8)
     shapes = []
     for index, width in enumerate((704, 400, 400)):

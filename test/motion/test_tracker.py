@@ -58,7 +58,7 @@ def tracked(
     config: TrackerConfig | None = None,
 ) -> list[TrackedPair]:
     """The pairs of neighboring images."""
-    tracker = Tracker(config or TrackerConfig(), "auto")
+    tracker = Tracker(config or TrackerConfig())
     found = [tracker.track(frame(image, i, camera)) for i, image in enumerate(images)]
     assert found[0] is None
     pairs = [pair for pair in found if pair is not None]
@@ -77,7 +77,7 @@ MOTIONS = {
 @pytest.mark.parametrize("name", MOTIONS)
 def test_keypoints_follow_a_homography(name: str) -> None:
     H = MOTIONS[name]
-    tracker = Tracker(TrackerConfig(), "auto")
+    tracker = Tracker(TrackerConfig())
     tracker.track(frame(moved(np.eye(3)), 0))
     before = len(tracker._ids)
     pair = tracker.track(frame(moved(H), 1))
@@ -159,7 +159,7 @@ def test_blank_image_gives_no_tracks() -> None:
 
 
 def test_restart_forgets_and_numbers_are_not_used_again() -> None:
-    tracker = Tracker(TrackerConfig(), "auto")
+    tracker = Tracker(TrackerConfig())
     images = [frame(moved(np.linalg.matrix_power(MOTIONS["shift"], k)), k) for k in range(4)]
     tracker.track(images[0])
     before = tracker.track(images[1])
@@ -170,7 +170,7 @@ def test_restart_forgets_and_numbers_are_not_used_again() -> None:
 
 
 def test_change_of_size_restarts_the_tracks() -> None:
-    tracker = Tracker(TrackerConfig(), "auto")
+    tracker = Tracker(TrackerConfig())
     small = CAMERA.resized(300, 100)
     assert tracker.track(frame(moved(np.eye(3)), 0)) is None
     assert tracker.track(frame(moved(np.eye(3), small), 1, small)) is None
@@ -241,7 +241,7 @@ def test_rays_agree_with_the_projection(model: str, is_rotated: bool) -> None:
     raw = np.column_stack([rectified, np.ones(len(rectified))]) @ R  # into the raw camera
     distorted = distort(raw[:, :2] / raw[:, 2:], D)
     seen_at = distorted * [camera.fx, camera.fy] + [camera.cx, camera.cy]
-    found = normalized_points(camera, seen_at, undistort=True)
+    found = normalized_points(camera, seen_at)
     np.testing.assert_allclose(found, rectified, atol=2e-5)  # 0.01 pixels
 
 

@@ -108,7 +108,13 @@ def _source(name: str, drive: Path, camera: str | None, options: argparse.Namesp
         name=short_name(drive) + suffix,
         provenance=f"KITTI {drive.resolve().name}{suffix}{note}",
         open=partial(
-            open_source, "kitti", drive, camera=camera, frames=frames, input=options.input
+            open_source,
+            "kitti",
+            drive,
+            camera=camera,
+            frames=frames,
+            input=options.input,
+            bits=options.bits,
         ),
     )
 

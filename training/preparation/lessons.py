@@ -41,7 +41,7 @@ class Lessons:
     @cached_property
     def _teacher(self) -> Teacher:
         options = self._options
-        images = GrayImages(options.width, options.height, options.input, options.fit)
+        images = GrayImages(options.width, options.height, options.fit)
         height_m = camera_height_of(self._source, options.camera_height)
         limit = options.limit
         stop = None if limit is None else self._phase + limit * options.every

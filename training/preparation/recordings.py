@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from sfm_ros.datatypes import CameraIntrinsics, DepthMap, RgbImage
 from sfm_ros.outputs.paths import remove
-from sfm_ros.preprocess import ImagePreparer, must_undistort, undistort_map
+from sfm_ros.preprocess import ImagePreparer, undistort_map
 from sfm_ros.source import Deferred, Source, SourceItem, deferred
 from training.data.ahead import map_ahead
 from training.data.sequence import FRAMES, INDEX, PreparedFrame, PreparedSet
@@ -155,12 +155,12 @@ def prepared_frames(
         threads: how many decode and resample; OpenCV releases the interpreter lock.
         written: what is in the set already; it is not decoded again.
     """
-    preparer = ImagePreparer(options.width, options.height, options.input, options.fit)
+    preparer = ImagePreparer(options.width, options.height, options.fit)
     last_gray = None if written is None else _gray(written.last_rgb)
     selected = islice(deferred(source), phase, None, options.every)
     indexed = enumerate(islice(selected, options.limit))
     missing = islice(indexed, 0 if written is None else written.next_index, None)
-    make = partial(_make_frame, preparer, options.input)
+    make = partial(_make_frame, preparer)
     made = map(make, missing) if threads == 1 else map_ahead(make, missing, threads, 2 * threads)
     lessons = Lessons(source, options, phase)
     for frame in made:
@@ -186,9 +186,7 @@ def _gray(rgb: RgbImage) -> npt.NDArray[np.float32]:
     return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), dtype=np.float32)
 
 
-def _make_frame(
-    preparer: ImagePreparer, input: str, indexed: tuple[int, Deferred]
-) -> PreparedFrame | None:
+def _make_frame(preparer: ImagePreparer, indexed: tuple[int, Deferred]) -> PreparedFrame | None:
     """Decode and resample one frame; None if the source skips it as undecodable."""
     index, decode = indexed
     item = decode()
@@ -201,17 +199,16 @@ def _make_frame(
         K=(camera.fx, camera.fy, camera.cx, camera.cy),
         stamp_ns=item.frame.stamp_ns,
         T_world_camera=item.T_world_camera,
-        depth_m=_resampled_depth(item, camera, input),
+        depth_m=_resampled_depth(item, camera),
         speed_m_s=item.speed_m_s,
         index=index,
     )
 
 
-def _resampled_depth(item: SourceItem, camera: CameraIntrinsics, input: str) -> DepthMap | None:
+def _resampled_depth(item: SourceItem, camera: CameraIntrinsics) -> DepthMap | None:
     if item.depth_m is None:
         return None
-    raw = item.frame.intrinsics
-    maps = undistort_map(raw, camera, must_undistort(input, raw))
+    maps = undistort_map(item.frame.intrinsics, camera)
     map_x, map_y = (m.astype(np.float32) for m in maps)
     # Nearest: a mean of foreground and background would be a depth nothing in the scene has.
     nearest = cv2.remap(np.asarray(item.depth_m), map_x, map_y, cv2.INTER_NEAREST)

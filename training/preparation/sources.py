@@ -142,7 +142,7 @@ def _street_config(varied: bool, **settings: Any) -> SyntheticConfig:
 
 
 def _folder_sources(options: argparse.Namespace) -> list[SourceSpec]:
-    names = ("calib", "poses", "fps", "camera", "input")
+    names = ("calib", "poses", "fps", "camera", "input", "bits")
     settings = {name: getattr(options, name) for name in names}
     return _file_sources("folder", "images", options.images, settings)
 
@@ -153,7 +153,10 @@ def _video_sources(options: argparse.Namespace) -> list[SourceSpec]:
 
 
 def _bag_sources(options: argparse.Namespace) -> list[SourceSpec]:
-    names = ("camera_info_topic", "pose_topic", "speed_topic", "calib", "camera", "input")
+    names = (
+        *("camera_info_topic", "pose_topic", "speed_topic"),
+        *("calib", "camera", "input", "bits"),
+    )
     settings = {"image_topic": options.topic, **{name: getattr(options, name) for name in names}}
     suffix = "" if options.topic is None else f" {options.topic}"
     return _file_sources("bag", "bag", options.file, settings, suffix)

@@ -12,7 +12,7 @@ import numpy as np
 
 from sfm_ros.datatypes import CameraIntrinsics, DepthMap
 from sfm_ros.evaluation.depth.metrics import Mask
-from sfm_ros.preprocess import calibration_key, must_undistort, normalized_points
+from sfm_ros.preprocess import calibration_key, normalized_points
 
 
 class ImageGrid:
@@ -25,19 +25,18 @@ class ImageGrid:
         self._key: tuple | None = None
 
     def enlarge(
-        self, depth: DepthMap, image: CameraIntrinsics, network: CameraIntrinsics, input: str
+        self, depth: DepthMap, image: CameraIntrinsics, network: CameraIntrinsics
     ) -> DepthMap:
         """(H, W) depth on the image of (h, w) depth on the network's grid; NaN if not visible.
 
         Args:
             depth: (h, w).
-            image: calibration of the original image.
+            image: camera of the original image.
             network: pinhole camera of the network's input, see `ImagePreparer`.
-            input: whether images are rectified, see ``PreprocessConfig.input``.
         """
-        key = (calibration_key(image), calibration_key(network), input)
+        key = (calibration_key(image), calibration_key(network))
         if key != self._key:
-            self._compute_maps(image, network, input)
+            self._compute_maps(image, network)
             self._key = key
         with np.errstate(divide="ignore", invalid="ignore"):
             known = np.isfinite(depth) & (depth > 0)
@@ -47,12 +46,10 @@ class ImageGrid:
         )
         return np.where(self._visible, 1.0 / enlarged, np.float32(np.nan)).astype(np.float32)
 
-    def _compute_maps(
-        self, image: CameraIntrinsics, network: CameraIntrinsics, input: str
-    ) -> None:
+    def _compute_maps(self, image: CameraIntrinsics, network: CameraIntrinsics) -> None:
         columns, rows = np.meshgrid(np.arange(image.width), np.arange(image.height))
         pixels = np.stack([columns.ravel(), rows.ravel()], axis=1).astype(np.float64)
-        rays = normalized_points(image, pixels, must_undistort(input, image))
+        rays = normalized_points(image, pixels)
         x, y = rays.T.reshape(2, image.height, image.width)
         self._x = (network.fx * x + network.cx).astype(np.float32)
         self._y = (network.fy * y + network.cy).astype(np.float32)

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sfm_ros.config import PreprocessConfig
 from sfm_ros.datatypes import DepthMap, Frame
 from sfm_ros.engines.base import Engine
 from sfm_ros.errors import SfmRosError
@@ -107,8 +106,8 @@ class DepthPredictor:
 
     def __init__(self, engine: Engine, fit: str) -> None:
         spec = engine.spec
-        self._engine, self._input = engine, PreprocessConfig().input
-        self._preparer = ImagePreparer(spec.width, spec.height, self._input, fit)
+        self._engine = engine
+        self._preparer = ImagePreparer(spec.width, spec.height, fit)
         self._grid = ImageGrid()
 
     def depth(self, frame: Frame) -> DepthMap:
@@ -122,7 +121,7 @@ class DepthPredictor:
             intrinsics=prepared.intrinsics,
         )
         depth = self._engine.infer(window).depth
-        return self._grid.enlarge(depth, frame.intrinsics, prepared.intrinsics, self._input)
+        return self._grid.enlarge(depth, frame.intrinsics, prepared.intrinsics)
 
 
 def run_protocol(

@@ -227,7 +227,7 @@ class BagDepth:
             camera = rectified_camera(frame.intrinsics)
             points = cloud_points(message, self._topic)
             depth = project_cloud(points, self._T_camera_lidar, frame.intrinsics, camera)
-            return GroundTruthDepth(depth=depth, camera=camera, is_rectified=True)
+            return GroundTruthDepth(depth=depth, camera=camera)
         depth = depth_image(message, self._topic)
         camera = self._camera or frame.intrinsics
         if depth.shape != (camera.height, camera.width):
@@ -235,7 +235,7 @@ class BagDepth:
                 f"the depth on {self._topic} is {depth.shape[1]}x{depth.shape[0]}, its "
                 f"calibration is for {camera.width}x{camera.height}"
             )
-        return GroundTruthDepth(depth=depth, camera=camera, is_rectified=False)
+        return GroundTruthDepth(depth=depth, camera=camera)
 
     def _serialized(self) -> Iterator[_Serialized]:
         for connection, log_ns, data in self._bag.serialized([self._topic]):

@@ -23,14 +23,10 @@ DEPTH_SCALE = 256.0
 
 
 class DepthComparison:
-    """Compares depth on the network's grid with the ground truth.
+    """Compares depth on the network's grid with the ground truth."""
 
-    Args:
-        input: whether images arrive rectified, as in ``PreprocessConfig.input``.
-    """
-
-    def __init__(self, input: str) -> None:
-        self._input, self._grid = input, ImageGrid()
+    def __init__(self) -> None:
+        self._grid = ImageGrid()
 
     def snapshot(
         self,
@@ -79,9 +75,8 @@ class DepthComparison:
         network: CameraIntrinsics,
         ground_truth: GroundTruthDepth,
     ) -> DepthScore | None:
-        how = "rectified" if ground_truth.is_rectified else self._input
         on_image = [
-            None if each is None else self._grid.enlarge(each, ground_truth.camera, network, how)
+            None if each is None else self._grid.enlarge(each, ground_truth.camera, network)
             for each in (depth, uncertainty)
         ]
         mask = crop_mask(ground_truth.crop, *ground_truth.depth.shape)
@@ -94,12 +89,11 @@ class SnapshotKeeper:
 
     Args:
         frames: number of frames expected.
-        input: whether images arrive rectified, as in ``PreprocessConfig.input``.
     """
 
-    def __init__(self, frames: int, input: str) -> None:
+    def __init__(self, frames: int) -> None:
         self._every = max(frames // KEPT_FRAMES, 1)
-        self._comparison = DepthComparison(input)
+        self._comparison = DepthComparison()
         self._kept: dict[int, DepthSnapshot] = {}
 
     def needs(self, index: int) -> bool:

@@ -34,13 +34,11 @@ class GroundTruthDepth:
     Attributes:
         depth: (H, W) float32 meters along +z, 0 or NaN if unknown.
         camera: calibration of that grid.
-        is_rectified: the grid is a pinhole camera's, whatever distortion ``camera`` has.
         crop: part of the image that is compared, one of `sfm_ros.evaluation.depth.metrics.CROPS`.
     """
 
     depth: DepthMap
     camera: CameraIntrinsics
-    is_rectified: bool
     crop: str = "none"
 
 
@@ -120,4 +118,4 @@ def depth_of_frame(item: SourceItem, crop: str = "none") -> GroundTruthDepth | N
     if item.depth_m is None:
         return None
     camera = item.frame.intrinsics
-    return GroundTruthDepth(depth=item.depth_m, camera=camera, is_rectified=False, crop=crop)
+    return GroundTruthDepth(depth=item.depth_m, camera=camera, crop=crop)

@@ -85,7 +85,7 @@ class OfflineRun:
             EngineError: the inference library failed.
         """
         expected = len(source) if limit is None else min(len(source), limit)
-        keeper = SnapshotKeeper(expected, self._odometry.config.preprocess.input)
+        keeper = SnapshotKeeper(expected)
         start = time.perf_counter()
         items = prefetched(self._prepared(islice(source, limit)))
         try:

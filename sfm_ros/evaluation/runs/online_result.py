@@ -89,7 +89,7 @@ def _stages(diagnostics: dict[str, str]) -> dict[str, Percentiles]:
 
 
 def _snapshots(recording: Recording, depth: DepthFolder | None) -> tuple[DepthSnapshot, ...]:
-    comparison, stamps = DepthComparison("rectified"), recording.depth_stamps_ns()
+    comparison, stamps = DepthComparison(), recording.depth_stamps_ns()
     return tuple(_snapshot(recording, stamp_ns, depth, comparison) for stamp_ns in stamps)
 
 
@@ -102,7 +102,7 @@ def _snapshot(
     network = CameraIntrinsics.from_matrix(width, height, record.K)
     if depth is None or known is None:
         return comparison.snapshot(stamp_ns, record.depth, network, rgb, None, record.uncertainty)
-    ground_truth = GroundTruthDepth(depth=known, camera=depth.camera, is_rectified=True)
+    ground_truth = GroundTruthDepth(depth=known, camera=depth.camera)
     return comparison.snapshot(
         stamp_ns, record.depth, network, rgb, ground_truth, record.uncertainty
     )

@@ -110,8 +110,8 @@ def test_grid_of_a_distorted_image_inverts_rectification(
     # rectification takes that column.
     columns = np.arange(1.0, 129.0, dtype=np.float32)
     depth = np.repeat(1.0 / columns[None], 64, axis=0)
-    enlarged = ImageGrid().enlarge(depth, raw, network, "auto")
-    map_x, map_y = undistort_map(raw, network, True)
+    enlarged = ImageGrid().enlarge(depth, raw, network)
+    map_x, map_y = undistort_map(raw, network)
     for row, column in ((20, 30), (32, 64), (50, 100)):
         x, y = round(float(map_x[row, column])), round(float(map_y[row, column]))
         assert 1.0 / enlarged[y, x] == pytest.approx(columns[column], abs=0.3)

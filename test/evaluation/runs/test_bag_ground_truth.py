@@ -190,7 +190,7 @@ def test_depth_image_is_in_meters(tmp_path: Path, encoding: str) -> None:
     seen = [depth.at(frame(i)) for i in (0, 1, 3, 7, 9)]
     assert [found is not None for found in seen] == [True, False, True, True, False]
     for found, index in ((seen[0], 0), (seen[2], 3), (seen[3], 7)):
-        assert found is not None and not found.is_rectified
+        assert found is not None
         assert found.depth[5, 10] == pytest.approx(2.6 + index, abs=1e-3)
         assert not found.depth[0, 0] > 0
 
@@ -234,7 +234,7 @@ def test_scan_is_projected_into_the_image(tmp_path: Path) -> None:
     transforms = read_transforms(bag, with_moving=False)
     assert find_lidar(bag, OPTICAL_FRAME, transforms) == "/scan"
     found = BagDepth(bag, "/scan", OPTICAL_FRAME, transforms).at(frame(1))
-    assert found is not None and found.is_rectified
+    assert found is not None
     assert np.count_nonzero(found.depth) == 2
     # The optical axis passes between the four middle pixels; 31.5 rounds to the even 32.
     assert found.depth[16, 32] == pytest.approx(10.0, abs=1e-5)

@@ -225,7 +225,7 @@ def test_depth_images_beside_images(images: Path, calib: Path, tmp_path: Path) -
     assert depths(given) == [None, None, 3.0, 4.0, 5.0, 6.0]
     item = list(given.source)[3]
     found = given.ground_truth.depth(item)
-    assert found is not None and found.crop == "none" and not found.is_rectified
+    assert found is not None and found.crop == "none"
     garg = open_input(replace(options, depth_crop="garg"))
     found = garg.ground_truth.depth(item)
     assert found is not None and found.crop == "garg"

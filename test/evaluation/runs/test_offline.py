@@ -200,7 +200,7 @@ def test_ctrl_c_returns_the_result_until_then() -> None:
 
 def test_number_of_kept_frames_is_bounded() -> None:
     """A source that announces 10 frames and yields 1000."""
-    keeper = SnapshotKeeper(10, "auto")
+    keeper = SnapshotKeeper(10)
     estimate = None
     engine = FakeEngine(fake_spec(width=64, height=32), moving, wall)
     odometry = VisualOdometry(engine)

@@ -9,7 +9,7 @@ from itertools import islice
 import numpy as np
 import numpy.typing as npt
 
-from sfm_ros.config import OdometryConfig, PreprocessConfig, ScaleConfig, SfmConfig
+from sfm_ros.config import OdometryConfig, ScaleConfig, SfmConfig
 from sfm_ros.datatypes import FloatArray, Frame, TrackingStatus
 from sfm_ros.engines.fake_engine import FakeEngine, fake_spec
 from sfm_ros.errors import CalibrationError, ImageError
@@ -54,15 +54,14 @@ class DriveMotion:
         return bool(self.segments[i] >= 0 and self.segments[i] == self.segments[j])
 
 
-def find_drive_motion(frames: Frames, camera_height_m: float, input: str) -> DriveMotion:
+def find_drive_motion(frames: Frames, camera_height_m: float) -> DriveMotion:
     """The motion of a drive, metric by the height of the camera above the road.
 
     Args:
         frames: of the drive; it is passed once, and its beginning twice.
         camera_height_m: of the camera above the road.
-        input: whether images are rectified, see ``PreprocessConfig.input``.
     """
-    recorder = _Recorder(camera_height_m, input)
+    recorder = _Recorder(camera_height_m)
     for frame in islice(frames(), WARM_UP):
         recorder.pass_over(frame)
     recorder.pause()
@@ -74,11 +73,10 @@ def find_drive_motion(frames: Frames, camera_height_m: float, input: str) -> Dri
 class _Recorder:
     """Steps the odometry and keeps what each of its steps was found from."""
 
-    def __init__(self, camera_height_m: float, input: str) -> None:
+    def __init__(self, camera_height_m: float) -> None:
         config = SfmConfig(
             odometry=OdometryConfig(mode="geometric"),
             scale=ScaleConfig(source="camera_height", camera_height=camera_height_m),
-            preprocess=PreprocessConfig(input=input),
         )
         engine = FakeEngine(fake_spec(sequence_length=2))
         self._motion = TrackMotion(config, engine.spec)

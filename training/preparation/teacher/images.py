@@ -29,13 +29,13 @@ class GrayImages:
 
     Args:
         width, height: size of the set.
-        input, fit: see `ImagePreparer`.
+        fit: see `ImagePreparer`.
     """
 
-    def __init__(self, width: int, height: int, input: str, fit: str) -> None:
-        self.width, self.height, self.input = width, height, input
+    def __init__(self, width: int, height: int, fit: str) -> None:
+        self.width, self.height = width, height
         self.factor = max(1, round(WIDTH / width))
-        self._preparer = ImagePreparer(width * self.factor, height * self.factor, input, fit)
+        self._preparer = ImagePreparer(width * self.factor, height * self.factor, fit)
 
     def prepare(self, frame: Frame) -> GrayImage:
         """The image of a frame."""

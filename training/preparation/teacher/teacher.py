@@ -87,7 +87,7 @@ class Teacher:
             disable=_IS_WORKER or None,
         ) as progress:
             frames = partial(self._frames, progress.update)
-            return find_drive_motion(frames, self._height_m, self._images.input)
+            return find_drive_motion(frames, self._height_m)
 
     def teach(self, index: int) -> Lesson | None:
         """What is known of a frame; None if its motion is unknown.

@@ -28,7 +28,7 @@ def frames(street: SyntheticStreet) -> list[Frame]:
 
 
 def motion_of(street: SyntheticStreet, frames: Sequence[Frame | None]) -> DriveMotion:
-    return find_drive_motion(lambda: frames, street.camera_height_m, "auto")
+    return find_drive_motion(lambda: frames, street.camera_height_m)
 
 
 def lengths(poses: np.ndarray) -> np.ndarray:

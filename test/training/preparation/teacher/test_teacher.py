@@ -56,7 +56,7 @@ def items(street: SyntheticStreet) -> list[SourceItem]:
 
 
 def new_teacher(recording: Recording, street: SyntheticStreet) -> Teacher:
-    images = GrayImages(WIDTH, HEIGHT, "auto", "crop")
+    images = GrayImages(WIDTH, HEIGHT, "crop")
     return Teacher(recording, images, street.camera_height_m)
 
 
