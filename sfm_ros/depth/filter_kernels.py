@@ -61,6 +61,7 @@ def find_surface(  # type: ignore[no-untyped-def]
     m = motion
     fx, fy, cx, cy = camera[0], camera[1], camera[2], camera[3]
     least, half, zero = np.float32(1e-3), np.float32(0.5), np.float32(0)
+    enough = np.float32(0.1) * agrees
     last_column, last_row = np.float32(width - 1), np.float32(height - 1)
     for row in range(height):
         y = (np.float32(row) - cy) / fy
@@ -91,6 +92,8 @@ def find_surface(  # type: ignore[no-untyped-def]
                     before = top + t * (low - top)
                 change = before * z - w
                 w = before * z
+                if abs(change) < enough * w:
+                    break
             found[row, column], ratio[row, column] = w, z
             u[row, column], v[row, column] = at_u, at_v
             seen[row, column] = is_inside and abs(change) < agrees * w
