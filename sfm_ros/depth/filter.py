@@ -33,7 +33,7 @@ _OUTLIER_DENSITY = 1.0
 _MEASURED_MEMORY = 0.97
 _MEASURED = 0.1
 """Share of measurements in a state from which on it is not the network's alone."""
-_PROCESS, _LEAST_STEP, _MOST_STEP = 0.05, 0.1, 2.0
+_PROCESS, _LEAST_STEP, _MOST_STEP = 0.03, 0.1, 2.0
 """Relative standard deviation that one unit of travel adds; and limits of the travel."""
 _DOUBT = 0.15
 """Relative standard deviation that a doubtful motion adds."""

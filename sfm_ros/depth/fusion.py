@@ -20,7 +20,7 @@ from sfm_ros.depth.sources import SourceViews
 
 Measure = Callable[..., InverseDepth]
 
-_CERTAIN = 0.12
+_CERTAIN = 0.2
 """Relative sigma below which a measured state teaches the others."""
 _NETWORK_GAIN, _DOUBT_GAIN, _ROAD_GAIN = 0.15, 0.6, 0.5
 """Share of a Kalman gain with which the network, as a rule and with a doubtful motion, and the
@@ -39,7 +39,7 @@ _SEARCH_SIGMA = 0.35
 """Relative standard deviation of the network for the search. It starts from the network because
 that is smooth, so that windows of pixels match as one, and from nothing measured before, so that
 errors are not found again because they are looked for."""
-_EDGE_SHARE = 0.25
+_EDGE_SHARE = 0.4
 """Of the relative jump of the depth around a pixel, as standard deviation: an edge of the depth is
 known to a pixel only."""
 _SPECKLES = 5
