@@ -48,7 +48,8 @@ class DepthStage:
     def __init__(self, config: SfmConfig, is_live: bool = False) -> None:
         self._smoother, self._budget = DepthSmoother(), TimeBudget()
         self._mode = config.depth.mode
-        if self._mode == "auto" and not is_live:
+        self._is_optional = self._mode == "auto"
+        if self._is_optional and not is_live:
             self._mode = "multiview"
         self._fusion: DepthFusion | None = None
         self._coming: Future[DepthFusion] | None = None
@@ -113,16 +114,26 @@ class DepthStage:
         if network is None:
             self.restart()
             return StageDepth()
-        if not self.is_multiview:
+        if not self._is_ready():
             return StageDepth(depth=self._smoothed(network, camera, T_prev_curr, is_deferred))
         gray = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
-        if self._fusion is None:
-            self._fusion = _create_fusion()
+        assert self._fusion is not None
         if is_deferred:
             fused = self._fusion.glance(gray, network, camera.K)
         else:
             fused = self._fusion.step(gray, network, camera.K, T_prev_curr)
         return StageDepth(depth=fused.depth, uncertainty=fused.uncertainty, reasons=fused.reasons)
+
+    def _is_ready(self) -> bool:
+        """Whether depth is measured in this frame; what that needs is made for the first one."""
+        if self.is_multiview and self._fusion is None:
+            try:
+                self._fusion = _create_fusion()
+            except ConfigError:
+                if not self._is_optional:
+                    raise
+                self._mode = "network"
+        return self.is_multiview
 
     def _smoothed(
         self,

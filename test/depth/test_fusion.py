@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -14,6 +15,7 @@ from sfm_ros.depth.fusion import DepthFusion, FusedDepth
 from sfm_ros.depth.inverse_depth import InverseDepth
 from sfm_ros.depth.propagation import PixelRays
 from sfm_ros.depth.stage import DepthStage
+from sfm_ros.errors import ConfigError
 from sfm_ros.geometry import make_transform, so3_exp
 
 SHAPE = (64, 128)
@@ -177,6 +179,18 @@ def test_auto_gives_up_what_takes_too_long() -> None:
         forced.took(90_000_000, 100_000_000)
     assert quick.is_multiview and forced.is_multiview and not slow.is_multiview
     assert updated(slow)[1] is None
+
+
+def test_without_what_compiles_auto_is_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sfm_ros.depth.multiview", None)  # cannot be imported
+    for is_live in (False, True):
+        lacking = stage(is_live=is_live, mode="auto")
+        if is_live:
+            assert isinstance(lacking._coming.exception(), ConfigError)
+        depth, uncertainty = updated(lacking)
+        assert np.array_equal(depth, network()) and uncertainty is None
+    with pytest.raises(ConfigError, match="install numba"):
+        updated(stage(mode="multiview"))
 
 
 def test_a_deferred_motion_keeps_what_is_known() -> None:
