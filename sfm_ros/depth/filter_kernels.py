@@ -61,7 +61,7 @@ def find_surface(  # type: ignore[no-untyped-def]
     m = motion
     fx, fy, cx, cy = camera[0], camera[1], camera[2], camera[3]
     least, half, zero = np.float32(1e-3), np.float32(0.5), np.float32(0)
-    enough = np.float32(0.1) * agrees
+    enough, one = np.float32(0.1) * agrees, np.float32(1)
     last_column, last_row = np.float32(width - 1), np.float32(height - 1)
     for row in range(height):
         y = (np.float32(row) - cy) / fy
@@ -74,8 +74,9 @@ def find_surface(  # type: ignore[no-untyped-def]
             is_inside = False
             for _ in range(steps):
                 z = max(az + m[2, 3] * w, least)
-                at_u = (ax + m[0, 3] * w) / z * fx + cx
-                at_v = (ay + m[1, 3] * w) / z * fy + cy
+                share = one / z
+                at_u = (ax + m[0, 3] * w) * share * fx + cx
+                at_v = (ay + m[1, 3] * w) * share * fy + cy
                 is_inside = (
                     at_u >= zero and at_v >= zero and at_u <= last_column and at_v <= last_row
                 )
