@@ -18,33 +18,33 @@ CHANNELS = 48
 """Of the features of a frame, at stride 8."""
 _FINE, _COARSE = 1, 2
 """Features of the encoder that are used: those of stride 4 know positions best."""
-_HEAD = (128, 128, 192, 192)
+_SEEN = 3
+"""Frames that a motion is found in: the two it is between, and the others of the window."""
+_HEAD = (64, 96, 128, 128)
 _STRIDES = (2, 1, 2, 1)
 
 
 class FeaturePoseNet(nn.Module):
-    """Motion between the frames of a window from the features of each.
+    """Motions between the neighbors of a window from the features of all its frames.
+
+    Half the difference of the outputs for both orders of two neighbors is their motion, so that
+    reversing a window inverts its motions and equal frames have none: what a network that takes
+    the frames as they come does not learn from a few hundred windows.
 
     Args:
         tap_channels: channels of the encoder's features, see `EfficientNetLite0`.
-        frames: of a window.
         translation_factor, rotation_factor: scale the output of the last layer.
     """
 
     def __init__(
-        self,
-        tap_channels: Sequence[int],
-        frames: int,
-        *,
-        translation_factor: float,
-        rotation_factor: float,
+        self, tap_channels: Sequence[int], *, translation_factor: float, rotation_factor: float
     ) -> None:
         super().__init__()
         self.fine = nn.Conv2d(tap_channels[_FINE], CHANNELS, 3, 2, padding=1, bias=False)
         self.coarse = nn.Conv2d(tap_channels[_COARSE], CHANNELS, 1, bias=False)
         # The encoder's features have any size; the exported graph has it inside the convolutions.
         self.normalize = nn.BatchNorm2d(CHANNELS)
-        inputs = (frames * CHANNELS, *_HEAD[:-1])
+        inputs = (_SEEN * CHANNELS, *_HEAD[:-1])
         self.convs = nn.Sequential(
             *(
                 layers.conv_relu(i, o, 3, s)
@@ -52,19 +52,33 @@ class FeaturePoseNet(nn.Module):
             )
         )
         layers.initialize_relu_layers(self)
-        self.motions = frames - 1
-        self.predict = nn.Conv2d(_HEAD[-1], 6 * self.motions, 1)
+        self.predict = nn.Conv2d(_HEAD[-1], 6, 1)
         layers.initialize_prediction(self.predict, gain=0.3)
         factors = [translation_factor] * 3 + [rotation_factor] * 3
         self.register_buffer("factors", torch.tensor(factors), persistent=False)
 
     def embed(self, taps: Sequence[Tensor]) -> Tensor:
-        """Features, not negative, of frames (b, c, h / 8, w / 8) from those of the encoder."""
-        return self.normalize(self.fine(taps[_FINE]) + self.coarse(taps[_COARSE])).relu()
+        """Features of frames (b, c, h / 8, w / 8) from those of the encoder."""
+        return self.normalize(self.fine(taps[_FINE]) + self.coarse(taps[_COARSE]))
 
     def forward(self, features_bnchw: Tensor) -> PoseOutput:
-        """Motions of windows of features, frames in order of time."""
-        features = self.convs(features_bnchw.flatten(1, 2))
+        """Symmetric vectors (b, n - 1, 6) of neighbors, older from newer, frames in order of time.
+
+        See `training.geometry.se3.transform_from_symmetric_vector`.
+        """
+        frames = features_bnchw.unbind(1)
+        pairs = [(older, older + 1) for older in range(len(frames) - 1)]
+        orders = [*pairs, *((newer, older) for older, newer in pairs)]
+        seen = torch.stack([_seen(frames, first, second) for first, second in orders], dim=1)
+        features = self.convs(seen.flatten(0, 1))
         mean = self.predict(features).float().mean(dim=(2, 3))
-        vectors_bm6 = mean.view(-1, self.motions, 6) * self.factors
-        return PoseOutput(vectors_bm6, [], features.float().mean(dim=(2, 3)))
+        forward, backward = mean.view(-1, 2, len(pairs), 6).unbind(1)
+        features_bc = features.float().mean(dim=(2, 3)).unflatten(0, (-1, len(orders))).mean(dim=1)
+        return PoseOutput(0.5 * (forward - backward) * self.factors, [], features_bc)
+
+
+def _seen(frames: Sequence[Tensor], first: int, second: int) -> Tensor:
+    """Two frames and the mean of the others (0 if there are none), their channels in a row."""
+    others = [frame for i, frame in enumerate(frames) if i not in (first, second)]
+    context = sum(others[1:], others[0]) / len(others) if others else torch.zeros_like(frames[0])
+    return torch.cat([frames[first], frames[second], context], dim=1)

@@ -39,7 +39,8 @@ class SfmModel(nn.Module):
     ``pair`` network takes each pair of neighbors, forward and backward, and the motions are
     chained. Half the difference of the two outputs is the motion, so that reversing a pair inverts
     it and equal frames give none. Without that, a network trained on little data memorizes at
-    which location the car turns left instead of measuring the turn.
+    which location the car turns left instead of measuring the turn. The ``features`` network does
+    the same with features of the depth network's encoder, and sees the other frames of the window.
 
     Lengths are in meters if the ground truth was, else in an unknown unit; the networks' own unit
     is ``config.depth_unit`` of them, for depth and translation alike.
@@ -119,7 +120,7 @@ class SfmModel(nn.Module):
     def motion_of_features(self, features_bnchw: Tensor) -> Tensor:
         """``T_source_target`` (b, n - 1, 4, 4) of windows of features."""
         _, pose_net = self._networks_of_features()
-        return self._transforms(pose_net(features_bnchw).vectors_bm6, None)
+        return self._chained(pose_net(features_bnchw).vectors_bm6, None)
 
     def parameter_groups(
         self, learning_rate: float, encoder_learning_rate: float | None = None
@@ -189,22 +190,26 @@ class SfmModel(nn.Module):
             return none, [], none
         if self.pairwise:
             vectors, features_bc = self._pair_motions(rgb_bn3hw)
-            if stretch_b is not None:
-                vectors = lens.vectors_in_camera(vectors, stretch_b)
-            T_older_newer = se3.transform_from_symmetric_vector(self._in_length_unit(vectors))
-            return chain_to_target(T_older_newer), [], features_bc
-        if taps is None:
-            pose = self.pose_net(rgb_bn3hw)
-        else:
-            features = self._networks_of_features()[1].embed(taps)
-            pose = self.pose_net(features.unflatten(0, rgb_bn3hw.shape[:2]))
-        T_bs44 = self._transforms(pose.vectors_bm6, stretch_b)
+            return self._chained(vectors, stretch_b), [], features_bc
+        if taps is not None:
+            _, pose_net = self._networks_of_features()
+            pose = pose_net(pose_net.embed(taps).unflatten(0, rgb_bn3hw.shape[:2]))
+            return self._chained(pose.vectors_bm6, stretch_b), [], pose.features_bc
+        pose = self.pose_net(rgb_bn3hw)
+        vectors = self._in_camera(pose.vectors_bm6, stretch_b)
+        T_bs44 = se3.transform_from_pose_vector(vectors)
         return T_bs44, pose.mask_logits_bshw, pose.features_bc
 
-    def _transforms(self, vectors_bm6: Tensor, stretch_b: Tensor | None) -> Tensor:
+    def _chained(self, vectors_bm6: Tensor, stretch_b: Tensor | None) -> Tensor:
+        """Motions to the target from symmetric vectors of neighbors."""
+        vectors = self._in_camera(vectors_bm6, stretch_b)
+        return chain_to_target(se3.transform_from_symmetric_vector(vectors))
+
+    def _in_camera(self, vectors_bm6: Tensor, stretch_b: Tensor | None) -> Tensor:
+        """In the unit of length, and as the cameras of the windows have them."""
         if stretch_b is not None:
             vectors_bm6 = lens.vectors_in_camera(vectors_bm6, stretch_b)
-        return se3.transform_from_pose_vector(self._in_length_unit(vectors_bm6))
+        return self._in_length_unit(vectors_bm6)
 
     def _pair_motions(self, rgb_bn3hw: Tensor) -> tuple[Tensor, Tensor]:
         """Symmetric vectors (b, n - 1, 6) of neighbors, older from newer, and mean features."""
@@ -232,7 +237,7 @@ def _pose_net(config: NetworkConfig, depth_net: nn.Module) -> PoseNet | FeatureP
         return None
     if config.pose == "features":
         assert isinstance(depth_net, SkipDepthNet)
-        return FeaturePoseNet(depth_net.encoder.tap_channels, config.sequence_length, **factors)
+        return FeaturePoseNet(depth_net.encoder.tap_channels, **factors)
     return PoseNet(
         2 if uses_pairs(config) else config.sequence_length,
         mask_scales=config.scales if config.explainability_mask else 0,

@@ -131,11 +131,26 @@ def test_features_of_frames_give_depth_and_motion_of_the_window() -> None:
     torch.testing.assert_close(motion, model.motion(frames))
 
 
-def test_motion_of_features_depends_on_the_order_of_the_frames() -> None:
+@pytest.mark.parametrize("length", [2, 3, 5])
+def test_reversed_windows_have_inverse_motions(length: int) -> None:
+    config = dataclasses.replace(FEATURES, sequence_length=length, translation_factor=1.0)
+    model, frames = build_model(config, WIDTH, HEIGHT).eval(), random_windows(1, frames=length)
+    with torch.no_grad():
+        features = model.depth_and_features(frames.flatten(0, 1))[1].unflatten(0, (1, length))
+        forward = model.pose_net(features).vectors_bm6
+        backward = model.pose_net(features.flip(1)).vectors_bm6
+    assert forward.shape == (1, length - 1, 6) and forward.abs().max() > 1e-3
+    torch.testing.assert_close(backward, -forward.flip(1))
+
+
+def test_equal_frames_stand_still_and_the_third_frame_is_seen() -> None:
     model, frames = feature_model(), random_windows(1)
     with torch.no_grad():
-        forward, backward = model.motion(frames), model.motion(frames.flip(1))
-    assert (forward - backward).abs().max() > 1e-6
+        still = model.motion(frames[:, :1].expand(-1, 3, -1, -1, -1))
+        motion = model.motion(frames)
+        other = model.motion(torch.cat([frames[:, :2], frames[:, :1]], dim=1))
+    assert torch.equal(still, torch.eye(4).expand(1, 2, 4, 4))
+    assert (motion[:, 0] - other[:, 0]).abs().max() > 1e-6
 
 
 @pytest.mark.parametrize(
