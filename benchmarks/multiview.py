@@ -3,10 +3,10 @@
     python benchmarks/multiview.py [--model DIR] [--threads 2] [--bursts 200] [--json FILE]
 
 Runs, in turn, the depth network (ONNX Runtime, FP32) and the measurement on an image of a rendered
-street and two earlier ones, the stages of the measurement, and the fusion over time without it. Prints the machine, and of each the
-least and the median wall-clock time, the median processor time of its own thread, and the ratio of
-the medians to that of the network. Bursts that took twice the least time of their kind, because
-another process has disturbed them, are counted and left out.
+street and two earlier ones, the stages of the measurement, and the fusion over time without it.
+Prints the machine, and of each the least and the median wall-clock time, the median processor time
+of its own thread, and the ratio of the medians to that of the network. Bursts that took twice the
+least time of their kind, because another process has disturbed them, are counted and left out.
 """
 
 from __future__ import annotations
