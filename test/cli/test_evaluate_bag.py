@@ -324,3 +324,16 @@ def test_renamed_option_is_refused_with_the_new_name(
         with pytest.raises(SystemExit, match="2"):
             evaluate("any_bag", argument)
         assert f"{old} is now called {new}" in capsys.readouterr().err
+
+
+def test_video_beside_another_input_is_written(
+    bag: Path, bundle: Path, networks: Words, tmp_path: Path
+) -> None:
+    video, out = tmp_path / "depth.mp4", tmp_path / "out"
+    given = (bag, *networks, "--model", bundle, "--out", out, "--video", video)
+    assert evaluate(*given) == 0
+    found = cv2.VideoCapture(str(video))
+    assert found.get(cv2.CAP_PROP_FRAME_COUNT) == FRAMES
+    methods = json_in(out, "summary.json")["depth_methods"]
+    assert set(methods) == {"network", "multiview"}
+    assert evaluate(*given) == 0  # it replaces its own
