@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 from sfm_ros.cameras.pixels import PixelCamera, choose_camera
 from sfm_ros.datatypes import CameraIntrinsics
@@ -70,6 +71,9 @@ def check_calibration(
     except CalibrationError as error:
         advice = "calibrate the camera (camera_calibration) and make its driver load the result"
         return [*found, fail(check, str(error), advice)]
+    found = [
+        replace(each, found=f"{each.found}; the newest: {_summary(chosen)}") for each in found
+    ]
     wrong_size = list(_check_size(check, chosen, size))
     found += wrong_size or [*_check_choice(check, chosen), *_check_plausible(check, chosen)]
     if spec is not None and not found:

@@ -92,6 +92,7 @@ class BagSource:
         self.image_topic = find_image_topic(self.bag, image_topic)
         with self.bag.kept_open():
             if calib is None:
+                self._first_usable(lambda _: None)  # images before their calibration
                 self.camera = self._first_camera(camera_info_topic)
                 self._first_usable(self._require_size)
             else:
