@@ -217,9 +217,9 @@ class MetricScale:
         stamp_ns: int,
     ) -> Correction | None:
         """The source's measurement of this step, or None."""
-        log_length = None
+        log_length, is_sure = None, True
         if source is ScaleSource.CAMERA_HEIGHT:
-            log_height = self._log_height(view, pair)
+            log_height, is_sure = self._log_height(view, pair)
             if log_height is not None:
                 log_length = math.log(self._height_m) - log_height
         elif source is ScaleSource.EXTERNAL:
@@ -228,10 +228,13 @@ class MetricScale:
             log_length = in_network_units + math.log(self._factor())
         if log_length is None:
             return None
-        return Correction(log_length=log_length, sigma=_SIGMA[source])
+        return Correction(log_length=log_length, sigma=_SIGMA[source], is_sure=is_sure)
 
-    def _log_height(self, view: TwoView, pair: TrackedPair) -> float | None:
-        """Logarithm of the height over the road in lengths of the step, by tracks and images."""
+    def _log_height(self, view: TwoView, pair: TrackedPair) -> tuple[float | None, bool]:
+        """Logarithm of the height over the road in lengths of the step, by tracks and images.
+
+        It is sure where both find it.
+        """
         by_tracks = self._road.log_height(view, pair.rays_curr)
         guess = None
         if self._step.length is not None and self._step.sigma < _NARROW_SIGMA:
@@ -245,7 +248,7 @@ class MetricScale:
         if guess is not None and len(found) == 2 and abs(found[0] - found[1]) > _AGREES:
             found.sort(key=lambda value: abs(value - guess))
             del found[1]
-        return sum(found) / len(found) if found else None
+        return (sum(found) / len(found) if found else None), len(found) == 2
 
     def _log_speed(self, stamp_ns: int, dt_s: float) -> float | None:
         """Logarithm of the length of a step by the speed."""

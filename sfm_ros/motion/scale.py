@@ -16,6 +16,12 @@ _SPEED_SIGMA = 0.25
 """Of the change of speed between frames if no tracks give the ratio."""
 _START_SIGMA = 1.0
 _GATE = 3.0
+_CONFIRMED = 5
+"""Corrections in a row that agree, before a length is trusted: the first points that look like a
+road may be those of the traffic ahead, and then all lengths are wrong by the same factor."""
+_AGREES = 0.25
+"""Of the logarithm: what a correction may differ by from a length that it confirms."""
+_UNCONFIRMED_SIGMA = 1.0
 _OFFSET_FRAMES = 100.0
 _OFFSET_KNOWN = 5.0
 """Frames after which the offset is used, and a jump of it limited."""
@@ -29,10 +35,12 @@ class Correction:
     Attributes:
         log_length: its logarithm, published units.
         sigma: standard deviation of it.
+        is_sure: whether it needs no other to confirm it.
     """
 
     log_length: float
     sigma: float
+    is_sure: bool = True
 
 
 class StepLength:
@@ -45,7 +53,7 @@ class StepLength:
         """Forget the length."""
         self._log: float | None = None
         self._variance = _START_SIGMA**2
-        self._dt_s, self._has_stopped = 0.0, False
+        self._dt_s, self._has_stopped, self._agreeing = 0.0, False, 0
         self.age_s = math.inf
         """Time since the last correction."""
 
@@ -57,7 +65,8 @@ class StepLength:
     @property
     def sigma(self) -> float:
         """Relative standard deviation of ``length``."""
-        return math.sqrt(self._variance)
+        is_open = 0 < self._agreeing < _CONFIRMED
+        return _UNCONFIRMED_SIGMA if is_open else math.sqrt(self._variance)
 
     def predict(self, dt_s: float, by_tracks: tuple[float, float] | None) -> None:
         """Advance to the next step.
@@ -87,19 +96,28 @@ class StepLength:
         self.age_s += dt_s
 
     def correct(self, measured: Correction, dt_s: float, is_fallback: bool = False) -> float:
-        """Take a measurement in; the first one is taken as it is.
+        """Take a measurement in.
+
+        Until enough of them agree, or one is sure, one that differs starts the length again: which
+        of the two is the outlier is not known.
 
         Returns:
             By how much the logarithm of the length changed.
         """
-        if not is_fallback:
-            self.age_s = 0.0
         self._dt_s = dt_s
         variance = measured.sigma**2
-        if self._log is None:
+        innovation = 0.0 if self._log is None else measured.log_length - self._log
+        is_first = self._log is None
+        if not is_fallback:
+            self.age_s = 0.0
+            differs = self._agreeing < _CONFIRMED and abs(innovation) > _AGREES
+            self._agreeing = 1 if differs else self._agreeing + 1
+            is_first |= self._agreeing == 1
+            if measured.is_sure:
+                self._agreeing = _CONFIRMED
+        if self._log is None or is_first:
             self._log, self._variance = measured.log_length, variance
-            return 0.0
-        innovation = measured.log_length - self._log
+            return innovation
         spread = math.sqrt(self._variance + variance)
         excess = abs(innovation) / (_GATE * spread)
         if excess > 1:  # an outlier counts less the further off it is

@@ -12,8 +12,8 @@ from sfm_ros.motion.scale import Correction, DepthOffset, StepLength
 DT_S = 0.1
 
 
-def measured(length: float, sigma: float = 0.15) -> Correction:
-    return Correction(log_length=math.log(length), sigma=sigma)
+def measured(length: float, sigma: float = 0.15, is_sure: bool = True) -> Correction:
+    return Correction(log_length=math.log(length), sigma=sigma, is_sure=is_sure)
 
 
 def started(length: float = 1.0, corrections: int = 30) -> StepLength:
@@ -33,6 +33,26 @@ def test_first_measurement_is_taken_as_it_is() -> None:
     step.correct(measured(2.0), DT_S)
     assert step.length == pytest.approx(2.0) and step.sigma == pytest.approx(0.15)
     assert step.age_s == 0.0
+
+
+def test_unsure_measurements_are_trusted_when_they_agree() -> None:
+    step, sigmas = StepLength(), []
+    for length in (1.0, 1.1, 0.95, 1.05, 1.0):
+        step.correct(measured(length, is_sure=False), DT_S)
+        sigmas.append(step.sigma)
+    assert sigmas[:-1] == [1.0] * 4 and sigmas[-1] < 0.1
+    step.correct(measured(50.0, is_sure=False), DT_S)
+    assert step.length == pytest.approx(1.0, rel=0.1) and step.sigma < 0.1
+
+
+@pytest.mark.parametrize("is_sure", [False, True])
+def test_unsure_length_gives_way_to_a_different_one(is_sure: bool) -> None:
+    step = StepLength()
+    for _ in range(4):
+        step.correct(measured(0.02, is_sure=False), DT_S)
+    change = step.correct(measured(1.2, is_sure=is_sure), DT_S)
+    assert step.length == pytest.approx(1.2) and change == pytest.approx(math.log(1.2 / 0.02))
+    assert (step.sigma < 0.2) is is_sure, "only a sure one ends the doubt"
 
 
 def test_tracks_predict_the_next_length() -> None:
