@@ -102,7 +102,8 @@ def export_bundle(
         require_room(bundle, (2 + len(names)) * _size(deployed))
         _write_graphs(deployed, spec, bundle)
         _check_parity(deployed, spec, bundle)
-        spec = spec if options is None else extended(bundle, spec, options)
+        if options is not None and options.variants:
+            spec = extended(bundle, spec, options)
         spec.save(bundle)
         folder.publish(SPEC_FILE)
     return out_dir

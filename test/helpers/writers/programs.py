@@ -185,7 +185,8 @@ def _shorten_export(monkeypatch: pytest.MonkeyPatch, export: Any) -> None:
     def write(_: Any, spec: Any, bundle: Path) -> None:
         fill(bundle, dict.fromkeys((spec.depth_file, spec.pose_file), "new"))
 
-    monkeypatch.setattr(export, "restored_model", lambda _: (None, None, 1))
+    model = SimpleNamespace(pose_net="there is one")
+    monkeypatch.setattr(export, "restored_model", lambda _: (model, None, 1))
     monkeypatch.setattr(export, "deployed_copy", lambda model: model)
     monkeypatch.setattr(export, "spec_of", lambda *_: fake_spec())
     monkeypatch.setattr(export, "learned_fx", lambda *_: 60.0)
