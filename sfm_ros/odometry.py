@@ -90,6 +90,11 @@ class VisualOdometry:
         """Name of the engine that runs the networks."""
         return self._engine.name
 
+    @property
+    def depth_method(self) -> str:
+        """What published depth is made of at present, and why; see `DepthStage.method`."""
+        return self._depth.method
+
     def configure(self, config: SfmConfig) -> None:
         """Apply live options from the next frame on; the others keep their values."""
         self.config = config

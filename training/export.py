@@ -102,8 +102,7 @@ def export_bundle(
         require_room(bundle, (2 + len(names)) * _size(deployed))
         _write_graphs(deployed, spec, bundle)
         _check_parity(deployed, spec, bundle)
-        if options is not None and options.variants:
-            spec = extended(bundle, spec, options)
+        spec = extended(bundle, spec, options) if options and names else spec
         spec.save(bundle)
         folder.publish(SPEC_FILE)
     return out_dir

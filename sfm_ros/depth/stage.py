@@ -53,6 +53,7 @@ class DepthStage:
             self._mode = "multiview"
         self._fusion: DepthFusion | None = None
         self._coming: Future[DepthFusion] | None = None
+        self._obstacle = ""
         if self._mode == "auto" and config.odometry.mode != "geometric":
             executor = ThreadPoolExecutor(1, thread_name_prefix="sfm_compile")
             self._coming = executor.submit(_create_fusion)
@@ -68,11 +69,24 @@ class DepthStage:
         """Whether depth is measured; with ``auto``, once it can, unless that takes too long."""
         coming = self._coming
         if coming is not None and coming.done():
-            self._fusion = None if coming.exception() else coming.result()
-            self._coming = None
+            self._coming, error = None, coming.exception()
+            self._fusion = None if error else coming.result()
+            self._obstacle = f"it cannot be measured ({error})" if error else ""
         if self._mode != "auto":
             return self._mode == "multiview"
         return self._fusion is not None and not self._budget.is_exceeded
+
+    @property
+    def method(self) -> str:
+        """``multiview``, or ``network`` and, if several views were asked for, why."""
+        if self.is_multiview:
+            return "multiview"
+        why = self._obstacle
+        if self._coming is not None:
+            why = "what measures it is compiled"
+        elif self._budget.is_exceeded:
+            why = "with several views a step takes too much of the time between images"
+        return f"network: {why}" if why else "network"
 
     def reset(self) -> None:
         """Forget everything."""
@@ -129,10 +143,10 @@ class DepthStage:
         if self.is_multiview and self._fusion is None:
             try:
                 self._fusion = _create_fusion()
-            except ConfigError:
+            except ConfigError as error:
                 if not self._is_optional:
                     raise
-                self._mode = "network"
+                self._mode, self._obstacle = "network", f"it cannot be measured ({error})"
         return self.is_multiview
 
     def _smoothed(

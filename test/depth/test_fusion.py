@@ -178,6 +178,7 @@ def test_auto_gives_up_what_takes_too_long() -> None:
         slow.took(90_000_000, 100_000_000)
         forced.took(90_000_000, 100_000_000)
     assert quick.is_multiview and forced.is_multiview and not slow.is_multiview
+    assert quick.method == "multiview" and slow.method.startswith("network: with several views")
     assert updated(slow)[1] is None
 
 
@@ -189,6 +190,7 @@ def test_without_what_compiles_auto_is_the_network(monkeypatch: pytest.MonkeyPat
             assert isinstance(lacking._coming.exception(), ConfigError)
         depth, uncertainty = updated(lacking)
         assert np.array_equal(depth, network()) and uncertainty is None
+        assert lacking.method.startswith("network: ") and "install numba" in lacking.method
     with pytest.raises(ConfigError, match="install numba"):
         updated(stage(mode="multiview"))
 

@@ -92,12 +92,13 @@ class NodeCore:
         uses_networks = parameters.config.odometry.mode != "geometric"
         if isinstance(self._engine, SwitchingEngine) and uses_networks:
             self._engine.start(self._note_engine)
+        self._odometry = VisualOdometry(self._engine, parameters.config, is_live=True)
         status = StatusPublisher(node, parameters, self._statistics, self._facts, self._others)
         own(closing(status))
         self._extrinsics = own(closing(self._make_extrinsics()))
         pipeline = Pipeline(
             calibration=self._calibration,
-            odometry=VisualOdometry(self._engine, parameters.config, is_live=True),
+            odometry=self._odometry,
             extrinsics=self._extrinsics,
             outputs=self._outputs,
             speeds=self._speeds,
@@ -267,6 +268,7 @@ class NodeCore:
             "engine_refused": "",
             **(engine.facts() if isinstance(engine, SwitchingEngine) else {}),
             "model": engine.spec.name,
+            "depth": self._odometry.depth_method,
             "replaced": str(self._mailbox.replaced),
             "waited_for_room": str(self._mailbox.waited),
             "image_topic": self._image_topic,

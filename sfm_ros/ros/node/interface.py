@@ -212,6 +212,8 @@ DIAGNOSTICS = {
     "engine, engine_precision, model": "the inference engine, what it computes in, the bundle",
     "engine_progress": "with `model.engine: auto`: what is prepared beside the engine in use",
     "engine_refused": "with `model.engine: auto`: the last engine that failed or was refused, why",
+    "depth": "what the published depth is made of: `multiview`, or `network` and, with "
+    "`depth.mode: auto`, why",
     "image_topic, camera_info_topic": "the subscribed topics, after remapping",
     "calibration": "the camera that is used for the images, and why",
     "nodes_of_this_name": "1, or how many nodes have this name",
