@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from sfm_ros.depth.filter_kernels import sum_along
 from sfm_ros.depth.propagation import GrayImage, Map
@@ -12,7 +15,7 @@ _REACH, _EDGE_GRAY = 15.0, 15.0
 """Distance in pixels at half size, and difference in gray levels, over which values spread."""
 
 
-def spread(gray: GrayImage, values: Map, weights: Map) -> tuple[Map, Map]:
+def spread(gray: GrayImage, maps: Sequence[Map]) -> list[Map]:
     """Weighted sums around each pixel, of pixels that no edge of the image separates from it.
 
     The recursive form of the domain transform (Gastal & Oliveira, SIGGRAPH 2011, eq. 21: the
@@ -21,33 +24,33 @@ def spread(gray: GrayImage, values: Map, weights: Map) -> tuple[Map, Map]:
 
     Args:
         gray: (h, w) the image.
-        values: (h, w), of any value where the weight is 0.
-        weights: (h, w), 0 where the value is unknown.
+        maps: (h, w) each, 0 where they are unknown.
 
     Returns:
-        (h, w) sums of the weighted values and of the weights.
+        (h, w) sums for each map.
     """
     height, width = gray.shape
     half = (max(width // 2, 1), max(height // 2, 1))
-    known = np.dstack([np.where(weights > 0, values * weights, 0), weights]).astype(np.float32)
     small = cv2.resize(gray, half, interpolation=cv2.INTER_AREA).astype(np.float32)
-    sums = np.asarray(cv2.resize(known, half, interpolation=cv2.INTER_AREA), np.float32)
-    sums = _along(sums.transpose(1, 0, 2), _feedback(small.T)).transpose(1, 0, 2)
-    sums = _along(sums, _feedback(small))
-    full = np.asarray(
-        cv2.resize(sums, (width, height), interpolation=cv2.INTER_LINEAR), np.float32
-    )
-    return full[..., 0], full[..., 1]
+    on_rows, on_columns = _feedback(cv2.transpose(small)), _feedback(small)
+    found = []
+    for each in maps:
+        sums = cv2.resize(each, half, interpolation=cv2.INTER_AREA)
+        sums = cv2.transpose(_along(cv2.transpose(sums), on_rows))
+        sums = _along(sums, on_columns)
+        full = cv2.resize(sums, (width, height), interpolation=cv2.INTER_LINEAR)
+        found.append(np.asarray(full, dtype=np.float32))
+    return found
 
 
-def _feedback(image: Map) -> Map:
+def _feedback(image: npt.NDArray) -> Map:
     """(n - 1, m) what is handed on from each row to the next."""
-    distance = 1 + _REACH / _EDGE_GRAY * np.abs(np.diff(image, axis=0))
-    return np.exp(-np.sqrt(2) / _REACH * distance).astype(np.float32)
+    distance = 1 + np.float32(_REACH / _EDGE_GRAY) * np.abs(np.diff(image, axis=0))
+    return np.exp(np.float32(-np.sqrt(2) / _REACH) * distance).astype(np.float32, copy=False)
 
 
-def _along(sums: Map, feedback: Map) -> Map:
-    """(n, m, 2) sums over the first axis, from both sides."""
+def _along(sums: npt.NDArray, feedback: Map) -> Map:
+    """(n, m) sums over the first axis, from both sides."""
     total = np.empty(sums.shape, dtype=np.float32)
-    sum_along(np.ascontiguousarray(sums), np.ascontiguousarray(feedback), total)
+    sum_along(sums, feedback, total)
     return total

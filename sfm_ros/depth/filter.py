@@ -13,7 +13,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sfm_ros.datatypes import FloatArray
+from sfm_ros.depth import state_kernels
 from sfm_ros.depth.inverse_depth import InverseDepth
+from sfm_ros.depth.kernels import as_float32
+from sfm_ros.depth.maps import new_maps, select
 from sfm_ros.depth.network_prior import Prior
 from sfm_ros.depth.propagation import (
     GrayImage,
@@ -43,7 +46,7 @@ _CORRELATION = 1.5
 """Errors of successive measurements are alike: their standard deviation counts this much more."""
 _FLOOR = 0.02
 """Relative; no state is more certain."""
-_TINY = np.float32(1e-5)
+_TINY = 1e-5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -105,18 +108,23 @@ def predict(
         T_prev_curr: (4, 4) motion.
         gray, gray_before: (h, w) the two images.
     """
-    others = np.dstack([state.variance, state.inlier, state.measured])
-    moved = propagate(rays, guess, state.inv_depth, others, T_prev_curr)
+    moved = propagate(rays, guess, state.inv_depth, T_prev_curr)
     known = moved.seen & looks_alike(gray, gray_before, moved.u, moved.v)
     travel = float(np.clip(np.linalg.norm(T_prev_curr[:3, 3]), _LEAST_STEP, _MOST_STEP))
-    # w' = w z' with z' = r + t w', so that dw'/dw = z'^2 / r, and r is about 1.
-    variance = moved.others[..., 0] * moved.ratio**4 + (_PROCESS * travel * moved.inv_depth) ** 2
+    carried = new_maps(4, guess.shape)
+    state_kernels.carry(
+        (state.variance, state.inlier, state.measured),
+        (moved.inv_depth, moved.ratio, moved.u, moved.v),
+        known,
+        guess,
+        np.float32((_PROCESS * travel) ** 2),
+        np.float32(_NEW_INLIER),
+        np.float32(_MEASURED_MEMORY),
+        carried,
+    )
+    inv_depth, variance, inlier, measured = carried
     return DepthState(
-        inv_depth=np.where(known, moved.inv_depth, guess),
-        variance=np.where(known, variance, 0),
-        inlier=np.where(known, moved.others[..., 1], _NEW_INLIER).astype(np.float32),
-        measured=np.where(known, _MEASURED_MEMORY * moved.others[..., 2], 0).astype(np.float32),
-        known=known,
+        inv_depth=inv_depth, variance=variance, inlier=inlier, measured=measured, known=known
     )
 
 
@@ -131,12 +139,12 @@ def draw_toward(state: DepthState, prior: Prior, gain: Map) -> DepthState:
     A Kalman gain, lowered by ``gain`` (h, w); the two standard deviations are averaged instead of
     combined, since the errors do not average out. What is not known becomes the prior.
     """
-    of_prior = (prior.relative_sigma * prior.inv_depth) ** 2
-    share = gain * state.variance / (state.variance + of_prior + _TINY**2)
-    share = np.where(state.known, share, np.float32(1))
-    sigma = (1 - share) * np.sqrt(state.variance) + share * np.sqrt(of_prior)
-    inv_depth = state.inv_depth + share * (prior.inv_depth - state.inv_depth)
-    return replace(state, inv_depth=inv_depth, variance=sigma**2, known=np.ones_like(state.known))
+    inv_depth, variance = new_maps(2, state.inv_depth.shape)
+    state_kernels.draw(
+        state.inv_depth, state.variance, state.known, prior.inv_depth, prior.relative_sigma, gain,
+        np.float32(_TINY**2), inv_depth, variance,
+    )  # fmt: skip
+    return replace(state, inv_depth=inv_depth, variance=variance, known=np.ones_like(state.known))
 
 
 def correct(state: DepthState, measured: InverseDepth, refused: Mask) -> DepthState:
@@ -152,26 +160,30 @@ def correct(state: DepthState, measured: InverseDepth, refused: Mask) -> DepthSt
         measured: of the same frame.
         refused: (h, w) measurements that count as outliers, whatever they are.
     """
-    w, valid = state.inv_depth, measured.valid & ~refused
-    noise = (_CORRELATION * measured.sigma) ** 2
-    new = valid & (state.measured < _MEASURED)
-    variance = np.where(new, np.maximum(state.variance, (_FIRST_SIGMA * w) ** 2), state.variance)
-    innovation, total = measured.inv_depth - w, variance + noise + _TINY**2
-    density = np.exp(-0.5 * innovation**2 / total) / np.sqrt(np.float32(2 * np.pi) * total)
-    good = state.inlier * density
-    r = np.where(valid, good / (good + (1 - state.inlier) * _OUTLIER_DENSITY), 0)
-    gain = variance / total
-    w = w + r * gain * innovation
-    variance = (1 - r * gain) * variance + r * (1 - r) * (gain * innovation) ** 2
-    inlier = _INLIER_MEMORY * state.inlier + (1 - _INLIER_MEMORY) * r
-    inlier = np.where(measured.valid, np.clip(inlier, _LEAST_INLIER, _MOST_INLIER), state.inlier)
+    valid, found = measured.valid & ~refused, (measured.inv_depth, measured.sigma)
+    before, density, r, inlier, inv_depth, variance = new_maps(6, state.inv_depth.shape)
+    state_kernels.innovate(
+        (state.inv_depth, state.variance, state.measured), found, valid,
+        as_float32((_MEASURED, _FIRST_SIGMA, _CORRELATION, _TINY**2)), before, density,
+    )  # fmt: skip
+    np.exp(density, out=density)
+    state_kernels.find_inliers(
+        before, state.inlier, density, measured.sigma, valid,
+        as_float32((_CORRELATION, _TINY**2, _OUTLIER_DENSITY)), r,
+    )  # fmt: skip
+    state_kernels.update_inlier(
+        state.inlier, r, measured.valid,
+        as_float32((_INLIER_MEMORY, _LEAST_INLIER, _MOST_INLIER)), inlier,
+    )  # fmt: skip
     again = valid & (inlier < _LOST_INLIER)
-    w = np.where(again, measured.inv_depth, w)
-    variance = np.where(again, (2 * measured.sigma) ** 2 + noise, variance)
+    state_kernels.correct(
+        (state.inv_depth, before), found, r, again,
+        as_float32((_CORRELATION, _TINY**2, _FLOOR)), inv_depth, variance,
+    )  # fmt: skip
     return DepthState(
-        inv_depth=w.astype(np.float32),
-        variance=np.maximum(variance, (_FLOOR * w) ** 2).astype(np.float32),
-        inlier=np.where(again, _NEW_INLIER, inlier).astype(np.float32),
-        measured=np.maximum(state.measured, r).astype(np.float32),
+        inv_depth=inv_depth,
+        variance=variance,
+        inlier=select(again, np.full_like(inlier, _NEW_INLIER), inlier),
+        measured=np.maximum(state.measured, r),
         known=state.known,
     )

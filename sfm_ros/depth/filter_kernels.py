@@ -40,6 +40,24 @@ def move_forward(inv_depth, motion, camera, step, nearest):  # type: ignore[no-u
 
 
 @compiled
+def _inverse_depth_at(u, v, inv_depth, kinks):  # type: ignore[no-untyped-def]
+    """Inverse depth at a pixel inside, of the nearest pixel where ``kinks`` is not 0."""
+    height, width = inv_depth.shape
+    half = np.float32(0.5)
+    # Unsigned, they need no check for negative ones, which count from the end.
+    i, j = np.uint64(v + half), np.uint64(u + half)
+    if kinks[i, j] != 0:
+        return inv_depth[i, j]
+    i, j = np.uint64(min(int(v), height - 2)), np.uint64(min(int(u), width - 2))
+    below, beside = i + np.uint64(1), j + np.uint64(1)
+    s, t = u - np.float32(j), v - np.float32(i)
+    top = inv_depth[i, j] + s * (inv_depth[i, beside] - inv_depth[i, j])
+    low = inv_depth[below, j]
+    low = low + s * (inv_depth[below, beside] - low)
+    return top + t * (low - top)
+
+
+@compiled
 def find_surface(  # type: ignore[no-untyped-def]
     guess, inv_depth, kinks, motion, camera, steps, agrees, found, ratio, u, v, seen
 ):
@@ -60,44 +78,37 @@ def find_surface(  # type: ignore[no-untyped-def]
     height, width = guess.shape
     m = motion
     fx, fy, cx, cy = camera[0], camera[1], camera[2], camera[3]
-    least, half, zero = np.float32(1e-3), np.float32(0.5), np.float32(0)
-    enough, one = np.float32(0.1) * agrees, np.float32(1)
-    last_column, last_row = np.float32(width - 1), np.float32(height - 1)
+    least, zero, one = np.float32(1e-3), np.float32(0), np.float32(1)
+    enough = np.float32(0.1) * agrees
+    right, bottom = np.float32(width - 1), np.float32(height - 1)
+    # Of the pixels of a row that are still searched, packed so that their loop is vectorized.
+    columns, last, z, at_u, at_v = np.empty((5, width), np.float32)
     for row in range(height):
         y = (np.float32(row) - cy) / fy
-        for column in range(width):
-            x, w = (np.float32(column) - cx) / fx, guess[row, column]
-            ax = m[0, 0] * x + m[0, 1] * y + m[0, 2]
-            ay = m[1, 0] * x + m[1, 1] * y + m[1, 2]
-            az = m[2, 0] * x + m[2, 1] * y + m[2, 2]
-            z, at_u, at_v, change = least, zero, zero, w
-            is_inside = False
-            for _ in range(steps):
-                z = max(az + m[2, 3] * w, least)
-                share = one / z
-                at_u = (ax + m[0, 3] * w) * share * fx + cx
-                at_v = (ay + m[1, 3] * w) * share * fy + cy
-                is_inside = (
-                    at_u >= zero and at_v >= zero and at_u <= last_column and at_v <= last_row
-                )
-                if not is_inside:
-                    break
-                i, j = int(at_v + half), int(at_u + half)
-                before = inv_depth[i, j]
-                if kinks[i, j] == 0:
-                    i, j = min(int(at_v), height - 2), min(int(at_u), width - 2)
-                    s, t = at_u - np.float32(j), at_v - np.float32(i)
-                    top = inv_depth[i, j] + s * (inv_depth[i, j + 1] - inv_depth[i, j])
-                    low = inv_depth[i + 1, j]
-                    low = low + s * (inv_depth[i + 1, j + 1] - low)
-                    before = top + t * (low - top)
-                change = before * z - w
-                w = before * z
-                if abs(change) < enough * w:
-                    break
-            found[row, column], ratio[row, column] = w, z
-            u[row, column], v[row, column] = at_u, at_v
-            seen[row, column] = is_inside and abs(change) < agrees * w
+        bx, by, bz = m[0, 1] * y + m[0, 2], m[1, 1] * y + m[1, 2], m[2, 1] * y + m[2, 2]
+        for x in range(width):
+            columns[x], last[x] = np.float32(x), guess[row, x]
+        count = width
+        for _ in range(steps):
+            for i in range(count):
+                slope, w = (columns[i] - cx) / fx, last[i]
+                z[i] = max(m[2, 0] * slope + bz + m[2, 3] * w, least)
+                share = one / z[i]
+                at_u[i] = (m[0, 0] * slope + bx + m[0, 3] * w) * share * fx + cx
+                at_v[i] = (m[1, 0] * slope + by + m[1, 3] * w) * share * fy + cy
+            left = 0
+            for i in range(count):
+                at, w = np.uint64(columns[i]), last[i]
+                is_seen, is_left = False, False
+                if at_u[i] >= zero and at_v[i] >= zero and at_u[i] <= right and at_v[i] <= bottom:
+                    w = _inverse_depth_at(at_u[i], at_v[i], inv_depth, kinks) * z[i]
+                    change = abs(w - last[i])
+                    is_seen, is_left = change < agrees * w, change >= enough * w
+                found[row, at], ratio[row, at] = w, z[i]
+                u[row, at], v[row, at], seen[row, at] = at_u[i], at_v[i], is_seen
+                columns[left], last[left] = columns[i], w
+                left += is_left
+            count = left
 
 
 @compiled
@@ -105,24 +116,21 @@ def sum_along(sums, feedback, total):  # type: ignore[no-untyped-def]
     """Set ``total`` to the sums along the first axis from both sides.
 
     Args:
-        sums: (n, m, 2), of each pixel.
+        sums: (n, m), of each pixel.
         feedback: (n - 1, m), what is handed on from each row to the next.
-        total: (n, m, 2).
+        total: (n, m).
     """
-    count, width = sums.shape[0], sums.shape[1]
+    count, width = sums.shape
     for x in range(width):
-        for c in range(2):
-            total[0, x, c] = sums[0, x, c]
+        total[0, x] = sums[0, x]
     for row in range(1, count):
         for x in range(width):
-            share = feedback[row - 1, x]
-            total[row, x, 0] = sums[row, x, 0] + share * total[row - 1, x, 0]
-            total[row, x, 1] = sums[row, x, 1] + share * total[row - 1, x, 1]
+            total[row, x] = sums[row, x] + feedback[row - 1, x] * total[row - 1, x]
     upward = sums[count - 1].copy()
     for row in range(count - 2, -1, -1):
         for x in range(width):
-            share = feedback[row, x]
-            for c in range(2):
-                upward[x, c] = share * upward[x, c]
-                total[row, x, c] += upward[x, c]
-                upward[x, c] += sums[row, x, c]
+            upward[x] *= feedback[row, x]
+        for x in range(width):
+            total[row, x] += upward[x]
+        for x in range(width):
+            upward[x] += sums[row, x]

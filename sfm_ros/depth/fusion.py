@@ -10,11 +10,15 @@ import numpy as np
 
 from sfm_ros.datatypes import DepthMap, FloatArray, Reason
 from sfm_ros.depth import filter as depth_filter
+from sfm_ros.depth import state_kernels
 from sfm_ros.depth.filter import DepthState
 from sfm_ros.depth.ground_plane import GroundPlane, floats
 from sfm_ros.depth.inverse_depth import InverseDepth
+from sfm_ros.depth.kernels import as_float32
+from sfm_ros.depth.maps import median, new_maps, sample, select
 from sfm_ros.depth.network_prior import NetworkPrior, Prior
 from sfm_ros.depth.propagation import GrayImage, Map, Mask, PixelRays
+from sfm_ros.depth.road_kernels import find_road
 from sfm_ros.depth.scale_check import ScaleCheck
 from sfm_ros.depth.sources import SourceViews
 
@@ -45,8 +49,6 @@ known to a pixel only."""
 _SPECKLES = 5
 """Side of the median filter of what is published, pixels."""
 _MIN_COMPARED = 100
-_SOME = (slice(None, None, 2),) * 2
-"""Pixels that are enough for a median."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -86,10 +88,16 @@ class DepthFusion:
     @staticmethod
     def compile() -> None:
         """Compile what `step` needs, which takes seconds, unless an earlier run has left it."""
-        image, depth = np.zeros((16, 16), np.uint8), np.ones((16, 16), np.float32)
-        fusion = DepthFusion(lambda *_, **__: InverseDepth(depth, depth, depth > 0))
+        side, motion = 32, np.eye(4)
+        motion[2, 3] = 0.1
+        # A road, so that a plane is found.
+        rows = np.arange(5, 5 + side, dtype=np.float32)[:, None]
+        depth: DepthMap = np.repeat(np.float32(50) / rows, side, axis=1)
+        fusion = DepthFusion(lambda *_, **__: InverseDepth.from_depth(depth, 0.1))
         for _ in range(3):
-            fusion.step(image, depth, np.diag([16.0, 16.0, 1.0]), np.eye(4))
+            fusion.step(
+                np.zeros((side, side), np.uint8), depth, np.diag([side, side, 1.0]), motion
+            )
 
     def reset(self) -> None:
         """Forget everything."""
@@ -197,22 +205,21 @@ class DepthFusion:
         measured: InverseDepth | None,
         network_gain: float = _NETWORK_GAIN,
     ) -> DepthState:
-        known, inv_depth = predicted.is_measured(_CERTAIN), predicted.inv_depth
+        certain = known = predicted.is_measured(_CERTAIN)
+        inv_depth = predicted.inv_depth
         if measured is not None:
-            inv_depth = np.where(known, inv_depth, measured.inv_depth)
+            inv_depth = select(known, inv_depth, measured.inv_depth)
             known = known | measured.valid
-            self._plane.update(
-                rays, np.where(measured.valid, measured.inv_depth, inv_depth), known
-            )
-        road, plane = self._road(rays, network, predicted)
+            self._plane.update(rays, select(measured.valid, measured.inv_depth, inv_depth), known)
+        road, plane = self._road(rays, network, predicted, certain)
         prior = self._network.correct(
-            gray, network, np.where(road & ~known, plane, inv_depth), known | road
+            gray, network, select(road & ~known, plane, inv_depth), known | road
         )
         prior = Prior(
-            inv_depth=np.where(road, plane, prior.inv_depth),
-            relative_sigma=np.where(road, np.float32(_ROAD_SIGMA), prior.relative_sigma),
+            inv_depth=select(road, plane, prior.inv_depth),
+            relative_sigma=select(road, np.full_like(plane, _ROAD_SIGMA), prior.relative_sigma),
         )
-        gain = np.where(road, np.float32(_ROAD_GAIN), np.float32(network_gain))
+        gain = select(road, np.full_like(plane, _ROAD_GAIN), np.full_like(plane, network_gain))
         state = depth_filter.draw_toward(predicted, prior, gain)
         if measured is None:
             return state
@@ -222,47 +229,43 @@ class DepthFusion:
             moves |= floats(rays, measured.inv_depth, state.inv_depth, plane)
         return depth_filter.correct(state, measured, moves)
 
-    def _road(self, rays: PixelRays, network: Map, predicted: DepthState) -> tuple[Mask, Map]:
+    def _road(
+        self, rays: PixelRays, network: Map, predicted: DepthState, certain: Mask
+    ) -> tuple[Mask, Map]:
         """Where network and state agree with the plane of the road, and its inverse depth."""
         plane = self._plane.inv_depth(rays)
         if plane is None:
             return np.zeros(rays.shape, dtype=bool), network
-        height = np.log(np.maximum(plane, _NEAR_HORIZON) / network) - self._network.log_factor
-        contradicts = predicted.is_measured(_CERTAIN) & (
-            np.abs(predicted.inv_depth - plane) > _ROAD_AGREES * plane
-        )
-        return (plane > _NEAR_HORIZON) & (np.abs(height) < _ROAD_AGREES) & ~contradicts, plane
+        limits = (_NEAR_HORIZON, np.exp(-_ROAD_AGREES), np.exp(_ROAD_AGREES), _ROAD_AGREES)
+        scaled = network * np.exp(np.float32(self._network.log_factor))
+        road = np.empty(rays.shape, dtype=bool)
+        find_road(plane, scaled, predicted.inv_depth, certain, as_float32(limits), road)
+        return road, plane
 
 
 def _inverted(depth: DepthMap) -> tuple[Map, Mask]:
     """(h, w) inverse depth, and where there is none: it is 1 there."""
-    invalid = ~(np.isfinite(depth) & (depth > 0))
-    return (1 / np.where(invalid, 1, depth)).astype(np.float32), invalid
+    (inv_depth,), invalid = new_maps(1, depth.shape), np.empty(depth.shape, dtype=np.bool_)
+    # A copy, since a map of another kind would be compiled for first, even a read-only one.
+    state_kernels.invert(np.array(depth, dtype=np.float32, order="C"), inv_depth, invalid)
+    return inv_depth, invalid
 
 
 def _typical(inv_depth: Map) -> float:
-    return float(np.median(inv_depth[::8, ::8]))
+    return median(inv_depth[::8, ::8].ravel())
 
 
 def _log_ratio(values: Map, others: Map, known: Mask) -> float:
     """Median of the logarithm of a ratio; 0 if too few are known."""
-    values, others, known = values[_SOME], others[_SOME], known[_SOME]
-    if np.count_nonzero(known) < _MIN_COMPARED:
-        return 0.0
-    return float(np.log(np.median(values[known] / others[known])))
+    ratios = sample(values / others, known)
+    return float(np.log(median(ratios))) if len(ratios) >= _MIN_COMPARED else 0.0
 
 
 def _published(state: DepthState, invalid: Mask, reasons: tuple[Reason, ...]) -> FusedDepth:
     w = np.asarray(cv2.medianBlur(state.inv_depth, _SPECKLES), dtype=np.float32)
-    depth = np.where(invalid, np.float32(np.nan), 1 / w)
-    uncertainty = np.hypot(np.sqrt(state.variance) / w, _EDGE_SHARE * _jump(w))
-    uncertainty = np.where(invalid, np.float32(np.nan), uncertainty)
-    return FusedDepth(
-        depth=depth.astype(np.float32), uncertainty=uncertainty.astype(np.float32), reasons=reasons
+    extent = cv2.morphologyEx(w, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+    depth, uncertainty = new_maps(2, w.shape)
+    state_kernels.publish(
+        w, state.variance, extent, invalid, np.float32(_EDGE_SHARE), depth, uncertainty
     )
-
-
-def _jump(inv_depth: Map) -> Map:
-    """(h, w) range of the inverse depth around each pixel over its value there."""
-    extent = cv2.morphologyEx(inv_depth, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
-    return np.asarray(extent / inv_depth, dtype=np.float32)
+    return FusedDepth(depth=depth, uncertainty=uncertainty, reasons=reasons)

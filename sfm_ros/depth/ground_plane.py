@@ -6,7 +6,9 @@ import cv2
 import numpy as np
 
 from sfm_ros.datatypes import FloatArray
+from sfm_ros.depth.kernels import as_float32
 from sfm_ros.depth.propagation import Map, Mask, PixelRays
+from sfm_ros.depth.road_kernels import find_floating, mark_road, pick_points, sum_weighted
 
 _LOWEST, _WIDTH = 0.08, 1.6
 """The road is searched this far below the optical axis, and this wide for its drop (slopes)."""
@@ -24,6 +26,8 @@ _ON_ROAD = 0.1
 """Relative difference of the inverse depth up to which a pixel is of the road."""
 _IN_FRONT, _BELOW_CAMERA = 1.25, 0.01
 """A point is in front of the road below it if it is nearer by this factor; slope of its ray."""
+_LEAST = 1e-2
+"""Inverse depth of the plane that an error is divided by."""
 _EVERY = 2
 """Rows and columns that are used."""
 
@@ -44,19 +48,18 @@ class GroundPlane:
 
     def update(self, rays: PixelRays, inv_depth: Map, known: Mask) -> None:
         """Fit to the known of (h, w) inverse depths; too few, or no plane, change nothing."""
-        x, y, w = _points(rays, inv_depth, known)
-        if len(w) < _MIN_POINTS:
+        points = _points(rays, inv_depth, known)
+        if points.shape[1] < _MIN_POINTS:
             return
         last = np.array([0.0, 1 / _START_HEIGHT_M, 0.0]) if self._plane is None else self._plane
-        A, plane = np.stack([x, y, np.ones_like(x)], axis=1).astype(np.float64), last
+        plane, sums = last, np.empty((3, 4))
         for scale in _SCALES:
-            expected = np.maximum(A @ plane, 1e-2)
-            relative = (w - A @ plane) / expected
-            weight = 1 / (expected * (1 + (relative / scale) ** 2)) ** 2
-            stiff = _STIFF * weight.mean()
-            weighted = A * weight[:, None]
-            plane = np.linalg.solve(weighted.T @ A + stiff, weighted.T @ w + stiff @ last)
-        off = np.abs(w - A @ plane) / np.maximum(A @ plane, 1e-2)
+            sum_weighted(points, plane, scale, _LEAST, sums)
+            stiff = _STIFF * (sums[2, 2] / points.shape[1])
+            plane = np.linalg.solve(sums[:, :3] + stiff, sums[:, 3] + stiff @ last)
+        x, y, w = points
+        expected = plane[0] * x + plane[1] * y + plane[2]
+        off = np.abs(w - expected) / np.maximum(expected, _LEAST)
         is_level = np.hypot(plane[0], plane[2]) < _MOST_TILT * plane[1]
         if is_level and np.mean(off < _AGREES) > _MIN_SUPPORT:
             self._plane = plane
@@ -69,13 +72,11 @@ class GroundPlane:
         return np.maximum(a * rays.x + b * rays.y + c, np.float32(0))
 
 
-def _points(rays: PixelRays, inv_depth: Map, known: Mask) -> tuple[Map, Map, Map]:
-    """Slopes and inverse depth of some points that may be road."""
-    near = (rays.y > _LOWEST) & (np.abs(rays.x) < _WIDTH * rays.y) & known
-    grid = (slice(None, None, _EVERY),) * 2
-    used = near[grid]
-    x, y = (np.broadcast_to(each, rays.shape)[grid][used] for each in (rays.x, rays.y))
-    return x, y, inv_depth[grid][used]
+def _points(rays: PixelRays, inv_depth: Map, known: Mask) -> Map:
+    """(3, n) slopes and inverse depth of some points that may be road."""
+    points = np.empty((3, inv_depth[::_EVERY, ::_EVERY].size), dtype=np.float32)
+    limits = as_float32((_LOWEST, _WIDTH))
+    return points[:, : pick_points(rays.x, rays.y, inv_depth, known, limits, _EVERY, points)]
 
 
 def floats(rays: PixelRays, inv_depth: Map, state: Map, plane: Map) -> Mask:
@@ -90,8 +91,10 @@ def floats(rays: PixelRays, inv_depth: Map, state: Map, plane: Map) -> Mask:
         state: (h, w) inverse depth of all pixels.
         plane: (h, w) that of the road, 0 above the horizon.
     """
-    on_road = ((plane > 0) & (np.abs(state - plane) < _ON_ROAD * plane)).astype(np.uint8)
-    solid = cv2.erode(on_road, np.ones((3, 3), np.uint8)) > 0
-    road = np.where(solid, plane, np.float32(np.inf))
-    farthest = np.minimum.accumulate(road[::-1], axis=0)[::-1]
-    return (rays.y > _BELOW_CAMERA) & (inv_depth > _IN_FRONT * farthest)
+    on_road, floating = np.empty(plane.shape, np.uint8), np.empty(plane.shape, np.bool_)
+    mark_road(state, plane, np.float32(_ON_ROAD), on_road)
+    solid = cv2.erode(on_road, np.ones((3, 3), np.uint8))
+    find_floating(
+        inv_depth, plane, solid, rays.y, as_float32((_IN_FRONT, _BELOW_CAMERA)), floating
+    )
+    return floating

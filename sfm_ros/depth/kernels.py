@@ -6,7 +6,7 @@ threads can work at a time; each call writes only its own rows or hypotheses.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import numba
@@ -32,6 +32,11 @@ def compiled(function: _Function) -> _Function:
         return numba.njit(cache=True, **options)(function)
     except RuntimeError:  # no folder can be written: compile again at each start
         return numba.njit(**options)(function)
+
+
+def as_float32(numbers: Iterable[float]) -> tuple[np.float32, ...]:
+    """Numbers for a compiled function; others would make it compute in double precision."""
+    return tuple(np.float32(number) for number in numbers)
 
 
 @compiled

@@ -201,7 +201,7 @@ class Search:
         inv_depth, sigma, valid = np.empty_like(center), np.empty_like(center), margin > 0
         kernels.finish(
             center, step, parallax, margin, position, least, curvature[0],
-            _limits(config), _as_float32(config.sigmas), inv_depth, sigma, valid,
+            _limits(config), kernels.as_float32(config.sigmas), inv_depth, sigma, valid,
         )  # fmt: skip
         density = valid.astype(np.float32)
         _blur(density, config.density_window, density)
@@ -233,7 +233,7 @@ def _map(executor: Executor | None, function: Callable[[int], object], count: in
 
 def _limits(config: MultiViewConfig) -> tuple[np.float32, ...]:
     """See `kernels.finish`."""
-    return _as_float32(
+    return kernels.as_float32(
         (
             config.max_cost,
             config.truncation,
@@ -244,10 +244,6 @@ def _limits(config: MultiViewConfig) -> tuple[np.float32, ...]:
             config.fine_hypotheses // 2,
         )
     )
-
-
-def _as_float32(numbers: Sequence[float]) -> tuple[np.float32, ...]:
-    return tuple(np.float32(number) for number in numbers)
 
 
 def _smoothed(cost: _Array, config: MultiViewConfig) -> _Array:

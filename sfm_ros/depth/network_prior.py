@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from sfm_ros.depth.edge_fill import spread
+from sfm_ros.depth.maps import median, sample, select
 from sfm_ros.depth.propagation import GrayImage, Map, Mask
 
 _MIN_KNOWN = 400
@@ -79,32 +80,35 @@ class NetworkPrior:
             inv_depth: (h, w) of what is known of the scene.
             known: (h, w) where it is known.
         """
-        log_ratio = np.log(np.where(known, inv_depth / network, np.float32(1)))
+        log_ratio = np.log(select(known, inv_depth / network, np.ones_like(network)))
         if np.count_nonzero(known) > _MIN_KNOWN:
-            self._adapt(log_ratio[::2, ::2][known[::2, ::2]])
-        residual = np.where(known, log_ratio - np.float32(self.log_factor), 0)
-        residual = np.clip(residual, -_LARGEST, _LARGEST).astype(np.float32)
+            self._adapt(sample(log_ratio, known))
         weights = known.astype(np.float32)
-        total, count = spread(gray, residual, weights)
+        residual = np.clip(log_ratio - np.float32(self.log_factor), -_LARGEST, _LARGEST) * weights
+        total, count = spread(gray, (residual, weights))
         coarse = _coarse_mean(residual, weights)
-        self._field = (total + _FINE_WEIGHT * coarse) / (count + _FINE_WEIGHT)
+        self._field = (total + np.float32(_FINE_WEIGHT) * coarse) / (count + _FINE_WEIGHT)
         factor = np.exp(np.float32(self.log_factor) + self._field)
         gain = 1 - _NEAR_GAIN * count / (count + _MANY_KNOWN)
         sigma = np.float32(self.spread) * gain
         return Prior(inv_depth=network * factor, relative_sigma=sigma)
 
     def _adapt(self, log_ratio: Map) -> None:
-        middle = float(np.median(log_ratio))
+        middle = median(log_ratio)
         self.log_factor += _ADAPTATION * (middle - self.log_factor)
-        deviation = _TO_NORMAL * float(np.median(np.abs(log_ratio - middle)))
+        deviation = _TO_NORMAL * median(np.abs(log_ratio - np.float32(middle)))
         self.spread += _SPREAD_ADAPTATION * (max(deviation, _LEAST_SPREAD) - self.spread)
 
 
-def _coarse_mean(values: Map, weights: Map) -> Map:
+def _coarse_mean(weighted: Map, weights: Map) -> Map:
     """(h, w) weighted mean of values in a wide neighborhood, drawn to 0 where there are few."""
-    height, width = values.shape
+    height, width = weights.shape
     size = (max(width // _COARSE, 1), max(height // _COARSE, 1))
-    sums = cv2.resize(np.dstack([values * weights, weights]), size, interpolation=cv2.INTER_AREA)
-    sums = cv2.GaussianBlur(sums, (0, 0), _COARSE_SIGMA)
-    mean = sums[..., 0] / (sums[..., 1] + np.float32(_COARSE_WEIGHT))
+    total, count = (
+        cv2.GaussianBlur(
+            cv2.resize(each, size, interpolation=cv2.INTER_AREA), (0, 0), _COARSE_SIGMA
+        )
+        for each in (weighted, weights)
+    )
+    mean = total / (count + np.float32(_COARSE_WEIGHT))
     return np.asarray(cv2.resize(mean, (width, height)), dtype=np.float32)

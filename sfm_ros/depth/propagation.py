@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from sfm_ros.datatypes import FloatArray
 from sfm_ros.depth.filter_kernels import find_surface, move_forward
+from sfm_ros.depth.maps import new_maps, select
 from sfm_ros.geometry import inverse
 
 Map = npt.NDArray[np.float32]
@@ -30,13 +31,12 @@ _NOISE_GRAY, _EDGE_SHARE, _WINDOW = 8.0, 0.8, (5, 5)
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Propagated:
-    """Maps of an older frame as the newer one sees them.
+    """Inverse depth of an older frame as the newer one sees it.
 
     Attributes:
         inv_depth: (h, w) inverse depth in the newer camera.
         ratio: (h, w) of the inverse depth over that in the older camera.
         u, v: (h, w) pixel of the older frame.
-        others: (h, w, n) the other maps of the older frame.
         seen: (h, w) the older frame saw the same surface there.
     """
 
@@ -44,7 +44,6 @@ class Propagated:
     ratio: Map
     u: Map
     v: Map
-    others: Map
     seen: Mask
 
 
@@ -66,10 +65,8 @@ class PixelRays:
         self.y: Map = ((rows - K[1, 2]) / K[1, 1]).astype(np.float32)
 
 
-def propagate(
-    rays: PixelRays, guess: Map, inv_depth: Map, others: Map, T_prev_curr: FloatArray
-) -> Propagated:
-    """The maps of the older frame along the motion.
+def propagate(rays: PixelRays, guess: Map, inv_depth: Map, T_prev_curr: FloatArray) -> Propagated:
+    """The inverse depth of the older frame along the motion.
 
     For each pixel of the newer frame the surface of the older one that its ray meets is found by
     a fixed-point search: the older depth at the projection of one guess is the next guess. It
@@ -79,27 +76,18 @@ def propagate(
         rays: of the grid.
         guess: (h, w) inverse depth in the newer frame, where no point is moved to.
         inv_depth: (h, w) in the older frame.
-        others: (h, w, n) further maps of the older frame.
         T_prev_curr: (4, 4) motion in the unit of the depth.
     """
     moved = _moved_forward(rays, inv_depth, T_prev_curr)
-    start = np.where(moved > 0, moved, guess).astype(np.float32)
-    w, ratio, u, v = (np.empty(rays.shape, dtype=np.float32) for _ in range(4))
+    start = select(moved > 0, moved, guess)
+    w, ratio, u, v = new_maps(4, rays.shape)
     seen = np.empty(rays.shape, dtype=bool)
     motion = np.ascontiguousarray(T_prev_curr[:3], dtype=np.float32)
     find_surface(
         start, inv_depth, _kinks(inv_depth), motion, rays.camera, _STEPS, np.float32(_AGREES),
         w, ratio, u, v, seen,
     )  # fmt: skip
-    carried = cv2.remap(others, u, v, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
-    return Propagated(
-        inv_depth=w,
-        ratio=ratio,
-        u=u,
-        v=v,
-        others=carried.reshape(*rays.shape, -1).astype(np.float32),
-        seen=seen,
-    )
+    return Propagated(inv_depth=w, ratio=ratio, u=u, v=v, seen=seen)
 
 
 def _moved_forward(rays: PixelRays, inv_depth: Map, T_prev_curr: FloatArray) -> Map:
@@ -108,8 +96,10 @@ def _moved_forward(rays: PixelRays, inv_depth: Map, T_prev_curr: FloatArray) -> 
     nearest = np.zeros((height, width), dtype=np.float32)
     motion = np.ascontiguousarray(inverse(T_prev_curr)[:3], dtype=np.float32)
     move_forward(inv_depth, motion, rays.camera, _COARSE, nearest)
-    closed = np.asarray(cv2.dilate(nearest, np.ones((3, 3), np.uint8)), dtype=np.float32)
-    return np.repeat(np.repeat(closed, _COARSE, 0), _COARSE, 1)[: rays.shape[0], : rays.shape[1]]
+    closed = cv2.dilate(nearest, np.ones((3, 3), np.uint8))
+    size = (width * _COARSE, height * _COARSE)
+    full = cv2.resize(closed, size, interpolation=cv2.INTER_NEAREST)
+    return np.ascontiguousarray(full[: rays.shape[0], : rays.shape[1]], dtype=np.float32)
 
 
 def _kinks(inv_depth: Map) -> npt.NDArray[np.uint8]:

@@ -55,7 +55,7 @@ def moved_plane(
 def test_a_plane_is_carried_along_exactly(n: tuple[float, float, float], height: float) -> None:
     T = make_transform(so3_exp([0.002, 0.01, -0.003]), [0.02, -0.01, 0.8])
     before = plane(n, height)
-    found = propagate(RAYS, full(0.15), before, np.dstack([before] * 2), T)
+    found = propagate(RAYS, full(0.15), before, T)
     expected = moved_plane(n, height, T)
     visible = found.seen & (expected > 0.02)
     assert visible.mean() > 0.3
@@ -66,7 +66,7 @@ def test_what_was_hidden_is_not_carried_along() -> None:
     before = full(0.05)  # a wall, and a box in front of it
     before[:, 40:60] = 0.25
     T = make_transform(np.eye(3), [1.0, 0, 0])  # to the right: the box moves to the left
-    found = propagate(RAYS, full(0.05), before, np.dstack([before] * 2), T)
+    found = propagate(RAYS, full(0.05), before, T)
     box = slice(40 - 15, 60 - 15)
     assert np.all(np.abs(found.inv_depth[:, box][found.seen[:, box]] - 0.25) < 1e-3) or np.all(
         np.abs(found.inv_depth[:, box][found.seen[:, box]] - 0.05) < 1e-3

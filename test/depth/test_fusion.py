@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from sfm_ros.config import config_from_dict
-from sfm_ros.datatypes import CameraIntrinsics, Reason
+from sfm_ros.datatypes import CameraIntrinsics, Reason, read_only
+from sfm_ros.depth import filter_kernels, maps, road_kernels, state_kernels
 from sfm_ros.depth.fusion import DepthFusion, FusedDepth
 from sfm_ros.depth.inverse_depth import InverseDepth
 from sfm_ros.depth.propagation import PixelRays
@@ -90,6 +91,18 @@ def test_measured_depth_corrects_the_network_everywhere() -> None:
     measured = drive.measuring.valid
     assert np.median(found.uncertainty[measured]) < np.median(found.uncertainty[~measured])
     assert np.isfinite(found.depth).all() and np.all(found.uncertainty > 0)
+
+
+def test_nothing_is_compiled_while_images_come() -> None:
+    DepthFusion.compile()
+    modules = (filter_kernels, road_kernels, state_kernels, maps)
+    functions = [f for m in modules for f in vars(m).values() if hasattr(f, "nopython_signatures")]
+    before = [len(f.nopython_signatures) for f in functions]
+    assert len(functions) > 15 and sum(before) >= len(functions) - 1  # one is part of another
+    drive = Drive()
+    drive.go(5)
+    drive.fusion.glance(GRAY, read_only(network().astype(np.float64)), CAMERA.K)
+    assert [len(f.nopython_signatures) for f in functions] == before
 
 
 def test_at_rest_nothing_is_measured_and_nothing_jumps() -> None:

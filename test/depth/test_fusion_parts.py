@@ -70,12 +70,12 @@ def test_a_wall_is_no_road() -> None:
 def test_sums_are_those_of_the_definition() -> None:
     rng = np.random.default_rng(2)
     image = rng.uniform(0, 255, (12, 1)).astype(np.float32)
-    values = rng.uniform(0, 1, (12, 1, 2)).astype(np.float32)
+    values = rng.uniform(0, 1, (12, 1)).astype(np.float32)
     feedback = _feedback(image)
     # Every pair of pixels: the product of what is handed on between them.
     distance = np.concatenate([[0.0], np.cumsum(np.log(feedback[:, 0]))])
     weights = np.exp(-np.abs(distance[:, None] - distance))
-    expected = np.einsum("ij,jkc->ikc", weights, values)
+    expected = np.einsum("ij,jk->ik", weights, values)
     assert _along(values, feedback) == pytest.approx(expected, rel=1e-4)
     flat = _feedback(np.zeros((3, 1), np.float32))
     assert flat[0, 0] == pytest.approx(np.exp(-np.sqrt(2) / _REACH))
