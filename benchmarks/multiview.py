@@ -72,7 +72,7 @@ class Work:
         self._views = (grays[0], grays[1:], motions, street.intrinsics.K)
         self._prior = InverseDepth.from_depth(self.network(), _PRIOR_SIGMA)
         multiview.compile_kernels()
-        self._depth = items[0].depth_m
+        self._depth, self._guess = items[0].depth_m, self.network()
         found, self._T_prev_curr = self.measure(), inverse(street.poses[6]) @ pose
         self._fusion = DepthFusion(lambda *_, **__: found)
 
@@ -87,7 +87,7 @@ class Work:
     def fuse(self) -> None:
         """One frame of the fusion over time, with a measurement that costs nothing."""
         gray, _, _, K = self._views
-        self._fusion.step(gray, self._prior.depth(), K, self._T_prev_curr)
+        self._fusion.step(gray, self._guess, K, self._T_prev_curr)
 
     def stages(self) -> dict[str, Callable[[], object]]:
         """The parts of the measurement, on one thread."""

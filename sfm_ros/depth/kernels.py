@@ -165,34 +165,39 @@ def find_best(cost, position, least, curvature):  # type: ignore[no-untyped-def]
         curvature: (h, w), set to that of the parabola, cost per step squared.
     """
     count, height, width = cost.shape
-    index, last = np.empty(width, np.int32), np.int32(count - 2)
-    low, high = np.empty(width, np.float32), np.empty(width, np.float32)
-    flat, plane = cost.ravel(), np.uint64(height * width)
-    two, tiny, half = np.float32(2), np.float32(1e-6), np.float32(0.5)
+    index, last = np.empty(width, np.float32), np.float32(count - 2)
+    low, high = np.zeros(width, np.float32), np.zeros(width, np.float32)
+    zero, one, two = np.float32(0), np.float32(1), np.float32(2)
+    tiny, half = np.float32(1e-6), np.float32(0.5)
     # A loop that writes many arrays would not be vectorized: that they do not overlap is checked
     # at run time, for a few of them.
     for y in range(height):
         best = least[y]
         for x in range(width):
-            index[x] = 0
-            best[x] = cost[0, y, x]
+            index[x], best[x] = zero, cost[0, y, x]
         for k in range(1, count):
-            here = cost[k, y]
+            here, before, place = cost[k, y], cost[k - 1, y], np.float32(k)
             for x in range(width):
-                is_better = here[x] < best[x]
-                index[x] = k if is_better else index[x]
-                best[x] = here[x] if is_better else best[x]
-        places, bends, start = position[y], curvature[y], np.uint64(y * width)
+                cost_here, kept = here[x], high[x]
+                high[x] = cost_here if index[x] == place - one else kept
+            for x in range(width):
+                cost_before, kept = before[x], low[x]
+                low[x] = cost_before if here[x] < best[x] else kept
+            for x in range(width):
+                kept = index[x]
+                index[x] = place if here[x] < best[x] else kept
+            for x in range(width):
+                best[x] = min(best[x], here[x])
+        places, bends = position[y], curvature[y]
         for x in range(width):
-            inner = min(max(index[x], np.int32(1)), last)
-            i = np.uint64(inner) * plane + start + np.uint64(x)
-            low[x], high[x] = flat[i - plane], flat[i + plane]
+            is_inner = (index[x] > zero) & (index[x] <= last)
+            offset = half * (low[x] - high[x]) / max(low[x] - two * best[x] + high[x], tiny)
+            inner = index[x] + offset
+            places[x] = inner if is_inner else np.float32(-1)
         for x in range(width):
-            is_inner = (index[x] > 0) & (index[x] <= last)
+            is_inner = (index[x] > zero) & (index[x] <= last)
             bend = max(low[x] - two * best[x] + high[x], tiny)
-            offset = half * (low[x] - high[x]) / bend
-            places[x] = np.float32(index[x]) + offset if is_inner else np.float32(-1)
-            bends[x] = bend if is_inner else np.float32(0)
+            bends[x] = bend if is_inner else zero
 
 
 @compiled
@@ -258,21 +263,33 @@ def finish(  # type: ignore[no-untyped-def]
     """
     count, height, width = position.shape
     max_cost, truncation, min_margin, max_gap, min_parallax, max_relative, middle = limits
+    zero, one, tiny = np.float32(0), np.float32(1), np.float32(TINY)
+    gap, relative = np.empty(width, np.float32), np.empty(width, np.float32)
     for y in range(height):
+        place = position[0, y]
         for x in range(width):
-            place, gap = position[0, y, x], np.float32(0)
-            for s in range(1, count):
-                own = abs(position[s, y, x] - place)
-                own = own if position[s, y, x] > np.float32(0) else np.float32(OUT_OF_VIEW)
-                gap = max(gap, np.float32(0) if least[s, y, x] > truncation else own)
-            is_good = (place > np.float32(0)) & (least[0, y, x] < max_cost)
-            is_good &= (margin[y, x] > min_margin) & (gap < max_gap)
-            is_good &= parallax[y, x] > min_parallax
-            w = center[y, x] * (step[y, x] * (place - middle) + np.float32(1))
-            variance = _relative_variance(
-                step[y, x], max(curvature[y, x], np.float32(TINY)), min(gap, max_gap),
-                max(margin[y, x], np.float32(TINY)), parallax[y, x], sigmas,
-            )  # fmt: skip
-            relative = np.sqrt(variance)
-            inv_depth[y, x], sigma[y, x] = w, relative * w
-            valid[y, x] = is_good & (relative < max_relative)
+            gap[x] = zero
+        for s in range(1, count):
+            for x in range(width):
+                own = abs(position[s, y, x] - place[x])
+                own = own if position[s, y, x] > zero else np.float32(OUT_OF_VIEW)
+                gap[x] = max(gap[x], zero if least[s, y, x] > truncation else own)
+        for x in range(width):
+            relative[x] = np.sqrt(
+                _relative_variance(
+                    step[y, x],
+                    max(curvature[y, x], tiny),
+                    min(gap[x], max_gap),
+                    max(margin[y, x], tiny),
+                    parallax[y, x],
+                    sigmas,
+                )  # fmt: skip
+            )
+        for x in range(width):
+            inv_depth[y, x] = center[y, x] * (step[y, x] * (place[x] - middle) + one)
+        for x in range(width):
+            sigma[y, x] = relative[x] * inv_depth[y, x]
+        for x in range(width):
+            is_good = (place[x] > zero) & (least[0, y, x] < max_cost) & (gap[x] < max_gap)
+            is_good &= (margin[y, x] > min_margin) & (parallax[y, x] > min_parallax)
+            valid[y, x] = is_good & (relative[x] < max_relative)
