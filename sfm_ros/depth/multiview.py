@@ -203,8 +203,8 @@ class Search:
             center, step, parallax, margin, position, least, curvature[0],
             _limits(config), kernels.as_float32(config.sigmas), inv_depth, sigma, valid,
         )  # fmt: skip
-        density = valid.astype(np.float32)
-        _blur(density, config.density_window, density)
+        density = np.empty_like(center)
+        _blur(valid.astype(np.float32), config.density_window, density)
         return InverseDepth(inv_depth, sigma, valid & (density > config.min_density))
 
     def _match(
@@ -214,10 +214,11 @@ class Search:
         target, *sources = self._normalized
         limit = np.float32(self._config.truncation)
         differences = np.empty((len(sources), *inv_depth.shape), np.float32)
+        mean = np.empty_like(inv_depth)
         for source, view, result in zip(sources, self._views, differences, strict=True):
             kernels.find_differences(target, source, view.A, view.b, inv_depth, limit, result)
-        kernels.average_seen(differences, limit, joint)
-        _blur(joint, window, joint)
+        kernels.average_seen(differences, limit, mean)
+        _blur(mean, window, joint)
         for difference, result in zip(differences, () if each is None else each, strict=False):
             _blur(difference, window, result)
 
@@ -270,7 +271,7 @@ def _normalized(image: npt.NDArray, config: MultiViewConfig) -> _Array:
 
 
 def _blur(image: _Array, side: int, result: _Array) -> None:
-    cv2.blur(image, (side, side), dst=result, borderType=cv2.BORDER_REPLICATE)
+    kernels.blur(image, tuple(range(-(side // 2), side - side // 2)), result)
 
 
 def _halved(image: npt.NDArray) -> _Array:
@@ -283,6 +284,7 @@ def _halved(image: npt.NDArray) -> _Array:
 
 def _doubled(image: _Array, shape: tuple[int, ...]) -> _Array:
     """Each pixel repeated two by two, and at an odd border."""
-    doubled = image.repeat(2, axis=0).repeat(2, axis=1)
+    size = (2 * image.shape[1], 2 * image.shape[0])
+    doubled = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_NEAREST), np.float32)
     rest = [(0, size - done) for size, done in zip(shape, doubled.shape, strict=True)]
     return np.pad(doubled, rest, mode="edge") if np.any(rest) else doubled
