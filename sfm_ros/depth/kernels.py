@@ -140,6 +140,26 @@ def blur(image, offsets, result):  # type: ignore[no-untyped-def]
 
 
 @compiled
+def match(images, A, b, inv_depth, limit, offsets, costs, k):  # type: ignore[no-untyped-def]
+    """Set one hypothesis of the costs, in a single call, since two threads wait for each other.
+
+    Args:
+        images: (1 + s, h, w) normalized, the target first.
+        A, b: (s, 3, 3), (s, 3), with ``inv_depth`` and ``limit`` as in `find_differences`.
+        offsets: see `blur`.
+        costs: (1, n, h, w) the joint ones, or (1 + s, n, h, w) with those of each source.
+        k: which one.
+    """
+    differences, mean = np.empty_like(images[1:]), np.empty_like(inv_depth)
+    for s in range(len(differences)):
+        find_differences(images[0], images[1 + s], A[s], b[s], inv_depth, limit, differences[s])
+    average_seen(differences, limit, mean)
+    blur(mean, offsets, costs[0, k])
+    for s in range(1, len(costs)):
+        blur(differences[s - 1], offsets, costs[s, k])
+
+
+@compiled
 def least_of(cost, least):  # type: ignore[no-untyped-def]
     """Set ``least`` (h, w) to the minimum over the hypotheses."""
     count, height, width = cost.shape

@@ -139,8 +139,8 @@ class Search:
         self._motions, self._K = T_source_target, np.asarray(K, np.float64)
         self._config, self._executor = config, executor
         self._views = [_View.of(T, self._K) for T in T_source_target]
-        self._normalized = _map(
-            executor, lambda i: _normalized(self._images[i], config), len(self._images)
+        self._normalized = np.stack(
+            _map(executor, lambda i: _normalized(self._images[i], config), len(self._images))
         )
 
     def half(self) -> Search:
@@ -161,15 +161,14 @@ class Search:
         """
         config, count = self._config, self._config.hypotheses
         spacing = 2 / (count - 1)
-        costs = np.empty((count, *guess.shape), np.float32)
+        joint = np.empty((1, count, *guess.shape), np.float32)
 
         def match(k: int) -> None:
-            self._match(
-                guess * np.exp(reach * np.float32(k * spacing - 1)), config.window, costs[k]
-            )
+            w = guess * np.exp(reach * np.float32(k * spacing - 1))
+            self._match(w, config.window, joint, k)
 
         _map(self._executor, match, count)
-        costs = _smoothed(costs, config)
+        costs = _smoothed(joint[0], config)
         position, least, curvature, margin = np.empty((4, *guess.shape), np.float32)
         kernels.find_best(costs, position, least, curvature)
         kernels.find_margin(costs, position, least, margin)
@@ -189,7 +188,7 @@ class Search:
 
         def match(k: int) -> None:
             w = center * (step * np.float32(k - count // 2) + 1)
-            self._match(w, config.fine_window, costs[0, k], costs[1:, k])
+            self._match(w, config.fine_window, costs, k)
 
         _map(self._executor, match, count)
         position, least, curvature = np.empty((3, *costs[:, 0].shape), np.float32)
@@ -204,23 +203,14 @@ class Search:
             _limits(config), kernels.as_float32(config.sigmas), inv_depth, sigma, valid,
         )  # fmt: skip
         density = np.empty_like(center)
-        _blur(valid.astype(np.float32), config.density_window, density)
+        kernels.blur(valid.astype(np.float32), _offsets(config.density_window), density)
         return InverseDepth(inv_depth, sigma, valid & (density > config.min_density))
 
-    def _match(
-        self, inv_depth: _Array, window: int, joint: _Array, each: _Array | None = None
-    ) -> None:
-        """Set ``joint`` (h, w) to the cost of one hypothesis, and ``each`` to that by source."""
-        target, *sources = self._normalized
-        limit = np.float32(self._config.truncation)
-        differences = np.empty((len(sources), *inv_depth.shape), np.float32)
-        mean = np.empty_like(inv_depth)
-        for source, view, result in zip(sources, self._views, differences, strict=True):
-            kernels.find_differences(target, source, view.A, view.b, inv_depth, limit, result)
-        kernels.average_seen(differences, limit, mean)
-        _blur(mean, window, joint)
-        for difference, result in zip(differences, () if each is None else each, strict=False):
-            _blur(difference, window, result)
+    def _match(self, inv_depth: _Array, window: int, costs: _Array, k: int) -> None:
+        """Set hypothesis k of the costs (1, n, h, w), or (1 + s, n, h, w) with each source's."""
+        limit, views = np.float32(self._config.truncation), self._views
+        A, b = np.stack([view.A for view in views]), np.stack([view.b for view in views])
+        kernels.match(self._normalized, A, b, inv_depth, limit, _offsets(window), costs, k)
 
 
 def _map(executor: Executor | None, function: Callable[[int], object], count: int) -> list:
@@ -270,8 +260,9 @@ def _normalized(image: npt.NDArray, config: MultiViewConfig) -> _Array:
     return normalized.astype(np.float32, copy=False)
 
 
-def _blur(image: _Array, side: int, result: _Array) -> None:
-    kernels.blur(image, tuple(range(-(side // 2), side - side // 2)), result)
+def _offsets(side: int) -> tuple[int, ...]:
+    """Of the rows and columns of a window."""
+    return tuple(range(-(side // 2), side - side // 2))
 
 
 def _halved(image: npt.NDArray) -> _Array:
