@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -18,6 +18,11 @@ from sfm_ros.errors import ConfigError
 
 if TYPE_CHECKING:  # it takes a second to import, and is not needed by the network alone
     from sfm_ros.depth.fusion import DepthFusion
+
+
+_PATIENCE_S = 3.0
+"""What was compiled before is loaded in a second. Beside images that arrive it would delay the
+first of them, because both need the interpreter; what must be compiled takes too long to wait."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -40,7 +45,7 @@ class DepthStage:
 
     Args:
         config: ``depth.mode``, ``odometry.mode`` and ``odometry.depth_smoothing``.
-        is_live: with ``auto``, images are not kept waiting: what measures is compiled beside them,
+        is_live: with ``auto``, images do not wait for long: what measures is compiled beside them,
             and given up if steps take too long. Else ``auto`` is ``multiview``, so that nothing
             depends on time.
     """
@@ -58,6 +63,7 @@ class DepthStage:
             executor = ThreadPoolExecutor(1, thread_name_prefix="sfm_compile")
             self._coming = executor.submit(_create_fusion)
             executor.shutdown(wait=False)
+            wait([self._coming], timeout=_PATIENCE_S)
         self.configure(config)
 
     def configure(self, config: SfmConfig) -> None:
