@@ -108,6 +108,10 @@ def _cut(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[onnx.NodeProto]]
         if node is not None and node.op_type not in _HIDDEN_ACTIVATIONS:
             after.update(node.output)
             waiting.extend(node.input)
+    for node in reversed(model.graph.node):  # features are read by what comes before the depth
+        readers = (reader for name in node.output for reader in edited.consumers(name))
+        if any(reader.output[0] not in after for reader in readers):
+            after.difference_update(node.output)
     tail = [node for node in model.graph.node if node.output[0] in after]
     body = [node for node in model.graph.node if node.output[0] not in after]
     read = {name for node in tail for name in node.input}
