@@ -28,7 +28,7 @@ from rig.room import Numbers, Optics, cloud_of_depth, room_depth
 from rig.room_node import CAMERAS, GRID, RoomEngine
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
-from sfm_ros.config import SfmConfig
+from sfm_ros.config import DepthConfig, SfmConfig
 from sfm_ros.datatypes import OdometryEstimate
 from sfm_ros.odometry import VisualOdometry
 from sfm_ros.ros import conversions
@@ -69,7 +69,7 @@ def see(camera: Optics, info: CameraInfo) -> Seen:
         info: the calibration that the node gets.
     """
     input = "rectified" if camera.is_rectified else "auto"
-    config = SfmConfig()
+    config = SfmConfig(depth=DepthConfig(mode="network"))  # the engine's depth is exact
     node, engine, calibration = FakeNode(), RoomEngine(camera), CalibrationCache(input=input)
     outputs = Outputs(node, config)  # type: ignore[arg-type]
     odometry = VisualOdometry(engine, config)
