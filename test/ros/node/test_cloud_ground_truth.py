@@ -184,7 +184,8 @@ def test_node_publishes_that_cloud(
 ) -> None:
     """As a process on the middleware: its messages are those of the tests above."""
     camera, space = CAMERAS[kind], f"/room{list(CAMERAS).index(kind)}"
-    program = start([*ROOM_NODE, kind, *IN_ORDER, "-r", f"__ns:={space}"])
+    network = ["-p", "depth.mode:=network"]  # the depth of the engine is exact
+    program = start([*ROOM_NODE, kind, *IN_ORDER, *network, "-r", f"__ns:={space}"])
     received = {
         name: probe.listen(f"{space}/sfm_node/{name}", type_) for name, type_ in OUTPUTS.items()
     }
