@@ -14,6 +14,9 @@ LOCK = ".sfm_output.lock"
 _UNSUPPORTED = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 """Errors of a file system without locks: its folders are written without."""
 _PID_PATIENCE_S = 1.0
+_RELEASE_PATIENCE_S = 2.0
+"""A process that was killed while it started another one holds its locks for a moment longer: the
+new process has them until its program is loaded."""
 
 
 class FolderLock:
@@ -40,6 +43,7 @@ class FolderLock:
         The holder removes the file when it ends: a lock on a file that is no longer in the folder
         excludes nobody, so it is taken again.
         """
+        deadline = time.monotonic() + _RELEASE_PATIENCE_S
         while True:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
             try:
@@ -49,6 +53,9 @@ class FolderLock:
             except BlockingIOError:
                 holder = _holder(descriptor)
                 os.close(descriptor)
+                if not _is_running(holder) and time.monotonic() < deadline:
+                    time.sleep(0.01)
+                    continue
                 raise OutputError(
                     f"{self._path.parent} is being written by another program (process {holder}); "
                     "wait for its end or name another folder"
@@ -86,6 +93,11 @@ def _is_same_file(descriptor: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(descriptor), path.lstat())
     except FileNotFoundError:
         return False
+
+
+def _is_running(process: str) -> bool:
+    """Whether there is a process of this id; True if the id is unknown."""
+    return not process.isdigit() or Path("/proc", process).exists() or not Path("/proc").exists()
 
 
 def _holder(descriptor: int) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from writers.trees import fill, small_disk, snapshot
 
 from sfm_ros.errors import OutputError
 from sfm_ros.outputs.folder import OutputFolder, check_output_files, named_paths, require_room
-from sfm_ros.outputs.lock import LOCK, check_unlocked
+from sfm_ros.outputs.lock import LOCK, FolderLock, check_unlocked
 from sfm_ros.outputs.marker import MARKER, Marker
 
 PROGRAM, MAIN = "program", "summary.json"
@@ -332,3 +334,16 @@ def test_full_disk_ends_in_one_line_and_leaves_the_earlier_run(tmp_path: Path) -
             pytest.fail("claimed")
         (disk / "filler").unlink()
         assert snapshot(disk) == before
+
+
+def test_lock_of_a_process_that_has_ended_is_waited_for(tmp_path: Path) -> None:
+    """A program that it was starting holds the lock for a moment longer."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    descriptor = os.open(tmp_path / LOCK, os.O_RDWR | os.O_CREAT)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    os.pwrite(descriptor, str(ended.pid).encode(), 0)
+    release = threading.Timer(0.2, os.close, [descriptor])
+    release.start()
+    FolderLock(tmp_path).release()
+    release.join()
