@@ -107,15 +107,8 @@ class StepLength:
         self._dt_s = dt_s
         variance = measured.sigma**2
         innovation = 0.0 if self._log is None else measured.log_length - self._log
-        is_first = self._log is None
-        if not is_fallback:
-            self.age_s = 0.0
-            differs = self._agreeing < _CONFIRMED and abs(innovation) > _AGREES
-            self._agreeing = 1 if differs else self._agreeing + 1
-            is_first |= self._agreeing == 1
-            if measured.is_sure:
-                self._agreeing = _CONFIRMED
-        if self._log is None or is_first:
+        starts_again = not is_fallback and self._starts_again(innovation, measured.is_sure)
+        if self._log is None or starts_again:
             self._log, self._variance = measured.log_length, variance
             return innovation
         spread = math.sqrt(self._variance + variance)
@@ -126,6 +119,14 @@ class StepLength:
         self._log += gain * innovation
         self._variance *= 1 - gain
         return gain * innovation
+
+    def _starts_again(self, innovation: float, is_sure: bool) -> bool:
+        """Count a correction by the source; whether it takes the place of the length."""
+        self.age_s = 0.0
+        differs = self._agreeing < _CONFIRMED and abs(innovation) > _AGREES
+        agreeing = 1 if differs else self._agreeing + 1
+        self._agreeing = _CONFIRMED if is_sure else agreeing
+        return agreeing == 1
 
     def assume(self, log_length: float, dt_s: float) -> None:
         """Start with a length that nothing measured."""
