@@ -64,16 +64,19 @@ class GrayRange:
 
     Args:
         bits: significant bits, see ``PreprocessConfig.bits``; `AUTO_BITS` finds the range.
+
+    Attributes:
+        fixed: the levels of every image if the bits are stated; None if the range is found.
     """
 
     def __init__(self, bits: int = AUTO_BITS) -> None:
-        self._fixed = None if bits == AUTO_BITS else GrayLevels(black=0.0, white=float(1 << bits))
+        self.fixed = None if bits == AUTO_BITS else GrayLevels(black=0.0, white=float(1 << bits))
         self._levels: GrayLevels | None = None
 
     def observe(self, pixels: Deep) -> GrayLevels:
         """The levels for the next image, (H, W) or (H, W, channels); images come in order."""
-        if self._fixed is not None:
-            return self._fixed
+        if self.fixed is not None:
+            return self.fixed
         rows, columns = (max(size // _SAMPLES, 1) for size in pixels.shape[:2])
         sample = np.asarray(pixels[::rows, ::columns], dtype=np.float64)
         low, high = np.percentile(sample, _PERCENTILES)

@@ -55,15 +55,24 @@ DEEP_HEADER = 25
 """Bytes of an image file that `may_be_deep` reads."""
 
 
-def levels_of(message: Any, gray: GrayRange) -> GrayLevels | None:
+def levels_of(
+    message: Any, gray: GrayRange, max_megapixels: float | None = None
+) -> GrayLevels | None:
     """The levels of a 16-bit image message; None if it has 8 bits or cannot be decoded.
 
     Messages come in order: ``gray`` follows their range. The decoding itself may be done later, by
-    `decode_message`, in any thread.
+    `decode_message`, in any thread. Levels that are fixed are returned whatever the message holds.
+
+    Args:
+        message: the message.
+        gray: of the camera.
+        max_megapixels: the limit of the later decoding; an image beyond it has no levels.
     """
+    if gray.fixed is not None:
+        return gray.fixed
     try:
         if hasattr(message, "format"):
-            return levels_of_file(message.data, gray)
+            return levels_of_file(message.data, gray, max_megapixels)
         if message.encoding not in _DEEP:
             return None
         layout = (message.width, message.height, message.step, message.encoding)
@@ -72,13 +81,18 @@ def levels_of(message: Any, gray: GrayRange) -> GrayLevels | None:
         return None
 
 
-def levels_of_file(data: Any, gray: GrayRange) -> GrayLevels | None:
+def levels_of_file(
+    data: Any, gray: GrayRange, max_megapixels: float | None = None
+) -> GrayLevels | None:
     """The same of an image file that was read into memory."""
+    if gray.fixed is not None:
+        return gray.fixed
     buffer = _as_bytes(data)
     if not may_be_deep(buffer):
         return None
     try:
-        image = decode_pixels(buffer, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH)
+        flags = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH
+        image = decode_pixels(buffer, flags, max_megapixels)
     except ImageError:
         return None
     return gray.observe(image) if image.dtype == np.uint16 else None

@@ -126,7 +126,7 @@ class BagSource:
         self.cameras = [self.camera]
         for record in self.bag.records([self.image_topic, *([infos] if infos else [])]):
             if followed is None or record.topic == self.image_topic:
-                levels = levels_of(record.message, gray)
+                levels = levels_of(record.message, gray, self._max_megapixels)
                 yield partial(self._item, record, levels, camera)
             elif followed.take(record.message):
                 camera = self._changed(followed, camera)

@@ -142,7 +142,7 @@ class FolderSource:
         """See `sfm_ros.source.deferred`."""
         gray = GrayRange(self._bits)
         for file, stamp_ns, pose in zip(self.files, self.stamps_ns, self.poses, strict=True):
-            levels = _levels(file, gray) if file.suffix.lower() in _DEEP_SUFFIXES else None
+            levels = _levels(file, gray, self._max_megapixels)
             yield partial(self._decode, file, stamp_ns, pose, levels)
 
     def _decode(
@@ -176,12 +176,18 @@ def list_images(folder: Path) -> list[Path]:
     return sorted(files, key=natural_key)
 
 
-def _levels(file: Path, gray: GrayRange) -> GrayLevels | None:
-    """The levels of an image file of 16 bits; None if it has 8, or cannot be read."""
+def _levels(file: Path, gray: GrayRange, max_megapixels: float | None) -> GrayLevels | None:
+    """The levels of an image file, see `levels_of_file`; None if it cannot be read."""
+    if gray.fixed is not None:
+        return gray.fixed
+    if file.suffix.lower() not in _DEEP_SUFFIXES:
+        return None
     try:
         with file.open("rb") as opened:
             is_deep = may_be_deep(opened.read(DEEP_HEADER))
-        return levels_of_file(read_image_bytes(file), gray) if is_deep else None
+        if not is_deep:
+            return None
+        return levels_of_file(read_image_bytes(file), gray, max_megapixels)
     except (OSError, SourceError):
         return None
 

@@ -9,13 +9,16 @@ import numpy as np
 import pytest
 
 from sfm_ros.errors import ConfigError, ImageError
+from sfm_ros.formats import image_codec
 from sfm_ros.formats.gray_range import GrayLevels, GrayRange
 from sfm_ros.formats.image_codec import (
     decode_compressed,
     decode_message,
     decode_raw,
     levels_of,
+    levels_of_file,
 )
+from sfm_ros.safety import limits
 
 
 def scene(seed: int = 0, low: float = 0.05, high: float = 0.9) -> np.ndarray:
@@ -146,6 +149,36 @@ def test_compressed_images_of_16_bits(suffix: str, bits: int) -> None:
     stated = GrayLevels(black=0.0, white=float(1 << bits))
     rgb = decode_compressed(data, levels=stated)
     np.testing.assert_array_equal(rgb[:, :, 2], deep(bits) >> (bits - 8))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+def test_an_image_beyond_the_limit_does_not_move_the_range(suffix: str) -> None:
+    small, large = (
+        SimpleNamespace(format=suffix, data=cv2.imencode(suffix, pixels)[1])
+        for pixels in (deep(10), np.tile(deep(14), (2, 2)))
+    )
+    gray = GrayRange()
+    before = levels_of(small, gray, 0.02)
+    assert before is not None
+    assert levels_of(large, gray, 0.02) is None
+    assert levels_of(small, gray, 0.02) == before
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+def test_a_larger_limit_holds_for_the_range_too(
+    suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "IMAGE_MEGAPIXELS", 0.001)
+    data = cv2.imencode(suffix, deep(12))[1]
+    assert levels_of_file(data, GrayRange(), 0.02) == GrayRange().observe(deep(12))
+    assert levels_of_file(data, GrayRange()) is None
+
+
+def test_a_range_that_is_stated_needs_no_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_codec, "decode_pixels", lambda *_: pytest.fail("it was decoded"))
+    png = SimpleNamespace(format="png", data=cv2.imencode(".png", deep(12))[1])
+    stated = GrayLevels(black=0.0, white=4096.0)
+    assert levels_of(png, GrayRange(12)) == levels_of_file(png.data, GrayRange(12)) == stated
 
 
 def test_color_of_16_bits_keeps_its_order() -> None:

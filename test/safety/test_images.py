@@ -11,6 +11,7 @@ from bag_recorder import CAMERA
 from hostile_images import encoded, png_bomb, with_size
 from limited import run_limited
 
+from sfm_ros.datatypes import CameraIntrinsics
 from sfm_ros.errors import ImageError, SourceError
 from sfm_ros.evaluation.depth.ground_truth import read_depth_image
 from sfm_ros.evaluation.runs.inputs import InputOptions, open_input
@@ -157,6 +158,42 @@ def test_the_limit_reaches_bags(new_bag):
     options = InputOptions(kind="bag", path=path, max_megapixels=1e-6)
     with pytest.raises(SourceError, match=TOO_LARGE.format("8x6", "1e-06")):
         open_input(options)
+
+
+DEEP = [cv2.resize(np.uint16([[4, 900], [500, 90]]), (64, 48)), np.full((96, 128), 60_000, "u2")]
+"""Of 16 bits, and a brighter one that is larger than 0.01 million pixels."""
+
+
+def test_a_folder_and_a_bag_decode_none_of_16_bits_beyond_the_limit(
+    new_bag, tmp_path, monkeypatch
+):
+    recorder, folder = new_bag("mcap"), tmp_path / "images"
+    folder.mkdir()
+    for index in (0, 1, 2):
+        data = cv2.imencode(".png", DEEP[index % 2])[1].tobytes()
+        (folder / f"{index}.png").write_bytes(data)
+        recorder.compressed("/image", data, index)
+    camera = CameraIntrinsics(width=64, height=48, fx=50, fy=50, cx=31.5, cy=23.5)
+    decoded, decode = [], cv2.imdecode
+    monkeypatch.setattr(cv2, "imdecode", lambda *a: decoded.append(decode(*a)) or decoded[-1])
+    for source in (
+        BagSource(recorder.done(), calib=camera, max_megapixels=0.01),
+        FolderSource(folder, camera, max_megapixels=0.01),
+    ):
+        first, _, last = source.deferred()
+        np.testing.assert_array_equal(first().frame.rgb, last().frame.rgb)
+    assert {image.shape for image in decoded} == {(48, 64)}
+
+
+def test_a_folder_of_stated_bits_decodes_an_image_once(tmp_path, monkeypatch):
+    cv2.imwrite(str(tmp_path / "0.png"), DEEP[0])
+    camera = CameraIntrinsics(width=64, height=48, fx=50, fy=50, cx=31.5, cy=23.5)
+    source = FolderSource(tmp_path, camera, bits=10)
+    decoded, decode = [], cv2.imdecode
+    monkeypatch.setattr(cv2, "imdecode", lambda *a: decoded.append(a) or decode(*a))
+    (item,) = source
+    assert len(decoded) == 1
+    np.testing.assert_array_equal(item.frame.rgb[:, :, 0], DEEP[0] >> 2)
 
 
 def test_depth_images_are_read_as_before(tmp_path):

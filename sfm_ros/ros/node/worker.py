@@ -144,7 +144,7 @@ class Worker:
     ) -> None:
         taken_ns = time.monotonic_ns()
         limit = self._parameters.config.preprocess.max_megapixels
-        levels = levels_of(message, self._gray)
+        levels = levels_of(message, self._gray, limit)
         frame = conversions.frame_from_image(message, intrinsics, limit, levels)
         self._pipeline.extrinsics.admit(frame.frame_id)
         converted_ns = time.monotonic_ns()

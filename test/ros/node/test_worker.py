@@ -10,12 +10,14 @@ import pytest
 
 pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
 
+import cv2
+import numpy as np
 import rclpy.logging
 from rig.camera import HEIGHT, PERIOD_NS, WIDTH, image_message, info_message
 from rig.fake_node import CONFIG, FORWARD, STAND, TroubledEngine
 from rig.fake_ros import FakeLookup, FakeNode
 from rig.probe import wait_until
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 
 from sfm_ros.config import config_from_dict
 from sfm_ros.engines.fake_engine import FakeEngine
@@ -80,7 +82,7 @@ class Bench:
             self.now_ns += PERIOD_NS
             self.put(image_message(level, self.now_ns))
 
-    def put(self, message: Image) -> None:
+    def put(self, message: Image | CompressedImage) -> None:
         self.statistics.image_received()
         self.mailbox.put((message, time.monotonic_ns()))
 
@@ -147,6 +149,20 @@ def test_bad_image_is_dropped_and_the_next_is_processed(bench: Bench) -> None:
     bench.show(FORWARD)
     bench.wait_for("processed", "4")
     assert bench.positions() == pytest.approx([1.0, 1.5])
+
+
+def test_image_beyond_the_limit_is_dropped_before_it_is_decoded(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[Any] = []
+    data = cv2.imencode(".png", np.full((HEIGHT, WIDTH), 40_000, np.uint16))[1].tobytes()
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: decoded.append(True))
+    bench.options.config = config_from_dict({"preprocess": {"max_megapixels": 0.001}})
+    bench.put(CompressedImage(format="mono16; png compressed", data=data))
+    bench.wait_for("rejected", "1")
+    assert bench.values()["reasons"] == "bad_image"
+    assert "expected at most 0.001 million" in bench.values()["last_trouble"]
+    assert not decoded
 
 
 def test_image_of_another_size_is_dropped(bench: Bench) -> None:
