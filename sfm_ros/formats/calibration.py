@@ -72,11 +72,13 @@ def read_camera(
     path = Path(path)
     text = read_text(path, "calibration", CalibrationError).removeprefix("\ufeff")
     size = None if width is None or height is None else (width, height)
-    cameras = _cameras(text, path, size)
+    cameras = _cameras(text, path, size, camera)
     return camera_of_images(cameras, str(path), size, camera, names)
 
 
-def _cameras(text: str, path: Path, size: tuple[int, int] | None) -> Sequence[FileCamera]:
+def _cameras(
+    text: str, path: Path, size: tuple[int, int] | None, requested: str | int | None
+) -> Sequence[FileCamera]:
     head = text.lstrip()[:200]
     if head.startswith(("<?xml", "<opencv_storage")):
         return _of_document(document_of_xml(text, str(path)), path)
@@ -91,7 +93,7 @@ def _cameras(text: str, path: Path, size: tuple[int, int] | None) -> Sequence[Fi
     K = _bare_matrix(text)
     if K is not None:
         return [FileCamera(name="", fields=CameraInfoFields(width=0, height=0, K=K))]
-    cameras = kitti_cameras(text, path, size)
+    cameras = kitti_cameras(text, path, size, requested)
     if not cameras:
         document = _yaml_or_none(text)
         if isinstance(document, Mapping):

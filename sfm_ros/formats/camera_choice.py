@@ -91,18 +91,17 @@ def _choose(
     names: Sequence[str],
 ) -> tuple[FileCamera, tuple[str, ...]]:
     """The camera, and what must be known about the choice."""
-    listed = ", ".join(printable(camera.name, 30) or "one without a name" for camera in cameras)
+    all_names = [camera.name for camera in cameras]
     if requested is not None:
         found = [c for c in cameras if _is_named(c, str(requested))]
         if len(found) == 1:
             return found[0], ()
-        raise CalibrationError(
-            f"{origin}: no camera {requested}; the file has {listed}; name one of them"
-        )
+        raise no_such_camera(origin, requested, all_names)
     left = _of_names(cameras, names) or _of_size(cameras, size) or list(cameras)
     if all(_is_equal(camera, left[0]) for camera in left):
         return left[0], ()
     default = [camera for camera in left if camera.is_default]
+    listed = _listed(all_names)
     if not default:
         raise CalibrationError(
             f"{origin}: the file has several cameras ({listed}), and neither the folder or topic "
@@ -112,8 +111,24 @@ def _choose(
     return default[0], (remark,)
 
 
+def no_such_camera(origin: str, requested: str | int, names: Sequence[str]) -> CalibrationError:
+    """The error if not exactly one of the cameras of a file, whose names are given, is named."""
+    return CalibrationError(
+        f"{origin}: no camera {requested}; the file has {_listed(names)}; name one of them"
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(printable(name, 30) or "one without a name" for name in names)
+
+
 def _is_named(camera: FileCamera, text: str) -> bool:
-    return _short(camera.name) == _short(text) or (text == camera.topic != "")
+    return is_same_name(camera.name, text) or (text == camera.topic != "")
+
+
+def is_same_name(first: str, second: str) -> bool:
+    """Whether two names are of the same camera: a number is enough, such as 0 for ``cam0``."""
+    return _short(first) == _short(second)
 
 
 def _short(name: str) -> str:

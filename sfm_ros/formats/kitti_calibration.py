@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sfm_ros.datatypes import FloatArray
 from sfm_ros.errors import CalibrationError
-from sfm_ros.formats.camera_choice import FileCamera
+from sfm_ros.formats.camera_choice import FileCamera, is_same_name, no_such_camera
 from sfm_ros.formats.camera_info import CameraInfoFields, parse_numbers
 from sfm_ros.formats.files import read_text
 
@@ -49,7 +49,9 @@ def read_kitti_numbers(path: str | Path, key: str, *shape: int) -> FloatArray:
     return _Lines.parse(text, path).numbers(key, *shape)
 
 
-def kitti_cameras(text: str, path: Path, size: tuple[int, int]) -> list[FileCamera]:
+def kitti_cameras(
+    text: str, path: Path, size: tuple[int, int], requested: str | int | None = None
+) -> list[FileCamera]:
     """The cameras in a raw or an odometry calibration; none if it is neither.
 
     Args:
@@ -57,9 +59,11 @@ def kitti_cameras(text: str, path: Path, size: tuple[int, int]) -> list[FileCame
         path: for messages.
         size: width and height of the images: a raw calibration describes rectified ones of one
             size and distorted ones of another.
+        requested: the only camera to read: the lines of the others may be of no use.
 
     Raises:
-        CalibrationError: a line is missing or has another count of numbers.
+        CalibrationError: a line is missing or has another count of numbers, or there is no such
+            camera.
     """
     lines = _Lines.parse(text, path)
     is_raw = any(key.startswith("P_rect_") for key in lines.values)
@@ -67,8 +71,17 @@ def kitti_cameras(text: str, path: Path, size: tuple[int, int]) -> list[FileCame
     found = [key.removeprefix(prefix) for key in lines.values if key.startswith(prefix)]
     names = [name for name in found if name.isdecimal()]
     make = _raw_camera if is_raw else _odometry_camera
+    if names and requested is not None:
+        names = [_requested_name(names, str(requested), path)]
     cameras = [make(lines, name, size) for name in names]
     return [replace(camera, is_default=camera.name == default) for camera in cameras]
+
+
+def _requested_name(names: list[str], requested: str, path: Path) -> str:
+    same = [name for name in names if is_same_name(name, requested)]
+    if len(same) != 1:
+        raise no_such_camera(str(path), requested, names)
+    return same[0]
 
 
 def _odometry_camera(lines: _Lines, name: str, _: tuple[int, int]) -> FileCamera:

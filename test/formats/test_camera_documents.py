@@ -153,6 +153,25 @@ def test_the_default_of_kitti_is_reported(read) -> None:
     assert read("calib.txt", text, names=("sequences/03/image_2",)).intrinsics.fx == 400.5
 
 
+def test_another_camera_of_kitti_does_not_block_the_requested_one(read) -> None:
+    raw = files.KITTI_RAW.replace("_02", "_03") + files.KITTI_RAW
+    assert read("raw.txt", raw, camera="2").intrinsics.fx == 458.5
+    for old, new in (
+        ("P_rect_03: 458.5", "P_rect_03: none"),
+        ("S_rect_03: 6.4", "S_rect_03: 6.3"),
+        ("P_rect_03: 458.5 ", "P_rect_03: "),
+    ):
+        assert old in raw
+        changed = raw.replace(old, new)
+        assert read("raw.txt", changed, camera="02").intrinsics.fx == 458.5
+        with pytest.raises(CalibrationError, match="03"):
+            read("raw.txt", changed, camera="image_03")
+        with pytest.raises(CalibrationError, match="no camera 7; the file has 03, 02"):
+            read("raw.txt", changed, camera=7)
+    odometry = files.KITTI.replace("P1: 458.5", "P1: none")
+    assert read("calib.txt", odometry, camera=2).intrinsics.fx == 458.5
+
+
 def test_a_stereo_pair_of_opencv_and_of_orb_slam(read) -> None:
     matrix = "!!opencv-matrix\n   rows: 3\n   cols: 3\n   dt: d\n   data: [{}]\n"
     other = files.K.replace("458.5", "470.5")
