@@ -68,11 +68,11 @@ def camera_of_images(
     name = f"{origin}, camera {chosen.name}" if chosen.name else origin
     stated = state_camera(fields, name)
     camera = stated.intrinsics
-    if size not in (None, (camera.width, camera.height)):
+    if size is not None and size != (camera.width, camera.height):
         note = f" ({stated.size_note})" if stated.size_note else ""
         raise CalibrationError(
             f"{name}: the calibration is for {camera.width}x{camera.height} images{note}, but "
-            f"the image is {size[0]}x{size[1]}; calibrate at this size or scale fx, fy, cx, cy "  # type: ignore[index]
+            f"the image is {size[0]}x{size[1]}; calibrate at this size or scale fx, fy, cx, cy "
             "with it"
         )
     return replace(

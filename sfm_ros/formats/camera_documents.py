@@ -179,8 +179,7 @@ def _orb_slam_camera(document: Document, prefix: str, origin: str) -> FileCamera
             "KannalaBrandt8"
         )
     names = ("k1", "k2", "k3", "k4") if is_fisheye else ("k1", "k2", "p1", "p2", "k3")
-    size = [document.get(f"Camera.{key}") for key in ("width", "height")]
-    width, height = (_pixels(v, "Camera.width", origin) if v is not None else 0 for v in size)
+    width, height = _orb_slam_size(document, "Camera", origin)
     fields = CameraInfoFields(
         width=width,
         height=height,
@@ -198,8 +197,7 @@ def _orb_slam_stereo(document: Document, side: str, origin: str) -> FileCamera:
     def entry(key: str) -> Any:
         return _data(document.get(f"{side}.{key}"))
 
-    sizes = [document.get(f"{side}.{key}") for key in ("width", "height")]
-    width, height = (_pixels(v, f"{side}.width", origin) if v is not None else 0 for v in sizes)
+    width, height = _orb_slam_size(document, side, origin)
     fields = CameraInfoFields(
         width=width,
         height=height,
@@ -209,6 +207,16 @@ def _orb_slam_stereo(document: Document, side: str, origin: str) -> FileCamera:
         P=entry("P"),
     )
     return FileCamera(name=side.lower(), fields=fields)
+
+
+def _orb_slam_size(document: Document, prefix: str, origin: str) -> tuple[int, int]:
+    """Width and height under a prefix; zero for one that is not given."""
+
+    def pixels(key: str) -> int:
+        value = document.get(key)
+        return 0 if value is None else _pixels(value, key, origin)
+
+    return pixels(f"{prefix}.width"), pixels(f"{prefix}.height")
 
 
 def _opencv_stereo(document: Document, origin: str) -> list[FileCamera]:

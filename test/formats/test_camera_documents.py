@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -215,6 +216,21 @@ def test_rectified_settings_of_orb_slam_are_taken_at_their_word(read) -> None:
     stated = read("r.yaml", files.ORB_SLAM.replace("PinHole", "Rectified"))
     chosen = choose_camera(stated)
     assert chosen.is_rectified and "Camera.type is Rectified" in chosen.text
+
+
+@pytest.mark.parametrize("key", ["Camera.width", "Camera.height"])
+def test_a_bad_size_of_orb_slam_is_reported_by_its_key(key: str, read) -> None:
+    text = re.sub(rf"^{key}:.*$", f"{key}: -1", files.ORB_SLAM, flags=re.MULTILINE)
+    assert text != files.ORB_SLAM
+    with pytest.raises(CalibrationError, match=f"{key} is -1"):
+        read("m.yaml", text)
+
+
+@pytest.mark.parametrize("key", ["LEFT.width", "LEFT.height"])
+def test_a_bad_size_of_a_stereo_pair_is_reported_by_its_key(key: str, read) -> None:
+    matrix = f"!!opencv-matrix\n   rows: 3\n   cols: 3\n   dt: d\n   data: [{files.K}]\n"
+    with pytest.raises(CalibrationError, match=f"{key} is -1"):
+        read("pair.yml", f"%YAML:1.0\nLEFT.K: {matrix}{key}: -1\n")
 
 
 def test_orb_slam_without_a_size_takes_the_images(read) -> None:
