@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 from sfm_ros.bags.reader import BagFile
 from sfm_ros.datatypes import CameraIntrinsics, DepthMap
 from sfm_ros.errors import SourceError
+from sfm_ros.formats.files import words_of
 
 RAW_IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
@@ -161,7 +161,7 @@ def _image_topics(bag: BagFile) -> list[str]:
 def is_depth(topic: str) -> bool:
     """Whether a topic is of depth or disparity by its name, not of a color camera beside it."""
     for part in reversed(topic.split("/")):
-        words = re.split(r"[^a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", part).lower())
+        words = words_of(part)
         if not _DEPTH_WORDS.isdisjoint(words):
             return True
         if not _COLOR_WORDS.isdisjoint(words):

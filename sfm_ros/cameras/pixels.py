@@ -8,7 +8,6 @@ node, the evaluation, the demo, the preparation of training data and the doctor.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -17,6 +16,7 @@ import numpy as np
 from sfm_ros.datatypes import CameraIntrinsics
 from sfm_ros.errors import CalibrationError
 from sfm_ros.formats.camera_info import StatedCamera
+from sfm_ros.formats.files import words_of
 from sfm_ros.formats.regions import (
     NEAR_CENTER,
     is_same_camera,
@@ -142,8 +142,7 @@ def choose_camera(
 
 
 def _is_rectified_name(name: str) -> bool:
-    words = re.split(r"[^a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
-    return not _RECTIFIED_WORDS.isdisjoint(words)
+    return not _RECTIFIED_WORDS.isdisjoint(words_of(name))
 
 
 def _chosen(

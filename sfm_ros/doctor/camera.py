@@ -13,7 +13,7 @@ from sfm_ros.doctor.observed import Camera
 from sfm_ros.errors import CalibrationError, ImageError
 from sfm_ros.formats.camera_info import camera_from_info
 from sfm_ros.formats.image_codec import decode_message
-from sfm_ros.formats.regions import NEAR_CENTER
+from sfm_ros.formats.regions import NEAR_CENTER, off_center
 from sfm_ros.model_spec import ModelSpec
 from sfm_ros.preprocess import plan_target_camera, rectified_camera
 
@@ -125,9 +125,7 @@ def _check_plausible(check: str, chosen: PixelCamera) -> Iterator[Finding]:
             f"fx {camera.fx:.1f} and fy {camera.fy:.1f} differ by {100 * non_square:.0f} %",
             "almost every camera has square pixels: was the image scaled in one direction?",
         )
-    off_x = (camera.cx + 0.5) / camera.width - 0.5
-    off_y = (camera.cy + 0.5) / camera.height - 0.5
-    if max(abs(off_x), abs(off_y)) > NEAR_CENTER:
+    if off_center(camera) > NEAR_CENTER:
         yield warn(
             check,
             f"the principal point ({camera.cx:.0f}, {camera.cy:.0f}) is far from the center of "

@@ -1,4 +1,4 @@
-"""Reading text files, and the order of numbered files."""
+"""Reading text files, the order of numbered files, and the words in names."""
 
 from __future__ import annotations
 
@@ -24,3 +24,8 @@ def natural_key(path: Path) -> list[tuple[int, str]]:
     """Sort key that compares digits in a name as numbers: ``2.png`` before ``10.png``."""
     parts = re.split(r"(\d+)", path.name)
     return [(int(part), part) if part.isdecimal() else (-1, part) for part in parts]
+
+
+def words_of(name: str) -> list[str]:
+    """The words of a name in lower case: ``image`` and ``rect`` of ``imageRect``."""
+    return re.split(r"[^a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
