@@ -146,15 +146,21 @@ def _is_rectified_name(name: str) -> bool:
 
 
 def _chosen(
-    stated: StatedCamera, intrinsics: CameraIntrinsics, used: str, reason: str, **more: bool
+    stated: StatedCamera,
+    intrinsics: CameraIntrinsics,
+    used: str,
+    reason: str,
+    *,
+    is_rectified: bool,
+    is_doubtful: bool = False,
 ) -> PixelCamera:
     return PixelCamera(
         origin=stated.origin,
         intrinsics=intrinsics,
-        is_rectified=more.get("is_rectified", used == "P"),
+        is_rectified=is_rectified,
         used=used,
         reason=reason,
-        is_doubtful=more.get("is_doubtful", False) or bool(stated.remarks),
+        is_doubtful=is_doubtful or bool(stated.remarks),
         remarks=stated.remarks,
         size_note=stated.size_note,
     )
@@ -164,7 +170,7 @@ def _rectified(stated: StatedCamera, reason: str, is_doubtful: bool = False) -> 
     """The images are rectified: P is theirs, or K if there is no P."""
     camera = projection_camera(stated.intrinsics)
     if camera is not None:
-        return _chosen(stated, camera, "P", reason, is_doubtful=is_doubtful)
+        return _chosen(stated, camera, "P", reason, is_rectified=True, is_doubtful=is_doubtful)
     raw = stated.intrinsics
     camera = CameraIntrinsics.from_matrix(raw.width, raw.height, raw.K)
     return _chosen(stated, camera, "K", f"{reason}, and there is no P", is_rectified=True)
@@ -178,19 +184,24 @@ def _raw(stated: StatedCamera, reason: str, use_P: bool = True) -> PixelCamera:
             f"{stated.origin}: there is no K, only P, but {reason}; calibrate the camera, or set "
             "preprocess.input to 'rectified'"
         )
-    if camera.is_distorted and not camera.distortion:
-        raise CalibrationError(
-            f"{stated.origin}: the model '{camera.distortion_model}' comes without coefficients; "
-            "expected 4, zeros for an ideal lens, or preprocess.input 'rectified' if the images "
-            "are rectified"
-        )
+    _require_coefficients(stated)
     if not needs_undistortion(camera):
         camera, used = replace(camera, P=None, R=None), "K"
     else:
         camera, used = camera if use_P else replace(camera, P=None), "K and D"
         if not camera.is_distorted:
             used = "K and R"
-    return _chosen(stated, camera, used, reason, is_doubtful=not use_P)
+    return _chosen(stated, camera, used, reason, is_rectified=False, is_doubtful=not use_P)
+
+
+def _require_coefficients(stated: StatedCamera) -> None:
+    camera = stated.intrinsics
+    if camera.is_distorted and not camera.distortion:
+        raise CalibrationError(
+            f"{stated.origin}: the model '{camera.distortion_model}' comes without coefficients; "
+            "expected 4, zeros for an ideal lens, or preprocess.input 'rectified' if the images "
+            "are rectified"
+        )
 
 
 def _from_projection_alone(stated: StatedCamera, name: str | None) -> PixelCamera:
@@ -266,8 +277,7 @@ def _by_geometry(stated: StatedCamera) -> PixelCamera:
     P_camera = projection_camera(stated.intrinsics)
     if P_camera is None:
         return _raw(stated, "the calibration has distortion and no P")
-    if stated.intrinsics.is_distorted and not stated.intrinsics.distortion:
-        return _raw(stated, "")  # raises
+    _require_coefficients(stated)
     K_distance, P_distance = off_center(stated.intrinsics), off_center(P_camera)
     outside, before = _share_outside(stated.intrinsics, P_camera)
     leaves = f"undistorting them would leave the image for {outside:.0%} of the pixels"
