@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sfm_ros.datatypes import CameraIntrinsics
 from sfm_ros.errors import CalibrationError, UnsafeFileError
 from sfm_ros.formats.camera_choice import FileCamera, camera_of_images
 from sfm_ros.formats.camera_documents import cameras_of_document
@@ -28,16 +27,6 @@ EXPECTED = (
 )
 _YAML_SUFFIXES = (".yaml", ".yml", ".json")
 _OPENCV_TAG = re.compile(r"!!opencv-[a-z-]+")
-
-
-def read_calibration(
-    path: str | Path,
-    width: int | None = None,
-    height: int | None = None,
-    camera: str | int | None = None,
-) -> CameraIntrinsics:
-    """The calibration in a file as it is stated, see `read_camera`."""
-    return read_camera(path, width, height, camera).intrinsics
 
 
 def read_camera(

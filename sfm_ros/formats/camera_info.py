@@ -71,11 +71,6 @@ class StatedCamera:
     size_note: str = ""
 
 
-def calibration_from_fields(fields: CameraInfoFields, origin: str) -> CameraIntrinsics:
-    """The calibration as it is stated, see `state_camera`."""
-    return state_camera(fields, origin).intrinsics
-
-
 def state_camera(fields: CameraInfoFields, origin: str) -> StatedCamera:
     """Check the fields and convert them; ``origin`` is the topic or file, for error messages.
 
@@ -190,11 +185,6 @@ def _optional_matrix(
 ) -> FloatArray | None:
     matrix = None if values is None else parse_numbers(values, shape, name, origin)
     return None if matrix is None or not np.any(matrix) else read_only(matrix)
-
-
-def intrinsics_from_info(info: Any, origin: str = "camera_info") -> CameraIntrinsics:
-    """The calibration in a CameraInfo message as it is stated, see `camera_from_info`."""
-    return camera_from_info(info, origin).intrinsics
 
 
 def camera_from_info(info: Any, origin: str = "camera_info") -> StatedCamera:

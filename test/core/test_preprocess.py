@@ -12,7 +12,7 @@ import pytest
 
 from sfm_ros.datatypes import CameraIntrinsics, Frame
 from sfm_ros.errors import CalibrationError, ImageError
-from sfm_ros.formats.calibration import read_calibration
+from sfm_ros.formats.calibration import read_camera
 from sfm_ros.geometry import so3_exp
 from sfm_ros.preprocess import ImagePreparer, plan_target_camera, rectified_camera, undistort_map
 
@@ -21,7 +21,7 @@ KITTI = CameraIntrinsics(width=1242, height=375, fx=721.5, fy=721.5, cx=609.6, c
 
 def _raw_and_rectified_camera(folder: Path) -> tuple[CameraIntrinsics, CameraIntrinsics]:
     calib = folder / "calib_cam_to_cam.txt"
-    return read_calibration(calib, 1392, 512), read_calibration(calib, 1242, 375)
+    return read_camera(calib, 1392, 512).intrinsics, read_camera(calib, 1242, 375).intrinsics
 
 
 def _camera(width: int, height: int) -> CameraIntrinsics:

@@ -8,8 +8,8 @@ from calibrations import write_camera_info
 
 from sfm_ros.datatypes import CameraIntrinsics
 from sfm_ros.errors import CalibrationError
-from sfm_ros.formats.calibration import read_calibration
-from sfm_ros.formats.camera_info import CameraInfoFields, calibration_from_fields
+from sfm_ros.formats.calibration import read_camera
+from sfm_ros.formats.camera_info import CameraInfoFields, state_camera
 
 CAMERA_INFO = """\
 image_width: 640
@@ -44,7 +44,7 @@ def _write(tmp_path, text, name="camera.yaml"):
 
 
 def test_camera_info_yaml(tmp_path):
-    camera = read_calibration(_write(tmp_path, CAMERA_INFO), 640, 480)
+    camera = read_camera(_write(tmp_path, CAMERA_INFO), 640, 480).intrinsics
     assert (camera.fx, camera.fy, camera.cx, camera.cy) == (500.5, 501.5, 320, 240)
     assert (camera.width, camera.height) == (640, 480)
     assert camera.distortion == (-0.2, 0.1, 0.001, 0.002, 0.0)
@@ -52,7 +52,7 @@ def test_camera_info_yaml(tmp_path):
 
 
 def test_printed_message_with_zero_r_and_p(tmp_path):
-    camera = read_calibration(_write(tmp_path, PRINTED_MESSAGE))
+    camera = read_camera(_write(tmp_path, PRINTED_MESSAGE)).intrinsics
     assert camera.distortion_model == "equidistant" and camera.distortion[3] == 0.4
     assert camera.R is None and camera.P is None
 
@@ -74,7 +74,7 @@ def test_yaml_keeps_every_digit(tmp_path):
         R=R,
         P=np.array([[1000 / 9, 0, 2, 3], [0, 400, 5, 6], [0, 0, 1, 0]]),
     )
-    after = read_calibration(write_camera_info(tmp_path / "out.yaml", before), 321, 123)
+    after = read_camera(write_camera_info(tmp_path / "out.yaml", before), 321, 123).intrinsics
     assert (after.fx, after.fy, after.cx, after.cy) == (1000 / 3, 271.00000002, 1000 / 7, -0.1)
     assert after.distortion == before.distortion
     assert after.distortion_model == "rational_polynomial"
@@ -84,7 +84,7 @@ def test_yaml_keeps_every_digit(tmp_path):
 
 def test_yaml_without_distortion(tmp_path):
     before = CameraIntrinsics(width=10, height=8, fx=5, fy=6, cx=4, cy=3)
-    after = read_calibration(write_camera_info(tmp_path / "out.yaml", before))
+    after = read_camera(write_camera_info(tmp_path / "out.yaml", before)).intrinsics
     assert not after.is_distorted
     np.testing.assert_array_equal(after.K, before.K)
 
@@ -113,24 +113,24 @@ def test_wrong_yaml_is_refused(tmp_path, old, new, named):
     assert old in CAMERA_INFO
     path = _write(tmp_path, CAMERA_INFO.replace(old, new, 1))
     with pytest.raises(CalibrationError) as caught:
-        read_calibration(path, 640, 480)
+        read_camera(path, 640, 480)
     for text in [*named, "camera.yaml"]:
         assert text in str(caught.value)
 
 
 def test_size_mismatch_names_both_sizes(tmp_path):
     with pytest.raises(CalibrationError, match=r"640x480.*320x240"):
-        read_calibration(_write(tmp_path, CAMERA_INFO), 320, 240)
+        read_camera(_write(tmp_path, CAMERA_INFO), 320, 240)
 
 
 def test_kitti_odometry_chooses_the_camera(tmp_path):
     rows = [f"P{i}: {700 + i} 0 600 {-i} 0 {700 + i} 170 0 0 0 1 0" for i in range(4)]
     path = _write(tmp_path, "\n".join(rows), "calib.txt")
-    assert read_calibration(path, 1241, 376).fx == 700
-    assert read_calibration(path, 1241, 376, camera="2").fx == 702
-    assert read_calibration(path, 1241, 376, camera="03").fx == 703
+    assert read_camera(path, 1241, 376).intrinsics.fx == 700
+    assert read_camera(path, 1241, 376, camera="2").intrinsics.fx == 702
+    assert read_camera(path, 1241, 376, camera="03").intrinsics.fx == 703
     with pytest.raises(CalibrationError, match="no camera 7; the file has 0, 1, 2, 3"):
-        read_calibration(path, 1241, 376, camera=7)
+        read_camera(path, 1241, 376, camera=7)
 
 
 @pytest.mark.parametrize(
@@ -147,25 +147,25 @@ def test_kitti_odometry_chooses_the_camera(tmp_path):
 )
 def test_wrong_kitti_text_is_refused(tmp_path, text, named):
     with pytest.raises(CalibrationError, match=named):
-        read_calibration(_write(tmp_path, text, "calib.txt"), 1241, 376)
+        read_camera(_write(tmp_path, text, "calib.txt"), 1241, 376)
 
 
 def test_text_formats_need_size_and_file(tmp_path):
     with pytest.raises(CalibrationError, match="pass width and height"):
-        read_calibration(_write(tmp_path, "P0: 1", "calib.txt"))
+        read_camera(_write(tmp_path, "P0: 1", "calib.txt"))
     with pytest.raises(CalibrationError, match="there is no calibration file"):
-        read_calibration(tmp_path / "none.yaml")
+        read_camera(tmp_path / "none.yaml")
     with pytest.raises(CalibrationError, match="cannot read"):
-        read_calibration(tmp_path)
+        read_camera(tmp_path)
     (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\x00\x80")
     with pytest.raises(CalibrationError, match="cannot read"):
-        read_calibration(tmp_path / "binary.txt", 1, 1)
+        read_camera(tmp_path / "binary.txt", 1, 1)
 
 
 def test_uncalibrated_message_is_refused():
     fields = CameraInfoFields(width=4, height=4, K=[0.0] * 9)
     with pytest.raises(CalibrationError, match="/cam/camera_info.*fx=0.*not calibrated"):
-        calibration_from_fields(fields, "/cam/camera_info")
+        state_camera(fields, "/cam/camera_info")
 
 
 @pytest.mark.parametrize(
@@ -178,21 +178,21 @@ def test_uncalibrated_message_is_refused():
     ],
 )
 def test_real_calibrations(shared_data, folder, size, expected):
-    camera = read_calibration(shared_data / folder, *size)
+    camera = read_camera(shared_data / folder, *size).intrinsics
     assert (camera.fx, camera.fy, camera.cx, camera.cy) == pytest.approx(expected, abs=1e-9)
     assert (camera.width, camera.height) == size
 
 
 def test_kitti_raw_size_selects_distorted_or_rectified(shared_data):
     path = shared_data / "oracle_rectification" / "calib_cam_to_cam.txt"
-    raw = read_calibration(path, 1392, 512, camera="02")
+    raw = read_camera(path, 1392, 512, camera="02").intrinsics
     assert raw.fx == pytest.approx(959.791) and raw.distortion[0] == pytest.approx(-0.3691481)
     assert raw.P[0, 0] == pytest.approx(721.5377) and raw.R[0, 1] == pytest.approx(0.01511, 1e-2)
-    rectified = read_calibration(path, 1242, 375)
+    rectified = read_camera(path, 1242, 375).intrinsics
     assert rectified.fx == pytest.approx(721.5377) and not rectified.is_distorted
     assert rectified.R is None
     with pytest.raises(CalibrationError, match=r"640x480.*1242x375.*1392x512"):
-        read_calibration(path, 640, 480)
+        read_camera(path, 640, 480)
 
 
 WIDTH, HEIGHT = 640, 480
@@ -217,7 +217,7 @@ def test_numbers_that_no_camera_has_are_refused(matrix, index, value, text):
     fx, fy, cx, cy = numbers["P"]
     P = [fx, 0, cx, 0, 0, fy, cy, 0, 0, 0, 1, 0]
     with pytest.raises(CalibrationError, match=rf"\({matrix}\): .*{text}"):
-        calibration_from_fields(CameraInfoFields(width=WIDTH, height=HEIGHT, K=K, P=P), "here")
+        state_camera(CameraInfoFields(width=WIDTH, height=HEIGHT, K=K, P=P), "here")
 
 
 @pytest.mark.parametrize(("value", "is_good"), [(400.0, True), (-2e4, False), (1e150, False)])
@@ -226,14 +226,14 @@ def test_distortion_is_bounded(value, is_good):
         width=WIDTH, height=HEIGHT, K=[500, 0, 320, 0, 500, 240, 0, 0, 1], D=[0.1, value, 0, 0, 0]
     )
     if is_good:
-        assert calibration_from_fields(fields, "here").distortion[1] == value
+        assert state_camera(fields, "here").intrinsics.distortion[1] == value
     else:
         with pytest.raises(CalibrationError, match="distortion coefficient is .*at most 10000"):
-            calibration_from_fields(fields, "here")
+            state_camera(fields, "here")
 
 
 def test_errors_quote_little_of_what_they_refuse():
     fields = CameraInfoFields(width=WIDTH, height=HEIGHT, K=[np.nan] * 1_000_000)
     with pytest.raises(CalibrationError) as caught:
-        calibration_from_fields(fields, "here")
+        state_camera(fields, "here")
     assert len(str(caught.value)) < 1000

@@ -16,7 +16,7 @@ from std_msgs.msg import Header
 from sfm_ros.config import NoiseConfig
 from sfm_ros.datatypes import CameraIntrinsics
 from sfm_ros.errors import CalibrationError, ImageError
-from sfm_ros.formats.camera_info import intrinsics_from_info
+from sfm_ros.formats.camera_info import camera_from_info
 from sfm_ros.formats.image_codec import SUPPORTED_ENCODINGS
 from sfm_ros.geometry import quat_xyzw_from_matrix, rigid_motion, se3_exp, so3_exp
 from sfm_ros.pose import PoseIntegrator
@@ -46,7 +46,7 @@ def test_stamps_keep_every_nanosecond(stamp_ns: int) -> None:
 
 
 def test_absent_matrices_of_a_calibration_are_none() -> None:
-    camera = intrinsics_from_info(camera_info())
+    camera = camera_from_info(camera_info()).intrinsics
     assert (camera.fx, camera.fy, camera.cx, camera.cy) == (500, 510, 320, 240)
     assert camera.distortion[0] == 0.1
     assert camera.P is None
@@ -58,7 +58,9 @@ def test_calibration_round_trip() -> None:
     camera = CameraIntrinsics(
         width=640, height=480, fx=500, fy=510, cx=320, cy=240, distortion=(0.1,) * 5, R=R, P=P
     )
-    again = intrinsics_from_info(conversions.info_from_intrinsics(camera, Header(frame_id="eye")))
+    again = camera_from_info(
+        conversions.info_from_intrinsics(camera, Header(frame_id="eye"))
+    ).intrinsics
     assert np.array_equal(again.K, camera.K)
     assert again.P is not None and np.array_equal(again.P, P)
     assert again.R is not None and np.allclose(again.R, R)
@@ -68,7 +70,7 @@ def test_calibration_round_trip() -> None:
 def test_region_and_binning_give_the_camera_of_the_sent_image() -> None:
     info = camera_info(binning_x=2, binning_y=2)
     info.roi.x_offset, info.roi.y_offset, info.roi.width, info.roi.height = 100, 40, 400, 200
-    camera = intrinsics_from_info(info)
+    camera = camera_from_info(info).intrinsics
     assert (camera.width, camera.height) == (200, 100)
     # The pixel at (cx, cy): two columns become one whose center is between them.
     assert camera.cx == pytest.approx((320 - 100 + 0.5) / 2 - 0.5)
@@ -79,12 +81,12 @@ def test_region_and_binning_give_the_camera_of_the_sent_image() -> None:
 @pytest.mark.parametrize("value", [0.0, float("nan"), float("inf")])
 def test_unusable_calibration_is_refused(value: float) -> None:
     with pytest.raises(CalibrationError):
-        intrinsics_from_info(camera_info(k=[value] * 9))
+        camera_from_info(camera_info(k=[value] * 9))
 
 
 def test_nan_in_the_projection_is_refused() -> None:
     with pytest.raises(CalibrationError, match="not finite"):
-        intrinsics_from_info(camera_info(p=[float("nan")] * 12))
+        camera_from_info(camera_info(p=[float("nan")] * 12))
 
 
 def test_cache_keeps_the_object_until_the_content_changes() -> None:

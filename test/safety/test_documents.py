@@ -11,7 +11,7 @@ from limited import run_limited
 from sfm_ros.config import load_config
 from sfm_ros.errors import CalibrationError, ConfigError, ModelError, SourceError
 from sfm_ros.evaluation.report.compare import load_runs
-from sfm_ros.formats.calibration import read_calibration
+from sfm_ros.formats.calibration import read_camera
 from sfm_ros.model_spec import ModelSpec
 from sfm_ros.safety import limits
 from sfm_ros.safety.documents import DocumentError, parse_json, parse_yaml, read_yaml
@@ -38,7 +38,7 @@ def test_aliases_are_refused_at_once(text):
     "reading",
     [
         "from sfm_ros.config import load_config as read",
-        "from sfm_ros.formats.calibration import read_calibration as read",
+        "from sfm_ros.formats.calibration import read_camera as read",
         "from sfm_ros.model_spec import ModelSpec\n"
         "read = lambda path: ModelSpec.load(path.parent)",
         "from sfm_ros.bags.reader import BagFile\n"
@@ -118,7 +118,7 @@ def test_every_reader_names_its_file(tmp_path):
     path.write_text(text)
     for error, read in (
         (ConfigError, lambda: load_config(path)),
-        (CalibrationError, lambda: read_calibration(path)),
+        (CalibrationError, lambda: read_camera(path).intrinsics),
         (ModelError, lambda: ModelSpec.load(tmp_path)),
     ):
         with pytest.raises(error, match=r"model\.yaml.*64 digits"):
