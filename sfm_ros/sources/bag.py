@@ -92,9 +92,7 @@ class BagSource:
         self.image_topic = find_image_topic(self.bag, image_topic)
         with self.bag.kept_open():
             if calib is None:
-                self._first_usable(lambda _: None)  # images before their calibration
-                self.camera = self._first_camera(camera_info_topic)
-                self._first_usable(self._require_size)
+                self.camera = self._camera_of_bag(camera_info_topic)
             else:
                 names = (self.image_topic,)
                 self.camera = self._first_usable(
@@ -150,8 +148,7 @@ class BagSource:
             return None
         try:
             rgb = decode_message(record.message, self._max_megapixels, levels)
-            height, width = rgb.shape[:2]
-            camera.require_size(width, height, f"an image of {self.image_topic}")
+            self._require_size(camera, rgb)
         except (ImageError, CalibrationError) as error:
             _LOG.warning("%s: an image of %s is skipped: %s", self.name, self.image_topic, error)
             return None
@@ -189,13 +186,21 @@ class BagSource:
                 f"cannot decode the first image of {self.image_topic} in {self.name}: {error}"
             ) from error
 
-    def _require_size(self, rgb: RgbImage) -> None:
+    def _require_size(self, camera: PixelCamera, rgb: RgbImage) -> None:
         height, width = rgb.shape[:2]
-        self.camera.require_size(width, height, f"an image of {self.image_topic}")
+        camera.require_size(width, height, f"an image of {self.image_topic}")
 
     def _follow(self, topic: str) -> FollowedCamera:
         names = (self.image_topic, topic)
         return FollowedCamera(f"{topic} in {self.name}", names, self._input)
+
+    def _camera_of_bag(self, requested: str | None) -> PixelCamera:
+        """The camera of the first images, one of which has its size."""
+        height, width = self._first_usable(lambda rgb: rgb.shape[:2])  # before the calibration
+        camera = self._first_camera(requested)
+        if (width, height) != (camera.intrinsics.width, camera.intrinsics.height):
+            self._first_usable(partial(self._require_size, camera))
+        return camera
 
     def _first_camera(self, requested: str | None) -> PixelCamera:
         """The camera of the first camera_info that can be used."""

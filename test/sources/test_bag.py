@@ -8,7 +8,9 @@ import pytest
 
 from sfm_ros.datatypes import CameraIntrinsics
 from sfm_ros.errors import CalibrationError, SourceError
+from sfm_ros.formats import image_codec
 from sfm_ros.geometry import optical_to_body, se3_exp
+from sfm_ros.sources import bag
 from sfm_ros.sources.bag import BagSource
 from sfm_ros.sources.factory import open_source
 
@@ -177,6 +179,24 @@ def test_only_first_undecodable_image_is_an_error(new_bag, caplog):
     source = BagSource(recorder.done(), calib=CAMERA)
     assert [item.frame.stamp_ns for item in source] == [START, START + 2]
     assert source.skipped == 1 and "truncated" in caplog.text
+
+
+def test_opening_a_bag_decodes_one_image(new_bag, monkeypatch):
+    decoded = []
+    monkeypatch.setattr(
+        bag, "decode_message", lambda *a: decoded.append(a) or image_codec.decode_message(*a)
+    )
+    BagSource(simple_bag(new_bag))
+    assert len(decoded) == 1
+
+
+def test_the_first_image_may_have_another_size(new_bag):
+    recorder = new_bag()
+    recorder.info("/camera_info", START)
+    recorder.image("/image", IMAGE[:4, :4], "rgb8", START)
+    recorder.image("/image", IMAGE, "rgb8", START + 1)
+    source = BagSource(recorder.done())
+    assert [item.frame.stamp_ns for item in source] == [START + 1] and source.skipped == 1
 
 
 def test_sizes_of_image_and_calibration_must_agree(new_bag):
