@@ -42,7 +42,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup
     )  # fmt: skip
     pairs = parser.add_argument_group("options of --images")
     pairs.add_argument("--ground-truth", type=Path, metavar="DIR", help="16-bit depth images")
-    pairs.add_argument("--calib", type=Path, help="camera_info YAML, KITTI calibration or a 3x3 K")
+    pairs.add_argument("--calib", type=Path, help="calibration file, see docs/calibration.md")
     pairs.add_argument(
         "--units-per-meter", type=float, default=256.0,
         help="256 for KITTI's depth images (default), 1000 for millimeters",
