@@ -20,6 +20,7 @@ from sfm_ros.config import ODOMETRY_MODES, SfmConfig, load_config
 from sfm_ros.errors import ConfigError, SourceError
 from sfm_ros.evaluation.depth.metrics import CROPS
 from sfm_ros.evaluation.report.summary import text_table
+from sfm_ros.evaluation.report.video import check_video_file
 from sfm_ros.evaluation.runs.depth_methods import method_rows
 from sfm_ros.evaluation.runs.inputs import InputOptions, open_input
 from sfm_ros.evaluation.runs.mode_comparison import mode_rows
@@ -219,7 +220,10 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _video_to_write(options: argparse.Namespace) -> Path | None:
-    """The file of ``--video`` beside another input, which it then is not; else None."""
+    """The file of ``--video`` beside another input, which it then is not; else None.
+
+    OutputError if it is there and not a video of an earlier run.
+    """
     others = [kind for kind in ("data", *KINDS) if kind != "video"]
     if options.video is None or not (
         options.synthetic or any(getattr(options, kind) is not None for kind in others)
@@ -227,6 +231,7 @@ def _video_to_write(options: argparse.Namespace) -> Path | None:
         return None
     check_output_files(options, "video")
     video: Path = options.video
+    check_video_file(video)
     options.video = None
     return video
 

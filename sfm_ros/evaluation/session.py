@@ -205,7 +205,7 @@ def _run_offline(
         run = OfflineRun(engine, config)
         if video is None:
             return run.run(input.source, frames, depth_of, bar.update)
-        film = stack.enter_context(closing(DepthVideo(video)))
+        film = stack.enter_context(DepthVideo(video))
         return run.run(input.source, frames, depth_of, bar.update, film.add)
 
 

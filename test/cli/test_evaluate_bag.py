@@ -337,3 +337,14 @@ def test_video_beside_another_input_is_written(
     methods = json_in(out, "summary.json")["depth_methods"]
     assert set(methods) == {"network", "multiview"}
     assert evaluate(*given) == 0  # it replaces its own
+
+
+def test_video_that_was_recorded_is_not_replaced(
+    bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recording, out = tmp_path / "drive.mp4", tmp_path / "out"
+    recording.write_bytes(b"recorded")
+    assert evaluate(bag, "--video", recording, "--out", out) == 1
+    error = capsys.readouterr().err
+    assert str(recording) in error and "--video alone" in error
+    assert recording.read_bytes() == b"recorded" and not out.exists()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import struct
 from pathlib import Path
+from types import TracebackType
 
 import cv2
 import numpy as np
@@ -17,19 +19,23 @@ _ENLARGED, _BAR = 2, 26
 """Factor of the panels, and height of their captions in pixels."""
 _MAX_UNCERTAINTY = 0.4
 _USUAL_FPS, _MAX_FPS = 10.0, 60.0
+_NAME = b"sfm_ros depth video"
+_TAG = struct.pack(">I4s", 8 + len(_NAME), b"free") + _NAME
+"""The end of each of these files: a box of MP4 that players skip (ISO/IEC 14496-12, 8.1.2)."""
 
 
 class DepthVideo:
     """Writes one image for each frame: four panels, two by two.
+
+    A context manager: the file is complete at the end, and after an exception as it was before.
 
     Args:
         path: of the file, ``.mp4``. It is there once the video is closed.
     """
 
     def __init__(self, path: Path) -> None:
-        """OutputError if the name has another ending, or its folder is missing."""
-        if path.suffix.lower() != ".mp4" or not path.parent.is_dir():
-            raise OutputError(f"the video is {path}, expected a file .mp4 in an existing folder")
+        """OutputError if the file cannot be written, see `check_video_file`."""
+        check_video_file(path)
         self._path, self._partial = path, path.with_name(f".{path.stem}.partial.mp4")
         self._writer: cv2.VideoWriter | None = None
         self._first: tuple[int, RgbImage] | None = None
@@ -63,6 +69,7 @@ class DepthVideo:
         code = cv2.VideoWriter.fourcc(*_CODEC)
         self._writer = cv2.VideoWriter(str(self._partial), code, fps, (width, height))
         if not self._writer.isOpened():
+            self._discard()
             raise OutputError(
                 f"OpenCV cannot write {self._path} with the codec {_CODEC}; install an "
                 "opencv-python-headless with FFmpeg, or leave --video out"
@@ -74,13 +81,64 @@ class DepthVideo:
         self._writer.write(np.ascontiguousarray(sheet[:, :, ::-1]))
 
     def close(self) -> None:
-        """Complete the file; without frames there is none."""
+        """Complete the file; without frames there is none.
+
+        Raises:
+            OutputError: it cannot be written, or meanwhile there is a file of others.
+        """
         if self._writer is None and self._first is not None:
             self._start(self._first[0])
+        if self._writer is None:
+            return
+        self._writer.release()
+        try:
+            check_video_file(self._path)
+            with self._partial.open("ab") as stream:
+                stream.write(_TAG)
+            os.replace(self._partial, self._path)
+        except OSError as error:
+            raise OutputError(
+                f"cannot write {self._path}: {error.strerror or error}; name another file"
+            ) from error
+        finally:
+            self._discard()
+
+    def __enter__(self) -> DepthVideo:
+        return self
+
+    def __exit__(
+        self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.close()
+        else:
+            self._discard()
+
+    def _discard(self) -> None:
+        """Drop what is not in place yet."""
         if self._writer is not None:
             self._writer.release()
-            os.replace(self._partial, self._path)
+            self._partial.unlink(missing_ok=True)
         self._writer = self._first = None
+
+
+def check_video_file(path: Path) -> None:
+    """OutputError unless a video may be written there: only those of earlier runs are replaced."""
+    if path.suffix.lower() != ".mp4" or not path.parent.is_dir():
+        raise OutputError(f"the video is {path}, expected a file .mp4 in an existing folder")
+    if os.path.lexists(path) and not _is_own(path):
+        raise OutputError(
+            f"{path} was not written by an earlier run and is not replaced; name another file for "
+            "--video, or give --video alone to score the recording"
+        )
+
+
+def _is_own(path: Path) -> bool:
+    if path.is_symlink() or not path.is_file() or path.stat().st_size < len(_TAG):
+        return False
+    with path.open("rb") as stream:
+        stream.seek(-len(_TAG), os.SEEK_END)
+        return stream.read() == _TAG
 
 
 def draw_panels(rgb: RgbImage, estimate: OdometryEstimate, limits: SteadyLimits) -> RgbImage:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import cv2
@@ -63,3 +64,48 @@ def test_a_video_that_cannot_be_written_names_what_to_do(
     film.add(RGB, estimate(0))
     with pytest.raises(OutputError, match="FFmpeg"):
         film.add(RGB, estimate(1))
+    with pytest.raises(OutputError, match="FFmpeg"), closing(DepthVideo(tmp_path / "b.mp4")) as b:
+        b.add(RGB, estimate(0))
+        b.add(RGB, estimate(1))
+    assert not list(tmp_path.iterdir())
+
+
+def written(path: Path, frames: int) -> bytes:
+    with DepthVideo(path) as film:
+        for index in range(frames):
+            film.add(RGB, estimate(index))
+    return path.read_bytes()
+
+
+def test_only_a_video_of_its_own_is_replaced(tmp_path: Path) -> None:
+    film = tmp_path / "a.mp4"
+    first = written(film, 3)
+    assert written(film, 5) != first
+    recording = tmp_path / "drive.mp4"
+    recording.write_bytes(first[:-1])
+    linked = tmp_path / "linked.mp4"
+    linked.symlink_to(film)
+    for path in (recording, linked):
+        with pytest.raises(OutputError, match=f"{path.name} .*name another file"):
+            DepthVideo(path)
+    assert recording.read_bytes() == first[:-1] and linked.is_symlink()
+
+
+def test_a_file_that_appears_meanwhile_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    with pytest.raises(OutputError, match="not replaced"), DepthVideo(path) as film:
+        film.add(RGB, estimate(0))
+        path.write_bytes(b"recorded")
+    assert path.read_bytes() == b"recorded"
+    assert [file.name for file in tmp_path.iterdir()] == ["a.mp4"]
+
+
+def test_a_run_that_fails_leaves_the_earlier_video(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    before = written(path, 4)
+    with pytest.raises(RuntimeError, match="in the middle"), DepthVideo(path) as film:
+        film.add(RGB, estimate(0))
+        film.add(RGB, estimate(1))
+        raise RuntimeError("in the middle")
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["a.mp4"]
