@@ -32,7 +32,13 @@ from sfm_ros.sources.kitti.source import CAMERA_HEIGHT_M, image_folder
 from sfm_ros.synthetic.held_out import HeldOutStreet
 
 _SOURCE_OPTIONS = (
-    *("calib", "camera", "poses", "fps", "image_topic", "camera_info_topic", "pose_topic"),
+    "calib",
+    "camera",
+    "poses",
+    "fps",
+    "image_topic",
+    "camera_info_topic",
+    "pose_topic",
 )
 _READING_OPTIONS = ("input", "bits", "max_megapixels")
 _BAG_OPTIONS = ("ground_truth_frame", "depth_topic", "speed_topic")
@@ -171,13 +177,15 @@ def open_input(options: InputOptions) -> EvaluationInput:
     """
     if options.kind == "bag" and options.depth_images is not None:
         raise SourceError("--depth-images is an option of images; a bag has --depth-topic")
+    if options.kind == "bag" and options.depth_crop is not None:
+        raise SourceError("--depth-crop is an option of images; of a bag all depth is compared")
     if options.kind == "bag" and options.path is not None:
         return _open_bag(options.path, options)
     for name in _BAG_OPTIONS:
         if getattr(options, name) is not None:
             raise SourceError(f"--{name.replace('_', '-')} is an option of a bag only")
     source = _open_frames(options)
-    height_m = getattr(source, "camera_height_m", None)
+    camera, height_m = getattr(source, "camera", None), getattr(source, "camera_height_m", None)
     if options.kind == "kitti":
         height_m = CAMERA_HEIGHT_M
     crop = options.depth_crop or "none"
@@ -190,7 +198,7 @@ def open_input(options: InputOptions) -> EvaluationInput:
         source=frames,
         ground_truth=frames,
         camera_height_m=height_m,
-        camera=getattr(source, "camera", None),
+        camera=camera,
     )
 
 

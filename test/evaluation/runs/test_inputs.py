@@ -223,6 +223,8 @@ def test_depth_images_beside_images(images: Path, calib: Path, tmp_path: Path) -
     )
     given = open_input(options)
     assert depths(given) == [None, None, 3.0, 4.0, 5.0, 6.0]
+    plain = open_input(replace(options, depth_images=None))
+    assert given.calibration is not None and given.calibration == plain.calibration
     item = list(given.source)[3]
     found = given.ground_truth.depth(item)
     assert found is not None and found.crop == "none"
@@ -258,6 +260,8 @@ def test_depth_images_that_do_not_fit_are_refused(
         list(open_input(replace(options, depth_images=small)).source)
     with pytest.raises(SourceError, match="--depth-topic"):
         open_input(InputOptions(kind="bag", path=bag, depth_images=small))
+    with pytest.raises(SourceError, match="--depth-crop is an option of images"):
+        open_input(InputOptions(kind="bag", path=bag, depth_crop="garg"))
     with pytest.raises(SourceError, match="more than 0"):
         open_input(replace(options, depth_images=small, units_per_meter=0.0))
 
