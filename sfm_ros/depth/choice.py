@@ -9,7 +9,7 @@ _SHARE = 0.7
 """Of the time between images that a whole step may take."""
 
 
-class TimeBudget:
+class StepBudget:
     """Decides once, from the time that the first steps took.
 
     If the median step takes more than 0.7 of the time between images, images would be dropped

@@ -12,7 +12,7 @@ import numpy as np
 
 from sfm_ros.config import SfmConfig
 from sfm_ros.datatypes import CameraIntrinsics, DepthMap, FloatArray, Reason, RgbImage
-from sfm_ros.depth.choice import TimeBudget
+from sfm_ros.depth.choice import StepBudget
 from sfm_ros.depth.smoothing import DepthSmoother
 from sfm_ros.errors import ConfigError
 
@@ -51,7 +51,7 @@ class DepthStage:
     """
 
     def __init__(self, config: SfmConfig, is_live: bool = False) -> None:
-        self._smoother, self._budget = DepthSmoother(), TimeBudget()
+        self._smoother, self._budget = DepthSmoother(), StepBudget()
         self._mode = config.depth.mode
         self._is_optional = self._mode == "auto"
         if self._is_optional and not is_live:
@@ -136,6 +136,7 @@ class DepthStage:
             return StageDepth()
         if not self._is_ready():
             return StageDepth(depth=self._smoothed(network, camera, T_prev_curr, is_deferred))
+        self._smoother.reset()  # its last map is older than the frame before
         gray = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
         assert self._fusion is not None
         if is_deferred:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -12,6 +13,7 @@ import pytest
 from sfm_ros.config import config_from_dict
 from sfm_ros.datatypes import CameraIntrinsics, Reason, read_only
 from sfm_ros.depth import filter_kernels, maps, road_kernels, state_kernels
+from sfm_ros.depth import stage as stage_module
 from sfm_ros.depth.fusion import DepthFusion, FusedDepth
 from sfm_ros.depth.inverse_depth import InverseDepth
 from sfm_ros.depth.propagation import PixelRays
@@ -193,6 +195,25 @@ def test_auto_gives_up_what_takes_too_long() -> None:
     assert quick.is_multiview and forced.is_multiview and not slow.is_multiview
     assert quick.method == "multiview" and slow.method.startswith("network: with several views")
     assert updated(slow)[1] is None
+
+
+def test_a_map_from_before_it_was_measured_is_not_drawn_from(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compiled, create = threading.Event(), stage_module._create_fusion
+    monkeypatch.setattr(stage_module, "_PATIENCE_S", 0.0)
+    monkeypatch.setattr(stage_module, "_create_fusion", lambda: compiled.wait(60) and create())
+    options = {"depth": {"mode": "auto"}, "odometry": {"depth_smoothing": 0.7}}
+    live = DepthStage(config_from_dict(options), is_live=True)
+    coming = live._coming
+    assert updated(live)[1] is None
+    compiled.set()
+    assert coming is not None and coming.result() is not None
+    assert updated(live)[1] is not None
+    for _ in range(30):
+        live.took(90_000_000, 100_000_000)
+    depth, uncertainty = updated(live)
+    assert np.array_equal(depth, network()) and uncertainty is None
 
 
 def test_without_what_compiles_auto_is_the_network(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sfm_ros.depth.choice import TimeBudget
+from sfm_ros.depth.choice import StepBudget
 from sfm_ros.depth.edge_fill import _REACH, _along, _feedback
 from sfm_ros.depth.ground_plane import GroundPlane
 from sfm_ros.depth.propagation import PixelRays
@@ -83,7 +83,7 @@ def test_sums_are_those_of_the_definition() -> None:
 
 @pytest.mark.parametrize("step_ms, exceeded", [(40, False), (69, False), (71, True), (300, True)])
 def test_the_time_of_the_first_steps_decides(step_ms: int, exceeded: bool) -> None:
-    budget = TimeBudget()
+    budget = StepBudget()
     for index in range(29):
         slow = 1000 if index % 5 == 0 else step_ms  # a few slow ones do not matter
         budget.add(slow * 1_000_000, 100_000_000)
