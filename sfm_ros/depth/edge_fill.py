@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sfm_ros.depth.filter_kernels import sum_along
-from sfm_ros.depth.propagation import GrayImage, Map
+from sfm_ros.depth.maps import GrayImage, Map
 
 _REACH, _EDGE_GRAY = 15.0, 15.0
 """Distance in pixels at half size, and difference in gray levels, over which values spread."""

@@ -16,16 +16,9 @@ from sfm_ros.datatypes import FloatArray
 from sfm_ros.depth import state_kernels
 from sfm_ros.depth.inverse_depth import InverseDepth
 from sfm_ros.depth.kernels import as_float32
-from sfm_ros.depth.maps import new_maps, select
+from sfm_ros.depth.maps import GrayImage, Map, Mask, new_maps, select
 from sfm_ros.depth.network_prior import Prior
-from sfm_ros.depth.propagation import (
-    GrayImage,
-    Map,
-    Mask,
-    PixelRays,
-    looks_alike,
-    propagate,
-)
+from sfm_ros.depth.propagation import PixelRays, looks_alike, propagate
 
 _NEW_INLIER, _LEAST_INLIER, _MOST_INLIER = 0.7, 0.05, 0.95
 _LOST_INLIER = 0.3
@@ -66,11 +59,6 @@ class DepthState:
     inlier: Map
     measured: Map
     known: Mask
-
-    @property
-    def relative_sigma(self) -> Map:
-        """(h, w) standard deviation over the mean."""
-        return np.asarray(np.sqrt(self.variance) / self.inv_depth, dtype=np.float32)
 
     def is_measured(self, most_sigma: float) -> Mask:
         """(h, w) where measurements count, and its relative sigma is below a limit."""

@@ -15,9 +15,9 @@ from sfm_ros.depth.filter import DepthState
 from sfm_ros.depth.ground_plane import GroundPlane, floats
 from sfm_ros.depth.inverse_depth import InverseDepth
 from sfm_ros.depth.kernels import as_float32
-from sfm_ros.depth.maps import median, new_maps, sample, select
+from sfm_ros.depth.maps import GrayImage, Map, Mask, median, new_maps, sample, select
 from sfm_ros.depth.network_prior import NetworkPrior, Prior
-from sfm_ros.depth.propagation import GrayImage, Map, Mask, PixelRays
+from sfm_ros.depth.propagation import PixelRays
 from sfm_ros.depth.road_kernels import find_road
 from sfm_ros.depth.scale_check import ScaleCheck
 from sfm_ros.depth.sources import SourceViews
@@ -157,7 +157,7 @@ class DepthFusion:
     def _predicted(
         self, rays: PixelRays, network: Map, gray: GrayImage, T: FloatArray | None
     ) -> DepthState:
-        guess = self._network.last(network).inv_depth
+        guess = self._network.last(network)
         if self._state is None or self._gray is None or T is None:
             return depth_filter.nothing(guess)
         self._views.move(T)
@@ -173,7 +173,7 @@ class DepthFusion:
         if not sources or self._travel * typical < _LEAST_TRAVEL:
             return None, ()
         self._travel = 0.0
-        guess = network * np.exp(np.float32(self._network.log_factor))
+        guess = self._network.scaled(network)
         prior = InverseDepth(
             guess, np.float32(_SEARCH_SIGMA) * guess, np.ones(gray.shape, dtype=bool)
         )
@@ -211,7 +211,8 @@ class DepthFusion:
             inv_depth = select(known, inv_depth, measured.inv_depth)
             known = known | measured.valid
             self._plane.update(rays, select(measured.valid, measured.inv_depth, inv_depth), known)
-        road, plane = self._road(rays, network, predicted, certain)
+        road, found = self._road(rays, network, predicted, certain)
+        plane = network if found is None else found
         prior = self._network.correct(
             gray, network, select(road & ~known, plane, inv_depth), known | road
         )
@@ -225,19 +226,19 @@ class DepthFusion:
             return state
         ratio = measured.inv_depth / prior.inv_depth
         moves = (ratio > _TOO_NEAR) | (ratio < _TOO_FAR)
-        if plane is not network:
-            moves |= floats(rays, measured.inv_depth, state.inv_depth, plane)
+        if found is not None:
+            moves |= floats(rays, measured.inv_depth, state.inv_depth, found)
         return depth_filter.correct(state, measured, moves)
 
     def _road(
         self, rays: PixelRays, network: Map, predicted: DepthState, certain: Mask
-    ) -> tuple[Mask, Map]:
-        """Where network and state agree with the plane of the road, and its inverse depth."""
+    ) -> tuple[Mask, Map | None]:
+        """Where network and state agree with the plane of the road; its inverse depth or None."""
         plane = self._plane.inv_depth(rays)
         if plane is None:
-            return np.zeros(rays.shape, dtype=bool), network
+            return np.zeros(rays.shape, dtype=bool), None
         limits = (_NEAR_HORIZON, np.exp(-_ROAD_AGREES), np.exp(_ROAD_AGREES), _ROAD_AGREES)
-        scaled = network * np.exp(np.float32(self._network.log_factor))
+        scaled = self._network.scaled(network)
         road = np.empty(rays.shape, dtype=bool)
         find_road(plane, scaled, predicted.inv_depth, certain, as_float32(limits), road)
         return road, plane

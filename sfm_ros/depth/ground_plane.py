@@ -7,7 +7,8 @@ import numpy as np
 
 from sfm_ros.datatypes import FloatArray
 from sfm_ros.depth.kernels import as_float32
-from sfm_ros.depth.propagation import Map, Mask, PixelRays
+from sfm_ros.depth.maps import Map, Mask
+from sfm_ros.depth.propagation import PixelRays
 from sfm_ros.depth.road_kernels import find_floating, mark_road, pick_points, sum_weighted
 
 _LOWEST, _WIDTH = 0.08, 1.6

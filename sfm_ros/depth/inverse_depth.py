@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from sfm_ros.datatypes import DepthMap, read_only
-
-Mask = npt.NDArray[np.bool_]
+from sfm_ros.depth.maps import Mask
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,33 +7,34 @@ import numpy.typing as npt
 
 from sfm_ros.depth.kernels import compiled
 
-_Map = npt.NDArray[np.float32]
-_Mask = npt.NDArray[np.bool_]
+Map = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+GrayImage = npt.NDArray[np.uint8]
 
 _EVERY = 2
 """Rows and columns that are enough for a median."""
 
 
-def new_maps(count: int, shape: tuple[int, ...]) -> tuple[_Map, ...]:
+def new_maps(count: int, shape: tuple[int, ...]) -> tuple[Map, ...]:
     """Maps to be set."""
     return tuple(np.empty(shape, dtype=np.float32) for _ in range(count))
 
 
-def select(mask: _Mask, values: _Map, others: _Map) -> _Map:
+def select(mask: Mask, values: Map, others: Map) -> Map:
     """The values where the mask is True, else the others; `numpy.where` guesses at each pixel."""
     (result,) = new_maps(1, values.shape)
     _select(mask, values, others, result)
     return result
 
 
-def sample(values: _Map, known: _Mask) -> _Map:
+def sample(values: Map, known: Mask) -> Map:
     """(n,) some of the values that are known, enough for a median."""
     # One longer, since each value is written before it is counted.
     packed = np.empty(values[::_EVERY, ::_EVERY].size + 1, dtype=np.float32)
     return packed[: _pack(values, known, _EVERY, packed)]
 
 
-def median(values: _Map) -> float:
+def median(values: Map) -> float:
     """Median of (n,) finite values, n > 0; `numpy.median` looks for NaN, too."""
     middle = values.size // 2
     ordered = np.partition(values, middle)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -21,10 +21,10 @@ import numpy.typing as npt
 from sfm_ros.datatypes import DepthMap, FloatArray
 from sfm_ros.depth import kernels
 from sfm_ros.depth.inverse_depth import InverseDepth
+from sfm_ros.depth.maps import GrayImage
 from sfm_ros.depth.multiview_config import TINY, MultiViewConfig
 from sfm_ros.errors import ImageError
 
-_GrayImage = npt.NDArray[np.uint8]
 _Array = npt.NDArray[np.float32]
 
 _SMALLEST = 16
@@ -32,8 +32,8 @@ _SMALLEST = 16
 
 
 def measure(
-    target: _GrayImage,
-    sources: Sequence[_GrayImage],
+    target: GrayImage,
+    sources: Sequence[GrayImage],
     T_source_target: Sequence[FloatArray],
     K: FloatArray,
     prior: InverseDepth,
@@ -79,7 +79,7 @@ def measure(
     return replace(found, valid=valid)
 
 
-def _check_sizes(target: _GrayImage, sources: Sequence[_GrayImage], prior: InverseDepth) -> None:
+def _check_sizes(target: GrayImage, sources: Sequence[GrayImage], prior: InverseDepth) -> None:
     """The compiled loops do not check what they read."""
     others: list[npt.NDArray] = [*sources, prior.inv_depth, prior.sigma, prior.valid]
     shapes = [image.shape for image in others]
@@ -98,22 +98,6 @@ def compile_kernels() -> None:
     image = np.zeros((_SMALLEST, _SMALLEST), np.uint8)
     prior = InverseDepth.from_depth(np.ones(image.shape, np.float32), 0.3)
     measure(image, [image], [np.eye(4)], np.diag([16.0, 16.0, 1.0]), prior)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _View:
-    """Where a source sees the target's pixels: ``A p + w b`` at inverse depth w, homogeneous.
-
-    ``A = K R K^-1`` and ``b = K t``.
-    """
-
-    A: _Array
-    b: _Array
-
-    @staticmethod
-    def of(T_source_target: FloatArray, K: FloatArray) -> _View:
-        R, t = T_source_target[:3, :3], T_source_target[:3, 3]
-        return _View((K @ R @ np.linalg.inv(K)).astype(np.float32), (K @ t).astype(np.float32))
 
 
 class Search:
@@ -138,7 +122,7 @@ class Search:
         self._images = [target, *sources]
         self._motions, self._K = T_source_target, np.asarray(K, np.float64)
         self._config, self._executor = config, executor
-        self._views = [_View.of(T, self._K) for T in T_source_target]
+        self._A, self._b = _projections(T_source_target, self._K)
         self._normalized = np.stack(
             _map(executor, lambda i: _normalized(self._images[i], config), len(self._images))
         )
@@ -179,12 +163,12 @@ class Search:
         """Search around a result at half size; (h, w) each."""
         config, count = self._config, self._config.fine_hypotheses
         parallax = np.full_like(center, TINY)
-        for view in self._views:
-            kernels.find_parallax(view.A, view.b, center, parallax)
+        for A, b in zip(self._A, self._b, strict=True):
+            kernels.find_parallax(A, b, center, parallax)
         step = reach * np.float32(2 * config.fine_step / (config.hypotheses - 1))
         step = np.minimum(step, np.float32(config.fine_pixels) / parallax)
         # The joint cost, then that of each source.
-        costs = np.empty((1 + len(self._views), count, *center.shape), np.float32)
+        costs = np.empty((1 + len(self._A), count, *center.shape), np.float32)
 
         def match(k: int) -> None:
             w = center * (step * np.float32(k - count // 2) + 1)
@@ -208,9 +192,18 @@ class Search:
 
     def _match(self, inv_depth: _Array, window: int, costs: _Array, k: int) -> None:
         """Set hypothesis k of the costs (1, n, h, w), or (1 + s, n, h, w) with each source's."""
-        limit, views = np.float32(self._config.truncation), self._views
-        A, b = np.stack([view.A for view in views]), np.stack([view.b for view in views])
-        kernels.match(self._normalized, A, b, inv_depth, limit, _offsets(window), costs, k)
+        limit, offsets = np.float32(self._config.truncation), _offsets(window)
+        kernels.match(self._normalized, self._A, self._b, inv_depth, limit, offsets, costs, k)
+
+
+def _projections(motions: Sequence[FloatArray], K: FloatArray) -> tuple[_Array, _Array]:
+    """Where sources see the target's pixels: ``A p + w b`` at inverse depth w, homogeneous.
+
+    (s, 3, 3) ``A = K R K^-1`` and (s, 3) ``b = K t`` of the (4, 4) motions to s sources.
+    """
+    K_inv = np.linalg.inv(K)
+    A, b = [K @ T[:3, :3] @ K_inv for T in motions], [K @ T[:3, 3] for T in motions]
+    return np.stack(A).astype(np.float32), np.stack(b).astype(np.float32)
 
 
 def _map(executor: Executor | None, function: Callable[[int], object], count: int) -> list:

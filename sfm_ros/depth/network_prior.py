@@ -8,8 +8,7 @@ import cv2
 import numpy as np
 
 from sfm_ros.depth.edge_fill import spread
-from sfm_ros.depth.maps import median, sample, select
-from sfm_ros.depth.propagation import GrayImage, Map, Mask
+from sfm_ros.depth.maps import GrayImage, Map, Mask, median, sample, select
 
 _MIN_KNOWN = 400
 """Pixels, for the factor."""
@@ -63,13 +62,15 @@ class NetworkPrior:
         self.spread = _START_SPREAD
         self._field: Map | None = None
 
-    def last(self, network: Map) -> Prior:
+    def scaled(self, network: Map) -> Map:
+        """The network's inverse depth (h, w) with the factor alone."""
+        return np.asarray(network * np.exp(np.float32(self.log_factor)))
+
+    def last(self, network: Map) -> Map:
         """The network's inverse depth (h, w) with the last correction."""
         if self._field is None or self._field.shape != network.shape:
             self._field = np.zeros_like(network)
-        factor = np.exp(np.float32(self.log_factor) + self._field)
-        sigma = np.full_like(network, self.spread)
-        return Prior(inv_depth=network * factor, relative_sigma=sigma)
+        return self._corrected(network, self._field)
 
     def correct(self, gray: GrayImage, network: Map, inv_depth: Map, known: Mask) -> Prior:
         """Learn from the known of (h, w) inverse depths; returns the corrected network.
@@ -88,10 +89,12 @@ class NetworkPrior:
         total, count = spread(gray, (residual, weights))
         coarse = _coarse_mean(residual, weights)
         self._field = (total + np.float32(_FINE_WEIGHT) * coarse) / (count + _FINE_WEIGHT)
-        factor = np.exp(np.float32(self.log_factor) + self._field)
         gain = 1 - _NEAR_GAIN * count / (count + _MANY_KNOWN)
         sigma = np.float32(self.spread) * gain
-        return Prior(inv_depth=network * factor, relative_sigma=sigma)
+        return Prior(inv_depth=self._corrected(network, self._field), relative_sigma=sigma)
+
+    def _corrected(self, network: Map, field: Map) -> Map:
+        return np.asarray(network * np.exp(np.float32(self.log_factor) + field))
 
     def _adapt(self, log_ratio: Map) -> None:
         middle = median(log_ratio)

@@ -10,12 +10,8 @@ import numpy.typing as npt
 
 from sfm_ros.datatypes import FloatArray
 from sfm_ros.depth.filter_kernels import find_surface, move_forward
-from sfm_ros.depth.maps import new_maps, select
+from sfm_ros.depth.maps import GrayImage, Map, Mask, new_maps, select
 from sfm_ros.geometry import inverse
-
-Map = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
-GrayImage = npt.NDArray[np.uint8]
 
 _STEPS = 3
 """Of the search for the point of the older frame; each divides its error by about ten."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sfm_ros.datatypes import FloatArray
-from sfm_ros.depth.propagation import GrayImage
+from sfm_ros.depth.maps import GrayImage
 
 _TARGETS = (0.06, 0.2)
 """Baselines over the typical depth: a short one that is seldom wrong, a long one that is exact."""

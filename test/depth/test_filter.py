@@ -119,7 +119,7 @@ def test_a_prior_seen_again_and_again_makes_nothing_more_certain() -> None:
     assert np.all(np.sqrt(found.variance) >= 0.019)
     unknown = depth_filter.draw_toward(depth_filter.nothing(full(0.5)), prior, full(0.15))
     assert unknown.inv_depth == pytest.approx(0.12) and np.all(unknown.known)
-    assert unknown.relative_sigma == pytest.approx(0.2, rel=1e-4)
+    assert np.sqrt(unknown.variance) / unknown.inv_depth == pytest.approx(0.2, rel=1e-4)
 
 
 def test_a_network_that_is_off_by_a_factor_is_corrected_everywhere() -> None:
