@@ -8,7 +8,7 @@ from corridor import ahead, depth_map
 
 from sfm_ros.datatypes import CameraIntrinsics, DepthMap
 from sfm_ros.depth.smoothing import DepthSmoother, log_change
-from sfm_ros.evaluation.depth.flicker import flicker
+from sfm_ros.evaluation.depth.flicker import depth_changes
 from sfm_ros.geometry import inverse
 
 GRID = CameraIntrinsics(width=208, height=64, fx=112.0, fy=112.0, cx=103.5, cy=31.5)
@@ -32,10 +32,16 @@ def error(depth: DepthMap, index: int) -> float:
     return float(np.nanmean(np.abs(np.log(depth / depth_map(POSES[index], GRID)))))
 
 
+def flicker(depth: DepthMap, before: DepthMap) -> float:
+    changes = depth_changes(depth, before, GRID.K, T_PREV_CURR)
+    assert changes is not None
+    return float(changes.mean())
+
+
 def test_flicker_and_error_shrink() -> None:
     plain, smooth = smoothed(0.0), smoothed(0.7)
     changes = [
-        np.mean([flicker(b, a, GRID.K, T_PREV_CURR) for a, b in zip(maps, maps[1:], strict=False)])
+        np.mean([flicker(b, a) for a, b in zip(maps, maps[1:], strict=False)])
         for maps in (plain, smooth)
     ]
     errors = [np.mean([error(m, i) for i, m in enumerate(maps)][4:]) for maps in (plain, smooth)]

@@ -10,8 +10,11 @@ import numpy as np
 
 from sfm_ros.datatypes import DepthMap, FloatArray
 from sfm_ros.evaluation.depth.metrics import (
+    MAX_DEPTH_M,
+    MIN_DEPTH_M,
     DepthMetrics,
     Mask,
+    compared_pixels,
     depth_errors,
     summarize,
     valid_pixels,
@@ -21,7 +24,6 @@ DISTANCES_M = ((0, 10), (10, 20), (20, 40), (40, 80))
 SHARES = tuple(round(0.1 * k, 1) for k in range(1, 11))
 """Fractions of the pixels, the surest first."""
 SIGMAS = (1, 2)
-_MAX_DEPTH_M, _MIN_DEPTH_M = 80.0, 1e-3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -63,11 +65,9 @@ def score_depth_map(
     unscaled = depth_errors(prediction, ground_truth, "none", mask=mask)
     if scaled is None or unscaled is None:
         return None
-    compared = valid_pixels(ground_truth, _MIN_DEPTH_M, _MAX_DEPTH_M, mask)
-    with np.errstate(invalid="ignore"):
-        compared &= np.isfinite(prediction) & (prediction > 0)
+    compared = compared_pixels(prediction, valid_pixels(ground_truth, mask=mask))
     p, g = prediction[compared].astype(np.float64), ground_truth[compared].astype(np.float64)
-    relative = np.abs(np.clip(p, _MIN_DEPTH_M, _MAX_DEPTH_M) - g) / g
+    relative = np.abs(np.clip(p, MIN_DEPTH_M, MAX_DEPTH_M) - g) / g
     sigma = None if uncertainty is None else uncertainty[compared].astype(np.float64)
     return DepthScore(
         scaled=scaled,
@@ -98,7 +98,7 @@ def _within(errors: FloatArray, sigma: FloatArray) -> FloatArray:
 def scores_as_json(scores: Sequence[DepthScore]) -> dict[str, Any]:
     """Means over the maps of at least one image, as plain values."""
     ratios = [score.scaled.scale for score in scores]
-    scaled = summarize([score.scaled for score in scores], ratios).mean
+    scaled = summarize([score.scaled for score in scores], ratios)
     unscaled = summarize([score.unscaled for score in scores], ratios).mean
     sums, counts = np.sum([score.by_distance for score in scores], axis=0).T
     shares = [score.by_share for score in scores if score.by_share is not None]
@@ -106,11 +106,11 @@ def scores_as_json(scores: Sequence[DepthScore]) -> dict[str, Any]:
     return {
         "images": len(scores),
         "abs_rel": unscaled.abs_rel,
-        "abs_rel_scaled": scaled.abs_rel,
+        "abs_rel_scaled": scaled.mean.abs_rel,
         "rmse_m": unscaled.rmse,
         "a1": unscaled.a1,
         "coverage": unscaled.coverage,
-        "scale_median": float(np.median(ratios)),
+        "scale_median": scaled.scale_median,
         "by_distance": {
             f"{near}-{far} m": float(total / count) if count else None
             for (near, far), total, count in zip(DISTANCES_M, sums, counts, strict=True)

@@ -36,7 +36,7 @@ class DepthFlicker:
         follows = estimate.stamp_ns - estimate.dt_ns == last.stamp_ns
         if T is None or estimate.depth is None or camera is None or not follows:
             return
-        changes = _changes(estimate.depth, last.depth, camera.K, T)
+        changes = depth_changes(estimate.depth, last.depth, camera.K, T)
         if changes is not None:
             self._means.append(float(changes.mean()))
             self._medians.append(float(np.median(changes)))
@@ -52,17 +52,10 @@ class DepthFlicker:
         return float(np.mean(self._medians)) if self._medians else None
 
 
-def flicker(
-    depth: DepthMap, depth_before: DepthMap, K: FloatArray, T_prev_curr: FloatArray
-) -> float | None:
-    """Mean of `log_change` of the pixels that both frames see; None if too few."""
-    changes = _changes(depth, depth_before, K, T_prev_curr)
-    return None if changes is None else float(changes.mean())
-
-
-def _changes(
+def depth_changes(
     depth: DepthMap, depth_before: DepthMap, K: FloatArray, T_prev_curr: FloatArray
 ) -> FloatArray | None:
+    """(n,) size of `log_change` at the pixels that both frames see; None if too few."""
     change = np.abs(log_change(depth, depth_before, K, T_prev_curr))
     known = np.isfinite(change)
     return change[known] if known.mean() > _LEAST else None

@@ -23,6 +23,9 @@ _CROP_FRACTIONS = {
 CROPS = (*_CROP_FRACTIONS, "none")
 """Parts of a KITTI image that published tables compare, see `crop_mask`."""
 
+MIN_DEPTH_M, MAX_DEPTH_M = 1e-3, 80.0
+"""The usual caps."""
+
 Mask = npt.NDArray[np.bool_]
 
 
@@ -81,14 +84,21 @@ class DepthSetMetrics:
 
 def valid_pixels(
     ground_truth: npt.NDArray,
-    min_depth: float = 1e-3,
-    max_depth: float = 80.0,
+    min_depth: float = MIN_DEPTH_M,
+    max_depth: float = MAX_DEPTH_M,
     mask: Mask | None = None,
 ) -> Mask:
     """(H, W) pixels of the mask whose ground truth is finite and strictly between the caps."""
     with np.errstate(invalid="ignore"):
         valid = np.isfinite(ground_truth) & (ground_truth > min_depth) & (ground_truth < max_depth)
     return valid if mask is None else valid & np.asarray(mask, dtype=bool)
+
+
+def compared_pixels(prediction: npt.NDArray, valid: Mask) -> Mask:
+    """(H, W) those of the valid pixels that have a prediction: finite and positive."""
+    with np.errstate(invalid="ignore"):
+        compared: Mask = valid & np.isfinite(prediction) & (prediction > 0)
+    return compared
 
 
 def crop_mask(name: str, height: int, width: int) -> Mask | None:
@@ -115,8 +125,8 @@ def depth_errors(
     prediction: npt.NDArray,
     ground_truth: npt.NDArray,
     scaling: str | float = "median",
-    min_depth: float = 1e-3,
-    max_depth: float = 80.0,
+    min_depth: float = MIN_DEPTH_M,
+    max_depth: float = MAX_DEPTH_M,
     mask: Mask | None = None,
 ) -> DepthMetrics | None:
     """Errors of the depth of one image.
@@ -144,8 +154,7 @@ def depth_errors(
             f"{shapes[2]}; expected one grid"
         )
     valid = valid_pixels(ground_truth, min_depth, max_depth, mask)
-    with np.errstate(invalid="ignore"):
-        compared = valid & np.isfinite(prediction) & (prediction > 0)
+    compared = compared_pixels(prediction, valid)
     if not np.any(compared):
         return None
     p, g = prediction[compared].astype(np.float64), ground_truth[compared].astype(np.float64)

@@ -49,9 +49,7 @@ class DepthComparison:
             uncertainty: (h, w) relative standard deviation of the depth; None of the network's.
             network_depth: (h, w) the network's, if ``depth`` is another.
         """
-        plain = DepthSnapshot(
-            stamp_ns=stamp_ns, depth=depth, rgb=rgb, uncertainty=uncertainty, network=network_depth
-        )
+        plain = DepthSnapshot(stamp_ns=stamp_ns, depth=depth, rgb=rgb)
         if ground_truth is None:
             return plain
         own_name = NETWORK if uncertainty is None else MULTIVIEW

@@ -100,9 +100,9 @@ def _snapshot(
     known = None if depth is None else depth.at(stamp_ns)
     height, width = record.depth.shape
     network = CameraIntrinsics.from_matrix(width, height, record.K)
-    if depth is None or known is None:
-        return comparison.snapshot(stamp_ns, record.depth, network, rgb, None, record.uncertainty)
-    ground_truth = GroundTruthDepth(depth=known, camera=depth.camera)
+    ground_truth = None
+    if depth is not None and known is not None:
+        ground_truth = GroundTruthDepth(depth=known, camera=depth.camera)
     return comparison.snapshot(
         stamp_ns, record.depth, network, rgb, ground_truth, record.uncertainty
     )

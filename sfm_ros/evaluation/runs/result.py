@@ -87,8 +87,6 @@ class DepthSnapshot:
         ground_truth: (h, w) float32 meters on the grid of ``depth``, NaN where unknown; or None.
         scaled, unscaled: errors with and without scaling by the ratio of medians; None without
             ground truth.
-        uncertainty: (h, w) float32, relative standard deviation of the depth; None if unknown.
-        network: (h, w) float32, the network's own depth, if ``depth`` is another.
         scores: of the network's depth and of the measured one, by `NETWORK` and `MULTIVIEW`;
             empty without ground truth.
     """
@@ -99,8 +97,6 @@ class DepthSnapshot:
     ground_truth: DepthMap | None = None
     scaled: DepthMetrics | None = None
     unscaled: DepthMetrics | None = None
-    uncertainty: DepthMap | None = None
-    network: DepthMap | None = None
     scores: Mapping[str, DepthScore] = field(default_factory=dict)
 
 

@@ -9,8 +9,14 @@ import numpy as np
 import pytest
 from streets import ground_truth, ground_truth_motion, shared_street
 
-from sfm_ros.datatypes import CameraIntrinsics, DepthMap, OdometryEstimate, TrackingStatus
-from sfm_ros.evaluation.depth.flicker import DepthFlicker, flicker
+from sfm_ros.datatypes import (
+    CameraIntrinsics,
+    DepthMap,
+    FloatArray,
+    OdometryEstimate,
+    TrackingStatus,
+)
+from sfm_ros.evaluation.depth.flicker import DepthFlicker, depth_changes
 from sfm_ros.geometry import make_transform
 
 CAMERA = CameraIntrinsics(width=64, height=32, fx=40.0, fy=40.0, cx=31.5, cy=15.5)
@@ -20,6 +26,13 @@ PERIOD_NS = 100_000_000
 
 def wall(distance: float) -> DepthMap:
     return np.full((32, 64), distance, np.float32)
+
+
+def flicker(
+    depth: DepthMap, before: DepthMap, K: FloatArray, T_prev_curr: FloatArray
+) -> float | None:
+    changes = depth_changes(depth, before, K, T_prev_curr)
+    return None if changes is None else float(changes.mean())
 
 
 @pytest.mark.parametrize("factor", [0.8, 1.0, 1.25])
