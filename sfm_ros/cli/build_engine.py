@@ -137,6 +137,8 @@ def _machine_or_reason() -> tuple[Machine | None, str]:
 
 def _useless(entry: CachedEngine, machine: Machine | None) -> str:
     """Why a file cannot be loaded on this machine, or empty."""
+    if entry.is_foreign:
+        return "foreign, left alone: it is not an engine of this program"
     if entry.identity is None:
         return entry.fault
     if machine is None:

@@ -112,7 +112,7 @@ def _check_cache(cache: EngineCache) -> Iterator[Finding]:
     entries = cache.entries()
     size = sum(entry.size for entry in entries) / 2**20
     about = f"{len(entries)} files, {size:.0f} MiB, in {cache.own}"
-    damaged = sum(bool(entry.fault) for entry in entries)
+    damaged = sum(bool(entry.fault) and not entry.is_foreign for entry in entries)
     if not is_writable:
         yield warn("engine cache", f"{about}, not writable", f"change that or set {OWN_FOLDER}")
     elif damaged:

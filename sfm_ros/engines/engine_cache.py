@@ -15,15 +15,15 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from sfm_ros.errors import EngineNotBuiltError, OutputError, UnsafeFileError
 from sfm_ros.outputs.cache import NEW_SUFFIX, cache_folder, write_atomically
 from sfm_ros.outputs.lock import FolderLock
 from sfm_ros.safety.documents import parse_json
-from sfm_ros.safety.files import read_bytes
+from sfm_ros.safety.files import open_regular
 
 OWN_FOLDER = "SFM_ENGINE_CACHE"
 SHARED_FOLDERS = "SFM_SHARED_ENGINE_CACHE"
@@ -37,6 +37,8 @@ _LENGTH_BYTES = 4
 _LARGEST_HEADER = 2**16
 _LARGEST_FILE = 2**32
 _KEY_DIGITS = 24
+_OWN_NAMES = "[0-9a-f]" * _KEY_DIGITS + _SUFFIX
+"""Pattern of the names that a cache gives to its files; all others belong to somebody else."""
 _POLL_S = 0.2
 
 
@@ -69,11 +71,6 @@ class EngineIdentity:
         text = json.dumps(asdict(self), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:_KEY_DIGITS]
 
-    def differences(self, other: EngineIdentity) -> list[str]:
-        """Names of the parts that differ."""
-        names = [f.name for f in fields(self)]
-        return [name for name in names if getattr(self, name) != getattr(other, name)]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CachedEngine:
@@ -85,6 +82,7 @@ class CachedEngine:
         identity: None if the file is damaged.
         facts: what its builder noted: model, graph, seconds.
         fault: what is wrong with it, or empty.
+        is_foreign: whether it does not begin as the files of a cache do; it is not ours to remove.
     """
 
     path: Path
@@ -92,6 +90,7 @@ class CachedEngine:
     identity: EngineIdentity | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     fault: str = ""
+    is_foreign: bool = False
 
 
 class EngineCache:
@@ -159,11 +158,14 @@ class EngineCache:
         return path
 
     def entries(self) -> list[CachedEngine]:
-        """All files, of this user first; their content is not checked but for its size."""
+        """All files under names of a cache, of this user first.
+
+        Of a content that is ours only the size is checked.
+        """
         found = []
         for folder in self._folders():
             if folder.is_dir():
-                paths = sorted(folder.glob(f"*{_SUFFIX}"))
+                paths = sorted(folder.glob(_OWN_NAMES))
                 found += [_read(path, header_only=True)[0] for path in paths]
         return found
 
@@ -175,18 +177,16 @@ class EngineCache:
         return os.access(folder, os.W_OK)
 
     def remove(self, entry: CachedEngine) -> bool:
-        """Delete a file of this user's folder; False if it is in another one."""
-        if entry.path.parent != self.own:
+        """Delete a file of this user's folder; False if it is foreign, or in another folder."""
+        if entry.is_foreign or entry.path.parent != self.own:
             return False
         entry.path.unlink(missing_ok=True)
         return True
 
-    def remove_leftovers(self) -> int:
+    def remove_leftovers(self) -> None:
         """Delete what killed builders left; call it while the cache is `locked`."""
-        leftovers = list(self.own.glob(f".*{NEW_SUFFIX}"))
-        for path in leftovers:
+        for path in list(self.own.glob(f".{_OWN_NAMES}.*{NEW_SUFFIX}")):
             path.unlink(missing_ok=True)
-        return len(leftovers)
 
     @contextmanager
     def locked(self, on_wait: OnWait | None = None) -> Iterator[None]:
@@ -247,11 +247,13 @@ def _unwritable(folder: Path, error: OSError) -> OutputError:
 
 def _read(path: Path, header_only: bool = False) -> tuple[CachedEngine, bytes]:
     """A file and its plan; the plan is empty if something is wrong, or if it is not asked for."""
-    size = 0
+    size, is_foreign = 0, True
     try:
-        size = path.stat().st_size
-        data = read_bytes(path, _LARGEST_FILE)
-        header, plan = _parsed(data)
+        with open_regular(path) as stream:
+            size = os.fstat(stream.fileno()).st_size
+            is_foreign = stream.read(len(_MAGIC)) != _MAGIC
+            header = _header(stream, size, is_foreign)
+            plan = b"" if header_only else stream.read(header["bytes"])
         if not header_only and hashlib.sha256(plan).hexdigest() != header["sha256"]:
             raise ValueError("its content does not have the hash of its header")
         identity = EngineIdentity(**header["identity"])
@@ -259,21 +261,20 @@ def _read(path: Path, header_only: bool = False) -> tuple[CachedEngine, bytes]:
             raise ValueError("it bears the name of another engine")
         facts = dict(header["facts"])
     except (OSError, UnsafeFileError, ValueError, TypeError, LookupError) as error:
-        return CachedEngine(path=path, size=size, fault=f"is damaged: {error}"), b""
-    entry = CachedEngine(path=path, size=size, identity=identity, facts=facts)
-    return entry, b"" if header_only else plan
+        fault = f"is damaged: {error}"
+        return CachedEngine(path=path, size=size, fault=fault, is_foreign=is_foreign), b""
+    return CachedEngine(path=path, size=size, identity=identity, facts=facts), plan
 
 
-def _parsed(data: bytes) -> tuple[dict[str, Any], bytes]:
-    """Header and plan; ValueError if the file is not one of ours, or shorter than it should be."""
-    start = len(_MAGIC) + _LENGTH_BYTES
-    if data[: len(_MAGIC)] != _MAGIC or len(data) < start:
+def _header(stream: BinaryIO, size: int, is_foreign: bool) -> dict[str, Any]:
+    """What follows the magic; ValueError if the file is not one of ours, or of another length."""
+    length = int.from_bytes(stream.read(_LENGTH_BYTES), "little")
+    if is_foreign or length > _LARGEST_HEADER:
         raise ValueError("it is not an engine of this program")
-    length = int.from_bytes(data[len(_MAGIC) : start], "little")
-    if length > _LARGEST_HEADER:
-        raise ValueError("it is not an engine of this program")
-    header = parse_json(data[start : start + length].decode("utf-8"))
-    plan = data[start + length :]
-    if len(plan) != header["bytes"]:
-        raise ValueError(f"it holds {len(plan)} bytes, expected {header['bytes']}")
-    return header, plan
+    header = parse_json(stream.read(length).decode("utf-8"))
+    if size > _LARGEST_FILE:
+        raise ValueError(f"it has more than {_LARGEST_FILE} bytes")
+    held = size - len(_MAGIC) - _LENGTH_BYTES - length
+    if held != header["bytes"]:
+        raise ValueError(f"it holds {held} bytes, expected {header['bytes']}")
+    return header

@@ -190,8 +190,8 @@ def test_useless_files_are_listed_and_removed(rig: GpuRig, capsys) -> None:
     other.cudaDriverGetVersion = lambda: (0, 13000)  # type: ignore[method-assign]
     prepare(rig, "10", cuda=other)
     assert build(rig) == 0
-    (rig.cache.own / f"{'0' * 24}.engine").write_bytes(b"half")
-    (rig.cache.own / ".half.engine.1.ab.new").write_bytes(b"half")
+    (rig.cache.own / f"{'0' * 24}.engine").write_bytes(b"SFMENG1\nhalf")
+    (rig.cache.own / f".{'0' * 24}.engine.1.ab.new").write_bytes(b"half")
     capsys.readouterr()
     assert main(["--list", "--cache", str(rig.cache.own)]) == 0
     text = capsys.readouterr().out
@@ -208,11 +208,23 @@ def test_useless_files_are_listed_and_removed(rig: GpuRig, capsys) -> None:
 
 def test_without_a_gpu_only_damaged_files_are_removed(rig: GpuRig, capsys) -> None:
     assert build(rig) == 0
-    (rig.cache.own / f"{'0' * 24}.engine").write_bytes(b"half")
+    (rig.cache.own / f"{'0' * 24}.engine").write_bytes(b"SFMENG1\nhalf")
     rig.monkeypatch.setattr(cuda_module, "has_driver", lambda: False)
     assert main(["--prune", "--cache", str(rig.cache.own)]) == 0
     output = capsys.readouterr()
     assert output.out.count("deleted ") == 1 and "is unknown here: no NVIDIA" in output.err
+
+
+def test_files_of_others_are_never_deleted(rig: GpuRig, capsys) -> None:
+    assert build(rig) == 0
+    names = ("x.engine", ".y.new", f"{'a' * 24}.engine")
+    for name in names:
+        (rig.cache.own / name).write_bytes(b"of another program")
+    capsys.readouterr()
+    assert main(["--prune", "--cache", str(rig.cache.own)]) == 0
+    text = capsys.readouterr().out
+    assert "deleted" not in text and text.count(", foreign, left alone: it is not an") == 1
+    assert all((rig.cache.own / name).exists() for name in names)
 
 
 def test_an_empty_cache_is_listed(rig: GpuRig, tmp_path: Path, capsys) -> None:

@@ -63,6 +63,13 @@ def test_a_damaged_cache_is_named(rig: GpuRig) -> None:
     assert "1 damaged" in found["engine cache"].found and "--prune" in found["engine cache"].advice
 
 
+def test_a_foreign_file_is_not_called_damaged(rig: GpuRig) -> None:
+    rig.store()
+    (rig.cache.own / f"{'0' * 24}.engine").write_bytes(b"of another program")
+    found = findings(rig)["engine cache"]
+    assert found.level is Level.OK and "4 files" in found.found
+
+
 def test_a_cache_that_cannot_be_written_is_named(rig: GpuRig) -> None:
     rig.monkeypatch.setattr(EngineCache, "is_writable", lambda self: False)
     found = findings(rig)["engine cache"]
