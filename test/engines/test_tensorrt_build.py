@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,33 @@ def test_inner_phases_are_parts_of_a_step() -> None:
     assert progress.share == 0.75  # a phase is never more than its step
     progress.step("build", 0)
     assert progress.share == 0.75  # and the share never falls
+
+
+def test_phases_may_be_reported_from_several_threads() -> None:
+    progress, errors = BuildProgress(), []  # type: ignore[var-annotated]
+    progress.start("build", None, 4)
+
+    def report(name: str) -> None:
+        try:
+            for number in range(2000):
+                progress.start(f"{name}{number}", "build", 2)
+                progress.step(f"{name}{number}", 0)
+                progress.step("build", number % 3)
+                progress.finish(f"{name}{number}")
+        except RuntimeError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=report, args=(name,)) for name in "abcd"]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert errors == [] and 0.75 <= progress.share <= 1.0
 
 
 # Libraries that are there and cannot be used

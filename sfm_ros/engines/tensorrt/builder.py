@@ -7,6 +7,7 @@ by flags. Shapes are fixed, so no profile is needed. TF32 is left on, as in othe
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -151,10 +152,12 @@ def _monitor(trt: Any, on_progress: OnProgress) -> Any:
 class BuildProgress:
     """The share of a build that is done; it never falls.
 
-    Phases lie within each other: a phase is one step of the phase that holds it.
+    Phases lie within each other: a phase is one step of the phase that holds it. The library may
+    report from several threads at once.
     """
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._steps: dict[str, int] = {}
         self._done: dict[str, int] = {}
         self._parent: dict[str, str | None] = {}
@@ -162,18 +165,21 @@ class BuildProgress:
 
     def start(self, phase: str, parent: str | None, steps: int) -> None:
         """A phase begins."""
-        self._steps[phase], self._done[phase] = max(steps, 1), 0
-        self._parent[phase] = parent
+        with self._lock:
+            self._steps[phase], self._done[phase] = max(steps, 1), 0
+            self._parent[phase] = parent
 
     def step(self, phase: str, step: int) -> None:
         """A step of a phase, counted from 0, is done."""
-        self._done[phase] = step + 1
-        shares = [self._within(name) for name, parent in self._parent.items() if parent is None]
-        self.share = max([self.share, *shares])
+        with self._lock:
+            self._done[phase] = step + 1
+            outer = [name for name, parent in self._parent.items() if parent is None]
+            self.share = max([self.share, *map(self._within, outer)])
 
     def finish(self, phase: str) -> None:
         """A phase ends; the library reports the step of its parent by itself."""
-        self._parent.pop(phase, None)
+        with self._lock:
+            self._parent.pop(phase, None)
 
     def _within(self, phase: str) -> float:
         """Of a phase: its finished steps, and the part of the next one that is done."""
