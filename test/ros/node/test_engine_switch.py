@@ -110,8 +110,10 @@ def test_an_engine_that_the_parity_gate_refuses_is_named_in_the_diagnostics(
         for array in reversed(list(refused.diagnostics)):
             for status in array.status:
                 values = {entry.key: entry.value for entry in status.values}
-                if "/refused" in status.name and values["engine_refused"]:
-                    return values
+                if "/refused" in status.name and (reason := values["engine_refused"]):
+                    # The status has it as its last trouble a moment after the engine has it.
+                    if values["last_trouble"].endswith(reason):
+                        return values
         return None
 
     values = wait_until(reported, "the refusal in /diagnostics")
