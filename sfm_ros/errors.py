@@ -50,6 +50,10 @@ class EngineNotBuiltError(EngineError):
     """An engine would work here, but has to be built for this machine first."""
 
 
+class EngineRefusedError(EngineError):
+    """An engine works here, but the parity gate refused what it computes."""
+
+
 class SourceError(SfmRosError):
     """A folder, video, bag or data set cannot be read as a sequence of frames."""
 

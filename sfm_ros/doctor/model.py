@@ -5,21 +5,20 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Mapping
-from pathlib import Path
 
 from sfm_ros.config import ModelConfig
 from sfm_ros.doctor.finding import Finding, fail, ok, warn
 from sfm_ros.engines.base import Engine
 from sfm_ros.engines.factory import fastest_engine, resolve_bundle
-from sfm_ros.engines.registry import AUTO, ENGINES
+from sfm_ros.engines.registry import AUTO, CPU_PACKAGES, ENGINES
+from sfm_ros.engines.tensorrt.cuda import has_driver
 from sfm_ros.engines.window_runner import gray_windows
 from sfm_ros.errors import SfmRosError
 from sfm_ros.evaluation.report.machine import package_versions
 from sfm_ros.model_spec import ModelSpec
 
-_LIBRARIES = ("onnxruntime", "onnxruntime-gpu", "openvino")
 _OPENVINO = f"{ENGINES['openvino'].install}: on x86-64 it takes about half of the time"
-_GPU_FILE = Path("/proc/driver/nvidia/version")
+_IDLE_GPU = "an NVIDIA GPU is present and not used: the networks run on the CPU"
 _RUNS = 3
 
 
@@ -43,7 +42,7 @@ def check_engine(config: ModelConfig) -> list[Finding]:
 
     With ``auto`` it is measured which one that is, unless it is remembered.
     """
-    installed = package_versions(_LIBRARIES)
+    installed = package_versions(CPU_PACKAGES)
     libraries = ", ".join(f"{n} {v}" for n, v in installed.items()) or "no library"
     lines: list[str] = []
     try:
@@ -63,13 +62,15 @@ def check_engine(config: ModelConfig) -> list[Finding]:
     finally:
         engine.close()
     about = f"{engine.name} {engine.precision}, {inference_ms:.0f} ms per image here"
-    found = [ok("engine", "; ".join([f"{about}, {libraries}", *lines[-1:]]))]
+    idle = [_IDLE_GPU] if has_driver() and _is_on_cpu(engine) else []
+    found = [ok("engine", "; ".join([f"{about}, {libraries}", *lines[-1:], *idle]))]
     if _misses_openvino(config, installed):
         found.append(warn("openvino", "not installed", _OPENVINO))
-    if _GPU_FILE.exists() and engine.name in ENGINES and not ENGINES[engine.name].is_gpu:
-        idle = f"an NVIDIA GPU is present and not used: {engine.name} runs on the CPU"
-        found.append(ok("gpu", idle))
     return found
+
+
+def _is_on_cpu(engine: Engine) -> bool:
+    return engine.name in ENGINES and not ENGINES[engine.name].is_gpu
 
 
 def _misses_openvino(config: ModelConfig, installed: Mapping[str, str]) -> bool:

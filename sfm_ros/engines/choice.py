@@ -15,7 +15,7 @@ from sfm_ros.engines.choice_memory import ChoiceMemory, machine_key
 from sfm_ros.engines.parity import LIMITS, check_parity
 from sfm_ros.engines.registry import FP32, Candidate
 from sfm_ros.engines.window_runner import gray_windows
-from sfm_ros.errors import EngineError
+from sfm_ros.errors import EngineError, EngineRefusedError, ModelError, SfmRosError
 from sfm_ros.model_spec import ModelSpec
 
 Report = Callable[[str, bool], object]
@@ -36,6 +36,42 @@ _CLEARLY_FASTER = 0.9
 """FP32 gives way to a smaller type that takes less than this share of its time."""
 
 
+class Failures:
+    """Why candidates are not used: a line for each reason, and the error if none is left.
+
+    A bundle that one library refuses may be fine for the next, so a ModelError counts as the
+    failure of a candidate, too.
+
+    Args:
+        report: gets a line on each refusal by the parity gate and on each ModelError, which are
+            problems, and one on each other reason of an engine.
+    """
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._errors: list[SfmRosError] = []
+        self._stated: set[tuple[str, str]] = set()
+
+    def add(self, candidate: Candidate, error: SfmRosError) -> str:
+        """Report the reason, unless that was done before; returns the line."""
+        self._errors.append(error)
+        is_problem = isinstance(error, (EngineRefusedError, ModelError))
+        line = f"engine {candidate} is {'not used' if is_problem else 'left out'}: {error}"
+        key = candidate.engine, str(error)  # what is not installed is so in every precision
+        if key not in self._stated:
+            self._stated.add(key)
+            self._report(line, is_problem)
+        return line
+
+    def error(self) -> SfmRosError:
+        """The first ModelError, else an EngineError that names all reasons."""
+        for error in self._errors:
+            if isinstance(error, ModelError):
+                return error
+        reasons = dict.fromkeys(map(str, self._errors))
+        return EngineError(f"no inference engine can be used: {'; '.join(reasons)}")
+
+
 class CpuChoice:
     """Chooses among the engines that run on the processor.
 
@@ -43,7 +79,7 @@ class CpuChoice:
         bundle, spec: the model.
         config: ``threads`` is used.
         among: the candidates, those to be preferred first; at least one.
-        report: gets one line on what was measured and chosen, and one for each refusal.
+        report: gets one line on what was measured and chosen, and those of `Failures`.
         clock: steady time in seconds.
         waited: seconds that this thread has waited for a processor so far; by default `waited_s`.
     """
@@ -60,10 +96,13 @@ class CpuChoice:
     ) -> None:
         self._bundle, self._config, self._among = bundle, config, among
         self._report, self._clock, self._waited = report, clock, waited or waited_s
+        self._failures = Failures(report)
         self._memory = ChoiceMemory(machine_key(spec, config.threads), among)
 
     def remembered(self) -> Engine | None:
         """The only candidate, or the one that was the fastest last time, if that is remembered.
+
+        What the parity gate refused then is reported again.
 
         Raises:
             EngineError: the only candidate does not work.
@@ -79,9 +118,11 @@ class CpuChoice:
         chosen, times_ms = found
         try:
             engine = chosen.load(self._bundle, self._config)
-        except EngineError:
+        except (EngineError, ModelError):
             self.forget()
             return None
+        for refusal in self._memory.refusals:
+            self._report(refusal, True)
         line = f"engine {chosen}, the fastest here as measured before ({_shown(times_ms)})"
         self._report(line, False)
         return engine
@@ -97,7 +138,7 @@ class CpuChoice:
             EngineError: none does; names the reasons.
             ModelError: the bundle is damaged or follows another contract.
         """
-        return first_that_loads(self._among, self._bundle, self._config)
+        return first_that_loads(self._among, self._bundle, self._config, self._failures)
 
     def measured(self, stop: threading.Event | None = None) -> Engine:
         """Load all candidates, measure them, and return the fastest that passes the parity gate.
@@ -109,22 +150,21 @@ class CpuChoice:
             EngineError: no candidate works; names the reasons.
             ModelError: as for `first`.
         """
-        reasons: list[str] = []
         with ExitStack() as loaded:
             engines: dict[Candidate, Engine] = {}
             for candidate in self._among:
                 try:
                     engine = candidate.load(self._bundle, self._config)
-                except EngineError as error:
-                    reasons.append(str(error))
+                except (EngineError, ModelError) as error:
+                    self._failures.add(candidate, error)
                 else:
                     engines[candidate] = loaded.enter_context(closing(engine))
             begin, waited = self._clock(), self._waited()
             stop = stop or threading.Event()
-            times_ms = measure(engines, self._clock, stop, reasons)
+            times_ms = measure(engines, self._clock, stop, self._failures)
             share = (self._waited() - waited) / max(self._clock() - begin, 1e-9)
-            chosen = self._accepted(engines, times_ms, reasons)
-            self._keep(chosen, times_ms, share > _MOST_WAITING or stop.is_set())
+            chosen, refusals = self._accepted(engines, times_ms)
+            self._keep(chosen, times_ms, refusals, share > _MOST_WAITING or stop.is_set())
             winner = engines[chosen]
             for engine in engines.values():
                 if engine is not winner:
@@ -133,64 +173,73 @@ class CpuChoice:
         return winner
 
     def _keep(
-        self, chosen: Candidate, times_ms: Mapping[Candidate, float], is_disturbed: bool
+        self,
+        chosen: Candidate,
+        times_ms: Mapping[Candidate, float],
+        refusals: list[str],
+        is_disturbed: bool,
     ) -> None:
         """Report the choice, and remember it unless the machine was busy with something else."""
         names = {str(candidate): ms for candidate, ms in times_ms.items()}
         note = "; other programs took the processor: it is measured again at the next start"
         if not is_disturbed:
-            self._memory.remember(chosen, names)
+            self._memory.remember(chosen, names, refusals)
         self._report(
             f"engine {chosen}, the fastest here ({_shown(names)}){note if is_disturbed else ''}",
             False,
         )
 
     def _accepted(
-        self,
-        engines: Mapping[Candidate, Engine],
-        times_ms: Mapping[Candidate, float],
-        reasons: list[str],
-    ) -> Candidate:
-        """The fastest that agrees with the last in FP32: ONNX Runtime, if it is installed."""
+        self, engines: Mapping[Candidate, Engine], times_ms: Mapping[Candidate, float]
+    ) -> tuple[Candidate, list[str]]:
+        """The fastest that agrees with the last in FP32: ONNX Runtime, if it is installed.
+
+        Also returns a line on each faster one, which was refused.
+        """
+        refusals: list[str] = []
         exact = [c for c in times_ms if c.precision == FP32]
         for candidate in by_speed(times_ms):
             trusted = exact[-1] if exact else candidate
             if candidate == trusted:
-                return candidate
+                return candidate, refusals
             limits = LIMITS[candidate.precision]
             parity = check_parity(engines[candidate], engines[trusted], limits)
             if parity.accepted:
-                return candidate
-            reasons.append(parity.text)
-            self._report(f"engine {candidate} is not used: {parity.text}", True)
-        raise EngineError(f"no inference engine can be used: {'; '.join(reasons)}")
+                return candidate, refusals
+            refusals.append(self._failures.add(candidate, EngineRefusedError(parity.text)))
+        raise self._failures.error()
 
 
-def first_that_loads(among: list[Candidate], bundle: Path, config: ModelConfig) -> Engine:
-    """The first candidate that loads; errors as for `CpuChoice.first`."""
-    reasons = []
+def first_that_loads(
+    among: list[Candidate], bundle: Path, config: ModelConfig, failures: Failures
+) -> Engine:
+    """The first candidate that loads; errors as for `CpuChoice.first`.
+
+    Args:
+        failures: gets those of several candidates.
+    """
     for candidate in among:
         try:
             return candidate.load(bundle, config)
-        except EngineError as error:
+        except (EngineError, ModelError) as error:
             if len(among) == 1:
                 raise
-            reasons.append(str(error))
-    raise EngineError(f"no inference engine can be used: {'; '.join(reasons)}")
+            failures.add(candidate, error)
+    raise failures.error()
 
 
 def measure(
     engines: Mapping[Candidate, Engine],
     clock: Callable[[], float],
     stop: threading.Event,
-    reasons: list[str],
+    failures: Failures,
 ) -> dict[Candidate, float]:
     """Milliseconds for a frame, the median of many, of engines that take turns.
 
     Turns, because a machine that is busy for a moment is busy for all of them.
 
     Args:
-        reasons: gets an entry for each engine that fails.
+        failures: gets an entry for each engine that fails.
     """
     times_ms: dict[Candidate, list[float]] = {c: [] for c in engines}
     windows = {c: gray_windows(engine.spec) for c, engine in engines.items()}
@@ -206,7 +255,7 @@ def measure(
                     engine.infer(next(windows[candidate]))
                     elapsed_ms = 1000 * (clock() - begin)
             except EngineError as error:
-                reasons.append(str(error))
+                failures.add(candidate, error)
                 del running[candidate]
             else:
                 times_ms[candidate].append(elapsed_ms)

@@ -6,21 +6,20 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from sfm_ros.engines.registry import Candidate
+from sfm_ros.engines.registry import CPU_PACKAGES, Candidate
 from sfm_ros.errors import OutputError, UnsafeFileError
 from sfm_ros.model_spec import ModelSpec
 from sfm_ros.outputs.cache import cache_folder, write_atomically
 from sfm_ros.safety.documents import parse_json
 from sfm_ros.safety.files import read_text
 
-_LIBRARIES = ("onnxruntime", "onnxruntime-gpu", "openvino")
 _LARGEST_FILE = 2**16
 _KEY_DIGITS = 24
 
@@ -44,7 +43,7 @@ def machine_key(spec: ModelSpec, threads: int) -> dict[str, str]:
         "cores": str(len(os.sched_getaffinity(0))),
         "threads": str(threads),
         "graphs": hashlib.sha256(" ".join(graphs).encode()).hexdigest(),
-        **{name: _version(name) for name in _LIBRARIES},
+        **{name: _version(name) for name in CPU_PACKAGES},
     }
 
 
@@ -64,11 +63,15 @@ class ChoiceMemory:
     Args:
         key: see `machine_key`.
         candidates: among which was chosen.
+
+    Attributes:
+        refusals: lines on what the parity gate refused, of the choice that was recalled last.
     """
 
     def __init__(self, key: Mapping[str, str], candidates: list[Candidate]) -> None:
         self._stated = {**key, "candidates": ", ".join(map(str, candidates))}
         self._candidates = candidates
+        self.refusals: list[str] = []
 
     def recall(self) -> tuple[Candidate, dict[str, float]] | None:
         """The fastest and the milliseconds of all that were measured; None if not remembered."""
@@ -78,17 +81,21 @@ class ChoiceMemory:
                 return None
             chosen = Candidate(**values["chosen"])
             times_ms = {str(name): float(ms) for name, ms in values["milliseconds"].items()}
+            self.refusals = [str(line) for line in values["refusals"]]
         except (OSError, OutputError, UnsafeFileError, LookupError, ValueError, TypeError,
                 AttributeError):  # fmt: skip
             return None
         return (chosen, times_ms) if chosen in self._candidates else None
 
-    def remember(self, chosen: Candidate, times_ms: Mapping[str, float]) -> bool:
+    def remember(
+        self, chosen: Candidate, times_ms: Mapping[str, float], refusals: Sequence[str] = ()
+    ) -> bool:
         """Write the choice; False if the cache cannot be written."""
         values: dict[str, Any] = {
             "of": self._stated,
             "chosen": asdict(chosen),
             "milliseconds": dict(times_ms),
+            "refusals": list(refusals),
         }
         try:
             write_atomically(self.path, json.dumps(values, indent=2).encode())

@@ -10,7 +10,7 @@ from pathlib import Path
 from sfm_ros.config import ModelConfig
 from sfm_ros.engines.base import Engine
 from sfm_ros.engines.build_process import BuildProcess
-from sfm_ros.engines.choice import CpuChoice, Report, first_that_loads, silent
+from sfm_ros.engines.choice import CpuChoice, Failures, Report, first_that_loads, silent
 from sfm_ros.engines.registry import AUTO, ENGINES, Candidate, candidates
 from sfm_ros.engines.switching import Fallback, Prepare, Reports, SwitchingEngine
 from sfm_ros.errors import EngineError, EngineNotBuiltError, ModelError, SfmRosError
@@ -116,7 +116,6 @@ class _Plan:
         among: the candidates, those to be preferred first.
         report: gets lines on what was measured and chosen.
         not_built: would work here, but have to be built first; at most one.
-        reasons: why others do not work.
     """
 
     bundle: Path
@@ -125,7 +124,6 @@ class _Plan:
     among: list[Candidate]
     report: Report
     not_built: list[Candidate] = field(default_factory=list)
-    reasons: list[str] = field(default_factory=list)
 
     @staticmethod
     def of(config: ModelConfig, report: Report = silent) -> _Plan:
@@ -136,17 +134,18 @@ class _Plan:
 
     def gpu_engine(self) -> Engine | None:
         """The first engine on a GPU that is ready."""
-        errors: list[EngineError] = []
+        errors: list[SfmRosError] = []
+        failures = Failures(self.report)
         for candidate in self.among:
             if not ENGINES[candidate.engine].is_gpu:
                 continue
             try:
                 engine = candidate.load(self.bundle, self.config)
-            except EngineNotBuiltError as error:
+            except (EngineError, ModelError) as error:
                 errors.append(error)
-                self.not_built = self.not_built or [candidate]
-            except EngineError as error:
-                errors.append(error)
+                failures.add(candidate, error)
+                if isinstance(error, EngineNotBuiltError):
+                    self.not_built = self.not_built or [candidate]
             else:
                 self.report(f"engine {candidate}", False)
                 return engine
@@ -171,7 +170,7 @@ class _Plan:
                 raise error
             self.cpu_choice().forget()
             try:
-                return first_that_loads(left, self.bundle, self.config)
+                return first_that_loads(left, self.bundle, self.config, Failures(self.report))
             except SfmRosError as others:
                 raise error from others
 

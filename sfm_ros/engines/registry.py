@@ -66,6 +66,8 @@ ENGINES: dict[str, EngineEntry] = {
     ),
 }
 """In the order in which ``auto`` tries them."""
+CPU_PACKAGES = ("onnxruntime", "onnxruntime-gpu", "openvino")
+"""Packages with the libraries of the engines that run on the processor."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,12 +176,14 @@ def test_openvino_is_advised_where_it_pays(
     assert "openvino" not in {f.check for f in check_engine(ModelConfig(engine="onnx"))}
 
 
-def test_unused_gpu_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model, "_GPU_FILE", tmp_path / "absent")
-    assert [finding.check for finding in check_engine(ModelConfig())] == ["engine"]
-    monkeypatch.setattr(model, "_GPU_FILE", tmp_path)
-    gpu = check_engine(ModelConfig())[1]
-    assert gpu.level is Level.OK and "runs on the CPU" in gpu.found
+def test_unused_gpu_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model, "has_driver", lambda: False)
+    engine = only(check_engine(ModelConfig()))
+    assert engine.check == "engine" and "GPU" not in engine.found
+    monkeypatch.setattr(model, "has_driver", lambda: True)
+    engine = only(check_engine(ModelConfig()))
+    assert engine.level is Level.OK and "NVIDIA GPU is present and not used" in engine.found
+    assert "run on the CPU" in engine.found
 
 
 def test_damaged_model(tmp_path: Path) -> None:

@@ -41,11 +41,15 @@ class Machine:
         ms: by candidate; those that are missing do not load.
         wrong: candidates whose depth is twice as large as it should be.
         fails: candidates whose inference fails.
+        refuses: candidates that refuse the bundle.
+        reason: why candidates are missing, if it is the same for all.
         waiting: share of the time for which other programs have the processor.
     """
 
     def __init__(self, ms: dict[Candidate, float]) -> None:
         self.ms, self.wrong, self.fails = ms, set(), set()  # type: ignore[var-annotated]
+        self.refuses: set[Candidate] = set()
+        self.reason = ""
         self.now_s, self.waiting = 100.0, 0.0
         self.loaded: list[Candidate] = []
         self.open: list[Candidate] = []
@@ -53,8 +57,10 @@ class Machine:
 
     def load(self, name: str, bundle: Path, config: ModelConfig) -> FakeEngine:
         candidate = Candidate(name, config.precision)
+        if candidate in self.refuses:
+            raise ModelError(f"{candidate} cannot load it")
         if candidate not in self.ms:
-            raise EngineError(f"{candidate} is not installed")
+            raise EngineError(self.reason or f"{candidate} is not installed")
         self.loaded.append(candidate)
         return Timed(self, candidate)
 
@@ -216,6 +222,45 @@ def test_an_engine_that_computes_something_else_is_refused(machine: Machine) -> 
     assert kind(machine.choice().measured()) == OPENVINO
     refusals = [line for line in machine.lines if "is not used" in line]
     assert len(refusals) == 2 and "depth median 1, limit 0.02" in refusals[0]
+
+
+def test_a_refusal_is_reported_again_at_the_next_start(machine: Machine) -> None:
+    machine.wrong = {BF16, INT8}
+    machine.choice().measured().close()
+    refusals = [line for line in machine.lines if "is not used" in line]
+    machine.lines.clear()
+    engine = machine.choice().remembered()
+    assert engine is not None and kind(engine) == OPENVINO
+    assert machine.lines[:-1] == refusals and "as measured before" in machine.lines[-1]
+
+
+def test_a_reason_is_reported_once_for_an_engine(machine: Machine) -> None:
+    machine.ms = {ONNX: 17.0}
+    machine.reason = "openvino is not installed"
+    chooser = machine.choice()
+    chooser.first().close()
+    assert kind(chooser.measured()) == ONNX
+    assert machine.lines[0] == "engine openvino fp32 is left out: openvino is not installed"
+    assert len(machine.lines) == 2 and "the fastest here" in machine.lines[1]
+
+
+def test_a_bundle_that_no_library_loads_is_a_model_error(machine: Machine) -> None:
+    machine.refuses = {OPENVINO, BF16, INT8}
+    assert kind(machine.choice().measured()) == ONNX
+    assert machine.lines[0] == "engine openvino fp32 is not used: openvino fp32 cannot load it"
+    machine.open.clear()
+    machine.refuses = {BF16, INT8}
+    del machine.ms[OPENVINO], machine.ms[ONNX]
+    for load in (machine.choice().first, machine.choice().measured):
+        with pytest.raises(ModelError, match="^openvino bf16 cannot load it$"):
+            load()
+
+
+def test_a_choice_whose_bundle_is_refused_is_forgotten(machine: Machine) -> None:
+    path = remembered(machine)
+    machine.refuses = {BF16}
+    assert machine.choice().remembered() is None
+    assert not path.exists()
 
 
 def test_onnx_runtime_is_the_reference(machine: Machine) -> None:

@@ -19,7 +19,13 @@ from sfm_ros.engines.fake_engine import FakeEngine, fake_spec
 from sfm_ros.engines.registry import Candidate
 from sfm_ros.engines.switching import SwitchingEngine
 from sfm_ros.engines.window_runner import gray_windows
-from sfm_ros.errors import EngineError, EngineNotBuiltError, SfmRosError
+from sfm_ros.errors import (
+    EngineError,
+    EngineNotBuiltError,
+    EngineRefusedError,
+    ModelError,
+    SfmRosError,
+)
 from sfm_ros.window import Window
 
 WAIT_S = 60.0
@@ -182,7 +188,7 @@ def test_an_engine_that_fails_is_replaced_before_the_frame_is_answered() -> None
 class Installed:
     """Engines by their name, or why they do not load."""
 
-    def __init__(self, **engines: EngineError | None) -> None:
+    def __init__(self, **engines: SfmRosError | None) -> None:
         self.errors, self.made = engines, []  # type: ignore[var-annotated]
 
     def load(self, name: str, bundle: Path, config: ModelConfig) -> Named:
@@ -201,7 +207,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Installed]:
-    def install(**engines: EngineError | None) -> Installed:
+    def install(**engines: SfmRosError | None) -> Installed:
         made = Installed(**engines)
         monkeypatch.setattr(registry, "load_engine", made.load)
         return made
@@ -217,7 +223,10 @@ def test_a_gpu_comes_first(installed: Callable[..., Installed]) -> None:
     assert engine.name == "cuda" and isinstance(engine, SwitchingEngine)
     lines: list[str] = []
     engine.start(lambda text, _: lines.append(text))
-    assert lines == ["engine cuda fp32"]
+    assert lines == [
+        "engine tensorrt fp32 is left out: tensorrt is not installed",
+        "engine cuda fp32",
+    ]
 
 
 def test_the_node_starts_on_the_processor_while_an_engine_is_built(
@@ -249,6 +258,40 @@ def test_a_named_engine_does_not_give_way(installed: Callable[..., Installed]) -
     assert not isinstance(start_engine(ModelConfig(engine="onnx")), SwitchingEngine)
 
 
+def test_a_refused_engine_is_reported_at_each_start(installed: Callable[..., Installed]) -> None:
+    installed(tensorrt=EngineRefusedError("the engines are refused: depth"), openvino=None)
+    for _ in range(2):
+        engine = start_engine(ModelConfig())
+        assert isinstance(engine, SwitchingEngine)
+        lines: list[tuple[str, bool]] = []
+        engine.start(lambda *line, lines=lines: lines.append(line))  # type: ignore[misc]
+        refusal = "engine tensorrt fp32 is not used: the engines are refused: depth"
+        assert engine.facts()["engine_refused"] == refusal
+        assert lines[:2] == [
+            (refusal, True), ("engine cuda fp32 is left out: cuda is not installed", False),
+        ]  # fmt: skip
+        engine.close()
+
+
+def test_a_bundle_that_one_library_refuses_runs_with_the_next(
+    installed: Callable[..., Installed],
+) -> None:
+    installed(tensorrt=ModelError("TensorRT cannot"), openvino=ModelError("it cannot"), onnx=None)
+    assert create_engine(ModelConfig()).name == "onnx"
+    engine = start_engine(ModelConfig())
+    assert engine.name == "onnx" and isinstance(engine, SwitchingEngine)
+    lines: list[tuple[str, bool]] = []
+    engine.start(lambda *line: lines.append(line))  # type: ignore[arg-type]
+    engine._thread.join(WAIT_S)  # type: ignore[union-attr]
+    engine.close()
+    assert [line for line in lines if line[1]] == [
+        ("engine tensorrt fp32 is not used: TensorRT cannot", True),
+        ("engine openvino fp32 is not used: it cannot", True),
+    ]
+    with pytest.raises(ModelError, match="it cannot"):
+        start_engine(ModelConfig(engine="openvino"))
+
+
 def test_an_evaluation_measures_no_time(installed: Callable[..., Installed]) -> None:
     """Else two runs of it could compute with two engines."""
     machine = installed(openvino=None, onnx=None)
@@ -267,7 +310,11 @@ def test_the_fastest_is_measured_beside_the_first_frames_once(
     engine.start(lambda text, _: lines.append(text))
     engine._thread.join(WAIT_S)  # type: ignore[union-attr]
     engine.close()
-    assert lines[0] == "engine openvino fp32 to begin with" and "the fastest here (" in lines[1]
+    assert lines[:2] == [
+        "engine tensorrt fp32 is left out: tensorrt is not installed",
+        "engine cuda fp32 is left out: cuda is not installed",
+    ]
+    assert lines[2] == "engine openvino fp32 to begin with" and "the fastest here (" in lines[3]
     again = start_engine(ModelConfig())
     assert isinstance(again, SwitchingEngine) and not again._improvements
     again.close()

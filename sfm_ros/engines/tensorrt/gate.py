@@ -8,7 +8,7 @@ from sfm_ros.engines.engine_cache import EngineCache, EngineIdentity
 from sfm_ros.engines.parity import ParityResult
 from sfm_ros.engines.tensorrt.cuda import Gpu
 from sfm_ros.engines.tensorrt.identity import parity_identity
-from sfm_ros.errors import EngineError, EngineNotBuiltError
+from sfm_ros.errors import EngineNotBuiltError, EngineRefusedError
 
 _ACCEPTED, _REFUSED = b"accepted", b"refused"
 
@@ -27,7 +27,7 @@ def require_accepted(cache: EngineCache, identities: Sequence[EngineIdentity], g
 
     Raises:
         EngineNotBuiltError: they were not compared yet.
-        EngineError: they were refused; names why.
+        EngineRefusedError: they were refused; names why.
     """
     try:
         content = cache.load(parity_identity(identities, gpu))
@@ -38,7 +38,7 @@ def require_accepted(cache: EngineCache, identities: Sequence[EngineIdentity], g
         ) from error
     result, _, text = content.partition(b"\n")
     if result != _ACCEPTED:
-        raise EngineError(
+        raise EngineRefusedError(
             f"the engines are refused: {text.decode(errors='replace')}; sfm_build_engine --force "
             "builds and compares them again"
         )

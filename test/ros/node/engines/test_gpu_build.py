@@ -104,4 +104,6 @@ def test_the_node_goes_on_without_an_engine_that_came_out_wrong(
     assert refused.values()["engine"] in ("onnx", "openvino")
     again = start_engine(AUTO)  # nothing is built at the next start
     assert again.name in ("onnx", "openvino") and trt.log == []
+    assert isinstance(again, SwitchingEngine)
+    assert "refused, depth median" in again.facts()["engine_refused"]
     again.close()
