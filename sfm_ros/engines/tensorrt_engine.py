@@ -55,10 +55,11 @@ class TensorRtEngine:
         is_checked: bool = True,
         uses_graph: bool = True,
     ) -> None:
-        self.spec = ModelSpec.load(bundle)
         self.precision = graph_variant(self.name, config or ModelConfig())
+        # Before the graphs are hashed, and before anything of TensorRT is made.
+        cuda = Cuda(uses_graph)
+        self.spec = ModelSpec.load(bundle)
         graphs = self.spec.graphs(self.precision)
-        cuda = Cuda(uses_graph)  # before anything of TensorRT is made
         library = load_library()
         cache = cache or EngineCache()
         identities = engine_identities(library, cuda.gpu, self.spec, self.precision)

@@ -25,7 +25,7 @@ from fake_gpu.tensorrt import VERSIONS, Context, plan_of
 from sfm_ros.config import ModelConfig
 from sfm_ros.engines.tensorrt import cuda as cuda_module
 from sfm_ros.engines.tensorrt_engine import TensorRtEngine
-from sfm_ros.errors import EngineError, EngineNotBuiltError, ModelError
+from sfm_ros.errors import EngineError, EngineNotBuiltError, EngineRefusedError, ModelError
 from sfm_ros.model_spec import ModelSpec
 
 CAPTURING = (
@@ -191,6 +191,13 @@ def test_without_a_driver_tensorrt_is_not_touched(rig: GpuRig) -> None:
         rig.open()
 
 
+def test_without_a_driver_the_graphs_are_not_hashed(rig: GpuRig) -> None:
+    rig.monkeypatch.setattr(cuda_module, "has_driver", lambda: False)
+    rig.monkeypatch.setattr(ModelSpec, "load", lambda _: pytest.fail("the bundle was read"))
+    with pytest.raises(EngineError, match="no NVIDIA driver on this machine"):
+        rig.open()
+
+
 def test_no_gpu_and_an_old_driver_are_named(rig: GpuRig) -> None:
     rig.use(FakeCuda(devices=0), "10")
     with pytest.raises(EngineError, match="finds no GPU .see CUDA_VISIBLE_DEVICES"):
@@ -217,6 +224,7 @@ def test_a_refused_engine_is_not_loaded_and_not_built_at_each_start(rig: GpuRig)
     rig.store(accepted=False)
     with pytest.raises(EngineError, match="are refused: depth median 0.3; .*--force") as error:
         rig.open()
+    assert isinstance(error.value, EngineRefusedError)
     assert not isinstance(error.value, EngineNotBuiltError) and rig.cuda.calls["cudaMalloc"] == 0
 
 
