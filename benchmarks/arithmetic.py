@@ -15,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 _SIZE = 768
 _REPETITIONS = 30
+_VALUES = np.random.default_rng(0).standard_normal((_SIZE, _SIZE)).astype(np.float32)
 
 
 def gflop(path: Path) -> float:
@@ -37,7 +38,10 @@ def gflop(path: Path) -> float:
 
 def known_work(threads: int) -> Callable[[], object]:
     """A matrix product in FP32 by ONNX Runtime, which takes some milliseconds."""
-    return _by_onnxruntime(threads)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(_product().SerializeToString(), options)
+    return lambda: session.run(None, {"a": _VALUES})
 
 
 def peaks(threads: int) -> dict[str, float]:
@@ -46,7 +50,7 @@ def peaks(threads: int) -> dict[str, float]:
     FP32 is the faster of ONNX Runtime and OpenVINO, BF16 and INT8 are OpenVINO's. It is what a
     library reaches, some percent below what the processor's units could do.
     """
-    found = {"fp32": _rate(_by_onnxruntime(threads))}
+    found = {"fp32": _rate(known_work(threads))}
     try:
         import openvino
     except ImportError:
@@ -68,13 +72,6 @@ def _rate(call: Callable[[], object]) -> float:
     return 2e-9 * _SIZE**3 / min(times)
 
 
-def _by_onnxruntime(threads: int) -> Callable[[], object]:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(_product().SerializeToString(), options)
-    return lambda: session.run(None, {"a": _operand()})
-
-
 def _by_openvino(model: onnx.ModelProto, hint: str, threads: int) -> Callable[[], object]:
     import openvino
 
@@ -86,14 +83,7 @@ def _by_openvino(model: onnx.ModelProto, hint: str, threads: int) -> Callable[[]
     }
     compiled = core.compile_model(core.read_model(model.SerializeToString()), "CPU", options)
     request = compiled.create_infer_request()
-    return lambda: request.infer([_operand()], share_inputs=True, share_outputs=True)
-
-
-_VALUES = np.random.default_rng(0).standard_normal((_SIZE, _SIZE)).astype(np.float32)
-
-
-def _operand() -> npt.NDArray:
-    return _VALUES
+    return lambda: request.infer([_VALUES], share_inputs=True, share_outputs=True)
 
 
 def _product() -> onnx.ModelProto:

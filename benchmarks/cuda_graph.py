@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import numpy as np
@@ -49,20 +49,21 @@ def measured(engine: TensorRtEngine, windows: list) -> list[float]:
 def main() -> int:
     """Measure and print; 1 if the engines cannot be loaded."""
     options = parse()
-    bundle = resolve_bundle(options.model)
     config = ModelConfig(bundle=options.model, precision=options.precision)
-    try:
-        engines = {
-            name: TensorRtEngine(bundle, config, uses_graph=uses)
-            for name, uses in (("CUDA graph", True), ("single calls", False))
-        }
-    except (SfmRosError, ModuleNotFoundError) as error:
-        print(f"cuda_graph: {error}", file=sys.stderr)
-        return 1
-    times: dict[str, list[float]] = {name: [] for name in engines}
-    with closing(engines["CUDA graph"]) as first, closing(engines["single calls"]):
-        print(first.about)
-        windows = parity_windows(first.spec)
+    engines: dict[str, TensorRtEngine] = {}
+    times: dict[str, list[float]] = {}
+    with ExitStack() as opened:
+        try:
+            bundle = resolve_bundle(options.model)
+            for name, uses in (("CUDA graph", True), ("single calls", False)):
+                engine = TensorRtEngine(bundle, config, uses_graph=uses)
+                engines[name] = opened.enter_context(closing(engine))
+                times[name] = []
+        except (SfmRosError, ModuleNotFoundError) as error:
+            print(f"cuda_graph: {error}", file=sys.stderr)
+            return 1
+        print(engines["CUDA graph"].about)
+        windows = parity_windows(engines["CUDA graph"].spec)
         for _ in range(ROUNDS):
             for name, engine in engines.items():
                 times[name] += measured(engine, windows)

@@ -16,9 +16,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from node_latency import StreetOfImages
@@ -73,7 +74,8 @@ def measure(options: argparse.Namespace) -> None:
         write_bag(_street(options, _RATE_HZ * 4), work / "bag", work / "ground_truth")
         os.environ.update(private_middleware())
         with ProcessGroup(work / "logs") as children:
-            children.start("node", _node(model))
+            remaps = {"image": IMAGE_TOPIC, "camera_info": CAMERA_INFO_TOPIC}
+            children.start("node", node_words(model, remaps))
             counter = OdometryCounter()
             counter.wait_for_node()
             counter.spin(_WARM_UP_S)
@@ -106,8 +108,8 @@ def _street(options: argparse.Namespace, frames: float) -> StreetOfImages:
     return StreetOfImages(width, height, int(frames))
 
 
-def _node(model: ModelConfig) -> list[str]:
-    remaps = {"image": IMAGE_TOPIC, "camera_info": CAMERA_INFO_TOPIC}
+def node_words(model: ModelConfig, remaps: Mapping[str, str] = MappingProxyType({})) -> list[str]:
+    """The command that starts a node with this model, and topics under other names."""
     words = [sys.executable, "-m", "sfm_ros.ros.node", "--ros-args"]
     for name, target in remaps.items():
         words += ["-r", f"{name}:={target}"]

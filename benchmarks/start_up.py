@@ -13,10 +13,9 @@ import os
 import sys
 import tempfile
 import time
-from dataclasses import asdict
 from pathlib import Path
 
-from node_cpu import cpu_seconds
+from node_cpu import cpu_seconds, node_words
 from traffic import Traffic
 
 from sfm_ros.cli.engine_options import add_engine_options, with_engine_options
@@ -82,13 +81,10 @@ def first_depth(model: ModelConfig, camera: EarlyCamera, logs: Path) -> str:
     Raises:
         SfmRosError: the node ended, or sent no depth.
     """
-    words = [sys.executable, "-m", "sfm_ros.ros.node", "--ros-args"]
-    for name, value in asdict(model).items():
-        words += ["-p", f"model.{name}:={value}"]
     camera.first_s = cpu_s = 0.0
     with ProcessGroup(logs) as children:
         begin = time.monotonic()
-        children.start("node", [*words, "-p", "node.extrinsics_wait_s:=0.0"])
+        children.start("node", node_words(model))
         end = begin + _LONGEST_S
         while time.monotonic() < end:
             camera.send()
