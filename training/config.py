@@ -17,6 +17,7 @@ RENAMED = {"data.repeat": "data.set_ratios"}
 
 _COLOR_CHANGES = ("brightness", "contrast", "gamma", "saturation")
 _REGULARIZERS = {"smoothness_weight", "mask_weight"}
+_OF_THE_MOTION = ("pose_supervision_weight", "velocity_weight")
 METRIC_WEIGHTS = (
     "depth_supervision_weight",
     "pose_supervision_weight",
@@ -264,6 +265,12 @@ def _check_motion(config: TrainConfig) -> None:
             "'network.canonical_focal' needs the calibration; set 'network.learned_intrinsics' "
             "to off"
         )
+    for name in _OF_THE_MOTION:
+        if network.pose == "none" and getattr(objective, name) > 0:
+            raise ConfigError(
+                f"'objective.{name}' compares the predicted motion, and 'network.pose' is none; "
+                "set it to 0"
+            )
     compares_images = objective.l1_weight > 0 or objective.ssim_weight > 0
     if compares_images and network.pose == "none" and not objective.known_motion:
         raise ConfigError(

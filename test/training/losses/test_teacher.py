@@ -155,6 +155,17 @@ def test_known_motion_needs_poses() -> None:
         ({"pose": "none"}, {}, "known_motion"),
         ({"pose": "none", "sequence_length": 1}, {"known_motion": True}, "set it to 3"),
         ({"pose": "none", "learned_intrinsics": "per_window"}, {}, "predicted by the pose"),
+        (
+            {"pose": "none"},
+            {"known_motion": True, "pose_supervision_weight": 1.0},
+            "'objective.pose_supervision_weight' compares the predicted motion, and "
+            "'network.pose' is none; set it to 0",
+        ),
+        (
+            {"pose": "none", "sequence_length": 2},
+            {"known_motion": True, "velocity_weight": 0.1},
+            "'objective.velocity_weight' compares the predicted motion",
+        ),
         ({"canonical_focal": 0.6, "learned_intrinsics": "per_window"}, {}, "calibration"),
     ],
 )
