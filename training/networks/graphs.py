@@ -17,7 +17,7 @@ class DepthGraph(nn.Module):
         self.model = model
 
     def forward(self, rgb: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        return self.model.depth(rgb.permute(0, 3, 1, 2).float() * (1 / 255)).squeeze(1)
+        return self.model.depth(_image_of(rgb)).squeeze(1)
 
 
 class PoseGraph(nn.Module):
@@ -39,8 +39,7 @@ class FeatureDepthGraph(DepthGraph):
     outputs = ("depth", "features")
 
     def forward(self, rgb: Tensor) -> tuple[Tensor, Tensor]:
-        image = rgb.permute(0, 3, 1, 2).float() * (1 / 255)
-        depth, features = self.model.depth_and_features(image)
+        depth, features = self.model.depth_and_features(_image_of(rgb))
         return depth.squeeze(1), features
 
 
@@ -51,6 +50,11 @@ class FeaturePoseGraph(PoseGraph):
 
     def forward(self, window: Tensor) -> Tensor:
         return self.model.motion_of_features(window)
+
+
+def _image_of(rgb: Tensor) -> Tensor:
+    """uint8 (1, h, w, 3) -> float32 (1, 3, h, w) in [0, 1]."""
+    return rgb.permute(0, 3, 1, 2).float() * (1 / 255)
 
 
 def graphs_of(model: SfmModel) -> tuple[DepthGraph, PoseGraph]:

@@ -171,7 +171,10 @@ class SfmModel(nn.Module):
             of_target = [tap.unflatten(0, (batch, frames))[:, target] for tap in taps]
             return self._networks_of_features()[0].decode(of_target), None
         # One pass, so that batch normalization includes target and sources alike.
-        maps = self.depth_net(rgb_bn3hw.flatten(0, 1))
+        if taps is None:
+            maps = self.depth_net(rgb_bn3hw.flatten(0, 1))
+        else:
+            maps = self._networks_of_features()[0].decode(taps)
         scales = [d.unflatten(0, (batch, frames)) for d in maps]
         sources = scales[0][:, source_indices(self.sequence_length)]
         return [disparity[:, target] for disparity in scales], self.depth_unit / sources

@@ -257,6 +257,26 @@ def test_source_depths_on_demand(models: dict[str, SfmModel]) -> None:
         torch.testing.assert_close(found, expected)
 
 
+def test_source_depths_are_decoded_from_the_features_of_the_motion() -> None:
+    model = build_model(dataclasses.replace(LITE, pose="features"), WIDTH, HEIGHT).eval()
+    frames, encoded = random_windows(2), []
+    depth_net = model.depth_net
+    assert isinstance(depth_net, LiteDepthNet)
+    with torch.no_grad():
+        plain = model(frames)
+        expected = depth_net(frames.flatten(0, 1))[0].view(2, 3, 1, HEIGHT, WIDTH)
+        hook = depth_net.encoder.register_forward_hook(lambda *_: encoded.append(1))
+        model.needs_source_depths = True
+        both = model(frames)
+        hook.remove()
+    assert len(encoded) == 1, "the frames are encoded once"
+    assert torch.equal(both.source_depths_bs1hw, model.depth_unit / expected[:, [0, 2]])
+    assert torch.equal(both.disparities_b1hw[0], expected[:, 1])
+    assert torch.equal(both.T_source_target_bs44, plain.T_source_target_bs44)
+    for found, alone in zip(both.depths_b1hw, plain.depths_b1hw, strict=True):
+        torch.testing.assert_close(found, alone)
+
+
 # --- encoder and options -------------------------------------------------------------------------
 
 
