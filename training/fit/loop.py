@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -285,9 +286,13 @@ class Trainer:
         log.print(f"step {self.step_count}: {result.line()}")
         if self.step_count >= GRACE_STEPS:
             self._raise(log, self._alarms.new_among(result.alarms()))
-        if self.step_count and (self.best is None or result.score < self.best):
+        if self.step_count and self._is_best(result.score):
             self.best = result.score
             self.save(BEST)
+
+    def _is_best(self, score: float) -> bool:
+        """A score that is not a number is the best only until there is another."""
+        return self.best is None or math.isnan(self.best) or score < self.best
 
     def _explain_not_finite(self, parts: dict[str, Tensor], gradient: Tensor) -> str:
         values = ", ".join(f"{name} {float(value):.4g}" for name, value in parts.items())

@@ -32,6 +32,7 @@ class Validation:
     """Figures of one validation, nan if not available.
 
     Attributes:
+        has_motion: whether a motion was predicted.
         photo: mean absolute difference between the target and the best of its warped sources.
         photo_still: the same, on the same pixels, for unmoved sources.
         abs_rel: depth error after scaling by the median of each image.
@@ -43,6 +44,7 @@ class Validation:
             have it.
     """
 
+    has_motion: bool
     photo: float
     photo_still: float
     abs_rel: float
@@ -65,14 +67,10 @@ class Validation:
             return self.abs_rel_metric
         return self.photo / self.photo_still if self.photo_still > 0 else math.nan
 
-    @property
-    def has_motion(self) -> bool:
-        """Whether a motion was predicted."""
-        return math.isfinite(self.translation)
-
     def figures(self) -> dict[str, float]:
         """Finite figures by name, for the log."""
         values = asdict(self) | {"score": self.score}
+        del values["has_motion"]
         return {f"validation/{name}": v for name, v in values.items() if math.isfinite(v)}
 
     def line(self) -> str:
@@ -213,6 +211,7 @@ def _add_motion(
 def _summary(values: Values) -> Validation:
     means = ("photo", "photo_still", "abs_rel", "abs_rel_metric", "flatness", "translation")
     return Validation(
+        has_motion="translation" in values,
         **{name: float(np.mean(values[name] or math.nan)) for name in means},
         translation_spread=_spread(values["translation"]),
         yaw_spread_deg=_spread(values["yaw"]),

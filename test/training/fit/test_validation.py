@@ -11,11 +11,15 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from training_runs import arguments
 
+from training import train
 from training.batch import ModelOutput
 from training.config import load_config
 from training.data.batcher import Batcher, build_batcher
 from training.data.sequence import PreparedSet
+from training.fit import loop
+from training.fit.checkpoint import load_checkpoint
 from training.fit.panel import color_depth, panel
 from training.fit.run_log import HISTORY, RunLog, read_history
 from training.fit.validation import Validation, validate
@@ -89,6 +93,47 @@ def test_collapsed_model_raises_alarms(wall_batcher: Batcher) -> None:
     assert not any(math.isnan(v) for v in result.figures().values())
 
 
+def test_a_motion_that_is_not_a_number_is_still_a_motion(wall_batcher: Batcher) -> None:
+    """Else its score would be an error of depth, to be compared with photometric ones."""
+    result = validated(
+        wall_batcher,
+        lambda output: replace(
+            output, T_source_target_bs44=torch.full_like(output.T_source_target_bs44, math.nan)
+        ),
+    )
+    assert result.has_motion and math.isnan(result.translation)
+    assert not result.score < 1.0 and result.abs_rel_metric == 0.0
+    assert "photo" in result.line() and "|t| nan" in result.line()
+    names = {name.removeprefix("validation/") for name in result.figures()}
+    assert "has_motion" not in names and "flatness" in names
+
+
+@pytest.mark.parametrize(
+    ("scores", "best", "kept"),
+    [
+        ((math.nan, 0.9, 0.8), 0.8, 6),
+        ((math.nan, 0.9, math.nan), 0.9, 4),
+        ((0.7, math.nan, 0.8), 0.7, 2),
+    ],
+)
+def test_a_score_that_is_not_a_number_gives_way_to_any_other(
+    recipe: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    scores: tuple[float, ...],
+    best: float,
+    kept: int,
+) -> None:
+    """Validations after steps 2, 4 and 6; the one before the first step is never the best."""
+    parts = dict.fromkeys(Validation.__dataclass_fields__, 0.5) | {"has_motion": True}
+    results = (Validation(**parts | {"photo": s, "photo_still": 1.0}) for s in (0.1, *scores))
+    monkeypatch.setattr(loop, "validate", lambda *_: next(results))
+    out = tmp_path / "run"
+    assert train.main(arguments(recipe, out, "--set", "run.validate_every=2")) == 0
+    found = load_checkpoint(out / "best.pt")
+    assert (found["best"], found["step"]) == (best, kept)
+
+
 @pytest.mark.parametrize(("depth", "rows"), [("dispnet", 5), ("lite", 5), ("vgg12", 4)])
 def test_panel_rows(wall_set: PreparedSet, depth: str, rows: int) -> None:
     network = {"depth": depth, "pretrained": False, "explainability_mask": depth == "dispnet"}
@@ -142,4 +187,4 @@ def test_validation_without_a_pose_network_scores_depth_as_predicted(
     assert result.score == result.abs_rel_metric == pytest.approx(0.2, abs=1e-5)
     assert "photo" not in result.line() and "abs_rel" in result.line()
     assert "validation/photo" not in result.figures()
-    assert result.alarms() == {}
+    assert not result.has_motion and result.alarms() == {}
