@@ -75,6 +75,7 @@ ONLY = {
                    "sfm_ros.colormap",
                    "sfm_ros.preprocess", "sfm_ros.cameras.config", "sfm_ros.model_spec",
                    "sfm_ros.model_variants", "sfm_ros.source", "sfm_ros.engines.factory",
+                   "sfm_ros.engines.choice_memory",
                    "sfm_ros.sources.*", "sfm_ros.synthetic.*", "sfm_ros.evaluation.*",
                    "sfm_ros.cli.program"},
 }  # fmt: skip

@@ -29,6 +29,7 @@ if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from sfm_ros.errors import SfmRosError
+from sfm_ros.outputs.cache import write_atomically
 from sfm_ros.outputs.folder import OutputFolder
 from sfm_ros.safety.documents import read_json
 from sfm_ros.safety.interrupts import INTERRUPTED, guard
@@ -77,7 +78,7 @@ def reproduce(request: Request) -> None:
         for number, step in enumerate(steps, start=1):
             _do(step, state, f"{number}/{len(steps) + 1}")
         config = load_config(load_checkpoint(request.checkpoint)["config"])
-        write_card(request, config, state.seconds())
+        write_card(request, config, state.seconds(steps))
         _do(last, state, f"{len(steps) + 1}/{len(steps) + 1}", again=True)
         folder.complete()
 
@@ -93,27 +94,22 @@ class _State:
         """Whether the step was done with these arguments."""
         return self._done.get(step.name, {}).get("arguments") == list(step.arguments)
 
-    def add(self, step: Step, seconds: float) -> None:
-        """Note that a step is done; the time of earlier parts of it counts, too."""
-        before = self._done.get(step.name, {}).get("seconds", 0.0)
+    def add(self, step: Step, seconds: float, done: bool) -> None:
+        """Note the time of a step that is done or was stopped.
+
+        The time of earlier parts of it counts, too; that of a step that was done and is repeated
+        does not.
+        """
+        earlier = 0.0 if self.is_done(step) else self._done.get(step.name, {}).get("seconds", 0.0)
         self._done[step.name] = {
-            "arguments": list(step.arguments),
-            "seconds": before + seconds,
+            "arguments": list(step.arguments) if done else [],
+            "seconds": earlier + seconds,
         }
-        self._write()
+        write_atomically(self._path, (json.dumps(self._done, indent=2) + "\n").encode())
 
-    def add_part(self, step: Step, seconds: float) -> None:
-        """Note the time of a step that was stopped."""
-        before = self._done.get(step.name, {}).get("seconds", 0.0)
-        self._done[step.name] = {"arguments": [], "seconds": before + seconds}
-        self._write()
-
-    def seconds(self) -> dict[str, float]:
-        """Duration of each step."""
-        return {name: float(entry["seconds"]) for name, entry in self._done.items()}
-
-    def _write(self) -> None:
-        self._path.write_text(json.dumps(self._done, indent=2) + "\n", encoding="utf-8")
+    def seconds(self, steps: Sequence[Step]) -> dict[str, float]:
+        """Duration of each of these steps, all of them done."""
+        return {step.name: float(self._done[step.name]["seconds"]) for step in steps}
 
 
 def _announce(steps: Sequence[Step], state: _State) -> None:
@@ -135,8 +131,7 @@ def _do(step: Step, state: _State, number: str, again: bool = False) -> None:
         code = subprocess.run([sys.executable, str(program), *step.arguments], check=False)
         done = code.returncode == 0
     finally:
-        elapsed = time.perf_counter() - started
-        (state.add if done else state.add_part)(step, elapsed)
+        state.add(step, time.perf_counter() - started, done)
     if code.returncode == INTERRUPTED:
         raise KeyboardInterrupt
     if not done:

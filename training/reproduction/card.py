@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import platform
+import os
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
 
+from sfm_ros.engines.choice_memory import processor_name
 from sfm_ros.safety.documents import read_json
 from training.config import TrainConfig
 from training.data.sequence import PreparedSet
 from training.reproduction.plan import KINDS, Request
-
-_CPU_INFO = Path("/proc/cpuinfo")
 
 
 def write_card(request: Request, config: TrainConfig, seconds: Mapping[str, float]) -> str:
@@ -31,7 +29,7 @@ def write_card(request: Request, config: TrainConfig, seconds: Mapping[str, floa
         "",
         f"Depth and motion of a camera that looks ahead from a road vehicle. {config.width}x"
         f"{config.height} pixels; EfficientNet-Lite0 encoder, separable decoder; the motion by "
-        f"{config.network.sequence_length} frames, from {_POSE_INPUT[config.network.pose]}. "
+        f"{config.network.sequence_length} frames, from features of the depth network's encoder. "
         f"Licence of the weights: {kind.licence}.",
         "",
         kind.knows,
@@ -41,7 +39,7 @@ def write_card(request: Request, config: TrainConfig, seconds: Mapping[str, floa
         "* ImageNet, through the encoder's starting weights (Apache-2.0).",
         "",
         f"How: training/reproduce.py {request.kind}, recipes {kind.recipe} and geometry_pose; "
-        f"{hours:.1f} hours in all on {_machine()}.",
+        f"{hours:.1f} hours in all on {os.cpu_count()} cores of {processor_name()}.",
         "",
         "Depth, mean over images, up to 80 m:",
         "",
@@ -53,13 +51,6 @@ def write_card(request: Request, config: TrainConfig, seconds: Mapping[str, floa
     text = "\n".join(lines) + "\n"
     request.card.write_text(text, encoding="utf-8")
     return text
-
-
-_POSE_INPUT = {
-    "features": "features of the depth network's encoder",
-    "stacked": "the pixels of all of them",
-    "pair": "the pixels of each pair",
-}
 
 
 def _data(request: Request) -> list[str]:
@@ -78,8 +69,7 @@ def _data(request: Request) -> list[str]:
 def _figures(request: Request) -> list[str]:
     rows = ["| images | abs_rel | abs_rel, scaled by medians | RMSE m | scale spread |"]
     rows.append("| --- | --- | --- | --- | --- |")
-    for path in sorted(request.figures("", "none").parent.glob("*-none.json")):
-        name = path.stem.removesuffix("-none").replace("_", " ")
+    for name in request.evaluated():
         raw, scaled = (read_json(request.figures(name, s)) for s in ("none", "median"))
         spread = scaled["scale_std"] / scaled["scale_median"]
         rows.append(
@@ -87,9 +77,3 @@ def _figures(request: Request) -> list[str]:
             f"{raw['rmse']:.2f} | {100 * spread:.1f} % |"
         )
     return rows
-
-
-def _machine() -> str:
-    lines = _CPU_INFO.read_text().splitlines() if _CPU_INFO.is_file() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{len(names)} cores of {names[0]}" if names else platform.machine()

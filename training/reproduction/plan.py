@@ -75,7 +75,7 @@ class Request:
         kind: a key of KINDS.
         out: folder of everything.
         recordings: arguments of prepare.py without the output folder, one list for each call.
-        validation: arguments of evaluate_depth.py that select images, by a name for the card.
+        validation: further sets for `evaluated`.
         quick: a few frames and steps: shows that everything works, not a model.
         threads: of the training.
         jobs: of the preparation.
@@ -112,6 +112,12 @@ class Request:
     def figures(self, name: str, scaling: str) -> Path:
         """Result of an evaluation."""
         return self.out / "figures" / f"{name.replace(' ', '_')}-{scaling}.json"
+
+    def evaluated(self) -> dict[str, Sequence[str]]:
+        """Arguments of evaluate_depth.py that select images, by a name for the card."""
+        seeds = HELD_OUT[:1] if self.quick else HELD_OUT
+        streets = ("--synthetic", *map(str, seeds), "--frames", "2" if self.quick else "10")
+        return {"held-out rendered streets": streets, **self.validation}
 
     def prepared(self) -> list[Path]:
         """The prepared sets, recordings first."""
@@ -205,9 +211,6 @@ def _training(request: Request, name: str, recipe: Path, *more: str) -> Step:
 
 
 def _evaluation(request: Request) -> list[Step]:
-    seeds = HELD_OUT[:1] if request.quick else HELD_OUT
-    streets = ("--synthetic", *map(str, seeds), "--frames", "2" if request.quick else "10")
-    sets = {"held-out rendered streets": streets, **request.validation}
     return [
         Step(
             name=f"{name}, {scaling}",
@@ -218,6 +221,6 @@ def _evaluation(request: Request) -> list[Step]:
             ),
             seconds=60.0,
         )
-        for name, selection in sets.items()
+        for name, selection in request.evaluated().items()
         for scaling in ("none", "median")
     ]  # fmt: skip

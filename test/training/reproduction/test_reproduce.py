@@ -12,6 +12,7 @@ import pytest
 
 from sfm_ros.config import ModelConfig
 from sfm_ros.datatypes import CameraIntrinsics
+from sfm_ros.engines.choice_memory import processor_name
 from sfm_ros.engines.onnx_engine import OnnxEngine
 from sfm_ros.model_spec import ModelSpec
 from sfm_ros.window import Window
@@ -105,16 +106,56 @@ def test_done_steps_are_not_repeated_and_changed_ones_are(
     for step in steps:
         reproduce._do(step, again, "")
     assert calls == ["first", "second", "third", "changed", "third"]
-    assert set(again.seconds()) == set(names)
+    assert set(again.seconds(steps)) == set(names)
+
+
+def test_time_of_stopped_parts_counts_and_that_of_repeats_does_not(tmp_path: Path) -> None:
+    state = reproduce._State(tmp_path / "steps.json")
+    step = Step(name="export", program="export.py", arguments=("a",))
+    state.add(step, 5.0, done=False)
+    assert not state.is_done(step)
+    state.add(step, 7.0, done=True)
+    assert state.seconds([step]) == {"export": 12.0}
+    for _ in range(2):
+        state.add(step, 8.0, done=True)
+    assert state.seconds([step]) == {"export": 8.0} and state.is_done(step)
+    assert reproduce._State(tmp_path / "steps.json").seconds([step]) == {"export": 8.0}
+    assert [path.name for path in tmp_path.iterdir()] == ["steps.json"]
+
+
+def test_a_killed_call_leaves_a_folder_that_can_be_continued(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is killed before its file of steps is in place."""
+    given = tmp_path / "road"
+    done: list[str] = []
+
+    class Result:
+        returncode = 1
+
+    def killed(command: list[str], check: bool) -> object:
+        (given / ".steps.json.17.ab12.new").touch()
+        done.append(command[2])
+        return Result()
+
+    monkeypatch.setattr(reproduce.subprocess, "run", killed)
+    for _ in range(2):
+        assert reproduce.main(["road", "--out", str(given), "--quick"]) == 1
+        assert "step 'traffic' failed" in capsys.readouterr().err
+    assert len(done) == 2
 
 
 def test_card_names_data_licence_and_every_figure(tmp_path: Path, wall_set: PreparedSet) -> None:
-    given = Request(kind="kitti", out=tmp_path)
+    given = Request(
+        kind="kitti", out=tmp_path, validation={"drive 1": ["--images"], "drive 2": ["--images"]}
+    )
     for path in given.prepared():
         writer = PreparedWriter(path, 64, 64)
         writer.append(wall_set)
         writer.finish()
-    for name, value in (("drive 1", 0.123), ("drive 2", 0.234)):
+    streets, *_ = given.evaluated()
+    earlier = "of an earlier call"
+    for name, value in ((streets, 0.1), ("drive 1", 0.123), ("drive 2", 0.234), (earlier, 0.3)):
         for scaling in ("none", "median"):
             path = given.figures(name, scaling)
             path.parent.mkdir(exist_ok=True)
@@ -128,10 +169,14 @@ def test_card_names_data_licence_and_every_figure(tmp_path: Path, wall_set: Prep
         "2.0 hours",
         "80 frames: recording1",
         "geometry_kitti",
+        "features of the depth network's encoder",
+        f"{os.cpu_count()} cores of {processor_name()}.",
     ):
         assert part in text, part
     assert "| drive 1 (7) | 0.123 | 1.123 | 4.50 | 2.0 % |" in text
     assert "| drive 2 (7) | 0.234 |" in text
+    assert f"| {streets} (7) | 0.100 |" in text
+    assert "earlier" not in text
     assert given.card.read_text(encoding="utf-8") == text
 
 
