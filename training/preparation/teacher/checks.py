@@ -30,9 +30,7 @@ Source = tuple[Gray, FloatArray]
 """An image, and T_source_target (4, 4), meters."""
 
 
-def reliable(
-    view: View, target: Gray, sources: Sequence[Source], depth_m: Map, texture: Map
-) -> Mask:
+def reliable(view: View, target: Gray, sources: Sequence[Source], depth_m: Map) -> Mask:
     """(h, w) which measured depths pass all checks.
 
     Args:
@@ -40,7 +38,6 @@ def reliable(
         target: the image that the depth belongs to.
         sources: images before and after it, so that nothing is hidden in all of them.
         depth_m: (h, w), 0 where it is unknown.
-        texture: (h, w) `contrast` of the target.
     """
     known = depth_m > 0
     inv_depth = np.where(known, 1 / np.maximum(depth_m, 1e-3), 0).astype(np.float32)
@@ -48,7 +45,7 @@ def reliable(
     kernel = np.ones((_JUMP_PX, _JUMP_PX), np.uint8)
     front, behind = cv2.dilate(inv_depth, kernel), cv2.erode(np.where(known, inv_depth, 1), kernel)
     is_smooth = np.asarray(front) < _JUMP * np.asarray(behind)
-    allowed = _ALIKE + _ALIKE_CONTRAST * texture
+    allowed = _ALIKE + _ALIKE_CONTRAST * contrast(target)
     is_alike = mismatch(view, target, sources, inv_depth) < allowed
     return known & (np.asarray(around) > _LEAST_AROUND) & is_smooth & is_alike
 

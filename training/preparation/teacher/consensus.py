@@ -33,13 +33,11 @@ class Consensus:
 
     Attributes:
         depth_m: (h, w), 0 where it is unknown.
-        sigma: (h, w) relative standard deviation.
         is_contradicted: (h, w) seen in several images, but no static point explains it.
         is_below: (h, w) found, but under the road: it moves along, or the flow is wrong.
     """
 
     depth_m: Map
-    sigma: Map
     is_contradicted: Mask
     is_below: Mask
 
@@ -65,7 +63,6 @@ def combine(view: View, pairs: Sequence[PairDepth]) -> Consensus:
     depth = np.where(known, 1 / np.clip(mean, 1 / _FARTHEST_M, None), 0)
     return Consensus(
         depth_m=depth.astype(np.float32),
-        sigma=relative.astype(np.float32),
         is_contradicted=(found >= _CONTRADICTED) & (2 * count < found),
         is_below=is_below,
     )

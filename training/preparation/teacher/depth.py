@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 
 from sfm_ros.datatypes import DepthMap, FloatArray
+from sfm_ros.geometry import inverse
 from training.data.sequence import MOVING, SKY_DEPTH_M
-from training.preparation.teacher.checks import contrast, reliable, shows_motion
+from training.preparation.teacher.checks import reliable, shows_motion
 from training.preparation.teacher.consensus import combine
 from training.preparation.teacher.flows import Flows
 from training.preparation.teacher.movers import find_movers
@@ -56,17 +57,16 @@ def measure_depth(
     """
     compared, pairs = [], []
     for source in sources:
-        T = np.linalg.inv(source.T_world_camera) @ target.T_world_camera
+        T = inverse(source.T_world_camera) @ target.T_world_camera
         both = (target.index, target.gray), (source.index, source.gray)
         pairs.append(triangulate(view, *flows.between(*both, T), T))
         compared.append((source.gray, T))
     found = combine(view, pairs)
     sky = find_sky(view, target.gray, found.depth_m)
-    texture = contrast(target.gray)
     usable = shows_motion(target.gray, flows.expected(compared[0][1])) & ~own
     moves = find_movers(view, found, usable) & ~own & ~sky.certain
     used = compared[:_CHECKED_BY][-2:]
-    is_reliable = reliable(view, target.gray, used, found.depth_m, texture)
+    is_reliable = reliable(view, target.gray, used, found.depth_m)
     depth = np.where(is_reliable & ~own & ~sky.possible, found.depth_m, 0)
     depth[moves], depth[sky.certain] = MOVING, SKY_DEPTH_M
     return np.asarray(depth, dtype=np.float32)

@@ -12,17 +12,18 @@ import multiprocessing
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
-from itertools import islice
+from itertools import chain, islice
 
 import numpy as np
 from tqdm import tqdm
 
 from sfm_ros.datatypes import DepthMap, FloatArray, Frame
+from sfm_ros.geometry import inverse
 from sfm_ros.source import Source, deferred
 from training.preparation.teacher.depth import Numbered, measure_depth, reduced
 from training.preparation.teacher.drive_motion import WARM_UP, DriveMotion, find_drive_motion
 from training.preparation.teacher.flows import Flows
-from training.preparation.teacher.images import GrayImages, ImageWindow
+from training.preparation.teacher.images import GrayImage, GrayImages, ImageWindow
 from training.preparation.teacher.own_vehicle import OwnVehicle
 from training.preparation.teacher.view import Mask, View
 
@@ -150,19 +151,22 @@ class Teacher:
     @cached_property
     def _scene(self) -> _Scene | None:
         """Camera and own vehicle, from pairs spread over the drive; None if it never moves."""
+        pairs = self._spread_pairs()
+        start = next(pairs, None)
+        if start is None:
+            return None
+        view = View(start[0].camera, self._height_m, self.motion.normal)
+        flows, own = Flows(view), OwnVehicle(view)
+        for first, second, T_second_first in chain([start], pairs):
+            own.add(first.gray, second.gray, flows.expected(T_second_first))
+        return _Scene(view, flows, own.mask())
+
+    def _spread_pairs(self) -> Iterator[tuple[GrayImage, GrayImage, FloatArray]]:
+        """Neighbors that are apart, spread over the drive, and the motion between them."""
         apart = [i for i in range(len(self.motion.segments) - 1) if self._is_apart(i, i + 1)]
         every = max(1, len(apart) // _OWN_SAMPLES)
-        window, scene, own = ImageWindow(self._source, self._images), None, None
+        window, poses = ImageWindow(self._source, self._images), self.motion.T_world_camera
         for i in apart[::every]:
             first, second = window.get(i, i), window.get(i + 1, i)
-            if first is None or second is None:
-                continue
-            if scene is None or own is None:
-                view = View(first.camera, self._height_m, self.motion.normal)
-                scene, own = _Scene(view, Flows(view), np.zeros((0, 0), bool)), OwnVehicle(view)
-            poses = self.motion.T_world_camera
-            T = np.linalg.inv(poses[i + 1]) @ poses[i]
-            own.add(first.gray, second.gray, scene.flows.expected(T))
-        if scene is None or own is None:
-            return None
-        return _Scene(scene.view, scene.flows, own.mask())
+            if first is not None and second is not None:
+                yield first, second, inverse(poses[i + 1]) @ poses[i]

@@ -66,7 +66,7 @@ def test_what_only_looks_like_the_sky_is_not_labeled(
 def consensus(inv_depth: FloatArray) -> Consensus:
     nothing = np.zeros(SHAPE, bool)
     depth = (1 / inv_depth).astype(np.float32)
-    return Consensus(depth, np.full(SHAPE, 0.01, np.float32), nothing, nothing)
+    return Consensus(depth, nothing, nothing)
 
 
 def test_a_vehicle_ahead_is_marked_up_to_its_roof(view: View, inv_depth: FloatArray) -> None:
