@@ -24,7 +24,7 @@ from sfm_ros.model_spec import SPEC_FILE, ModelSpec
 from sfm_ros.outputs.folder import OutputFolder, named_paths, require_room
 from sfm_ros.safety.interrupts import INTERRUPTED, guard
 from training.exporting.options import add_variant_options, extended, variant_table
-from training.exporting.variants import noise_windows, rewrite_graphs, variant_files
+from training.exporting.variants import rewrite_graphs, variant_files
 
 PROGRAM = "add_variants.py"
 
@@ -61,7 +61,7 @@ def extend(options: argparse.Namespace) -> ModelSpec:
         require_room(staged, 3 * sum((bundle / file).stat().st_size for file in copied))
         for file in copied:
             shutil.copyfile(bundle / file, staged / file)
-        rewrite_graphs(staged, spec, noise_windows(spec))
+        rewrite_graphs(staged, spec)
         spec = extended(staged, spec, options).save(staged)
         folder.publish(SPEC_FILE)
     return spec

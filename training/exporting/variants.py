@@ -65,15 +65,15 @@ def calibration_windows(path: Path | None, spec: ModelSpec, names: Sequence[str]
     return np.stack([prepared.frames[first : first + count] for first in firsts])
 
 
-def rewrite_graphs(bundle: Path, spec: ModelSpec, windows: Windows) -> None:
+def rewrite_graphs(bundle: Path, spec: ModelSpec) -> None:
     """Rewrite the FP32 graphs in place, see `training.exporting.rewrites`.
 
-    Args:
-        windows: on which the outputs are compared.
+    The outputs are compared on `noise_windows`.
 
     Raises:
         ModelError: an output changed by more than ``TOLERANCE``.
     """
+    windows = noise_windows(spec)
     for file in (spec.depth_file, spec.pose_file):
         before = onnx.load(bundle / file)
         after = rewritten(before)
