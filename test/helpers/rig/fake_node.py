@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from sfm_ros.config import ModelConfig, OdometryConfig, SfmConfig
+from sfm_ros.config import DepthConfig, ModelConfig, OdometryConfig, SfmConfig
 from sfm_ros.datatypes import FloatArray, Prediction
 from sfm_ros.engines.fake_engine import FakeEngine, fake_spec
 from sfm_ros.errors import EngineError
@@ -31,8 +31,9 @@ from sfm_ros.ros.node import node as plain_node
 from sfm_ros.ros.process import program
 from sfm_ros.window import Window
 
-CONFIG = SfmConfig(odometry=OdometryConfig(mode="network"))
-"""The images show no keypoints to follow."""
+CONFIG = SfmConfig(odometry=OdometryConfig(mode="network"), depth=DepthConfig(mode="network"))
+"""The images show no keypoints to follow. What measures depth from several views would be compiled
+at the first image, which takes a time that depends on the machine."""
 STAND, FORWARD, TURN_LEFT, BROKEN = 100, 110, 120, 130
 MOTIONS = {
     STAND: (0.0, 0.0, 0.0, 0.0, 0.0, 0.0),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -307,10 +308,14 @@ def test_images_of_many_frames_leave_the_first_working(bench: Bench) -> None:
 
 
 def test_changes_of_the_status_do_not_flood_the_log(bench: Bench) -> None:
+    begin_s = time.monotonic()
     for _ in range(500):
         bench.put(named(bench, "camera\n"))
         bench.show(STAND)
     bench.wait_for("received", "1000")
     bench.wait_for("rejected", "500")
     bench.wait_for("processed", "500")
-    assert len(bench.node.get_logger().texts("info")) <= 320  # a burst, and a few per second
+    a_minute = 300
+    refilled = math.ceil((time.monotonic() - begin_s) * a_minute / 60)
+    lines = len(bench.node.get_logger().texts("info"))
+    assert a_minute <= lines <= a_minute + refilled + 1  # and the line on the calibration
