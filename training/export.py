@@ -37,7 +37,7 @@ from training.config import METRIC_WEIGHTS, TrainConfig, load_config
 from training.data.sequence import PreparedSet
 from training.exporting.options import add_variant_options, extended, variant_table
 from training.exporting.rewrites import rewritten
-from training.exporting.variants import variant_files
+from training.exporting.variants import store_in_half, variant_files
 from training.fit.checkpoint import CheckpointError, load_checkpoint, weights_of
 from training.fit.run_log import HISTORY, read_history
 from training.networks.graphs import DepthGraph, FeatureDepthGraph, graphs_of
@@ -102,6 +102,8 @@ def export_bundle(
         require_room(bundle, (2 + len(names)) * _size(deployed))
         _write_graphs(deployed, spec, bundle)
         _check_parity(deployed, spec, bundle)
+        if options is not None and options.weights == "fp16":
+            store_in_half(bundle, spec)
         spec = extended(bundle, spec, options) if options and names else spec
         spec.save(bundle)
         folder.publish(SPEC_FILE)
@@ -275,6 +277,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--training-fx",
         type=float,
         help="focal length, pixels (default: learned, else the mean of the prepared data)",
+    )
+    parser.add_argument(
+        "--weights",
+        choices=("fp32", "fp16"),
+        default="fp32",
+        help="as what the weights are stored; fp16 halves the files, all is computed as before",
     )
     add_variant_options(parser)
     return parser.parse_args(arguments)

@@ -88,7 +88,7 @@ class _Halves:
         if name in self._half:
             return self._half[name]
         if name in self._weights:
-            self._half[name] = self._edited.new_constant(_halved(self._edited.constant(name)))
+            self._half[name] = self._edited.new_constant(as_half(self._edited.constant(name)))
         elif name in self._floats:
             self._half[name] = self._edited.new_name()
             before.append(make_node("Cast", [name], self._half[name], to=TensorProto.FLOAT16))
@@ -122,7 +122,8 @@ class _Halves:
         return nodes
 
 
-def _halved(value: np.ndarray) -> np.ndarray:
+def as_half(value: np.ndarray) -> np.ndarray:
+    """Weights as FP16; ModelError if one is too large."""
     with np.errstate(over="ignore"):  # found below
         half = value.astype(np.float16)
     if not np.isfinite(half).all():

@@ -18,6 +18,7 @@ from training.data.sequence import PreparedSet
 from training.exporting.half import in_half
 from training.exporting.quantize import STYLES, quantized
 from training.exporting.rewrites import rewritten
+from training.exporting.storage import load_graph, narrowed, widened
 
 HALF = "fp16"
 MADE = (HALF, *STYLES)
@@ -25,6 +26,8 @@ MADE = (HALF, *STYLES)
 CALIBRATION_WINDOWS = 64
 TOLERANCE = 1e-5
 """Largest change of a rewritten graph's output: relative for depth, absolute for motion."""
+_STORED_TOLERANCE = 0.02
+"""The same of a graph whose weights are stored as FP16."""
 
 Windows = npt.NDArray[np.uint8]
 """(M, N, h, w, 3): M windows of N frames."""
@@ -68,34 +71,55 @@ def calibration_windows(path: Path | None, spec: ModelSpec, names: Sequence[str]
 def rewrite_graphs(bundle: Path, spec: ModelSpec) -> None:
     """Rewrite the FP32 graphs in place, see `training.exporting.rewrites`.
 
-    The outputs are compared on `noise_windows`.
+    The outputs are compared on `noise_windows`; weights that are stored as FP16 stay so.
 
     Raises:
         ModelError: an output changed by more than ``TOLERANCE``.
     """
-    windows = noise_windows(spec)
-    for file in (spec.depth_file, spec.pose_file):
-        before = onnx.load(bundle / file)
-        after = rewritten(before)
-        if before.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.UINT8:
-            whole = file == spec.pose_file
-            inputs = [(window if whole else window[-1])[None] for window in windows]
-            _expect_equal(file, before, after, inputs)
-        onnx.save(after, bundle / file)
+    paths = [bundle / file for file in (spec.depth_file, spec.pose_file)]
+    stored = [onnx.load(path) for path in paths]
+    before = [widened(graph) for graph in stored]
+    after = [rewritten(graph) for graph in before]
+    _expect_equal(spec, before, after, "rewriting", TOLERANCE)
+    for path, old, wide, new in zip(paths, stored, before, after, strict=True):
+        onnx.save(narrowed(new) if len(old.graph.node) > len(wide.graph.node) else new, path)
+
+
+def store_in_half(bundle: Path, spec: ModelSpec) -> None:
+    """Store the weights of the FP32 graphs as FP16, see `training.exporting.storage`.
+
+    Raises:
+        ModelError: an output changed by more than a small part of it, or a weight is too large.
+    """
+    paths = [bundle / file for file in (spec.depth_file, spec.pose_file)]
+    before = [load_graph(path) for path in paths]
+    after = [narrowed(graph) for graph in before]
+    _expect_equal(spec, before, after, "storing weights as FP16", _STORED_TOLERANCE)
+    for path, graph in zip(paths, after, strict=True):
+        onnx.save(graph, path)
 
 
 def _expect_equal(
-    file: str, before: onnx.ModelProto, after: onnx.ModelProto, inputs: Sequence[npt.NDArray]
+    spec: ModelSpec,
+    before: Sequence[onnx.ModelProto],
+    after: Sequence[onnx.ModelProto],
+    what: str,
+    limit: float,
 ) -> None:
-    run_before, run_after = _runner(before), _runner(after)
-    for value in inputs:
-        for old, new in zip(run_before(value), run_after(value), strict=True):
-            change = float(np.max(np.abs(new - old) / np.maximum(np.abs(old), 1.0)))
-            if not change <= TOLERANCE:  # written so that NaN fails, too
-                raise ModelError(
-                    f"rewriting changed the output of {file} by {change:.1e}, expected at most "
-                    f"{TOLERANCE:.0e}; the bundle is not written"
-                )
+    """Compare the outputs of the depth and the pose graph on `noise_windows`."""
+    windows = noise_windows(spec)
+    given = _depth_inputs(windows), _pose_inputs(before[0], spec, windows)
+    files = spec.depth_file, spec.pose_file
+    for file, old_graph, new_graph, inputs in zip(files, before, after, given, strict=True):
+        run_before, run_after = _runner(old_graph), _runner(new_graph)
+        for value in inputs:
+            for old, new in zip(run_before(value), run_after(value), strict=True):
+                change = float(np.max(np.abs(new - old) / np.maximum(np.abs(old), 1.0)))
+                if not change <= limit:  # written so that NaN fails, too
+                    raise ModelError(
+                        f"{what} changed the output of {file} by {change:.1e}, expected at most "
+                        f"{limit:.0e}; the bundle is not written"
+                    )
 
 
 def add_variants(
@@ -115,7 +139,7 @@ def add_variants(
     Raises:
         ModelError: a weight cannot be represented.
     """
-    graphs = [onnx.load(bundle / file) for file in (spec.depth_file, spec.pose_file)]
+    graphs = [load_graph(bundle / file) for file in (spec.depth_file, spec.pose_file)]
     variants = dict(spec.variants)
     for name in names:
         if name not in MADE:

@@ -1,0 +1,101 @@
+"""Weights stored as FP16: half the size, FP32 in every engine, and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, numpy_helper
+
+from sfm_ros.config import ModelConfig
+from sfm_ros.engines.factory import DEFAULT_MODEL, MODELS, create_engine
+from sfm_ros.engines.parity_frames import parity_windows
+from sfm_ros.errors import ModelError
+from sfm_ros.model_spec import ModelSpec
+from training import add_variants
+from training.exporting.storage import load_graph, narrowed, widened
+from training.exporting.variants import store_in_half
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Path:
+    """A bundle whose weights are FP32."""
+    return MODELS / DEFAULT_MODEL
+
+
+@pytest.fixture(scope="module")
+def stored(shipped: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with weights as FP16."""
+    folder = tmp_path_factory.mktemp("stored") / "bundle"
+    folder.mkdir()
+    for path in shipped.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    spec = ModelSpec.load(folder)
+    store_in_half(folder, spec)
+    spec.save(folder)
+    return folder
+
+
+def constants(model: onnx.ModelProto) -> dict[str, np.ndarray]:
+    return {v.name: numpy_helper.to_array(v) for v in model.graph.initializer}
+
+
+def test_files_have_half_the_size(stored: Path, shipped: Path) -> None:
+    for name in ("depth.onnx", "pose.onnx"):
+        ratio = (stored / name).stat().st_size / (shipped / name).stat().st_size
+        assert 0.5 < ratio < 0.65
+
+
+def test_only_large_weights_are_rounded(stored: Path, shipped: Path) -> None:
+    before = constants(onnx.load(shipped / "depth.onnx"))
+    after = constants(load_graph(stored / "depth.onnx"))
+    assert after.keys() == before.keys()
+    rounded = {name for name, value in before.items() if not np.array_equal(value, after[name])}
+    assert rounded and all(before[name].size >= 256 for name in rounded)
+    for name in rounded:
+        np.testing.assert_allclose(after[name], before[name], rtol=2**-11, atol=2**-25)
+
+
+def test_widened_graph_has_no_trace_of_it(stored: Path) -> None:
+    graph = load_graph(stored / "depth.onnx")
+    assert not any(v.data_type == TensorProto.FLOAT16 for v in graph.graph.initializer)
+    again = widened(narrowed(graph))
+    assert [n.SerializeToString() for n in again.graph.node] == [
+        n.SerializeToString() for n in graph.graph.node
+    ]
+
+
+@pytest.mark.parametrize("name", ["onnx", "openvino"])
+def test_engines_compute_the_same(stored: Path, shipped: Path, name: str) -> None:
+    if name == "openvino":
+        pytest.importorskip("openvino")
+    engines = [
+        create_engine(ModelConfig(bundle=str(path), engine=name, precision="fp32"))
+        for path in (shipped, stored)
+    ]
+    window = parity_windows(engines[0].spec)[0]
+    before, after = (engine.infer(window) for engine in engines)
+    np.testing.assert_allclose(after.depth, before.depth, rtol=0.01)
+    np.testing.assert_allclose(after.increments, before.increments, atol=1e-3)
+
+
+def test_variants_are_made_from_stored_weights(stored: Path, tmp_path: Path) -> None:
+    out = tmp_path / "more"
+    command = ["--model", str(stored), "--out", str(out), "--variants", "fp16", "--no-measure"]
+    assert add_variants.main(command) == 0
+    assert ModelSpec.load(out).variants["fp16"].depth_file == "depth.fp16.onnx"
+    assert (out / "depth.onnx").stat().st_size < 1.1 * (stored / "depth.onnx").stat().st_size
+
+
+def test_too_large_weight_is_refused(shipped: Path) -> None:
+    model = onnx.load(shipped / "depth.onnx")
+    name, value = max(constants(model).items(), key=lambda item: item[1].size)
+    large = np.array(value, dtype=np.float32)
+    large.flat[0] = 1e6
+    next(v for v in model.graph.initializer if v.name == name).CopyFrom(
+        numpy_helper.from_array(large, name)
+    )
+    with pytest.raises(ModelError, match="too large for FP16"):
+        narrowed(model)
