@@ -32,7 +32,7 @@ LAYERS: tuple[tuple[str, ...], ...] = tuple(
         "bags bags.*",
         "synthetic synthetic.*",
         "sources sources.*",
-        "evaluation evaluation.plotting evaluation.tables "
+        "evaluation evaluation.plotting evaluation.remarks evaluation.tables "
         "evaluation.trajectory evaluation.trajectory.* evaluation.depth evaluation.depth.*",
         "evaluation.runs evaluation.runs.*",
         "evaluation.report evaluation.report.*",

@@ -25,7 +25,7 @@ from sfm_ros.evaluation.depth.command import (
     open_data,
     score_depth,
 )
-from sfm_ros.evaluation.depth.datasets import DepthSample, DepthSet
+from sfm_ros.evaluation.depth.datasets import DepthSample, DepthSet, joined_set
 from sfm_ros.safety.interrupts import guard
 from training.data.sequence import PreparedSet, SequenceRecord
 from training.torch_engine import add_model_options, open_model
@@ -60,7 +60,8 @@ def _prepared_sample(prepared: PreparedSet, sequence: SequenceRecord, offset: in
         assert prepared.depth_m is not None  # some sequence has depth
         return np.asarray(prepared.depth_m[index], dtype=np.float32)
 
-    return DepthSample(name=f"{sequence.name} {offset}", frame=frame, ground_truth=depth)
+    name = f"{sequence.name} {offset}"
+    return DepthSample(name=name, drive=sequence.source, frame=frame, ground_truth=depth)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -72,7 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     add_model_options(parser)
     group = add_data_options(parser)
-    group.add_argument("--prepared", type=Path, metavar="DIR", help="set written by prepare.py")
+    group.add_argument(
+        "--prepared", type=Path, nargs="+", metavar="DIR", help="sets written by prepare.py"
+    )
     add_protocol_options(parser)
     options = parser.parse_args(arguments)
     interrupted = "interrupted, nothing was written"
@@ -85,7 +88,7 @@ def _score(options: argparse.Namespace) -> int:
     elif any(getattr(options, kind) is not None for kind in ("kitti", "images", "synthetic")):
         raise SfmRosError("--prepared is given together with other images, expected one of them")
     else:
-        data = prepared_set(options.prepared)
+        data = joined_set([prepared_set(path) for path in options.prepared])
     return score_depth(open_model(options), data, options)
 
 

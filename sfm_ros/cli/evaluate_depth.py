@@ -18,6 +18,7 @@ examples:
   sfm_evaluate depth --kitti kitti_raw --split eigen --json depth.json --plot depth.png
   sfm_evaluate depth --kitti kitti_raw --split eigen --annotated data_depth_annotated
   sfm_evaluate depth --images rgb --ground-truth depth --calib camera.yaml --units-per-meter 1000
+  sfm_evaluate depth --images a/rgb b/rgb --ground-truth a/depth b/depth --calib camera.yaml
   sfm_evaluate depth --synthetic 9004 9005 --model runs/road/bundle
 """
 
@@ -28,7 +29,8 @@ def add_command(subparsers: argparse._SubParsersAction) -> None:
         "depth",
         help="depth of a model against ground-truth depth",
         description="Score a model's depth by the protocol of Eigen et al. (2014), beside two "
-        "baselines: a constant depth, and the median depth of each image row.",
+        "baselines: a constant depth, and the median depth of each image row. Every figure is "
+        "stated scaled and unscaled; several drives are compared in a table.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 NOT_AVAILABLE = "–"
 
@@ -24,3 +25,13 @@ def format_value(pattern: str, value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return NOT_AVAILABLE
     return pattern.format(value)
+
+
+def distinct_names(paths: Sequence[Path]) -> list[str]:
+    """The shortest ends of the paths that differ; numbered if the paths are equal."""
+    parts = [path.resolve().parts for path in paths]
+    for count in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(each[-count:]) for each in parts]
+        if len(set(names)) == len(names):
+            return names
+    return [f"{index}: {path.name}" for index, path in enumerate(paths, start=1)]

@@ -105,8 +105,12 @@ def test_depth_of_a_prepared_set(
     values = json.loads(out.read_text())
     assert values["images"] == 4 and values["points"] == 4 * 64 * 64
     assert values["baselines"]["row_median_depth"]["abs_rel"] < 0.3
+    assert (
+        values["unscaled"]["abs_rel"] != values["abs_rel"]
+        and "unscaled" in capsys.readouterr().out
+    )
     sample = evaluate_depth.prepared_set(wall_set.path).samples[41]
-    assert sample.name == "recording1 1"
+    assert (sample.drive, sample.name) == ("recording1", "recording1 1")
     assert sample.frame().intrinsics.fx == pytest.approx(0.8 * 64)
     np.testing.assert_array_equal(sample.ground_truth(), np.float32(wall_set.depth_m[41]))
     capsys.readouterr()

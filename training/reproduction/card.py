@@ -70,10 +70,10 @@ def _figures(request: Request) -> list[str]:
     rows = ["| images | abs_rel | abs_rel, scaled by medians | RMSE m | scale spread |"]
     rows.append("| --- | --- | --- | --- | --- |")
     for name in request.evaluated():
-        raw, scaled = (read_json(request.figures(name, s)) for s in ("none", "median"))
-        spread = scaled["scale_std"] / scaled["scale_median"]
+        scaled = read_json(request.figures(name))
+        raw = scaled["unscaled"]
         rows.append(
-            f"| {name} ({raw['images']}) | {raw['abs_rel']:.3f} | {scaled['abs_rel']:.3f} | "
-            f"{raw['rmse']:.2f} | {100 * spread:.1f} % |"
+            f"| {name} ({scaled['images']}) | {raw['abs_rel']:.3f} | {scaled['abs_rel']:.3f} | "
+            f"{raw['rmse']:.2f} | {100 * scaled['scale_spread']:.1f} % |"
         )
     return rows

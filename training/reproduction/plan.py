@@ -109,9 +109,9 @@ class Request:
         """The result."""
         return self.out / "bundle" / self.kind
 
-    def figures(self, name: str, scaling: str) -> Path:
+    def figures(self, name: str) -> Path:
         """Result of an evaluation."""
-        return self.out / "figures" / f"{name.replace(' ', '_')}-{scaling}.json"
+        return self.out / "figures" / f"{name.replace(' ', '_')}.json"
 
     def evaluated(self) -> dict[str, Sequence[str]]:
         """Arguments of evaluate_depth.py that select images, by a name for the card."""
@@ -213,14 +213,13 @@ def _training(request: Request, name: str, recipe: Path, *more: str) -> Step:
 def _evaluation(request: Request) -> list[Step]:
     return [
         Step(
-            name=f"{name}, {scaling}",
+            name=name,
             program="evaluate_depth.py",
             arguments=(
-                "--checkpoint", str(request.checkpoint), *selection, "--scaling", scaling,
-                "--json", str(request.figures(name, scaling)),
+                "--checkpoint", str(request.checkpoint), *selection,
+                "--json", str(request.figures(name)),
             ),
             seconds=60.0,
         )
         for name, selection in request.evaluated().items()
-        for scaling in ("none", "median")
     ]  # fmt: skip

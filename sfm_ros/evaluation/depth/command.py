@@ -13,13 +13,20 @@ from tqdm import tqdm
 
 from sfm_ros.engines.base import Engine
 from sfm_ros.errors import SfmRosError
-from sfm_ros.evaluation.depth.datasets import DepthSample, DepthSet, paired_set, synthetic_set
+from sfm_ros.evaluation.depth.datasets import (
+    DepthSample,
+    DepthSet,
+    joined_set,
+    paired_set,
+    synthetic_set,
+)
 from sfm_ros.evaluation.depth.ground_truth import LIDAR_DEPTHS
 from sfm_ros.evaluation.depth.kitti import kitti_set
 from sfm_ros.evaluation.depth.metrics import CROPS, SCALINGS
 from sfm_ros.evaluation.depth.protocol import FITS, DepthPredictor, DepthProtocol, run_protocol
 from sfm_ros.evaluation.depth.report import draw_extremes, json_report, text_report
 from sfm_ros.evaluation.depth.splits import frames_of_split
+from sfm_ros.evaluation.tables import distinct_names
 from sfm_ros.outputs.folder import check_output_files
 
 
@@ -27,7 +34,10 @@ def add_data_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup
     """Add the options of the data sets; returns the group of those that select one."""
     group = parser.add_argument_group("images with ground-truth depth (one of)")
     group.add_argument("--kitti", type=Path, metavar="ROOT", help="KITTI raw: folder of the days")
-    group.add_argument("--images", type=Path, metavar="DIR", help="images, with --ground-truth")
+    group.add_argument(
+        "--images", type=Path, nargs="+", metavar="DIR",
+        help="images of one or several drives, with --ground-truth",
+    )  # fmt: skip
     group.add_argument("--synthetic", type=int, nargs="+", metavar="SEED", help="rendered streets")
     kitti = parser.add_argument_group("options of --kitti")
     kitti.add_argument("--split", help="frames of a split, such as eigen; default: all frames")
@@ -41,8 +51,14 @@ def add_data_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup
         "lidar 0.27 m behind it, as in most published programs",
     )  # fmt: skip
     pairs = parser.add_argument_group("options of --images")
-    pairs.add_argument("--ground-truth", type=Path, metavar="DIR", help="16-bit depth images")
-    pairs.add_argument("--calib", type=Path, help="calibration file, see docs/calibration.md")
+    pairs.add_argument(
+        "--ground-truth", type=Path, nargs="+", metavar="DIR",
+        help="16-bit depth images of each drive",
+    )  # fmt: skip
+    pairs.add_argument(
+        "--calib", type=Path, nargs="+", metavar="FILE",
+        help="calibration of all drives, or one file for each; see docs/calibration.md",
+    )  # fmt: skip
     pairs.add_argument(
         "--units-per-meter", type=float, default=256.0,
         help="256 for KITTI's depth images (default), 1000 for millimeters",
@@ -83,7 +99,21 @@ def _open_kitti(options: argparse.Namespace) -> DepthSet:
 def _open_images(options: argparse.Namespace) -> DepthSet:
     if options.ground_truth is None or options.calib is None:
         raise SfmRosError("--images needs --ground-truth (depth images) and --calib (calibration)")
-    return paired_set(options.images, options.ground_truth, options.calib, options.units_per_meter)
+    images, ground_truths, calibrations = options.images, options.ground_truth, options.calib
+    if len(ground_truths) != len(images) or len(calibrations) not in (1, len(images)):
+        raise SfmRosError(
+            f"--images names {len(images)} folders, --ground-truth {len(ground_truths)} and "
+            f"--calib {len(calibrations)} files; expected a folder of depth images for each "
+            "folder of images, and one calibration, or one for each"
+        )
+    files = calibrations if len(calibrations) > 1 else calibrations * len(images)
+    drives = zip(images, ground_truths, files, distinct_names(images), strict=True)
+    return joined_set(
+        [
+            paired_set(folder, depth, calib, options.units_per_meter, name)
+            for folder, depth, calib, name in drives
+        ]
+    )
 
 
 def _open_synthetic(options: argparse.Namespace) -> DepthSet:

@@ -25,13 +25,15 @@ class DepthSample:
     """One image with ground-truth depth. Both readers may be called repeatedly.
 
     Attributes:
-        name: for reports.
+        name: for reports, unique in its drive.
+        drive: what it was recorded or rendered in, for reports.
         frame: reads the image.
         ground_truth: reads its depth: (H, W) meters along +z on the grid of the image, 0 or NaN if
             unknown.
     """
 
     name: str
+    drive: str
     frame: Callable[[], Frame]
     ground_truth: Callable[[], DepthMap]
 
@@ -65,8 +67,25 @@ class DepthSet:
         return replace(self, name=f"{self.name} ({limit} of {count} images)", samples=kept)
 
 
+def joined_set(sets: Sequence[DepthSet]) -> DepthSet:
+    """The samples of at least one set, with the same origin of the ground truth and crop, as one.
+
+    The drives keep their names.
+    """
+    return replace(
+        sets[0],
+        name=", ".join(each.name for each in sets),
+        samples=[sample for each in sets for sample in each.samples],
+        absent=sum(each.absent for each in sets),
+    )
+
+
 def paired_set(
-    images: Path, ground_truth: Path, calib: Path | CameraIntrinsics, units_per_meter: float
+    images: Path,
+    ground_truth: Path,
+    calib: Path | CameraIntrinsics,
+    units_per_meter: float,
+    drive: str | None = None,
 ) -> DepthSet:
     """A folder of images and a folder of 16-bit depth images of the same size.
 
@@ -78,6 +97,7 @@ def paired_set(
         images, ground_truth: the folders, which may be the same.
         calib: calibration of the images, or its file.
         units_per_meter: stored value of one meter: 256 for KITTI, 1000 for millimeters.
+        drive: its name in reports; by default the folder of the images.
 
     Raises:
         SourceError: no pair, or two images with the same number.
@@ -96,11 +116,14 @@ def paired_set(
             f"number in their names; found {files[0].name} and "
             f"{depths[0].name if depths else 'no depth image'}"
         )
+    name = drive or str(images)
     return DepthSet(
         name=str(images),
         ground_truth=f"depth images, {units_per_meter:g} units per meter",
         crop="none",
-        samples=[_paired_sample(image, depth, calib, units_per_meter) for image, depth in pairs],
+        samples=[
+            _paired_sample(name, image, depth, calib, units_per_meter) for image, depth in pairs
+        ],
         absent=len(files) - len(pairs),
     )
 
@@ -120,7 +143,11 @@ def _by_number(files: Sequence[Path]) -> dict[str, Path]:
 
 
 def _paired_sample(
-    image: Path, ground_truth: Path, calib: Path | CameraIntrinsics, units_per_meter: float
+    drive: str,
+    image: Path,
+    ground_truth: Path,
+    calib: Path | CameraIntrinsics,
+    units_per_meter: float,
 ) -> DepthSample:
     def frame() -> Frame:
         rgb = read_image(image)
@@ -128,6 +155,7 @@ def _paired_sample(
 
     return DepthSample(
         name=image.name,
+        drive=drive,
         frame=frame,
         ground_truth=lambda: read_depth_image(ground_truth, units_per_meter),
     )
@@ -162,5 +190,5 @@ def _rendered_sample(name: str, render: Callable[[int], SourceItem], index: int)
         return found
 
     return DepthSample(
-        name=f"{name} {index}", frame=lambda: render(index).frame, ground_truth=depth
+        name=str(index), drive=name, frame=lambda: render(index).frame, ground_truth=depth
     )

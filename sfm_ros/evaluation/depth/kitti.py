@@ -146,8 +146,12 @@ class _KittiReader:
                 return read_depth_image(depth_file, _UNITS_PER_METER)
             return scan_depth(read_scan(depth_file), self._views[day], self.lidar_depth)
 
-        name = f"{drive.name.removesuffix('_sync')} {int(image.stem)}"
-        return DepthSample(name=name, frame=frame, ground_truth=depth)
+        return DepthSample(
+            name=str(int(image.stem)),
+            drive=drive.name.removesuffix("_sync"),
+            frame=frame,
+            ground_truth=depth,
+        )
 
     def _images(self, drive: Path) -> Path:
         return drive / f"image_{self.camera}" / "data"

@@ -8,7 +8,7 @@ scaling.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,25 +16,30 @@ import numpy as np
 from sfm_ros.datatypes import DepthMap, Frame
 from sfm_ros.engines.base import Engine
 from sfm_ros.errors import SfmRosError
-from sfm_ros.evaluation.depth.baselines import CONSTANT, ROW_MEDIAN, DepthBaselines
+from sfm_ros.evaluation.depth.baselines import DepthBaselines
 from sfm_ros.evaluation.depth.datasets import DepthSample, DepthSet
 from sfm_ros.evaluation.depth.grid import ImageGrid
 from sfm_ros.evaluation.depth.metrics import (
     CROPS,
     SCALINGS,
     DepthMetrics,
-    DepthSetMetrics,
     Mask,
     crop_mask,
     depth_errors,
-    summarize,
     valid_pixels,
+)
+from sfm_ros.evaluation.depth.result import (
+    MODEL,
+    PREDICTORS,
+    DepthFigures,
+    ScoredImage,
+    figures_by_drive,
+    mean_figures,
 )
 from sfm_ros.preprocess import ImagePreparer
 from sfm_ros.window import Window
 
 FITS = ("stretch", "crop")
-MODEL = "model"
 
 Progress = Callable[[Iterable[DepthSample], str], Iterable[DepthSample]]
 
@@ -81,8 +86,9 @@ class DepthReport:
     Attributes:
         model, data, ground_truth: names of what was evaluated and of the data set.
         protocol: the protocol, with the crop that was used in place of ``auto``.
-        metrics: by name, those of the model and of the baselines.
-        images: (index in the data set, name, errors of the model) of each compared image.
+        figures: means over all images.
+        drives: means over the images of each drive, by its name.
+        images: each compared image.
         points, points_unpredicted: valid ground-truth pixels, and how many of them are outside
             the view of the network.
         skipped: images without any pixel to compare.
@@ -93,8 +99,9 @@ class DepthReport:
     data: str
     ground_truth: str
     protocol: DepthProtocol
-    metrics: dict[str, DepthSetMetrics]
-    images: tuple[tuple[int, str, DepthMetrics], ...]
+    figures: DepthFigures
+    drives: Mapping[str, DepthFigures]
+    images: tuple[ScoredImage, ...]
     points: int
     points_unpredicted: int
     skipped: int
@@ -130,7 +137,7 @@ def run_protocol(
     protocol: DepthProtocol,
     progress: Progress = lambda samples, _: samples,
 ) -> DepthReport:
-    """Evaluate the depth of a model and of the baselines.
+    """Score the depth of a model and of the baselines, with the scaling and without.
 
     The data set is read twice: the ground truth alone to fit the baselines, then everything.
     ``global`` scaling takes one more pass. ``progress`` wraps the samples of each pass.
@@ -154,9 +161,7 @@ class _ProtocolScorer:
         crop = data.crop if protocol.crop == "auto" else protocol.crop
         self._protocol = replace(protocol, crop=crop)
         self._baselines = DepthBaselines(protocol.min_depth, protocol.max_depth)
-        names = (MODEL, CONSTANT, ROW_MEDIAN)
-        self._errors: dict[str, dict[int, DepthMetrics]] = {name: {} for name in names}
-        self._ratios: dict[str, list[float]] = {name: [] for name in names}
+        self._images: list[ScoredImage] = []
         self._points = self._points_unpredicted = 0
 
     def fit_baselines(self, samples: Iterable[DepthSample]) -> None:
@@ -170,30 +175,43 @@ class _ProtocolScorer:
             unpredicted = valid & ~np.isfinite(predictions[MODEL])
             self._points += int(np.count_nonzero(valid))
             self._points_unpredicted += int(np.count_nonzero(unpredicted))
-            for name, prediction in predictions.items():
-                errors = self._depth_errors(prediction, ground_truth, valid, "median")
-                if errors is None:
-                    continue
-                self._ratios[name].append(errors.scale)
-                if self._protocol.scaling == "none":
-                    errors = self._depth_errors(prediction, ground_truth, valid, "none")
-                assert errors is not None  # the same pixels as with the median
-                self._errors[name][index] = errors
+            by_median, unscaled = (
+                self._errors(predictions, ground_truth, valid, dict.fromkeys(predictions, scaling))
+                for scaling in ("median", "none")
+            )
+            if not by_median:
+                continue  # no pixel can be compared
+            image = ScoredImage(
+                index=index,
+                name=sample.name,
+                drive=sample.drive,
+                scaled=unscaled if self._protocol.scaling == "none" else by_median,
+                unscaled=unscaled,
+                ratios={name: errors.scale for name, errors in by_median.items()},
+            )
+            self._images.append(image)
 
     def rescale(self, samples: Iterable[DepthSample]) -> None:
-        for index, sample in enumerate(samples):
-            if index not in self._errors[MODEL]:
-                continue
-            ground_truth, valid, predictions = self._read(sample)
-            for name, prediction in predictions.items():
-                scale = float(np.median(self._ratios[name]))
-                errors = self._depth_errors(prediction, ground_truth, valid, scale)
-                assert errors is not None  # the same pixels as in the pass before
-                self._errors[name][index] = errors
+        scales = {
+            name: float(np.median([image.ratios[name] for image in self._images]))
+            for name in PREDICTORS
+        }
+        scored = {image.index: image for image in self._images}
+        self._images = [
+            replace(scored[index], scaled=self._rescaled(sample, scales))
+            for index, sample in enumerate(samples)
+            if index in scored
+        ]
+
+    def _rescaled(
+        self, sample: DepthSample, scales: Mapping[str, float]
+    ) -> Mapping[str, DepthMetrics]:
+        ground_truth, valid, predictions = self._read(sample)
+        return self._errors(predictions, ground_truth, valid, scales)
 
     def report(self, model: str) -> DepthReport:
-        errors, data, protocol = self._errors[MODEL], self._data, self._protocol
-        if not errors:
+        data, protocol = self._data, self._protocol
+        if not self._images:
             raise SfmRosError(
                 f"nothing to compare: none of the {len(data.samples)} images of {data.name} has "
                 f"a ground-truth depth of {protocol.min_depth:g} to {protocol.max_depth:g} m "
@@ -204,14 +222,12 @@ class _ProtocolScorer:
             data=data.name,
             ground_truth=data.ground_truth,
             protocol=protocol,
-            metrics={
-                name: summarize(list(found.values()), self._ratios[name])
-                for name, found in self._errors.items()
-            },
-            images=tuple((i, data.samples[i].name, errors[i]) for i in sorted(errors)),
+            figures=mean_figures(self._images),
+            drives=figures_by_drive(self._images),
+            images=tuple(self._images),
             points=self._points,
             points_unpredicted=self._points_unpredicted,
-            skipped=len(data.samples) - len(errors),
+            skipped=len(data.samples) - len(self._images),
             absent=data.absent,
         )
 
@@ -221,11 +237,12 @@ class _ProtocolScorer:
         height, width = ground_truth.shape
         if (height, width) != frame.rgb.shape[:2]:
             raise SfmRosError(
-                f"{sample.name}: the ground-truth depth is {width}x{height}, the image "
-                f"{frame.rgb.shape[1]}x{frame.rgb.shape[0]}; expected equal sizes"
+                f"{sample.drive} {sample.name}: the ground-truth depth is {width}x{height}, the "
+                f"image {frame.rgb.shape[1]}x{frame.rgb.shape[0]}; expected equal sizes"
             )
         depth = self._predictor.depth(frame)
-        visible = np.isfinite(depth)  # the baselines are compared on the pixels of the model
+        with np.errstate(invalid="ignore"):
+            visible = np.isfinite(depth) & (depth > 0)  # all are compared on the same pixels
         baselines = {
             name: np.where(visible, prediction, np.float32(np.nan))
             for name, prediction in self._baselines.predict(height, width).items()
@@ -237,8 +254,17 @@ class _ProtocolScorer:
         mask = crop_mask(protocol.crop, *ground_truth.shape)
         return valid_pixels(ground_truth, protocol.min_depth, protocol.max_depth, mask)
 
-    def _depth_errors(
-        self, prediction: DepthMap, ground_truth: DepthMap, valid: Mask, scaling: str | float
-    ) -> DepthMetrics | None:
+    def _errors(
+        self,
+        predictions: Mapping[str, DepthMap],
+        ground_truth: DepthMap,
+        valid: Mask,
+        scalings: Mapping[str, str | float],
+    ) -> dict[str, DepthMetrics]:
+        """Errors of each prediction; empty if no pixel can be compared."""
         caps = (self._protocol.min_depth, self._protocol.max_depth)
-        return depth_errors(prediction, ground_truth, scaling, *caps, valid)
+        found = {
+            name: depth_errors(prediction, ground_truth, scalings[name], *caps, valid)
+            for name, prediction in predictions.items()
+        }
+        return {name: errors for name, errors in found.items() if errors is not None}

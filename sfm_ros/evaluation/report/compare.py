@@ -10,7 +10,7 @@ from typing import Any
 from sfm_ros.errors import SourceError, UnsafeFileError
 from sfm_ros.evaluation.report.results import GROUND_TRUTH_FILE, TRAJECTORY_FILE
 from sfm_ros.evaluation.report.summary import ROWS
-from sfm_ros.evaluation.tables import NOT_AVAILABLE, format_table, format_value
+from sfm_ros.evaluation.tables import NOT_AVAILABLE, distinct_names, format_table, format_value
 from sfm_ros.formats.trajectory import Trajectory, read_tum
 from sfm_ros.safety.documents import read_json
 
@@ -55,18 +55,8 @@ def load_runs(folders: Sequence[Path]) -> list[Run]:
             trajectory=_read_optional(folder / TRAJECTORY_FILE),
             ground_truth=_read_optional(folder / GROUND_TRUTH_FILE),
         )
-        for name, folder in zip(_names(folders), folders, strict=True)
+        for name, folder in zip(distinct_names(folders), folders, strict=True)
     ]
-
-
-def _names(folders: Sequence[Path]) -> list[str]:
-    """The shortest ends of the paths that differ; numbered if the paths are equal."""
-    paths = [folder.resolve().parts for folder in folders]
-    for count in range(1, max(map(len, paths)) + 1):
-        names = ["/".join(parts[-count:]) for parts in paths]
-        if len(set(names)) == len(names):
-            return names
-    return [f"{index}: {folder.name}" for index, folder in enumerate(folders, start=1)]
 
 
 def _read_summary(file: Path) -> dict[str, Any]:

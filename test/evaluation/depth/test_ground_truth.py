@@ -58,9 +58,10 @@ def _by_opencv(folder: Path, number: int) -> dict[tuple[int, int], float]:
 def test_scan_projection_equals_opencv(shared_data: Path) -> None:
     folder = shared_data / "kitti_raw_layout" / DAY
     data = kitti_set(shared_data / "kitti_raw_layout")
-    assert [sample.name for sample in data.samples] == [
-        "2011_09_26_drive_0052 1",
-        "2011_09_26_drive_0052 41",
+    drive = "2011_09_26_drive_0052"
+    assert [(sample.drive, sample.name) for sample in data.samples] == [
+        (drive, "1"),
+        (drive, "41"),
     ]
     found = data.samples[1].ground_truth()
     expected = np.zeros((375, 1242))
@@ -137,7 +138,7 @@ def test_raw_drive(tmp_path: Path) -> None:
     assert everything.samples[2].frame().rgb[0, 0, 0] == 2
 
     part = kitti_set(root, {DRIVE.removesuffix("_sync"): [2, 9], "2011_10_03_drive_0001": [4]})
-    assert [s.name for s in part.samples] == [f"{DRIVE.removesuffix('_sync')} 2"]
+    assert [(s.drive, s.name) for s in part.samples] == [(DRIVE.removesuffix("_sync"), "2")]
     assert part.absent == 2
 
     annotated = kitti_set(root, annotated=tmp_path / "annotated")

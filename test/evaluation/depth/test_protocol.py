@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -14,17 +15,13 @@ from sfm_ros.datatypes import CameraIntrinsics, DepthMap, Frame
 from sfm_ros.engines.fake_engine import FakeEngine, fake_spec, road_depth
 from sfm_ros.errors import SfmRosError
 from sfm_ros.evaluation.depth.baselines import CONSTANT, ROW_MEDIAN, DepthBaselines
-from sfm_ros.evaluation.depth.datasets import DepthSample, DepthSet
+from sfm_ros.evaluation.depth.datasets import DepthSample, DepthSet, joined_set
 from sfm_ros.evaluation.depth.grid import ImageGrid
 from sfm_ros.evaluation.depth.kitti import kitti_set
 from sfm_ros.evaluation.depth.metrics import crop_mask
-from sfm_ros.evaluation.depth.protocol import (
-    MODEL,
-    DepthPredictor,
-    DepthProtocol,
-    run_protocol,
-)
+from sfm_ros.evaluation.depth.protocol import DepthPredictor, DepthProtocol, run_protocol
 from sfm_ros.evaluation.depth.report import draw_extremes, json_report, text_report
+from sfm_ros.evaluation.depth.result import MODEL
 from sfm_ros.geometry import so3_exp
 from sfm_ros.preprocess import ImagePreparer, plan_target_camera, undistort_map
 from sfm_ros.window import Window
@@ -47,14 +44,17 @@ def road(camera: CameraIntrinsics = CAMERA) -> DepthMap:
     return np.repeat(column[:, None].astype(np.float32), camera.width, axis=1)
 
 
-def as_set(ground_truths: list[DepthMap], crop: str = "none") -> DepthSet:
+def as_set(ground_truths: list[DepthMap], drive: str = "road") -> DepthSet:
     samples = [
         DepthSample(
-            name=f"p{i}", frame=frame, ground_truth=lambda ground_truth=ground_truth: ground_truth
+            name=f"p{i}",
+            drive=drive,
+            frame=frame,
+            ground_truth=lambda ground_truth=ground_truth: ground_truth,
         )
         for i, ground_truth in enumerate(ground_truths)
     ]
-    return DepthSet(name="roads", ground_truth="computed", crop=crop, samples=samples)
+    return DepthSet(name=drive, ground_truth="computed", crop="none", samples=samples)
 
 
 def answering(depths: list[Callable[[Window], DepthMap]]) -> FakeEngine:
@@ -120,29 +120,29 @@ def test_grid_of_a_distorted_image_inverts_rectification(
 def test_perfect_model_and_its_scale() -> None:
     engine = answering([lambda w: road_depth(w) * 0.5, lambda w: road_depth(w) * 0.25])
     report = run_protocol(engine, as_set([road(), road()]), DepthProtocol())
-    model = report.metrics[MODEL]
+    model = report.figures.scaled[MODEL]
     assert model.mean.abs_rel < 2e-3 and model.mean.a1 > 0.999
     assert (model.scale_median, model.scale_mean, model.scale_std) == pytest.approx(
         (3, 3, 1), rel=1e-3
     )
     assert report.points == 2 * np.count_nonzero(road()) and report.points_unpredicted == 0
     # The row median is as good as the model on a level road; a constant is not.
-    assert report.metrics[ROW_MEDIAN].mean.abs_rel < 3e-3
-    assert report.metrics[CONSTANT].mean.abs_rel > 0.3
+    assert report.figures.scaled[ROW_MEDIAN].mean.abs_rel < 3e-3
+    assert report.figures.scaled[CONSTANT].mean.abs_rel > 0.3
 
 
 def test_global_scale_keeps_differences_between_images() -> None:
     engine = answering([lambda w: road_depth(w) * 0.5, lambda w: road_depth(w) * 0.25])
     report = run_protocol(engine, as_set([road(), road()]), DepthProtocol(scaling="global"))
     # The factors are 2 and 4, their median 3: 50 % too far, and 25 % too near.
-    assert [e.abs_rel for _, _, e in report.images] == pytest.approx([0.5, 0.25], abs=0.02)
-    assert all(e.scale == pytest.approx(3.0, rel=1e-3) for _, _, e in report.images)
+    assert [i.scaled[MODEL].abs_rel for i in report.images] == pytest.approx([0.5, 0.25], abs=0.02)
+    assert all(i.scaled[MODEL].scale == pytest.approx(3.0, rel=1e-3) for i in report.images)
 
 
 def test_scale_is_an_error_without_scaling() -> None:
     engine = FakeEngine(SPEC, depth=lambda w: road_depth(w) * 1.1)
     report = run_protocol(engine, as_set([road()]), DepthProtocol(scaling="none"))
-    model = report.metrics[MODEL]
+    model = report.figures.scaled[MODEL]
     assert model.mean.abs_rel == pytest.approx(0.1, abs=2e-3)
     assert model.scale_median == pytest.approx(1 / 1.1, rel=1e-3)
 
@@ -155,8 +155,8 @@ def test_pixels_outside_the_network_are_not_compared() -> None:
     assert report.points == np.count_nonzero(known)
     outside = np.count_nonzero(known[:, :73]) + np.count_nonzero(known[:, 73 + 160 :])
     assert report.points_unpredicted == outside
-    assert report.metrics[MODEL].mean.abs_rel < 2e-3
-    assert report.metrics[MODEL].mean.coverage == pytest.approx(1 - outside / report.points)
+    assert report.figures.scaled[MODEL].mean.abs_rel < 2e-3
+    assert report.figures.scaled[MODEL].mean.coverage == pytest.approx(1 - outside / report.points)
 
 
 def test_crops_of_published_tables() -> None:
@@ -192,7 +192,7 @@ def test_row_medians_are_medians() -> None:
 def test_images_without_ground_truth_are_skipped() -> None:
     report = run_protocol(FakeEngine(SPEC), as_set([np.zeros((80, 300), np.float32), road()]),
                           DepthProtocol())  # fmt: skip
-    assert report.skipped == 1 and report.metrics[MODEL].images == 1
+    assert report.skipped == 1 and report.figures.scaled[MODEL].images == 1
     with pytest.raises(SfmRosError, match="nothing to compare: none of the 1 images"):
         run_protocol(FakeEngine(SPEC), as_set([np.zeros((80, 300), np.float32)]), DepthProtocol())
     with pytest.raises(SfmRosError, match="the ground-truth depth is 10x10, the image 300x80"):
@@ -211,7 +211,7 @@ def test_baselines_on_kitti_scans(shared_data: Path) -> None:
     data = kitti_set(shared_data / "kitti_raw_layout", lidar_depth="lidar")
     report = run_protocol(FakeEngine(fake_spec()), data, DepthProtocol())
     # Computed independently, as in the published programs.
-    assert report.metrics[CONSTANT].mean.abs_rel == pytest.approx(0.34655, abs=1e-4)
+    assert report.figures.scaled[CONSTANT].mean.abs_rel == pytest.approx(0.34655, abs=1e-4)
     assert report.points == 13990 + 13473
     assert report.protocol.crop == "garg"
 
@@ -236,6 +236,75 @@ def test_reports_state_the_method(tmp_path: Path) -> None:
         tmp_path / "a" / "p.png", report, data, DepthPredictor(FakeEngine(SPEC), "stretch")
     )
     assert (tmp_path / "a" / "p.png").stat().st_size > 1000
+
+
+def test_a_model_that_loses_to_a_baseline_is_reported() -> None:
+    """Two level roads: one seen twice as far, with equal scales; one with scales that differ."""
+    engine = answering(
+        [lambda w: road_depth(w) * 2.0] * 2
+        + [lambda w: road_depth(w), lambda w: road_depth(w) * 0.5]
+    )
+    data = joined_set([as_set([road(), road()], "first"), as_set([road(), road()], "second")])
+    report = run_protocol(engine, data, DepthProtocol())
+    assert list(report.drives) == ["first", "second"]
+    first, second = (report.drives[name] for name in ("first", "second"))
+    assert first.scaled[MODEL].mean.abs_rel < 2e-3
+    assert first.unscaled[MODEL].mean.abs_rel == pytest.approx(1.0, abs=0.1)  # capped at 80 m
+    assert first.scaled[MODEL].scale_spread < 1e-3
+    # Factors of 1 and 2: their standard deviation is a third of their median.
+    assert second.scaled[MODEL].scale_spread == pytest.approx(1 / 3, rel=1e-2)
+    text = text_report(report)
+    assert "abs_rel, median-scaled: fake is better than constant depth by" in text
+    assert "abs_rel, unscaled: fake is worse than constant depth by" in text
+    assert "first, unscaled: not better than row median depth" in text
+    assert "first, median-scaled: not better than constant depth" not in text
+    drives = {line.split()[0]: line.split() for line in text.splitlines() if "%" in line}
+    assert drives["second"][1] == "2" and drives["second"][-2] == "33.3"
+    values = json_report(report)
+    assert values["drives"]["first"]["unscaled"]["abs_rel"] == pytest.approx(
+        first.unscaled[MODEL].mean.abs_rel
+    )
+    assert values["unscaled"]["abs_rel"] > values["abs_rel"]
+    assert len(values["remarks"]["none"]) == 2 and values["per_image"][3]["drive"] == "second"
+
+
+def test_unscaled_figures_stand_alone_without_scaling() -> None:
+    report = run_protocol(FakeEngine(SPEC), as_set([road()]), DepthProtocol(scaling="none"))
+    assert report.figures.scaled[MODEL].mean == report.figures.unscaled[MODEL].mean
+    assert "median-scaled" not in text_report(report) and "unscaled" in text_report(report)
+
+
+def test_several_drives_in_one_call(
+    make_bundle: Callable, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Two folders of images with depth images of 9 and of 18 m; the model predicts 9 m."""
+    bundle = make_bundle(np.full((32, 64), 9.0, dtype=np.float32), np.eye(4))
+    (tmp_path / "calib.txt").write_text("P2: 50 0 32 0 0 50 16 0 0 0 1 0\n")
+    images, depths = [], []
+    for name, meters in (("near", 9), ("far", 18)):
+        images.append(str(tmp_path / name / "rgb"))
+        depths.append(str(tmp_path / name / "depth"))
+        for folder in (images[-1], depths[-1]):
+            Path(folder).mkdir(parents=True)
+        for index in range(2):
+            rgb, depth = (
+                np.zeros((32, 64, 3), np.uint8),
+                np.full((32, 64), meters * 256, np.uint16),
+            )
+            cv2.imwrite(f"{images[-1]}/{index}.png", rgb)
+            cv2.imwrite(f"{depths[-1]}/{index}.png", depth)
+    out = tmp_path / "m.json"
+    command = ["depth", "--model", str(bundle), "--threads", "1", "--images", *images]
+    calib = ["--calib", str(tmp_path / "calib.txt")]
+    assert main([*command, "--ground-truth", *depths, *calib, "--json", str(out)]) == 0
+    drives = json.loads(out.read_text())["drives"]
+    assert list(drives) == ["near/rgb", "far/rgb"]
+    assert [d["images"] for d in drives.values()] == [2, 2]
+    assert [d["abs_rel"] for d in drives.values()] == pytest.approx([0, 0], abs=1e-6)
+    assert [d["unscaled"]["abs_rel"] for d in drives.values()] == pytest.approx([0, 0.5], abs=1e-6)
+    assert "far/rgb" in capsys.readouterr().out
+    assert main([*command, "--ground-truth", depths[0], *calib]) == 1
+    assert "expected a folder of depth images for each" in capsys.readouterr().err
 
 
 def test_command(make_bundle: Callable, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

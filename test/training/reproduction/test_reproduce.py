@@ -58,7 +58,7 @@ def test_programs_accept_the_arguments_of_every_step(tmp_path: Path) -> None:
         config = load_config(options.config, options.set)
         assert [Path(path) for path in config.data.prepared] == given.prepared()
         assert len(config.data.set_ratios) == 3
-    assert len(arguments_of(steps, "evaluate_depth.py")) == 4
+    assert len(arguments_of(steps, "evaluate_depth.py")) == 2
 
 
 def test_second_stage_starts_with_the_depth_of_the_first(tmp_path: Path) -> None:
@@ -156,11 +156,10 @@ def test_card_names_data_licence_and_every_figure(tmp_path: Path, wall_set: Prep
     streets, *_ = given.evaluated()
     earlier = "of an earlier call"
     for name, value in ((streets, 0.1), ("drive 1", 0.123), ("drive 2", 0.234), (earlier, 0.3)):
-        for scaling in ("none", "median"):
-            path = given.figures(name, scaling)
-            path.parent.mkdir(exist_ok=True)
-            figures = {"abs_rel": value + (scaling == "median"), "rmse": 4.5, "images": 7}
-            path.write_text(json.dumps(figures | {"scale_std": 0.02, "scale_median": 1.0}))
+        path = given.figures(name)
+        path.parent.mkdir(exist_ok=True)
+        figures = {"abs_rel": value + 1, "images": 7, "scale_spread": 0.02}
+        path.write_text(json.dumps(figures | {"unscaled": {"abs_rel": value, "rmse": 4.5}}))
     config = load_config(RECIPES / "geometry_pose.yaml")
     text = write_card(given, config, {"depth": 5400.0, "motion": 1800.0})
     for part in (
