@@ -9,11 +9,11 @@ ROOT = Path(__file__).resolve().parent
 NAME = "sfm_ros"
 
 
-def version() -> str:
-    """The version in package.xml, which colcon and pip both report."""
-    found = ElementTree.parse(ROOT / "package.xml").findtext("version")
-    if not found:
-        raise RuntimeError("package.xml has no <version>")
+def described(name: str) -> ElementTree.Element:
+    """The first element of that name in package.xml, which colcon and pip both report."""
+    found = ElementTree.parse(ROOT / "package.xml").find(name)
+    if found is None or not found.text:
+        raise RuntimeError(f"package.xml has no <{name}>")
     return found
 
 
@@ -28,16 +28,26 @@ def on_any_machine(package: str) -> list[str]:
     return [line.partition(";")[0].strip() for line in requirements() if line.startswith(package)]
 
 
-def files_in(folder: str) -> list[str]:
-    """Paths of the files directly in a folder, in the form that data_files takes."""
-    return sorted(str(p.relative_to(ROOT)) for p in (ROOT / folder).iterdir() if p.is_file())
+def shared(*folders: str) -> list[tuple[str, list[str]]]:
+    """The folders with all below them under share/, in the form that data_files takes."""
+    files: dict[str, list[str]] = {}
+    for path in sorted(path for folder in folders for path in (ROOT / folder).rglob("*")):
+        relative = path.relative_to(ROOT)
+        if path.is_file() and "__pycache__" not in relative.parts:
+            files.setdefault(f"share/{NAME}/{relative.parent}", []).append(str(relative))
+    return list(files.items())
 
 
 setup(
     name=NAME,
-    version=version(),
-    description="Depth and visual odometry from one ordinary camera, online, in ROS 2",
-    license="Apache-2.0",
+    version=described("version").text,
+    description=described("description").text,
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    maintainer=described("maintainer").text,
+    maintainer_email=described("maintainer").get("email"),
+    url=described("url").text,
+    license=described("license").text,
     python_requires=">=3.10",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
     package_data={
@@ -49,9 +59,8 @@ setup(
     },
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
-        (f"share/{NAME}", ["package.xml"]),
-        (f"share/{NAME}/launch", files_in("launch")),
-        (f"share/{NAME}/config", files_in("config")),
+        (f"share/{NAME}", ["package.xml", "README.md", "CHANGELOG.md", "LICENSE"]),
+        *shared("launch", "config", "rviz", "docs"),
     ],
     install_requires=requirements(),
     extras_require={"test": ["pytest"], "openvino": on_any_machine("openvino")},

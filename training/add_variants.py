@@ -18,6 +18,7 @@ from pathlib import Path
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from sfm_ros.cli.program import program_parser
 from sfm_ros.engines.factory import resolve_bundle
 from sfm_ros.errors import SfmRosError
 from sfm_ros.model_spec import SPEC_FILE, ModelSpec
@@ -68,9 +69,7 @@ def extend(options: argparse.Namespace) -> ModelSpec:
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = program_parser(__doc__)
     parser.add_argument("--model", required=True, help="model bundle: folder or name")
     parser.add_argument("--out", type=Path, required=True, help="folder of the new bundle")
     add_variant_options(parser)

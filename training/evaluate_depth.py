@@ -16,7 +16,7 @@ if __package__ in (None, ""):
 
 import numpy as np
 
-from sfm_ros.cli.program import run_program
+from sfm_ros.cli.program import program_parser, run_program
 from sfm_ros.datatypes import CameraIntrinsics, DepthMap, Frame
 from sfm_ros.errors import SfmRosError, SourceError
 from sfm_ros.evaluation.depth.command import (
@@ -68,9 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Score; the exit code of `run_program`."""
     if arguments is None:
         guard("evaluate_depth")
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = program_parser(__doc__)
     add_model_options(parser)
     group = add_data_options(parser)
     group.add_argument(

@@ -20,7 +20,7 @@ if __package__ in (None, ""):
 
 from tqdm import tqdm
 
-from sfm_ros.cli.program import run_program
+from sfm_ros.cli.program import program_parser, run_program
 from sfm_ros.errors import SfmRosError
 from sfm_ros.evaluation.tables import format_table
 from sfm_ros.evaluation.trajectory.alignment import ALIGNMENTS
@@ -46,9 +46,7 @@ _COLUMNS: dict[str, tuple[str, Callable[[MotionScore], Any]]] = {
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = program_parser(__doc__)
     add_model_options(parser)
     parser.add_argument(
         "--kitti", type=Path, required=True, nargs="+", metavar="DIR",

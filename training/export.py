@@ -27,6 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sfm_ros.cli.program import program_parser
 from sfm_ros.datatypes import RgbImage
 from sfm_ros.errors import ModelError, SfmRosError
 from sfm_ros.model_spec import SPEC_FILE, ModelSpec
@@ -267,7 +268,7 @@ def synthetic_images(count: int, height: int, width: int, seed: int) -> list[Rgb
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser = program_parser(__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("--checkpoint", type=Path, required=True, help="a .pt file of train.py")
     parser.add_argument("--out", type=Path, required=True, help="folder of the bundle")
     parser.add_argument("--name", help="name of the model (default: that of the folder)")

@@ -8,7 +8,6 @@ bundle's images and two sources.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import sys
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ import onnx
 import torch
 from torch import Tensor
 
+from sfm_ros.cli.program import program_parser
 from sfm_ros.errors import SfmRosError
 from sfm_ros.model_spec import MULTIVIEW_FILE, MULTIVIEW_INPUTS, MULTIVIEW_OUTPUTS, ModelSpec
 from training.export import write_graph
@@ -87,7 +87,7 @@ def add_to_bundle(bundle: Path) -> Path:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Add the graph; the exit status is 0, or 1 with the reason on stderr."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser = program_parser(__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("--bundle", type=Path, required=True, help="folder of the bundle")
     options = parser.parse_args(arguments)
     try:

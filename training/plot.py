@@ -20,7 +20,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sfm_ros.cli.program import run_program
+from sfm_ros.cli.program import program_parser, run_program
 from sfm_ros.datatypes import CameraIntrinsics, DepthMap, Frame, RgbImage
 from sfm_ros.errors import SfmRosError, SourceError
 from sfm_ros.evaluation.depth.protocol import FITS, DepthPredictor
@@ -198,9 +198,7 @@ def predict(
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = program_parser(__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     curves = commands.add_parser("curves", help="loss curves of runs")
     curves.add_argument("runs", nargs="+", type=Path, help="folders of runs")

@@ -24,6 +24,7 @@ if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from sfm_ros.cameras.config import INPUTS
+from sfm_ros.cli.program import program_parser
 from sfm_ros.errors import SfmRosError, SourceError
 from sfm_ros.formats.gray_range import AUTO_BITS
 from sfm_ros.outputs.folder import named_paths, require_room
@@ -129,9 +130,7 @@ def frame_options(options: argparse.Namespace) -> FrameOptions:
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = program_parser(__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     common = _common_options()
     add_commands(commands, common)

@@ -16,7 +16,6 @@ Rendered streets are added by themselves. A call that was stopped continues with
 
 from __future__ import annotations
 
-import argparse
 import json
 import shlex
 import subprocess
@@ -28,6 +27,7 @@ from pathlib import Path
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from sfm_ros.cli.program import program_parser
 from sfm_ros.errors import SfmRosError
 from sfm_ros.outputs.cache import write_atomically
 from sfm_ros.outputs.folder import OutputFolder
@@ -144,9 +144,7 @@ def _do(step: Step, state: _State, number: str, again: bool = False) -> None:
 
 def parse(arguments: Sequence[str] | None = None) -> Request:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = program_parser(__doc__)
     parser.add_argument("kind", choices=tuple(KINDS), help="the bundle")
     parser.add_argument("--out", type=Path, required=True, help="folder of everything")
     parser.add_argument(

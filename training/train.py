@@ -26,6 +26,7 @@ if __package__ in (None, ""):
 
 import torch
 
+from sfm_ros.cli.program import program_parser
 from sfm_ros.errors import ConfigError, SfmRosError
 from sfm_ros.outputs.folder import OutputFolder, named_paths, require_room
 from sfm_ros.safety.interrupts import INTERRUPTED, guard
@@ -156,9 +157,7 @@ def build(options: argparse.Namespace) -> Trainer:
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = program_parser(__doc__)
     parser.add_argument("--config", type=Path, required=True, help="recipe, YAML")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument(

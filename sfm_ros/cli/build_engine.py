@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sfm_ros.cli.build_progress import BuildReport
-from sfm_ros.cli.program import run_program
+from sfm_ros.cli.program import program_parser, run_program
 from sfm_ros.config import ModelConfig
 from sfm_ros.engines.engine_cache import OWN_FOLDER, SHARED_FOLDERS, CachedEngine, EngineCache
 from sfm_ros.engines.factory import resolve_bundle
@@ -45,12 +45,7 @@ library; {REFUSED} refused by the comparison; 130 interrupted
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """The options of the command."""
-    parser = argparse.ArgumentParser(
-        prog="sfm_build_engine",
-        description=__doc__,
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = program_parser(__doc__, "sfm_build_engine", _EXAMPLES)
     add = parser.add_argument
     add("model", nargs="?", default=ModelConfig().bundle, help="model bundle: folder or name")
     precisions = ("auto", *ENGINES["tensorrt"].variants)

@@ -19,7 +19,7 @@ from sfm_ros.cli.evaluate_bag import (
     print_results,
     with_camera_options,
 )
-from sfm_ros.cli.program import run_program
+from sfm_ros.cli.program import program_parser, run_program
 from sfm_ros.config import ModelConfig, SfmConfig
 from sfm_ros.evaluation.runs.inputs import open_input
 from sfm_ros.evaluation.runs.result import ONLINE
@@ -30,9 +30,7 @@ from sfm_ros.safety.interrupts import INTERRUPTED, guard
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="demo", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = program_parser(__doc__, "demo")
     add_input_options(parser, "your own data (default: a held-out synthetic street)")
     run = parser.add_argument_group("the run")
     run.add_argument("--out", type=Path, default=Path("out/demo"), help="folder of the results")

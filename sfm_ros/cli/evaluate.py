@@ -6,7 +6,7 @@ import argparse
 import importlib
 import sys
 
-from sfm_ros.cli.program import run_program
+from sfm_ros.cli.program import program_parser, run_program
 from sfm_ros.safety.interrupts import guard
 
 _COMMANDS = ("evaluate_trajectory", "evaluate_bag", "evaluate_depth", "evaluate_compare")
@@ -20,7 +20,7 @@ RENAMED = {
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     """The command line; ``run`` of the result is the command."""
-    parser = argparse.ArgumentParser(prog="sfm_evaluate", description=__doc__)
+    parser = program_parser(__doc__, "sfm_evaluate")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     for name in _needed_commands(arguments):
         importlib.import_module(f"sfm_ros.cli.{name}").add_command(subparsers)

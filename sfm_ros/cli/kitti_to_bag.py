@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from sfm_ros.cli.program import run_program
+from sfm_ros.cli.program import program_parser, run_program
 from sfm_ros.errors import SfmRosError
 from sfm_ros.formats.trajectory import parse_stamp
 from sfm_ros.safety.interrupts import guard
@@ -25,11 +25,7 @@ _DEFAULTS = KittiBagConfig()
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="sfm_kitti_to_bag",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = program_parser(__doc__, "sfm_kitti_to_bag")
     parser.add_argument(
         "drive",
         type=Path,

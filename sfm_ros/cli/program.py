@@ -1,13 +1,38 @@
-"""Runs a command from its start to its exit code."""
+"""What all programs have in common: the form of their help, their version, their end."""
 
 from __future__ import annotations
 
 import signal
 import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Callable
 
+from sfm_ros import __version__
 from sfm_ros.errors import SfmRosError
 from sfm_ros.safety.interrupts import INTERRUPTED
+
+VERSION = f"sfm_ros {__version__}"
+"""The answer of every program to ``--version``."""
+
+
+def program_parser(
+    description: str | None, name: str | None = None, epilog: str | None = None
+) -> ArgumentParser:
+    """A parser with ``--version``, whose help keeps the lines of the description.
+
+    Args:
+        description: what the program does.
+        name: of the program; default: that of its file.
+        epilog: follows the options.
+    """
+    parser = ArgumentParser(
+        prog=name,
+        description=description,
+        epilog=epilog,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=VERSION)
+    return parser
 
 
 def run_program(name: str, call: Callable[[], int], if_interrupted: str = "interrupted") -> int:

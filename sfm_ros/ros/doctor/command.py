@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sfm_ros.cli.engine_options import add_engine_options, with_engine_options
+from sfm_ros.cli.program import program_parser
 from sfm_ros.config import SfmConfig, load_config
 from sfm_ros.doctor.bag import count_messages
 from sfm_ros.doctor.examine import examine_bag
@@ -54,11 +55,7 @@ def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="sfm_doctor",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = program_parser(__doc__, "sfm_doctor")
     add = parser.add_argument
     add("--bag", type=Path, help="examine this bag instead of the system")
     add("--image-topic", metavar="TOPIC", type=_name, help="this camera; default: all")

@@ -71,14 +71,14 @@ def odometry_node(
             "sfm_lifecycle_node" if managed else "sfm_node",
             name=NODE_NAME,
             namespace=given["namespace"],
-            parameters=[given["config"] or _config("sfm.yaml"), values],
+            parameters=[given["config"] or _share("config/sfm.yaml"), values],
             remappings=[("image", images), ("camera_info", calibration)],
         )
     ]
 
 
-def _config(file: str) -> str:
-    return f"{get_package_share_directory(PACKAGE)}/config/{file}"
+def _share(file: str) -> str:
+    return f"{get_package_share_directory(PACKAGE)}/{file}"
 
 
 def extrinsics_publisher(given: Mapping[str, str], optical_frame: str) -> list[Any]:
@@ -139,7 +139,7 @@ def rviz(given: Mapping[str, str], images: str) -> list[Any]:
             package="rviz2",
             executable="rviz2",
             name="rviz2",
-            arguments=["-d", _config("sfm.rviz")],
+            arguments=["-d", _share("rviz/sfm.rviz")],
             parameters=[{"use_sim_time": is_true(given["use_sim_time"])}],
             remappings=[
                 ("/camera/image_raw", images),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Callable
 
 import cv2
@@ -18,13 +17,6 @@ from sfm_ros.ros.process.signals import SignalWatchdog
 
 NODE_NAME = "sfm_node"
 _REFUSALS = (SfmRosError, NameValidationException, ParameterException)
-
-
-def command_parser(name: str, description: str | None) -> ArgumentParser:
-    """A parser whose help keeps the lines of the description."""
-    return ArgumentParser(
-        prog=name, description=description, formatter_class=RawDescriptionHelpFormatter
-    )
 
 
 def spin(node: Node) -> None:

@@ -1,6 +1,6 @@
 """SIGINT and SIGTERM end a program in time and with success, from its first moment to its last.
 
-Standard library only: it is imported before anything that takes a second to import.
+It is imported before anything that takes a second to import.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import threading
 import time
 from importlib import import_module
 from typing import NoReturn
+
+from sfm_ros.cli.program import VERSION
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _SECOND_SIGNAL_S = 0.3
@@ -28,9 +30,13 @@ def launch(module: str) -> NoReturn:
     """Run a module's ``main`` and end the process with its exit code.
 
     Until ``main`` replaces the handlers nothing has been built, and a signal ends the process.
+    The version is stated without ROS, too.
     """
     for number in SIGNALS:
         signal.signal(number, _on_early_signal)
+    if sys.argv[1:] == ["--version"]:
+        print(VERSION)
+        _end(0)
     _end(import_module(module).main())
 
 

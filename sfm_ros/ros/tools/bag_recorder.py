@@ -34,9 +34,9 @@ from rosbags.typesys import Stores, get_typestore
 
 from sfm_ros.bags.metadata import METADATA
 from sfm_ros.bags.writer import bag_qos
+from sfm_ros.cli.program import program_parser
 from sfm_ros.errors import SfmRosError, printable
 from sfm_ros.outputs.lock import FolderLock, check_unlocked
-from sfm_ros.ros.process.program import command_parser
 from sfm_ros.ros.tools.bag_tracks import message_class_of
 from sfm_ros.safety.interrupts import guard
 
@@ -161,7 +161,7 @@ def _one_line_errors(prefix: str = "") -> Iterator[None]:
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
-    parser = command_parser(_NAME, __doc__)
+    parser = program_parser(__doc__, _NAME)
     parser.add_argument("--out", type=Path, required=True, help="new folder for the bag")
     parser.add_argument("--topics", nargs="+", required=True, metavar="TOPIC")
     return parser.parse_args(arguments)

@@ -25,11 +25,12 @@ from std_msgs.msg import Header
 
 from sfm_ros.bags.pose_messages import pose_of
 from sfm_ros.bags.reader import Record
+from sfm_ros.cli.program import program_parser
 from sfm_ros.datatypes import FloatArray, is_frame_id
 from sfm_ros.errors import SourceError
 from sfm_ros.geometry import inverse
 from sfm_ros.ros.conversions import pose_message, stamp_to_ns
-from sfm_ros.ros.process.program import command_parser, run
+from sfm_ros.ros.process.program import run
 from sfm_ros.ros.tf_lookup import make_lookup
 
 _NAME = "sfm_ground_truth_path"
@@ -154,7 +155,7 @@ def usable_pose(message: Any) -> FloatArray | None:
 def main(args: list[str] | None = None) -> int:
     """Run until SIGINT or SIGTERM."""
     arguments = sys.argv if args is None else [_NAME, *args]
-    parser = command_parser(_NAME, __doc__)
+    parser = program_parser(__doc__, _NAME)
     parser.add_argument("--type", choices=tuple(_TYPES), default="nav_msgs/msg/Odometry")
     options = parser.parse_args(remove_ros_args(arguments)[1:])
     return run(lambda: GroundTruthPath(options.type), arguments, _NAME)

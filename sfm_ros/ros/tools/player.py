@@ -22,10 +22,11 @@ from rclpy.qos import QoSProfile
 from rclpy.utilities import remove_ros_args
 from rosgraph_msgs.msg import Clock
 
+from sfm_ros.cli.program import program_parser
 from sfm_ros.errors import SourceError
 from sfm_ros.ros.conversions import stamp_from_ns
 from sfm_ros.ros.process.dds_profile import use_large_image_profile
-from sfm_ros.ros.process.program import command_parser, run
+from sfm_ros.ros.process.program import run
 from sfm_ros.ros.tools.bag_tracks import Playable, PlayableBag
 from sfm_ros.ros.tools.kitti_tracks import PlayableDrive
 from sfm_ros.sources.kitti.source import is_kitti
@@ -193,7 +194,7 @@ class BagPlayer:
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
-    parser = command_parser(_NAME, __doc__)
+    parser = program_parser(__doc__, _NAME)
     add = parser.add_argument
     add("bag", type=Path, help="a .bag or .mcap file, a ROS 2 bag, a KITTI drive")
     add("--topics", nargs="+", default=[], metavar="TOPIC", help="only these")

@@ -24,13 +24,13 @@ from rclpy.serialization import deserialize_message
 from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from sfm_ros.cli.program import program_parser
 from sfm_ros.datatypes import DepthMap, FloatArray
 from sfm_ros.errors import ImageError, SfmRosError, printable
 from sfm_ros.evaluation.runs.recording import DepthRecord, RecordingWriter
 from sfm_ros.formats.image_codec import decode_message
 from sfm_ros.formats.serialized import stamp_of_serialized
 from sfm_ros.ros.conversions import stamp_to_ns
-from sfm_ros.ros.process.program import command_parser
 
 _KEEP_ALL = QoSProfile(history=HistoryPolicy.KEEP_ALL)
 _DISCOVERY_PERIOD_S = 0.05
@@ -161,7 +161,7 @@ def depth_of(message: Image) -> DepthMap:
 def main(args: list[str] | None = None) -> int:
     """Record until SIGINT or SIGTERM."""
     signal.signal(signal.SIGINT, lambda *_: None)  # rclpy's own handler ends the spinning
-    parser = command_parser("run_recorder", __doc__)
+    parser = program_parser(__doc__, "run_recorder")
     parser.add_argument("--out", type=Path, required=True, help="folder of the recording")
     parser.add_argument("--keep-every", type=int, default=10, help="keep every n-th image")
     parser.add_argument("--compressed", action="store_true", help="images are compressed")

@@ -19,9 +19,10 @@ from geometry_msgs.msg import TransformStamped
 from rclpy.node import Node
 from rclpy.utilities import remove_ros_args
 
+from sfm_ros.cli.program import program_parser
 from sfm_ros.ros import compat
 from sfm_ros.ros.conversions import transform_message
-from sfm_ros.ros.process.program import command_parser, run
+from sfm_ros.ros.process.program import run
 from sfm_ros.ros.tools.extrinsics import extrinsics_matrix
 
 _NAME = "sfm_static_transform"
@@ -56,7 +57,7 @@ def _guarded(argument: str) -> str:
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
-    parser = command_parser(_NAME, __doc__)
+    parser = program_parser(__doc__, _NAME)
     add = parser.add_argument
     zero = [0.0] * 3
     add("--parent", required=True, type=_frame, metavar="FRAME")
