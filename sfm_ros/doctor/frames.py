@@ -10,6 +10,7 @@ from sfm_ros.bags.transform_tree import TransformTree
 from sfm_ros.datatypes import OPTICAL_FRAME, FloatArray
 from sfm_ros.doctor.finding import Finding, fail, ok, warn
 from sfm_ros.doctor.observed import Edge
+from sfm_ros.doctor.start import start_of
 from sfm_ros.geometry import MAX_POSITION_M, is_rotation
 
 _DOWN_OR_UP = 0.9
@@ -20,7 +21,7 @@ def check_tree(edges: Sequence[Edge]) -> list[Finding]:
     if not edges:
         advice = (
             "without extrinsics the odometry is that of the camera itself: start "
-            "robot_state_publisher or sfm_static_transform"
+            f"robot_state_publisher or {start_of('sfm_static_transform')}"
         )
         return [warn("tf", "no transform was received", advice)]
     checks = (_check_parents, _check_cycles, _check_values, _check_slashes, _check_kinds)
@@ -114,8 +115,8 @@ def check_extrinsics(edges: Sequence[Edge], base: str, optical: str) -> Iterator
             check,
             f"TF does not connect it with '{base}'",
             "the odometry will be that of the camera itself; for the robot's, publish the "
-            f"extrinsics: sfm_static_transform --parent {base} --child {optical} --xyz X Y Z "
-            "--rpy ROLL PITCH YAW --optical",
+            f"extrinsics: {start_of('sfm_static_transform')} --parent {base} --child {optical} "
+            "--xyz X Y Z --rpy ROLL PITCH YAW --optical",
         )
 
 

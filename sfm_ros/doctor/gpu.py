@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sfm_ros.config import ModelConfig
 from sfm_ros.doctor.finding import Finding, ok, warn
+from sfm_ros.doctor.start import start_of
 from sfm_ros.engines.engine_cache import OWN_FOLDER, EngineCache
 from sfm_ros.engines.registry import ENGINES
 from sfm_ros.engines.tensorrt.bundle import Machine
@@ -85,7 +86,7 @@ def _check_engines(
     if "ready" in states.values():
         yield ok("engines", text)
     else:
-        advice = f"sfm_build_engine {config.bundle}: the node builds them itself with auto"
+        advice = f"{start_of('sfm_build_engine')} {config.bundle}; with auto the node does it"
         yield warn("engines", text, advice)
 
 
@@ -116,6 +117,7 @@ def _check_cache(cache: EngineCache) -> Iterator[Finding]:
     if not is_writable:
         yield warn("engine cache", f"{about}, not writable", f"change that or set {OWN_FOLDER}")
     elif damaged:
-        yield warn("engine cache", f"{about}, {damaged} damaged", "sfm_build_engine --prune")
+        advice = f"{start_of('sfm_build_engine')} --prune"
+        yield warn("engine cache", f"{about}, {damaged} damaged", advice)
     else:
         yield ok("engine cache", about)
