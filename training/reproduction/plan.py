@@ -6,12 +6,42 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from training.config import load_config
+from training.config import TrainConfig, load_config
 from training.fit.checkpoint import LAST
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 HELD_OUT = range(9100, 9106)
 """Seeds of rendered streets; training takes those below 9000."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Streets:
+    """A set of rendered streets.
+
+    Attributes:
+        name: of the set.
+        kind: as --kind of prepare.py.
+        first, last: seeds.
+        frames: of each street.
+        varied: of all lenses and camera heights.
+    """
+
+    name: str
+    kind: str
+    first: int
+    last: int
+    frames: int = 12
+    varied: bool = False
+
+
+STREETS = (
+    Streets(name="traffic", kind="traffic", first=100, last=239),
+    Streets(name="street", kind="mixed", first=300, last=379, frames=16),
+    Streets(name="traffic_varied", kind="traffic", first=500, last=639, varied=True),
+    Streets(name="street_varied", kind="mixed", first=700, last=839, varied=True),
+)
+_PRETRAINING_STEPS = 600
+"""On rendered streets alone: meters and vehicles first, then the teacher, which has gaps."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,11 +51,13 @@ class Kind:
     Attributes:
         recipe: of the depth network; that of the motion is `geometry_pose`.
         licence: of the weights.
+        streets: number of `STREETS`, from the first, that its depth learns from.
         knows, does_not_know: sentences of the model card.
     """
 
     recipe: str
     licence: str
+    streets: int
     knows: str
     does_not_know: str
 
@@ -34,6 +66,7 @@ KINDS = {
     "kitti": Kind(
         recipe="geometry_kitti",
         licence="CC BY-NC-SA 3.0",
+        streets=3,
         knows="Streets as KITTI shows them, seen by day from a car; for non-commercial use only. "
         "The weights are derived from the KITTI data set (A. Geiger, P. Lenz, C. Stiller and "
         "R. Urtasun, Karlsruhe Institute of Technology), CC BY-NC-SA 3.0, and share its terms.",
@@ -43,6 +76,7 @@ KINDS = {
     "road": Kind(
         recipe="geometry_road",
         licence="Apache-2.0",
+        streets=4,
         knows="Roads seen by day from a car.",
         does_not_know="People, vehicles that drive, night, rain, indoor rooms, cameras that look "
         "sideways.",
@@ -121,21 +155,40 @@ class Request:
 
     def prepared(self) -> list[Path]:
         """The prepared sets, recordings first."""
-        names = [*(["recordings"] if self.recordings else []), "traffic", "street"]
-        return [self.out / "prepared" / name for name in names]
+        names = ["recordings"] if self.recordings else []
+        return [self.out / "prepared" / name for name in (*names, *(s.name for s in self.streets))]
+
+    @property
+    def streets(self) -> Sequence[Streets]:
+        """The rendered streets."""
+        return STREETS[: KINDS[self.kind].streets]
 
 
 def plan(request: Request) -> list[Step]:
     """All steps up to the checkpoint of both networks and its figures."""
+    pretraining = {"optim.steps": str(_PRETRAINING_STEPS), "optim.schedule": "step"}
+    sets = request.prepared()
+    rendered = sets[-len(request.streets) :]
+    of_motion = [path for path in sets if path.name != STREETS[-1].name]
     return [
         *_preparation(request),
-        _training(request, "depth", request.recipe),
+        _training(request, "rendered", request.recipe, rendered, pretraining),
+        _training(request, "depth", request.recipe, sets, {}, *_from(request, "rendered")),
         _training(
-            request, "motion", RECIPES / "geometry_pose.yaml",
-            "--init", str(request.out / "depth" / LAST), "--init-networks", "depth",
+            request,
+            "motion",
+            RECIPES / "geometry_pose.yaml",
+            of_motion,
+            {},
+            *_from(request, "depth"),
         ),
         *_evaluation(request),
-    ]  # fmt: skip
+    ]
+
+
+def _from(request: Request, name: str) -> tuple[str, ...]:
+    """Start with the depth network of an earlier run."""
+    return "--init", str(request.out / name / LAST), "--init-networks", "depth"
 
 
 def export_step(request: Request) -> Step:
@@ -149,65 +202,69 @@ def export_step(request: Request) -> Step:
 
 
 def _preparation(request: Request) -> list[Step]:
-    *recordings, traffic, street = request.prepared()
+    recordings = request.out / "prepared" / "recordings"
     steps = [
         Step(
             name=f"recording {number}",
             program="prepare.py",
             arguments=(
-                kind, str(recordings[0]), *rest, "--teacher", "geometry",
+                kind, str(recordings), *rest, "--teacher", "geometry",
                 "--jobs", str(request.jobs),
             ),
         )
         for number, (kind, *rest) in enumerate(request.recordings, start=1)
     ]  # fmt: skip
-    seeds = ("100-101", "200-202") if request.quick else ("100-199", "200-299")
-    frames = 8 if request.quick else 24
-    for out, kind, seed in zip((traffic, street), ("traffic", "mixed"), seeds, strict=True):
-        first, last = map(int, seed.split("-"))
-        arguments = (
-            "synthetic", str(out), "--kind", kind, "--seeds", seed, "--frames", str(frames),
-            "--label-sky", "--jobs", str(request.jobs),
-        )  # fmt: skip
-        varied = ("--varied",) if request.kind == "road" else ()
-        seconds = (last - first + 1) * (1.0 + 0.06 * frames)
-        steps.append(
-            Step(
-                name=out.name,
-                program="prepare.py",
-                arguments=(*arguments, *varied),
-                seconds=seconds,
-            )
-        )
-    return steps
+    return [*steps, *(_rendering(request, streets) for streets in request.streets)]
 
 
-def _training(request: Request, name: str, recipe: Path, *more: str) -> Step:
+def _rendering(request: Request, streets: Streets) -> Step:
+    last = streets.first + 1 if request.quick else streets.last
+    frames = 8 if request.quick else streets.frames
+    arguments = (
+        "synthetic", str(request.out / "prepared" / streets.name), "--kind", streets.kind,
+        "--seeds", f"{streets.first}-{last}", "--frames", str(frames), "--label-sky",
+        "--jobs", str(request.jobs), *(("--varied",) if streets.varied else ()),
+    )  # fmt: skip
+    seconds = (last - streets.first + 1) * (1.0 + 0.06 * frames)
+    return Step(name=streets.name, program="prepare.py", arguments=arguments, seconds=seconds)
+
+
+def _training(
+    request: Request,
+    name: str,
+    recipe: Path,
+    sets: Sequence[Path],
+    changes: dict[str, str],
+    *more: str,
+) -> Step:
     config = load_config(recipe)
-    sets = request.prepared()
     ratios = config.data.set_ratios[-len(sets) :]
     values = {
         "data.prepared": f"[{', '.join(map(str, sets))}]",
         "data.set_ratios": f"[{', '.join(map(str, ratios))}]",
         "run.threads": str(request.threads),
+        **changes,
+        **(_quick(config) if request.quick else {}),
     }
-    steps = config.optim.steps
-    if request.quick:
-        steps = 30
-        values |= {
-            "optim.steps": str(steps),
-            "optim.batch_size": "2",
-            "optim.warmup": "5",
-            "optim.weight_average": "0.8",
-            "run.validate_every": str(steps),
-            "data.validation_ratio": "0.4",
-        }
     settings = [text for key, value in values.items() for text in ("--set", f"{key}={value}")]
     arguments = (
         "--config", str(recipe), "--out", str(request.out / name), "--resume", "auto",
         *settings, *more,
     )  # fmt: skip
-    return Step(name=name, program="train.py", arguments=arguments, seconds=steps * 0.8)
+    steps = int(values.get("optim.steps", config.optim.steps))
+    return Step(name=name, program="train.py", arguments=arguments, seconds=steps * 1.0)
+
+
+def _quick(config: TrainConfig) -> dict[str, str]:
+    steps = 30
+    return {
+        "optim.steps": str(steps),
+        "optim.batch_size": str(max(2, len(config.data.set_ratios))),
+        "optim.warmup": "5",
+        "optim.weight_average": "0.8",
+        "run.validate_every": str(steps),
+        "data.validation_ratio": "0.4",
+    }
 
 
 def _evaluation(request: Request) -> list[Step]:
