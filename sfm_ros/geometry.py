@@ -25,6 +25,9 @@ MAX_POSITION_M = 1e8
 R_BODY_OPTICAL: FloatArray = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
 """Optical axes (x right, y down, z forward) to body axes (x forward, y left, z up), REP 103."""
 
+R_NED_OPTICAL: FloatArray = np.array([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+"""Optical axes to x forward, y right, z down, as aircraft and simulators of them have."""
+
 
 def make_transform(R: npt.ArrayLike, t: npt.ArrayLike) -> FloatArray:
     """(4, 4) transform from a (3, 3) rotation and a translation of three."""
@@ -183,6 +186,12 @@ def body_to_optical(T_body: FloatArray) -> FloatArray:
     """Inverse of `optical_to_body`."""
     C = make_transform(R_BODY_OPTICAL, np.zeros(3))
     return C.T @ T_body @ C
+
+
+def ned_to_optical(T_ned: FloatArray) -> FloatArray:
+    """The same poses (..., 4, 4) from axes x forward, y right, z down; as `body_to_optical`."""
+    C = make_transform(R_NED_OPTICAL, np.zeros(3))
+    return C.T @ T_ned @ C
 
 
 def project(points: FloatArray, K: FloatArray) -> FloatArray:

@@ -39,6 +39,11 @@ class Source(Protocol):
         """The frames in order, decoded one at a time."""
 
 
+def remarks_of(source: Source) -> tuple[str, ...]:
+    """What was unusual about a source so far, a sentence each, for people."""
+    return tuple(getattr(source, "remarks", ()))
+
+
 Deferred: TypeAlias = "Callable[[], SourceItem | None]"
 """Decodes one frame; None if its image is damaged and the source skips damaged images."""
 

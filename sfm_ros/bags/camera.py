@@ -113,11 +113,10 @@ def find_image_topic(bag: BagFile, requested: str | None = None) -> str:
         SourceError: no such topic, none at all, or several to choose from.
     """
     if requested is not None:
-        transported = f"{requested}{_COMPRESSED}"
-        if requested not in bag.topics and transported in bag.topics:
+        transported = bag.named(f"{requested}{_COMPRESSED}")
+        if bag.named(requested) not in bag.topics and transported in bag.topics:
             requested = transported
-        bag.require(requested, IMAGE_TYPES)
-        return requested
+        return bag.require(requested, IMAGE_TYPES)
     cameras = _image_topics(bag)
     if len(cameras) == 1:
         return cameras[0]
@@ -139,10 +138,9 @@ def find_camera_info_topic(
         SourceError: the requested topic is not in the bag.
     """
     if requested is not None:
-        bag.require(requested, (CAMERA_INFO,))
-        return requested
+        return bag.require(requested, (CAMERA_INFO,))
     found = [name for name, (kind, _) in bag.topics.items() if kind == CAMERA_INFO]
-    beside = camera_info_beside(image_topic)
+    beside = bag.named(camera_info_beside(image_topic))
     if beside in found:
         return beside
     return found[0] if len(found) == 1 and len(_image_topics(bag)) == 1 else None

@@ -58,7 +58,7 @@ def read_poses(bag: BagFile, topic: str) -> tuple[Trajectory, str]:
 
     With them the ``child_frame_id`` of the last message, empty if it has none.
     """
-    bag.require(topic, POSE_TYPES)
+    topic = bag.require(topic, POSE_TYPES)
     poses: dict[int, FloatArray] = {}
     child = ""
     for record in bag.records([topic]):
@@ -95,7 +95,7 @@ def read_speeds(bag: BagFile, topic: str) -> Speeds:
     Raises:
         SourceError: no such topic, or a velocity is not finite.
     """
-    bag.require(topic, SPEED_TYPES)
+    topic = bag.require(topic, SPEED_TYPES)
     speeds = {stamp_of(record): _speed_of(record) for record in bag.records([topic])}
     stamps = sorted(speeds)
     return Speeds(np.array(stamps, dtype=np.int64), np.array([speeds[s] for s in stamps]))

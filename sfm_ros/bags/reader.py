@@ -80,18 +80,25 @@ class BagFile:
                     self.all_topics[connection.topic] = (connection.msgtype, total)
         self.topics = {name: entry for name, entry in self.all_topics.items() if entry[1]}
 
-    def require(self, topic: str, types: Sequence[str]) -> None:
-        """Make sure that a topic holds messages of one of these types.
+    def named(self, topic: str) -> str:
+        """The name that a topic has in the bag, where the leading slash may be left out."""
+        other = topic.removeprefix("/") if topic.startswith("/") else f"/{topic}"
+        return other if topic not in self.all_topics and other in self.all_topics else topic
+
+    def require(self, topic: str, types: Sequence[str]) -> str:
+        """The name in the bag of a topic that holds messages of one of these types.
 
         Raises:
             SourceError: no such topic, another type, or no messages; lists the topics.
         """
+        topic = self.named(topic)
         kind, count = self.all_topics.get(topic, ("", 0))
         if kind not in types or not count:
             found = f"{count} messages of {kind}" if kind else "no such topic"
             raise SourceError(
                 f"expected {' or '.join(types)} on {topic}, found {found}; {self.listing()}"
             )
+        return topic
 
     def listing(self) -> str:
         """The topics with their types and numbers of messages, for error messages."""

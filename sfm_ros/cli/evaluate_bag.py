@@ -27,6 +27,7 @@ from sfm_ros.evaluation.runs.mode_comparison import mode_rows
 from sfm_ros.evaluation.runs.result import OFFLINE, ONLINE
 from sfm_ros.evaluation.session import Evaluation, RunOptions, evaluate
 from sfm_ros.evaluation.tables import format_table
+from sfm_ros.formats.pose_columns import EXPECTED_HEADER
 from sfm_ros.outputs.folder import check_output_files, named_paths
 from sfm_ros.safety.interrupts import INTERRUPTED
 from sfm_ros.sources.factory import KINDS, recognize
@@ -122,7 +123,12 @@ def add_input_options(
         choices=INPUTS,
         help="whether the images are rectified already (default: preprocess.input)",
     )
-    group.add_argument("--poses", type=Path, help="ground-truth poses, KITTI or TUM")
+    group.add_argument("--poses", type=Path, help="ground-truth poses: KITTI, TUM, EuRoC, ...")
+    group.add_argument(
+        "--columns",
+        metavar="LIST",
+        help=f"of --poses without a header, such as {EXPECTED_HEADER}",
+    )
     group.add_argument("--fps", type=float, help="frame rate of --images or --video")
     group.add_argument(
         "--pose-topic", help="of --bag: ground-truth poses, Odometry or PoseStamped"
@@ -178,6 +184,8 @@ def print_results(evaluation: Evaluation, out: Path) -> None:
     print(f"\n{summary['input']}, model {summary['model']}")
     if summary["calibration"] is not None:
         print(f"camera: {summary['calibration']}")
+    for remark in summary["remarks"]:
+        print(f"note: {remark}")
     print(text_table(summary))
     if summary.get("depth_methods"):
         print(f"\n{format_table(method_rows(summary['depth_methods']))}")

@@ -19,12 +19,14 @@ from sfm_ros.evaluation.trajectory.score import TrajectoryScore, score_as_json, 
 from sfm_ros.evaluation.trajectory.score import score_trajectory as score_pairs
 from sfm_ros.evaluation.trajectory.segments import SEGMENT_LENGTHS_M
 from sfm_ros.evaluation.trajectory.snippets import FORWARD_OPTICAL
+from sfm_ros.formats.pose_columns import EXPECTED_HEADER, SKIPPED
 from sfm_ros.outputs.folder import check_output_files
 
 _FORWARD_BODY = (1.0, 0.0, 0.0)
 _DETAILS = """\
 GT and EST: a TUM file, a KITTI file (12 numbers per line, or 13 with the index of the frame in
-front), or a topic of a bag as BAG:/topic. Definitions of the figures: docs/evaluation.md."""
+front), a table with a header such as EuRoC's, or a topic of a bag as BAG:/topic. Definitions of
+the figures: docs/evaluation.md."""
 
 
 def add_command(subparsers: Any) -> None:
@@ -58,6 +60,13 @@ def add_command(subparsers: Any) -> None:
         metavar="S",
         help="largest difference of stamps in seconds; default: %(default)s",
     )
+    parser.add_argument(
+        "--columns",
+        action="append",
+        metavar="LIST",
+        help=f"of files without a header, such as {EXPECTED_HEADER}, '{SKIPPED}' for one without "
+        "meaning: once for both files, twice for GT and EST",
+    )
     parser.add_argument("--times", type=Path, help="a time for each frame, for KITTI files")
     parser.add_argument("--fps", type=float, help="instead of times: frames per second")
     parser.add_argument(
@@ -76,8 +85,9 @@ def run(options: argparse.Namespace) -> int:
     _check(options)
     check_output_files(options, "json", "plot")
     how = (options.times, options.fps, options.keep_axes)
-    ground_truth = open_trajectory(options.ground_truth, *how)
-    estimate = open_trajectory(options.estimate, *how)
+    columns = options.columns or [None]
+    ground_truth = open_trajectory(options.ground_truth, *how, columns[0])
+    estimate = open_trajectory(options.estimate, *how, columns[-1])
     pairs = pair_inputs(
         ground_truth, estimate, options.associate, round(options.max_difference * 1e9)
     )
@@ -85,7 +95,8 @@ def run(options: argparse.Namespace) -> int:
     score = score_pairs(pairs, options.align, forward)
     print(_text(ground_truth, estimate, pairs, score))
     if options.json is not None:
-        figures = score_as_json(score) | _context(options, pairs)
+        remarks = [*ground_truth.remarks, *estimate.remarks]
+        figures = score_as_json(score) | _context(options, pairs) | {"remarks": remarks}
         text = json.dumps(figures, indent=2, ensure_ascii=False, allow_nan=False)
         options.json.write_text(text + "\n", encoding="utf-8")
         print(f"figures: {options.json}")
@@ -103,6 +114,8 @@ def _check(options: argparse.Namespace) -> None:
         options.refuse(f"--max-difference is {options.max_difference}, expected seconds from 0 up")
     if options.fps is not None and not 0 < options.fps < float("inf"):
         options.refuse(f"--fps is {options.fps}, expected a positive number")
+    if options.columns is not None and len(options.columns) > 2:
+        options.refuse("--columns is given more than twice, expected one for each file")
     if options.fps is not None and options.times is not None:
         options.refuse("--fps and --times exclude each other")
     if options.plot is not None and options.plot.suffix.lower() not in (".png", ".pdf", ".svg"):
@@ -135,6 +148,7 @@ def _text(
     lines = [
         f"ground truth  {ground_truth}",
         f"estimate      {estimate}",
+        *(f"note          {remark}" for remark in (*ground_truth.remarks, *estimate.remarks)),
         f"paired        {len(pairs)} poses {by}, {metrics.path_length_m:.1f} m of path",
         f"aligned       {metrics.alignment}, scale {metrics.scale:.6g}",
         "",

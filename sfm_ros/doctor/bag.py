@@ -79,12 +79,13 @@ class _Reading:
         self._bag = bag
         self.cameras: dict[str, Camera] = {}
         self.edges: dict[tuple[str, str, bool], Edge] = {}
-        requested = (image_topic, f"/{image_topic}")
+        requested = image_topic and bag.named(image_topic)
         for topic, (kind, _) in sorted(bag.all_topics.items()):
-            is_camera = topic in requested if image_topic is not None else not is_depth(topic)
+            is_camera = topic == requested if image_topic is not None else not is_depth(topic)
             if kind in IMAGE_TYPES and is_camera:
                 images = Stream(topic=topic, type_name=kind)
-                self.cameras[topic] = Camera(images=images, info_topic=camera_info_beside(topic))
+                info_topic = bag.named(camera_info_beside(topic))
+                self.cameras[topic] = Camera(images=images, info_topic=info_topic)
         self._infos: dict[str, list[Camera]] = {}
         for camera in self.cameras.values():
             kind = bag.all_topics.get(camera.info_topic, ("", 0))[0]

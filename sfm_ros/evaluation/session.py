@@ -252,6 +252,7 @@ def _write(
         rate=options.rate if any(run.mode == ONLINE for run in runs) else None,
         depth_problem=input.ground_truth.depth_problem,
         calibration=input.calibration,
+        remarks=(*input.remarks, *ground_truth.remarks),
     )
     results = write_results(runs, ground_truth, context, out, compared)
     for run in runs:

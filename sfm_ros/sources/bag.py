@@ -18,11 +18,11 @@ from sfm_ros.datatypes import OPTICAL_FRAME, CameraIntrinsics, Frame, RgbImage
 from sfm_ros.errors import CalibrationError, ImageError, SourceError
 from sfm_ros.formats.gray_range import AUTO_BITS, GrayLevels, GrayRange
 from sfm_ros.formats.image_codec import decode_message, levels_of
-from sfm_ros.formats.trajectory import Trajectory
+from sfm_ros.formats.trajectory import Trajectory, named_poses, nearest_poses
 from sfm_ros.geometry import body_to_optical
 from sfm_ros.preprocess import calibration_key
 from sfm_ros.source import SourceItem
-from sfm_ros.sources.folder import camera_for, poses_at
+from sfm_ros.sources.folder import MAX_POSE_DISTANCE_NS, camera_for
 
 _Used = TypeVar("_Used")
 _LOG = logging.getLogger(__name__)
@@ -122,12 +122,17 @@ class BagSource:
         # Images before the first camera_info that can be used are of the same camera.
         camera: PixelCamera | None = self.camera
         self.cameras = [self.camera]
+        stamps: list[int] = []
         for record in self.bag.records([self.image_topic, *([infos] if infos else [])]):
             if followed is None or record.topic == self.image_topic:
+                stamps.append(stamp_of(record))
                 levels = levels_of(record.message, gray, self._max_megapixels)
                 yield partial(self._item, record, levels, camera)
             elif followed.take(record.message):
                 camera = self._changed(followed, camera)
+        if self._ground_truth is not None:
+            name = f"the poses in {self.name}"
+            named_poses(self._ground_truth, stamps, MAX_POSE_DISTANCE_NS, name)
 
     def _changed(self, followed: FollowedCamera, before: PixelCamera | None) -> PixelCamera | None:
         """The camera after a camera_info of another content, which is reported."""
@@ -159,9 +164,11 @@ class BagSource:
             intrinsics=camera.intrinsics,
             frame_id=record.message.header.frame_id or OPTICAL_FRAME,
         )
+        poses = self._ground_truth
+        near = [None] if poses is None else nearest_poses(poses, [stamp_ns], MAX_POSE_DISTANCE_NS)
         return SourceItem(
             frame=frame,
-            T_world_camera=poses_at(self._ground_truth, [stamp_ns])[0],
+            T_world_camera=near[0],
             speed_m_s=None if self._speeds is None else self._speeds.at(stamp_ns),
         )
 

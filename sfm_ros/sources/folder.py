@@ -7,8 +7,6 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from sfm_ros.cameras.pixels import PixelCamera, choose_camera, given_camera
 from sfm_ros.datatypes import CameraIntrinsics, FloatArray, Frame, RgbImage
 from sfm_ros.errors import CalibrationError, ImageError, SourceError, UnsafeFileError
@@ -21,7 +19,8 @@ from sfm_ros.formats.image_codec import (
     levels_of_file,
     may_be_deep,
 )
-from sfm_ros.formats.trajectory import Trajectory, nearest_indices, read_trajectory
+from sfm_ros.formats.trajectory import Trajectory, named_poses
+from sfm_ros.formats.trajectory_files import read_pose_file
 from sfm_ros.safety import limits
 from sfm_ros.safety.files import read_bytes
 from sfm_ros.source import SourceItem
@@ -46,6 +45,7 @@ class FolderSource:
         poses: ground-truth pose (4, 4) T_world_camera of each frame, or None.
         camera: the camera of all frames, and why it is taken.
         intrinsics: of that camera.
+        remarks: what was unusual, a sentence each.
     """
 
     def __init__(
@@ -61,14 +61,15 @@ class FolderSource:
         max_megapixels: float | None = None,
         input: str = "auto",
         bits: int = AUTO_BITS,
+        columns: str | None = None,
     ) -> None:
         """List the folder and read its first image; the others are decoded while iterating.
 
         Args:
             images_dir: folder of png, jpg, bmp, tif or webp images, color or gray.
             calib: camera of these images, or a calibration file (see `read_camera`).
-            poses: ground-truth poses T_world_camera: a KITTI file with a line for each image, or a
-                TUM file or trajectory on the clock of the stamps.
+            poses: ground-truth poses T_world_camera: a file with a line for each image (KITTI),
+                or a file or trajectory on the clock of the stamps; see `read_pose_file`.
             fps: frame rate if there is no file of times.
             times: file of times; by default ``times.txt`` or ``timestamps.txt`` in the folder or
                 its parent, if there is one.
@@ -77,16 +78,18 @@ class FolderSource:
             frames: keep only the images whose names are these numbers (``000123.png`` is 123).
             max_megapixels: see `decode_compressed`.
             input, bits: see ``PreprocessConfig``.
+            columns: of a file of poses without a header, see `read_pose_file`.
 
         Raises:
             SourceError: no folder or image, an unreadable first image, times that do not fit the
                 images, or none of the requested frames.
             CalibrationError: see `read_camera` and `choose_camera`.
-            TrajectoryError: the poses cannot be read.
+            TrajectoryError: the poses cannot be read, or are of another time than the images.
         """
         folder = Path(images_dir)
         self.name = str(images_dir)
         self.camera_height_m = camera_height_m
+        self.remarks: tuple[str, ...] = ()
         self.files = list_images(folder)
         self._max_megapixels, self._bits = max_megapixels, bits
         first = read_image(self.files[0], max_megapixels)
@@ -99,11 +102,28 @@ class FolderSource:
             self.stamps_ns = stamps_of(self.files, times_file)
             span_ns = self.stamps_ns[-1] - self.stamps_ns[0]
             self.fps = (len(self.stamps_ns) - 1) * 1e9 / span_ns if span_ns else fps
-        if poses is not None and not isinstance(poses, Trajectory):
-            poses = read_trajectory(poses, self.stamps_ns)
-        self.poses = poses_at(poses, self.stamps_ns)
+        self.poses = self._poses_of_frames(poses, columns)
         if frames is not None:
             self._keep_numbers(set(frames))
+
+    def _poses_of_frames(
+        self, poses: str | Path | Trajectory | None, columns: str | None
+    ) -> list[FloatArray | None]:
+        if poses is None and columns is not None:
+            raise SourceError(f"the columns {columns} are stated without a file of poses")
+        if poses is None:
+            return [None] * len(self.stamps_ns)
+        if isinstance(poses, Trajectory):
+            trajectory, name = poses, f"the ground truth of {self.name}"
+        else:
+            file = read_pose_file(poses, columns)
+            self.remarks += file.remarks
+            trajectory, name = file.timed(self.stamps_ns), str(poses)
+        found = named_poses(trajectory, self.stamps_ns, MAX_POSE_DISTANCE_NS, name)
+        missing = sum(pose is None for pose in found)
+        if missing:
+            self.remarks += (f"{name}: {missing} of {len(found)} images have no pose",)
+        return found
 
     def _keep_numbers(self, numbers: set[int]) -> None:
         indices = [i for i, file in enumerate(self.files) if frame_number(file) in numbers]
@@ -243,16 +263,3 @@ def camera_for(
     height, width = rgb.shape[:2]
     stated = read_camera(calib, width, height, camera, names)
     return choose_camera(stated, names, input)
-
-
-def poses_at(ground_truth: Trajectory | None, stamps_ns: Sequence[int]) -> list[FloatArray | None]:
-    """The pose (4, 4) nearest in time to each stamp; None if none is within the limit."""
-    if ground_truth is None:
-        return [None] * len(stamps_ns)
-    frames_ns = np.array(stamps_ns, dtype=np.int64)
-    nearest = nearest_indices(ground_truth.stamps_ns, frames_ns)
-    is_near = np.abs(ground_truth.stamps_ns[nearest] - frames_ns) <= MAX_POSE_DISTANCE_NS
-    return [
-        ground_truth.poses[index] if near else None
-        for index, near in zip(nearest, is_near, strict=True)
-    ]

@@ -21,7 +21,7 @@ from corridor import SMALL_CAMERA, ahead, draw
 from sfm_ros.cli.demo import main
 from sfm_ros.engines.factory import MODELS
 from sfm_ros.evaluation.report.summary import SUMMARY_KEYS
-from sfm_ros.formats.trajectory import read_tum
+from sfm_ros.formats.trajectory_files import read_trajectory
 from sfm_ros.model_spec import ModelSpec
 
 pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
@@ -89,7 +89,7 @@ def test_every_frame_is_scored(
     assert 0 < summary["latency_p50_ms"] <= summary["latency_p99_ms"]
     assert summary["depth_abs_rel"] is None and summary["model"] == "fake"
 
-    path = read_tum(out / "trajectory.tum")
+    path = read_trajectory(out / "trajectory.tum")
     assert len(path) == FRAMES - 2, "a window of three gives its first pose with the third frame"
     steps = np.diff(path.positions[:, 2]) * summary["sim3_scale"]
     assert steps == pytest.approx(STEP_M, rel=0.05)

@@ -25,7 +25,7 @@ from sfm_ros.cli.evaluate_bag import add_command
 from sfm_ros.evaluation.report.results import RESULT_FILES
 from sfm_ros.evaluation.report.summary import SUMMARY_KEYS
 from sfm_ros.evaluation.runs.processes import ProcessError
-from sfm_ros.formats.trajectory import read_kitti, read_tum
+from sfm_ros.formats.trajectory_files import read_trajectory
 
 STEP = 0.7
 FRAMES = 12
@@ -76,9 +76,9 @@ def test_bag_is_scored_against_its_ground_truth(
     assert metrics["odometry"]["ate_m"] == summary["ate_m"]
     assert metrics["odometry"]["t_err_percent"] is None, "the path is shorter than 100 m"
     assert metrics["depth_scaled_by_median"] is None
-    tum = read_tum(out / "trajectory.tum")
+    tum = read_trajectory(out / "trajectory.tum")
     # The frames before the first motion are missing; each line starts with the index of its frame.
-    kitti = read_kitti(out / "trajectory_kitti.txt", [stamp(i) for i in range(FRAMES)])
+    kitti = read_trajectory(out / "trajectory_kitti.txt", [stamp(i) for i in range(FRAMES)])
     assert tum.poses == pytest.approx(kitti.poses, abs=1e-12)
     assert kitti.stamps_ns.tolist() == tum.stamps_ns.tolist()
     assert tum.stamps_ns.tolist() == [stamp(i) for i in range(2, FRAMES)]

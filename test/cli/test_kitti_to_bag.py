@@ -18,7 +18,8 @@ from rosbags.typesys import Stores, get_typestore
 
 from sfm_ros.cli.kitti_to_bag import main
 from sfm_ros.formats.image_codec import decode_compressed
-from sfm_ros.formats.trajectory import Trajectory, write_kitti
+from sfm_ros.formats.trajectory import Trajectory
+from sfm_ros.formats.trajectory_files import write_kitti
 from sfm_ros.geometry import body_to_optical, make_transform, matrix_from_quat_xyzw, se3_exp
 from sfm_ros.outputs.lock import LOCK
 from sfm_ros.outputs.marker import MARKER

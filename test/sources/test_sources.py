@@ -8,7 +8,8 @@ import pytest
 
 from sfm_ros.datatypes import CameraIntrinsics
 from sfm_ros.errors import CalibrationError, SourceError, TrajectoryError
-from sfm_ros.formats.trajectory import Trajectory, write_kitti, write_tum
+from sfm_ros.formats.trajectory import Trajectory
+from sfm_ros.formats.trajectory_files import write_kitti, write_tum
 from sfm_ros.sources.factory import open_source, recognize
 from sfm_ros.sources.folder import FolderSource
 from sfm_ros.sources.kitti.source import open_kitti

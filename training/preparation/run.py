@@ -16,7 +16,7 @@ from functools import partial
 from tqdm import tqdm
 
 from sfm_ros.errors import SfmRosError, SourceError
-from sfm_ros.source import Source
+from sfm_ros.source import Source, remarks_of
 from training.preparation.recordings import Part, Recording
 from training.preparation.writer import PreparedWriter
 
@@ -137,10 +137,12 @@ class Preparation:
 
 
 def _report_camera(recording: Recording, source: Source) -> None:
-    """Print once for each source which camera its images are taken to have, and why."""
+    """Print once for each source which camera its images have, and what was unusual about it."""
+    if recording.phase != 0:
+        return
     camera = getattr(source, "camera", None)
-    if camera is not None and recording.phase == 0:
-        tqdm.write(f"{recording.name}: {camera.text}")
+    for text in ([] if camera is None else [camera.text]) + list(remarks_of(source)):
+        tqdm.write(f"{recording.name}: {text}")
 
 
 def _check_names(recordings: Sequence[Recording]) -> None:

@@ -67,7 +67,8 @@ def add_commands(commands: argparse._SubParsersAction, common: argparse.Argument
     folder.add_argument("--images", action="append", required=True, help=f"folder; {SEVERAL}")
     folder.add_argument("--calib", type=Path, help="calibration file")
     folder.add_argument("--camera", help=_CAMERA_HELP)
-    folder.add_argument("--poses", type=Path, help="ground-truth poses, KITTI or TUM")
+    folder.add_argument("--poses", type=Path, help="ground-truth poses: KITTI, TUM, EuRoC, ...")
+    folder.add_argument("--columns", help="of --poses without a header")
     folder.add_argument("--fps", type=float, default=10.0, help="without a file of times")
     folder.set_defaults(list_sources=_folder_sources)
 
@@ -142,7 +143,7 @@ def _street_config(varied: bool, **settings: Any) -> SyntheticConfig:
 
 
 def _folder_sources(options: argparse.Namespace) -> list[SourceSpec]:
-    names = ("calib", "poses", "fps", "camera", "input", "bits")
+    names = ("calib", "poses", "columns", "fps", "camera", "input", "bits")
     settings = {name: getattr(options, name) for name in names}
     return _file_sources("folder", "images", options.images, settings)
 

@@ -11,7 +11,8 @@ from sfm_ros.errors import SourceError, UnsafeFileError
 from sfm_ros.evaluation.report.results import GROUND_TRUTH_FILE, TRAJECTORY_FILE
 from sfm_ros.evaluation.report.summary import ROWS
 from sfm_ros.evaluation.tables import NOT_AVAILABLE, distinct_names, format_table, format_value
-from sfm_ros.formats.trajectory import Trajectory, read_tum
+from sfm_ros.formats.trajectory import Trajectory
+from sfm_ros.formats.trajectory_files import read_trajectory
 from sfm_ros.safety.documents import read_json
 
 MARK = "≠"
@@ -76,7 +77,7 @@ def _read_summary(file: Path) -> dict[str, Any]:
 
 
 def _read_optional(file: Path) -> Trajectory | None:
-    return read_tum(file) if file.is_file() else None
+    return read_trajectory(file) if file.is_file() else None
 
 
 def flat_facts(summary: Mapping[str, Any]) -> dict[str, str]:

@@ -72,6 +72,7 @@ class RunContext:
         rate: playback rate of the online run; None without one.
         depth_problem: why there is no ground-truth depth; None if there is.
         calibration: the camera that is used and why; None if the images are rendered.
+        remarks: what was unusual about the input, a sentence each.
     """
 
     title: str
@@ -82,6 +83,7 @@ class RunContext:
     rate: float | None = None
     depth_problem: str | None = None
     calibration: str | None = None
+    remarks: tuple[str, ...] = ()
 
 
 def write_page(
@@ -172,6 +174,7 @@ def _notes(
             f"only one of them; the largest difference is {found['largest_difference']:.2g} "
             f"{first.result.unit} and {found['largest_difference_deg']:.2g} deg."
         )
+    notes += [f"{remark[:1].upper()}{remark[1:]}." for remark in summary["remarks"]]
     if summary["interrupted"]:
         notes.append("The run was interrupted; the metrics cover the frames until then.")
     return notes

@@ -25,7 +25,7 @@ from sfm_ros.evaluation.runs.depth_samples import png_of
 from sfm_ros.evaluation.runs.ground_truth import GroundTruthTrajectory
 from sfm_ros.evaluation.runs.mode_comparison import compare_modes
 from sfm_ros.evaluation.runs.result import DepthSnapshot, RunResult
-from sfm_ros.formats.trajectory import write_kitti, write_tum
+from sfm_ros.formats.trajectory_files import write_kitti, write_tum
 
 TRAJECTORY_FILE = "trajectory.tum"
 RESULT_FILES = (TRAJECTORY_FILE, "trajectory_kitti.txt", "metrics.json", "health.json")
@@ -143,6 +143,7 @@ def _summary(
         "mode": first.result.mode,
         "input": context.input_name,
         "calibration": context.calibration,
+        "remarks": list(context.remarks),
         "ground_truth": ground_truth.name,
         "rate": context.rate,
         "interrupted": any(run.result.interrupted for run in runs),

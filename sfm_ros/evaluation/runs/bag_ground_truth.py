@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from rosbags.interfaces import Connection
 
-from sfm_ros.bags.camera import CAMERA_INFO, RAW_IMAGE
+from sfm_ros.bags.camera import CAMERA_INFO, RAW_IMAGE, camera_info_beside
 from sfm_ros.bags.depth_messages import (
     POINT_CLOUD,
     check_depth_encoding,
@@ -30,7 +29,8 @@ from sfm_ros.evaluation.depth.ground_truth import nearest_depth
 from sfm_ros.evaluation.runs.ground_truth import GroundTruthDepth, GroundTruthTrajectory
 from sfm_ros.formats.camera_info import camera_from_info
 from sfm_ros.formats.serialized import stamp_of_serialized
-from sfm_ros.formats.trajectory import Stamps, Trajectory, read_trajectory
+from sfm_ros.formats.trajectory import Stamps, Trajectory
+from sfm_ros.formats.trajectory_files import PoseFile
 from sfm_ros.geometry import body_to_optical, project
 from sfm_ros.preprocess import rectified_camera
 from sfm_ros.source import SourceItem
@@ -46,23 +46,27 @@ class BagGroundTruth:
 
     Attributes:
         found: the trajectory in the bag.
-        poses: file of ground-truth poses to use instead: a KITTI file with a line for each image,
-            or a TUM file on the clock of the stamps.
+        poses: ground-truth poses to use instead, with a line for each image or on the clock of
+            the stamps.
         depth_topic: the depth, None if unknown.
         depth_problem: why the depth is unknown; None if it is known.
     """
 
     found: GroundTruthTrajectory
-    poses: Path | None = None
+    poses: PoseFile | None = None
     depth_topic: BagDepth | None = None
     depth_problem: str | None = None
 
     def trajectory(self, stamps_ns: Stamps) -> GroundTruthTrajectory:
         """The trajectory in the file of poses, else the one in the bag; see `GroundTruth`."""
         if self.poses is None:
-            return self.found
-        trajectory = read_trajectory(self.poses, stamps_ns.tolist())
-        return GroundTruthTrajectory(trajectory=trajectory, name="file of poses")
+            return self.found.require_times(stamps_ns)
+        return GroundTruthTrajectory(
+            trajectory=self.poses.timed(stamps_ns.tolist()),
+            name=f"file of poses {self.poses.path.name}",
+            is_named=True,
+            remarks=self.poses.remarks,
+        ).require_times(stamps_ns)
 
     def depth(self, item: SourceItem) -> GroundTruthDepth | None:
         """The depth on the topic, near enough in time; see `GroundTruth`."""
@@ -93,9 +97,11 @@ def read_ground_truth_trajectory(
         raise SourceError("both a topic of poses and a frame of /tf are named, expected one")
     if fixed_frame is not None:
         path = read_transforms(bag, with_moving=True).path_of(camera_frame, fixed_frame)
-        return GroundTruthTrajectory(trajectory=path, name=f"/tf, {camera_frame} in {fixed_frame}")
+        name = f"/tf, {camera_frame} in {fixed_frame}"
+        return GroundTruthTrajectory(trajectory=path, name=name, is_named=True)
     if pose_topic is not None:
-        return _read_pose_topic(bag, camera_frame, pose_topic)
+        found = _read_pose_topic(bag, camera_frame, bag.named(pose_topic))
+        return replace(found, is_named=True)
     topics = [name for name, (kind, _) in bag.topics.items() if kind in POSE_TYPES]
     marked = [name for name in topics if _MARKED.search(name.lower())]
     if len(marked) == 1:
@@ -175,7 +181,7 @@ class BagDepth:
         Raises:
             SourceError: no such topic, another type, or another camera than the images'.
         """
-        bag.require(topic, (RAW_IMAGE, POINT_CLOUD))
+        topic = bag.require(topic, (RAW_IMAGE, POINT_CLOUD))
         self._bag, self._topic = bag, topic
         first = bag.first(topic).message
         self._T_camera_lidar: FloatArray | None = None
@@ -208,7 +214,7 @@ class BagDepth:
                 f"the depth on {self._topic} is of the frame '{frame}', the images are of "
                 f"'{camera_frame}'; use the topic of depth registered to the images"
             )
-        beside = f"{self._topic.rpartition('/')[0]}/camera_info"
+        beside = self._bag.named(camera_info_beside(self._topic))
         if self._bag.topics.get(beside, ("", 0))[0] != CAMERA_INFO:
             return None
         stated = camera_from_info(self._bag.first(beside).message, beside)

@@ -48,6 +48,11 @@ class WithDepthImages:
                 "by the same numbers"
             )
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Those of the frames."""
+        return self._frames.remarks
+
     def __len__(self) -> int:
         return len(self._frames)
 

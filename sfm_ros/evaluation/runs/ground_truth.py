@@ -8,8 +8,9 @@ from typing import Protocol
 
 from sfm_ros.datatypes import CameraIntrinsics, DepthMap, FloatArray
 from sfm_ros.errors import TrajectoryError
-from sfm_ros.formats.trajectory import Stamps, Trajectory
-from sfm_ros.source import Source, SourceItem
+from sfm_ros.evaluation.trajectory.association import DEFAULT_MAX_DIFFERENCE_NS
+from sfm_ros.formats.trajectory import Stamps, Trajectory, named_poses
+from sfm_ros.source import Source, SourceItem, remarks_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -20,11 +21,22 @@ class GroundTruthTrajectory:
         trajectory: T_world_camera in optical axes, meters; None if unknown.
         name: where it comes from, for people.
         problem: why it is unknown; None if it is known.
+        is_named: the user named it, so that it is used or is an error.
+        remarks: what was unusual about it, a sentence each.
     """
 
     trajectory: Trajectory | None
     name: str | None = None
     problem: str | None = None
+    is_named: bool = False
+    remarks: tuple[str, ...] = ()
+
+    def require_times(self, stamps_ns: Stamps) -> GroundTruthTrajectory:
+        """The same; TrajectoryError if it was named and is of another time than the images."""
+        if self.is_named and self.trajectory is not None:
+            name = self.name or "the ground truth"
+            named_poses(self.trajectory, stamps_ns, DEFAULT_MAX_DIFFERENCE_NS, name)
+        return self
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -84,6 +96,11 @@ class FrameGroundTruth:
         self.name = source.name
         self._source, self._crop = source, crop
         self._poses: dict[int, FloatArray] = {}
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Those of the source."""
+        return remarks_of(self._source)
 
     def __len__(self) -> int:
         return len(self._source)

@@ -25,7 +25,8 @@ from sfm_ros.evaluation.runs.ground_truth import (
     GroundTruth,
     GroundTruthTrajectory,
 )
-from sfm_ros.source import Source, SourceItem
+from sfm_ros.formats.trajectory_files import PoseFile, read_pose_file
+from sfm_ros.source import Source, SourceItem, remarks_of
 from sfm_ros.sources.bag import BagSource
 from sfm_ros.sources.factory import open_source
 from sfm_ros.sources.kitti.source import CAMERA_HEIGHT_M, image_folder
@@ -35,6 +36,7 @@ _SOURCE_OPTIONS = (
     "calib",
     "camera",
     "poses",
+    "columns",
     "fps",
     "image_topic",
     "camera_info_topic",
@@ -53,7 +55,8 @@ class InputOptions:
         path: of the recording; None with no kind.
         calib: file of the calibration; replaces the one in a bag.
         camera: which camera of a calibration file with several, or of a KITTI drive.
-        poses: file of ground-truth poses of images or a bag, KITTI or TUM.
+        poses: file of ground-truth poses of images or a bag.
+        columns: of that file, if it has no header; see `read_pose_file`.
         fps: frame rate of images or a video.
         image_topic, camera_info_topic: the camera in a bag.
         pose_topic: ground-truth poses in a bag.
@@ -76,6 +79,7 @@ class InputOptions:
     calib: Path | None = None
     camera: str | None = None
     poses: Path | None = None
+    columns: str | None = None
     fps: float | None = None
     image_topic: str | None = None
     camera_info_topic: str | None = None
@@ -125,6 +129,11 @@ class EvaluationInput:
         cameras = getattr(self.source, "cameras", None) or [self.camera]
         return "; then ".join(dict.fromkeys(camera.text for camera in cameras))
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What was unusual about the input so far, a sentence each."""
+        return remarks_of(self.source)
+
     def playable(self) -> EvaluationInput | None:
         """The input with the bag it is read from; None if the node would not get the same frames.
 
@@ -149,16 +158,16 @@ class EvaluationInput:
     ) -> EvaluationInput:
         """The input with its frames written to a new bag, and read from it; see `write_bag`."""
         bag = write_bag(self.source, folder, depth_folder, limit, on_frame)
-        return replace(self, bag=bag, source=_ConvertedBag(bag))
+        return replace(self, bag=bag, source=_ConvertedBag(bag, self.remarks))
 
 
 class _ConvertedBag:
     """The frames of a bag written from another source, with the depth that was kept beside it."""
 
-    def __init__(self, bag: PlayableBag) -> None:
+    def __init__(self, bag: PlayableBag, remarks: tuple[str, ...]) -> None:
         self._frames = BagSource(bag.path, bag.image_topic, bag.camera_info_topic)
         self._depth = bag.depth
-        self.name = self._frames.name
+        self.name, self.remarks = self._frames.name, remarks
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -217,7 +226,7 @@ def _open_bag(path: Path, options: InputOptions) -> EvaluationInput:
     """The images of a bag, and the ground truth in it."""
     if options.camera is not None and options.calib is None:
         raise SourceError("--camera names one of a --calib file; a bag's own is chosen by topic")
-    bag = BagFile(path)
+    bag, poses = BagFile(path), _poses_beside(options)
     trajectory = GroundTruthTrajectory(trajectory=None)
     with bag.kept_open():
         source = BagSource(
@@ -237,7 +246,7 @@ def _open_bag(path: Path, options: InputOptions) -> EvaluationInput:
         depth, problem = find_depth(bag, camera_frame, options.depth_topic)
         height_m = _height_in(bag, camera_frame, options.ground_frame)
     ground_truth = BagGroundTruth(
-        found=trajectory, poses=options.poses, depth_topic=depth, depth_problem=problem
+        found=trajectory, poses=poses, depth_topic=depth, depth_problem=problem
     )
     return EvaluationInput(
         name=source.name,
@@ -246,6 +255,17 @@ def _open_bag(path: Path, options: InputOptions) -> EvaluationInput:
         camera_height_m=height_m,
         camera=source.camera,
     )
+
+
+def _poses_beside(options: InputOptions) -> PoseFile | None:
+    """The file of ground-truth poses of a bag."""
+    if options.poses is None:
+        if options.columns is not None:
+            raise SourceError("--columns is stated without --poses")
+        return None
+    if options.pose_topic is not None or options.ground_truth_frame is not None:
+        raise SourceError("both --poses and poses in the bag are named, expected one")
+    return read_pose_file(options.poses, options.columns)
 
 
 def _height_in(bag: BagFile, camera_frame: str, ground_frame: str | None) -> float | None:

@@ -16,14 +16,8 @@ from sfm_ros.evaluation.trajectory.association import (
     pair_by_index,
     pair_by_stamp,
 )
-from sfm_ros.formats.trajectory import (
-    Indices,
-    Trajectory,
-    is_tum,
-    read_kitti,
-    read_kitti_frames,
-    read_tum,
-)
+from sfm_ros.formats.trajectory import Indices, Trajectory
+from sfm_ros.formats.trajectory_files import read_pose_file
 from sfm_ros.geometry import body_to_optical
 from sfm_ros.sources.timestamps import read_times
 
@@ -36,10 +30,11 @@ class TrajectoryInput:
 
     Attributes:
         name: as given.
-        kind: ``TUM``, ``KITTI`` or ``bag``.
+        kind: that of the file, see `PoseFile`, or ``bag``.
         trajectory: T_world_camera.
         is_timed: whether the stamps are times; otherwise they only count frames.
         frames: (N,) frame index of each pose; None if the file has none.
+        remarks: what was unusual about it, a sentence each.
     """
 
     name: str
@@ -47,25 +42,32 @@ class TrajectoryInput:
     trajectory: Trajectory
     is_timed: bool
     frames: Indices | None = None
+    remarks: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.name} ({self.kind}, {len(self.trajectory)} poses)"
 
 
 def open_trajectory(
-    name: str, times: Path | None = None, fps: float | None = None, keep_axes: bool = False
+    name: str,
+    times: Path | None = None,
+    fps: float | None = None,
+    keep_axes: bool = False,
+    columns: str | None = None,
 ) -> TrajectoryInput:
     """Read a trajectory.
 
     Args:
-        name: a TUM or KITTI file, distinguished by their columns; or a bag with its topic after a
-            colon, ``drive.mcap:/ground_truth/odometry`` (the topic may be omitted if the bag has
-            only one topic of poses).
-        times: file with the time of each frame of the sequence, for KITTI files.
-        fps: frames per second, for KITTI files, instead of ``times``.
+        name: a file, see `read_pose_file`; or a bag with its topic after a colon,
+            ``drive.mcap:/ground_truth/odometry`` (the topic may be omitted if the bag has only one
+            topic of poses).
+        times: file with the time of each frame of the sequence, for files without times.
+        fps: frames per second, for such files, instead of ``times``.
         keep_axes: keep the axes of a bag's poses. By default they are assumed to be body axes
             (x forward, y left, z up: REP 103) and converted to optical axes (x right, y down,
-            z forward), which KITTI files and the files of this package use.
+            z forward), which KITTI files and the files of this package use. So are the axes of
+            TartanAir's files.
+        columns: of a file without a header, see `read_pose_file`.
 
     Raises:
         TrajectoryError, SourceError: the input is missing, damaged, or its poses are invalid.
@@ -73,30 +75,34 @@ def open_trajectory(
     path, topic = _split(name)
     if topic is not None or path.is_dir() or path.suffix in STORAGE_SUFFIXES:
         return _open_bag(name, BagFile(path), topic, keep_axes)
-    if is_tum(path):
-        return TrajectoryInput(name=name, kind="TUM", trajectory=read_tum(path), is_timed=True)
-    if times is not None or fps is not None:
+    found = read_pose_file(path, columns)
+    trajectory, gives_times = found.trajectory, times is not None or fps is not None
+    if gives_times and not found.is_timed:
         stamps_ns = None if times is None else read_times(times)
-        trajectory = read_kitti(path, stamps_ns, 1.0 if fps is None else fps)
-        return TrajectoryInput(name=name, kind="KITTI", trajectory=trajectory, is_timed=True)
-    trajectory, frames = read_kitti_frames(path)
+        trajectory = found.timed(stamps_ns, 1.0 if fps is None else fps)
     return TrajectoryInput(
-        name=name, kind="KITTI", trajectory=trajectory, is_timed=False, frames=frames
+        name=name,
+        kind=found.kind,
+        trajectory=trajectory,
+        is_timed=found.is_timed or gives_times,
+        frames=found.frames,
+        remarks=found.remarks,
     )
 
 
 def _split(name: str) -> tuple[Path, str | None]:
     """The path, and the topic after it, or None."""
-    if Path(name).exists() or ":/" not in name:
+    path, mark, topic = name.rpartition(":")
+    if Path(name).exists() or not mark or not (topic.startswith("/") or Path(path).exists()):
         return Path(name), None
-    path, _, topic = name.rpartition(":/")
-    return Path(path), f"/{topic}"
+    return Path(path), topic
 
 
 def _open_bag(name: str, bag: BagFile, topic: str | None, keep_axes: bool) -> TrajectoryInput:
     offered = [t for t, (kind, _) in bag.topics.items() if kind in POSE_TYPES]
     if topic is None and len(offered) == 1:
         topic = offered[0]
+    topic = topic and bag.named(topic)
     if topic not in offered:
         found = "no topic is named" if topic is None else f"{topic} is not among them"
         raise SourceError(

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from sfm_ros.config import NodeConfig
 from sfm_ros.errors import ConfigError, SfmRosError, TrajectoryError, printable
-from sfm_ros.formats.trajectory import Trajectory, write_tum
+from sfm_ros.formats.trajectory import Trajectory
+from sfm_ros.formats.trajectory_files import write_tum
 from sfm_ros.ros.node.trajectory_log import TrajectoryLog
 
 _MOST_FILES = 100

@@ -92,6 +92,7 @@ class PlayableBag:
         self._refused: set[str] = set()
         if not self._file.topics:
             raise SourceError(f"the bag {path} is empty: it holds no messages")
+        topics = [self._file.named(topic) for topic in topics]
         for topic in topics:
             if topic not in self._file.topics:
                 raise SourceError(f"the bag {path} has no topic {topic}; it has:{self._listing()}")

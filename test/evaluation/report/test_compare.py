@@ -12,7 +12,8 @@ from pixels import bgr
 from sfm_ros.cli.evaluate import main
 from sfm_ros.evaluation.plotting import CYCLE
 from sfm_ros.evaluation.report.compare import MARK
-from sfm_ros.formats.trajectory import Trajectory, write_tum
+from sfm_ros.formats.trajectory import Trajectory
+from sfm_ros.formats.trajectory_files import write_tum
 from sfm_ros.geometry import se3_exp
 
 SUMMARY = {

@@ -80,7 +80,7 @@ def test_file_of_poses_replaces_those_in_the_bag(bag: Path, tmp_path: Path) -> N
     poses.write_text("1 0 0 0 0 1 0 0 0 0 1 5\n" * FRAMES)
     given = open_input(InputOptions(kind="bag", path=bag, poses=poses))
     found = given.ground_truth.trajectory(STAMPS)
-    assert found.name == "file of poses" and found.trajectory is not None
+    assert found.name == "file of poses poses.txt" and found.trajectory is not None
     assert found.trajectory.positions[:, 2].tolist() == [5.0] * FRAMES
     with pytest.raises(TrajectoryError):
         given.ground_truth.trajectory(np.append(STAMPS, stamp(FRAMES)))

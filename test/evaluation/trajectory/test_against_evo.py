@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 
 from sfm_ros.cli.evaluate import main
-from sfm_ros.formats.trajectory import associate, read_kitti, read_tum, write_tum
+from sfm_ros.formats.trajectory import associate
+from sfm_ros.formats.trajectory_files import read_trajectory, write_tum
 
 # evo's options -> our alignments that must give the same figures.
 FLAGS = {
@@ -46,11 +47,11 @@ def _write_files(shared_data: Path, name: str, folder: Path) -> tuple[Path, Path
     """Ground truth and estimate as TUM files with exact rotations, read alike by both programs."""
     source = shared_data / "oracle_odometry"
     if name.startswith("freiburg"):
-        ground_truth, estimate = read_tum(source / "freiburg1_xyz-groundtruth.txt"), None
+        ground_truth_file = "freiburg1_xyz-groundtruth.txt"
     else:
-        ground_truth = read_kitti(source / ("gt_09.txt" if "09" in name else "KITTI_00_gt.txt"))
-        estimate = read_kitti(source / f"{name}.txt")
-    estimate = estimate or read_tum(source / f"{name}.txt")
+        ground_truth_file = "gt_09.txt" if "09" in name else "KITTI_00_gt.txt"
+    ground_truth = read_trajectory(source / ground_truth_file)
+    estimate = read_trajectory(source / f"{name}.txt")
     in_estimate, in_ground_truth = associate(estimate, ground_truth)
     write_tum(folder / "ground_truth.tum", ground_truth.select(in_ground_truth))
     write_tum(folder / "estimate.tum", estimate.select(in_estimate))

@@ -18,7 +18,8 @@ from sfm_ros.bags.messages import ground_truth_message
 from sfm_ros.bags.writer import BagTopics
 from sfm_ros.cli.evaluate import main
 from sfm_ros.evaluation.plotting import ESTIMATE_COLOR
-from sfm_ros.formats.trajectory import Trajectory, write_kitti, write_tum
+from sfm_ros.formats.trajectory import Trajectory
+from sfm_ros.formats.trajectory_files import write_kitti, write_tum
 from sfm_ros.geometry import se3_exp
 
 KEYS = [
@@ -233,7 +234,7 @@ BAD = {
         "".join(f"{i} {_kitti(1)}" for i in (0, 2, 1)),
         "line 3: frame 1 is not later than the one before, 2",
     ),
-    "half a frame": (_kitti(4), f"0.5 {_kitti(1)}", "the index is 0.5, expected a whole number"),
+    "half a frame": (_kitti(4), f"0.5 {_kitti(1)}", "the index is 0.5, expected the whole number"),
     "unordered stamps": (_tum(5), _tum(3) + _tum(2), "not later than the one before"),
     "stamp twice": (_tum(3) + _tum(1, start=1.2), _tum(5), "not later than the one before"),
     "NaN position": (_tum(5), _tum(5).replace(" 3 ", " nan "), "line 4: a number is not finite"),
@@ -247,7 +248,7 @@ BAD = {
     "seven columns": (_tum(5), _tum(5).replace(" 1\n", "\n"), "7 columns"),
     "columns change": (_kitti(5), _kitti(4) + "4 " + _kitti(1), "13 columns, expected 12"),
     "TUM with a short line": (_tum(5), _tum(4) + "1.4 0 0\n", "3 columns, expected the 8"),
-    "text": (_tum(5), "time x y z qx qy qz qw\n" + _tum(5), "could not convert"),
+    "text": (_tum(5), "a path\n" + _tum(5), "line 1: neither numbers nor a header: a path"),
     "no overlap in time": (_tum(5), _tum(5, start=900.0), "are they on the same clock?"),
     "only one has times": (_tum(5), _kitti(5), "no times to pair poses by"),
 }

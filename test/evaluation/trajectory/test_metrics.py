@@ -25,7 +25,8 @@ from sfm_ros.evaluation.trajectory.snippets import (
     snippet_re,
     straight_line,
 )
-from sfm_ros.formats.trajectory import Trajectory, associate, read_kitti
+from sfm_ros.formats.trajectory import Trajectory, associate
+from sfm_ros.formats.trajectory_files import read_trajectory
 from sfm_ros.geometry import make_transform, se3_exp, so3_exp
 
 
@@ -43,7 +44,7 @@ def _curve(count=40, seed=0):
 
 def _sequence_09(shared_data, name):
     folder = shared_data / "oracle_odometry"
-    estimate, ground_truth = read_kitti(folder / f"{name}.txt"), read_kitti(folder / "gt_09.txt")
+    estimate, ground_truth = (read_trajectory(folder / f"{n}.txt") for n in (name, "gt_09"))
     in_estimate, in_ground_truth = associate(estimate, ground_truth)
     return estimate.poses[in_estimate], ground_truth.poses[in_ground_truth]
 
@@ -67,7 +68,8 @@ def test_snippets_of_sequence_09(shared_data):
     [(5, 300, 0.0214, 0.0125), (3, 300, 0.0124, 0.0073)],
 )
 def test_straight_line_on_the_end_of_sequence_03(shared_data, frames, first, mean, std):
-    ground_truth = read_kitti(shared_data / "kitti_odom03_head" / "poses.txt").poses[first:401]
+    sequence = shared_data / "kitti_odom03_head"
+    ground_truth = read_trajectory(sequence / "poses.txt").poses[first:401]
     _assert_rounds_to(
         snippet_ate(straight_line(len(ground_truth)), ground_truth, frames), mean, std
     )
@@ -75,7 +77,7 @@ def test_straight_line_on_the_end_of_sequence_03(shared_data, frames, first, mea
 
 def test_snippets_equal_sfmlearner(shared_data):
     """All 1587 files: positions of five frames in the first camera, to 1e-4 m."""
-    ground_truth = read_kitti(shared_data / "oracle_odometry" / "gt_09.txt").poses
+    ground_truth = read_trajectory(shared_data / "oracle_odometry" / "gt_09.txt").poses
     with zipfile.ZipFile(
         shared_data / "oracle_odometry" / "sfmlearner_snippets_09.zip"
     ) as archive:

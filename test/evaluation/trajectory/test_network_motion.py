@@ -22,7 +22,7 @@ from sfm_ros.evaluation.trajectory.network_motion import (
     run_motion,
     score_motion,
 )
-from sfm_ros.formats.trajectory import read_kitti
+from sfm_ros.formats.trajectory_files import read_trajectory
 from sfm_ros.geometry import make_transform, so3_exp
 from sfm_ros.source import SourceItem
 from sfm_ros.sources.kitti.source import open_kitti
@@ -132,7 +132,7 @@ def test_unusable_inputs_are_refused() -> None:
 
 
 def test_baselines_of_kitti_03_frames_300_to_400(shared_data: Path) -> None:
-    ground_truth = read_kitti(shared_data / "kitti_odom03_head" / "poses.txt").select(
+    ground_truth = read_trajectory(shared_data / "kitti_odom03_head" / "poses.txt").select(
         np.arange(300, 401)
     )
     scores = score_motion(
@@ -147,7 +147,7 @@ def test_baselines_of_kitti_03_frames_300_to_400(shared_data: Path) -> None:
 def test_part_of_a_sequence(shared_data: Path) -> None:
     whole = open_kitti(shared_data / "kitti_odom03_head")
     part = whole.between(300, 302)
-    poses = read_kitti(shared_data / "kitti_odom03_head" / "poses.txt").poses
+    poses = read_trajectory(shared_data / "kitti_odom03_head" / "poses.txt").poses
     items = list(part)
     assert len(whole) == 401 and len(part) == len(items) == 3
     assert np.array_equal(items[1].T_world_camera, poses[301])

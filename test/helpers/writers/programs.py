@@ -19,7 +19,8 @@ from sfm_ros.engines.fake_engine import fake_spec
 from sfm_ros.errors import OutputError
 from sfm_ros.evaluation import session
 from sfm_ros.evaluation.runs.recording import RecordingWriter
-from sfm_ros.formats.trajectory import Trajectory, write_tum
+from sfm_ros.formats.trajectory import Trajectory
+from sfm_ros.formats.trajectory_files import write_tum
 from writers.trees import fill
 
 _K = "20 0 12 0 20 8 0 0 1\n"

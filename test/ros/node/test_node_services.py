@@ -24,7 +24,7 @@ from rig.own_node import OwnNode
 from sensor_msgs.msg import Image
 from std_srvs.srv import SetBool, Trigger
 
-from sfm_ros.formats.trajectory import read_tum
+from sfm_ros.formats.trajectory_files import read_trajectory
 from sfm_ros.ros.conversions import stamp_to_ns
 
 LATCHED = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -78,13 +78,13 @@ def test_trajectory_is_written_as_it_was_published(camera: Camera) -> None:
     response = camera.call(Trigger, "/sfm_node/save_trajectory")
     assert response.success
     file = Path(response.message.split(" written to ")[1])
-    poses = read_tum(file)
+    poses = read_trajectory(file)
     assert poses.stamps_ns[-1] == camera.now_ns
     assert poses.positions[-3:].tolist() == [[0.5, 0, 0], [1.0, 0, 0], [1.5, 0, 0]]
 
     assert camera.set_parameter("node.trajectory_file", "second.tum").successful
     assert camera.call(Trigger, "/sfm_node/save_trajectory").success
-    assert len(read_tum(file.with_name("second.tum"))) == len(poses)
+    assert len(read_trajectory(file.with_name("second.tum"))) == len(poses)
 
 
 def test_path_before_a_reset_is_not_saved(camera: Camera) -> None:

@@ -20,7 +20,8 @@ from std_srvs.srv import SetBool, Trigger
 
 from sfm_ros.config import NodeConfig
 from sfm_ros.errors import ConfigError, TrajectoryError
-from sfm_ros.formats.trajectory import Trajectory, read_tum
+from sfm_ros.formats.trajectory import Trajectory
+from sfm_ros.formats.trajectory_files import read_trajectory
 from sfm_ros.ros.conversions import pose_message
 from sfm_ros.ros.node.trajectory_file import TrajectoryFile
 from sfm_ros.ros.node.trajectory_log import TrajectoryLog
@@ -63,7 +64,7 @@ def test_start_value_and_plain_names_are_taken(
         file.check(name)
         assert f"1 poses written to {tmp_path}" in file.save(name, log)
     assert sorted(content(tmp_path)) == ["run.tum", "second.tum"]
-    assert len(read_tum(tmp_path / "second.tum")) == 1
+    assert len(read_trajectory(tmp_path / "second.tum")) == 1
 
 
 def test_folder_of_its_own(log: TrajectoryLog, tmp_path: Path) -> None:
@@ -89,7 +90,7 @@ def test_file_of_others_is_not_replaced(
         file.save("ground_truth.tum", log)
     file.save(file.start, log)
     assert content(tmp_path)["ground_truth.tum"] == b"precious"
-    assert len(read_tum(tmp_path / "run.tum")) == 1
+    assert len(read_trajectory(tmp_path / "run.tum")) == 1
 
 
 def make_link(path: Path, target: Path) -> None:
