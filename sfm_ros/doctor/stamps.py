@@ -40,7 +40,7 @@ def check_stamps(stream: Stream, max_gap_s: float) -> Iterator[Finding]:
             check,
             f"{zeros} of {len(stamps)} stamps are zero",
             "set header.stamp to the time of exposure in the driver; the node cannot order "
-            "images without it",
+            "images without it (of a bag, sfm_evaluate and the demo take the times of recording)",
         )
         return
     found = [*_check_order(check, stamps), *_check_regularity(check, stamps, max_gap_s)]

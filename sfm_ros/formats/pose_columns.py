@@ -30,7 +30,7 @@ _UNITS = {
     **dict.fromkeys("us usec usecs microseconds".split(), "microseconds"),
     **dict.fromkeys("ns nsec nsecs nanosec nanosecs nanoseconds".split(), "nanoseconds"),
 }
-_METERS = ("", "m", "meter", "meters", "metre", "metres")
+_METERS = re.compile(r"(m|met(er|re)s?)?")
 _BRACKETS = re.compile(r"[\[(]([^\])]*)[\])]")
 _GLUED = re.compile(r"(q|quat|t|p|pos)_?([xyzw])")
 
@@ -106,7 +106,7 @@ def columns_of_header(names: Sequence[str]) -> PoseColumns | None:
         )
     position = tuple(found[role] for role in _POSE[:3])
     for index in position:
-        if units[index] not in _METERS:
+        if _METERS.fullmatch(units[index]) is None:
             raise TrajectoryError(f"the column {names[index]} is not in meters; convert it")
     stamps, unit = _time(words, units, roles)
     return PoseColumns(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from sfm_ros.bags.camera import camera_info_beside, find_camera_info_topic, find_image_topic
-from sfm_ros.bags.pose_messages import read_poses, read_speeds, stamp_of
+from sfm_ros.bags.pose_messages import header_stamp, read_poses, read_speeds
 from sfm_ros.bags.reader import BagFile, Record
 from sfm_ros.cameras.followed import FollowedCamera
 from sfm_ros.cameras.pixels import PixelCamera
@@ -18,6 +18,7 @@ from sfm_ros.datatypes import OPTICAL_FRAME, CameraIntrinsics, Frame, RgbImage
 from sfm_ros.errors import CalibrationError, ImageError, SourceError
 from sfm_ros.formats.gray_range import AUTO_BITS, GrayLevels, GrayRange
 from sfm_ros.formats.image_codec import decode_message, levels_of
+from sfm_ros.formats.serialized import stamp_of_serialized
 from sfm_ros.formats.trajectory import Trajectory, named_poses, nearest_poses
 from sfm_ros.geometry import body_to_optical
 from sfm_ros.preprocess import calibration_key
@@ -27,7 +28,7 @@ from sfm_ros.sources.folder import MAX_POSE_DISTANCE_NS, camera_for
 _Used = TypeVar("_Used")
 _LOG = logging.getLogger(__name__)
 _FIRST_IMAGES = 16
-"""Images of which one must be usable for the others to be read."""
+"""Images of which one must be usable for the others to be read, and have a stamp to be used."""
 
 
 class BagSource:
@@ -45,6 +46,8 @@ class BagSource:
         camera: the camera of the first images, and why it is taken.
         cameras: every camera of the latest iteration so far.
         skipped: images the latest iteration could not decode.
+        is_timed_by_recording: the images have no stamps, so that the times of recording stand in.
+        remarks: what was unusual so far, a sentence each.
         fps, camera_height_m: None, a bag does not state them.
     """
 
@@ -91,6 +94,7 @@ class BagSource:
         self.camera_info_topic: str | None = None
         self.image_topic = find_image_topic(self.bag, image_topic)
         with self.bag.kept_open():
+            self.is_timed_by_recording = self._has_zero_stamps()
             if calib is None:
                 self.camera = self._camera_of_bag(camera_info_topic)
             else:
@@ -115,6 +119,24 @@ class BagSource:
             else:
                 yield item
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """See the class."""
+        if not self.is_timed_by_recording:
+            return ()
+        return (
+            f"{self.name}: the stamps of {self.image_topic} are zero, so that the times of "
+            "recording are used; the node refuses such images",
+        )
+
+    def _has_zero_stamps(self) -> bool:
+        """Whether the first images are without stamps; one of zero may be the start of time."""
+        first = islice(self.bag.serialized([self.image_topic]), _FIRST_IMAGES)
+        return not any(stamp_of_serialized(data, self.bag.is_ros1) for _, _, data in first)
+
+    def _stamp_of(self, record: Record) -> int:
+        return record.log_ns if self.is_timed_by_recording else header_stamp(record)
+
     def deferred(self) -> Iterator[Callable[[], SourceItem | None]]:
         """See `sfm_ros.source.deferred`."""
         gray, infos = GrayRange(self._bits), self.camera_info_topic
@@ -125,7 +147,7 @@ class BagSource:
         stamps: list[int] = []
         for record in self.bag.records([self.image_topic, *([infos] if infos else [])]):
             if followed is None or record.topic == self.image_topic:
-                stamps.append(stamp_of(record))
+                stamps.append(self._stamp_of(record))
                 levels = levels_of(record.message, gray, self._max_megapixels)
                 yield partial(self._item, record, levels, camera)
             elif followed.take(record.message):
@@ -157,7 +179,7 @@ class BagSource:
         except (ImageError, CalibrationError) as error:
             _LOG.warning("%s: an image of %s is skipped: %s", self.name, self.image_topic, error)
             return None
-        stamp_ns = stamp_of(record)
+        stamp_ns = self._stamp_of(record)
         frame = Frame(
             stamp_ns=stamp_ns,
             rgb=rgb,

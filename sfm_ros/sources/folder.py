@@ -24,7 +24,7 @@ from sfm_ros.formats.trajectory_files import read_pose_file
 from sfm_ros.safety import limits
 from sfm_ros.safety.files import read_bytes
 from sfm_ros.source import SourceItem
-from sfm_ros.sources.timestamps import find_times, regular_stamps, stamps_of
+from sfm_ros.sources.timestamps import DEFAULT_FPS, find_times, timed_files
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 _DEEP_SUFFIXES = (".png", ".tif", ".tiff")
@@ -34,11 +34,11 @@ MAX_POSE_DISTANCE_NS = 20_000_000
 
 
 class FolderSource:
-    """The images of a folder, in natural order of their names.
+    """The images of a folder in order of time; see `timed_files`.
 
     Attributes:
         name: the folder.
-        fps: frames per second; the mean rate if there is a file of times.
+        fps: frames per second, the mean rate.
         camera_height_m: height of the camera above the road, or None if unknown.
         files: image file of each frame.
         stamps_ns: stamp of each frame.
@@ -53,7 +53,7 @@ class FolderSource:
         images_dir: str | Path,
         calib: str | Path | CameraIntrinsics,
         poses: str | Path | Trajectory | None = None,
-        fps: float = 10.0,
+        fps: float | None = None,
         times: str | Path | None = None,
         camera: str | int | None = None,
         camera_height_m: float | None = None,
@@ -70,7 +70,8 @@ class FolderSource:
             calib: camera of these images, or a calibration file (see `read_camera`).
             poses: ground-truth poses T_world_camera: a file with a line for each image (KITTI),
                 or a file or trajectory on the clock of the stamps; see `read_pose_file`.
-            fps: frame rate if there is no file of times.
+            fps: frame rate if there is no file of times; replaces the times in the names, if they
+                are times.
             times: file of times; by default ``times.txt`` or ``timestamps.txt`` in the folder or
                 its parent, if there is one.
             camera: which camera of a calibration file with several.
@@ -89,19 +90,15 @@ class FolderSource:
         folder = Path(images_dir)
         self.name = str(images_dir)
         self.camera_height_m = camera_height_m
-        self.remarks: tuple[str, ...] = ()
-        self.files = list_images(folder)
+        times_file = Path(times) if times is not None else find_times(folder)
+        timed = timed_files(list_images(folder), times_file, fps)
+        self.files, self.stamps_ns, self.remarks = timed.files, timed.stamps_ns, timed.remarks
+        span_ns = self.stamps_ns[-1] - self.stamps_ns[0]
+        self.fps = (len(self.files) - 1) * 1e9 / span_ns if span_ns else fps or DEFAULT_FPS
         self._max_megapixels, self._bits = max_megapixels, bits
         first = read_image(self.files[0], max_megapixels)
         self.camera = camera_for(first, calib, camera, (folder_name(folder),), input)
         self.intrinsics = self.camera.intrinsics
-        times_file = Path(times) if times is not None else find_times(folder)
-        if times_file is None:
-            self.stamps_ns, self.fps = regular_stamps(len(self.files), fps), fps
-        else:
-            self.stamps_ns = stamps_of(self.files, times_file)
-            span_ns = self.stamps_ns[-1] - self.stamps_ns[0]
-            self.fps = (len(self.stamps_ns) - 1) * 1e9 / span_ns if span_ns else fps
         self.poses = self._poses_of_frames(poses, columns)
         if frames is not None:
             self._keep_numbers(set(frames))

@@ -18,13 +18,14 @@ from sfm_ros.sources.timestamps import NS
 
 
 class VideoSource:
-    """The frames of a video that OpenCV can decode, with stamps from 0 at its frame rate.
+    """The frames of a video that OpenCV can decode, with its own presentation times.
 
     Attributes:
         name: the file.
-        fps: frames per second.
+        fps: frames per second, as stated in the file or by the caller.
         camera: the camera of all frames, and why it is taken.
         camera_height_m: None; a video file does not hold it.
+        remarks: what was unusual so far, a sentence each.
     """
 
     camera_height_m: float | None = None
@@ -43,7 +44,7 @@ class VideoSource:
         Args:
             path: the file.
             calib: camera of its frames, or a calibration file (see `read_camera`).
-            fps: overrides the frame rate in the file.
+            fps: replaces the times in the file.
             max_megapixels: a video of larger frames is refused, by its header.
             camera: which camera of a calibration file with several.
             input: see ``PreprocessConfig.input``.
@@ -56,16 +57,26 @@ class VideoSource:
         capture = self._open()
         try:
             stated, count = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
-            first = _next_image(capture)
+            first, first_ns = _next_image(capture), _presentation_ns(capture)
+            has_second, second_ns = _next_image(capture) is not None, _presentation_ns(capture)
         finally:
             capture.release()
         if first is None:
             raise SourceError(f"the video {path} holds no frame that can be decoded")
+        self._has_times = fps is None and has_second and second_ns > first_ns
         self.fps = float(fps if fps is not None else stated)
         if not 0 < self.fps < float("inf"):
-            raise SourceError(
-                f"the video {path} has the frame rate {self.fps:g}, expected a positive number; "
-                "pass fps"
+            if not self._has_times:
+                raise SourceError(
+                    f"the video {path} has the frame rate {self.fps:g}, expected a positive "
+                    "number; pass fps"
+                )
+            self.fps = NS / (second_ns - first_ns)
+        self.remarks: tuple[str, ...] = ()
+        if fps is None and not self._has_times and has_second:
+            self.remarks = (
+                f"{path}: it has no presentation times, so that its {self.fps:g} frames per "
+                "second are used",
             )
         self._count = max(int(count), 1)
         self.camera = camera_for(first, calib, camera, (Path(path).stem,), input)
@@ -78,14 +89,26 @@ class VideoSource:
     def __iter__(self) -> Iterator[SourceItem]:
         capture = self._open()
         try:
-            index = 0
+            index, stamp_ns = 0, None
             while (rgb := _next_image(capture)) is not None:
-                stamp_ns = round(index * NS / self.fps)
+                stamp_ns = self._stamp_ns(capture, index, stamp_ns)
                 frame = Frame(stamp_ns=stamp_ns, rgb=rgb, intrinsics=self._intrinsics)
                 yield SourceItem(frame=frame)
                 index += 1
         finally:
             capture.release()
+
+    def _stamp_ns(self, capture: cv2.VideoCapture, index: int, before_ns: int | None) -> int:
+        """The stamp of the frame that was decoded last."""
+        if not self._has_times:
+            return round(index * NS / self.fps)
+        stamp_ns = _presentation_ns(capture)
+        if before_ns is None or stamp_ns > before_ns:
+            return stamp_ns
+        remark = f"{self.name}: some presentation times do not increase; they are made up"
+        if remark not in self.remarks:
+            self.remarks += (remark,)
+        return before_ns + round(NS / self.fps)
 
     def _open(self) -> cv2.VideoCapture:
         if not Path(self.name).is_file():
@@ -103,6 +126,11 @@ class VideoSource:
             capture.release()
             raise SourceError(f"cannot read the video {self.name}: {error}") from error
         return capture
+
+
+def _presentation_ns(capture: cv2.VideoCapture) -> int:
+    """Presentation time of the frame that was decoded last."""
+    return round(capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6)
 
 
 def _next_image(capture: cv2.VideoCapture) -> RgbImage | None:

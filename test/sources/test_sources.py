@@ -49,7 +49,7 @@ def test_natural_order_and_regular_stamps(tmp_path):
     _folder(tmp_path / "images", ("10.png", "9.png", "100.bmp"))
     source = FolderSource(tmp_path / "images", CAMERA, fps=30.0)
     items = list(source)
-    assert len(source) == 3 and source.fps == 30.0
+    assert len(source) == 3 and source.fps == pytest.approx(30.0)
     assert [int(item.frame.rgb[0, 0, 0]) for item in items] == [20, 10, 30]
     assert _z_of(items) == [None, None, None]
     assert _stamps_of(items) == _stamps_of(source) == [0, 33_333_333, 66_666_667]

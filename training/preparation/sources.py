@@ -69,7 +69,9 @@ def add_commands(commands: argparse._SubParsersAction, common: argparse.Argument
     folder.add_argument("--camera", help=_CAMERA_HELP)
     folder.add_argument("--poses", type=Path, help="ground-truth poses: KITTI, TUM, EuRoC, ...")
     folder.add_argument("--columns", help="of --poses without a header")
-    folder.add_argument("--fps", type=float, default=10.0, help="without a file of times")
+    folder.add_argument(
+        "--fps", type=float, help="without a file of times; default: times in the names, else 10"
+    )
     folder.set_defaults(list_sources=_folder_sources)
 
     video = commands.add_parser("video", parents=[common], help="video files")

@@ -137,14 +137,14 @@ class EvaluationInput:
     def playable(self) -> EvaluationInput | None:
         """The input with the bag it is read from; None if the node would not get the same frames.
 
-        That is if the frames are no bag's, if a calibration replaces the one in the bag, or if
-        the name of the topic is not one that the node subscribes to.
+        That is if the frames are no bag's, if a calibration replaces the one in the bag, if the
+        images have no stamps, or if the name of the topic is not one that the node subscribes to.
         SourceError if the bag cannot be played.
         """
         source = self.source
         if not isinstance(source, BagSource) or source.camera_info_topic is None:
             return None
-        if not has_transport_name(source.bag, source.image_topic):
+        if source.is_timed_by_recording or not has_transport_name(source.bag, source.image_topic):
             return None
         bag = inspect_bag(source.bag, source.image_topic, source.camera_info_topic)
         return replace(self, bag=bag)

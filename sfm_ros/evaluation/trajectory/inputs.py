@@ -77,8 +77,10 @@ def open_trajectory(
         return _open_bag(name, BagFile(path), topic, keep_axes)
     found = read_pose_file(path, columns)
     trajectory, gives_times = found.trajectory, times is not None or fps is not None
+    remarks = found.remarks
     if gives_times and not found.is_timed:
-        stamps_ns = None if times is None else read_times(times)
+        stamps_ns, about_times = (None, ()) if times is None else read_times(times)
+        remarks += about_times
         trajectory = found.timed(stamps_ns, 1.0 if fps is None else fps)
     return TrajectoryInput(
         name=name,
@@ -86,7 +88,7 @@ def open_trajectory(
         trajectory=trajectory,
         is_timed=found.is_timed or gives_times,
         frames=found.frames,
-        remarks=found.remarks,
+        remarks=remarks,
     )
 
 

@@ -68,7 +68,7 @@ def _stamps(
     times = find_times(folder) if folder.name == "data" else None
     if times is None:
         return images_ns
-    own = dict(zip(scans, stamps_of(scans, times), strict=True))
+    own = dict(zip(scans, stamps_of(scans, times)[0], strict=True))
     return [
         image if file is None else own[file] for file, image in zip(used, images_ns, strict=True)
     ]

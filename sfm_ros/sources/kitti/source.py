@@ -10,7 +10,7 @@ from sfm_ros.formats.gray_range import AUTO_BITS
 from sfm_ros.formats.trajectory import Trajectory
 from sfm_ros.sources.folder import FolderSource, list_images
 from sfm_ros.sources.kitti.oxts import read_oxts_trajectory
-from sfm_ros.sources.timestamps import find_times, regular_stamps, stamps_of
+from sfm_ros.sources.timestamps import find_times, timed_files
 
 CAMERA_HEIGHT_M = 1.65
 """Height of KITTI's cameras above the road."""
@@ -98,7 +98,7 @@ def _oxts_poses(drive: Path, images: Path, camera: str) -> Trajectory | None:
     if not oxts.is_dir():
         return None
     files, times = list_images(images), find_times(images)
-    stamps = regular_stamps(len(files), FPS) if times is None else stamps_of(files, times)
+    stamps = timed_files(files, times, FPS).stamps_ns
     return read_oxts_trajectory(oxts, drive.parent, camera, stamps)
 
 
