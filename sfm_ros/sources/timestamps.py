@@ -107,7 +107,10 @@ def read_times(path: Path) -> tuple[list[int], tuple[str, ...]]:
     except TrajectoryError as error:
         raise SourceError(f"{path}: {error}") from None
     values = iter(by_number)
-    stamps = [next(values) if date is None else _nanoseconds(path, date) for date in dates]
+    stamps = [
+        next(values) if date is None else _nanoseconds(path, number, date)
+        for (number, _), date in zip(lines, dates, strict=True)
+    ]
     for (number, line), before, after in zip(lines[1:], stamps, stamps[1:], strict=False):
         if after <= before:
             raise SourceError(f"{path}, line {number}: {line} is not later than the previous line")
@@ -121,11 +124,11 @@ def _number(path: Path, number: int, line: str) -> Decimal:
         raise SourceError(f"{path}, line {number}: {error}") from None
 
 
-def _nanoseconds(path: Path, date: re.Match[str]) -> int:
+def _nanoseconds(path: Path, number: int, date: re.Match[str]) -> int:
     try:
         moment = datetime.fromisoformat(date[1]).replace(tzinfo=timezone.utc)
     except ValueError as error:
-        raise SourceError(f"{path}: {date[0]}: {error}") from None
+        raise SourceError(f"{path}, line {number}: {date[0]}: {error}") from None
     return int(moment.timestamp()) * NS + in_nanoseconds(parse_number(f"0{date[2] or ''}"))
 
 
