@@ -184,7 +184,7 @@ def print_results(evaluation: Evaluation, out: Path) -> None:
     print(f"\n{summary['input']}, model {summary['model']}")
     if summary["calibration"] is not None:
         print(f"camera: {summary['calibration']}")
-    for remark in summary["remarks"]:
+    for remark in summary["input_remarks"]:
         print(f"note: {remark}")
     print(text_table(summary))
     if summary.get("depth_methods"):

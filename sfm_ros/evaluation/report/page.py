@@ -174,7 +174,7 @@ def _notes(
             f"only one of them; the largest difference is {found['largest_difference']:.2g} "
             f"{first.result.unit} and {found['largest_difference_deg']:.2g} deg."
         )
-    notes += [f"{remark[:1].upper()}{remark[1:]}." for remark in summary["remarks"]]
+    notes += [f"{remark[:1].upper()}{remark[1:]}." for remark in summary["input_remarks"]]
     if summary["interrupted"]:
         notes.append("The run was interrupted; the metrics cover the frames until then.")
     return notes

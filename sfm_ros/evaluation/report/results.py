@@ -143,7 +143,7 @@ def _summary(
         "mode": first.result.mode,
         "input": context.input_name,
         "calibration": context.calibration,
-        "remarks": list(context.remarks),
+        "input_remarks": list(context.remarks),
         "ground_truth": ground_truth.name,
         "rate": context.rate,
         "interrupted": any(run.result.interrupted for run in runs),
