@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from bag_recorder import Recorder
-from bundles import MakeBundle, write_bundle
+
+if TYPE_CHECKING:
+    from bag_recorder import Recorder
+    from bundles import MakeBundle
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+# As "pythonpath" in pyproject.toml, which the pytest of Ubuntu 22.04 (ROS 2 Humble) does not know.
+for folder in (REPOSITORY, REPOSITORY / "test" / "helpers"):
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
 
 
 @pytest.fixture(scope="session")
@@ -47,6 +55,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture
 def new_bag(tmp_path: Path) -> Callable[..., Recorder]:
     """Creates the recorder of a new bag: ``new_bag(kind, name, compression)``."""
+    from bag_recorder import Recorder
 
     def make(kind: str = "mcap", name: str = "bag", compression: object = None) -> Recorder:
         return Recorder(tmp_path / name, kind, compression)
@@ -57,4 +66,6 @@ def new_bag(tmp_path: Path) -> Callable[..., Recorder]:
 @pytest.fixture
 def make_bundle(tmp_path: Path) -> MakeBundle:
     """Writes a bundle (windows of three frames) with a constant depth and T_prev_curr."""
+    from bundles import write_bundle
+
     return lambda depth, T_prev_curr: write_bundle(tmp_path / "bundle", depth, T_prev_curr)

@@ -10,6 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+
+pytest.importorskip("onnx", reason="onnx is not installed")
+pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+
+import onnx
+import onnxruntime
 from graphs.tiny import SPEC, T_0_1, T_2_1, depth_graph, window_of, write_tiny_bundle
 
 from sfm_ros.config import ModelConfig
@@ -20,10 +26,6 @@ from sfm_ros.errors import EngineError, ModelError
 from sfm_ros.geometry import inverse, make_transform, so3_exp
 from sfm_ros.model_spec import ModelSpec, window_increments
 from sfm_ros.model_variants import GraphVariant
-
-onnx = pytest.importorskip("onnx")
-onnxruntime = pytest.importorskip("onnxruntime")
-
 
 ONE_THREAD, TWO_THREADS = ModelConfig(threads=1), ModelConfig(threads=2)
 

@@ -129,7 +129,7 @@ def test_damaged_frames_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def with_wrong_layer(folder: Path, graph: str, layer: int, factor: float) -> Path:
     """road_small with the weights of one convolution scaled, and hashes that fit."""
-    onnx = pytest.importorskip("onnx")
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed")
     bundle = folder / "wrong"
     shutil.copytree(ROAD, bundle)
     model = onnx.load(bundle / f"{graph}.onnx")

@@ -89,7 +89,7 @@ except EngineError as error:
 
 
 def test_an_unsupported_node_is_named(tmp_path: Path, bundle: Path) -> None:
-    onnx = pytest.importorskip("onnx")
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed")
     path = bundle / "depth.onnx"
     model = onnx.load(path)
     helper = onnx.helper

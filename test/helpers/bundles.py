@@ -27,7 +27,7 @@ MakeBundle = Callable[[npt.NDArray[np.float32], npt.NDArray[np.float64]], Path]
 def write_bundle(
     folder: Path, depth: npt.NDArray[np.float32], T_prev_curr: npt.NDArray[np.float64]
 ) -> Path:
-    onnx = pytest.importorskip("onnx")
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed")
     folder.mkdir(parents=True)
     spec: ModelSpec = fake_spec(width=WIDTH, height=HEIGHT, sequence_length=3)
     # The target is the frame in the middle: the graph returns T_previous_middle, T_next_middle.

@@ -12,7 +12,7 @@ from sfm_ros.model_spec import ModelSpec
 
 
 def write_endless_bundle(folder: Path) -> Path:
-    onnx = pytest.importorskip("onnx")
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed")
     write_bundle(folder, np.full((HEIGHT, WIDTH), 5.0, np.float32), np.eye(4))
     spec = ModelSpec.load(folder)
     onnx.save(endless_graph(onnx), folder / spec.depth_file)

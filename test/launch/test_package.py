@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import re
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -82,6 +83,27 @@ def test_requirements_are_dependencies(repository: Path, dependencies: set[str])
     required = set(re.findall(r"^([\w-]+)[<>=]", lines, re.M)) - {"openvino"}
     keys = {ROSDEP_KEYS.get(name, f"python3-{name.lower()}") for name in required}
     assert keys == {name for name in dependencies if name.startswith("python3-")}
+
+
+def test_what_the_tests_import_is_a_dependency(repository: Path) -> None:
+    """Or the file skips itself: "colcon test" has what package.xml names, and no more."""
+    root = ElementTree.parse(repository / "package.xml").getroot()
+    keys = {e.text for tag in ("exec_depend", "test_depend") for e in root.findall(tag)}
+    helpers = {path.stem for path in (repository / "test" / "helpers").iterdir()}
+    known = {*sys.stdlib_module_names, *helpers, "sfm_ros", "training"}
+    rosdep = {**ROSDEP_KEYS, "cv2": "python3-opencv", "yaml": "python3-yaml",
+              "lz4": "python3-rosbags-pip"}  # fmt: skip
+    for path in (repository / "test").rglob("test_*.py"):
+        text = path.read_text()
+        guards = re.findall(r'^pytest\.importorskip\("(\w+)', text, re.M)
+        if {"torch", "onnx", "rclpy"} & set(guards):
+            continue
+        nodes = ast.parse(text).body
+        names = {a.name for n in nodes if isinstance(n, ast.Import) for a in n.names}
+        names |= {n.module for n in nodes if isinstance(n, ast.ImportFrom) and n.module}
+        found = {name.split(".")[0] for name in names} - known - set(guards)
+        missing = {n for n in found if rosdep.get(n, f"python3-{n.lower()}") not in keys}
+        assert not missing, path
 
 
 def test_constraints_cover_the_run_time(repository: Path) -> None:

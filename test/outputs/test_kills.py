@@ -47,7 +47,7 @@ def keep_handlers() -> Iterator[None]:
 def writer(request: pytest.FixtureRequest) -> str:
     """Name of a writer."""
     if request.param in TRAINING:
-        pytest.importorskip("torch")
+        pytest.importorskip("torch", reason="torch is not installed")
     return str(request.param)
 
 
@@ -211,7 +211,7 @@ def test_writer_resumes_whenever_it_is_killed(
     name: str, data: Path, tmp_path: Path, crashed: Callable[[str], list[Path]]
 ) -> None:
     if name == IN_TURN:
-        pytest.importorskip("torch")
+        pytest.importorskip("torch", reason="torch is not installed")
     whole, _ = whole_runs(name, tmp_path / "whole", data)
     outs = crashed(name)
     for out in outs:

@@ -74,7 +74,7 @@ def test_a_bundle_names_its_own_files_only(bundle, name):
 def test_a_graph_reads_no_weights_outside_of_its_bundle(bundle, place, engine):
     """The libraries refuse them; a version that does not must not be admitted."""
     pytest.importorskip({"onnx": "onnxruntime"}.get(engine, engine))
-    onnx = pytest.importorskip("onnx")
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed")
     (bundle.parent / "secret.bin").write_bytes(bytes(4 * 32 * 64))
     (bundle / "link.bin").symlink_to(bundle.parent / "secret.bin")
     model = onnx.load(bundle / "depth.onnx")

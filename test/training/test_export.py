@@ -10,10 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+pytest.importorskip("torch", reason="torch is not installed")
+
 import torch
 
 pytest.importorskip("onnxscript")
-onnx = pytest.importorskip("onnx")
+onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 onnxruntime = pytest.importorskip("onnxruntime")
 
 from graphs.rtx import expect_to_build  # noqa: E402

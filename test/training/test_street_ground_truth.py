@@ -7,6 +7,9 @@ import math
 
 import numpy as np
 import pytest
+
+pytest.importorskip("torch", reason="torch is not installed")
+
 import torch
 
 from sfm_ros.synthetic.street import SyntheticConfig, SyntheticStreet

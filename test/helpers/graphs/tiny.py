@@ -5,14 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pytest
+import onnx
 
 from sfm_ros.datatypes import CameraIntrinsics
 from sfm_ros.geometry import inverse, se3_exp
 from sfm_ros.model_spec import ModelSpec
 from sfm_ros.window import Window
-
-onnx = pytest.importorskip("onnx")
 
 WIDTH, HEIGHT = 32, 16
 SPEC = ModelSpec(

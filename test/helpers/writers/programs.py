@@ -101,7 +101,7 @@ def programs(monkeypatch: pytest.MonkeyPatch) -> dict[str, Program]:
 
 
 def _training_programs(monkeypatch: pytest.MonkeyPatch) -> dict[str, Program]:
-    pytest.importorskip("torch")
+    pytest.importorskip("torch", reason="torch is not installed")
     from training import export, prepare, train
 
     _shorten_export(monkeypatch, export)

@@ -79,7 +79,7 @@ def test_the_swap_loses_no_frame_and_does_not_move_the_trajectory(
 
 def perturbed_bundle(folder: Path) -> Path:
     """The default model with one perturbed layer of its depth network."""
-    onnx = pytest.importorskip("onnx")
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed")
     shutil.copytree(resolve_bundle("default"), folder)
     spec = ModelSpec.load(folder)
     graph = onnx.load(folder / spec.depth_file)

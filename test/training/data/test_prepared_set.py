@@ -10,6 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+pytest.importorskip("torch", reason="torch is not installed")
+
 from prepared_sets import Frames, assert_same_files, write_set
 
 from sfm_ros.errors import SourceError

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import onnx
 import onnxruntime
 import pytest
+
+pytest.importorskip("onnx", reason="onnx is not installed")
+
+import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from sfm_ros.engines.factory import MODELS

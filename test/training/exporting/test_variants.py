@@ -8,9 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import onnx
 import onnxruntime
 import pytest
+
+pytest.importorskip("onnx", reason="onnx is not installed")
+
+import onnx
 from graphs.rtx import expect_to_build, needs_rtx
 from onnx import TensorProto, numpy_helper
 

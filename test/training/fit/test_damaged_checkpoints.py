@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+pytest.importorskip("torch", reason="torch is not installed")
+
 import torch
 from limited import run_limited
 from training_runs import RECIPE, arguments

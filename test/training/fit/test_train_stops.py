@@ -15,6 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+pytest.importorskip("torch", reason="torch is not installed")
+
 from torch import Tensor
 from training_runs import arguments, assert_same, contents, full_disk, losses, start, wait_for_step
 

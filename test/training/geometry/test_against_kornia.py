@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 
 import pytest
-import torch
-from single_warp import warp
 
+pytest.importorskip("torch", reason="torch is not installed")
 kornia = pytest.importorskip("kornia", reason="pip install -r requirements/dev.txt")
 
+import torch  # noqa: E402
+from single_warp import warp  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 from training.geometry.se3 import (  # noqa: E402

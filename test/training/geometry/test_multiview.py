@@ -10,6 +10,9 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
+
+pytest.importorskip("torch", reason="torch is not installed")
+
 import torch
 from bundles import tilted_wall, write_bundle
 from view_scenes import CAMERA, Views, box_views, street_views

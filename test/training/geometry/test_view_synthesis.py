@@ -6,6 +6,9 @@ import dataclasses
 import math
 
 import pytest
+
+pytest.importorskip("torch", reason="torch is not installed")
+
 import torch
 from single_warp import warp
 from torch import Tensor

@@ -7,6 +7,9 @@ import math
 import cv2
 import numpy as np
 import pytest
+
+pytest.importorskip("torch", reason="torch is not installed")
+
 import torch
 from torch import Tensor
 

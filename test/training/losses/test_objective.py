@@ -8,6 +8,9 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+
+pytest.importorskip("torch", reason="torch is not installed")
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor

@@ -6,6 +6,9 @@ import dataclasses
 import math
 
 import pytest
+
+pytest.importorskip("torch", reason="torch is not installed")
+
 import torch
 from torch import Tensor
 

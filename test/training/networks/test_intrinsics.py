@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 
 import pytest
+
+pytest.importorskip("torch", reason="torch is not installed")
+
 import torch
 from random_windows import random_windows
 

@@ -6,6 +6,9 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+
+pytest.importorskip("torch", reason="torch is not installed")
+
 import torch
 from random_windows import random_windows
 from torch import Tensor

@@ -6,6 +6,9 @@ import copy
 import dataclasses
 
 import pytest
+
+pytest.importorskip("torch", reason="torch is not installed")
+
 import torch
 from random_windows import random_windows
 from torch import nn

@@ -15,6 +15,9 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+
+pytest.importorskip("torch", reason="torch is not installed")
+
 from prepared_sets import Frames, assert_same_files
 
 from sfm_ros.datatypes import CameraIntrinsics, Frame

@@ -9,6 +9,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+
+pytest.importorskip("torch", reason="torch is not installed")
+
 from prepared_sets import Frames, write_set
 
 from sfm_ros.outputs.marker import MARKER

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytest.importorskip("torch", reason="torch is not installed")
+
 from sfm_ros.config import ModelConfig
 from sfm_ros.datatypes import CameraIntrinsics
 from sfm_ros.engines.choice_memory import processor_name

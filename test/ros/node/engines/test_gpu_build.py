@@ -11,16 +11,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
+pytest.importorskip("onnx", reason="onnx is not installed")
+
 from fake_gpu.cuda import FakeCuda
 from fake_gpu.program import WRONG_LAYER
 from fake_gpu.rig import install
 from fake_gpu.tensorrt import FakeTensorRt
-from rig.probe import HELPERS, REPOSITORY, Probe, wait_until
-
-pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
-
 from rclpy.executors import MultiThreadedExecutor
 from rig.drive import Drive
+from rig.probe import HELPERS, REPOSITORY, Probe, wait_until
 
 from sfm_ros.config import ModelConfig
 from sfm_ros.engines.build_process import BuildProcess
