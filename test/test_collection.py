@@ -1,4 +1,4 @@
-"""A robot has neither torch nor, before its workspace is sourced, ROS: the suite says so there.
+"""A robot has neither torch nor, before its workspace is sourced, ROS: these tests are skipped.
 
 Every file of tests is collected or skipped with the reason, so that "colcon test" reports it.
 """

@@ -18,12 +18,11 @@ from pathlib import Path
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sfm_ros.cli.program import program_parser
+from sfm_ros.cli.program import program_parser, run_program
 from sfm_ros.engines.factory import resolve_bundle
-from sfm_ros.errors import SfmRosError
 from sfm_ros.model_spec import SPEC_FILE, ModelSpec
 from sfm_ros.outputs.folder import OutputFolder, named_paths, require_room
-from sfm_ros.safety.interrupts import INTERRUPTED, guard
+from sfm_ros.safety.own_process import own_process
 from training.exporting.options import add_variant_options, extended, variant_table
 from training.exporting.variants import rewrite_graphs, variant_files
 
@@ -31,19 +30,15 @@ PROGRAM = "add_variants.py"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Add them; the exit status is 0, 1 with the reason on stderr, or 130 when interrupted."""
+    """Add them; the exit code of `run_program`."""
     if arguments is None:
-        guard("add_variants")
+        own_process("add_variants")
     options = _parse(arguments)
-    try:
-        spec = extend(options)
-    except (SfmRosError, OSError) as error:
-        print(f"add_variants: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("add_variants: interrupted, nothing was written", file=sys.stderr)
-        return INTERRUPTED
-    print(variant_table(options.out, spec))
+    return run_program("add_variants", lambda: _run(options), "interrupted, nothing was written")
+
+
+def _run(options: argparse.Namespace) -> int:
+    print(variant_table(options.out, extend(options)))
     return 0
 
 

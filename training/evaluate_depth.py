@@ -26,7 +26,7 @@ from sfm_ros.evaluation.depth.command import (
     score_depth,
 )
 from sfm_ros.evaluation.depth.datasets import DepthSample, DepthSet, joined_set
-from sfm_ros.safety.interrupts import guard
+from sfm_ros.safety.own_process import own_process
 from training.data.sequence import PreparedSet, SequenceRecord
 from training.torch_engine import add_model_options, open_model
 
@@ -67,7 +67,7 @@ def _prepared_sample(prepared: PreparedSet, sequence: SequenceRecord, offset: in
 def main(arguments: Sequence[str] | None = None) -> int:
     """Score; the exit code of `run_program`."""
     if arguments is None:
-        guard("evaluate_depth")
+        own_process("evaluate_depth")
     parser = program_parser(__doc__)
     add_model_options(parser)
     group = add_data_options(parser)

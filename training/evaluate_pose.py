@@ -26,7 +26,7 @@ from sfm_ros.evaluation.tables import format_table
 from sfm_ros.evaluation.trajectory.alignment import ALIGNMENTS
 from sfm_ros.evaluation.trajectory.network_motion import MotionScore, run_motion, score_motion
 from sfm_ros.outputs.folder import check_output_files
-from sfm_ros.safety.interrupts import guard
+from sfm_ros.safety.own_process import own_process
 from sfm_ros.sources.folder import FolderSource
 from sfm_ros.sources.kitti.source import open_kitti
 from training.torch_engine import add_model_options, open_model
@@ -111,7 +111,7 @@ def _cells(score: MotionScore) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Score; the exit code of `run_program`."""
     if arguments is None:
-        guard("evaluate_pose")
+        own_process("evaluate_pose")
     options = _parse(arguments)
     interrupted = "interrupted, nothing was written"
     return run_program("evaluate_pose", lambda: _score(options), interrupted)

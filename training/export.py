@@ -27,12 +27,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sfm_ros.cli.program import program_parser
+from sfm_ros.cli.program import program_parser, run_program
 from sfm_ros.datatypes import RgbImage
-from sfm_ros.errors import ModelError, SfmRosError
+from sfm_ros.errors import ModelError
 from sfm_ros.model_spec import SPEC_FILE, ModelSpec
 from sfm_ros.outputs.folder import OutputFolder, named_paths, require_room
-from sfm_ros.safety.interrupts import INTERRUPTED, guard
+from sfm_ros.safety.own_process import own_process
 from training.batch import target_index
 from training.config import METRIC_WEIGHTS, TrainConfig, load_config
 from training.data.sequence import PreparedSet
@@ -290,32 +290,22 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Export; the exit status is 0, 1 with the reason on stderr, or 130 when interrupted."""
+    """Export; the exit code of `run_program`."""
     if arguments is None:
-        guard("export")
+        own_process("export")
     options = _parse(arguments)
-    try:
-        model, config, step = restored_model(options.checkpoint)
-        out = export_bundle(
-            model,
-            config,
-            options.out,
-            training_fx=options.training_fx
-            or learned_fx(model, config)
-            or mean_training_fx(config),
-            name=options.name,
-            licence=options.licence,
-            card=options.card.read_text(encoding="utf-8") if options.card else "",
-            metrics=measured(options.checkpoint, step),
-            inputs=named_paths(options, "out"),
-            options=options,
-        )
-    except (SfmRosError, OSError) as error:
-        print(f"export: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("export: interrupted, nothing was written", file=sys.stderr)
-        return INTERRUPTED
+    return run_program("export", lambda: _run(options), "interrupted, nothing was written")
+
+
+def _run(options: argparse.Namespace) -> int:
+    model, config, step = restored_model(options.checkpoint)
+    fx = options.training_fx or learned_fx(model, config) or mean_training_fx(config)
+    out = export_bundle(
+        model, config, options.out, training_fx=fx, name=options.name, licence=options.licence,
+        card=options.card.read_text(encoding="utf-8") if options.card else "",
+        metrics=measured(options.checkpoint, step), inputs=named_paths(options, "out"),
+        options=options,
+    )  # fmt: skip
     megabytes = sum(f.stat().st_size for f in out.iterdir()) / 1e6
     print(f"{out}: {megabytes:.1f} MB, agrees with torch to {TOLERANCE:.0e}")
     if options.variants:

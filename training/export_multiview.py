@@ -20,9 +20,9 @@ import onnx
 import torch
 from torch import Tensor
 
-from sfm_ros.cli.program import program_parser
-from sfm_ros.errors import SfmRosError
+from sfm_ros.cli.program import program_parser, run_program
 from sfm_ros.model_spec import MULTIVIEW_FILE, MULTIVIEW_INPUTS, MULTIVIEW_OUTPUTS, ModelSpec
+from sfm_ros.safety.own_process import own_process
 from training.export import write_graph
 from training.geometry.multiview import MultiView
 
@@ -86,15 +86,17 @@ def add_to_bundle(bundle: Path) -> Path:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Add the graph; the exit status is 0, or 1 with the reason on stderr."""
+    """Add the graph; the exit code of `run_program`."""
+    if arguments is None:
+        own_process("export_multiview")
     parser = program_parser(__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("--bundle", type=Path, required=True, help="folder of the bundle")
     options = parser.parse_args(arguments)
-    try:
-        path = add_to_bundle(options.bundle)
-    except (SfmRosError, OSError) as error:
-        print(f"export_multiview: {error}", file=sys.stderr)
-        return 1
+    return run_program("export_multiview", lambda: _run(options.bundle))
+
+
+def _run(bundle: Path) -> int:
+    path = add_to_bundle(bundle)
     print(f"{path}: {path.stat().st_size / 1e3:.0f} kB")
     return 0
 

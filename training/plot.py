@@ -25,7 +25,7 @@ from sfm_ros.datatypes import CameraIntrinsics, DepthMap, Frame, RgbImage
 from sfm_ros.errors import SfmRosError, SourceError
 from sfm_ros.evaluation.depth.protocol import FITS, DepthPredictor
 from sfm_ros.outputs.folder import check_output_files
-from sfm_ros.safety.interrupts import guard
+from sfm_ros.safety.own_process import own_process
 from sfm_ros.sources.folder import intrinsics_for, read_image
 from training.fit.run_log import HISTORY, read_history
 from training.torch_engine import open_named_model
@@ -250,7 +250,7 @@ def _labels(given: Sequence[str] | None, default: Sequence[str]) -> Sequence[str
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""
     if arguments is None:
-        guard("plot")
+        own_process("plot")
     options = _parse(arguments)
     return run_program("plot", lambda: _run(options))
 

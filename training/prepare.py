@@ -24,11 +24,11 @@ if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from sfm_ros.cameras.config import INPUTS
-from sfm_ros.cli.program import program_parser
-from sfm_ros.errors import SfmRosError, SourceError
+from sfm_ros.cli.program import program_parser, run_program
+from sfm_ros.errors import SourceError
 from sfm_ros.formats.gray_range import AUTO_BITS
 from sfm_ros.outputs.folder import named_paths, require_room
-from sfm_ros.safety.interrupts import INTERRUPTED, guard
+from sfm_ros.safety.own_process import own_process
 from training.data.sequence import PreparedSet
 from training.preparation.frame_options import TEACHERS, FrameOptions
 from training.preparation.kitti import add_kitti_command
@@ -47,21 +47,19 @@ from training.preparation.writer import PreparedWriter
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit code: 0 done, 1 a source failed, 130 stopped."""
+    """Command line; the exit code of `run_program`, 1 also if a source failed."""
     if arguments is None:
-        guard("prepare")
+        own_process("prepare")
     options = parse(arguments)
-    try:
-        if options.command == "report":
-            print(report_again(options.out))
-            return 0
-        failures = prepare(options)
-    except KeyboardInterrupt:
-        print(f"stopped; run the same command to continue {options.out}", file=sys.stderr)
-        return INTERRUPTED
-    except (SfmRosError, OSError) as error:
-        print(f"prepare: {error}", file=sys.stderr)
-        return 1
+    stopped = f"stopped; run the same command to continue {options.out}"
+    return run_program("prepare", lambda: _run(options), stopped)
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.command == "report":
+        print(report_again(options.out))
+        return 0
+    failures = prepare(options)
     if failures:
         print(f"prepare: {_summary(failures)}", file=sys.stderr)
     return 1 if failures else 0

@@ -27,12 +27,13 @@ from pathlib import Path
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sfm_ros.cli.program import program_parser
+from sfm_ros.cli.program import program_parser, run_program
 from sfm_ros.errors import SfmRosError
 from sfm_ros.outputs.cache import write_atomically
 from sfm_ros.outputs.folder import OutputFolder
 from sfm_ros.safety.documents import read_json
-from sfm_ros.safety.interrupts import INTERRUPTED, guard
+from sfm_ros.safety.interrupts import INTERRUPTED
+from sfm_ros.safety.own_process import own_process
 from training.config import load_config
 from training.fit.checkpoint import load_checkpoint
 from training.reproduction.card import write_card
@@ -47,18 +48,16 @@ class StepError(SfmRosError):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit code: 0 done, 130 stopped, 1 failed."""
+    """Command line; the exit code of `run_program`."""
     if arguments is None:
-        guard("reproduce")
+        own_process("reproduce")
     request = parse(arguments)
-    try:
-        reproduce(request)
-    except (SfmRosError, OSError) as error:
-        print(f"reproduce: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped; run the same command to continue", file=sys.stderr)
-        return INTERRUPTED
+    stopped = "stopped; run the same command to continue"
+    return run_program("reproduce", lambda: _run(request), stopped)
+
+
+def _run(request: Request) -> int:
+    reproduce(request)
     print(f"the bundle: {request.bundle}; its card: {request.card}")
     return 0
 

@@ -26,10 +26,11 @@ if __package__ in (None, ""):
 
 import torch
 
-from sfm_ros.cli.program import program_parser
+from sfm_ros.cli.program import program_parser, reason_of
 from sfm_ros.errors import ConfigError, SfmRosError
 from sfm_ros.outputs.folder import OutputFolder, named_paths, require_room
-from sfm_ros.safety.interrupts import INTERRUPTED, guard
+from sfm_ros.safety.interrupts import INTERRUPTED
+from sfm_ros.safety.own_process import own_process
 from training.config import TrainConfig, load_config
 from training.data.batcher import Batcher, build_batcher
 from training.data.sequence import PreparedSet
@@ -53,14 +54,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code: 0 done, 130 stopped and saved, 1 failed."""
     context = DistributedContext.of_this_process()
     if arguments is None and not context.launched:  # else torchrun kills processes itself
-        guard("train")
+        own_process("train")
     options = parse(arguments)
     try:
         with joined(context):
             trainer, done = _run(options, context)
-    except SfmRosError as error:
+    except (SfmRosError, OSError, MemoryError) as error:
         if context.first:
-            print(f"train: {error}", file=sys.stderr)
+            print(f"train: ERROR: {reason_of(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("stopped before the first step; nothing was saved", file=sys.stderr)

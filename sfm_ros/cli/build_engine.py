@@ -18,7 +18,7 @@ from sfm_ros.engines.tensorrt.bundle import BundleBuilder, Machine, this_machine
 from sfm_ros.engines.tensorrt.identity import ANY_GPU
 from sfm_ros.errors import EngineError, SfmRosError
 from sfm_ros.model_spec import ModelSpec
-from sfm_ros.safety.interrupts import guard
+from sfm_ros.safety.own_process import own_process
 
 UNAVAILABLE, REFUSED = 3, 4
 """Exit codes: nothing can be built here; the parity gate refused what was built."""
@@ -64,7 +64,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Build, list or prune; returns the exit code."""
     if arguments is None:
-        guard("sfm_build_engine")
+        own_process("sfm_build_engine")
     options = parse(arguments)
     return run_program("sfm_build_engine", lambda: _run(options))
 

@@ -25,7 +25,8 @@ from sfm_ros.evaluation.runs.inputs import open_input
 from sfm_ros.evaluation.runs.result import ONLINE
 from sfm_ros.evaluation.session import RunOptions, evaluate
 from sfm_ros.outputs.folder import named_paths
-from sfm_ros.safety.interrupts import INTERRUPTED, guard
+from sfm_ros.safety.interrupts import INTERRUPTED
+from sfm_ros.safety.own_process import own_process
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -51,7 +52,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Run the demo; 0 on success, 1 on failure, 130 if it was interrupted."""
     if arguments is None:
-        guard("demo")
+        own_process("demo")
     options = parse(arguments)
     command = shlex.join(["scripts/demo.sh", *(sys.argv[1:] if arguments is None else arguments)])
     return run_program(

@@ -7,7 +7,7 @@ import importlib
 import sys
 
 from sfm_ros.cli.program import program_parser, run_program
-from sfm_ros.safety.interrupts import guard
+from sfm_ros.safety.own_process import own_process
 
 _COMMANDS = ("evaluate_trajectory", "evaluate_bag", "evaluate_depth", "evaluate_compare")
 RENAMED = {
@@ -39,7 +39,7 @@ def _needed_commands(arguments: list[str]) -> tuple[str, ...]:
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; 0 on success, 1 on failure, 130 if it was interrupted."""
     if arguments is None:
-        guard("sfm_evaluate")
+        own_process("sfm_evaluate")
     options = parse(sys.argv[1:] if arguments is None else arguments)
     return run_program("sfm_evaluate", lambda: options.run(options))
 

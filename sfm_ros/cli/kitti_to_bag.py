@@ -16,7 +16,7 @@ from tqdm import tqdm
 from sfm_ros.cli.program import program_parser, run_program
 from sfm_ros.errors import SfmRosError
 from sfm_ros.formats.trajectory import parse_stamp
-from sfm_ros.safety.interrupts import guard
+from sfm_ros.safety.own_process import own_process
 from sfm_ros.sources.kitti.source import open_kitti
 from sfm_ros.sources.kitti.to_bag import COMPRESSIONS, KittiBagConfig, KittiBagWriter
 
@@ -79,7 +79,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Write the bag; 0 when it is complete, 1 on failure, 130 if it was interrupted."""
     if arguments is None:
-        guard("sfm_kitti_to_bag")
+        own_process("sfm_kitti_to_bag")
     options = parse(arguments)
     return run_program(
         "sfm_kitti_to_bag",

@@ -6,10 +6,12 @@ import signal
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Callable
+from contextlib import suppress
 
 from sfm_ros import __version__
 from sfm_ros.errors import SfmRosError
 from sfm_ros.safety.interrupts import INTERRUPTED
+from sfm_ros.safety.streams import flush_output
 
 VERSION = f"sfm_ros {__version__}"
 """The answer of every program to ``--version``."""
@@ -39,11 +41,19 @@ def run_program(name: str, call: Callable[[], int], if_interrupted: str = "inter
     """Call a command; its exit code, 1 after an error in one line, 130 after Ctrl-C or SIGTERM."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # cleans up like Ctrl-C
     try:
-        return call()
+        code = call()
+        flush_output()
+        return code
     except (SfmRosError, OSError, MemoryError) as error:
-        reason = str(error) or "the memory does not suffice"
-        print(f"{name}: ERROR: {reason}", file=sys.stderr)
+        print(f"{name}: ERROR: {reason_of(error)}", file=sys.stderr)
+        with suppress(OSError):  # the error may have been that of printing
+            flush_output()
         return 1
     except KeyboardInterrupt:
         print(f"{name}: {if_interrupted}", file=sys.stderr)
         return INTERRUPTED
+
+
+def reason_of(error: BaseException) -> str:
+    """The text of an error; that of a lack of memory has none."""
+    return str(error) or "the memory does not suffice"

@@ -20,14 +20,14 @@ INTERRUPTED = 130
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _REPEAT_S = 0.3
 """One Ctrl-C may reach a process twice: from the terminal and from what started the process."""
-_PATIENCE_S = 1.0
+PATIENCE_S = 1.0
 _FLUSH_S = 0.3
 
 _children: set[int] = set()
 _installed = False
 
 
-def guard(name: str, patience_s: float = _PATIENCE_S) -> None:
+def guard(name: str, patience_s: float = PATIENCE_S) -> None:
     """Let a second SIGINT or SIGTERM end this process at once, from now to its end.
 
     The first one is handled as before: by Python's KeyboardInterrupt or by the program. Only a

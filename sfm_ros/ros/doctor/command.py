@@ -23,13 +23,15 @@ from sfm_ros.doctor.examine import examine_bag
 from sfm_ros.doctor.finding import Finding, Level, as_json, as_text, fail, has_failed
 from sfm_ros.doctor.middleware import check_domain
 from sfm_ros.errors import SfmRosError
-from sfm_ros.safety.interrupts import INTERRUPTED, guard
+from sfm_ros.safety.interrupts import INTERRUPTED
+from sfm_ros.safety.own_process import own_process
+from sfm_ros.safety.streams import flush_output
 
 
 def main(args: list[str] | None = None) -> int:
     """Run the checks; 0 if none failed, 1 if one did, 130 if interrupted."""
     if args is None:
-        guard("sfm_doctor")
+        own_process("sfm_doctor")
     arguments = sys.argv if args is None else ["sfm_doctor", *args]
     own, ros_arguments = _split(arguments[1:])
     options = _parse(own)
@@ -45,6 +47,7 @@ def main(args: list[str] | None = None) -> int:
         return INTERRUPTED
     subject = str(options.bag) if options.bag is not None else "the running system"
     print(as_json(subject, findings) if options.json else as_text(findings))
+    flush_output()
     return int(has_failed(findings))
 
 
@@ -95,6 +98,7 @@ def _examine_system(
 ) -> list[Finding]:
     try:
         from sfm_ros.ros.doctor.system import SystemOptions, examine_system
+        from sfm_ros.ros.process.refusals import RefusalError
     except ImportError as error:
         advice = "source ROS 2, or install requirements/ros-jazzy.txt; a bag needs neither: --bag"
         return [fail("ros", f"ROS cannot be imported: {error}", advice)]
@@ -110,7 +114,10 @@ def _examine_system(
         ask_node=config == SfmConfig(),
         load_engine=not options.no_engine,
     )
-    return examine_system(system, ros_arguments)
+    try:
+        return examine_system(system, ros_arguments)
+    except RefusalError as error:
+        return [fail("ros", error.reason, error.advice or "correct the name or the argument")]
 
 
 if __name__ == "__main__":

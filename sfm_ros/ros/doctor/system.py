@@ -28,9 +28,10 @@ from sfm_ros.doctor.odometry_nodes import (
     running_nodes,
 )
 from sfm_ros.doctor.qos import check_names, check_pairs, check_publishers, check_static
-from sfm_ros.errors import ConfigError, SfmRosError
+from sfm_ros.errors import ConfigError
 from sfm_ros.ros.doctor.live import SystemWatch
 from sfm_ros.ros.process.dds_profile import PROFILE, VARIABLES
+from sfm_ros.ros.process.refusals import RefusalError, one_line_errors
 
 _PARAMETERS = (
     "model.bundle",
@@ -71,7 +72,7 @@ def examine_system(options: SystemOptions, ros_arguments: list[str]) -> list[Fin
     """Every finding about the running system.
 
     Raises:
-        SfmRosError: ROS does not start with these arguments, or a name is not valid in ROS.
+        RefusalError: ROS does not start with these arguments, or a name is not valid in ROS.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     node = _make_node(ros_arguments)
@@ -84,13 +85,14 @@ def examine_system(options: SystemOptions, ros_arguments: list[str]) -> list[Fin
 
 
 def _make_node(ros_arguments: list[str]) -> Node:
+    arguments = f" with {ros_arguments}" if ros_arguments else ""
     try:
-        rclpy.init(args=["sfm_doctor", *ros_arguments])
-        return rclpy.create_node("sfm_doctor")
-    except Exception as error:  # rclpy's errors about arguments have no base class
+        with one_line_errors(f"ROS does not start{arguments}: "):
+            rclpy.init(args=["sfm_doctor", *ros_arguments])
+            return rclpy.create_node("sfm_doctor")
+    except RefusalError:
         rclpy.try_shutdown()
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise SfmRosError(f"ROS does not start with {ros_arguments}: {reason}") from error
+        raise
 
 
 def _with_full_names(options: SystemOptions, node: Node) -> SystemOptions:
@@ -100,11 +102,8 @@ def _with_full_names(options: SystemOptions, node: Node) -> SystemOptions:
         name = getattr(options, key)
         if name is None:
             continue
-        try:
+        with one_line_errors(f"'{name}' is not a valid name in ROS: "):
             full[key] = node.resolve_topic_name(name, only_expand=not is_topic)
-        except RuntimeError as error:
-            reason = str(error).removeprefix("failed to resolve name: ").partition(", at ")[0]
-            raise SfmRosError(f"'{name}' is not a valid name in ROS: {reason}") from error
     return replace(options, **full)
 
 

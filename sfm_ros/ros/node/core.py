@@ -13,7 +13,6 @@ from typing import Any
 from geometry_msgs.msg import TwistStamped
 from nav_msgs.msg import Odometry
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from rclpy.exceptions import InvalidParameterTypeException
 from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSPolicyKind, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -23,7 +22,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from sfm_ros.datatypes import Reason, TrackingStatus
 from sfm_ros.engines.base import Engine
 from sfm_ros.engines.switching import SwitchingEngine
-from sfm_ros.errors import ConfigError, printable
+from sfm_ros.errors import printable
 from sfm_ros.odometry import VisualOdometry
 from sfm_ros.ros import compat
 from sfm_ros.ros.node.calibration import CalibrationCache
@@ -36,6 +35,7 @@ from sfm_ros.ros.node.services import Services
 from sfm_ros.ros.node.speed import SpeedInput
 from sfm_ros.ros.node.status import StatusPublisher
 from sfm_ros.ros.node.worker import WARNING_PERIOD_S, Pipeline, Waiting, Worker
+from sfm_ros.ros.process.refusals import one_line_errors
 from sfm_ros.ros.rate_limit import RateLimit
 from sfm_ros.ros.tf_lookup import MOST_LOAD, UNLIMITED, make_lookup
 
@@ -201,15 +201,11 @@ class NodeCore:
         self, kind: type, topic: str, callback: Callable[[Any], None], qos: QoSProfile, **more: Any
     ) -> None:
         overridable = QoSOverridingOptions(policy_kinds=_QOS_OVERRIDES)
-        try:
+        parameters = f"the parameters qos_overrides.{topic}.subscription.*"
+        with one_line_errors(f"cannot subscribe to {topic} with {parameters}: "):
             subscription = self._node.create_subscription(
                 kind, topic, callback, qos, qos_overriding_options=overridable, **more
             )
-        except (RuntimeError, InvalidParameterTypeException) as error:
-            raise ConfigError(
-                f"cannot subscribe to {topic} with the parameters qos_overrides.{topic}"
-                f".subscription.*: {error}"
-            ) from error
         self._subscriptions.append(subscription)
 
     def _on_image(self, message: Image | CompressedImage) -> None:

@@ -7,16 +7,17 @@ from collections.abc import Callable
 
 import cv2
 import rclpy
-from rclpy.exceptions import InvalidHandle, NameValidationException, ParameterException
+from rclpy.exceptions import InvalidHandle
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.node import Node
 
 from sfm_ros.errors import SfmRosError
 from sfm_ros.ros.process.dds_profile import give_memory_back
+from sfm_ros.ros.process.refusals import REFUSALS, one_line_errors, reason_of
 from sfm_ros.ros.process.signals import SignalWatchdog
+from sfm_ros.safety.streams import secure_output
 
 NODE_NAME = "sfm_node"
-_REFUSALS = (SfmRosError, NameValidationException, ParameterException)
 
 
 def spin(node: Node) -> None:
@@ -53,14 +54,16 @@ def run(
         0 after SIGINT or SIGTERM or when the work is done, 1 if the node refused to start or
         failed.
     """
+    secure_output()
     signals = SignalWatchdog(name)
     # On images this small OpenCV's threads cost more than they gain: with two of them an image
     # takes 3 to 5 % more processor time, and is not finished earlier.
     cv2.setNumThreads(1)
     give_memory_back()
     try:
-        rclpy.init(args=args)
-    except RuntimeError as error:  # rcl refuses the command line or one of its files
+        with one_line_errors():
+            rclpy.init(args=args)
+    except SfmRosError as error:
         print(f"{name} cannot start: {error}", file=sys.stderr)
         return 1
     node = None
@@ -70,10 +73,11 @@ def run(
             work(node)
     except ExternalShutdownException:
         pass
-    except _REFUSALS as error:
+    except (SfmRosError, *REFUSALS) as error:
         if rclpy.ok():  # else the signal came while the node was being built
             stage = "cannot start" if node is None else "stopped"
-            print(f"{name} {stage}: {error}", file=sys.stderr)
+            reason = error if isinstance(error, SfmRosError) else reason_of(error)
+            print(f"{name} {stage}: {reason}", file=sys.stderr)
             return 1
     except Exception:
         if rclpy.ok():

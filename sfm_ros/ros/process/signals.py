@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from sfm_ros.cli.program import VERSION
+from sfm_ros.safety.streams import flush_output, secure_output
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _SECOND_SIGNAL_S = 0.3
@@ -34,6 +35,7 @@ def launch(module: str) -> NoReturn:
     """
     for number in SIGNALS:
         signal.signal(number, _on_early_signal)
+    secure_output()
     if sys.argv[1:] == ["--version"]:
         print(VERSION)
         _end(0)
@@ -56,8 +58,11 @@ def _end(code: int) -> NoReturn:
     Finalization restores the default handlers, with which a second signal kills the process: with
     one every 10 ms the exit code was -2 in 10 of 10 runs, and 0 in 10 of 10 without finalization.
     """
-    sys.stdout.flush()
-    sys.stderr.flush()
+    try:
+        flush_output()
+    except OSError as error:
+        print(f"what was printed cannot be written: {error}", file=sys.stderr, flush=True)
+        code = code or 1
     if _signaled_s is not None:
         time.sleep(max(0.0, _signaled_s + _SECOND_SIGNAL_S - time.monotonic()))
     os._exit(code)

@@ -17,13 +17,10 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import rclpy
 from rclpy.clock import Clock, ClockType
-from rclpy.exceptions import NameValidationException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -37,8 +34,9 @@ from sfm_ros.bags.writer import bag_qos
 from sfm_ros.cli.program import program_parser
 from sfm_ros.errors import SfmRosError, printable
 from sfm_ros.outputs.lock import FolderLock, check_unlocked
+from sfm_ros.ros.process.refusals import one_line_errors
 from sfm_ros.ros.tools.bag_tracks import message_class_of
-from sfm_ros.safety.interrupts import guard
+from sfm_ros.safety.own_process import own_process
 
 _NAME = "sfm_bag_recorder"
 _DISCOVERY_PERIOD_S = 0.2
@@ -101,7 +99,7 @@ class BagRecorder(Node):
         executor.shutdown()
 
     def _resolved(self, topic: str) -> str:
-        with _one_line_errors(f"cannot record '{topic}': "):
+        with one_line_errors(f"cannot record '{topic}': "):
             return self.resolve_topic_name(topic)
 
     def _discover(self) -> None:
@@ -149,17 +147,6 @@ class BagRecorder(Node):
         return not self.is_disk_full
 
 
-@contextmanager
-def _one_line_errors(prefix: str = "") -> Iterator[None]:
-    """Turns rclpy's errors about an argument into an SfmRosError of one line."""
-    try:
-        yield
-    except (RuntimeError, NameValidationException) as error:
-        # rcl appends its source location, rclpy a line that points at the character.
-        reason = str(error).splitlines()[0].split(", at /")[0]
-        raise SfmRosError(f"{prefix}{reason}") from error
-
-
 def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = program_parser(__doc__, _NAME)
     parser.add_argument("--out", type=Path, required=True, help="new folder for the bag")
@@ -189,7 +176,7 @@ def _run(options: argparse.Namespace, arguments: list[str], stopping: threading.
 
 
 def _make_node(writer: Writer, topics: list[str], arguments: list[str]) -> BagRecorder:
-    with _one_line_errors():
+    with one_line_errors():
         # rclpy's own handlers would shut the middleware down with messages still queued.
         rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
         return BagRecorder(writer, topics)
@@ -212,13 +199,13 @@ def _fill(writer: Writer, node: BagRecorder, stopping: threading.Event) -> None:
 def main(args: list[str] | None = None) -> int:
     """Record until SIGINT or SIGTERM; 1 if the bag cannot be written to the end."""
     if args is None:
-        guard(_NAME, patience_s=_CLOSING_S)
+        own_process(_NAME, patience_s=_CLOSING_S)
     arguments = sys.argv if args is None else [_NAME, *args]
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
     try:
-        with _one_line_errors():
+        with one_line_errors():
             own = remove_ros_args(arguments)[1:]
         _run(_parse(own), arguments, stopping)
     except SfmRosError as error:

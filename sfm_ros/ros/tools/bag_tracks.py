@@ -17,6 +17,7 @@ from rosbags.typesys import Stores, get_typestore
 from sfm_ros.bags.camera import IMAGE_TYPES
 from sfm_ros.bags.reader import BagFile
 from sfm_ros.errors import SourceError
+from sfm_ros.ros.process.refusals import reason_of
 
 _DEPTH = 10
 # Fast DDS requests acknowledgements every 3 s, but with each message if the history is full, and a
@@ -170,8 +171,7 @@ def _fault_of_name(topic: str) -> str:
         # Bags of ROS 1 may omit the leading slash; such topics join the player's namespace.
         validate_full_topic_name(topic if topic.startswith("/") else f"/{topic}")
     except InvalidTopicNameException as error:
-        first_line = str(error).splitlines()[0]  # the next ones point at the character
-        return first_line.partition(": ")[2].rstrip(":")
+        return reason_of(error).partition(": ")[2]
     return ""
 
 

@@ -31,6 +31,8 @@ from sfm_ros.evaluation.runs.recording import DepthRecord, RecordingWriter
 from sfm_ros.formats.image_codec import decode_message
 from sfm_ros.formats.serialized import stamp_of_serialized
 from sfm_ros.ros.conversions import stamp_to_ns
+from sfm_ros.ros.process.refusals import one_line_errors
+from sfm_ros.safety.streams import secure_output
 
 _KEEP_ALL = QoSProfile(history=HistoryPolicy.KEEP_ALL)
 _DISCOVERY_PERIOD_S = 0.05
@@ -160,6 +162,8 @@ def depth_of(message: Image) -> DepthMap:
 
 def main(args: list[str] | None = None) -> int:
     """Record until SIGINT or SIGTERM."""
+    if args is None:
+        secure_output()
     signal.signal(signal.SIGINT, lambda *_: None)  # rclpy's own handler ends the spinning
     parser = program_parser(__doc__, "run_recorder")
     parser.add_argument("--out", type=Path, required=True, help="folder of the recording")
@@ -168,11 +172,12 @@ def main(args: list[str] | None = None) -> int:
     command_line = sys.argv if args is None else ["run_recorder", *args]
     options = parser.parse_args(remove_ros_args(command_line)[1:])
     try:
+        with one_line_errors():
+            rclpy.init(args=args)
         writer = RecordingWriter(options.out)
     except SfmRosError as error:
         print(f"run_recorder: {error}", file=sys.stderr)
         return 1
-    rclpy.init(args=args)
     recorder = RunRecorder(writer, max(options.keep_every, 1), options.compressed)
     try:
         rclpy.spin(recorder)

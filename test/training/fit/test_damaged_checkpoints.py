@@ -104,7 +104,7 @@ def test_a_state_that_does_not_fit_ends_in_one_line(
     capsys.readouterr()
     assert train.main(arguments(recipe, run, "--resume", "--set", "optim.steps=2")) == 1
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert line.startswith("train: ")
+    assert line.startswith("train: ERROR: ")
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_export_ends_in_one_line(
     capsys.readouterr()
     command = ["--checkpoint", str(run / "last.pt"), "--out", str(tmp_path / "bundle")]
     assert export.main(command) == 1
-    assert capsys.readouterr().err.startswith("export: ")
+    assert capsys.readouterr().err.startswith("export: ERROR: ")
     assert not (tmp_path / "bundle").exists()
 
 
