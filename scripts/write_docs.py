@@ -254,7 +254,11 @@ def _programs() -> Iterator[str]:
     yield ""
     yield from _table(("program", "what"), ((f"`{n}`", text) for n, text in PROGRAMS.items()))
     yield ""
-    yield "Each lists its options with `--help` (`sfm_node`: the parameters above)."
+    yield (
+        "Each lists its options with `--help` (`sfm_node`: the parameters above). In a virtual "
+        "environment that is active they are on the PATH; after a colcon build ROS starts them: "
+        "`ros2 run sfm_ros sfm_doctor`."
+    )
 
 
 def main() -> int:
