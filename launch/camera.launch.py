@@ -29,7 +29,8 @@ from sfm_ros.ros.launching.arguments import (
     given_values,
     is_true,
 )
-from sfm_ros.ros.launching.programs import extrinsics_publisher, odometry_node, recorder, rviz
+from sfm_ros.ros.launching.programs import extrinsics_publisher, odometry_node, recorder
+from sfm_ros.ros.launching.rviz import followed_frame, rviz
 
 ARGUMENTS = {
     "image_topic": Argument(default="/camera/image_raw", text="topic of the images"),
@@ -54,9 +55,10 @@ def _start(context) -> list:
     images, calibration = given["image_topic"], given["camera_info_topic"]
     compressed = is_true(given["compressed"])
     received = f"{images}/compressed" if compressed else images
+    optical_frame = given["optical_frame"] or OPTICAL_FRAME
     return [
-        *extrinsics_publisher(given, given["optical_frame"] or OPTICAL_FRAME),
+        *extrinsics_publisher(given, optical_frame),
         *odometry_node(given, {"node.compressed": compressed}, images, calibration),
         *recorder(given, [received, calibration]),
-        *rviz(given, received),
+        *rviz(given, received, followed_frame(given, optical_frame, not given["optical_frame"])),
     ]

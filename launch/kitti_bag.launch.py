@@ -19,7 +19,8 @@ from sfm_ros.ros.launching.playback import (
     ground_truth_path,
     player,
 )
-from sfm_ros.ros.launching.programs import extrinsics_publisher, odometry_node, recorder, rviz
+from sfm_ros.ros.launching.programs import extrinsics_publisher, odometry_node, recorder
+from sfm_ros.ros.launching.rviz import followed_frame, rviz
 from sfm_ros.ros.process.dds_profile import large_image_profile
 
 ARGUMENTS = {
@@ -74,6 +75,7 @@ def _start(context) -> list:
     extrinsics = []
     if not recording.has_static_transforms:
         extrinsics = extrinsics_publisher(given, recording.optical_frame)
+    child = followed_frame(given, recording.optical_frame, recording.has_static_transforms)
     return [
         *extrinsics,
         *odometry_node(given, parameters, recording.image_topic, recording.camera_info_topic),
@@ -81,5 +83,5 @@ def _start(context) -> list:
         *recorder(given, recording.topics),
         playing,
         *after_playback(given, playing),
-        *rviz(given, recording.transport_topic),
+        *rviz(given, recording.transport_topic, child),
     ]

@@ -326,7 +326,7 @@ class OdometryEstimate:
         depth_uncertainty: (h, w) float32, relative standard deviation of the depth, NaN where
             that is; None if the depth is the network's alone.
         network_depth: (h, w) float32, the network's alone, scaled, NaN if invalid, or None.
-        depth_intrinsics: calibration of the depth grid, or None.
+        depth_intrinsics, rgb: calibration and image (h, w, 3) of the depth grid, or None.
         scale: unit of translation and depth, and its source.
         timings_ns: duration of each stage of the step, by name.
     """
@@ -344,5 +344,6 @@ class OdometryEstimate:
     depth_uncertainty: DepthMap | None = None
     network_depth: DepthMap | None = None
     depth_intrinsics: CameraIntrinsics | None = None
+    rgb: RgbImage | None = None
     scale: ScaleState = field(default_factory=ScaleState)
     timings_ns: dict[str, int] = field(default_factory=dict)

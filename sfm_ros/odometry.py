@@ -178,6 +178,7 @@ class VisualOdometry:
             depth_uncertainty=depth.uncertainty,
             network_depth=predicted,
             depth_intrinsics=prepared.intrinsics,
+            rgb=prepared.rgb,
             scale=motion.scale,
         )
 

@@ -110,30 +110,32 @@ def quaternion_message(R: FloatArray) -> Quaternion:
 
 
 def create_cloud(header: Header, points: npt.NDArray[np.float32]) -> PointCloud2:
-    """An organized cloud of (h, w, 3) points."""
+    """An organized cloud of (h, w, 4) points: x, y, z, rgb."""
     height, width = points.shape[:2]
+    fields = [
+        PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1)
+        for i, name in enumerate(("x", "y", "z", "rgb"))
+    ]
     # sensor_msgs_py takes the first axis of an organized cloud for its width: pass it a list.
-    make = _xyz_cloud if _point_cloud2 is None else _point_cloud2.create_cloud_xyz32
-    cloud = make(header, points.reshape(-1, 3))
+    make = _list_cloud if _point_cloud2 is None else _point_cloud2.create_cloud
+    cloud = make(header, fields, points.reshape(-1, len(fields)))
     cloud.height, cloud.width, cloud.row_step = height, width, cloud.point_step * width
     cloud.is_dense = False
     return cloud
 
 
-def _xyz_cloud(header: Header, points: npt.NDArray[np.float32]) -> PointCloud2:
-    """sensor_msgs_py.point_cloud2.create_cloud_xyz32 in a few lines."""
-    fields = [
-        PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1)
-        for i, name in enumerate("xyz")
-    ]
+def _list_cloud(
+    header: Header, fields: list[PointField], points: npt.NDArray[np.float32]
+) -> PointCloud2:
+    """sensor_msgs_py.point_cloud2.create_cloud of (n, fields) numbers in a few lines."""
     return PointCloud2(
         header=header,
         height=1,
         width=len(points),
         fields=fields,
         is_bigendian=False,
-        point_step=12,
-        row_step=12 * len(points),
+        point_step=points.itemsize * len(fields),
+        row_step=points.nbytes,
         is_dense=False,
         data=byte_array(points.astype("<f4", copy=False)),
     )

@@ -132,16 +132,19 @@ def info_from_intrinsics(camera: CameraIntrinsics, info_header: Header) -> Camer
 
 
 def cloud_from_depth(
-    depth: DepthMap, camera: CameraIntrinsics, cloud_header: Header
+    depth: DepthMap, rgb: RgbImage, camera: CameraIntrinsics, cloud_header: Header
 ) -> PointCloud2:
-    """An organized cloud in the optical frame, one point per pixel; NaN where invalid."""
+    """An organized cloud in the optical frame, one colored point per pixel; NaN where invalid."""
     # As geometry.back_project does, but in the single precision of the message.
     x = ((np.arange(camera.width) - camera.cx) / camera.fx).astype(np.float32)
     y = ((np.arange(camera.height) - camera.cy) / camera.fy).astype(np.float32)
-    points = np.empty((*depth.shape, 3), dtype=np.float32)
+    points = np.empty((*depth.shape, 4), dtype=np.float32)
     np.multiply(depth, x, out=points[..., 0])
     np.multiply(depth, y[:, None], out=points[..., 1])
     points[..., 2] = depth
+    # The bytes of 0x00RRGGBB, as RViz and PCL expect colors in a field of type float.
+    r, g, b = (rgb[..., channel].astype(np.uint32) for channel in range(3))
+    points[..., 3] = (r << 16 | g << 8 | b).view(np.float32)
     return create_cloud(cloud_header, points)
 
 

@@ -15,7 +15,8 @@ import pytest
 from sfm_ros.ros.process.dds_profile import VARIABLES
 
 LAUNCH_FOLDER = Path(__file__).resolve().parents[2] / "launch"
-OURS = [f"sfm_ros.ros.launching.{name}" for name in ("arguments", "programs", "playback")]
+MODULES = ("arguments", "programs", "playback", "rviz")
+OURS = [f"sfm_ros.ros.launching.{name}" for name in MODULES]
 
 
 @dataclass

@@ -297,23 +297,6 @@ def test_missing_bag_is_refused(launch: Callable[..., Any]) -> None:
         launch("kitti_bag.launch.py", bag="/nowhere")
 
 
-def test_rviz_starts_if_requested_and_installed(
-    launch: Callable[..., Any],
-    installed: dict[str, str],
-    bag: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    given = {"bag": str(bag), "rviz": "true", "namespace": "front"}
-    assert "rviz2" not in launch("kitti_bag.launch.py", **given).executables()
-    assert "not installed" in capsys.readouterr().out
-    installed["rviz2"] = f"{ROS}/rviz2"
-    rviz = launch("kitti_bag.launch.py", **given).node("rviz2")
-    layout = Path(rviz.arguments[1])
-    shown = set(re.findall(r"Value: (/\S+)", layout.read_text()))
-    assert dict(rviz.remappings)["/sfm_node/path"] == "/front/sfm_node/path"
-    assert {name for name, _ in rviz.remappings} | {"/sfm_ground_truth/path"} >= shown
-
-
 def test_camera_launch_passes_frames_topics_and_config(launch: Callable[..., Any]) -> None:
     (node,) = launch(
         "camera.launch.py", base_frame="rover", image_topic="/eye", config="/etc/mine.yaml"

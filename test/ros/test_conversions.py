@@ -10,7 +10,7 @@ pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
 from hostile_images import encoded, with_size
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
 from sfm_ros.config import NoiseConfig
@@ -188,10 +188,13 @@ def test_cloud_points_project_back_onto_their_pixels() -> None:
     depth = RNG.uniform(1, 50, (4, 6)).astype(np.float32)
     depth[0, 0] = np.nan
     camera = CameraIntrinsics(width=6, height=4, fx=5, fy=4, cx=2.5, cy=1.5)
-    cloud = conversions.cloud_from_depth(depth, camera, Header(frame_id="eye"))
-    assert [field.name for field in cloud.fields] == ["x", "y", "z"]
-    assert (cloud.height, cloud.width, cloud.row_step) == (4, 6, 72)
-    x, y, z = np.moveaxis(np.frombuffer(cloud.data, "<f4").reshape(4, 6, 3), -1, 0)
+    rgb = RNG.integers(0, 256, (4, 6, 3), dtype=np.uint8)
+    cloud = conversions.cloud_from_depth(depth, rgb, camera, Header(frame_id="eye"))
+    assert [field.name for field in cloud.fields] == ["x", "y", "z", "rgb"]
+    assert (cloud.height, cloud.width, cloud.row_step) == (4, 6, 96)
+    x, y, z, _ = np.moveaxis(np.frombuffer(cloud.data, "<f4").reshape(4, 6, 4), -1, 0)
+    colors = np.frombuffer(cloud.data, np.uint8).reshape(4, 6, 16)[..., 12:]
+    assert np.array_equal(colors[..., 2::-1], rgb) and not colors[..., 3].any()
     rows, columns = np.mgrid[:4, :6]
     valid = np.isfinite(z)
     assert valid.sum() == 23
@@ -201,21 +204,28 @@ def test_cloud_points_project_back_onto_their_pixels() -> None:
 
 def test_sensor_msgs_py_makes_the_same_cloud(monkeypatch: pytest.MonkeyPatch) -> None:
     class PointCloud2Module:
-        """Its contract: (N, 3) points, one row."""
+        """Its contract: (N, number of fields) points of one type, one row."""
 
         @staticmethod
-        def create_cloud_xyz32(header: Header, points: np.ndarray) -> PointCloud2:
-            assert points.ndim == 2
-            cloud = PointCloud2(header=header, height=1, width=len(points), point_step=12)
+        def create_cloud(
+            header: Header, fields: list[PointField], points: np.ndarray
+        ) -> PointCloud2:
+            assert points.shape[1:] == (len(fields),)
+            assert {field.datatype for field in fields} == {PointField.FLOAT32}
+            step = 4 * len(fields)
+            cloud = PointCloud2(header=header, height=1, width=len(points), point_step=step)
+            cloud.fields = fields
             cloud.data = points.astype("<f4").tobytes()
             return cloud
 
-    points = RNG.normal(size=(2, 5, 3)).astype(np.float32)
+    points = RNG.normal(size=(2, 5, 4)).astype(np.float32)
     own = create_cloud(Header(), points)
     monkeypatch.setattr(compat, "_point_cloud2", PointCloud2Module)
     other = create_cloud(Header(), points)
+    expected = [("x", 0), ("y", 4), ("z", 8), ("rgb", 12)]
     for cloud in (own, other):
-        assert (cloud.height, cloud.width, cloud.point_step, cloud.row_step) == (2, 5, 12, 60)
+        assert (cloud.height, cloud.width, cloud.point_step, cloud.row_step) == (2, 5, 16, 80)
+        assert [(field.name, field.offset) for field in cloud.fields] == expected
         assert bytes(cloud.data) == points.tobytes()
 
 

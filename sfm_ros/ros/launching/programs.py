@@ -18,7 +18,6 @@ from sfm_ros.ros.tools.extrinsics import extrinsics_matrix
 PACKAGE = "sfm_ros"
 NODE_NAME = "sfm_node"
 _POSE_NUMBERS = 6
-_SHOWN = ("odometry", "path", "depth/image", "depth/uncertainty", "depth/image_color", "points")
 _RECORDED = ("odometry", "depth/image", "depth/camera_info", "depth/uncertainty", "status")
 
 
@@ -125,28 +124,6 @@ def _tf2_ros_arguments(pose: list[float], base_frame: str, optical_frame: str) -
     options = ("--x", "--y", "--z", "--qx", "--qy", "--qz", "--qw")
     values = [word for pair in zip(options, numbers, strict=True) for word in map(str, pair)]
     return [*values, "--frame-id", base_frame, "--child-frame-id", optical_frame]
-
-
-def rviz(given: Mapping[str, str], images: str) -> list[Any]:
-    """RViz with the package's layout, if it is requested and installed."""
-    if not is_true(given["rviz"]):
-        return []
-    if not is_installed("rviz2"):
-        print("rviz2 is not installed: continuing without it")
-        return []
-    return [
-        Node(
-            package="rviz2",
-            executable="rviz2",
-            name="rviz2",
-            arguments=["-d", _share("rviz/sfm.rviz")],
-            parameters=[{"use_sim_time": is_true(given["use_sim_time"])}],
-            remappings=[
-                ("/camera/image_raw", images),
-                *((f"/{NODE_NAME}/{topic}", node_topic(given, topic)) for topic in _SHOWN),
-            ],
-        )
-    ]
 
 
 def recorder(given: Mapping[str, str], inputs: list[str]) -> list[Any]:

@@ -138,8 +138,8 @@ PUBLICATIONS = (
         name="~/points",
         type_name="sensor_msgs/msg/PointCloud2",
         depth=2,
-        text="organized cloud in the optical frame, NaN where less certain than "
-        "`depth.max_uncertainty`, if there are subscribers",
+        text="organized cloud in the optical frame, in the colors of the image (`rgb`), NaN where "
+        "less certain than `depth.max_uncertainty`, if there are subscribers",
     ),
     Topic(
         name="~/status",

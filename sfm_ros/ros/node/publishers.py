@@ -164,8 +164,9 @@ class Outputs:
         if self._depth_color in needed:
             colors = color_of_depth(depth, self._limits.follow(depth))
             self._depth_color.publish(conversions.rgb_to_image(colors, header))
-        if self._cloud in needed:
-            self._cloud.publish(conversions.cloud_from_depth(depth, camera, header))
+        if self._cloud in needed and estimate.rgb is not None:
+            cloud = conversions.cloud_from_depth(depth, estimate.rgb, camera, header)
+            self._cloud.publish(cloud)
 
     def _info_of(self, camera: CameraIntrinsics, header: Header) -> CameraInfo:
         """The CameraInfo of the depth grid, made again only if the grid has changed."""

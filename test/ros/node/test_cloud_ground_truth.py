@@ -120,10 +120,10 @@ def errors_of(camera: Optics, seen: Seen, cloud: Numbers) -> Errors:
 
 
 def points_of(message: PointCloud2) -> Numbers:
-    """(h, w, 3) of an organized cloud of x, y, z."""
-    assert [field.name for field in message.fields] == ["x", "y", "z"]
-    shape = (message.height, message.width, 3)
-    return np.frombuffer(message.data, np.float32).reshape(shape).astype(np.float64)
+    """(h, w, 3) of an organized cloud of x, y, z and a color."""
+    assert [field.name for field in message.fields] == ["x", "y", "z", "rgb"]
+    shape = (message.height, message.width, 4)
+    return np.frombuffer(message.data, np.float32).reshape(shape)[..., :3].astype(np.float64)
 
 
 @pytest.mark.parametrize("kind", CAMERAS)

@@ -167,6 +167,7 @@ def damaged_estimate(rng: np.random.Generator, stamp_ns: int, share: float) -> O
         depth_intrinsics=CameraIntrinsics(
             width=6, height=4, fx=focal, fy=focal, cx=center, cy=-center
         ),
+        rgb=np.full((4, 6, 3), 99, np.uint8),
     )
 
 

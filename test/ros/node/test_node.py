@@ -138,8 +138,8 @@ def test_cloud_and_path_are_published_for_subscribers(camera: Camera) -> None:
 
     wait_until(has_arrived, "a cloud and a path")
     cloud = clouds[-1]
-    assert (cloud.width, cloud.height, cloud.point_step) == (64, 32, 12)
-    points = np.frombuffer(cloud.data, np.float32).reshape(32, 64, 3)
+    assert (cloud.width, cloud.height, cloud.point_step) == (64, 32, 16)
+    points = np.frombuffer(cloud.data, np.float32).reshape(32, 64, 4)
     assert points[31, :, 1] == pytest.approx(np.full(64, 1.65), rel=1e-4)  # the road is flat
     assert paths[-1].poses[0].pose.position.x == pytest.approx(1.0)
 
