@@ -93,7 +93,8 @@ def _head() -> Iterator[str]:
     yield (
         "Images and their calibration go in; odometry, depth and transforms come out. `~` is "
         "the node's own name, `/sfm_node` without a namespace. When something does not work, run "
-        "`sfm_doctor`, then see [troubleshooting.md](troubleshooting.md)."
+        "`sfm_doctor`, then see [troubleshooting.md](troubleshooting.md). The lines for common "
+        "cameras are in [cameras/](cameras/README.md)."
     )
     yield ""
     yield "```bash"
