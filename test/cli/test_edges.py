@@ -20,7 +20,7 @@ MISSING = "nö"
 REFUSED = r"n\xf6"
 LOGS = "set ROS_LOG_DIR to a folder that can be written"
 NEEDS = {"sfm_ros.ros": "rclpy", "training": "torch"}
-# The arguments of every program, which must refuse them, and a part of the one line that they answer.
+# The arguments of every program, which must refuse them, and a part of its one line of answer.
 PROGRAMS = {
     "sfm_node": ("", LOGS),
     "sfm_lifecycle_node": ("", LOGS),
