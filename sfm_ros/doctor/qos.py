@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from sfm_ros.doctor.finding import Finding, fail, ok
+from sfm_ros.doctor.finding import Finding, fail, ok, warn
 from sfm_ros.doctor.observed import Camera, Endpoint
 from sfm_ros.doctor.odometry_nodes import camera_topics
 
@@ -81,6 +81,25 @@ def check_single_publisher(endpoints: Sequence[Endpoint], topic: str) -> Iterato
             "with two cameras on one topic the stamps go back and forth: give each camera its "
             "namespace",
         )
+
+
+def check_latched(
+    endpoints: Sequence[Endpoint], topic: str, nodes: Sequence[str]
+) -> Iterator[Finding]:
+    """Whether odometry nodes receive a calibration that is published once and kept."""
+    here = [endpoint for endpoint in endpoints if endpoint.topic == topic]
+    publishers = [e.node for e in here if e.is_publisher and e.durability == "transient_local"]
+    for endpoint in here:
+        is_deaf = endpoint.durability == "volatile" and not endpoint.is_publisher
+        if publishers and is_deaf and endpoint.node in nodes:
+            option = f"qos_overrides.{topic}.subscription"
+            yield warn(
+                f"qos {topic}",
+                f"{publishers[0]} publishes it transient local, perhaps only once: "
+                f"{endpoint.node} does not request what was published before it started",
+                f"if {endpoint.node} waits for the calibration, set {option}.durability: "
+                f"transient_local and {option}.reliability: reliable",
+            )
 
 
 def check_names(nodes: Sequence[str]) -> list[Finding]:

@@ -19,6 +19,7 @@ from sfm_ros.doctor.model import check_engine, check_model
 from sfm_ros.doctor.observed import Camera, Endpoint, NodeStatus, Stream
 from sfm_ros.doctor.odometry_nodes import camera_topics, check_clock, check_status, running_nodes
 from sfm_ros.doctor.qos import (
+    check_latched,
     check_names,
     check_pairs,
     check_publishers,
@@ -64,6 +65,18 @@ def test_duplicates_and_volatile_static_transforms() -> None:
         reliability="reliable", durability="volatile",
     )  # fmt: skip
     assert only(check_static([static])).level is Level.FAIL
+
+
+def test_a_calibration_that_is_published_once_names_both_overrides() -> None:
+    driver = endpoint("/driver", True, durability="transient_local")
+    pair = [driver, endpoint("/sfm_node", False), endpoint("/rviz", False)]
+    found = only(check_latched(pair, "/t", ["/sfm_node"]))
+    assert found.level is Level.WARN and "/driver publishes it transient local" in found.found
+    for policy in ("durability: transient_local", "reliability: reliable"):
+        assert f"qos_overrides./t.subscription.{policy}" in found.advice
+    hears = endpoint("/sfm_node", False, durability="transient_local")
+    assert not list(check_latched([driver, hears], "/t", ["/sfm_node"]))
+    assert not list(check_latched([endpoint("/d", True), pair[1]], "/t", ["/sfm_node"]))
 
 
 @pytest.mark.parametrize(

@@ -9,22 +9,16 @@ import pytest
 from bundles import write_bundle
 from mutations import share_of, tried
 from mutations.calibration_files import SAMPLES
+from mutations.checks import assert_in_order, assert_possible, assert_rigid
+from mutations.trajectory_files import POSES, TIMES
 
 from sfm_ros.cameras.pixels import choose_camera
 from sfm_ros.config import SfmConfig, config_to_dict, load_config
-from sfm_ros.datatypes import CameraIntrinsics
 from sfm_ros.formats.calibration import read_camera
+from sfm_ros.formats.trajectory_files import read_pose_file
 from sfm_ros.model_spec import ModelSpec
 from sfm_ros.safety.documents import parse_yaml
-
-
-def assert_possible(camera: CameraIntrinsics) -> None:
-    """A camera that a lens and an image of this size could have."""
-    numbers = [camera.fx, camera.fy, camera.cx, camera.cy, *camera.distortion]
-    assert np.all(np.isfinite(numbers)) and camera.width > 0 and camera.height > 0
-    longer = max(camera.width, camera.height)
-    assert 0.005 * longer <= min(camera.fx, camera.fy) <= 200 * longer
-    assert camera.R is None or abs(np.linalg.det(camera.R) - 1) < 0.1
+from sfm_ros.sources.timestamps import read_times
 
 
 def test_calibrations(tmp_path: Path) -> None:
@@ -73,6 +67,35 @@ def test_options(tmp_path: Path, repository: Path) -> None:
 
     results = tried(sample, share_of(0.1), read)
     assert results["ConfigError"] > 0
+
+
+def test_trajectories(tmp_path: Path) -> None:
+    def read(name: str, content: bytes) -> None:
+        path = tmp_path / name
+        path.write_bytes(content)
+        found = read_pose_file(path)
+        for trajectory in (found.trajectory, found.timed()):
+            assert_rigid(trajectory)
+            assert_in_order(trajectory.stamps_ns.tolist())
+
+    samples = {name: text.encode() for name, text in POSES.items()}
+    for name, content in samples.items():
+        read(name, content)
+    results = tried(samples, share_of(0.15), read)
+    assert results["TrajectoryError"] > 0 and results["read"] > 0
+
+
+def test_times(tmp_path: Path) -> None:
+    def read(name: str, content: bytes) -> None:
+        path = tmp_path / name
+        path.write_bytes(content)
+        assert_in_order(read_times(path)[0])
+
+    samples = {name: text.encode() for name, text in TIMES.items()}
+    for name, content in samples.items():
+        read(name, content)
+    results = tried(samples, share_of(0.1), read)
+    assert results["SourceError"] > 0 and results["read"] > 0
 
 
 @pytest.mark.parametrize("text", ["a: &x [1]\nb: *x\n", "a: !!python/object:os.system x\n"])

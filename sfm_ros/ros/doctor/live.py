@@ -10,7 +10,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.srv import GetParameters
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from rclpy.subscription import Subscription
 from rclpy.topic_endpoint_info import TopicEndpointInfo
@@ -190,8 +190,14 @@ class SystemWatch:
         subscribe = self._node.create_subscription
         return [
             subscribe(message_class, images.topic, on_image, _BEST_EFFORT, raw=True),
-            subscribe(CameraInfo, camera.info_topic, on_info, _BEST_EFFORT),
+            subscribe(CameraInfo, camera.info_topic, on_info, self._qos_of(camera.info_topic)),
         ]
+
+    def _qos_of(self, topic: str) -> QoSProfile:
+        """Receives what was published before, if every publisher keeps it."""
+        publishers = self._node.get_publishers_info_by_topic(topic)
+        kept = {p.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for p in publishers}
+        return compat.STATIC_TF_LISTENER_QOS if kept == {True} else _BEST_EFFORT
 
     def _now_ns(self) -> int:
         return time.time_ns() if self.clock_ns is None else self.clock_ns

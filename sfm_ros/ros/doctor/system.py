@@ -27,7 +27,13 @@ from sfm_ros.doctor.odometry_nodes import (
     check_status,
     running_nodes,
 )
-from sfm_ros.doctor.qos import check_names, check_pairs, check_publishers, check_static
+from sfm_ros.doctor.qos import (
+    check_latched,
+    check_names,
+    check_pairs,
+    check_publishers,
+    check_static,
+)
 from sfm_ros.errors import ConfigError
 from sfm_ros.ros.doctor.live import SystemWatch
 from sfm_ros.ros.process.dds_profile import PROFILE, VARIABLES
@@ -168,6 +174,7 @@ class _Examination:
         findings = [*check_names(self._watch.nodes()), *self._check_nodes()]
         for camera in cameras:
             findings += check_publishers(self._endpoints, camera)
+            findings += check_latched(self._endpoints, camera.info_topic, self._nodes)
             findings += examine_camera(camera, edges, config, spec, clock)
         for topic in self._topics_to_pair():
             findings += check_pairs(self._endpoints, topic)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import signal
 import sys
 import threading
 import time
@@ -32,19 +34,22 @@ PATIENCE_S = 60.0  # discovery and observation come first
 ATTEMPTS = 5
 BEST_EFFORT = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
 Rows = dict[str, list[dict[str, Any]]]
 
 
 class Driver:
-    """Publishes images and calibrations at 20 Hz from a thread until it is closed."""
+    """Publishes images at 20 Hz from a thread until it is closed, calibrations too or once."""
 
     def __init__(
-        self, probe: Probe, space: str, info: CameraInfo, stamp: Callable[[], int]
+        self, probe: Probe, space: str, info: CameraInfo, stamp: Callable[[], int], once: bool
     ) -> None:
         self._node = probe.node
         self._images = probe.node.create_publisher(Image, f"{space}/image", BEST_EFFORT)
-        self._infos = probe.node.create_publisher(CameraInfo, f"{space}/camera_info", BEST_EFFORT)
-        self._info, self._stamp = info, stamp
+        qos = LATCHED if once else BEST_EFFORT
+        self._infos = probe.node.create_publisher(CameraInfo, f"{space}/camera_info", qos)
+        self._info, self._stamp, self._once = info, stamp, once
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
@@ -54,11 +59,14 @@ class Driver:
         image = STAND + 30 * np.sin(x / 9) * np.cos(y / 7)
         message = Image(width=WIDTH, height=HEIGHT, encoding="rgb8", step=3 * WIDTH)
         message.header.frame_id = self._info.header.frame_id = FRAME
+        if self._once:
+            self._infos.publish(self._info)
         while not self._ended.wait(0.05):
             image = np.roll(image, 1, axis=1)
             message.data = np.repeat(image.astype(np.uint8), 3).tobytes()
             message.header.stamp = self._info.header.stamp = stamp_from_ns(self._stamp())
-            self._infos.publish(self._info)
+            if not self._once:
+                self._infos.publish(self._info)
             self._images.publish(message)
 
     def close(self) -> None:
@@ -73,8 +81,10 @@ def driver(probe: Probe) -> Iterator[Callable[..., Driver]]:
     """Starts drivers that end with the test."""
     drivers: list[Driver] = []
 
-    def run(space: str, info: CameraInfo, stamp: Callable[[], int] = time.time_ns) -> Driver:
-        drivers.append(Driver(probe, space, info, stamp))
+    def run(
+        space: str, info: CameraInfo, stamp: Callable[[], int] = time.time_ns, once: bool = False
+    ) -> Driver:
+        drivers.append(Driver(probe, space, info, stamp, once))
         return drivers[-1]
 
     yield run
@@ -182,6 +192,25 @@ def test_faults_of_a_system_are_named(
     assert code == 1
     assert [e for e in expected if e not in failed] == []
     assert "has no publisher" not in failed
+
+
+def test_a_calibration_published_once_is_heard_with_the_overrides_of_the_doctor(
+    probe: Probe, start: Callable[[list[str]], Program], driver: Callable[..., Driver]
+) -> None:
+    driver("/once", info_message(), once=True)
+    remapped = ["-r", "image:=/once/image", "-r", "camera_info:=/once/camera_info"]
+    deaf = start([*FAKE_NODE, "{}", *ros_arguments(node__extrinsics_wait_s=0.0), *remapped])
+    deaf.wait_for("camera_info")  # it waits for one
+    arguments = ["--image-topic", "/once/image"]
+    _, rows = examine_until(start, lambda _, rows: "only once" in text(rows["WARN"]), *arguments)
+    advice = text(rows["WARN"])
+    assert "no calibration arrived" not in text(rows["FAIL"])  # the doctor hears it itself
+    options = re.findall(r"(qos_overrides\S+): (\w+)", advice)
+    assert len(options) == 2, advice
+    deaf.end(signal.SIGINT)
+    overrides = [word for name, value in options for word in ("-p", f"{name}:={value}")]
+    hears = start([*FAKE_NODE, "{}", "--ros-args", *overrides, *remapped])
+    hears.wait_for("odometry of")
 
 
 def test_node_on_the_wrong_topic_and_clock(
