@@ -74,8 +74,8 @@ def test_a_calibration_that_is_published_once_names_both_overrides() -> None:
     assert found.level is Level.WARN and "/driver publishes it transient local" in found.found
     for policy in ("durability: transient_local", "reliability: reliable"):
         assert f"qos_overrides./t.subscription.{policy}" in found.advice
-    hears = endpoint("/sfm_node", False, durability="transient_local")
-    assert not list(check_latched([driver, hears], "/t", ["/sfm_node"]))
+    kept = endpoint("/sfm_node", False, durability="transient_local")
+    assert not list(check_latched([driver, kept], "/t", ["/sfm_node"]))
     assert not list(check_latched([endpoint("/d", True), pair[1]], "/t", ["/sfm_node"]))
 
 

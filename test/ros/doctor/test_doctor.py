@@ -194,7 +194,7 @@ def test_faults_of_a_system_are_named(
     assert "has no publisher" not in failed
 
 
-def test_a_calibration_published_once_is_heard_with_the_overrides_of_the_doctor(
+def test_a_calibration_published_once_is_received_with_the_overrides_of_the_doctor(
     probe: Probe, start: Callable[[list[str]], Program], driver: Callable[..., Driver]
 ) -> None:
     driver("/once", info_message(), once=True)
@@ -204,13 +204,13 @@ def test_a_calibration_published_once_is_heard_with_the_overrides_of_the_doctor(
     arguments = ["--image-topic", "/once/image"]
     _, rows = examine_until(start, lambda _, rows: "only once" in text(rows["WARN"]), *arguments)
     advice = text(rows["WARN"])
-    assert "no calibration arrived" not in text(rows["FAIL"])  # the doctor hears it itself
+    assert "no calibration arrived" not in text(rows["FAIL"])  # the doctor receives it itself
     options = re.findall(r"(qos_overrides\S+): (\w+)", advice)
     assert len(options) == 2, advice
     deaf.end(signal.SIGINT)
     overrides = [word for name, value in options for word in ("-p", f"{name}:={value}")]
-    hears = start([*FAKE_NODE, "{}", "--ros-args", *overrides, *remapped])
-    hears.wait_for("odometry of")
+    answering = start([*FAKE_NODE, "{}", "--ros-args", *overrides, *remapped])
+    answering.wait_for("odometry of")
 
 
 def test_node_on_the_wrong_topic_and_clock(
