@@ -22,6 +22,14 @@ def printable(text: object, limit: int = PRINTED_CHARACTERS) -> str:
     return shown[: max(limit - len(note), 0)] + note
 
 
+def without_ros(reason: object) -> str:
+    """What every program that needs ROS 2 says where it cannot be imported."""
+    return (
+        f"ROS 2 cannot be imported ({printable(reason)}): source its setup.bash, or install "
+        "requirements/ros-jazzy.txt"
+    )
+
+
 def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 

@@ -22,7 +22,7 @@ from sfm_ros.doctor.bag import count_messages
 from sfm_ros.doctor.examine import examine_bag
 from sfm_ros.doctor.finding import Finding, Level, as_json, as_text, fail, has_failed
 from sfm_ros.doctor.middleware import check_domain
-from sfm_ros.errors import SfmRosError
+from sfm_ros.errors import SfmRosError, without_ros
 from sfm_ros.safety.interrupts import INTERRUPTED
 from sfm_ros.safety.own_process import own_process
 from sfm_ros.safety.streams import flush_output
@@ -100,8 +100,7 @@ def _examine_system(
         from sfm_ros.ros.doctor.system import SystemOptions, examine_system
         from sfm_ros.ros.process.refusals import RefusalError
     except ImportError as error:
-        advice = "source ROS 2, or install requirements/ros-jazzy.txt; a bag needs neither: --bag"
-        return [fail("ros", f"ROS cannot be imported: {error}", advice)]
+        return [fail("ros", without_ros(error), "a bag needs no ROS: --bag PATH")]
     domain = check_domain(os.environ)
     if domain.level is Level.FAIL:  # the middleware would end this process
         return [domain]

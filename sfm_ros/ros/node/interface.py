@@ -6,8 +6,10 @@ generated without it.
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 
+from sfm_ros.config import iter_fields
 from sfm_ros.datatypes import ScaleSource
 
 
@@ -82,7 +84,7 @@ SUBSCRIPTIONS = (
         depth=100,
         text="where the camera is on `node.base_frame` and above `node.ground_frame`, read for "
         "every image at its stamp; unsubscribed once the camera's transforms turn out to be "
-        "static, or missing",
+        "static, or missing. Besides, heard now and then for other broadcasters of the child",
         at_start=False,
     ),
     Topic(
@@ -233,3 +235,21 @@ PROGRAMS = {
     "sfm_build_engine": "builds the TensorRT engines of a model for the GPU of this machine",
     "sfm_demo": "renders a street sequence, plays it through the node, scores it",
 }
+
+
+def node_help() -> str:
+    """What follows the options in the help of the node: topics, services and parameters."""
+    lines = ["Topics are remapped and parameters set as of any node:", ""]
+    lines += [
+        "  sfm_node --ros-args -r image:=/camera/image_raw -r camera_info:=/camera/camera_info"
+    ]
+    lines += ["      --params-file mine.yaml -p scale.camera_height:=1.5"]
+    for title, names in (
+        ("subscribes to", [topic.name for topic in SUBSCRIPTIONS]),
+        ("publishes", [topic.name for topic in PUBLICATIONS]),
+        ("services", [service.name for service in SERVICES]),
+        ("parameters", [f"{name} ({default})" for name, _, default in iter_fields()]),
+    ):
+        text = textwrap.fill(", ".join(names), 88, initial_indent="  ", subsequent_indent="  ")
+        lines += ["", f"{title}:", text]
+    return "\n".join([*lines, "", "Each is explained in docs/node.md."])

@@ -20,8 +20,9 @@ from sfm_ros.engines.base import Engine
 from sfm_ros.engines.factory import start_engine
 from sfm_ros.errors import SfmRosError
 from sfm_ros.ros.node.core import NodeCore
+from sfm_ros.ros.node.interface import node_help
 from sfm_ros.ros.node.parameters import Parameters
-from sfm_ros.ros.process.program import NODE_NAME, run
+from sfm_ros.ros.process.program import NODE_NAME, check_command_line, run
 
 _DONE, _REFUSED = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
@@ -138,6 +139,8 @@ def main(
     args: list[str] | None = None, make_engine: Callable[[ModelConfig], Engine] = start_engine
 ) -> int:
     """Run the managed node, which waits to be configured; see `run`."""
+    if args is None:
+        check_command_line("sfm_lifecycle_node", __doc__, node_help())
     return run(lambda: SfmLifecycleNode(make_engine), args)
 
 

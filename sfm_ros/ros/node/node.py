@@ -12,8 +12,11 @@ from sfm_ros.config import SfmConfig
 from sfm_ros.engines.base import Engine
 from sfm_ros.engines.factory import start_engine
 from sfm_ros.ros.node.core import NodeCore
+from sfm_ros.ros.node.interface import node_help
 from sfm_ros.ros.node.parameters import Parameters
-from sfm_ros.ros.process.program import NODE_NAME, run
+from sfm_ros.ros.process.program import NODE_NAME, check_command_line, run
+
+_DESCRIPTION = "Depth and visual odometry of one calibrated camera, online."
 
 
 class SfmNode(Node):
@@ -74,6 +77,8 @@ class SfmNode(Node):
 
 def main(args: list[str] | None = None, engine: Engine | None = None) -> int:
     """Run the node, by default with the engine that the parameters name; see `run`."""
+    if args is None:
+        check_command_line(NODE_NAME, _DESCRIPTION, node_help())
     return run(lambda: SfmNode(engine), args)
 
 

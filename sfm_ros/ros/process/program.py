@@ -10,7 +10,9 @@ import rclpy
 from rclpy.exceptions import InvalidHandle
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.node import Node
+from rclpy.utilities import remove_ros_args
 
+from sfm_ros.cli.program import program_parser
 from sfm_ros.errors import SfmRosError
 from sfm_ros.ros.process.dds_profile import give_memory_back
 from sfm_ros.ros.process.refusals import REFUSALS, one_line_errors, reason_of
@@ -18,6 +20,16 @@ from sfm_ros.ros.process.signals import SignalWatchdog
 from sfm_ros.safety.streams import secure_output
 
 NODE_NAME = "sfm_node"
+
+
+def check_command_line(name: str, description: str | None, epilog: str) -> None:
+    """Print the help of a node if it is asked for, and refuse words that are no arguments of ROS.
+
+    Args:
+        name: of the program.
+        description, epilog: of its help.
+    """
+    program_parser(description, name, epilog).parse_args(remove_ros_args(sys.argv)[1:])
 
 
 def spin(node: Node) -> None:

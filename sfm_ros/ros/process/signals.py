@@ -11,9 +11,11 @@ import sys
 import threading
 import time
 from importlib import import_module
+from pathlib import Path
 from typing import NoReturn
 
 from sfm_ros.cli.program import VERSION
+from sfm_ros.errors import without_ros
 from sfm_ros.safety.streams import flush_output, secure_output
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -39,7 +41,20 @@ def launch(module: str) -> NoReturn:
     if sys.argv[1:] == ["--version"]:
         print(VERSION)
         _end(0)
-    _end(import_module(module).main())
+    try:
+        main = import_module(module).main
+    except ImportError as error:
+        if not _is_of_ros(error):
+            raise
+        print(f"{Path(sys.argv[0]).name}: {without_ros(error)}", file=sys.stderr)
+        _end(1)
+    _end(main())
+
+
+def _is_of_ros(error: ImportError) -> bool:
+    """Whether what cannot be imported is a part of ROS 2."""
+    package = (error.name or "").partition(".")[0]
+    return package.startswith(("rcl", "rosidl")) or package.endswith(("_msgs", "_interfaces"))
 
 
 def _on_early_signal(*_: object) -> None:
