@@ -317,6 +317,7 @@ class OdometryEstimate:
         stamp_ns: stamp of the frame.
         frame_id: the camera's optical frame.
         status, reasons: whether the estimate can be trusted, and if not, why.
+        note: the values behind the reasons, for a person; or empty.
         T_odom_camera: (4, 4) pose of the camera in the optical odom frame, or None.
         T_prev_curr: (4, 4) newest increment as integrated, or None.
         dt_ns: time between the two frames of ``T_prev_curr``, or 0.
@@ -335,6 +336,7 @@ class OdometryEstimate:
     frame_id: str
     status: TrackingStatus
     reasons: tuple[Reason, ...] = ()
+    note: str = ""
     T_odom_camera: FloatArray | None = None
     T_prev_curr: FloatArray | None = None
     dt_ns: int = 0

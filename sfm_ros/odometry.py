@@ -171,6 +171,7 @@ class VisualOdometry:
         reasons = tuple(dict.fromkeys((*newest.reasons, *bad_depth, *depth.reasons)))
         return replace(
             self._estimate(frame, _status(newest, reasons), reasons, timer),
+            note=newest.note,
             T_prev_curr=newest.T_prev_curr,
             motion_covariance=newest.covariance,
             dt_ns=newest.dt_ns,
@@ -201,7 +202,8 @@ class VisualOdometry:
             if step.T_prev_curr is not None:
                 bad = check_motion(step.T_prev_curr, step.dt_ns * 1e-9, self.config.health)
                 if bad:
-                    used = replace(step, T_prev_curr=None, reasons=(*step.reasons, *bad))
+                    reasons, note = (*step.reasons, *bad), "; ".join(filter(None, bad.values()))
+                    used = replace(step, T_prev_curr=None, reasons=reasons, note=note)
             if used.T_prev_curr is None:
                 if not used.is_deferred:
                     self._pose.hold()

@@ -11,8 +11,8 @@ from sfm_ros.datatypes import DepthMap, FloatArray, Reason
 from sfm_ros.geometry import is_rotation, rotation_angle
 
 
-def check_motion(T_prev_curr: FloatArray, dt_s: float, config: HealthConfig) -> list[Reason]:
-    """Why a motion must not be integrated; empty if it may.
+def check_motion(T_prev_curr: FloatArray, dt_s: float, config: HealthConfig) -> dict[Reason, str]:
+    """Why a motion must not be integrated, each reason with what was found; empty if it may.
 
     Args:
         T_prev_curr: (4, 4) motion between neighboring frames, published units.
@@ -20,17 +20,19 @@ def check_motion(T_prev_curr: FloatArray, dt_s: float, config: HealthConfig) -> 
         config: limits.
     """
     if not np.all(np.isfinite(T_prev_curr)):
-        return [Reason.NON_FINITE_OUTPUT]
+        return {Reason.NON_FINITE_OUTPUT: ""}
     if not is_rotation(T_prev_curr[:3, :3]):
-        return [Reason.IMPROPER_ROTATION]
-    reasons = []
+        return {Reason.IMPROPER_ROTATION: ""}
+    found = {}
     speed = float(np.linalg.norm(T_prev_curr[:3, 3])) / dt_s
     if 0 < config.max_speed < speed:
-        reasons.append(Reason.IMPLAUSIBLE_MOTION)
+        limit = f"health.max_speed is {config.max_speed:g}"
+        found[Reason.IMPLAUSIBLE_MOTION] = f"{speed:.3g} units per second, {limit}"
     rate = math.degrees(rotation_angle(T_prev_curr[:3, :3])) / dt_s
     if 0 < config.max_rotation_deg_per_s < rate:
-        reasons.append(Reason.IMPLAUSIBLE_ROTATION)
-    return reasons
+        limit = f"health.max_rotation_deg_per_s is {config.max_rotation_deg_per_s:g}"
+        found[Reason.IMPLAUSIBLE_ROTATION] = f"{rate:.3g} degrees per second, {limit}"
+    return found
 
 
 def check_depth(depth: DepthMap, config: HealthConfig) -> tuple[Reason, ...]:

@@ -23,6 +23,7 @@ class Step:
             older camera.
         dt_ns: time between the frames.
         reasons: why it is unknown or doubtful.
+        note: the values behind the reasons, for a person; or empty.
         is_deferred: whether it is unknown for now, and will be part of a later step.
     """
 
@@ -30,6 +31,7 @@ class Step:
     dt_ns: int
     covariance: FloatArray = field(default_factory=lambda: np.zeros((6, 6)))
     reasons: tuple[Reason, ...] = ()
+    note: str = ""
     is_deferred: bool = False
 
 

@@ -81,7 +81,8 @@ class Worker:
         self._camera: PixelCamera | None = None
         self._extrinsics: Extrinsics | None = None
         self._camera_height_m: float | None = None
-        self._last_status: TrackingStatus | None = None
+        self._logged: tuple[TrackingStatus | None, tuple[Reason, ...]] = (None, ())
+        self._warn_due_s: dict[tuple[Reason, ...], float] = {}
         self._lines = BurstLimit(_MOST_LINES)
         self._thread: threading.Thread | None = None
 
@@ -130,14 +131,12 @@ class Worker:
         self._apply_requests()
         try:
             self._process(*item, intrinsics)
-        except ImageError as error:  # warnings on two lines, so that neither throttles the other
-            problem = self._reject(Reason.BAD_IMAGE, error)
-            self._logger.warning(problem, throttle_duration_sec=WARNING_PERIOD_S)
+        except ImageError as error:
+            self._reject(Reason.BAD_IMAGE, error)
         except CalibrationError as error:
             note = "" if self._camera is None else self._camera.size_note
             error = CalibrationError(f"{error} (calibration: {note})") if note else error
-            problem = self._reject(Reason.CALIBRATION_MISMATCH, error)
-            self._logger.warning(problem, throttle_duration_sec=WARNING_PERIOD_S)
+            self._reject(Reason.CALIBRATION_MISMATCH, error)
 
     def _process(
         self, message: Image | CompressedImage, arrived_ns: int, intrinsics: CameraIntrinsics
@@ -220,25 +219,39 @@ class Worker:
         else:
             self._logger.info(printable(camera.text))
 
-    def _reject(self, reason: Reason, error: SfmRosError) -> str:
-        """Count an image that is dropped; what to log."""
+    def _reject(self, reason: Reason, error: SfmRosError) -> None:
+        """Count an image that is dropped, and log it."""
         problem = printable(error)
         self._statistics.transition(
             TrackingStatus.LOST, reason, problem=problem, counter="rejected"
         )
-        self._last_status = TrackingStatus.LOST
-        return f"image dropped: {problem}"
+        self._warn_of_loss((reason,), f"image dropped: {problem}")
 
     def _log(self, estimate: OdometryEstimate) -> None:
-        has_changed = estimate.status is not self._last_status
-        self._last_status = estimate.status
-        is_reversed = Reason.TIME_REVERSED in estimate.reasons
-        if not (has_changed or is_reversed) or not self._lines.admits():
-            return
-        if is_reversed:
+        """Log a state that differs from that of the last line: no two lines say the same."""
+        if Reason.TIME_REVERSED in estimate.reasons and self._lines.admits():
             self._logger.warning(
                 "time went back (does a bag loop?): the odometry starts again at the origin"
             )
-        if has_changed:
-            reasons = ", ".join(reason.value for reason in estimate.reasons)
-            self._logger.info(estimate.status.value + (f": {reasons}" if reasons else ""))
+        reasons = ", ".join(reason.value for reason in estimate.reasons)
+        text = estimate.status.value + (f": {reasons}" if reasons else "")
+        if estimate.status is TrackingStatus.LOST:
+            text += f" ({estimate.note})" if estimate.note else ""
+            if estimate.note:
+                self._statistics.report(text)
+            if (estimate.status, estimate.reasons) != self._logged:
+                self._warn_of_loss(estimate.reasons, text)
+        elif estimate.status is not self._logged[0] and self._lines.admits():
+            self._logged = estimate.status, ()
+            self._logger.info(text)
+
+    def _warn_of_loss(self, reasons: tuple[Reason, ...], text: str) -> None:
+        """Log that the motion is lost, at most once in a while for the same reasons.
+
+        Not by rclpy's throttle, which does not tell whether the line was logged.
+        """
+        now_s = time.monotonic()
+        if now_s >= self._warn_due_s.get(reasons, 0.0) and self._lines.admits():
+            self._logged = TrackingStatus.LOST, reasons
+            self._warn_due_s[reasons] = now_s + WARNING_PERIOD_S
+            self._logger.warning(text)

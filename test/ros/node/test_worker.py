@@ -29,7 +29,7 @@ from sfm_ros.ros.node.mailbox import Mailbox
 from sfm_ros.ros.node.publishers import Outputs
 from sfm_ros.ros.node.run_statistics import RunStatistics
 from sfm_ros.ros.node.speed import SpeedInput
-from sfm_ros.ros.node.worker import Pipeline, Waiting, Worker
+from sfm_ros.ros.node.worker import WARNING_PERIOD_S, Pipeline, Waiting, Worker
 
 
 class Options:
@@ -308,6 +308,7 @@ def test_images_of_many_frames_leave_the_first_working(bench: Bench) -> None:
 
 
 def test_changes_of_the_status_do_not_flood_the_log(bench: Bench) -> None:
+    """A dropped image is said once in a while, and what follows it only after such a line."""
     begin_s = time.monotonic()
     for _ in range(500):
         bench.put(named(bench, "camera\n"))
@@ -315,7 +316,24 @@ def test_changes_of_the_status_do_not_flood_the_log(bench: Bench) -> None:
     bench.wait_for("received", "1000")
     bench.wait_for("rejected", "500")
     bench.wait_for("processed", "500")
-    a_minute = 300
-    refilled = math.ceil((time.monotonic() - begin_s) * a_minute / 60)
-    lines = len(bench.node.get_logger().texts("info"))
-    assert a_minute <= lines <= a_minute + refilled + 1  # and the line on the calibration
+    periods = math.ceil((time.monotonic() - begin_s) / WARNING_PERIOD_S)
+    lines = [
+        (level, text)
+        for level, text in bench.node.get_logger().lines
+        if "images are taken as" not in text
+    ]
+    warnings = [text for level, text in lines if level == "warning"]
+    assert 1 <= len(warnings) <= periods + 1
+    assert all(first != second for first, second in zip(lines, lines[1:], strict=False))
+
+
+def test_lost_motion_is_a_warning_with_value_and_limit(bench: Bench) -> None:
+    bench.options.config = config_from_dict(
+        {"odometry": {"mode": "network"}, "health": {"max_speed": 4.0}}
+    )
+    bench.show(STAND, STAND, STAND, FORWARD, FORWARD, FORWARD)
+    bench.wait_for("processed", "6")
+    assert bench.node.get_logger().texts("warning") == [
+        "lost: implausible_motion (5 units per second, health.max_speed is 4)"
+    ]
+    assert bench.values()["last_trouble"].endswith("health.max_speed is 4)")
