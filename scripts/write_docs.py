@@ -170,6 +170,29 @@ def _frames() -> Iterator[str]:
         "`base_footprint` on the road; those of earlier versions have `base_link` there. The log "
         "states the height in use, `scale_source` in `~/status` what defines the unit."
     )
+    yield ""
+    yield (
+        "**Several broadcasters.** A frame has one parent on TF: of several nodes, one moves the "
+        "robot. The node warns when it hears another broadcaster of its child; it listens for "
+        "some seconds after the first pose, and now and then later. Two cameras of one robot:"
+    )
+    yield ""
+    yield "```bash"
+    yield (
+        "ros2 launch sfm_ros camera.launch.py namespace:=left image_topic:=/left/image_raw "
+        "camera_info_topic:=/left/camera_info"
+    )
+    yield (
+        "ros2 launch sfm_ros camera.launch.py namespace:=right image_topic:=/right/image_raw "
+        "camera_info_topic:=/right/camera_info publish_tf:=false"
+    )
+    yield "```"
+    yield ""
+    yield (
+        "Where the wheels or a filter publish `odom` to `base_link`, give "
+        "`publish_tf:=inverted odom_frame:=visual_odom` (`node.invert_tf`, `node.odom_frame`): "
+        "`visual_odom` then hangs below `base_link`, and cannot fight with the robot's odometry."
+    )
 
 
 def _states() -> Iterator[str]:

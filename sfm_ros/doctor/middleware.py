@@ -30,7 +30,7 @@ def check_environment(
     yield ok("middleware", f"{rmw}, {environment.get('ROS_DISTRO', 'no sourced ROS')}")
     yield check_domain(environment)
     yield from _check_range(environment)
-    if rmw.startswith(_FAST_DDS):
+    if is_fast_dds(rmw):
         yield _check_profile(environment, largest_message, shipped)
     yield from _check_free_memory(largest_message)
 
@@ -59,12 +59,26 @@ def _check_range(environment: Mapping[str, str]) -> Iterator[Finding]:
         yield ok("discovery", "this machine only: no camera on another one is discovered")
 
 
+def is_fast_dds(rmw: str) -> bool:
+    """Whether a middleware reads profiles of Fast DDS."""
+    return rmw.startswith(_FAST_DDS)
+
+
+def profile_advice(shipped: Mapping[str, str]) -> str:
+    """Where to type what, so that large images are not lost.
+
+    Args:
+        shipped: the variables that load this package's Fast DDS profile.
+    """
+    settings = " ".join(f"{name}={path}" for name, path in shipped.items())
+    return f"in the terminal of the camera's driver: export {settings}"
+
+
 def _check_profile(
     environment: Mapping[str, str], largest: int, shipped: Mapping[str, str]
 ) -> Finding:
     check = "shared memory"
-    settings = " ".join(f"{name}={path}" for name, path in shipped.items())
-    advice = f"in the terminal of the camera's driver: export {settings}"
+    advice = profile_advice(shipped)
     chosen = [environment[name] for name in shipped if environment.get(name)]
     if not chosen:
         if 0 < largest <= _DEFAULT_SEGMENT:

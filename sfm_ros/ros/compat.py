@@ -159,6 +159,11 @@ def lost_message_events(callback: Callable[[int], None]) -> Any:
     )
 
 
+def without_event_callbacks() -> Any:
+    """No subscription events: rclpy fails on those of a subscription destroyed meanwhile."""
+    return event_module().SubscriptionEventCallbacks(use_default_callbacks=False)
+
+
 def event_module() -> Any:
     """The module of event callbacks, by its newer or its older name."""
     return _optional("rclpy.event_handler") or _optional("rclpy.qos_event")

@@ -112,10 +112,7 @@ class TreeLookup(Lookup):
                 qos,
                 raw=True,
                 callback_group=callback_group,
-                # rclpy's executors fail on events of a subscription that is destroyed meanwhile.
-                event_callbacks=compat.event_module().SubscriptionEventCallbacks(
-                    use_default_callbacks=False
-                ),
+                event_callbacks=compat.without_event_callbacks(),
             )
             for topic, qos in ((TF, TF_QOS), (TF_STATIC, STATIC_TF_LISTENER_QOS))
         }

@@ -36,7 +36,7 @@ from sfm_ros.doctor.qos import (
 )
 from sfm_ros.errors import ConfigError
 from sfm_ros.ros.doctor.live import SystemWatch
-from sfm_ros.ros.process.dds_profile import PROFILE, VARIABLES
+from sfm_ros.ros.process.dds_profile import SHIPPED
 from sfm_ros.ros.process.refusals import RefusalError, one_line_errors
 
 _PARAMETERS = (
@@ -180,9 +180,8 @@ class _Examination:
             findings += check_pairs(self._endpoints, topic)
         findings += [*check_static(self._endpoints), *check_tree(edges), *model_findings]
         largest = max((camera.images.payload for camera in cameras), default=0)
-        profile = dict.fromkeys(VARIABLES, str(PROFILE))
         rmw = get_rmw_implementation_identifier()
-        return [*findings, *check_environment(rmw, os.environ, largest, profile)]
+        return [*findings, *check_environment(rmw, os.environ, largest, SHIPPED)]
 
     def _configuration(self) -> SfmConfig:
         if not self._options.ask_node:

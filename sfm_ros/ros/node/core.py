@@ -26,6 +26,8 @@ from sfm_ros.errors import printable
 from sfm_ros.odometry import VisualOdometry
 from sfm_ros.ros import compat
 from sfm_ros.ros.node.calibration import CalibrationCache
+from sfm_ros.ros.node.checks.broadcasters import OtherBroadcasters
+from sfm_ros.ros.node.checks.camera import CameraCheck
 from sfm_ros.ros.node.extrinsics import ExtrinsicsLookup
 from sfm_ros.ros.node.mailbox import Mailbox
 from sfm_ros.ros.node.parameters import Parameters
@@ -71,6 +73,7 @@ class NodeCore:
         self._subscriptions: list[Subscription] = []
         self._speeds = SpeedInput()
         self._mailbox: Mailbox[Waiting] = Mailbox(parameters.config.node.image_queue)
+        self._statistics.has_waiting = lambda: len(self._mailbox) > 0
         self._others = MutuallyExclusiveCallbackGroup()
         self._image_topic, info_topic = self._topics()
         rectified = parameters.config.preprocess.input
@@ -93,7 +96,17 @@ class NodeCore:
         if isinstance(self._engine, SwitchingEngine) and uses_networks:
             self._engine.start(self._note_engine)
         self._odometry = VisualOdometry(self._engine, parameters.config, is_live=True)
-        status = StatusPublisher(node, parameters, self._statistics, self._facts, self._others)
+        others = OtherBroadcasters(node, self._outputs.broadcaster, self._warn)
+        camera = CameraCheck(
+            node,
+            self._statistics,
+            self._image_topic,
+            wants_every=parameters.config.node.image_queue == "every",
+        )
+        checks = (camera.check, own(closing(others)).check)
+        status = StatusPublisher(
+            node, parameters, self._statistics, self._facts, checks, self._others
+        )
         own(closing(status))
         self._extrinsics = own(closing(self._make_extrinsics()))
         pipeline = Pipeline(
@@ -108,10 +121,13 @@ class NodeCore:
         callbacks = self._reset, self._set_paused
         own(closing(Services(node, parameters, trajectory, *callbacks, self._others)))
 
+    def _warn(self, problem: str) -> None:
+        self._statistics.report(problem)
+        self._node.get_logger().warning(problem)
+
     def _note_engine(self, line: str, is_problem: bool) -> None:
         if is_problem:
-            self._statistics.report(line)
-            self._node.get_logger().warning(line)
+            self._warn(line)
         else:
             self._node.get_logger().info(line)
 

@@ -39,6 +39,7 @@ class Outputs:
 
     Attributes:
         trajectory: the poses published since the odometry started.
+        broadcaster: sends them on TF.
     """
 
     def __init__(self, node: Node, config: SfmConfig) -> None:
@@ -56,7 +57,7 @@ class Outputs:
         self._uncertainty = node.create_publisher(Image, "~/depth/uncertainty", qos)
         self._depth_color = node.create_publisher(Image, "~/depth/image_color", few)
         self._cloud = node.create_publisher(PointCloud2, "~/points", few)
-        self._broadcaster = OdometryBroadcaster(node, options.invert_tf)
+        self.broadcaster = OdometryBroadcaster(node, options.invert_tf)
         self._body = BodyOdometry()
         self._poses: deque[PoseStamped] = deque(maxlen=options.path_length)
         self._path_due_s = 0.0
@@ -71,7 +72,7 @@ class Outputs:
 
     def close(self) -> None:
         """Destroy the publishers."""
-        self._broadcaster.close()
+        self.broadcaster.close()
         for publisher in self._publishers():
             self._node.destroy_publisher(publisher)
 
@@ -126,7 +127,7 @@ class Outputs:
             self._odometry.publish(message)
         pose = message.pose.pose
         if self._options.publish_tf:
-            self._broadcaster.send(odom, pose, motion.T_odom_body, extrinsics)
+            self.broadcaster.send(odom, pose, motion.T_odom_body, extrinsics)
         self.trajectory.add(estimate.stamp_ns, pose)
         self._poses.append(PoseStamped(header=odom, pose=pose))
 

@@ -43,6 +43,7 @@ class RunStatistics:
 
     Attributes:
         on_change: called after every change of the state or its reasons.
+        has_waiting: whether images wait to be processed: while they do, none is missing.
     """
 
     def __init__(
@@ -52,10 +53,13 @@ class RunStatistics:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.on_change: Callable[[], object] = lambda: None
+        self.has_waiting: Callable[[], bool] = lambda: False
         self._lock = threading.Lock()
         self._clock = clock
         self._silence_s = silence_s
         self._last_image_s: float | None = None
+        self._resumed_s: float | None = None
+        self._is_over = False
         self._counts: Counter[str] = Counter()
         self._reason_counts: Counter[Reason] = Counter()
         self._latencies = _Latencies(window, clock)
@@ -79,6 +83,17 @@ class RunStatistics:
         with self._lock:
             self._counts["received"] += 1
             self._last_image_s = self._clock()
+            self._is_over = False
+
+    def counts(self) -> Counter[str]:
+        """The value of each of `COUNTERS`."""
+        with self._lock:
+            return self._counts.copy()
+
+    def end(self) -> None:
+        """State that the recording is over: that images have ceased is no fault."""
+        with self._lock:
+            self._is_over = True
 
     def report(self, problem: str) -> None:
         """Store what went wrong, for a person, without a change of the state."""
@@ -126,7 +141,7 @@ class RunStatistics:
     def resume(self) -> None:
         """Leave a state that is held: images are processed from now on."""
         with self._lock:
-            self._is_held = False
+            self._is_held, self._resumed_s = False, self._clock()
             if self._last_image_s is not None:
                 self._last_image_s = self._clock()  # no image was missing until now
             has_changed = self._enter(TrackingStatus.INITIALIZING, ())
@@ -155,6 +170,13 @@ class RunStatistics:
             has_changed = self._enter_by_image(estimate.status, estimate.reasons)
         self._notify(has_changed)
 
+    def waiting_for_s(self) -> float | None:
+        """For how long the first image has been waited for; None if it came, or none is wanted."""
+        with self._lock:
+            if self._last_image_s is not None or self._is_held or self._resumed_s is None:
+                return None
+            return self._clock() - self._resumed_s
+
     def silent_for_s(self) -> float | None:
         """For how long no image has arrived; None if that is not too long."""
         with self._lock:
@@ -162,6 +184,8 @@ class RunStatistics:
 
     def _silent_for_s(self) -> float | None:
         if self._last_image_s is None or self._is_held or self._state[0] in _EXPECTS_NO_IMAGES:
+            return None
+        if self.has_waiting():
             return None
         age_s = self._clock() - self._last_image_s
         return age_s if age_s > self._silence_s else None
@@ -200,7 +224,9 @@ class RunStatistics:
         """Status, reasons and message, with images that are missing taken into account."""
         status, reasons = self._state
         silent_s = self._silent_for_s()
-        if silent_s is not None:
+        if silent_s is not None and self._is_over:
+            status, reasons, text = TrackingStatus.IDLE, (Reason.NO_IMAGES,), "the bag is over"
+        elif silent_s is not None:
             status, reasons = TrackingStatus.LOST, (Reason.NO_IMAGES,)
             text = f"no image on {image_topic} for {silent_s:.1f} s"
         elif self._last_image_s is None and status is not TrackingStatus.IDLE:

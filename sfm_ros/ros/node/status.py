@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -25,6 +25,7 @@ class StatusPublisher:
         node, parameters: the node and its options.
         statistics: what is published.
         extra: gives further values of the status.
+        checks: further checks, done once a second.
         callback_group: of the timer.
     """
 
@@ -34,13 +35,14 @@ class StatusPublisher:
         parameters: Parameters,
         statistics: RunStatistics,
         extra: Callable[[], dict[str, str]],
+        checks: Sequence[Callable[[], object]],
         callback_group: Any,
     ) -> None:
         self._node = node
         self._parameters = parameters
         self._statistics = statistics
         self._extra = extra
-        self._is_silent = False
+        self._checks = checks
         self._nodes_of_this_name = 1
         self._refused_before = 0
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
@@ -67,7 +69,8 @@ class StatusPublisher:
 
     def _on_time(self) -> None:
         self._check_for_duplicate_nodes()
-        self._check_for_silence()
+        for check in self._checks:
+            check()
         self._check_for_floods()
         status = self._make()
         if self._parameters.config.node.publish_status:
@@ -112,13 +115,3 @@ class StatusPublisher:
     def _report(self, problem: str) -> None:
         self._statistics.report(problem)
         self._node.get_logger().warning(problem, throttle_duration_sec=_WARNING_PERIOD_S)
-
-    def _check_for_silence(self) -> None:
-        silent_s = self._statistics.silent_for_s()
-        if silent_s is not None and not self._is_silent:
-            topic = self._extra()["image_topic"]
-            count = self._node.count_publishers(topic)
-            self._node.get_logger().warning(
-                f"no image on {topic} for {silent_s:.1f} s; publishers there: {count}"
-            )
-        self._is_silent = silent_s is not None

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from geometry_msgs.msg import Pose
+import threading
+from collections import deque
+
+from geometry_msgs.msg import Pose, TransformStamped
 from rclpy.node import Node
 from std_msgs.msg import Header
 
@@ -11,6 +14,9 @@ from sfm_ros.geometry import inverse
 from sfm_ros.ros.compat import Broadcaster, make_broadcaster, make_static_broadcaster
 from sfm_ros.ros.conversions import pose_message, transform_message, transform_of_pose
 from sfm_ros.ros.node.extrinsics import Extrinsics
+
+_REMEMBERED = 300
+"""Transforms by which those of other nodes are told apart: some seconds of a fast camera."""
 
 
 class OdometryBroadcaster:
@@ -27,6 +33,19 @@ class OdometryBroadcaster:
         self._moving: Broadcaster | None = None
         self._static: Broadcaster | None = None
         self._seen: set[str] = set()
+        self._lock = threading.Lock()
+        self._sent: deque[TransformStamped] = deque(maxlen=_REMEMBERED)
+
+    @property
+    def child(self) -> str | None:
+        """The frame that is moved; None until the first pose."""
+        with self._lock:
+            return self._sent[-1].child_frame_id if self._sent else None
+
+    def has_sent(self, transform: TransformStamped) -> bool:
+        """Whether a transform that was received is one of the last that were sent."""
+        with self._lock:
+            return transform in self._sent
 
     def close(self) -> None:
         """Destroy the publishers."""
@@ -57,9 +76,12 @@ class OdometryBroadcaster:
         if self._is_inverted:
             body = Header(stamp=odom.stamp, frame_id=extrinsics.child)
             inverted = pose_message(inverse(T_odom_body))
-            self._moving.sendTransform(transform_of_pose(inverted, body, odom.frame_id))
+            transform = transform_of_pose(inverted, body, odom.frame_id)
         else:
-            self._moving.sendTransform(transform_of_pose(pose, odom, extrinsics.child))
+            transform = transform_of_pose(pose, odom, extrinsics.child)
+        with self._lock:
+            self._sent.append(transform)
+        self._moving.sendTransform(transform)
 
     def _send_optical_frame(self, extrinsics: Extrinsics) -> None:
         if extrinsics.publish_optical_frame and self._static is not None:

@@ -15,11 +15,15 @@ VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 """Up to Jazzy the first is read, since Kilted the second; other middlewares read neither."""
 
 
+SHIPPED = dict.fromkeys(VARIABLES, str(PROFILE))
+"""The variables that load the profile for large images."""
+
+
 def large_image_profile() -> dict[str, str]:
     """The environment variables that load the profile; none if the user has chosen one."""
     if any(name in os.environ for name in VARIABLES):
         return {}
-    return dict.fromkeys(VARIABLES, str(PROFILE))
+    return dict(SHIPPED)
 
 
 def use_large_image_profile() -> None:

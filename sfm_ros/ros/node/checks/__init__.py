@@ -1,0 +1,1 @@
+"""What the node checks about the programs around it, once a second, and says once."""
