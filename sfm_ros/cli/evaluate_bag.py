@@ -24,6 +24,7 @@ from sfm_ros.evaluation.report.video import check_video_file
 from sfm_ros.evaluation.runs.depth_methods import method_rows
 from sfm_ros.evaluation.runs.inputs import InputOptions, open_input
 from sfm_ros.evaluation.runs.mode_comparison import mode_rows
+from sfm_ros.evaluation.runs.recording import is_open
 from sfm_ros.evaluation.runs.result import OFFLINE, ONLINE
 from sfm_ros.evaluation.session import Evaluation, RunOptions, evaluate
 from sfm_ros.evaluation.tables import format_table
@@ -103,8 +104,16 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
         help="of the odometry, as odometry.mode; all: the others are scored beside it, offline",
     )
     run.add_argument("--frames", type=int, help="score only the first N frames", metavar="N")
-    run.add_argument(
+    online = run.add_mutually_exclusive_group()
+    online.add_argument(
         "--online", action="store_true", help="also through the node, as fast as it takes images"
+    )
+    online.add_argument(
+        "--recording",
+        type=Path,
+        metavar="DIR",
+        help="also what a node has published for the input, as the launch file's evaluate records "
+        "it; the summary is of that",
     )
 
 
@@ -180,13 +189,16 @@ def input_options(options: argparse.Namespace, config: SfmConfig) -> InputOption
 
 def print_results(evaluation: Evaluation, out: Path) -> None:
     """Print the figures and where the results are."""
-    summary, (run, *_) = evaluation.results.summary, evaluation.results.runs
+    summary, (run, *others) = evaluation.results.summary, evaluation.results.runs
     print(f"\n{summary['input']}, model {summary['model']}")
     if summary["calibration"] is not None:
         print(f"camera: {summary['calibration']}")
     for remark in summary["input_remarks"]:
         print(f"note: {remark}")
     print(text_table(summary))
+    for other in others:
+        print(f"\nthe same {other.result.mode}, instead of {run.result.mode}:")
+        print(text_table(other.metrics))
     if summary.get("depth_methods"):
         print(f"\n{format_table(method_rows(summary['depth_methods']))}")
     if "odometry_modes" in summary:
@@ -216,10 +228,15 @@ def _run(options: argparse.Namespace) -> int:
         frames=options.frames,
         command=command,
         compared=compared,
+        recording=options.recording,
         paths=tuple(named_paths(options, "out")),
         video=video,
     )
     modes = (OFFLINE, ONLINE) if options.online else (OFFLINE,)
+    if options.recording is not None:
+        modes = (ONLINE, OFFLINE)
+        if not is_open(options.recording):
+            raise SourceError(f"{options.recording} holds no recording of a node")
     evaluation = evaluate(open_input(named), config, options.out, modes, run_options)
     print_results(evaluation, options.out)
     if evaluation.failure is not None:

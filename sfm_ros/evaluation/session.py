@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 from tqdm import tqdm
 
 from sfm_ros.bags.camera import PlayableBag
@@ -55,6 +56,7 @@ class RunOptions:
     Attributes:
         frames: at most this many images; None runs all.
         rate: of the online run: 1 plays as fast as recorded, 0 as fast as the node takes images.
+        recording: of a run that has been played already, which is then the online run.
         compared: other modes of the odometry, run offline and scored beside the configured one.
         keep_bag: keep the bag that is written for the online run, in the folder of the results.
         figures: also draw them as image files.
@@ -65,6 +67,7 @@ class RunOptions:
 
     frames: int | None = None
     rate: float = 0.0
+    recording: Path | None = None
     compared: tuple[str, ...] = ()
     keep_bag: bool = False
     figures: bool = False
@@ -156,21 +159,23 @@ def _run(
     failure: SfmRosError | None = None
     with TemporaryDirectory(prefix="sfm_evaluation_", ignore_cleanup_errors=True) as temporary:
         work = Path(temporary)
-        if ONLINE in modes:
+        if ONLINE in modes and options.recording is None:
             bag_folder = (out if options.keep_bag else work) / BAG_FOLDER
             input = input.playable() or _converted(input, bag_folder, work, options.frames)
         if OFFLINE in modes:
             depth_of = input.ground_truth.depth
             runs.append(_run_offline(input, config, options.frames, depth_of, options.video))
             config = _with_engine_of(runs[-1], config)  # so that both can be compared
-        if input.bag is not None and not any(run.interrupted for run in runs):
+        if options.recording is not None:
+            runs.append(_recorded(options.recording, input, spec, options.frames))
+        elif input.bag is not None and not any(run.interrupted for run in runs):
             try:
                 runs.append(_run_online(input.bag, spec, config, options, work))
             except SfmRosError as error:
                 if not runs:
                     raise
                 failure = error  # the offline run is kept
-    return runs, failure, input
+    return sorted(runs, key=lambda run: modes.index(run.mode)), failure, input
 
 
 def _with_engine_of(run: RunResult, config: SfmConfig) -> SfmConfig:
@@ -233,6 +238,18 @@ def _run_online(
     return result_of(recording, played, frames_to_start, bag.depth, interrupted)
 
 
+def _recorded(
+    folder: Path, input: EvaluationInput, spec: ModelSpec, frames: int | None
+) -> RunResult:
+    """What a node has published for the input, of which every image was played."""
+    recording = Recording.load(folder)
+    count = _at_most(len(input.source), frames)
+    result = result_of(recording, count, min(spec.sequence_length - 1, count))
+    # An answer to an image that only the recorder has missed counts.
+    stamps_ns = np.union1d(recording.image_stamps_ns, recording.stamps_ns)
+    return replace(result, image_stamps_ns=stamps_ns)
+
+
 def _write(
     runs: Sequence[RunResult],
     compared: Mapping[str, RunResult],
@@ -249,7 +266,7 @@ def _write(
         command=options.command,
         spec=spec,
         config=config,
-        rate=options.rate if any(run.mode == ONLINE for run in runs) else None,
+        rate=options.rate if _is_played(runs, options) else None,
         depth_problem=input.ground_truth.depth_problem,
         calibration=input.calibration,
         remarks=(*input.remarks, *ground_truth.remarks),
@@ -262,6 +279,11 @@ def _write(
     if options.figures:
         draw_images(results.runs[0], results.summary["estimated_path_unit"], out)
     return results
+
+
+def _is_played(runs: Sequence[RunResult], options: RunOptions) -> bool:
+    """Whether one of the runs was played at the rate of the options."""
+    return options.recording is None and any(run.mode == ONLINE for run in runs)
 
 
 def _at_most(count: int, limit: int | None) -> int:

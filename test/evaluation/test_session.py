@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,16 @@ def config(make_bundle: Callable[..., Path]) -> SfmConfig:
 def frames() -> EvaluationInput:
     source = FrameGroundTruth(SmallSequence(FRAMES))
     return EvaluationInput(name="recordings/street", source=source, ground_truth=source)
+
+
+def write_recording(folder: Path, stamps: Iterable[int], answered: Iterable[int]) -> None:
+    """What a recorder receives: images, and the odometry of those that are answered."""
+    writer = RecordingWriter(folder)
+    for index in stamps:
+        writer.image(stamp(index), index * 1_000_000)
+    for index in answered:
+        writer.odometry(stamp(index), index * 1_000_000 + 500_000, _in_body_axes(index))
+    writer.close()
 
 
 class FakeNode:
@@ -132,6 +142,31 @@ def test_both_modes_are_compared(
     summary = done.results.summary
     assert summary["agreement"]["poses"] == FRAMES - 2 and summary["rate"] == 0.0
     assert summary["mode"] == OFFLINE and summary[ONLINE]["frames_lost"] == 0
+
+
+def test_what_a_node_published_is_scored_first(
+    frames: EvaluationInput, config: SfmConfig, tmp_path: Path
+) -> None:
+    """Images that were never answered, or never arrived, are lost."""
+    write_recording(tmp_path / "run", range(FRAMES - 1), [2, 3, 5, 8])
+    options = RunOptions(recording=tmp_path / "run")
+    done = evaluate(frames, config, tmp_path / "out", (ONLINE, OFFLINE), options)
+    assert modes_of(done) == [ONLINE, OFFLINE]
+    summary = done.results.summary
+    assert (summary["mode"], summary["frames"], summary["rate"]) == (ONLINE, FRAMES, None)
+    assert summary["frames_lost"] == FRAMES - 2 - 4
+    assert summary[OFFLINE]["frames_lost"] == 0
+    assert summary["agreement"]["poses"] == 4
+
+
+def test_an_answer_to_an_image_that_the_recorder_missed_counts(
+    frames: EvaluationInput, config: SfmConfig, tmp_path: Path
+) -> None:
+    answered = range(2, FRAMES)
+    write_recording(tmp_path / "run", (i for i in range(FRAMES) if i != 6), answered)
+    options = RunOptions(recording=tmp_path / "run")
+    done = evaluate(frames, config, tmp_path / "out", (ONLINE, OFFLINE), options)
+    assert done.results.summary["frames_lost"] == 0
 
 
 def test_height_of_the_input_is_used_unless_it_is_configured(

@@ -20,6 +20,8 @@ from sfm_ros.datatypes import DepthMap, FloatArray, RgbImage
 from sfm_ros.errors import OutputError
 from sfm_ros.geometry import body_to_optical, make_transform, matrix_from_quat_xyzw
 
+RECORDER_NAME = "sfm_recorder"
+"""Name of the ROS node that records."""
 IMAGES_FILE = "images.csv"
 ODOMETRY_FILE = "odometry.csv"
 DIAGNOSTICS_FILE = "diagnostics.json"

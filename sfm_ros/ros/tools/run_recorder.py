@@ -27,15 +27,17 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from sfm_ros.cli.program import program_parser
 from sfm_ros.datatypes import DepthMap, FloatArray
 from sfm_ros.errors import ImageError, SfmRosError, printable
-from sfm_ros.evaluation.runs.recording import DepthRecord, RecordingWriter
+from sfm_ros.evaluation.runs.recording import RECORDER_NAME, DepthRecord, RecordingWriter
 from sfm_ros.formats.image_codec import decode_message
 from sfm_ros.formats.serialized import stamp_of_serialized
 from sfm_ros.ros.conversions import stamp_to_ns
 from sfm_ros.ros.process.refusals import one_line_errors
+from sfm_ros.ros.tools.camera_poses import CameraPoses
 from sfm_ros.safety.streams import secure_output
 
 _KEEP_ALL = QoSProfile(history=HistoryPolicy.KEEP_ALL)
 _DISCOVERY_PERIOD_S = 0.05
+_TF_PERIOD_S = 0.2
 _MAX_WAITING = 64
 """Depth maps that wait for their image or for the calibration; half a megabyte each."""
 
@@ -50,7 +52,7 @@ class RunRecorder(Node):
     """
 
     def __init__(self, writer: RecordingWriter, keep_every: int, compressed: bool = False) -> None:
-        super().__init__("sfm_recorder")
+        super().__init__(RECORDER_NAME)
         self._writer = writer
         self._keep_every = keep_every
         self._image_type = CompressedImage if compressed else Image
@@ -59,12 +61,16 @@ class RunRecorder(Node):
         self._K: FloatArray | None = None
         self._waiting: dict[int, Image] = {}
         self._uncertainties: dict[int, Image] = {}
+        self._poses = CameraPoses(self)
         self._subscribe(Odometry, "odometry", self._on_odometry)
         self.create_subscription(Image, "depth", self._on_depth, _KEEP_ALL)
         self.create_subscription(Image, "depth/uncertainty", self._on_uncertainty, _KEEP_ALL)
         self.create_subscription(CameraInfo, "depth/camera_info", self._on_info, _KEEP_ALL)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
         self._discovery = self.create_timer(_DISCOVERY_PERIOD_S, self._subscribe_to_images)
+        self.create_timer(_TF_PERIOD_S, self._write_poses)
+        # Of several nodes in one system, the one whose odometry is recorded.
+        self._status_name = f"{self.resolve_topic_name('odometry').rpartition('/')[0]}: odometry"
 
     def _subscribe_to_images(self) -> None:
         """Once the node publishes: a player that waits for this subscriber loses no odometry."""
@@ -98,6 +104,7 @@ class RunRecorder(Node):
 
     def _keep_image(self, stamp_ns: int, serialized: bytes) -> None:
         message = deserialize_message(serialized, self._image_type)
+        self._poses.optical_frame = message.header.frame_id
         try:
             self._writer.pixels(stamp_ns, decode_message(message))
         except ImageError as error:
@@ -107,13 +114,16 @@ class RunRecorder(Node):
 
     def _on_odometry(self, message: Odometry, info: dict[str, Any]) -> None:
         received_ns = info["received_timestamp"] or time.time_ns()
-        p, q = message.pose.pose.position, message.pose.pose.orientation
-        pose = (p.x, p.y, p.z, q.x, q.y, q.z, q.w)
-        self._writer.odometry(stamp_to_ns(message.header.stamp), received_ns, pose)
+        self._poses.add(message, received_ns)
+        self._write_poses()
+
+    def _write_poses(self) -> None:
+        for stamp_ns, received_ns, pose in self._poses.take():
+            self._writer.odometry(stamp_ns, received_ns, pose)
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
-            if status.name.endswith(": odometry"):
+            if status.name == self._status_name:
                 values = {entry.key: entry.value for entry in status.values}
                 self._writer.diagnostics({"summary": status.message, **values})
 
@@ -145,6 +155,14 @@ class RunRecorder(Node):
         if stamp_ns in self._uncertainties:
             uncertainty = depth_of(self._uncertainties.pop(stamp_ns))
             self._writer.uncertainty(stamp_ns, uncertainty)
+
+    def destroy_node(self) -> None:
+        """Say what was not recorded, and leave the middleware."""
+        lacking = self._poses.lacking()
+        if lacking:
+            print(f"run_recorder: {lacking}", file=sys.stderr, flush=True)
+        self._poses.close()
+        super().destroy_node()
 
 
 def depth_of(message: Image) -> DepthMap:
