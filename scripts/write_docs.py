@@ -173,7 +173,7 @@ def _frames() -> Iterator[str]:
     yield ""
     yield (
         "**Several broadcasters.** A frame has one parent on TF: of several nodes, one moves the "
-        "robot. The node warns when it hears another broadcaster of its child; it listens for "
+        "robot. The node warns of another broadcaster of its child; it subscribes to TF for "
         "some seconds after the first pose, and now and then later. Two cameras of one robot:"
     )
     yield ""

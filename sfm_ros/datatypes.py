@@ -316,8 +316,7 @@ class OdometryEstimate:
     Attributes:
         stamp_ns: stamp of the frame.
         frame_id: the camera's optical frame.
-        status, reasons: whether the estimate can be trusted, and if not, why.
-        note: the values behind the reasons, for a person; or empty.
+        status, reasons, note: whether the estimate can be trusted; if not, why, and in words.
         T_odom_camera: (4, 4) pose of the camera in the optical odom frame, or None.
         T_prev_curr: (4, 4) newest increment as integrated, or None.
         dt_ns: time between the two frames of ``T_prev_curr``, or 0.

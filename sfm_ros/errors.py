@@ -23,7 +23,7 @@ def printable(text: object, limit: int = PRINTED_CHARACTERS) -> str:
 
 
 def without_ros(reason: object) -> str:
-    """What every program that needs ROS 2 says where it cannot be imported."""
+    """What every program that needs ROS 2 prints where it cannot be imported."""
     return (
         f"ROS 2 cannot be imported ({printable(reason)}): source its setup.bash, or install "
         "requirements/ros-jazzy.txt"

@@ -14,7 +14,8 @@ from limited import ROOT
 from small_bags import pose
 
 from sfm_ros.cli import evaluate
-from sfm_ros.formats.trajectory import Trajectory, write_tum
+from sfm_ros.formats.trajectory import Trajectory
+from sfm_ros.formats.trajectory_files import write_tum
 
 MISSING = "nö"
 REFUSED = r"n\xf6"
@@ -33,7 +34,9 @@ PROGRAMS = {
     "sfm_demo": ("--bag nö.bag --out OUT", REFUSED),
     "sfm_evaluate": ("trajectory nö nö", REFUSED),
     "sfm_kitti_to_bag": ("nö OUT", REFUSED),
+    "sfm_ros.ros.tools.node_drain": ("--node /x", LOGS),
     "sfm_ros.ros.tools.run_recorder": ("--out OUT", LOGS),
+    "sfm_ros.ros.tools.subscription_wait": ("--wait-for /x /y", LOGS),
     "training.add_variants": ("--model nö --out OUT --variants fp16", REFUSED),
     "training.evaluate_depth": ("--model nö --prepared nö", REFUSED),
     "training.evaluate_pose": ("--model nö --kitti nö", REFUSED),
@@ -44,7 +47,6 @@ PROGRAMS = {
     "training.reproduce": ("road --out HOME/nö", REFUSED),
     "training.train": ("--config nö --out OUT", REFUSED),
 }
-WITHOUT_HELP = ("sfm_node", "sfm_lifecycle_node")  # their arguments are those of ROS
 
 
 def entry_points() -> dict[str, tuple[str, str]]:
@@ -130,7 +132,7 @@ def test_a_refusal_is_one_line(name: str, home: Path, tmp_path: Path) -> None:
     assert expected in "\n".join(lines) and len(lines) == bool(expected), lines
 
 
-@pytest.mark.parametrize("name", [name for name in PROGRAMS if name not in WITHOUT_HELP])
+@pytest.mark.parametrize("name", PROGRAMS)
 def test_the_help_may_be_cut_off(name: str, home: Path) -> None:
     process = run(name, ["--help"], home)
     assert (process.returncode, own_lines(process)) == (0, [])

@@ -1,4 +1,4 @@
-"""Help of every program that needs ROS 2, and what it says where there is none."""
+"""Help of every program that needs ROS 2, and what it prints where there is none."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_without_ros_there_is_one_sentence(entry: str, repository: Path) -> None
     assert line.startswith(f"{PROGRAMS[entry]}: {ANSWER}") and line.endswith(ADVICE)
 
 
-def test_the_doctor_and_the_demo_say_the_same(repository: Path, tmp_path: Path) -> None:
+def test_the_doctor_and_the_demo_print_the_same(repository: Path, tmp_path: Path) -> None:
     doctor = "from sfm_ros.ros.doctor.command import main; sys.exit(main(['--no-engine']))"
     code, output = run(repository, WITHOUT_ROS + doctor)
     assert code == 1 and ANSWER in output and ADVICE in output and "Traceback" not in output

@@ -15,7 +15,9 @@ import pytest
 from sfm_ros.ros.process.dds_profile import VARIABLES
 
 LAUNCH_FOLDER = Path(__file__).resolve().parents[2] / "launch"
-MODULES = ("arguments", "programs", "playback", "rviz")
+MODULES = (
+    "arguments", "checks", "follow_up", "node_parameters", "playback", "programs", "rviz",
+)  # fmt: skip
 OURS = [f"sfm_ros.ros.launching.{name}" for name in MODULES]
 
 
@@ -74,14 +76,6 @@ class EmitEvent:
 
 
 @dataclass
-class TimerAction:
-    """launch.actions.TimerAction."""
-
-    period: float
-    actions: list
-
-
-@dataclass
 class RegisterEventHandler:
     """launch.actions.RegisterEventHandler."""
 
@@ -93,7 +87,7 @@ class OnProcessExit:
     """launch.event_handlers.OnProcessExit."""
 
     target_action: Any
-    on_exit: list
+    on_exit: Callable[[Any, Any], list]
 
 
 @dataclass
@@ -101,6 +95,18 @@ class Shutdown:
     """launch.events.Shutdown."""
 
     reason: str = ""
+
+
+@dataclass
+class ShutdownProcess:
+    """launch.events.process.ShutdownProcess."""
+
+    process_matcher: Callable[[Any], bool]
+
+
+def matches_action(process: Any) -> Callable[[Any], bool]:
+    """launch.events.matches_action."""
+    return lambda action: action is process
 
 
 @dataclass
@@ -149,19 +155,25 @@ class Launched:
 
     def command(self, *words: str) -> list[str]:
         """The only command line that begins with these words."""
-        commands = [a.cmd for a in self.actions if isinstance(a, ExecuteProcess)]
-        (found,) = (command for command in commands if command[: len(words)] == list(words))
+        return self.process(*words).cmd
+
+    def process(self, *words: str) -> ExecuteProcess:
+        """The only process, or what follows one, whose command line begins with these words."""
+        processes = [a for a in self.actions if isinstance(a, ExecuteProcess)]
+        processes += [a for p in processes for a in self.then(p) if isinstance(a, ExecuteProcess)]
+        (found,) = (p for p in processes if p.cmd[: len(words)] == list(words))
         return found
 
-    def then(self, process: Any) -> list:
+    def then(self, process: Any, returncode: int = 0) -> list:
         """The actions at the exit of a process."""
+        event = types.SimpleNamespace(returncode=returncode)
         return [
             action
             for entry in self.actions
             if isinstance(entry, RegisterEventHandler)
             and isinstance(entry.handler, OnProcessExit)
             and entry.handler.target_action is process
-            for action in entry.handler.on_exit
+            for action in entry.handler.on_exit(event, None)
         ]
 
 
@@ -186,10 +198,11 @@ def launch(
         "launch": (LaunchDescription,),
         "launch.actions": (
             DeclareLaunchArgument, EmitEvent, ExecuteProcess, OpaqueFunction,
-            RegisterEventHandler, SetEnvironmentVariable, TimerAction,
+            RegisterEventHandler, SetEnvironmentVariable,
         ),
         "launch.event_handlers": (OnProcessExit,),
-        "launch.events": (Shutdown,),
+        "launch.events": (Shutdown, matches_action),
+        "launch.events.process": (ShutdownProcess,),
         "launch.substitutions": (LaunchConfiguration,),
         "launch_ros": (),
         "launch_ros.actions": (Node,),

@@ -15,7 +15,7 @@ import yaml
 
 from sfm_ros.bags.writer import CAMERA_INFO_TOPIC, GROUND_TRUTH_TOPIC, IMAGE_TOPIC, write_bag
 from sfm_ros.cli import evaluate
-from sfm_ros.config import config_from_dict, iter_fields
+from sfm_ros.config import config_from_dict, iter_fields, load_config
 from sfm_ros.datatypes import CameraIntrinsics, Frame
 from sfm_ros.errors import SfmRosError
 from sfm_ros.geometry import quat_xyzw_from_matrix
@@ -23,6 +23,7 @@ from sfm_ros.ros.process.dds_profile import VARIABLES
 from sfm_ros.ros.tools.extrinsics import extrinsics_matrix
 from sfm_ros.source import SourceItem
 
+DRAIN = "sfm_ros.ros.tools.node_drain"
 FILES = ("kitti_bag.launch.py", "camera.launch.py")
 ROS = "/opt/ros/share"
 
@@ -76,10 +77,17 @@ def test_programs_and_parameters_exist(
     given = {"bag": str(bag)} if file == "kitti_bag.launch.py" else {}
     options = {name: default for name, _, default in iter_fields()}
     launched = launch(
-        file, **given, lifecycle=lifecycle, camera_pose="1 0 1.5 0 5 0", record="/tmp/new"
+        file,
+        **given,
+        lifecycle=lifecycle,
+        camera_pose="1 0 1.5 0 5 0",
+        record=str(bag.parent / "new"),
+        publish_tf="inverted",
+        base_frame="rover",
     )
     assert len(launched.nodes) >= 3
     for node in launched.nodes:
+        assert all(isinstance(value, str) for value in node.arguments)
         assert node.package == "sfm_ros"
         assert node.executable in console_scripts(repository)
         for parameters in node.parameters:
@@ -117,19 +125,17 @@ def test_engine_and_precision_reach_the_node(
 def test_bag_launch_connects_player_and_node(launch: Callable[..., Any], bag: Path) -> None:
     """No image is lost: the player waits for the node, which queues every image."""
     bag_player = pytest.importorskip("sfm_ros.ros.tools.player", reason="rclpy is not installed")
-    launched = launch(
-        "kitti_bag.launch.py", bag=str(bag), rate="2", model="/models/mine", namespace="front"
-    )
+    launched = launch("kitti_bag.launch.py", bag=str(bag), rate="2", model="road_small")
     node, player = launched.node("sfm_node"), launched.node("sfm_bag_player")
-    assert node.namespace == "front"
     assert dict(node.remappings) == {"image": IMAGE_TOPIC, "camera_info": CAMERA_INFO_TOPIC}
     assert node.parameters[1]["node.image_queue"] == "every"
     assert node.parameters[1]["node.compressed"] is False
-    assert node.parameters[1]["model.bundle"] == "/models/mine"
+    assert node.parameters[1]["model.bundle"] == "road_small"
     assert node.parameters[1]["use_sim_time"] is True
     options = bag_player._parse(player.arguments)
     assert (options.bag, options.rate, options.clock) == (bag, 2.0, True)
-    assert options.wait_for_subscribers == 3  # image, camera_info and /clock
+    assert options.wait_for == [["/sfm_node", IMAGE_TOPIC], ["/sfm_node", CAMERA_INFO_TOPIC]]
+    assert (options.wait_timeout, options.start_delay) == (120.0, 1.0)
 
 
 def test_bag_launch_loads_the_dds_profile(launch: Callable[..., Any], bag: Path) -> None:
@@ -152,8 +158,9 @@ def test_ground_truth_path(launch: Callable[..., Any], bag: Path) -> None:
     ground_truth = launched.node("sfm_ground_truth_path")
     assert ground_truth.arguments == ["--type", "nav_msgs/msg/Odometry"]
     assert dict(ground_truth.remappings) == {
-        "ground_truth": GROUND_TRUTH_TOPIC,
+        "ground_truth": f"/front{GROUND_TRUTH_TOPIC}",
         "odometry": "/front/sfm_node/odometry",
+        **{topic: f"/front{topic}" for topic in ("/tf", "/tf_static", "/clock")},
     }
 
 
@@ -179,7 +186,7 @@ def test_own_program_publishes_the_extrinsics(launch: Callable[..., Any], bag: P
     assert (options.parent, options.child) == ("base_link", "eye_optical")
     assert options.xyz == [1.2, 0.0, 1.5] and options.optical
     assert options.rpy == pytest.approx(np.radians([0, -5, 90]))
-    with pytest.raises(ValueError, match="expected 'x y z roll pitch yaw'"):
+    with pytest.raises(SfmRosError, match="expected 'x y z roll pitch yaw'"):
         launch("kitti_bag.launch.py", bag=str(bag), camera_pose="1.2 0 high")
 
 
@@ -218,55 +225,116 @@ def test_ros2_bag_plays_if_installed_and_able(
     assert "sfm_bag_player" in launch("kitti_bag.launch.py", bag=str(bag), rate="0").executables()
     own = launch("kitti_bag.launch.py", bag=str(bag), player="sfm")
     assert "sfm_bag_player" in own.executables()
-    with pytest.raises(ValueError, match="rates above 0"):
-        launch("kitti_bag.launch.py", bag=str(bag), rate="0", player="ros2bag")
+    for other in ({"rate": "0"}, {"namespace": "front"}):
+        with pytest.raises(SfmRosError, match="player:=ros2bag is refused"):
+            launch("kitti_bag.launch.py", bag=str(bag), player="ros2bag", **other)
 
 
-def test_scoring_and_shutdown_follow_the_recording(launch: Callable[..., Any], bag: Path) -> None:
-    given = {"bag": str(bag), "evaluate": "/out/score", "model": "mine"}
+def test_ros2_bag_is_held_until_the_node_subscribes(
+    launch: Callable[..., Any], bag: Path, installed: dict[str, str]
+) -> None:
+    wait = pytest.importorskip("sfm_ros.ros.tools.subscription_wait", reason="no rclpy")
+    installed["ros2bag"] = f"{ROS}/ros2bag"
+    launched = launch("kitti_bag.launch.py", bag=str(bag), lifecycle="manual")
+    waiting = launched.process(sys.executable, "-m", wait.__name__)
+    options = wait.parse(waiting.cmd[3:])
+    assert options.wait_for == [["/sfm_node", IMAGE_TOPIC], ["/sfm_node", CAMERA_INFO_TOPIC]]
+    assert options.wait_timeout == float("inf")  # whenever the user activates it
+    (playing,) = launched.then(waiting)
+    assert playing.cmd[:3] == ["ros2", "bag", "play"]
+    assert launched.then(waiting, returncode=1) == []
+    Path(playing.cmd[playing.cmd.index("--qos-profile-overrides-path") + 1]).unlink()
+
+
+def test_what_the_node_published_is_scored(launch: Callable[..., Any], bag: Path) -> None:
+    recorder = pytest.importorskip("sfm_ros.ros.tools.run_recorder", reason="no rclpy")
+    out = bag.parent / "score"
+    given = {"bag": str(bag), "evaluate": str(out), "model": "road_small", "namespace": "front"}
     launched = launch("kitti_bag.launch.py", **given, shutdown="true")
-    (scoring,) = launched.then(launched.node("sfm_bag_player"))
+    receiving = launched.process(sys.executable, "-m", recorder.__name__)
+    folder = Path(receiving.cmd[receiving.cmd.index("--out") + 1])
+    assert {"-r", "odometry:=/front/sfm_node/odometry", "__ns:=/front", "/tf:=/front/tf"} <= set(
+        receiving.cmd
+    )
+    player = launched.node("sfm_bag_player")
+    assert f"--wait-for /front/sfm_recorder /front{IMAGE_TOPIC}" in " ".join(player.arguments)
+    (draining,) = launched.then(player)
+    assert draining.cmd == [sys.executable, "-m", DRAIN, "--node", "/front/sfm_node"]
+    (stop,) = launched.then(draining)
+    assert stop.event.process_matcher(receiving) and not stop.event.process_matcher(player)
+    (scoring,) = launched.then(receiving)
     assert scoring.cmd[:3] == [sys.executable, "-m", "sfm_ros.cli.evaluate"]
     options = evaluate.parse(scoring.cmd[3:])
-    assert (options.data, options.out, options.model) == (bag, Path("/out/score"), "mine")
+    assert (options.data, options.out, options.recording) == (bag, out, folder)
+    assert load_config(options.config).model.bundle == "road_small"
     (end,) = launched.then(scoring)
     assert type(end.event).__name__ == "Shutdown"
-    stays = launch("kitti_bag.launch.py", **given)
-    assert stays.then(stays.then(stays.node("sfm_bag_player"))[0]) == []
-    plain = launch("kitti_bag.launch.py", bag=str(bag), shutdown="true")
-    (timer,) = plain.then(plain.node("sfm_bag_player"))
-    assert type(timer.actions[0].event).__name__ == "Shutdown"
+
+
+def test_scoring_without_shutdown_leaves_the_node_running(
+    launch: Callable[..., Any], bag: Path
+) -> None:
+    launched = launch("kitti_bag.launch.py", bag=str(bag), evaluate=str(bag.parent / "score"))
+    (draining,) = launched.then(launched.node("sfm_bag_player"))
+    (stop,) = launched.then(draining)
+    assert type(stop.event).__name__ == "ShutdownProcess"
+    receiving = launched.process(sys.executable, "-m", "sfm_ros.ros.tools.run_recorder")
+    (scoring,) = launched.then(receiving)
+    assert launched.then(scoring) == []
+
+
+def test_shutdown_waits_for_the_node(launch: Callable[..., Any], bag: Path) -> None:
+    """At rate 0, and on a slow machine, it lags far behind the player."""
+    launched = launch("kitti_bag.launch.py", bag=str(bag), shutdown="true")
+    (draining,) = launched.then(launched.node("sfm_bag_player"))
+    assert draining.cmd[2] == DRAIN
+    (end,) = launched.then(draining)
+    assert type(end.event).__name__ == "Shutdown"
+
+
+def test_a_player_that_fails_is_not_scored(launch: Callable[..., Any], bag: Path) -> None:
+    given = {"bag": str(bag), "evaluate": str(bag.parent / "score")}
+    launched = launch("kitti_bag.launch.py", **given)
+    assert launched.then(launched.node("sfm_bag_player"), returncode=1) == []
+    launched = launch("kitti_bag.launch.py", **given, shutdown="true")
+    (end,) = launched.then(launched.node("sfm_bag_player"), returncode=1)
+    assert type(end.event).__name__ == "Shutdown"
 
 
 RECORDED = {
-    *(IMAGE_TOPIC, CAMERA_INFO_TOPIC, GROUND_TRUTH_TOPIC),
+    *(f"/front{topic}" for topic in (IMAGE_TOPIC, CAMERA_INFO_TOPIC, GROUND_TRUTH_TOPIC)),
     *("/front/sfm_node/odometry", "/front/sfm_node/depth/image"),
     "/front/sfm_node/depth/uncertainty",
     *("/front/sfm_node/depth/camera_info", "/front/sfm_node/status"),
-    *("/tf", "/tf_static", "/diagnostics"),
+    *("/front/tf", "/front/tf_static", "/diagnostics"),
 }
 
 
 def test_own_recorder_records_inputs_and_outputs(launch: Callable[..., Any], bag: Path) -> None:
-    launched = launch("kitti_bag.launch.py", bag=str(bag), record="/tmp/run1", namespace="front")
-    arguments = launched.node("sfm_bag_recorder").arguments
-    assert arguments[:3] == ["--out", "/tmp/run1", "--topics"]
-    assert set(arguments[3:]) == RECORDED
-    waits = launched.node("sfm_bag_player").arguments
-    assert waits[waits.index("--image-subscribers") + 1] == "2"  # the node and the recorder
+    folder = str(bag.parent / "run1")
+    launched = launch("kitti_bag.launch.py", bag=str(bag), record=folder, namespace="front")
+    recorder = launched.node("sfm_bag_recorder")
+    assert recorder.arguments[:3] == ["--out", folder, "--topics"]
+    assert set(recorder.arguments[3:]) == RECORDED
+    assert recorder.namespace == "front"
+    waits = " ".join(launched.node("sfm_bag_player").arguments)
+    assert f"--wait-for /front/sfm_bag_recorder /front{IMAGE_TOPIC}" in waits
 
 
 def test_ros2_bag_records_the_same_topics(
     launch: Callable[..., Any], bag: Path, installed: dict[str, str]
 ) -> None:
-    given = {"bag": str(bag), "record": "/tmp/run1", "namespace": "front", "player": "sfm"}
+    folder = str(bag.parent / "run1")
+    given = {"bag": str(bag), "record": folder, "namespace": "front", "player": "sfm"}
     installed["ros2bag"] = f"{ROS}/ros2bag"
     assert "sfm_bag_recorder" in launch("kitti_bag.launch.py", **given).executables()
     installed["rosbag2_storage_mcap"] = f"{ROS}/rosbag2_storage_mcap"
     launched = launch("kitti_bag.launch.py", **given)
     assert "sfm_bag_recorder" not in launched.executables()
     command = launched.command("ros2", "bag", "record")
-    assert command[3:7] == ["--output", "/tmp/run1", "--storage", "mcap"]
+    assert command[3:7] == ["--output", folder, "--storage", "mcap"]
+    waits = " ".join(launched.node("sfm_bag_player").arguments)
+    assert f"--wait-for /rosbag2_recorder /front{IMAGE_TOPIC}" in waits
     assert command[7] == "--regex" and len(command) == 9
     topics = re.compile(command[8])
     assert all(topics.search(topic) for topic in RECORDED)
@@ -287,7 +355,8 @@ def test_managed_node_activates_itself_unless_manual(
 ) -> None:
     (node,) = launch("camera.launch.py", lifecycle=lifecycle).actions
     assert node.executable == program
-    assert node.parameters[-1]["node.autostart"] is autostart
+    values = dict(node.parameters[1]) if lifecycle != "false" else {}
+    assert values == ({} if lifecycle == "false" else {"node.autostart": autostart})
 
 
 def test_missing_bag_is_refused(launch: Callable[..., Any]) -> None:
@@ -295,13 +364,3 @@ def test_missing_bag_is_refused(launch: Callable[..., Any]) -> None:
         launch("kitti_bag.launch.py")
     with pytest.raises(SfmRosError, match="there is no bag"):
         launch("kitti_bag.launch.py", bag="/nowhere")
-
-
-def test_camera_launch_passes_frames_topics_and_config(launch: Callable[..., Any]) -> None:
-    (node,) = launch(
-        "camera.launch.py", base_frame="rover", image_topic="/eye", config="/etc/mine.yaml"
-    ).nodes
-    assert node.parameters[0] == "/etc/mine.yaml"
-    assert node.parameters[1]["node.base_frame"] == "rover"
-    assert dict(node.remappings)["image"] == "/eye"
-    assert node.parameters[1]["use_sim_time"] is False

@@ -11,12 +11,14 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 from sfm_ros.bags.camera import PlayableBag
 from sfm_ros.config import SfmConfig, iter_fields
+from sfm_ros.errors import without_ros
 from sfm_ros.evaluation.runs.processes import ProcessError, ProcessGroup
-from sfm_ros.evaluation.runs.recording import Recording, count_received, is_open
+from sfm_ros.evaluation.runs.recording import RECORDER_NAME, Recording, count_received, is_open
 
 NODE = "/sfm_node"
 _RECORDER, _NODE, _PLAYER = (
@@ -68,6 +70,8 @@ def run_online(
     Raises:
         ProcessError: a child failed, or sent nothing; with its last log lines.
     """
+    if find_spec("rclpy") is None:
+        raise ProcessError(without_ros("No module named 'rclpy'"))
     recording = folder / RECORDING
     with ProcessGroup(folder / "logs", private_middleware()) as children:
         children.start("recorder", [*_RECORDER, *_recorder_arguments(plan, recording)])
@@ -169,6 +173,7 @@ def options_as_text(config: SfmConfig) -> list[tuple[str, str, bool]]:
 def _player_arguments(plan: RunPlan) -> list[str]:
     topics = [plan.bag.transported_topic, plan.bag.camera_info_topic]
     options = ["--topics", *topics, "--rate", str(plan.rate), "--max-images", str(plan.frames)]
-    # The node subscribes to both, the recorder to the images.
-    options += ["--wait-for-subscribers", "2", "--image-subscribers", "2"]
+    subscriptions = [(NODE, topic) for topic in topics] + [(f"/{RECORDER_NAME}", topics[0])]
+    for subscription in subscriptions:
+        options += ["--wait-for", *subscription]
     return [str(plan.bag.path), *options]

@@ -2,20 +2,26 @@
 
 Launch files cannot import each other. Only they import this package, because it needs ``launch``
 and ``launch_ros``; it uses nothing that Humble's lack.
+
+An argument that stands for a parameter of the node is empty unless the user gives it: else its
+default would take precedence over the user's parameter file.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from launch.actions import DeclareLaunchArgument
 from launch.substitutions import LaunchConfiguration
 
 from sfm_ros.config import ENGINES, PRECISIONS
+from sfm_ros.errors import SfmRosError, printable
 
 BOOLEAN = ("true", "false")
+INVERTED = "inverted"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,15 +33,33 @@ class Argument:
     choices: tuple[str, ...] = ()
 
 
+_AS_CONFIG = "; empty: as the parameter file has it"
+
+
 COMMON = {
-    "model": Argument(default="default", text="model bundle: a folder, or a shipped one's name"),
-    "engine": Argument(default="auto", text="inference engine", choices=ENGINES),
-    "precision": Argument(
-        default="auto", text="numbers the networks compute with", choices=PRECISIONS
+    "model": Argument(
+        default="", text=f"model bundle: a folder, or a shipped one's name{_AS_CONFIG}"
     ),
-    "config": Argument(default="", text="parameter file; default: the package's sfm.yaml"),
+    "engine": Argument(default="", text=f"inference engine{_AS_CONFIG}", choices=("", *ENGINES)),
+    "precision": Argument(
+        default="",
+        text=f"numbers the networks compute with{_AS_CONFIG}",
+        choices=("", *PRECISIONS),
+    ),
+    "config": Argument(
+        default="",
+        text="parameter file, over which other arguments take precedence if they are given; "
+        "empty: the package's sfm.yaml",
+    ),
     "base_frame": Argument(
-        default="base_link", text="the robot's frame, if TF connects it with the camera"
+        default="", text=f"the robot's frame, if TF connects it with the camera{_AS_CONFIG}"
+    ),
+    "odom_frame": Argument(default="", text=f"fixed frame of the odometry{_AS_CONFIG}"),
+    "publish_tf": Argument(
+        default="",
+        text="odometry on TF: true: odom_frame -> child; false: none; inverted: child -> "
+        f"odom_frame, where the child has another parent{_AS_CONFIG}",
+        choices=("", *BOOLEAN, INVERTED),
     ),
     "camera_pose": Argument(
         default="",
@@ -75,6 +99,31 @@ def declare(arguments: Mapping[str, Argument]) -> list[DeclareLaunchArgument]:
 def given_values(context: Any, arguments: Mapping[str, Argument]) -> dict[str, str]:
     """The values of arguments in a launch context."""
     return {name: LaunchConfiguration(name).perform(context) for name in arguments}
+
+
+def given_path(given: Mapping[str, str], name: str) -> str:
+    """The path that an argument holds, or empty: a shell expands no ~ behind ``:=``."""
+    return str(Path(given[name]).expanduser()) if given[name] else ""
+
+
+def refused(name: str, value: str, reason: str) -> SfmRosError:
+    """The error of an argument that cannot be used."""
+    return SfmRosError(f"{name}:={printable(value)} is refused: {reason}")
+
+
+def check_number(given: Mapping[str, str], name: str) -> float:
+    """The number that an argument holds.
+
+    Raises:
+        SfmRosError: it is no finite number from 0 up.
+    """
+    try:
+        number = float(given[name])
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < float("inf"):
+        raise refused(name, given[name], "expected a number from 0 up")
+    return number
 
 
 def is_true(value: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,9 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from launch.actions import EmitEvent, ExecuteProcess, RegisterEventHandler, TimerAction
-from launch.event_handlers import OnProcessExit
-from launch.events import Shutdown
+from launch.actions import ExecuteProcess
 
 from sfm_ros.bags.camera import inspect_bag
 from sfm_ros.bags.pose_messages import POSE_TYPES
@@ -20,12 +17,23 @@ from sfm_ros.bags.reader import BagFile
 from sfm_ros.bags.transforms import TF_TYPES
 from sfm_ros.bags.writer import CAMERA_INFO_TOPIC, GROUND_TRUTH_TOPIC, IMAGE_TOPIC
 from sfm_ros.datatypes import OPTICAL_FRAME
-from sfm_ros.ros.launching.arguments import is_true
-from sfm_ros.ros.launching.programs import is_installed, node_topic, program
-from sfm_ros.sources.kitti.source import is_kitti
+from sfm_ros.errors import SfmRosError
+from sfm_ros.evaluation.runs.recording import RECORDER_NAME
+from sfm_ros.ros.launching.arguments import check_number, given_path, is_true, refused
+from sfm_ros.ros.launching.node_parameters import node_path, scope
+from sfm_ros.ros.launching.programs import (
+    is_installed,
+    node_topic,
+    on_exit,
+    program,
+    recorder_path,
+    tool,
+)
+from sfm_ros.sources.kitti.source import image_folder, is_kitti
 
-_LAST_IMAGES_S = 5.0
-_DISCOVERY_S = "1.0"
+_START_S = "120"
+"""The longest time in which the node starts: it may load a large model from a slow disk."""
+_SHARED = ("/tf", "/tf_static", "/clock")
 _ODOMETRY = "nav_msgs/msg/Odometry"
 
 
@@ -42,6 +50,7 @@ class PlayableRecording:
         has_static_transforms: it contains /tf_static.
         ground_truth: (topic, type) of ground-truth poses, or None.
         is_ros2: ros2 bag can play it.
+        frames: number of images.
     """
 
     path: Path
@@ -52,6 +61,7 @@ class PlayableRecording:
     has_static_transforms: bool = False
     ground_truth: tuple[str, str] | None = None
     is_ros2: bool = False
+    frames: int = 0
 
     @property
     def transport_topic(self) -> str:
@@ -65,21 +75,39 @@ class PlayableRecording:
         return [self.transport_topic, self.camera_info_topic, *poses]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Playback:
+    """Actions that play a recording, and the process among them or after them that plays it."""
+
+    actions: list[Any]
+    process: Any
+
+
 def describe_recording(given: Mapping[str, str]) -> PlayableRecording:
     """Inspect the recording to play.
 
     Raises:
         SfmRosError: it cannot be read, or has no camera, or several and none was chosen.
     """
-    path = Path(given["bag"]).expanduser()
-    if path.is_dir() and is_kitti(path):
-        return PlayableRecording(
-            path=path,
-            image_topic=IMAGE_TOPIC,
-            camera_info_topic=CAMERA_INFO_TOPIC,
-            has_static_transforms=True,
-            ground_truth=(GROUND_TRUTH_TOPIC, _ODOMETRY),
-        )
+    path = Path(given_path(given, "bag"))
+    try:
+        return _kitti(path) if path.is_dir() and is_kitti(path) else _bag(path, given)
+    except SfmRosError as error:
+        raise refused("bag", given["bag"], str(error)) from error
+
+
+def _kitti(path: Path) -> PlayableRecording:
+    return PlayableRecording(
+        path=path,
+        image_topic=IMAGE_TOPIC,
+        camera_info_topic=CAMERA_INFO_TOPIC,
+        has_static_transforms=True,
+        ground_truth=(GROUND_TRUTH_TOPIC, _ODOMETRY),
+        frames=sum(1 for _ in image_folder(path).iterdir()),
+    )
+
+
+def _bag(path: Path, given: Mapping[str, str]) -> PlayableRecording:
     bag = BagFile(path)
     found = inspect_bag(bag, given["image_topic"] or None, given["camera_info_topic"] or None)
     types = {topic: kind for topic, (kind, _) in sorted(bag.topics.items())}
@@ -96,42 +124,72 @@ def describe_recording(given: Mapping[str, str]) -> PlayableRecording:
         is_ros2=not bag.is_ros1,
     )
     frame = bag.first(recording.transport_topic).message.header.frame_id
-    return replace(recording, optical_frame=frame or OPTICAL_FRAME)
+    return replace(
+        recording,
+        optical_frame=frame or OPTICAL_FRAME,
+        frames=bag.topics[recording.transport_topic][1],
+    )
 
 
-def player(given: Mapping[str, str], recording: PlayableRecording) -> Any:
-    """The action that plays: ``ros2 bag play``, or the package's own player.
+def shared_topics(given: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Remappings that put the topics of all programs of a launch into its namespace.
+
+    Two launches of two namespaces then share no topic, and no clock.
+    """
+    prefix = scope(given)
+    return [(topic, f"{prefix}{topic}") for topic in _SHARED] if prefix else []
+
+
+def player(given: Mapping[str, str], recording: PlayableRecording) -> Playback:
+    """The actions that play: ``ros2 bag play``, or the package's own player.
+
+    Both wait for the node by its name: whatever else subscribes does not let the recording begin.
 
     Raises:
-        ValueError: ros2bag was requested and cannot play this recording.
+        SfmRosError: a number is none, or ros2bag was requested and cannot play this recording.
     """
-    able = recording.is_ros2 and float(given["rate"]) > 0
+    rate, delay_s = check_number(given, "rate"), check_number(given, "start_delay")
+    able = recording.is_ros2 and rate > 0 and not scope(given)
     if given["player"] == "ros2bag" and not able:
-        raise ValueError(
-            f"ros2 bag cannot play {recording.path} at rate {given['rate']}: it plays ROS 2 bags "
-            "at rates above 0; omit player, or give player:=sfm"
+        raise refused(
+            "player",
+            "ros2bag",
+            f"ros2 bag plays ROS 2 bags at rates above 0 without a namespace, not "
+            f"{recording.path} at rate {given['rate']}; omit player, or give player:=sfm",
         )
     if given["player"] == "ros2bag" or (
         given["player"] == "auto" and able and is_installed("ros2bag")
     ):
         return _ros2_bag(given, recording)
     use_sim_time = is_true(given["use_sim_time"])
-    return program(
+    image = f"{scope(given)}{recording.transport_topic}"
+    recorders = [recorder_path(given)] if given["record"] else []
+    recorders += [f"{scope(given)}/{RECORDER_NAME}"] if given["evaluate"] else []
+    playing = program(
         "sfm_bag_player",
+        namespace=given["namespace"],
         arguments=[
             str(recording.path),
             *("--rate", given["rate"]),
-            # The node's: image, camera_info and, on the bag's time, /clock.
-            *("--wait-for-subscribers", "3" if use_sim_time else "2"),
-            *(["--image-subscribers", "2"] if given["record"] else []),
-            # A subscriber that the player has discovered may discover the publisher a bit later.
-            *("--start-delay", _DISCOVERY_S),
+            *_wait_options(given, recording),
+            *(word for name in recorders for word in ("--wait-for", name, image)),
+            *("--start-delay", str(delay_s)),
+            *(["--prefix", scope(given)] if scope(given) else []),
             *(["--clock"] if use_sim_time else []),
         ],
     )
+    return Playback(actions=[playing], process=playing)
 
 
-def _ros2_bag(given: Mapping[str, str], recording: PlayableRecording) -> ExecuteProcess:
+def _wait_options(given: Mapping[str, str], recording: PlayableRecording) -> list[str]:
+    """Begin when the node subscribes; one that the user has to activate is waited for for ever."""
+    topics = [recording.transport_topic, recording.camera_info_topic]
+    pairs = [["--wait-for", node_path(given), f"{scope(given)}{topic}"] for topic in topics]
+    timeout_s = "inf" if given["lifecycle"] == "manual" else _START_S
+    return [*(word for pair in pairs for word in pair), "--wait-timeout", timeout_s]
+
+
+def _ros2_bag(given: Mapping[str, str], recording: PlayableRecording) -> Playback:
     """``ros2 bag play``, with the camera's topics reliable: the node requests every frame."""
     overrides = {
         topic: {"reliability": "reliable", "history": "keep_last", "depth": 10}
@@ -141,7 +199,7 @@ def _ros2_bag(given: Mapping[str, str], recording: PlayableRecording) -> Execute
         "w", prefix="sfm_qos_", suffix=".yaml", delete=False, encoding="utf-8"
     ) as file:
         yaml.safe_dump(overrides, file)
-    return ExecuteProcess(
+    playing = ExecuteProcess(
         cmd=[
             *("ros2", "bag", "play", str(recording.path), "--rate", given["rate"]),
             *("--delay", given["start_delay"], "--disable-keyboard-controls"),
@@ -150,6 +208,8 @@ def _ros2_bag(given: Mapping[str, str], recording: PlayableRecording) -> Execute
         ],
         output="screen",
     )
+    waiting = tool("subscription_wait", *_wait_options(given, recording))
+    return Playback(actions=[waiting, *on_exit(waiting, [playing])], process=playing)
 
 
 def ground_truth_path(given: Mapping[str, str], recording: PlayableRecording) -> list[Any]:
@@ -161,40 +221,13 @@ def ground_truth_path(given: Mapping[str, str], recording: PlayableRecording) ->
         program(
             "sfm_ground_truth_path",
             name="sfm_ground_truth",
+            namespace=given["namespace"],
             arguments=["--type", kind],
             parameters=[{"use_sim_time": is_true(given["use_sim_time"])}],
-            remappings=[("ground_truth", topic), ("odometry", node_topic(given, "odometry"))],
+            remappings=[
+                ("ground_truth", f"{scope(given)}{topic}"),
+                ("odometry", node_topic(given, "odometry")),
+                *shared_topics(given),
+            ],
         )
     ]
-
-
-def after_playback(given: Mapping[str, str], playing: Any) -> list[Any]:
-    """What follows the recording: scoring, shutdown, both or nothing."""
-    end = [EmitEvent(event=Shutdown(reason="the recording is over"))]
-    shutdown = end if is_true(given["shutdown"]) else []
-    if not given["evaluate"]:
-        # The node may still process the last images.
-        delayed = [TimerAction(period=_LAST_IMAGES_S, actions=end)] if shutdown else []
-        return _on_exit(playing, delayed)
-    scoring = ExecuteProcess(
-        cmd=[
-            *(sys.executable, "-m", "sfm_ros.cli.evaluate", "bag", given["bag"]),
-            *("--out", given["evaluate"], "--model", given["model"]),
-            *("--engine", given["engine"], "--precision", given["precision"]),
-            *_option("--image-topic", given["image_topic"]),
-            *_option("--camera-info-topic", given["camera_info_topic"]),
-        ],
-        output="screen",
-    )
-    return [*_on_exit(playing, [scoring]), *_on_exit(scoring, shutdown)]
-
-
-def _on_exit(process: Any, actions: list[Any]) -> list[Any]:
-    """Actions for the exit of a process."""
-    if not actions:
-        return []
-    return [RegisterEventHandler(OnProcessExit(target_action=process, on_exit=actions))]
-
-
-def _option(name: str, value: str) -> list[str]:
-    return [name, value] if value else []

@@ -14,16 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ament_index_python.packages import get_package_share_directory
 from launch_ros.actions import Node
 
-from sfm_ros.config import NodeConfig
 from sfm_ros.datatypes import body_frame_name
 from sfm_ros.ros.launching.arguments import is_true
-from sfm_ros.ros.launching.programs import NODE_NAME, PACKAGE, is_installed, node_topic
+from sfm_ros.ros.launching.node_parameters import NODE_NAME, effective, package_file, scope
+from sfm_ros.ros.launching.programs import Remappings, is_installed, node_topic
 
 IMAGE_TOPIC = "/camera/image_raw"
 """Topic of the images in the package's layout."""
+_GROUND_TRUTH = "/sfm_ground_truth/path"
 _SHOWN = ("odometry", "path", "depth/image", "depth/uncertainty", "depth/image_color", "points")
 
 
@@ -36,16 +36,18 @@ def followed_frame(given: Mapping[str, str], optical_frame: str, is_on_robot: bo
         is_on_robot: others than the launch file publish where the camera is on the robot.
     """
     is_on_robot = is_on_robot or bool(given["camera_pose"].strip())
-    return given["base_frame"] if is_on_robot else body_frame_name(optical_frame)
+    base_frame: str = effective(given, "node.base_frame")
+    return base_frame if is_on_robot else body_frame_name(optical_frame)
 
 
-def rviz(given: Mapping[str, str], images: str, child: str) -> list[Any]:
+def rviz(given: Mapping[str, str], images: str, child: str, shared: Remappings = ()) -> list[Any]:
     """RViz, if it is requested and installed.
 
     Args:
-        given: values of `COMMON`, and of ``use_sim_time``.
+        given: values of `COMMON`.
         images: topic of the images, with the transport's suffix.
         child: frame that the view follows.
+        shared: remappings of the topics that the programs share.
     """
     if not is_true(given["rviz"]):
         return []
@@ -53,16 +55,17 @@ def rviz(given: Mapping[str, str], images: str, child: str) -> list[Any]:
         print("rviz2 is not installed: continuing without it")
         return []
     topics = {f"/{NODE_NAME}/{topic}": node_topic(given, topic) for topic in _SHOWN}
-    topics[IMAGE_TOPIC] = images
-    template = Path(get_package_share_directory(PACKAGE)) / "rviz" / "sfm.rviz"
-    layout = write_layout(template, topics, NodeConfig().odom_frame, child)
+    topics |= {IMAGE_TOPIC: images, _GROUND_TRUTH: f"{scope(given)}{_GROUND_TRUTH}"}
+    template = Path(package_file("rviz/sfm.rviz"))
+    layout = write_layout(template, topics, effective(given, "node.odom_frame"), child)
     return [
         Node(
             package="rviz2",
             executable="rviz2",
             name="rviz2",
             arguments=["-d", str(layout)],
-            parameters=[{"use_sim_time": is_true(given["use_sim_time"])}],
+            parameters=[{"use_sim_time": bool(effective(given, "use_sim_time"))}],
+            remappings=list(shared),
         )
     ]
 

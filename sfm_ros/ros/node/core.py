@@ -101,7 +101,7 @@ class NodeCore:
             node,
             self._statistics,
             self._image_topic,
-            wants_every=parameters.config.node.image_queue == "every",
+            takes_every=parameters.config.node.image_queue == "every",
         )
         checks = (camera.check, own(closing(others)).check)
         status = StatusPublisher(

@@ -84,7 +84,8 @@ SUBSCRIPTIONS = (
         depth=100,
         text="where the camera is on `node.base_frame` and above `node.ground_frame`, read for "
         "every image at its stamp; unsubscribed once the camera's transforms turn out to be "
-        "static, or missing. Besides, heard now and then for other broadcasters of the child",
+        "static, or missing. Besides, now and then for some seconds, for other broadcasters of "
+        "the child",
         at_start=False,
     ),
     Topic(

@@ -171,7 +171,7 @@ class RunStatistics:
         self._notify(has_changed)
 
     def waiting_for_s(self) -> float | None:
-        """For how long the first image has been waited for; None if it came, or none is wanted."""
+        """For how long the first image has been waited for; None if it came, or none is needed."""
         with self._lock:
             if self._last_image_s is not None or self._is_held or self._resumed_s is None:
                 return None

@@ -16,7 +16,7 @@ from sfm_ros.ros.conversions import pose_message, transform_message, transform_o
 from sfm_ros.ros.node.extrinsics import Extrinsics
 
 _REMEMBERED = 300
-"""Transforms by which those of other nodes are told apart: some seconds of a fast camera."""
+"""Transforms that are known to be the node's own: some seconds of a fast camera."""
 
 
 class OdometryBroadcaster:

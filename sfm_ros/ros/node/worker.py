@@ -228,7 +228,7 @@ class Worker:
         self._warn_of_loss((reason,), f"image dropped: {problem}")
 
     def _log(self, estimate: OdometryEstimate) -> None:
-        """Log a state that differs from that of the last line: no two lines say the same."""
+        """Log a state that differs from that of the last line: no two lines are the same."""
         if Reason.TIME_REVERSED in estimate.reasons and self._lines.admits():
             self._logger.warning(
                 "time went back (does a bag loop?): the odometry starts again at the origin"
@@ -248,7 +248,7 @@ class Worker:
     def _warn_of_loss(self, reasons: tuple[Reason, ...], text: str) -> None:
         """Log that the motion is lost, at most once in a while for the same reasons.
 
-        Not by rclpy's throttle, which does not tell whether the line was logged.
+        Not by rclpy's throttle: whether that has logged the line is not known in every version.
         """
         now_s = time.monotonic()
         if now_s >= self._warn_due_s.get(reasons, 0.0) and self._lines.admits():

@@ -29,6 +29,7 @@ from sfm_ros.ros.process.dds_profile import use_large_image_profile
 from sfm_ros.ros.process.program import run
 from sfm_ros.ros.tools.bag_tracks import Playable, PlayableBag
 from sfm_ros.ros.tools.kitti_tracks import PlayableDrive
+from sfm_ros.ros.tools.subscription_wait import add_wait_options, wait_for_nodes
 from sfm_ros.sources.kitti.source import is_kitti
 
 _NAME = "sfm_bag_player"
@@ -48,6 +49,7 @@ class BagPlayer:
         rate: 2 plays twice as fast; 0 plays as fast as the subscribers acknowledge.
         clock: publish /clock.
         best_effort: publish like a camera driver, instead of reliably.
+        prefix: put before the name of every topic, /clock among them, as in ``/front``.
     """
 
     def __init__(
@@ -57,11 +59,14 @@ class BagPlayer:
         rate: float = 1.0,
         clock: bool = False,
         best_effort: bool = False,
+        prefix: str = "",
     ) -> None:
         self._node, self._bag, self._rate = node, bag, rate
         self._publishers = {
             track.topic: node.create_publisher(
-                track.message_class, track.topic, track.qos(best_effort, offline=rate == 0)
+                track.message_class,
+                _below(prefix, track.topic),
+                track.qos(best_effort, offline=rate == 0),
             )
             for track in bag.tracks
             if not (clock and track.topic == "/clock")  # one clock is enough
@@ -69,17 +74,19 @@ class BagPlayer:
         self._images = {track.topic for track in bag.tracks if track.is_image}
         self._latched = {track.topic for track in bag.tracks if track.is_latched}
         self._clock = (
-            node.create_publisher(Clock, "/clock", QoSProfile(depth=10)) if clock else None
+            node.create_publisher(Clock, _below(prefix, "/clock"), QoSProfile(depth=10))
+            if clock
+            else None
         )
+        self._in_pass: Counter[str] = Counter()
         self.published = 0
 
-    def wait_for_subscribers(self, count: int, timeout_s: float, on_images: int = 1) -> None:
+    def wait_for_subscribers(self, count: int, timeout_s: float) -> None:
         """Wait until this many of the topics, /clock among them, have a subscriber.
 
         Args:
             count: number of topics with a subscriber to wait for.
             timeout_s: how long to wait.
-            on_images: subscribers that an image topic needs in order to count.
 
         Raises:
             SourceError: the time is over; names the topics without subscribers.
@@ -90,7 +97,7 @@ class BagPlayer:
             lacking = [
                 topic
                 for topic, publisher in publishers.items()
-                if publisher.get_subscription_count() < (on_images if topic in self._images else 1)
+                if not publisher.get_subscription_count()
             ]
             ready = len(publishers) - len(lacking)
             if ready >= count:
@@ -123,7 +130,7 @@ class BagPlayer:
     def _play_once(self, max_images: int | None) -> float:
         """Publish everything once; returns how long to pause before the next pass."""
         started = time.monotonic()
-        counts: Counter[str] = Counter()
+        counts = self._in_pass = Counter[str]()
         images = begin_ns = end_ns = 0
         for topic, time_ns, raw in self._paced():
             if topic not in self._publishers:
@@ -140,6 +147,17 @@ class BagPlayer:
         periods = max(counts.values(), default=1) - 1
         period_s = (end_ns - begin_ns) * 1e-9 / periods / self._rate if periods else 0.0
         return max(period_s, started + _SHORTEST_PASS_S - time.monotonic())
+
+    def progress(self) -> str:
+        """How much of the recording the last pass has published, in words."""
+        images = sum(self._in_pass[topic] for topic in self._images)
+        tracks = (track for track in self._bag.tracks if track.topic in self._publishers)
+        counts = {track.topic: track.count for track in tracks}
+        of_images = sum(counts[topic] for topic in self._images)
+        return (
+            f"{images} of {of_images} images, "
+            f"{self._in_pass.total()} of {sum(counts.values())} messages"
+        )
 
     def _publish(self, topic: str, time_ns: int, raw: bytes) -> None:
         self._publishers[topic].publish(raw)
@@ -193,6 +211,11 @@ class BagPlayer:
                 return
 
 
+def _below(prefix: str, topic: str) -> str:
+    """A topic below a prefix, which may be empty."""
+    return f"{prefix.rstrip('/')}/{topic.lstrip('/')}" if prefix else topic
+
+
 def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = program_parser(__doc__, _NAME)
     add = parser.add_argument
@@ -201,15 +224,13 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     add("--rate", type=float, default=1.0, help="2: twice as fast; 0: as fast as acknowledged")
     add("--loop", action="store_true", help="restart at the end")
     add("--clock", action="store_true", help="publish /clock")
+    add("--prefix", default="", help="put before the name of every topic, /clock among them")
     add("--best-effort", action="store_true", help="publish like a driver")
     add("--max-images", type=int, metavar="N", help="stop after N images")
     add("--start-delay", type=float, default=0.0, metavar="S", help="seconds before the start")
     text = "start when N of the topics, /clock among them, have a subscriber"
     add("--wait-for-subscribers", type=int, default=0, metavar="N", help=text)
-    text = "with the above: an image topic counts when it has N subscribers"
-    add("--image-subscribers", type=int, default=1, metavar="N", help=text)
-    text = "seconds to wait for subscribers (default: %(default)s)"
-    add("--wait-timeout", type=float, default=30.0, metavar="S", help=text)
+    add_wait_options(parser)
     options = parser.parse_args(arguments)
     if not 0 <= options.rate < float("inf"):
         parser.error(f"the rate is {options.rate}, expected a number from 0 up")
@@ -221,16 +242,22 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
 def _run(options: argparse.Namespace, node: Node) -> None:
     logger = node.get_logger()
     bag = _open(options.bag, options.topics, logger.info)
-    player = BagPlayer(node, bag, options.rate, options.clock, options.best_effort)
-    player.wait_for_subscribers(
-        options.wait_for_subscribers, options.wait_timeout, options.image_subscribers
-    )
+    player = BagPlayer(node, bag, options.rate, options.clock, options.best_effort, options.prefix)
+    player.wait_for_subscribers(options.wait_for_subscribers, options.wait_timeout)
+    wait_for_nodes(node, options.wait_for, options.wait_timeout, logger.info)
     _sleep(node, options.start_delay)
     topics = ", ".join(f"{track.topic} ({track.count})" for track in bag.tracks)
-    logger.info(f"playing {options.bag}: {topics}")
+    if node.context.ok():
+        logger.info(f"playing {options.bag}: {topics}")
     started = time.monotonic()
-    player.play(options.max_images, options.loop)
-    logger.info(f"played {player.published} messages in {time.monotonic() - started:.2f} s")
+    try:
+        player.play(options.max_images, options.loop)
+    finally:
+        if not node.context.ok():  # a signal, at whatever point; rosout is closed by now
+            print(f"{_NAME}: stopped after {player.progress()}", flush=True)
+    if node.context.ok():
+        seconds = time.monotonic() - started
+        logger.info(f"the bag is over: played {player.published} messages in {seconds:.2f} s")
 
 
 def _open(path: Path, topics: list[str], log: Callable[[str], object]) -> Playable:

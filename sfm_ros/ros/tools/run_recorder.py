@@ -157,7 +157,7 @@ class RunRecorder(Node):
             self._writer.uncertainty(stamp_ns, uncertainty)
 
     def destroy_node(self) -> None:
-        """Say what was not recorded, and leave the middleware."""
+        """Print what was not recorded, and leave the middleware."""
         lacking = self._poses.lacking()
         if lacking:
             print(f"run_recorder: {lacking}", file=sys.stderr, flush=True)

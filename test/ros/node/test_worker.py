@@ -308,7 +308,7 @@ def test_images_of_many_frames_leave_the_first_working(bench: Bench) -> None:
 
 
 def test_changes_of_the_status_do_not_flood_the_log(bench: Bench) -> None:
-    """A dropped image is said once in a while, and what follows it only after such a line."""
+    """A dropped image is logged once in a while, and what follows it only after such a line."""
     begin_s = time.monotonic()
     for _ in range(500):
         bench.put(named(bench, "camera\n"))

@@ -13,6 +13,7 @@ from rig.probe import FAKE_NODE, PLAYER, Probe, Program, ros_arguments, wait_unt
 
 pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
 
+import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import Odometry
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
@@ -100,7 +101,7 @@ def test_remapped_messages_arrive_in_order(
     assert [stamp_to_ns(m.header.stamp) for m in images] == stamps()
     assert bytes(images[3].data) == bytes(image_message(FORWARD, stamps()[3]).data)
     assert infos[0].k[0] == pytest.approx(80.0)
-    assert f"played {2 * COUNT} messages" in program.output
+    assert f"the bag is over: played {2 * COUNT} messages" in program.output
 
 
 def test_clock_follows_the_bag(
@@ -150,9 +151,23 @@ def test_evaluated_node_loses_no_frame_at_rate_0(
             ["{good}", "--wait-for-subscribers", "2", "--wait-timeout", "0.1"],
             "too few subscribers on /cam/image, /cam/info",
         ),
+        (
+            ["{good}", "--wait-for", "/node", "/cam/image", "--wait-timeout", "0.1"],
+            "after 0.1 s still waiting for /node to subscribe to /cam/image",
+        ),
         (["{good}", "--rate", "-1"], "expected a number from 0 up"),
     ],
-    ids=["missing", "empty", "cut mcap", "cut ros1", "no bag", "topic", "no subscriber", "rate"],
+    ids=[
+        "missing",
+        "empty",
+        "cut mcap",
+        "cut ros1",
+        "no bag",
+        "topic",
+        "no subscriber",
+        "no node",
+        "rate",
+    ],
 )
 def test_refusal_names_the_reason(
     arguments: list[str],
@@ -183,6 +198,39 @@ def test_signal_ends_a_loop(
     program.wait_for("playing")
     assert program.end(number) == 0, program.output
     assert "Traceback" not in program.output
+
+
+def test_bag_is_held_until_the_named_node_subscribes(
+    bags: dict[str, Path], probe: Probe, start: Callable[[list[str]], Program]
+) -> None:
+    """Subscribers of another name, on as many topics as one likes, do not let it begin."""
+    received = probe.listen("/held/cam/image", Image, KEEP_ALL)
+    probe.listen("/held/cam/info", CameraInfo, KEEP_ALL)
+    probe.listen("/held/clock", Clock)
+    awaited = ["--wait-for", "/late", "/held/cam/image", "--wait-timeout", "inf"]
+    program = start([*PLAYER, str(bags["mcap"]), *awaited, "--prefix", "/held", "--clock"])
+    program.wait_for("waiting for /late to subscribe to /held/cam/image")
+    wait_until(lambda: probe.node.count_publishers("/held/cam/image"), "the player")
+    assert "playing" not in program.output and not received
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=probe.domain)
+    late = rclpy.create_node("late", context=context)
+    late.create_subscription(Image, "/held/cam/image", lambda _: None, KEEP_ALL)
+    assert program.end() == 0, program.output
+    late.destroy_node()
+    context.try_shutdown()
+    wait_until(lambda: len(received) == COUNT, "all images")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_answered_with_how_far_it_came(
+    number: signal.Signals, bags: dict[str, Path], start: Callable[[list[str]], Program]
+) -> None:
+    program = start([*PLAYER, str(bags["mcap"]), "--rate", "0.01"])
+    program.wait_for("playing")
+    assert program.end(number) == 0, program.output
+    assert f"stopped after 1 of {COUNT} images, 2 of {2 * COUNT} messages" in program.output
+    assert "the bag is over" not in program.output
 
 
 # ---- parts of a bag that ROS 2 cannot represent -----------------------------------------------

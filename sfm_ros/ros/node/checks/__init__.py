@@ -1,1 +1,1 @@
-"""What the node checks about the programs around it, once a second, and says once."""
+"""What the node checks about the programs around it, once a second; it logs each fault once."""

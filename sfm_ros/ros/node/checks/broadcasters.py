@@ -1,4 +1,4 @@
-"""Hears whether another node moves the frame that this node moves on TF."""
+"""Looks whether another node moves the frame that this node moves on TF."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class OtherBroadcasters:
     Args:
         node: subscribes.
         broadcaster: what this node sends.
-        report: called once with what was heard.
+        report: called once with what was found.
     """
 
     def __init__(
@@ -45,14 +45,14 @@ class OtherBroadcasters:
         self._group = MutuallyExclusiveCallbackGroup()
         self._subscriptions: list[Subscription] = []
         self._budget = TimeBudget(_MOST_LOAD, _BURST_S)
-        self._due_s, self._heard = 0.0, ""
+        self._due_s, self._found = 0.0, ""
 
     def check(self) -> None:
-        """Listen when it is time, and report what was heard; called once a second."""
-        if self._heard:
-            self._report(self._heard)
+        """Listen when it is time, and report what was found; called once a second."""
+        if self._found:
+            self._report(self._found)
             self.close()
-            self._heard, self._due_s = "", float("inf")
+            self._found, self._due_s = "", float("inf")
         now = time.monotonic()
         if self._broadcaster.child is None or now < self._due_s:
             return
@@ -87,7 +87,7 @@ class OtherBroadcasters:
         child = self._broadcaster.child
         if child is None or child.encode() not in data or len(data) > _LARGEST_MESSAGE:
             return
-        if not self._heard and self._budget.is_left():
+        if not self._found and self._budget.is_left():
             with self._budget:
                 self._read(topic, data)
 
@@ -98,7 +98,7 @@ class OtherBroadcasters:
             return
         for transform in message.transforms:
             if self._is_foreign(transform):
-                self._heard = self._description(topic, transform)
+                self._found = self._description(topic, transform)
                 return
 
     def _is_foreign(self, transform: TransformStamped) -> bool:

@@ -19,20 +19,20 @@ _FEW_LOST, _SMALL_SHARE = 10, 0.02
 
 
 class CameraCheck:
-    """Says what is wrong with the images, each thing once until it has passed.
+    """Logs what is wrong with the images, each fault once until it has passed.
 
     Args:
         node: looks at the graph, and logs.
         statistics: counts the images.
         topic: of the images, as subscribed to.
-        wants_every: ``node.image_queue`` is ``every``: a recording is played.
+        takes_every: ``node.image_queue`` is ``every``: a recording is played.
     """
 
     def __init__(
-        self, node: Node, statistics: RunStatistics, topic: str, wants_every: bool
+        self, node: Node, statistics: RunStatistics, topic: str, takes_every: bool
     ) -> None:
         self._node, self._statistics = node, statistics
-        self._topic, self._wants_every = topic, wants_every
+        self._topic, self._takes_every = topic, takes_every
         self._is_silent = self._has_lost = False
         self._publishers = 1
 
@@ -47,19 +47,19 @@ class CameraCheck:
         is_silent = silent_s is not None or (waited_s or 0.0) > _FIRST_IMAGE_S
         if is_silent and not self._is_silent:
             if silent_s is None:
-                self._say_that_none_came(waited_s or 0.0)
+                self._log_that_none_came(waited_s or 0.0)
             else:
-                self._say_that_they_ceased(silent_s)
+                self._log_that_they_ceased(silent_s)
         self._is_silent = is_silent
 
-    def _say_that_none_came(self, waited_s: float) -> None:
+    def _log_that_none_came(self, waited_s: float) -> None:
         publishers = self._names(self._topic)
         text = f"no image on {self._topic} for {waited_s:.0f} s; "
         if publishers:
             text += f"its publishers have sent none: {publishers}"
         else:
             text += f"nobody publishes there. {self._advice()}"
-        if publishers and self._wants_every:  # on two lines: rclpy allows one severity in each
+        if publishers and self._takes_every:  # on two lines: rclpy allows one severity in each
             self._node.get_logger().info(f"{text} (a player may wait for other programs)")
         else:
             self._node.get_logger().warning(text)
@@ -89,9 +89,9 @@ class CameraCheck:
             and self._node.count_publishers(topic)
         )
 
-    def _say_that_they_ceased(self, silent_s: float) -> None:
+    def _log_that_they_ceased(self, silent_s: float) -> None:
         publishers = self._names(self._topic)
-        if self._wants_every and not publishers:
+        if self._takes_every and not publishers:
             received = self._statistics.counts()["received"]
             self._statistics.end()
             self._node.get_logger().info(
@@ -125,7 +125,7 @@ class CameraCheck:
         if is_fast_dds(get_rmw_implementation_identifier()):
             problem += f"Fast DDS loses large ones by default: {profile_advice(SHIPPED)}"
         else:
-            problem += "see 'Messages are lost' in docs/troubleshooting.md"
+            problem += "see 'messages are lost' in docs/troubleshooting.md"
         self._statistics.report(problem)
         self._node.get_logger().warning(problem)
 

@@ -1,4 +1,4 @@
-"""What the node says about the topic of its images, each thing once."""
+"""What the node logs about the topic of its images, each fault once."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ class GraphNode(FakeNode):
 class Bench:
     """A check with a graph and a clock that the test sets."""
 
-    def __init__(self, wants_every: bool = False) -> None:
+    def __init__(self, takes_every: bool = False) -> None:
         self.now_s = 100.0
         self.node: Any = GraphNode()
         self.statistics = RunStatistics(clock=lambda: self.now_s)
         self.statistics.resume()
-        self._check = CameraCheck(self.node, self.statistics, TOPIC, wants_every=wants_every)
+        self._check = CameraCheck(self.node, self.statistics, TOPIC, takes_every=takes_every)
 
     def after(self, seconds: float, level: str = "warning") -> list[str]:
-        """What is newly said after this time, while it is checked every second."""
+        """What is newly logged after this time, while it is checked every second."""
         before = len(self.node.get_logger().lines)
         for _ in range(int(seconds)):
             self.now_s += 1.0
@@ -107,14 +107,14 @@ def test_images_that_cease_are_a_warning_each_time() -> None:
 
 def test_images_that_wait_are_not_missing() -> None:
     """A node that is slower than the recording is busy, and the player waits for it."""
-    bench = Bench(wants_every=True)
+    bench = Bench(takes_every=True)
     bench.statistics.image_received()
     bench.statistics.has_waiting = lambda: True
     assert bench.after(10) == []
 
 
 def test_the_end_of_a_bag_is_no_warning() -> None:
-    bench = Bench(wants_every=True)
+    bench = Bench(takes_every=True)
     bench.statistics.image_received()
     (line,) = bench.after(10, level="info")
     assert line.startswith("the bag is over, its player has left /image: 1 images received")
@@ -125,7 +125,7 @@ def test_the_end_of_a_bag_is_no_warning() -> None:
     assert bench.statistics.diagnostic("node", {"image_topic": TOPIC}).message == "initializing"
 
 
-def test_a_second_publisher_is_said_once() -> None:
+def test_a_second_publisher_is_logged_once() -> None:
     bench = Bench()
     bench.statistics.has_waiting = lambda: True
     bench.statistics.image_received()
@@ -144,10 +144,10 @@ def test_a_second_publisher_is_said_once() -> None:
     ("rmw", "remedy"),
     [
         ("rmw_fastrtps_cpp", f"export FASTRTPS_DEFAULT_PROFILES_FILE={PROFILE} FASTDDS_"),
-        ("rmw_cyclonedds_cpp", "see 'Messages are lost'"),
+        ("rmw_cyclonedds_cpp", "see 'messages are lost'"),
     ],
 )
-def test_losses_in_transport_are_said_once_with_the_remedy(
+def test_losses_in_transport_are_logged_once_with_the_remedy(
     rmw: str, remedy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "get_rmw_implementation_identifier", lambda: rmw)

@@ -25,10 +25,10 @@ def test_node_without_a_camera_names_the_topics_there_are(
     node.program.wait_for(r"Topics of images: .*/elsewhere/image_raw \(/probe\)")
 
 
-def test_another_broadcaster_of_the_same_frame_is_said(
+def test_another_broadcaster_of_the_same_frame_is_logged(
     probe: Probe, own_node: Callable[..., OwnNode]
 ) -> None:
-    """Of the transform that the node sends itself nothing is said."""
+    """Of the transform that the node sends itself nothing is logged."""
     tf2_msgs = pytest.importorskip("tf2_msgs.msg", reason="tf2_msgs is not built")
     node = own_node("/shared", *("-r", "/tf:=tf", "-r", "/tf_static:=tf_static"))
     moving = node.listen("tf", tf2_msgs.TFMessage)
@@ -39,11 +39,11 @@ def test_another_broadcaster_of_the_same_frame_is_said(
     wheels = transform_message(make_transform([[1, 0, 0], [0, 1, 0], [0, 0, 1]], [5, 0, 0]), 0,
                                "map", child)  # fmt: skip
 
-    def is_said() -> bool:
+    def is_logged() -> bool:
         probe.publish("/shared/tf", tf2_msgs.TFMessage(transforms=[wheels]))
         return "another node publishes" in node.program.output
 
-    node.show_until(is_said, "the warning")
+    node.show_until(is_logged, "the warning")
     line = node.program.wait_for(f"the transform from 'map' to '{child}' too")
     assert "publish_tf:=inverted" in line
     wait_until(lambda: probe.node.count_subscribers("/shared/tf") == 1, "the end of listening")
