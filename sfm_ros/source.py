@@ -44,6 +44,11 @@ def remarks_of(source: Source) -> tuple[str, ...]:
     return tuple(getattr(source, "remarks", ()))
 
 
+def unreadable_of(source: Source) -> int:
+    """Frames that a source lists and could not read, in its latest iteration so far."""
+    return int(getattr(source, "unreadable", 0))
+
+
 Deferred: TypeAlias = "Callable[[], SourceItem | None]"
 """Decodes one frame; None if its image is damaged and the source skips damaged images."""
 

@@ -42,6 +42,20 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.fixture
+def case() -> Callable[[str], Path]:
+    """Finds an input in the folder of cases; the test is skipped if it is absent."""
+
+    def find(name: str) -> Path:
+        data = Path(os.environ.get("SFM_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
+        path = data.parent / "cases" / name
+        if not path.exists():
+            pytest.skip(f"the recordings of others are not at {path.parent}")
+        return path
+
+    return find
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skip slow tests unless SFM_SLOW_TESTS=1."""
     if os.environ.get("SFM_SLOW_TESTS") == "1":

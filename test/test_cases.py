@@ -6,7 +6,6 @@ recordings that other programs wrote, some of them contradicting themselves.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -116,15 +115,6 @@ def assert_all_agree(path: Path, topic: str | None, folder: Path) -> Choice | st
 # ---- recordings of others --------------------------------------------------------------------
 
 
-def case(name: str) -> Path:
-    """A recording in the folder of cases; the test is skipped if it is absent."""
-    data = Path(os.environ.get("SFM_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
-    path = data.parent / "cases" / name
-    if not path.exists():
-        pytest.skip(f"the recordings of others are not at {path.parent}")
-    return path
-
-
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
@@ -136,7 +126,9 @@ def case(name: str) -> Path:
         ("mono16-of-12-bits/bag", (True, "K", 120.64, 103.5, 31.5)),
     ],
 )
-def test_recordings_of_others(name: str, expected: Choice, tmp_path: Path) -> None:
+def test_recordings_of_others(
+    name: str, expected: Choice, case: Callable[[str], Path], tmp_path: Path
+) -> None:
     assert assert_all_agree(case(name), None, tmp_path) == expected
 
 
@@ -291,7 +283,7 @@ def focal_lengths(path: Path, tmp_path: Path) -> list[float]:
     [("zerofirst/zerofirst.mcap", [120.64] * 4), ("zoom/zoom.mcap", None)],
 )
 def test_changes_in_recordings_of_others(
-    name: str, expected: list[float] | None, tmp_path: Path
+    name: str, expected: list[float] | None, case: Callable[[str], Path], tmp_path: Path
 ) -> None:
     path = case(f"calibration-changes-in-bag/{name}")
     found = focal_lengths(path, tmp_path)

@@ -24,7 +24,7 @@ if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from sfm_ros.cameras.config import INPUTS
-from sfm_ros.cli.program import program_parser, run_program
+from sfm_ros.cli.program import INCOMPLETE, program_parser, run_program
 from sfm_ros.errors import SourceError
 from sfm_ros.formats.gray_range import AUTO_BITS
 from sfm_ros.outputs.folder import named_paths, require_room
@@ -47,7 +47,8 @@ from training.preparation.writer import PreparedWriter
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; the exit code of `run_program`, 1 also if a source failed."""
+    """Command line; the exit code of `run_program`, 1 also if a source failed, and 3 if one could not
+    be read as a whole."""
     if arguments is None:
         own_process("prepare")
     options = parse(arguments)
@@ -59,14 +60,18 @@ def _run(options: argparse.Namespace) -> int:
     if options.command == "report":
         print(report_again(options.out))
         return 0
-    failures = prepare(options)
-    if failures:
-        print(f"prepare: {_summary(failures)}", file=sys.stderr)
-    return 1 if failures else 0
+    preparation = prepare(options)
+    if preparation.unreadable:
+        text = f"WARNING: {preparation.unreadable} frames of the sources could not be read"
+        print(f"prepare: {text}", file=sys.stderr)
+    if preparation.failures:
+        print(f"prepare: {_summary(preparation.failures)}", file=sys.stderr)
+        return 1
+    return INCOMPLETE if preparation.unreadable else 0
 
 
-def prepare(options: argparse.Namespace) -> Failures:
-    """Prepare the sources that the options name; returns those that failed.
+def prepare(options: argparse.Namespace) -> Preparation:
+    """Prepare the sources that the options name; returns what became of them.
 
     Raises:
         SfmRosError: no source could be used, or the set cannot be continued with these options.
@@ -91,7 +96,7 @@ def prepare(options: argparse.Namespace) -> Failures:
         prepared = writer.finish()
         print(measure(prepared).headline() if options.no_report else report(prepared))
         folder.complete()
-    return preparation.failures
+    return preparation
 
 
 def _check_any(preparation: Preparation, usable: int) -> None:

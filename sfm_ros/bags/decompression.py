@@ -17,7 +17,7 @@ from typing import Any
 
 from lz4.frame import LZ4FrameDecompressor
 from rosbags.rosbag1 import reader as rosbag1_reader
-from rosbags.rosbag2 import storage_mcap, storage_sqlite3
+from rosbags.rosbag2 import storage_mcap
 from rosbags.rosbag2.metadata import parse_qos
 
 from sfm_ros.errors import UnsafeFileError
@@ -33,6 +33,7 @@ else:
 _MOST_FRAMES = 64
 """Writers make one frame; each one more copies the data that follow it."""
 _ZSTD_HEADER = 18
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _MCAP_HEAD, _MCAP_CHUNK, _RECORD_HEAD = struct.Struct("<BQQQQ"), 0x06, 9
 """The start of a record, read as that of a chunk: kind, length, times, unpacked size."""
 _BLOCK = 2**20
@@ -40,6 +41,10 @@ _BLOCK = 2**20
 
 class UnpackError(UnsafeFileError):
     """Packed data is damaged, or larger than is accepted."""
+
+
+class CutOffError(UnpackError):
+    """Packed data ends early."""
 
 
 def unpack(data: bytes, limit: int, make: Callable[[], Any] = zstd.ZstdDecompressor) -> bytes:
@@ -62,7 +67,7 @@ def unpack(data: bytes, limit: int, make: Callable[[], Any] = zstd.ZstdDecompres
         if left < 0:
             raise UnpackError(f"it holds packed data of more than {limit} bytes")
         if not decompressor.eof:
-            raise UnpackError("packed data is cut off")
+            raise CutOffError("packed data is cut off")
         data = decompressor.unused_data
         if not data:
             return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -72,6 +77,11 @@ def unpack(data: bytes, limit: int, make: Callable[[], Any] = zstd.ZstdDecompres
 def unpack_message(data: bytes) -> bytes:
     """A message of a bag that is compressed message by message."""
     return unpack(data, limits.BAG_CHUNK)
+
+
+def is_packed(data: bytes) -> bool:
+    """Whether a message of ROS 2 is compressed: CDR starts with another number than zstd."""
+    return data[: len(_ZSTD_MAGIC)] == _ZSTD_MAGIC
 
 
 def unpack_files(files: Sequence[Path], folder: Path) -> list[Path]:
@@ -176,9 +186,17 @@ def _rosbag1_chunk(make: Callable[[], Any], data: bytes) -> bytes:
     return unpack(data, limits.BAG_CHUNK, make)
 
 
-def _quality_of_service(profiles: Any) -> Any:
-    """rosbags' own reader of the profiles, after their text was examined."""
-    return parse_qos(parse_yaml(profiles) if isinstance(profiles, str) else profiles)
+def quality_of_service(profiles: Any) -> list[Any]:
+    """rosbags' own reader of the profiles of a topic, after their text was examined.
+
+    None of them if they are damaged: nothing that is read depends on them.
+    """
+    try:
+        return parse_qos(parse_yaml(profiles) if isinstance(profiles, str) else profiles)
+    except UnsafeFileError:
+        raise
+    except Exception:  # of any kind
+        return []
 
 
 def _limit_rosbags() -> None:
@@ -186,8 +204,7 @@ def _limit_rosbags() -> None:
         storage_mcap.DECOMPRESSORS[name] = partial(_mcap_chunk, make)
     for name, make in (("lz4", LZ4FrameDecompressor), ("bz2", BZ2Decompressor)):
         rosbag1_reader.decompressors[name] = partial(_rosbag1_chunk, make)
-    for module in (storage_mcap, storage_sqlite3):
-        module.parse_qos = _quality_of_service  # type: ignore[attr-defined]
+    storage_mcap.parse_qos = quality_of_service  # type: ignore[assignment]
 
 
 _limit_rosbags()

@@ -11,7 +11,7 @@ import re
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import quote
@@ -40,10 +40,12 @@ class BagStorage:
     Attributes:
         files: the storage files, with the suffix ``.zstd`` if each is compressed.
         packed_messages: whether each message is compressed.
+        counts: topic -> number of messages that the recorder counted; empty if unknown.
     """
 
     files: tuple[Path, ...]
     packed_messages: bool = False
+    counts: Mapping[str, int] = field(default_factory=dict)
 
 
 def read_metadata(folder: Path) -> BagStorage:
@@ -65,7 +67,20 @@ def read_metadata(folder: Path) -> BagStorage:
         raise MetadataError(f"{METADATA} has no relative_file_paths")
     mode = _compression(information)
     files = tuple(_storage_file(folder, name, mode) for name in names)
-    return BagStorage(files=files, packed_messages=mode == "message")
+    counts = _counts(information.get("topics_with_message_count"))
+    return BagStorage(files=files, packed_messages=mode == "message", counts=counts)
+
+
+def _counts(topics: object) -> dict[str, int]:
+    """The numbers of messages that can be read of a list of topics."""
+    counts = {}
+    for entry in topics if isinstance(topics, list) else []:
+        topic = entry.get("topic_metadata") if isinstance(entry, Mapping) else None
+        name = topic.get("name") if isinstance(topic, Mapping) else None
+        count = entry.get("message_count") if isinstance(entry, Mapping) else None
+        if isinstance(name, str) and isinstance(count, int):
+            counts[name] = count
+    return counts
 
 
 def _compression(information: Mapping[str, Any]) -> str:
@@ -88,15 +103,19 @@ def _storage_file(folder: Path, name: object, mode: str) -> Path:
     return file
 
 
+def read_only_address(file: Path) -> str:
+    """The address by which SQLite neither changes nor locks a file."""
+    return f"file:{quote(str(file.absolute()))}?mode=ro&immutable=1"
+
+
 def check_tables(file: Path) -> None:
     """Make sure that an SQLite file holds what it lists: a view or a formula may be endless.
 
     Raises:
         MetadataError: it computes values, or is no SQLite file.
     """
-    address = f"file:{quote(str(file.absolute()))}?mode=ro&immutable=1"
     try:
-        with closing(sqlite3.connect(address, uri=True)) as connection:
+        with closing(sqlite3.connect(read_only_address(file), uri=True)) as connection:
             rows = connection.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
     except sqlite3.Error as error:
         raise MetadataError(f"{file.name} is no SQLite file: {error}") from error

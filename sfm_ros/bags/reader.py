@@ -1,13 +1,14 @@
 """Reads any bag rosbags can read: ROS 1, or ROS 2 sqlite3 and mcap, whole, split or a single file.
 
-The low-level readers are used, not rosbags' AnyReader: AnyReader parses every message definition
-in the bag and fails if one of them is malformed, for example that of a service. The types needed
-here are the same in every distribution.
+A reader for each storage is used, not rosbags' AnyReader: AnyReader parses every message
+definition in the bag and fails if one of them is malformed, for example that of a service. The
+types needed here are the same in every distribution. What cannot be read is left out and noted.
 """
 
 from __future__ import annotations
 
 import heapq
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache
@@ -15,19 +16,23 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from rosbags import rosbag1, rosbag2
 from rosbags.interfaces import Connection
 from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
 
-from sfm_ros.bags.decompression import check_chunks, unpack_files, unpack_message
+from sfm_ros.bags.decompression import check_chunks, is_packed, unpack_files, unpack_message
+from sfm_ros.bags.mcap_file import CDR, ROS1, McapFile
 from sfm_ros.bags.metadata import METADATA, BagStorage, check_tables, read_metadata
-from sfm_ros.errors import SourceError, UnsafeFileError
+from sfm_ros.bags.ros1_file import Ros1File
+from sfm_ros.bags.sqlite_file import Sqlite3File, complete_copy, left_behind
+from sfm_ros.errors import SourceError, UnsafeFileError, printable
 from sfm_ros.formats.files import natural_key
 from sfm_ros.safety.files import member
 
 STORAGE_SUFFIXES = (".mcap", ".db3", ".bag")
 _MOST_MESSAGES = 10**10
+_MOST_REMARKS, _LONGEST_REMARK = 20, 1000
+_LOG = logging.getLogger(__name__)
 
 
 @cache
@@ -54,8 +59,11 @@ class BagFile:
         name: the path as it was given.
         is_ros1: whether messages are serialized as in ROS 1, else as CDR.
         connections: publishers and their quality of service, as rosbags lists them.
-        topics: topic -> (message type, number of messages), of topics with messages.
+        topics: topic -> (message type, number of messages), of topics with messages. The number is
+            the one that the bag lists. The type of a topic of another encoding, which is left out,
+            has that in parentheses.
         all_topics: the same, with empty topics.
+        remarks: what was unusual, or could not be read so far, a sentence each.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -68,17 +76,48 @@ class BagFile:
         self.path = Path(path)
         self._storage = _storage(self.path)
         self.is_ros1 = any(file.suffix == ".bag" for file in self._storage.files)
+        self.remarks: tuple[str, ...] = ()
         self._readers: list[Any] | None = None
         self.connections: list[Connection] = []
         self.all_topics: dict[str, tuple[str, int]] = {}
         with ExitStack() as stack:
-            for reader in self._open(stack):
-                self.connections += reader.connections
-                for connection in reader.connections:
-                    count = self.all_topics.get(connection.topic, ("", 0))[1]
-                    total = min(count + connection.msgcount, _MOST_MESSAGES)
-                    self.all_topics[connection.topic] = (connection.msgtype, total)
+            readers = self._open(stack)
+            mcaps = [reader for reader in readers if isinstance(reader, McapFile)]
+            self.is_ros1 |= bool(mcaps) and all(reader.encoding == ROS1 for reader in mcaps)
+            self.connections = [each for reader in readers for each in reader.connections]
+        for connection in self.connections:
+            count = self.all_topics.get(connection.topic, ("", 0))[1]
+            total = min(count + connection.msgcount, _MOST_MESSAGES)
+            encoding = self._foreign_encoding(connection)
+            kind = f"{connection.msgtype} ({encoding})" if encoding else connection.msgtype
+            self.all_topics[connection.topic] = (kind, total)
+        self._note_foreign()
+        for topic, count in self._storage.counts.items():
+            kind, total = self.all_topics.get(topic, ("", count))
+            if total < count <= _MOST_MESSAGES:
+                self.all_topics[topic] = (kind, count)
         self.topics = {name: entry for name, entry in self.all_topics.items() if entry[1]}
+
+    def _foreign_encoding(self, connection: Connection) -> str:
+        """The encoding of messages that are not serialized as those of ROS are; else empty."""
+        encoding = getattr(connection.ext, "serialization_format", ROS1)
+        return "" if encoding in ("", ROS1 if self.is_ros1 else CDR) else encoding
+
+    def _note_foreign(self) -> None:
+        foreign = {
+            f"{each.topic} ({encoding})"
+            for each in self.connections
+            if (encoding := self._foreign_encoding(each))
+        }
+        if foreign:
+            self._note(f"topics of other encodings are left out: {', '.join(sorted(foreign))}")
+
+    def _note(self, text: str) -> None:
+        """Add a remark, and log it, once."""
+        remark = printable(f"{self.name}: {text}", _LONGEST_REMARK)
+        if remark not in self.remarks and len(self.remarks) < _MOST_REMARKS:
+            self.remarks += (remark,)
+            _LOG.warning("%s", remark)
 
     def named(self, topic: str) -> str:
         """The name that a topic has in the bag, where the leading slash may be left out."""
@@ -139,20 +178,26 @@ class BagFile:
     def serialized(self, topics: Sequence[str]) -> Iterator[tuple[Connection, int, bytes]]:
         """The same without decoding: connection, time of recording, bytes."""
         with ExitStack() as stack:
+            readers = self._readers or self._open(stack)
             merged = heapq.merge(
-                *(self._messages(reader, topics) for reader in self._readers or self._open(stack)),
+                *(self._messages(reader, topics) for reader in readers),
                 key=lambda entry: entry[1],
             )
             while True:
                 try:
                     entry = next(merged, None)
-                    if entry is not None and self._storage.packed_messages:
+                    if entry is not None and self._is_packed(entry[2]):
                         entry = (*entry[:2], unpack_message(entry[2]))
                 except Exception as error:  # as in _open
                     raise self._damaged(error) from error
+                for line in (line for reader in readers for line in reader.damage.lines):
+                    self._note(line)
                 if entry is None:
                     return
                 yield entry
+
+    def _is_packed(self, data: bytes) -> bool:
+        return self._storage.packed_messages or (not self.is_ros1 and is_packed(data))
 
     def first(self, topic: str) -> Record:
         """The first message of a topic.
@@ -169,8 +214,7 @@ class BagFile:
     def _open(self, stack: ExitStack) -> list[Any]:
         try:
             readers = [self._reader(file, stack) for file in self._unpacked(stack)]
-            if not self.is_ros1:
-                check_chunks([reader.storage for reader in readers])
+            check_chunks(readers)
             return readers
         except UnsafeFileError as error:
             raise SourceError(f"cannot open the bag {self.path}: {error}") from error
@@ -190,16 +234,29 @@ class BagFile:
         return unpack_files(files, Path(stack.enter_context(folder)))
 
     def _reader(self, file: Path, stack: ExitStack) -> Any:
-        if self.is_ros1:
-            return stack.enter_context(rosbag1.Reader(file))
-        if file.suffix == ".db3":
-            check_tables(file)
-        return stack.enter_context(rosbag2.Reader(file))
+        if file.suffix == ".bag":
+            return stack.enter_context(Ros1File(file))
+        if file.suffix == ".mcap":
+            mcap = McapFile(file)
+            mcap.open()
+            stack.callback(mcap.close)
+            return mcap
+        beside = left_behind(file)
+        if beside:
+            folder = TemporaryDirectory(prefix="sfm_bag_", ignore_cleanup_errors=True)
+            self._note(f"its recorder did not end; {beside[0].name} is read, through a copy")
+            file = complete_copy(file, beside, Path(stack.enter_context(folder)))
+        check_tables(file)
+        return stack.enter_context(Sqlite3File(file))
 
     def _messages(
         self, reader: Any, topics: Sequence[str]
     ) -> Iterator[tuple[Connection, int, bytes]]:
-        connections = [entry for entry in reader.connections if entry.topic in topics]
+        connections = [
+            entry
+            for entry in reader.connections
+            if entry.topic in topics and not self._foreign_encoding(entry)
+        ]
         # Without connections a reader would yield all messages.
         return reader.messages(connections) if connections else iter(())
 

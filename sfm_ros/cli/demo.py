@@ -15,6 +15,7 @@ from pathlib import Path
 from sfm_ros.cli.engine_options import add_engine_options, with_engine_options
 from sfm_ros.cli.evaluate_bag import (
     add_input_options,
+    exit_code,
     input_options,
     print_results,
     with_camera_options,
@@ -25,7 +26,6 @@ from sfm_ros.evaluation.runs.inputs import open_input
 from sfm_ros.evaluation.runs.result import ONLINE
 from sfm_ros.evaluation.session import RunOptions, evaluate
 from sfm_ros.outputs.folder import named_paths
-from sfm_ros.safety.interrupts import INTERRUPTED
 from sfm_ros.safety.own_process import own_process
 
 
@@ -50,7 +50,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the demo; 0 on success, 1 on failure, 130 if it was interrupted."""
+    """Run the demo; 0 on success, 1 on failure, 130 if it was interrupted, 3 if it left out what
+    could not be read."""
     if arguments is None:
         own_process("demo")
     options = parse(arguments)
@@ -80,7 +81,7 @@ def _run(options: argparse.Namespace, command: str) -> int:
     print_results(evaluation, out)
     beside = ", ".join(f.name for f in sorted(out.glob("[!.]*.*")) if f.suffix != ".html")
     print(f"         beside it: {beside}")
-    return INTERRUPTED if evaluation.interrupted else 0
+    return exit_code(evaluation)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from typing import Any
 
 from sfm_ros.cameras.config import INPUTS
 from sfm_ros.cli.engine_options import add_engine_options, with_engine_options
+from sfm_ros.cli.program import INCOMPLETE
 from sfm_ros.config import ODOMETRY_MODES, SfmConfig, load_config
 from sfm_ros.errors import ConfigError, SourceError
 from sfm_ros.evaluation.depth.metrics import CROPS
@@ -187,6 +188,13 @@ def input_options(options: argparse.Namespace, config: SfmConfig) -> InputOption
     return InputOptions(**named)
 
 
+def exit_code(evaluation: Evaluation) -> int:
+    """0, `INCOMPLETE` if a part of the input could not be read, 130 if it was interrupted."""
+    if evaluation.interrupted:
+        return INTERRUPTED
+    return INCOMPLETE if evaluation.unreadable else 0
+
+
 def print_results(evaluation: Evaluation, out: Path) -> None:
     """Print the figures and where the results are."""
     summary, (run, *others) = evaluation.results.summary, evaluation.results.runs
@@ -195,6 +203,9 @@ def print_results(evaluation: Evaluation, out: Path) -> None:
         print(f"camera: {summary['calibration']}")
     for remark in summary["input_remarks"]:
         print(f"note: {remark}")
+    if summary["frames_unreadable"]:
+        text = f"WARNING: {summary['frames_unreadable']} frames of the input could not be read"
+        print(text, file=sys.stderr)
     print(text_table(summary))
     for other in others:
         print(f"\nthe same {other.result.mode}, instead of {run.result.mode}:")
@@ -209,7 +220,7 @@ def print_results(evaluation: Evaluation, out: Path) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    """Score the input; 0, or 130 if it was interrupted and is scored until then.
+    """Score the input; see `exit_code`. What was interrupted is scored until then.
 
     Raises:
         SfmRosError: an input, the model or the configuration cannot be used; or the online run
@@ -241,7 +252,7 @@ def _run(options: argparse.Namespace) -> int:
     print_results(evaluation, options.out)
     if evaluation.failure is not None:
         raise evaluation.failure
-    return INTERRUPTED if evaluation.interrupted else 0
+    return exit_code(evaluation)
 
 
 def _video_to_write(options: argparse.Namespace) -> Path | None:

@@ -37,6 +37,10 @@ def program_parser(
     return parser
 
 
+INCOMPLETE = 3
+"""Exit code of a command that did its work, but could not read all of its input."""
+
+
 def run_program(name: str, call: Callable[[], int], if_interrupted: str = "interrupted") -> int:
     """Call a command; its exit code, 1 after an error in one line, 130 after Ctrl-C or SIGTERM."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # cleans up like Ctrl-C

@@ -12,7 +12,7 @@ import numpy as np
 from sfm_ros.bags.camera import CAMERA_INFO, IMAGE_TYPES, camera_info_beside, is_depth
 from sfm_ros.bags.reader import BagFile
 from sfm_ros.bags.transforms import TF_TYPES
-from sfm_ros.doctor.finding import Finding, fail, ok
+from sfm_ros.doctor.finding import Finding, fail, ok, warn
 from sfm_ros.doctor.observed import Camera, Edge, Endpoint, Sample, Stream
 from sfm_ros.formats.camera_info import calibration_key
 from sfm_ros.formats.serialized import stamp_of_serialized
@@ -29,13 +29,15 @@ class BagContent:
         cameras: image topics, each with its calibration.
         edges: transforms; the newest value of a moving one.
         endpoints: recorded topics as publishers, with the quality of service they offered.
-        topics: topic -> (type, number of messages).
+        topics: topic -> (type, number of messages that are listed).
+        remarks: what was unusual about the bag, or could not be read, a sentence each.
     """
 
     cameras: list[Camera]
     edges: list[Edge]
     endpoints: list[Endpoint]
     topics: dict[str, tuple[str, int]]
+    remarks: tuple[str, ...] = ()
 
 
 def read_bag(
@@ -63,6 +65,7 @@ def read_bag(
         edges=list(reading.edges.values()),
         endpoints=_endpoints(bag),
         topics=dict(bag.all_topics),
+        remarks=bag.remarks,
     )
 
 
@@ -166,4 +169,18 @@ def check_content(content: BagContent) -> list[Finding]:
         kinds = ", ".join(f"{name} ({kind})" for name, (kind, _) in sorted(content.topics.items()))
         return [fail("topics", f"no image topic; there are {kinds}", "record the camera's images")]
     names = ", ".join(sorted(content.topics))
-    return [ok("topics", f"{len(content.topics)}: {names}")]
+    findings = [ok("topics", f"{len(content.topics)}: {names}")]
+    findings += [ok("bag", remark) for remark in content.remarks]
+    for camera in content.cameras:
+        topic, found = camera.images.topic, len(camera.images.samples)
+        listed = content.topics[topic][1]
+        if found < listed:
+            findings.append(
+                warn(
+                    f"image {topic}",
+                    f"{listed - found} of {listed} images are listed and cannot be found",
+                    "the others are used; the file is damaged or incomplete, record again if they "
+                    "matter",
+                )
+            )
+    return findings

@@ -89,6 +89,11 @@ class Evaluation:
     failure: SfmRosError | None = None
 
     @property
+    def unreadable(self) -> int:
+        """Frames that the input lists and that could not be read."""
+        return int(self.results.summary["frames_unreadable"])
+
+    @property
     def interrupted(self) -> bool:
         """Whether a run was interrupted; it is scored until then."""
         return any(run.result.interrupted for run in self.results.runs)
@@ -170,12 +175,21 @@ def _run(
             runs.append(_recorded(options.recording, input, spec, options.frames))
         elif input.bag is not None and not any(run.interrupted for run in runs):
             try:
-                runs.append(_run_online(input.bag, spec, config, options, work))
+                runs.append(
+                    _run_online(_found(input, modes, options), spec, config, options, work)
+                )
             except SfmRosError as error:
                 if not runs:
                     raise
                 failure = error  # the offline run is kept
     return sorted(runs, key=lambda run: modes.index(run.mode)), failure, input
+
+
+def _found(input: EvaluationInput, modes: Sequence[str], options: RunOptions) -> PlayableBag:
+    """The bag to play, with the number of images that are found in it."""
+    assert input.bag is not None
+    missing = input.missing(options.frames, is_read=OFFLINE in modes)
+    return replace(input.bag, frames=input.bag.frames - missing)
 
 
 def _with_engine_of(run: RunResult, config: SfmConfig) -> SfmConfig:
@@ -270,6 +284,7 @@ def _write(
         depth_problem=input.ground_truth.depth_problem,
         calibration=input.calibration,
         remarks=(*input.remarks, *ground_truth.remarks),
+        unreadable=input.unreadable,
     )
     results = write_results(runs, ground_truth, context, out, compared)
     for run in runs:

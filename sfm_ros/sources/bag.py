@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from threading import Lock
 from typing import TypeVar
 
 from sfm_ros.bags.camera import camera_info_beside, find_camera_info_topic, find_image_topic
@@ -45,7 +46,10 @@ class BagSource:
         camera_info_topic: the topic in use; None if a calibration was passed.
         camera: the camera of the first images, and why it is taken.
         cameras: every camera of the latest iteration so far.
-        skipped: images the latest iteration could not decode.
+        skipped: images of the latest iteration that are not this camera's: of another size, or
+            after a camera_info that cannot be used.
+        missing: images that the bag lists and the latest iteration did not find.
+        damaged: images that it could not decode.
         is_timed_by_recording: the images have no stamps, so that the times of recording stand in.
         remarks: what was unusual so far, a sentence each.
         fps, camera_height_m: None, a bag does not state them.
@@ -87,9 +91,10 @@ class BagSource:
             CalibrationError: neither a camera_info nor ``calib``, or an unusable one; see
                 `choose_camera`.
         """
+        self._counting = Lock()
         self.bag = path if isinstance(path, BagFile) else BagFile(path)
         self.name = self.bag.name
-        self.skipped = 0
+        self.skipped = self.missing = self.damaged = 0
         self._max_megapixels, self._input, self._bits = max_megapixels, input, bits
         self.camera_info_topic: str | None = None
         self.image_topic = find_image_topic(self.bag, image_topic)
@@ -111,23 +116,31 @@ class BagSource:
         return self.bag.topics[self.image_topic][1]
 
     def __iter__(self) -> Iterator[SourceItem]:
-        self.skipped = 0
         for decode in self.deferred():
             item = decode()
-            if item is None:
-                self.skipped += 1
-            else:
+            if item is not None:
                 yield item
 
     @property
     def remarks(self) -> tuple[str, ...]:
         """See the class."""
-        if not self.is_timed_by_recording:
-            return ()
-        return (
-            f"{self.name}: the stamps of {self.image_topic} are zero, so that the times of "
-            "recording are used; the node refuses such images",
+        notes = {
+            "the stamps are zero, so that the times of recording are used; the node refuses such "
+            "images": self.is_timed_by_recording,
+            f"{self.skipped} images are left out, which are of another size or without a "
+            "calibration": self.skipped,
+            f"{self.missing} of {len(self)} images are listed and cannot be found": self.missing,
+            f"{self.damaged} images cannot be decoded": self.damaged,
+        }
+        found = (
+            f"{self.name}, {self.image_topic}: {text}" for text, is_so in notes.items() if is_so
         )
+        return (*self.bag.remarks, *found)
+
+    @property
+    def unreadable(self) -> int:
+        """Images that the latest iteration could not read."""
+        return self.missing + self.damaged
 
     def _has_zero_stamps(self) -> bool:
         """Whether the first images are without stamps; one of zero may be the start of time."""
@@ -139,6 +152,7 @@ class BagSource:
 
     def deferred(self) -> Iterator[Callable[[], SourceItem | None]]:
         """See `sfm_ros.source.deferred`."""
+        self.skipped = self.missing = self.damaged = 0
         gray, infos = GrayRange(self._bits), self.camera_info_topic
         followed = None if infos is None else self._follow(infos)
         # Images before the first camera_info that can be used are of the same camera.
@@ -152,6 +166,7 @@ class BagSource:
                 yield partial(self._item, record, levels, camera)
             elif followed.take(record.message):
                 camera = self._changed(followed, camera)
+        self.missing = max(len(self) - len(stamps), 0)
         if self._ground_truth is not None:
             name = f"the poses in {self.name}"
             named_poses(self._ground_truth, stamps, MAX_POSE_DISTANCE_NS, name)
@@ -171,13 +186,19 @@ class BagSource:
     def _item(
         self, record: Record, levels: GrayLevels | None, camera: PixelCamera | None
     ) -> SourceItem | None:
-        if camera is None:  # reported with its camera_info
-            return None
         try:
             rgb = decode_message(record.message, self._max_megapixels, levels)
-            self._require_size(camera, rgb)
+            if camera is not None:  # else it is reported with its camera_info
+                self._require_size(camera, rgb)
         except (ImageError, CalibrationError) as error:
             _LOG.warning("%s: an image of %s is skipped: %s", self.name, self.image_topic, error)
+            with self._counting:  # threads decode
+                self.damaged += isinstance(error, ImageError)
+                self.skipped += isinstance(error, CalibrationError)
+            return None
+        if camera is None:
+            with self._counting:
+                self.skipped += 1
             return None
         stamp_ns = self._stamp_of(record)
         frame = Frame(

@@ -16,6 +16,10 @@ from sfm_ros.source import SourceItem
 from sfm_ros.sources.folder import camera_for
 from sfm_ros.sources.timestamps import NS
 
+_COUNTED_SUFFIXES = (".avi", ".m4v", ".mov", ".mp4")
+"""Of files that state the number of their frames; of others it is estimated by the duration."""
+_ESTIMATE = 0.05
+
 
 class VideoSource:
     """The frames of a video that OpenCV can decode, with its own presentation times.
@@ -26,6 +30,7 @@ class VideoSource:
         camera: the camera of all frames, and why it is taken.
         camera_height_m: None; a video file does not hold it.
         remarks: what was unusual so far, a sentence each.
+        unreadable: frames that the file states and the latest iteration could not decode.
     """
 
     camera_height_m: float | None = None
@@ -79,6 +84,7 @@ class VideoSource:
                 "second are used",
             )
         self._count = max(int(count), 1)
+        self.unreadable = 0
         self.camera = camera_for(first, calib, camera, (Path(path).stem,), input)
         self._intrinsics = self.camera.intrinsics
 
@@ -88,6 +94,7 @@ class VideoSource:
 
     def __iter__(self) -> Iterator[SourceItem]:
         capture = self._open()
+        self.unreadable = 0
         try:
             index, stamp_ns = 0, None
             while (rgb := _next_image(capture)) is not None:
@@ -95,8 +102,22 @@ class VideoSource:
                 frame = Frame(stamp_ns=stamp_ns, rgb=rgb, intrinsics=self._intrinsics)
                 yield SourceItem(frame=frame)
                 index += 1
+            self._count_missing(index)
         finally:
             capture.release()
+
+    def _count_missing(self, found: int) -> None:
+        is_exact = Path(self.name).suffix.lower() in _COUNTED_SUFFIXES
+        missing = max(self._count - found, 0)
+        if missing > (0 if is_exact else _ESTIMATE * self._count):
+            self.unreadable = missing
+            self._note(f"it ends early: {missing} of {self._count} frames cannot be read")
+
+    def _note(self, text: str) -> None:
+        """Add a remark, once."""
+        remark = f"{self.name}: {text}"
+        if remark not in self.remarks:
+            self.remarks += (remark,)
 
     def _stamp_ns(self, capture: cv2.VideoCapture, index: int, before_ns: int | None) -> int:
         """The stamp of the frame that was decoded last."""
@@ -105,9 +126,7 @@ class VideoSource:
         stamp_ns = _presentation_ns(capture)
         if before_ns is None or stamp_ns > before_ns:
             return stamp_ns
-        remark = f"{self.name}: some presentation times do not increase; they are made up"
-        if remark not in self.remarks:
-            self.remarks += (remark,)
+        self._note("some presentation times do not increase; they are made up")
         return before_ns + round(NS / self.fps)
 
     def _open(self) -> cv2.VideoCapture:

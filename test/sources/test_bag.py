@@ -178,7 +178,7 @@ def test_only_first_undecodable_image_is_an_error(new_bag, caplog):
         recorder.compressed("/image/compressed", data, START + index)
     source = BagSource(recorder.done(), calib=CAMERA)
     assert [item.frame.stamp_ns for item in source] == [START, START + 2]
-    assert source.skipped == 1 and "truncated" in caplog.text
+    assert source.damaged == 1 and "truncated" in caplog.text
 
 
 def test_opening_a_bag_decodes_one_image(new_bag, monkeypatch):
@@ -196,7 +196,7 @@ def test_the_first_image_may_have_another_size(new_bag):
     recorder.image("/image", IMAGE[:4, :4], "rgb8", START)
     recorder.image("/image", IMAGE, "rgb8", START + 1)
     source = BagSource(recorder.done())
-    assert [item.frame.stamp_ns for item in source] == [START + 1] and source.skipped == 1
+    assert [item.frame.stamp_ns for item in source] == [START + 1] and source.damaged == 1
 
 
 def test_sizes_of_image_and_calibration_must_agree(new_bag):

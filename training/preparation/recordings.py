@@ -17,7 +17,14 @@ import numpy.typing as npt
 from sfm_ros.datatypes import CameraIntrinsics, DepthMap, RgbImage
 from sfm_ros.outputs.paths import remove
 from sfm_ros.preprocess import ImagePreparer, undistort_map
-from sfm_ros.source import Deferred, Source, SourceItem, deferred
+from sfm_ros.source import (
+    Deferred,
+    Source,
+    SourceItem,
+    deferred,
+    remarks_of,
+    unreadable_of,
+)
 from training.data.ahead import map_ahead
 from training.data.sequence import FRAMES, INDEX, PreparedFrame, PreparedSet
 from training.preparation.frame_options import FrameOptions
@@ -25,6 +32,21 @@ from training.preparation.lessons import Lessons, camera_height_of
 from training.preparation.set_folder import PARTS, SET_FILES
 from training.preparation.sources import SourceSpec
 from training.preparation.writer import PartialSource, PreparedWriter
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A recording that was added.
+
+    Attributes:
+        frames: number of its frames in the set.
+        unreadable: frames that its source lists and could not read.
+        remarks: what was unusual about the source, a sentence each.
+    """
+
+    frames: int = 0
+    unreadable: int = 0
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,8 +82,10 @@ class Recording:
         taken = -(-max(0, total - self.phase) // self.options.every)
         return min(self.options.limit or taken, taken)
 
-    def write(self, writer: PreparedWriter, threads: int, advance: Callable[[int], object]) -> int:
-        """Add the recording to a set, or what is missing of it; returns the number of frames.
+    def write(
+        self, writer: PreparedWriter, threads: int, advance: Callable[[int], object]
+    ) -> Written:
+        """Add the recording to a set, or what is missing of it.
 
         Args:
             threads: how many decode and resample.
@@ -69,11 +93,13 @@ class Recording:
         """
         written = writer.partial(self.name, self.provenance)
         advance(0 if written is None else written.next_index)
-        frames = prepared_frames(self.spec.open(), self.options, self.phase, threads, written)
+        source = self.spec.open()
+        frames = prepared_frames(source, self.options, self.phase, threads, written)
         with closing(frames):
             counted = _counted(frames, advance)
             max_gap_ns = round(self.options.max_gap * 1e9)
-            return writer.add(self.name, counted, self.provenance, max_gap_ns, written)
+            count = writer.add(self.name, counted, self.provenance, max_gap_ns, written)
+        return Written(count, unreadable_of(source), remarks_of(source))
 
 
 def list_recordings(
@@ -122,14 +148,16 @@ class Part:
         size = file.stat().st_size if file.is_file() else 0
         return min(self.recording.expected, size // (options.width * options.height * 3))
 
-    def make(self, threads: int) -> None:
-        """Prepare the part unless an earlier call has finished it."""
+    def make(self, threads: int) -> Written:
+        """Prepare the part; nothing is known of one that an earlier call has finished."""
         cv2.setNumThreads(1)
-        if not (self.folder / INDEX).is_file():
-            options = self.recording.options
-            writer = PreparedWriter(self.folder, options.width, options.height)
-            self.recording.write(writer, threads, lambda _: None)
-            writer.finish()
+        if (self.folder / INDEX).is_file():
+            return Written()
+        options = self.recording.options
+        writer = PreparedWriter(self.folder, options.width, options.height)
+        written = self.recording.write(writer, threads, lambda _: None)
+        writer.finish()
+        return written
 
     def open(self) -> PreparedSet:
         """The finished part."""

@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from sfm_ros.errors import SfmRosError, SourceError
 from sfm_ros.source import Source, remarks_of
-from training.preparation.recordings import Part, Recording
+from training.preparation.recordings import Part, Recording, Written
 from training.preparation.writer import PreparedWriter
 
 POLL_S = 0.5
@@ -33,10 +33,13 @@ class Preparation:
 
     Attributes:
         failures: recordings that could not be added, and why.
+        unreadable: frames that the sources list and could not read.
     """
 
     def __init__(self, writer: PreparedWriter, jobs: int) -> None:
         self.failures: Failures = {}
+        self.unreadable = 0
+        self._reported: set[str] = set()
         self._writer, self._jobs = writer, jobs
 
     def missing(self, recordings: Sequence[Recording]) -> list[Recording]:
@@ -85,11 +88,30 @@ class Preparation:
         bar = tqdm(recordings, desc="opening", unit="source", leave=False, disable=None)
         for recording in bar:
             try:
-                report = partial(_report_camera, recording)
+                report = partial(self._report_source, recording)
                 usable.append(replace(recording, expected=recording.estimate(report)))
             except SfmRosError as error:
                 self._fail(recording, error)
         return usable
+
+    def _report_source(self, recording: Recording, source: Source) -> None:
+        """Print which camera the images of a source have, and what was unusual about it."""
+        if recording.phase == 0:
+            camera = getattr(source, "camera", None)
+            texts = () if camera is None else (camera.text,)
+            self._report(recording, (*texts, *remarks_of(source)))
+
+    def _report_end(self, recording: Recording, written: Written, frames: int) -> None:
+        tqdm.write(f"{recording.name}: {frames} frames")
+        if recording.phase == 0:
+            self._report(recording, written.remarks)
+            self.unreadable += written.unreadable
+
+    def _report(self, recording: Recording, texts: Iterable[str]) -> None:
+        """Print what was not printed before."""
+        for text in (text for text in texts if text not in self._reported):
+            self._reported.add(text)
+            tqdm.write(f"{recording.name}: {text}")
 
     def _fail(self, recording: Recording, error: SfmRosError) -> None:
         self.failures[recording.name] = error
@@ -100,8 +122,8 @@ class Preparation:
             progress.set_description(recording.name)
             start = progress.n
             try:
-                count = recording.write(self._writer, self._jobs, progress.update)
-                tqdm.write(f"{recording.name}: {count} frames")
+                written = recording.write(self._writer, self._jobs, progress.update)
+                self._report_end(recording, written, written.frames)
             except SfmRosError as error:
                 self._fail(recording, error)
             progress.update(start + recording.expected - progress.n)
@@ -121,11 +143,10 @@ class Preparation:
                 done += part.recording.expected
         progress.update(done - progress.n)
 
-    def _append(self, part: Part, result: Future[None]) -> None:
+    def _append(self, part: Part, result: Future[Written]) -> None:
         try:
-            result.result()
-            count = self._writer.append(part.open())
-            tqdm.write(f"{part.recording.name}: {count} frames")
+            written = result.result()
+            self._report_end(part.recording, written, self._writer.append(part.open()))
         except BrokenProcessPool as error:
             raise SourceError(
                 "a process ended unexpectedly, most likely for lack of memory; run the same "
@@ -134,15 +155,6 @@ class Preparation:
         except SfmRosError as error:
             self._fail(part.recording, error)
         part.remove()
-
-
-def _report_camera(recording: Recording, source: Source) -> None:
-    """Print once for each source which camera its images have, and what was unusual about it."""
-    if recording.phase != 0:
-        return
-    camera = getattr(source, "camera", None)
-    for text in ([] if camera is None else [camera.text]) + list(remarks_of(source)):
-        tqdm.write(f"{recording.name}: {text}")
 
 
 def _check_names(recordings: Sequence[Recording]) -> None:

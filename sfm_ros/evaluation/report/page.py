@@ -73,6 +73,7 @@ class RunContext:
         depth_problem: why there is no ground-truth depth; None if there is.
         calibration: the camera that is used and why; None if the images are rendered.
         remarks: what was unusual about the input, a sentence each.
+        unreadable: frames that the input lists and that could not be read.
     """
 
     title: str
@@ -84,6 +85,7 @@ class RunContext:
     depth_problem: str | None = None
     calibration: str | None = None
     remarks: tuple[str, ...] = ()
+    unreadable: int = 0
 
 
 def write_page(

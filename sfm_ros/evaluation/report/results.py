@@ -62,7 +62,7 @@ def write_results(
     other modes of the odometry by their names, are scored beside that of the first.
     """
     out.mkdir(parents=True, exist_ok=True)
-    runs = tuple(_scored(result, ground_truth) for result in results)
+    runs = tuple(_scored(result, ground_truth, context.unreadable) for result in results)
     for index, run in enumerate(runs):
         _write_result_files(run, ground_truth, out, "" if index == 0 else f"{run.result.mode}_")
     if ground_truth.trajectory is not None:
@@ -100,13 +100,14 @@ def score_run(result: RunResult, ground_truth: GroundTruthTrajectory) -> scoring
     return scoring.score_path(result.estimate, ground_truth, covariances)
 
 
-def _scored(result: RunResult, ground_truth: GroundTruthTrajectory) -> ScoredRun:
+def _scored(result: RunResult, ground_truth: GroundTruthTrajectory, unreadable: int) -> ScoredRun:
     path = score_run(result, ground_truth)
     latency = result.latency
     metrics = {
         **dict.fromkeys(SUMMARY_KEYS),
         "frames": result.frames,
         "frames_lost": result.frames_lost,
+        "frames_unreadable": unreadable,
         "frames_per_second": result.frames_per_second,
         "latency_p50_ms": None if latency is None else latency.p50,
         "latency_p99_ms": None if latency is None else latency.p99,

@@ -14,6 +14,7 @@ from sfm_ros.evaluation.tables import format_value
 SUMMARY_KEYS = (
     "frames",
     "frames_lost",
+    "frames_unreadable",
     "frames_per_second",
     "latency_p50_ms",
     "latency_p99_ms",
@@ -45,6 +46,7 @@ _RUN = _rows(
     "Run",
     ("frames", "Frames", "{:d}", "Images played."),
     ("frames_lost", "Frames lost", "{:d}", "Images without odometry."),
+    ("frames_unreadable", "Frames unreadable", "{:d}", "Listed by the input, and not read."),
     ("frames_per_second", "Frames per second", "{:.1f}", "Online, at most the rate of the input."),
     (
         "latency_p50_ms",

@@ -10,7 +10,7 @@ from sfm_ros.datatypes import CameraIntrinsics, DepthMap, FloatArray
 from sfm_ros.errors import TrajectoryError
 from sfm_ros.evaluation.trajectory.association import DEFAULT_MAX_DIFFERENCE_NS
 from sfm_ros.formats.trajectory import Stamps, Trajectory, named_poses
-from sfm_ros.source import Source, SourceItem, remarks_of
+from sfm_ros.source import Source, SourceItem, remarks_of, unreadable_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -101,6 +101,11 @@ class FrameGroundTruth:
     def remarks(self) -> tuple[str, ...]:
         """Those of the source."""
         return remarks_of(self._source)
+
+    @property
+    def unreadable(self) -> int:
+        """That of the source."""
+        return unreadable_of(self._source)
 
     def __len__(self) -> int:
         return len(self._source)

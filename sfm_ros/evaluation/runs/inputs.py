@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from sfm_ros.evaluation.runs.ground_truth import (
     GroundTruthTrajectory,
 )
 from sfm_ros.formats.trajectory_files import PoseFile, read_pose_file
-from sfm_ros.source import Source, SourceItem, remarks_of
+from sfm_ros.source import Source, SourceItem, remarks_of, unreadable_of
 from sfm_ros.sources.bag import BagSource
 from sfm_ros.sources.factory import open_source
 from sfm_ros.sources.kitti.source import CAMERA_HEIGHT_M, image_folder
@@ -134,6 +135,21 @@ class EvaluationInput:
         """What was unusual about the input so far, a sentence each."""
         return remarks_of(self.source)
 
+    @property
+    def unreadable(self) -> int:
+        """Frames that the input lists and could not read, in the latest run so far."""
+        return unreadable_of(self.source)
+
+    def missing(self, limit: int | None, is_read: bool) -> int:
+        """Images that the bag lists and does not hold; unless the frames were read, up to a limit
+        or to the end, they are read for it."""
+        if not isinstance(self.source, BagSource):
+            return 0
+        if not is_read:
+            for _ in islice(self.source, limit):
+                pass
+        return self.source.missing
+
     def playable(self) -> EvaluationInput | None:
         """The input with the bag it is read from; None if the node would not get the same frames.
 
@@ -158,16 +174,16 @@ class EvaluationInput:
     ) -> EvaluationInput:
         """The input with its frames written to a new bag, and read from it; see `write_bag`."""
         bag = write_bag(self.source, folder, depth_folder, limit, on_frame)
-        return replace(self, bag=bag, source=_ConvertedBag(bag, self.remarks))
+        return replace(self, bag=bag, source=_ConvertedBag(bag, self.remarks, self.unreadable))
 
 
 class _ConvertedBag:
     """The frames of a bag written from another source, with the depth that was kept beside it."""
 
-    def __init__(self, bag: PlayableBag, remarks: tuple[str, ...]) -> None:
+    def __init__(self, bag: PlayableBag, remarks: tuple[str, ...], unreadable: int) -> None:
         self._frames = BagSource(bag.path, bag.image_topic, bag.camera_info_topic)
         self._depth = bag.depth
-        self.name, self.remarks = self._frames.name, remarks
+        self.name, self.remarks, self.unreadable = self._frames.name, remarks, unreadable
 
     def __len__(self) -> int:
         return len(self._frames)
