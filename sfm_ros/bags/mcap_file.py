@@ -7,6 +7,7 @@ rest of a file behind a damaged chunk.
 from __future__ import annotations
 
 import heapq
+import os
 from collections import Counter
 from collections.abc import Collection, Generator, Iterator
 from pathlib import Path
@@ -57,7 +58,7 @@ class McapFile(McapReader):
         if bio.read(len(_MAGIC)) != _MAGIC or bio.read(1) != _HEADER:
             raise ReaderError("it does not start as an mcap file")
         storage_mcap.skip_sized(bio)  # the profile states a middleware, the channels the encoding
-        self.data_start = bio.tell()
+        self.data_start = bio.seek(0, os.SEEK_CUR)
         footer_start = bio.seek(-_END_BYTES, 2)
         end = bio.read()
         if not end.startswith(_FOOTER) or not end.endswith(_MAGIC):

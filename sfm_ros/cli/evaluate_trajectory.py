@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from sfm_ros.cli.program import INCOMPLETE
 from sfm_ros.evaluation.trajectory.alignment import ALIGNMENTS
 from sfm_ros.evaluation.trajectory.association import DEFAULT_MAX_DIFFERENCE_NS, Pairs
 from sfm_ros.evaluation.trajectory.inputs import (
@@ -106,7 +107,7 @@ def run(options: argparse.Namespace) -> int:
         title = f"{Path(options.estimate).name}, aligned by {options.align}"
         draw_score(options.plot, pairs, score, title)
         print(f"image: {options.plot}")
-    return 0
+    return INCOMPLETE if ground_truth.unreadable or estimate.unreadable else 0
 
 
 def _check(options: argparse.Namespace) -> None:

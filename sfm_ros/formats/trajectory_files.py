@@ -6,7 +6,7 @@ Stamps are parsed from decimal text exactly, never through a float.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -14,17 +14,8 @@ import numpy as np
 
 from sfm_ros.datatypes import FloatArray
 from sfm_ros.errors import TrajectoryError
-from sfm_ros.formats.files import read_text
-from sfm_ros.formats.pose_columns import (
-    EXPECTED_HEADER,
-    TARTAN,
-    TUM,
-    PoseColumns,
-    columns_of_header,
-    fields_of,
-    header_fields,
-    stated_columns,
-)
+from sfm_ros.formats.pose_columns import TARTAN, TUM, PoseColumns, stated_columns
+from sfm_ros.formats.pose_rows import Row, read_rows, usual_columns
 from sfm_ros.formats.time_units import NS, converted, parse_number
 from sfm_ros.formats.trajectory import Indices, Trajectory, format_stamp
 from sfm_ros.geometry import (
@@ -39,10 +30,6 @@ _ROTATION_TOLERANCE = 1e-2
 _QUATERNION_TOLERANCE = 0.1
 """Of its length: files round to two or more digits, and other columns are no unit quaternion."""
 _MOST_FRAMES = 10**8
-_EXPECTED = (
-    "expected 8 (TUM: stamp tx ty tz qx qy qz qw), 7 (TartanAir: no stamp), 12 (KITTI), 13 (KITTI "
-    f"with the frame index in front), or a header such as {EXPECTED_HEADER}"
-)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -65,6 +52,15 @@ class PoseFile:
     is_timed: bool
     frames: Indices | None = None
     remarks: tuple[str, ...] = ()
+
+    def first(self, frames: int) -> PoseFile:
+        """The poses of the first frames, of a file without times; TrajectoryError without any."""
+        indices = np.arange(len(self.trajectory)) if self.frames is None else self.frames
+        kept = np.flatnonzero(indices < frames)
+        if not len(kept):
+            raise TrajectoryError(f"{self.path} has no pose of the first {frames} frames")
+        frames_kept = None if self.frames is None else self.frames[kept]
+        return replace(self, trajectory=self.trajectory.select(kept), frames=frames_kept)
 
     def timed(self, stamps_ns: Sequence[int] | None = None, fps: float = 10.0) -> Trajectory:
         """The poses with times: those of the file, else of its frames.
@@ -96,15 +92,6 @@ class PoseFile:
         return _assemble(self.path, [int(stamps_ns[index]) for index in indices], poses)
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """A line of numbers."""
-
-    location: str
-    fields: list[str]
-    has_marks: bool
-
-
 def read_pose_file(path: str | Path, columns: str | None = None) -> PoseFile:
     """Read a file of poses; what the columns are shows its header, or their number.
 
@@ -124,14 +111,14 @@ def read_pose_file(path: str | Path, columns: str | None = None) -> PoseFile:
             rotation, or an index out of order.
     """
     path = Path(path)
-    rows, header = _read_rows(path)
+    rows, header = read_rows(path)
     stated = None if columns is None else stated_columns(columns)
     if header is not None and stated not in (None, header):
         raise TrajectoryError(f"{path} has a header, which names other columns than '{columns}'")
     layout = header or stated
     if layout is None and len(rows[0].fields) in (12, 13):
         return _read_kitti(path, rows)
-    return _read_table(path, rows, layout or _usual_columns(rows[0]), header is not None)
+    return _read_table(path, rows, layout or usual_columns(rows[0]), header is not None)
 
 
 def read_trajectory(
@@ -141,64 +128,8 @@ def read_trajectory(
     return read_pose_file(path).timed(stamps_ns, fps)
 
 
-def _read_rows(path: Path) -> tuple[list[_Row], PoseColumns | None]:
-    """The lines of numbers, at least one, and the columns that a header names."""
-    rows: list[_Row] = []
-    header: PoseColumns | None = None
-    unclear: list[tuple[int, str]] = []
-    text = read_text(path, "trajectory", TrajectoryError).removeprefix("\ufeff")
-    for number, line in enumerate(text.splitlines(), start=1):
-        location, fields = f"{path}, line {number}", fields_of(line)
-        is_comment = line.lstrip().startswith(("#", "%"))
-        if not fields:
-            continue
-        if not is_comment and (rows or any(map(_is_number, fields))):
-            rows.append(_Row(location, fields, "," in line or ";" in line))
-            continue
-        names = header_fields(line)
-        try:
-            found = columns_of_header(names)
-        except TrajectoryError as error:
-            unclear.append((len(names) if is_comment else 0, f"{location}: {error}"))
-            continue
-        if found is None and not is_comment:
-            raise TrajectoryError(f"{location}: neither numbers nor a header: {line.strip()}")
-        if found is not None and rows and found != header:
-            raise TrajectoryError(f"{location}: other columns are named than for the lines before")
-        header = found or header
-    if not rows:
-        raise TrajectoryError(f"{path} holds no pose")
-    for count, reason in unclear:  # a comment of as many words as there are columns names these
-        if header is None and count in (0, len(rows[0].fields)):
-            raise TrajectoryError(reason)
-    return rows, header
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _usual_columns(row: _Row) -> PoseColumns:
-    """The columns of a file without a header; TrajectoryError if they are unclear."""
-    count = len(row.fields)
-    if row.has_marks and count >= TARTAN.count:
-        raise TrajectoryError(
-            f"{row.location}: {count} columns between commas without a header: whether qx or qw "
-            "comes first is unknown; name them with --columns, such as "
-            f"{EXPECTED_HEADER} or timestamp,tx,ty,tz,qw,qx,qy,qz, or in a first line"
-        )
-    for usual in (TUM, TARTAN):
-        if count == usual.count:
-            return usual
-    raise TrajectoryError(f"{row.location}: {count} columns, {_EXPECTED}")
-
-
 def _read_table(
-    path: Path, rows: Sequence[_Row], columns: PoseColumns, has_header: bool
+    path: Path, rows: Sequence[Row], columns: PoseColumns, has_header: bool
 ) -> PoseFile:
     """The poses of a table, whose header may name the columns."""
     poses = np.stack([_pose_of(row, columns) for row in rows])
@@ -223,7 +154,7 @@ def _read_table(
     )
 
 
-def _pose_of(row: _Row, columns: PoseColumns) -> FloatArray:
+def _pose_of(row: Row, columns: PoseColumns) -> FloatArray:
     if len(row.fields) != columns.count:
         expected = f"the {columns.count} of the TUM format" if columns == TUM else columns.count
         raise TrajectoryError(f"{row.location}: {len(row.fields)} columns, expected {expected}")
@@ -245,7 +176,7 @@ def _pose_of(row: _Row, columns: PoseColumns) -> FloatArray:
 
 
 def _stamps_of(
-    path: Path, rows: Sequence[_Row], columns: PoseColumns
+    path: Path, rows: Sequence[Row], columns: PoseColumns
 ) -> tuple[list[int], str | None]:
     texts = [[row.fields[index] for index in columns.stamps] for row in rows]
     numbers: list[Decimal] = []
@@ -263,7 +194,7 @@ def _stamps_of(
         raise TrajectoryError(f"{path}: {error}") from None
 
 
-def _read_kitti(path: Path, rows: Sequence[_Row]) -> PoseFile:
+def _read_kitti(path: Path, rows: Sequence[Row]) -> PoseFile:
     indices: list[int] = []
     poses: list[FloatArray] = []
     columns = len(rows[0].fields)

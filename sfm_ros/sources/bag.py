@@ -49,6 +49,7 @@ class BagSource:
         skipped: images of the latest iteration that are not this camera's: of another size, or
             after a camera_info that cannot be used.
         missing: images that the bag lists and the latest iteration did not find.
+        stamps_ns: of the images that it found, in order, those left out included.
         damaged: images that it could not decode.
         is_timed_by_recording: the images have no stamps, so that the times of recording stand in.
         remarks: what was unusual so far, a sentence each.
@@ -92,6 +93,7 @@ class BagSource:
                 `choose_camera`.
         """
         self._counting = Lock()
+        self.stamps_ns: list[int] = []
         self.bag = path if isinstance(path, BagFile) else BagFile(path)
         self.name = self.bag.name
         self.skipped = self.missing = self.damaged = 0
@@ -158,7 +160,7 @@ class BagSource:
         # Images before the first camera_info that can be used are of the same camera.
         camera: PixelCamera | None = self.camera
         self.cameras = [self.camera]
-        stamps: list[int] = []
+        self.stamps_ns = stamps = []
         for record in self.bag.records([self.image_topic, *([infos] if infos else [])]):
             if followed is None or record.topic == self.image_topic:
                 stamps.append(self._stamp_of(record))

@@ -85,7 +85,9 @@ def _by_number(names: Sequence[re.Match[str]]) -> _Read | None:
     values = [Decimal(name["whole"]) for name in names]
     for unit, factor in UNITS.items():
         if all(_EARLIEST_S * NS <= value * factor <= _LATEST_S * NS for value in values):
-            return [int(value) * factor for value in values], f"in {unit}"
+            stamps = [int(value) * factor for value in values]
+            is_time = len(stamps) == 1 or _is_plausible(sorted(stamps))
+            return (stamps, f"in {unit}") if is_time else None
     if max(values) > _LATEST_S or len(values) < _LEAST_NAMES:
         return None
     values_in_order = sorted(values)

@@ -303,7 +303,7 @@ def test_a_video_that_ends_early(suffix: str, kept: float, tmp_path: Path) -> No
 # ---- the commands ----------------------------------------------------------------------------
 
 
-def test_the_commands_say_so(
+def test_the_commands_report_it(
     make_bundle: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bag = tmp_path / "drive"

@@ -24,7 +24,7 @@ from sfm_ros.bags.transform_tree import TransformTree
 from sfm_ros.bags.transforms import read_transforms
 from sfm_ros.cameras.pixels import choose_camera
 from sfm_ros.datatypes import CameraIntrinsics, DepthMap, FloatArray, Frame
-from sfm_ros.errors import SfmRosError, SourceError
+from sfm_ros.errors import SfmRosError, SourceError, TrajectoryError
 from sfm_ros.evaluation.depth.ground_truth import nearest_depth
 from sfm_ros.evaluation.runs.ground_truth import GroundTruthDepth, GroundTruthTrajectory
 from sfm_ros.formats.camera_info import camera_from_info
@@ -34,6 +34,7 @@ from sfm_ros.formats.trajectory_files import PoseFile
 from sfm_ros.geometry import body_to_optical, project
 from sfm_ros.preprocess import rectified_camera
 from sfm_ros.source import SourceItem
+from sfm_ros.sources.bag import BagSource
 
 MAX_DISTANCE_NS = 50_000_000
 """A depth image or a scan further away in time shows another scene."""
@@ -48,12 +49,14 @@ class BagGroundTruth:
         found: the trajectory in the bag.
         poses: ground-truth poses to use instead, with a line for each image or on the clock of
             the stamps.
+        images: of the bag.
         depth_topic: the depth, None if unknown.
         depth_problem: why the depth is unknown; None if it is known.
     """
 
     found: GroundTruthTrajectory
     poses: PoseFile | None = None
+    images: BagSource | None = None
     depth_topic: BagDepth | None = None
     depth_problem: str | None = None
 
@@ -62,11 +65,23 @@ class BagGroundTruth:
         if self.poses is None:
             return self.found.require_times(stamps_ns)
         return GroundTruthTrajectory(
-            trajectory=self.poses.timed(stamps_ns.tolist()),
+            trajectory=self._timed(self.poses, stamps_ns),
             name=f"file of poses {self.poses.path.name}",
             is_named=True,
             remarks=self.poses.remarks,
         ).require_times(stamps_ns)
+
+    def _timed(self, poses: PoseFile, stamps_ns: Stamps) -> Trajectory:
+        """With the stamps of the images, of which some may have been left out or not be run."""
+        found = [] if self.images is None else self.images.stamps_ns
+        if poses.is_timed or self.images is None or not found:
+            return poses.timed(stamps_ns.tolist())
+        if self.images.missing:
+            raise TrajectoryError(
+                f"{self.images.missing} images of {self.images.name} cannot be found, so that the "
+                f"lines of {poses.path} cannot be assigned to the others; use poses with times"
+            )
+        return poses.first(len(found)).timed(found)
 
     def depth(self, item: SourceItem) -> GroundTruthDepth | None:
         """The depth on the topic, near enough in time; see `GroundTruth`."""

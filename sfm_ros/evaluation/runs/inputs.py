@@ -254,6 +254,8 @@ def _open_bag(path: Path, options: InputOptions) -> EvaluationInput:
             camera=options.camera,
             **options.reading,
         )
+        if poses is not None and not poses.is_timed:
+            poses.timed(range(len(source)))  # before the run: is there one for each image?
         camera_frame = bag.first(source.image_topic).message.header.frame_id or OPTICAL_FRAME
         if options.poses is None:
             trajectory = read_ground_truth_trajectory(
@@ -262,7 +264,11 @@ def _open_bag(path: Path, options: InputOptions) -> EvaluationInput:
         depth, problem = find_depth(bag, camera_frame, options.depth_topic)
         height_m = _height_in(bag, camera_frame, options.ground_frame)
     ground_truth = BagGroundTruth(
-        found=trajectory, poses=poses, depth_topic=depth, depth_problem=problem
+        found=trajectory,
+        poses=poses,
+        images=source,
+        depth_topic=depth,
+        depth_problem=problem,
     )
     return EvaluationInput(
         name=source.name,

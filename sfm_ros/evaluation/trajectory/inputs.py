@@ -35,6 +35,7 @@ class TrajectoryInput:
         is_timed: whether the stamps are times; otherwise they only count frames.
         frames: (N,) frame index of each pose; None if the file has none.
         remarks: what was unusual about it, a sentence each.
+        unreadable: poses that a bag lists and that could not be read.
     """
 
     name: str
@@ -43,6 +44,7 @@ class TrajectoryInput:
     is_timed: bool
     frames: Indices | None = None
     remarks: tuple[str, ...] = ()
+    unreadable: int = 0
 
     def __str__(self) -> str:
         return f"{self.name} ({self.kind}, {len(self.trajectory)} poses)"
@@ -112,6 +114,13 @@ def _open_bag(name: str, bag: BagFile, topic: str | None, keep_axes: bool) -> Tr
             f"bag has {', '.join(sorted(offered)) or 'none'}, and {found}"
         )
     records = [(stamp_of(record), pose_of(record)) for record in bag.records([topic])]
+    unreadable = max(bag.topics[topic][1] - len(records), 0)
+    remarks = bag.remarks
+    if unreadable:
+        listed = bag.topics[topic][1]
+        remarks += (f"{name}: {unreadable} of {listed} poses are listed and cannot be found",)
+    if not records:
+        raise SourceError(f"{name}: no pose can be read; {'; '.join(remarks)}")
     poses = np.stack([pose for _, pose in records])
     try:
         trajectory = Trajectory(
@@ -120,7 +129,14 @@ def _open_bag(name: str, bag: BagFile, topic: str | None, keep_axes: bool) -> Tr
         )
     except TrajectoryError as error:
         raise TrajectoryError(f"{name}: {error}") from None
-    return TrajectoryInput(name=name, kind="bag", trajectory=trajectory, is_timed=True)
+    return TrajectoryInput(
+        name=name,
+        kind="bag",
+        trajectory=trajectory,
+        is_timed=True,
+        remarks=remarks,
+        unreadable=unreadable,
+    )
 
 
 def pair_inputs(

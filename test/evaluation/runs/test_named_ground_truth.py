@@ -160,3 +160,35 @@ def test_topics_with_and_without_leading_slash(
     assert len(open_trajectory(f"{bag}:{named}gt/pose").trajectory) == FRAMES
     (camera,) = read_bag(bag, options.image_topic).cameras
     assert camera.infos is not None and len(camera.infos.samples) == FRAMES
+
+
+def kitti(count: int) -> str:
+    return "".join(f"1 0 0 0 0 1 0 0 0 0 1 {index}\n" for index in range(count))
+
+
+def test_poses_by_line_belong_to_the_images_that_the_bag_lists(
+    new_bag: Callable[..., Recorder], tmp_path: Path
+) -> None:
+    """An image that cannot be decoded shifts no line, and a run may end early."""
+    recorder, poses = new_bag(), tmp_path / "poses.txt"
+    for index, at in enumerate(STAMPS.tolist()):
+        recorder.info("/cam/camera_info", at, k=[10, 0, 3.5, 0, 11, 2.5, 0, 0, 1])
+        data = cv2.imencode(".png", np.full((6, 8), index, np.uint8))[1].tobytes()
+        half = data[: len(data) // 2] if index == 1 else data
+        recorder.compressed("/cam/image_raw/compressed", half, at)
+    bag = recorder.done()
+    poses.write_text(kitti(FRAMES))
+    given = open_input(InputOptions(kind="bag", path=bag, poses=poses))
+    images = [item.frame.stamp_ns for item in given.source]
+    assert len(images) == FRAMES - 1 and given.unreadable == 1
+    found = given.ground_truth.trajectory(np.array(images)).trajectory
+    assert found is not None and found.stamps_ns.tolist() == STAMPS.tolist()
+    np.testing.assert_allclose(found.positions[:, 2], range(FRAMES))
+    early = open_input(InputOptions(kind="bag", path=bag, poses=poses))
+    part = [item.frame.stamp_ns for item, _ in zip(early.source, range(2), strict=False)]
+    kept = early.ground_truth.trajectory(np.array(part)).trajectory
+    assert kept is not None and len(kept) in (3, 4)
+    for count in (FRAMES - 1, FRAMES + 1):
+        poses.write_text(kitti(count))
+        with pytest.raises(TrajectoryError, match="poses"):  # before the run
+            open_input(InputOptions(kind="bag", path=bag, poses=poses))
