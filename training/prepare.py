@@ -47,8 +47,8 @@ from training.preparation.writer import PreparedWriter
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; the exit code of `run_program`, 1 also if a source failed, and 3 if one could not
-    be read as a whole."""
+    """Command line; the exit code of `run_program`, 1 also if a source failed, and 3 if a part of
+    one could not be read."""
     if arguments is None:
         own_process("prepare")
     options = parse(arguments)

@@ -15,6 +15,8 @@ from sfm_ros.safety.streams import flush_output
 
 VERSION = f"sfm_ros {__version__}"
 """The answer of every program to ``--version``."""
+INCOMPLETE = 3
+"""Exit code of a command that did its work, but could not read all of its input."""
 
 
 def program_parser(
@@ -35,10 +37,6 @@ def program_parser(
     )
     parser.add_argument("--version", action="version", version=VERSION)
     return parser
-
-
-INCOMPLETE = 3
-"""Exit code of a command that did its work, but could not read all of its input."""
 
 
 def run_program(name: str, call: Callable[[], int], if_interrupted: str = "interrupted") -> int:
