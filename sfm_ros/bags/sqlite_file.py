@@ -80,7 +80,10 @@ class Sqlite3File:
         self.connections: list[Connection] = []
 
     def __enter__(self) -> Sqlite3File:
-        self._database = sqlite3.connect(read_only_address(self._path), uri=True)
+        # A reader thread may open what the thread that stops it closes.
+        self._database = sqlite3.connect(
+            read_only_address(self._path), uri=True, check_same_thread=False
+        )
         try:
             self.connections = self._list_topics(self._database)
         except BaseException:

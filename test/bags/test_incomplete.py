@@ -6,6 +6,7 @@ import json
 import shutil
 import sqlite3
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -331,3 +332,47 @@ def test_the_topics_of_a_bag_are_those_that_it_lists(new_bag: Callable[..., Reco
     text = yaml.safe_load((bag / "metadata.yaml").read_text())
     (bag / "metadata.yaml").write_text(yaml.safe_dump(text))
     assert BagFile(bag).topics[IMAGES][1] == COUNT and BagFile(bag).remarks == ()
+
+
+@pytest.mark.parametrize("kind", ["ros1", "sqlite3", "mcap"])
+def test_a_bag_may_be_closed_by_another_thread(
+    kind: str, new_bag: Callable[..., Recorder]
+) -> None:
+    """As by a run that is stopped while its reader thread is ahead."""
+    frames = iter(BagSource(record(new_bag(kind))))
+    with ThreadPoolExecutor(1) as reader:
+        first = reader.submit(next, frames).result()
+    assert first.frame.stamp_ns == START
+    assert next(frames).frame.stamp_ns == START + 100_000_000
+    frames.close()
+
+
+def test_the_demo_plays_what_can_be_found(new_bag: Callable[..., Recorder]) -> None:
+    bag = record(new_bag("mcap"))
+    damage(storage_file(bag), *chunked(bag, CompressionType.ZSTD)[2])
+    given = open_input(InputOptions(kind="bag", path=bag))
+    playable = given.playable()
+    assert playable is not None and playable.bag is not None and playable.bag.frames == COUNT
+    missing = playable.missing(None, is_read=False)
+    assert missing == playable.unreadable == COUNT - len(numbers(BagSource(bag))) > 0
+    assert playable.missing(None, is_read=True) == missing
+    assert playable.missing(2, is_read=False) == 0  # it is not read to its end
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_poses_that_cannot_be_found_are_counted(
+    named: bool, new_bag: Callable[..., Recorder], capsys: pytest.CaptureFixture[str]
+) -> None:
+    recorder = new_bag("mcap")
+    for index in range(COUNT):
+        pose_of = np.eye(4)
+        pose_of[0, 3] = index
+        recorder.pose("/gt", pose_of, START + index * 100_000_000)
+    bag = recorder.done()
+    chunks = chunked(bag, CompressionType.LZ4)
+    path = f"{bag}:/gt" if named else str(bag)
+    assert main(["trajectory", path, path]) == 0
+    damage(storage_file(bag), *chunks[2])
+    capsys.readouterr()
+    assert main(["trajectory", path, path]) == 3
+    assert f"of {COUNT} poses are listed and cannot be found" in capsys.readouterr().out
