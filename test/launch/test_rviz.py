@@ -45,7 +45,7 @@ def layout(launch: Callable[..., Any], installed: dict[str, str]) -> Callable[..
     def read(file: str, **given: str) -> dict:
         node = launch(file, rviz="true", **given).node("rviz2")
         assert node.arguments[0] == "-d"
-        assert not any(name.startswith("/") for name, _ in node.remappings if name[:3] != "/tf")
+        assert {name for name, _ in node.remappings} <= {"/tf", "/tf_static", "/clock"}
         return yaml.safe_load(Path(node.arguments[1]).read_text())["Visualization Manager"]
 
     return read
@@ -124,6 +124,21 @@ def test_view_follows_the_child_of_a_live_camera(
     layout: Callable[..., dict], given: dict[str, str], child: str
 ) -> None:
     assert frames(layout("camera.launch.py", **given)) == ("odom", child)
+
+
+def test_frames_and_topics_follow_arguments_and_parameter_file(
+    layout: Callable[..., dict], tmp_path: Path
+) -> None:
+    config = tmp_path / "mine.yaml"
+    config.write_text("/**:\n  ros__parameters: {node: {base_frame: cart, odom_frame: map}}\n")
+    assert frames(layout("camera.launch.py", config=str(config))) == ("map", "cart")
+    given = {"config": str(config), "odom_frame": "visual_odom"}
+    assert frames(layout("camera.launch.py", **given)) == ("visual_odom", "cart")
+    bag = str(write(tmp_path / "bag", [], with_poses=True))
+    manager = layout("kitti_bag.launch.py", bag=bag, namespace="front")
+    assert display(manager, "Camera")["Topic"]["Value"] == "/front/camera/image_raw"
+    paths = {d["Topic"]["Value"] for d in manager["Displays"] if d["Class"].endswith("/Path")}
+    assert paths == {"/front/sfm_node/path", "/front/sfm_ground_truth/path"}
 
 
 def test_view_follows_the_camera_of_a_bag_without_transforms(
