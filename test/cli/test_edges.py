@@ -92,8 +92,10 @@ def run(name: str, arguments: list[str], home: Path) -> subprocess.CompletedProc
 
 
 def own_lines(process: subprocess.CompletedProcess[str]) -> list[str]:
-    """What it prints itself: ONNX Runtime notes that it has no HOME."""
-    return [line for line in process.stderr.splitlines() if "onnxruntime:Default" not in line]
+    """What it prints itself: libraries note that there is no HOME, and no cache of fonts."""
+    others = ("onnxruntime:Default", "Matplotlib is building the font cache")
+    lines = process.stderr.splitlines()
+    return [line for line in lines if not any(note in line for note in others)]
 
 
 @pytest.fixture
