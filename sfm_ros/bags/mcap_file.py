@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import os
+import os
 from collections import Counter
 from collections.abc import Collection, Generator, Iterator
 from pathlib import Path
@@ -103,7 +104,7 @@ class McapFile(McapReader):
     ) -> Generator[tuple[Connection, int, bytes], None, None]:
         """The messages of these connections in order of recording; see `damage`."""
         if not self.chunks:
-            yield from self.damage.until_error(super().messages(connections, start, stop))
+            yield from self.damage.until_error(self._in_sequence(connections))
             return
         channels = {connection.id: connection for connection in connections}
         chunks = [
@@ -115,6 +116,15 @@ class McapFile(McapReader):
         for time_ns, _, connection, data in heapq.merge(*chunks, key=lambda message: message[0]):
             if connection is not None and data is not None:
                 yield connection, time_ns, data
+
+    def _in_sequence(
+        self, connections: Collection[Connection]
+    ) -> Iterator[tuple[Connection, int, bytes]]:
+        """The messages of a file without chunks, whose records must fill it exactly."""
+        yield from super().messages(connections)
+        assert self.bio
+        if self.bio.seek(0, os.SEEK_CUR) != self.data_end:
+            raise ReaderError("a record reaches beyond the messages")
 
     def _messages_of(
         self, chunk: ChunkInfo, channels: dict[int, Connection]

@@ -16,6 +16,7 @@ from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import quote
 
+from sfm_ros.bags.repair import advice_for
 from sfm_ros.errors import UnsafeFileError
 from sfm_ros.safety.documents import read_yaml
 from sfm_ros.safety.files import member
@@ -23,7 +24,7 @@ from sfm_ros.safety.files import member
 METADATA = "metadata.yaml"
 ROS2_SUFFIXES = (".mcap", ".db3")
 ROOT = "rosbag2_bagfile_information"
-_PACKED = ".zstd"
+PACKED = ".zstd"
 _MODES = ("none", "file", "message")
 _NEWEST = 9
 _COMPUTED = re.compile(r"\bAS\b|\bVIRTUAL\b", re.IGNORECASE)
@@ -95,8 +96,8 @@ def _storage_file(folder: Path, name: object, mode: str) -> Path:
     # Old metadata names the files with the bag's folder in front.
     file = member(folder, PurePath(name).name if isinstance(name, str) else name)
     suffix = file.with_suffix("").suffix if mode == "file" else file.suffix
-    if suffix not in ROS2_SUFFIXES or (mode == "file" and file.suffix != _PACKED):
-        expected = ", ".join(s + _PACKED * (mode == "file") for s in ROS2_SUFFIXES)
+    if suffix not in ROS2_SUFFIXES or (mode == "file" and file.suffix != PACKED):
+        expected = ", ".join(s + PACKED * (mode == "file") for s in ROS2_SUFFIXES)
         raise MetadataError(f"it lists {file.name}, expected a file ending in {expected}")
     if not file.is_file():
         raise MetadataError(f"the file {file.name} is missing")
@@ -118,7 +119,8 @@ def check_tables(file: Path) -> None:
         with closing(sqlite3.connect(read_only_address(file), uri=True)) as connection:
             rows = connection.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
     except sqlite3.Error as error:
-        raise MetadataError(f"{file.name} is no SQLite file: {error}") from error
+        reason = f"{file.name} is no SQLite file: {error}; {advice_for(file)}"
+        raise MetadataError(reason) from error
     for kind, name, text in rows:
         if kind not in ("table", "index") or _COMPUTED.search(str(text)):
             raise MetadataError(f"{file.name} has the {kind} {name}, expected tables of values")

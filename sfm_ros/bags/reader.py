@@ -22,14 +22,13 @@ from rosbags.typesys.store import Typestore
 
 from sfm_ros.bags.decompression import check_chunks, is_packed, unpack_files, unpack_message
 from sfm_ros.bags.mcap_file import CDR, ROS1, McapFile
-from sfm_ros.bags.metadata import METADATA, BagStorage, check_tables, read_metadata
+from sfm_ros.bags.metadata import PACKED, check_tables
+from sfm_ros.bags.repair import advice_for
 from sfm_ros.bags.ros1_file import Ros1File
 from sfm_ros.bags.sqlite_file import Sqlite3File, complete_copy, left_behind
+from sfm_ros.bags.storage import storage_of, storage_suffix
 from sfm_ros.errors import SourceError, UnsafeFileError, printable
-from sfm_ros.formats.files import natural_key
-from sfm_ros.safety.files import member
 
-STORAGE_SUFFIXES = (".mcap", ".db3", ".bag")
 _MOST_MESSAGES = 10**10
 _MOST_REMARKS, _LONGEST_REMARK = 20, 1000
 _LOG = logging.getLogger(__name__)
@@ -74,8 +73,8 @@ class BagFile:
         """
         self.name = str(path)
         self.path = Path(path)
-        self._storage = _storage(self.path)
-        self.is_ros1 = any(file.suffix == ".bag" for file in self._storage.files)
+        self._storage = storage_of(self.path)
+        self.is_ros1 = any(map(_is_ros1, self._storage.files))
         self.remarks: tuple[str, ...] = ()
         self._readers: list[Any] | None = None
         self.connections: list[Connection] = []
@@ -207,36 +206,42 @@ class BagFile:
         """
         for record in self.records([topic]):
             return record
-        raise SourceError(
-            f"the bag {self.path} lists {topic}, but holds no message of it; reindex the bag"
-        )
+        raise SourceError(f"the bag {self.path} lists {topic}, but holds no message of it")
 
     def _open(self, stack: ExitStack) -> list[Any]:
         try:
-            readers = [self._reader(file, stack) for file in self._unpacked(stack)]
+            readers = [self._opened(file, stack) for file in self._unpacked(stack)]
             check_chunks(readers)
             return readers
         except UnsafeFileError as error:
             raise SourceError(f"cannot open the bag {self.path}: {error}") from error
+
+    def _opened(self, file: Path, stack: ExitStack) -> Any:
+        try:
+            return self._reader(file, stack)
+        except UnsafeFileError:
+            raise
         # A damaged file raises errors of any kind: SQLite, struct, zlib, YAML.
         except Exception as error:
+            reason = str(error) or type(error).__name__
             raise SourceError(
-                f"cannot open the bag {self.path}: {error or type(error).__name__}; it is "
-                "damaged, incomplete or of an unknown version"
+                f"cannot open the bag {self.path}: {reason}; {advice_for(file)}"
             ) from error
 
     def _unpacked(self, stack: ExitStack) -> Sequence[Path]:
         """The storage files; those that are compressed are unpacked as long as the bag is open."""
-        files = self._storage.files
-        if not any(file.suffix == ".zstd" for file in files):
-            return files
+        packed = [file for file in self._storage.files if file.suffix == PACKED]
+        if not packed:
+            return self._storage.files
         folder = TemporaryDirectory(prefix="sfm_bag_", ignore_cleanup_errors=True)
-        return unpack_files(files, Path(stack.enter_context(folder)))
+        whole = [file for file in self._storage.files if file not in packed]
+        return [*whole, *unpack_files(packed, Path(stack.enter_context(folder)))]
 
     def _reader(self, file: Path, stack: ExitStack) -> Any:
-        if file.suffix == ".bag":
+        suffix = storage_suffix(file)
+        if suffix == ".bag":
             return stack.enter_context(Ros1File(file))
-        if file.suffix == ".mcap":
+        if suffix == ".mcap":
             mcap = McapFile(file)
             mcap.open()
             stack.callback(mcap.close)
@@ -246,6 +251,8 @@ class BagFile:
             folder = TemporaryDirectory(prefix="sfm_bag_", ignore_cleanup_errors=True)
             self._note(f"its recorder did not end; {beside[0].name} is read, through a copy")
             file = complete_copy(file, beside, Path(stack.enter_context(folder)))
+        elif not file.stat().st_size:  # which SQLite takes for one without tables
+            raise ValueError("it is empty")
         check_tables(file)
         return stack.enter_context(Sqlite3File(file))
 
@@ -267,45 +274,5 @@ class BagFile:
         return SourceError(f"cannot read further in the bag {self.path}: {reason}")
 
 
-def is_bag(path: Path) -> bool:
-    """Whether a path looks like a bag: a storage file, or a folder with one or with metadata."""
-    if path.is_file():
-        return path.suffix in STORAGE_SUFFIXES
-    return (path / METADATA).is_file() or any(any(path.glob(f"*{s}")) for s in STORAGE_SUFFIXES)
-
-
-def _storage(path: Path) -> BagStorage:
-    """What the readers open: the files of a bag, with or without metadata."""
-    if not path.exists():
-        raise SourceError(f"there is no bag {path}")
-    folder = path.parent if path.name == METADATA else path
-    if folder.is_dir() and (folder / METADATA).is_file():
-        try:
-            return read_metadata(folder)
-        except (OSError, UnsafeFileError) as error:
-            raise SourceError(f"cannot open the bag {folder}: {error}") from error
-    if path.is_dir():
-        return BagStorage(files=tuple(_storage_files(path)))
-    if path.suffix not in STORAGE_SUFFIXES:
-        raise SourceError(
-            f"{path} is no bag: expected a folder, or a file ending in "
-            f"{', '.join(STORAGE_SUFFIXES)}"
-        )
-    return BagStorage(files=(path,))
-
-
-def _member(folder: Path, name: str) -> Path:
-    try:
-        return member(folder, name)
-    except UnsafeFileError as error:
-        raise SourceError(f"cannot open the bag {folder}: {error}") from error
-
-
-def _storage_files(folder: Path) -> list[Path]:
-    for suffix in STORAGE_SUFFIXES:
-        files = sorted(folder.glob(f"*{suffix}"), key=natural_key)
-        if files:
-            return [_member(folder, file.name) for file in files]
-    raise SourceError(
-        f"{folder} is no bag: it holds neither {METADATA} nor a {', '.join(STORAGE_SUFFIXES)} file"
-    )
+def _is_ros1(file: Path) -> bool:
+    return storage_suffix(file) == ".bag"

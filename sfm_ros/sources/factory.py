@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sfm_ros.bags.reader import is_bag
+from sfm_ros.bags.storage import is_bag
 from sfm_ros.errors import SourceError
 from sfm_ros.formats.calibration import EXPECTED
 from sfm_ros.source import Source

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from sfm_ros.bags.pose_messages import POSE_TYPES, pose_of, stamp_of
-from sfm_ros.bags.reader import STORAGE_SUFFIXES, BagFile
+from sfm_ros.bags.reader import BagFile
+from sfm_ros.bags.storage import storage_suffix
 from sfm_ros.errors import SourceError, TrajectoryError
 from sfm_ros.evaluation.trajectory.association import (
     DEFAULT_MAX_DIFFERENCE_NS,
@@ -75,7 +76,7 @@ def open_trajectory(
         TrajectoryError, SourceError: the input is missing, damaged, or its poses are invalid.
     """
     path, topic = _split(name)
-    if topic is not None or path.is_dir() or path.suffix in STORAGE_SUFFIXES:
+    if topic is not None or path.is_dir() or storage_suffix(path):
         return _open_bag(name, BagFile(path), topic, keep_axes)
     found = read_pose_file(path, columns)
     trajectory, gives_times = found.trajectory, times is not None or fps is not None
