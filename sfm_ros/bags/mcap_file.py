@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import heapq
 import os
-import os
 from collections import Counter
 from collections.abc import Collection, Generator, Iterator
 from pathlib import Path
