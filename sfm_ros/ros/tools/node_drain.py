@@ -21,6 +21,7 @@ from rclpy.utilities import remove_ros_args
 from sfm_ros.cli.program import program_parser
 from sfm_ros.errors import SourceError
 from sfm_ros.ros.process.program import run
+from sfm_ros.safety.streams import secure_output
 
 _NAME = "sfm_node_drain"
 _QUIET_S = 5.0
@@ -73,6 +74,8 @@ def wait_until_done(node: Node, name: str, log: Callable[[str], object]) -> bool
 
 def main(args: list[str] | None = None) -> int:
     """Wait; 0 if the node is done or the wait is ended by a signal, 1 if the node has ended."""
+    if args is None:
+        secure_output()
     arguments = sys.argv if args is None else [_NAME, *args]
     parser = program_parser(__doc__, _NAME)
     parser.add_argument("--node", required=True, metavar="NODE", help="full name of the node")

@@ -19,6 +19,7 @@ from rclpy.utilities import remove_ros_args
 from sfm_ros.cli.program import program_parser
 from sfm_ros.errors import SourceError, printable
 from sfm_ros.ros.process.program import run
+from sfm_ros.safety.streams import secure_output
 
 _NAME = "sfm_subscription_wait"
 _POLL_S = 0.02
@@ -107,6 +108,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def main(args: list[str] | None = None) -> int:
     """Wait; 0 once all subscribe, 1 if the time is over."""
+    if args is None:
+        secure_output()
     arguments = sys.argv if args is None else [_NAME, *args]
     options = parse(remove_ros_args(arguments)[1:])
     return run(
