@@ -21,6 +21,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sfm_ros.cli.program import program_parser, run_program
+from sfm_ros.colormap import color_of_depth, known_depths, limits_of
 from sfm_ros.datatypes import CameraIntrinsics, DepthMap, Frame, RgbImage
 from sfm_ros.errors import SfmRosError, SourceError
 from sfm_ros.evaluation.depth.protocol import FITS, DepthPredictor
@@ -35,7 +36,6 @@ Curves = dict[str, tuple[np.ndarray, np.ndarray]]
 """Steps and values of each scalar of a run."""
 _SHOWN_PERCENTILE = 98.0
 """Percentile of the raw values that fits into a panel: single peaks would flatten the rest."""
-_BRIGHT_PERCENTILE = 95.0
 """Percentile of the disparity that is drawn brightest."""
 _IMAGE_WIDTH, _TITLE_HEIGHT = 3.6, 0.28
 """Inches."""
@@ -134,10 +134,10 @@ def _draw_panel(axis: Axes, name: str, curves: dict[str, Curves], keep: float) -
 def draw_depth(
     images: Sequence[RgbImage], columns: Sequence[tuple[str, Sequence[DepthMap]]], out: Path
 ) -> None:
-    """Draw one row per image: the original, then the disparity of each model.
+    """Draw one row per image: the original, then the depth by each model.
 
-    Disparity is drawn from 0 (black, infinitely far) to near its largest value (bright), each
-    image by itself: models without a scale can be compared, and a blank map looks blank.
+    Depth is drawn in the palette of all other figures, each image within its own limits: models
+    without a scale can be compared, and a blank map looks blank.
 
     Args:
         images: (H, W, 3) uint8, one per row.
@@ -154,11 +154,9 @@ def draw_depth(
         row[0].imshow(rgb)
     axes[0, 0].set_title("image", fontsize=10)
     for column, (title, depths) in zip(axes[:, 1:].T, columns, strict=True):
-        column[0].set_title(title, fontsize=10)
+        column[0].set_title(f"{title}, bright = near", fontsize=10)
         for axis, depth in zip(column, depths, strict=True):
-            disparity = 1.0 / depth
-            brightest = np.nanpercentile(disparity, _BRIGHT_PERCENTILE)
-            axis.imshow(disparity, cmap="magma", vmin=0.0, vmax=brightest)
+            axis.imshow(color_of_depth(depth, limits_of(known_depths(depth))))
     for axis in axes.flat:
         axis.set_axis_off()
     _save(figure, out)

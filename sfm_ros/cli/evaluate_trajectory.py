@@ -16,7 +16,12 @@ from sfm_ros.evaluation.trajectory.inputs import (
     open_trajectory,
     pair_inputs,
 )
-from sfm_ros.evaluation.trajectory.score import TrajectoryScore, score_as_json, score_table
+from sfm_ros.evaluation.trajectory.score import (
+    TrajectoryScore,
+    score_as_json,
+    score_table,
+    unaligned_text,
+)
 from sfm_ros.evaluation.trajectory.score import score_trajectory as score_pairs
 from sfm_ros.evaluation.trajectory.segments import SEGMENT_LENGTHS_M
 from sfm_ros.evaluation.trajectory.snippets import FORWARD_OPTICAL
@@ -105,7 +110,7 @@ def run(options: argparse.Namespace) -> int:
         from sfm_ros.evaluation.trajectory.plot import draw_score
 
         title = f"{Path(options.estimate).name}, aligned by {options.align}"
-        draw_score(options.plot, pairs, score, title)
+        draw_score(options.plot, pairs, score, title, options.keep_axes)
         print(f"image: {options.plot}")
     return INCOMPLETE if ground_truth.unreadable or estimate.unreadable else 0
 
@@ -151,6 +156,7 @@ def _text(
         f"estimate      {estimate}",
         *(f"note          {remark}" for remark in (*ground_truth.remarks, *estimate.remarks)),
         f"paired        {len(pairs)} poses {by}, {metrics.path_length_m:.1f} m of path",
+        f"unaligned     {unaligned_text(score)}",
         f"aligned       {metrics.alignment}, scale {metrics.scale:.6g}",
         "",
         score_table(score),

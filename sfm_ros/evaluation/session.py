@@ -242,14 +242,18 @@ def _run_online(
         keep_every=max(frames // _KEPT_FRAMES, 1),
     )
     interrupted = False
-    with _progress("playing", frames - frames_to_start) as bar:
+    with _progress("playing", frames) as bar:
         try:
-            recording = run_online(plan, work, lambda count: bar.update(count - bar.n))
+            # The first frames are done with the odometry of the one after them.
+            recording = run_online(
+                plan, work, lambda count: bar.update(count + frames_to_start - bar.n)
+            )
         except KeyboardInterrupt:
             recording, interrupted = Recording.load(work / RECORDING), True
     # Of an interrupted run only the images that were recorded are known to have been played.
     played = len(recording.image_stamps_ns) if interrupted else frames
-    return result_of(recording, played, frames_to_start, bag.depth, interrupted)
+    has_latency = options.rate > 0
+    return result_of(recording, played, frames_to_start, bag.depth, interrupted, has_latency)
 
 
 def _recorded(

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 NOT_AVAILABLE = "–"
+NOT_AVAILABLE_NOTE = f"{NOT_AVAILABLE}: not available"
+"""Below each table in which it may occur."""
 
 
 def format_table(rows: Sequence[Sequence[str]]) -> str:
@@ -20,9 +22,9 @@ def _line(row: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join([row[0].ljust(widths[0]), *cells[1:]]).rstrip()
 
 
-def format_value(pattern: str, value: float | None) -> str:
-    """A metric as text; a dash if it is not available."""
-    if value is None or not math.isfinite(value):
+def format_value(pattern: str, value: float | str | None) -> str:
+    """A metric or a remark as text; a dash if it is not available."""
+    if value is None or (not isinstance(value, str) and not math.isfinite(value)):
         return NOT_AVAILABLE
     return pattern.format(value)
 

@@ -174,6 +174,8 @@ class Trainer:
             with batches, bar as progress:
                 clock = _Clock(batches)
                 for batch in batches:
+                    if self.step_count == 0 and log:
+                        self._draw(log, batch)  # what the first steps change
                     figures = self.step(batch)
                     progress.update()
                     if log:
@@ -248,7 +250,7 @@ class Trainer:
         if self._due(run.scalars_every):
             self._log_step(log, progress, clock, figures)
         if self._due(run.images_every):
-            log.image(self.step_count, "panel", panel(self.model, batch, self.config.objective))
+            self._draw(log, batch)
         try:
             if self._due(run.validate_every):
                 self._validate(log)
@@ -257,6 +259,9 @@ class Trainer:
         except CheckpointError as error:
             # Raised when all processes have left the loop.
             self._failure = error
+
+    def _draw(self, log: RunLog, batch: Batch) -> None:
+        log.image(self.step_count, "panel", panel(self.model, batch, self.config.objective))
 
     def _log_step(
         self, log: RunLog, progress: tqdm, clock: _Clock, figures: dict[str, Tensor]

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sfm_ros.colormap import captioned, color_of_depth, known_depths, limits_of
+from sfm_ros.datatypes import RgbImage
 from training.batch import Batch, target_index
 from training.config import ObjectiveConfig
 from training.fit.validation import reconstruct_target
 from training.losses.photometric import LocalMoments, photometric_error
 
+_DIFFERENCE_GAIN = 3
+
 
 @torch.no_grad()
-def panel(model: nn.Module, batch: Batch, config: ObjectiveConfig) -> Tensor:
-    """The first window of a batch as a column of images.
+def panel(model: nn.Module, batch: Batch, config: ObjectiveConfig) -> RgbImage:
+    """The first window of a batch as a column of images, each with a caption.
 
     Target; its last source, warped, black where invalid; the difference, three times as bright;
-    the explainability mask, if there is one; the auto-mask, if it is used (white: pixels that
-    count, black: those that an unmoved source explains better); depth, near is bright. Without a
+    the explainability mask, if there is one; the auto-mask, if it is used; depth. Without a
     pose network only target and depth.
 
     Returns:
-        (3, rows x h, w), RGB in [0, 1].
+        (H, w, 3) uint8.
     """
     rgb, clean, K = batch.rgb_bn3hw[:1], batch.rgb_clean_bn3hw[:1], batch.K_b33[:1]
     first = Batch(rgb_bn3hw=rgb, rgb_clean_bn3hw=clean, K_b33=K)
@@ -29,27 +33,35 @@ def panel(model: nn.Module, batch: Batch, config: ObjectiveConfig) -> Tensor:
     model.eval()
     output = model(first.rgb_bn3hw, first.K_b33)
     model.train(was_training)
-    if not output.has_motion:
-        rows = [clean[0, target_index(clean.shape[1])], color_depth(output.depths_b1hw[0][0])]
-        return torch.cat([row.float().clamp(0, 1) for row in rows], dim=1)
-    target, sources, warped, valid = reconstruct_target(first, output)
-    shown = warped[0, -1] * valid[0, -1]
-    rows = [target[0], shown, 3 * (shown - target[0]).abs().mean(0, keepdim=True) * valid[0, -1]]
-    if output.mask_logits_bshw:
-        rows.append(output.mask_logits_bshw[0][0, -1:].float().sigmoid())
-    if config.auto_mask:
-        rows.append(_moving(target, sources, warped, valid, config)[0])
-    rows.append(color_depth(output.depths_b1hw[0][0]))
-    return torch.cat([row.float().clamp(0, 1).expand(3, -1, -1) for row in rows], dim=1)
+    rows = {"target": clean[0, target_index(clean.shape[1])]}
+    if output.has_motion:
+        target, sources, warped, valid = reconstruct_target(first, output)
+        shown = warped[0, -1] * valid[0, -1]
+        rows["last source, warped onto it; black = outside"] = shown
+        difference = (shown - target[0]).abs().mean(0, keepdim=True) * valid[0, -1]
+        rows[f"difference, {_DIFFERENCE_GAIN}x as bright"] = _DIFFERENCE_GAIN * difference
+        if output.mask_logits_bshw:
+            mask = output.mask_logits_bshw[0][0, -1:].float().sigmoid()
+            rows["explainability mask, white = counts"] = mask
+        if config.auto_mask:
+            counts = _moving(target, sources, warped, valid, config)[0]
+            rows["auto-mask, white = counts, black = unmoved fits better"] = counts
+    images = [captioned(_pixels(row), caption) for caption, row in rows.items()]
+    return np.vstack([*images, _depth_row(output.depths_b1hw[0][0, 0])])
 
 
-def color_depth(depth_1hw: Tensor) -> Tensor:
-    """Depth as an image (3, h, w): near is bright; inverse depth between its quantiles."""
-    inv_depth = 1.0 / depth_1hw.float().clamp_min(1e-6)
-    low, high = (torch.quantile(inv_depth, q) for q in (0.02, 0.98))
-    x = ((inv_depth - low) / (high - low).clamp_min(1e-12)).clamp(0, 1)
-    # A dark-blue to yellow ramp without a plotting library.
-    return torch.cat([x.pow(0.7), x.pow(1.3) * 0.9, 0.35 + 0.3 * x - 0.6 * x * x], dim=0)
+def _pixels(image: Tensor) -> RgbImage:
+    """(3, h, w) or (1, h, w) in [0, 1] as (h, w, 3) uint8."""
+    rgb = image.float().clamp(0, 1).expand(3, -1, -1).permute(1, 2, 0)
+    return np.ascontiguousarray((255 * rgb).round().byte().cpu().numpy())
+
+
+def _depth_row(depth_hw: Tensor) -> RgbImage:
+    depth = depth_hw.float().cpu().numpy()
+    near, far = limits = limits_of(known_depths(depth))
+    return captioned(
+        color_of_depth(depth, limits), f"depth, {near:.3g} to {far:.3g}, bright = near"
+    )
 
 
 def _moving(

@@ -12,8 +12,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor
 from tqdm import tqdm
+
+from sfm_ros.datatypes import RgbImage
 
 HISTORY = "history.csv"
 HEADER = ("step", "name", "value")
@@ -52,10 +53,10 @@ class RunLog:
             self._board.add_scalar("speed/windows_per_second", windows_per_second, step)
             self._board.add_scalar("speed/waiting_for_data", waiting, step)
 
-    def image(self, step: int, name: str, image_3hw: Tensor) -> None:
-        """Record an image, RGB in [0, 1]."""
+    def image(self, step: int, name: str, rgb: RgbImage) -> None:
+        """Record an image, (H, W, 3) uint8."""
         with self._ignoring_full_disk():
-            self._board.add_image(name, image_3hw.clamp(0, 1), step)
+            self._board.add_image(name, rgb, step, dataformats="HWC")
 
     def print(self, text: str) -> None:
         """Print a line on stderr, above the progress bar."""

@@ -111,6 +111,7 @@ def scores_as_json(scores: Sequence[DepthScore]) -> dict[str, Any]:
         "a1": unscaled.a1,
         "coverage": unscaled.coverage,
         "scale_median": scaled.scale_median,
+        "scale_spread": scaled.scale_spread,
         "by_distance": {
             f"{near}-{far} m": float(total / count) if count else None
             for (near, far), total, count in zip(DISTANCES_M, sums, counts, strict=True)

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sfm_ros.colormap import UNKNOWN_GRAY, color_of_depth, limits_of
+from sfm_ros.colormap import UNKNOWN_GRAY, color_of_depth, known_depths, limits_of
 from sfm_ros.datatypes import DepthMap, RgbImage
 from sfm_ros.evaluation.plotting import new_figure
 
@@ -43,7 +43,7 @@ class DepthView:
 def depth_limits(views: Sequence[DepthView]) -> tuple[float, float]:
     """Depths of the brightest and of the darkest color, common to all views."""
     shown = [view.depth if view.ground_truth is None else view.ground_truth for view in views]
-    known = [depth[np.isfinite(depth) & (depth > 0)] for depth in shown]
+    known = [known_depths(depth) for depth in shown]
     return limits_of(np.concatenate([np.zeros(0, dtype=np.float32), *known]))
 
 

@@ -9,10 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sfm_ros.datatypes import FloatArray
 from sfm_ros.evaluation.plotting import BLUE, GRAY, GREEN, ORANGE, SKY, YELLOW, new_figure
 from sfm_ros.evaluation.runs.result import Percentiles, StatusInterval
-from sfm_ros.evaluation.runs.scoring import PathScore
+from sfm_ros.evaluation.runs.scoring import AFTER_SIM3, AS_PUBLISHED, PathScore
 from sfm_ros.evaluation.trajectory.consistency import Consistency, fraction_within
 from sfm_ros.evaluation.trajectory.plot import DRIFT_LABELS, draw_curves, draw_drift, draw_paths
 from sfm_ros.evaluation.trajectory.score import TrajectoryScore
@@ -29,22 +28,30 @@ _STATUS_COLORS = {
 }
 
 
-def path_figure(estimate: FloatArray, ground_truth: FloatArray | None, unit: str) -> Figure:
-    """The path (N, 3) from above, aligned with the ground truth (M, 3) if there is one.
+def path_figure(score: PathScore, unit: str) -> Figure:
+    """The path from above as published, with the aligned one and the ground truth if known.
 
-    Positions are in optical axes; the first camera looks up.
+    The first camera looks up; ``unit`` is that of the path as published.
     """
     figure = new_figure(_WIDTH, 5.2)
-    draw_paths(figure.subplots(), {"estimate": estimate}, ground_truth, unit=unit)
+    draw_score_paths(figure.subplots(), score, unit)
     return figure
+
+
+def draw_score_paths(axes: Axes, score: PathScore, unit: str) -> None:
+    """Draw the paths of `path_figure`; the axes are in meters if there is ground truth."""
+    ground_truth = score.ground_truth_trajectory
+    draw_paths(axes, score.paths(unit), ground_truth, unit=unit if ground_truth is None else "m")
 
 
 def error_figure(score: PathScore) -> Figure:
     """Position and rotation error over the distance travelled."""
     figure = new_figure(_WIDTH, 4.6)
-    curves = {"position error [m]": score.errors_m, "rotation error [deg]": score.errors_deg}
-    for axes, (label, errors) in zip(figure.subplots(2, 1), curves.items(), strict=True):
-        draw_curves(axes, {"estimate": (score.distance_m, errors)}, label)
+    position, rotation = figure.subplots(2, 1)
+    errors = {AS_PUBLISHED: score.errors_m, AFTER_SIM3: score.aligned_errors_m}
+    curves = {label: (score.distance_m, each) for label, each in errors.items()}
+    draw_curves(position, curves, "position error [m]")
+    draw_curves(rotation, {"": (score.distance_m, score.errors_deg)}, "rotation error [deg]")
     return figure
 
 

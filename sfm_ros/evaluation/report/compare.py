@@ -120,7 +120,8 @@ def comparison_table(runs: Sequence[Run]) -> str:
 
 
 def _figure(pattern: str, value: Any) -> str:
-    return format_value(pattern, value if isinstance(value, (int, float)) else None)
+    kinds = (str,) if pattern == "{}" else (int, float)
+    return format_value(pattern, value if isinstance(value, kinds) else None)
 
 
 def _short(value: str, longest: int = 40) -> str:

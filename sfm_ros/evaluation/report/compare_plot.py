@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import cycle
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 
 from sfm_ros.datatypes import FloatArray
 from sfm_ros.errors import TrajectoryError
 from sfm_ros.evaluation.plotting import CYCLE, new_figure, save_figure
 from sfm_ros.evaluation.report.compare import Run
 from sfm_ros.evaluation.trajectory.alignment import align_trajectories
-from sfm_ros.evaluation.trajectory.association import pair_by_stamp
+from sfm_ros.evaluation.trajectory.association import Pairs, pair_by_stamp
 from sfm_ros.evaluation.trajectory.metrics import position_errors
 from sfm_ros.evaluation.trajectory.plot import draw_curves, draw_paths
+from sfm_ros.evaluation.trajectory.score import UNALIGNED
 from sfm_ros.evaluation.trajectory.segments import distance_travelled
 from sfm_ros.formats.trajectory import Trajectory
+
+_ALIGNMENTS = {UNALIGNED: "as published", "7dof": "after Sim(3) alignment"}
+"""The rows of the figure."""
+_Curve = tuple[FloatArray, FloatArray]
 
 
 def draw_comparison(path: Path, runs: Sequence[Run]) -> bool:
     """Draw all paths from above, with the ground truth of the first run that has one.
 
-    Paths are aligned with the ground truth by Sim(3), and their errors are drawn over distance.
-    Without ground truth, each path starts at the origin, in its own unit.
+    The first row has the paths as published, from the first pose of the ground truth, and their
+    errors over distance, the second both after alignment by Sim(3). Without ground truth, each
+    path starts at the origin, in its own unit, and there is one figure.
 
     Args:
         path: file to write; its suffix selects the format.
@@ -34,46 +40,59 @@ def draw_comparison(path: Path, runs: Sequence[Run]) -> bool:
         Whether there was anything to draw.
     """
     ground_truth = next((run.ground_truth for run in runs if run.ground_truth is not None), None)
-    paths = {
-        run.name: _aligned(run.trajectory, ground_truth)
-        for run in runs
-        if run.trajectory is not None
-    }
-    if not paths:
+    estimates = {run.name: run.trajectory for run in runs if run.trajectory is not None}
+    if not estimates:
         return False
-    curves = {name: curve for name, (_, curve) in paths.items() if curve is not None}
-    figure = new_figure(11.0 if curves else 6.5, 5.8)
-    above, *beside = figure.subplots(1, 2 if curves else 1, squeeze=False)[0]
-    draw_paths(
-        above,
-        {
-            name if ground_truth is None or name in curves else f"{name} (not aligned)": positions
-            for name, (positions, _) in paths.items()
-        },
-        None if ground_truth is None else ground_truth.rebased().positions,
-        colors=CYCLE,
-        unit="m" if curves else "unit of each run",
-    )
-    for axes in beside:
-        color_of = dict(zip(paths, cycle(CYCLE), strict=False))
-        colors = [color_of[name] for name in curves]
-        draw_curves(axes, curves, "position error after Sim(3) alignment [m]", colors)
+    pairs = {name: _pairs(estimate, ground_truth) for name, estimate in estimates.items()}
+    if ground_truth is None or not any(pairs.values()):
+        figure = new_figure(6.5, 5.8)
+        plain = {name: estimate.rebased().positions for name, estimate in estimates.items()}
+        own = None if ground_truth is None else ground_truth.rebased().positions
+        draw_paths(figure.subplots(), plain, own, colors=CYCLE, unit="unit of each run")
+    else:
+        figure = new_figure(11.0, 11.0)
+        grid = figure.subplots(2, 2)
+        for (alignment, title), row in zip(_ALIGNMENTS.items(), grid, strict=True):
+            _draw_row(row, alignment, estimates, pairs, ground_truth)
+            row[0].set_title(f"paths {title}", fontsize=11)
+            row[1].set_title(f"errors {title}", fontsize=11)
     save_figure(figure, path)
     return True
 
 
-def _aligned(
-    estimate: Trajectory, ground_truth: Trajectory | None
-) -> tuple[FloatArray, tuple[FloatArray, FloatArray] | None]:
-    """(N, 3) positions, and if they could be aligned the (N,) distances and errors in meters."""
-    positions = estimate.rebased().positions
+def _draw_row(
+    row: Sequence[Axes],
+    alignment: str,
+    estimates: Mapping[str, Trajectory],
+    pairs: Mapping[str, Pairs | None],
+    ground_truth: Trajectory,
+) -> None:
+    """Paths and errors with an alignment; a run that cannot be paired has no errors."""
+    paths: dict[str, FloatArray] = {}
+    curves: dict[str, _Curve] = {}
+    for name, estimate in estimates.items():
+        paired = pairs[name]
+        if paired is None:
+            label, nothing = f"{name} (not compared)", np.zeros(0)
+            paths[label], curves[label] = estimate.rebased().positions, (nothing, nothing)
+        else:
+            paths[name], curves[name] = _aligned(paired, ground_truth, alignment)
+    draw_paths(row[0], paths, ground_truth.rebased().positions, colors=CYCLE)
+    draw_curves(row[1], curves, "position error [m]", CYCLE)
+
+
+def _pairs(estimate: Trajectory, ground_truth: Trajectory | None) -> Pairs | None:
     if ground_truth is None:
-        return positions, None
+        return None
     try:
-        pairs = pair_by_stamp(estimate, ground_truth)
+        return pair_by_stamp(estimate, ground_truth)
     except TrajectoryError:
-        return positions, None
-    aligned = align_trajectories(pairs.estimate, pairs.ground_truth, "7dof")
+        return None
+
+
+def _aligned(pairs: Pairs, ground_truth: Trajectory, alignment: str) -> tuple[FloatArray, _Curve]:
+    """(N, 3) positions, and the (N,) distances and errors in meters."""
+    aligned = align_trajectories(pairs.estimate, pairs.ground_truth, alignment)
     # From the first common camera into the first camera of the ground truth, which is drawn.
     T_first_common = np.linalg.inv(ground_truth.poses[0]) @ pairs.ground_truth[0]
     distances = distance_travelled(aligned.ground_truth)

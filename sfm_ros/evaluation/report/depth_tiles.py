@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from sfm_ros.datatypes import RgbImage
+from sfm_ros.datatypes import RgbImage, ScaleSource
 from sfm_ros.evaluation.depth.figure import DepthView, depth_limits, panels
 from sfm_ros.evaluation.plotting import data_uri
 from sfm_ros.evaluation.runs.result import DepthSnapshot, RunResult
@@ -22,7 +22,7 @@ def depth_strip(result: RunResult, unit: str) -> dict[str, Any]:
 
     ``tiles`` are in order of time, each with a caption and images by name, from top to bottom.
     ``near`` and ``far`` are the depths of the brightest and of the darkest color, in ``unit``;
-    the argument is the unit of the estimate.
+    the argument is the unit of the estimate. ``how`` is how depth is scaled beside ground truth.
     """
     chosen = evenly_spread(result.snapshots)
     views = depth_views(chosen, result)
@@ -38,6 +38,7 @@ def depth_strip(result: RunResult, unit: str) -> dict[str, Any]:
         "near": near,
         "far": far,
         "unit": depth_unit(chosen, unit),
+        "how": "" if result.scale_source is not ScaleSource.UNKNOWN else ", median-scaled",
         "has_ground_truth": any(view.ground_truth is not None for view in views),
     }
 
@@ -50,8 +51,9 @@ def evenly_spread(snapshots: Sequence[DepthSnapshot]) -> list[DepthSnapshot]:
 
 
 def depth_views(snapshots: Sequence[DepthSnapshot], result: RunResult) -> list[DepthView]:
-    """The snapshots of a run, with depth scaled to the ground truth if there is one."""
-    return [_view(snapshot, int(result.image_stamps_ns[0])) for snapshot in snapshots]
+    """The snapshots of a run, as published in meters, or else scaled to the ground truth."""
+    is_metric = result.scale_source is not ScaleSource.UNKNOWN
+    return [_view(each, int(result.image_stamps_ns[0]), is_metric) for each in snapshots]
 
 
 def depth_unit(snapshots: Sequence[DepthSnapshot], unit: str) -> str:
@@ -59,13 +61,16 @@ def depth_unit(snapshots: Sequence[DepthSnapshot], unit: str) -> str:
     return "m" if any(each.ground_truth is not None for each in snapshots) else unit
 
 
-def _view(snapshot: DepthSnapshot, start_ns: int) -> DepthView:
-    errors = snapshot.scaled
-    title = f"{(snapshot.stamp_ns - start_ns) * 1e-9:.1f} s"
+def _view(snapshot: DepthSnapshot, start_ns: int, is_metric: bool) -> DepthView:
+    scaled, unscaled = snapshot.scaled, snapshot.unscaled
+    title, factor = f"{(snapshot.stamp_ns - start_ns) * 1e-9:.1f} s", 1.0
+    if scaled is not None and unscaled is not None:
+        title += f", abs_rel {unscaled.abs_rel:.3f}, median-scaled {scaled.abs_rel:.3f}"
+        factor = 1.0 if is_metric else scaled.scale
     return DepthView(
-        title=title if errors is None else f"{title}, abs_rel {errors.abs_rel:.3f}",
+        title=title,
         rgb=snapshot.rgb,
-        depth=snapshot.depth * np.float32(1.0 if errors is None else errors.scale),
+        depth=snapshot.depth * np.float32(factor),
         ground_truth=snapshot.ground_truth,
     )
 

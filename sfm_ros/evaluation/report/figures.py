@@ -17,11 +17,11 @@ from sfm_ros.evaluation.depth.figure import (
     panels,
 )
 from sfm_ros.evaluation.plotting import new_figure, save_figure
-from sfm_ros.evaluation.report.charts import path_figure
+from sfm_ros.evaluation.report.charts import draw_score_paths, path_figure
 from sfm_ros.evaluation.report.depth_tiles import depth_unit, depth_views, evenly_spread
 from sfm_ros.evaluation.report.page import ScoredRun
 from sfm_ros.evaluation.runs.scoring import PathScore
-from sfm_ros.evaluation.trajectory.plot import draw_paths
+from sfm_ros.evaluation.tables import format_value
 
 FIGURE_FILES = ("trajectory.png", "depth.png", "overview.png")
 
@@ -34,22 +34,22 @@ def draw_images(run: ScoredRun, unit: str, out: Path) -> None:
     score, snapshots = run.path, evenly_spread(run.result.snapshots)
     views = depth_views(snapshots, run.result)
     trajectory, depth, both = (out / name for name in FIGURE_FILES)
-    path_unit = unit if score.ground_truth_trajectory is None else "m"
     if len(score.path):
-        save_figure(_trajectory(run, path_unit), trajectory)
+        save_figure(_trajectory(run, unit), trajectory)
     if views:
         save_figure(depth_figure(views, depth_unit(snapshots, unit)), depth)
     if views and len(score.path):
-        units = (depth_unit(snapshots, unit), path_unit)
+        units = (depth_unit(snapshots, unit), unit)
         save_figure(overview(views[len(views) // 2], score, units), both)
 
 
 def _trajectory(run: ScoredRun, unit: str) -> Figure:
-    score = run.path
-    figure = path_figure(score.path, score.ground_truth_trajectory, unit)
+    score, metrics = run.path, run.metrics
+    figure = path_figure(score, unit)
     if score.score is not None:
-        length, ate = run.metrics["path_length_m"], run.metrics["ate_m"]
-        figure.suptitle(f"{length:.0f} m, ATE RMSE {ate:.2f} m", fontsize=11)
+        ates = [format_value("{:.2f} m", metrics[key]) for key in ("ate_unaligned_m", "ate_m")]
+        title = f"{metrics['path_length_m']:.0f} m, ATE RMSE {ates[0]}, aligned {ates[1]}"
+        figure.suptitle(title, fontsize=11)
     return figure
 
 
@@ -62,5 +62,5 @@ def overview(view: DepthView, score: PathScore, units: tuple[str, str]) -> Figur
     for row, (kind, title) in enumerate(titles.items()):
         draw_panel(figure.add_subplot(grid[row, 0]), panels(view, limits), kind, title)
     axes = figure.add_subplot(grid[:, 1])
-    draw_paths(axes, {"estimate": score.path}, score.ground_truth_trajectory, unit=units[1])
+    draw_score_paths(axes, score, units[1])
     return figure

@@ -30,7 +30,7 @@ from sfm_ros.evaluation.runs.mode_comparison import mode_rows
 from sfm_ros.evaluation.runs.online import options_as_text
 from sfm_ros.evaluation.runs.result import MULTIVIEW, OFFLINE, ONLINE, RunResult, StatusInterval
 from sfm_ros.evaluation.runs.scoring import PathScore
-from sfm_ros.evaluation.tables import format_value
+from sfm_ros.evaluation.tables import NOT_AVAILABLE_NOTE, format_value
 from sfm_ros.model_spec import ModelSpec
 
 _FOLDER = Path(__file__).parent
@@ -156,9 +156,9 @@ def _notes(
     runs: Sequence[ScoredRun], context: RunContext, summary: Mapping[str, Any]
 ) -> list[str]:
     """Remarks below the metrics."""
-    notes, first = [], runs[0]
+    notes, first = [f"{NOT_AVAILABLE_NOTE}."], runs[0]
     if first.result.scale_source is ScaleSource.UNKNOWN:
-        notes.append("Nothing defines the unit of length: unaligned errors mean nothing.")
+        notes.append("Nothing defines the unit of length: there are no unaligned errors.")
     else:
         source = first.result.scale_source.value.replace("_", " ")
         notes.append(f"Lengths are in meters; source of the scale: {source}.")
@@ -183,10 +183,13 @@ def _notes(
 
 
 def _path(score: PathScore, unit: str) -> dict[str, Any]:
-    caption, ground_truth = "The first camera looks up.", score.ground_truth_trajectory
-    if ground_truth is not None:
-        caption, unit = f"{caption} The estimate is aligned with the ground truth by Sim(3).", "m"
-    figure = path_figure(score.path, ground_truth, unit) if len(score.path) else None
+    caption = "The first camera looks up."
+    if score.aligned is not None:
+        caption += (
+            " As published: from the ground truth's first pose. Beside it the path after Sim(3) "
+            "alignment, which hides errors of scale and heading."
+        )
+    figure = path_figure(score, unit) if len(score.path) else None
     problem = "Not available: no odometry was received."
     return _section("Path from above", caption, {"": figure}, problem)
 
@@ -194,7 +197,8 @@ def _path(score: PathScore, unit: str) -> dict[str, Any]:
 def _errors(score: PathScore) -> dict[str, Any]:
     figure = error_figure(score) if len(score.distance_m) else None
     caption = (
-        "Position error after Sim(3) alignment, and error of the rotation since the first frame."
+        "Position error as published and after Sim(3) alignment, and error of the rotation since "
+        "the first frame."
     )
     problem = f"Not available: {score.problem}."
     return _section("Error over distance", caption, {"": figure}, problem)

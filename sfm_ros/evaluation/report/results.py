@@ -24,7 +24,7 @@ from sfm_ros.evaluation.runs.depth_methods import compare_methods
 from sfm_ros.evaluation.runs.depth_samples import png_of
 from sfm_ros.evaluation.runs.ground_truth import GroundTruthTrajectory
 from sfm_ros.evaluation.runs.mode_comparison import compare_modes
-from sfm_ros.evaluation.runs.result import DepthSnapshot, RunResult
+from sfm_ros.evaluation.runs.result import DepthSnapshot, Percentiles, RunResult
 from sfm_ros.formats.trajectory_files import write_kitti, write_tum
 
 TRAJECTORY_FILE = "trajectory.tum"
@@ -102,20 +102,25 @@ def score_run(result: RunResult, ground_truth: GroundTruthTrajectory) -> scoring
 
 def _scored(result: RunResult, ground_truth: GroundTruthTrajectory, unreadable: int) -> ScoredRun:
     path = score_run(result, ground_truth)
-    latency = result.latency
+    is_metric = result.scale_source is not ScaleSource.UNKNOWN
     metrics = {
         **dict.fromkeys(SUMMARY_KEYS),
         "frames": result.frames,
         "frames_lost": result.frames_lost,
         "frames_unreadable": unreadable,
         "frames_per_second": result.frames_per_second,
-        "latency_p50_ms": None if latency is None else latency.p50,
-        "latency_p99_ms": None if latency is None else latency.p99,
+        **_percentiles("step_time", result.step_time),
+        **_percentiles("latency", result.latency),
         "depth_flicker": result.depth_flicker,
-        **scoring.path_figures(result.estimate, path),
-        **scoring.depth_figures(result.snapshots),
+        **scoring.path_figures(result.estimate, path, is_metric),
+        **scoring.depth_figures(result.snapshots, is_metric),
     }
     return ScoredRun(result=result, path=path, metrics=metrics)
+
+
+def _percentiles(name: str, found: Percentiles | None) -> dict[str, float | None]:
+    p50, p99 = (None, None) if found is None else (found.p50, found.p99)
+    return {f"{name}_p50_ms": p50, f"{name}_p99_ms": p99}
 
 
 def _write_result_files(

@@ -19,8 +19,14 @@ SUMMARY_KEYS = (
     "latency_p50_ms",
     "latency_p99_ms",
     "path_length_m",
+    "t_err_unaligned_percent",
+    "ate_unaligned_m",
+    "scale_error_percent",
+    "trajectory_remark",
     "ate_m",
+    "depth_abs_rel_unscaled",
     "depth_abs_rel",
+    "depth_remark",
     "snippet_ate_mean",
     "straight_line_ate_mean",
 )
@@ -42,42 +48,77 @@ def _rows(group: str, *rows: tuple[str, str, str, str]) -> tuple[Row, ...]:
     return tuple(Row(group, *row) for row in rows)
 
 
+_RESULT = _rows(
+    "Result",
+    (
+        "t_err_unaligned_percent",
+        "t_err, unaligned",
+        "{:.2f} %",
+        "KITTI drift over segments of 100 to 800 m, with the lengths as published.",
+    ),
+    (
+        "ate_unaligned_m",
+        "ATE RMSE, unaligned",
+        "{:.2f} m",
+        "Absolute trajectory error from the same first pose, with the lengths as published.",
+    ),
+    (
+        "scale_error_percent",
+        "Scale error",
+        "{:+.1f} %",
+        "Length of the path as published against that of the ground truth; +: too long.",
+    ),
+    (
+        "trajectory_remark",
+        "Trajectory",
+        "{}",
+        "Beside the straight line with the ground truth's mean step, which uses no image.",
+    ),
+    (
+        "depth_abs_rel_unscaled",
+        "Depth abs_rel, unscaled",
+        "{:.3f}",
+        "Mean of |depth - gt| / gt up to 80 m, with the depth as published.",
+    ),
+    (
+        "depth_remark",
+        "Depth",
+        "{}",
+        "Beside a constant and the median depth of each image row, fitted to the ground truth.",
+    ),
+)
 _RUN = _rows(
     "Run",
-    ("frames", "Frames", "{:d}", "Images played."),
-    ("frames_lost", "Frames lost", "{:d}", "Images without odometry."),
+    ("frames", "Frames", "{:d}", "Images of the input that were read."),
+    (
+        "frames_lost",
+        "Frames lost",
+        "{:d}",
+        "Images without odometry, except the first ones, which fill the networks' window.",
+    ),
     ("frames_unreadable", "Frames unreadable", "{:d}", "Listed by the input, and not read."),
     ("frames_per_second", "Frames per second", "{:.1f}", "Online, at most the rate of the input."),
+    ("step_time_p50_ms", "Time per step p50", "{:.1f} ms", "Offline: of the odometry alone."),
+    ("step_time_p99_ms", "Time per step p99", "{:.1f} ms", "99th percentile."),
     (
         "latency_p50_ms",
         "Latency p50",
         "{:.1f} ms",
-        "Offline of one step; online from publishing an image to receiving its odometry.",
+        "Online: from publishing an image to receiving its odometry in another process. Not at "
+        "rate 0, where images wait in the node's queue.",
     ),
     ("latency_p99_ms", "Latency p99", "{:.1f} ms", "99th percentile."),
 )
 _TRAJECTORY = _rows(
     "Trajectory",
     ("path_length_m", "Path length", "{:.1f} m", "Ground truth."),
-    ("ate_m", "ATE RMSE", "{:.2f} m", "Absolute trajectory error after Sim(3) alignment."),
-    ("ate_percent_of_path", "ATE RMSE, relative", "{:.2f} %", "Divided by the path length."),
-    ("sim3_scale", "Scale", "{:.3f}", "Factor of the Sim(3) alignment; 1 if lengths are right."),
-    ("t_err_percent", "t_err", "{:.2f} %", "KITTI drift over segments of 100 to 800 m."),
-    (
-        "ate_unaligned_m",
-        "ATE RMSE, unaligned",
-        "{:.2f} m",
-        "From the same first pose, with the lengths as estimated.",
-    ),
-    (
-        "t_err_unaligned_percent",
-        "t_err, unaligned",
-        "{:.2f} %",
-        "KITTI drift with the lengths as estimated.",
-    ),
-    ("r_err_deg_per_100m", "r_err", "{:.2f} deg/100 m", "KITTI drift over the same segments."),
-    ("rpe_m", "RPE trans", "{:.4f} m", "Relative pose error from frame to frame, mean."),
-    ("relative_pose_error_deg", "RPE rot", "{:.3f} deg", "The same for the rotation."),
+    ("ate_m", "ATE RMSE, aligned", "{:.2f} m", "After Sim(3) alignment, which hides the scale."),
+    ("ate_percent_of_path", "ATE RMSE, aligned, relative", "{:.2f} %", "Over the path length."),
+    ("t_err_percent", "t_err, aligned", "{:.2f} %", "After Sim(3) alignment."),
+    ("sim3_scale", "Sim(3) scale", "{:.3f}", "Factor of that alignment; 1 if lengths are right."),
+    ("r_err_deg_per_100m", "r_err", "{:.2f} deg/100 m", "Rotation over the segments of t_err."),
+    ("rpe_m", "RPE trans", "{:.4f} m", "Relative pose error from frame to frame, mean, aligned."),
+    ("relative_pose_error_deg", "RPE rot", "{:.3f} deg", "Mean rotation of that error."),
     (
         "nees_per_dimension",
         "NEES / 6",
@@ -101,19 +142,30 @@ _DEPTH = _rows(
     "Depth",
     (
         "depth_abs_rel",
-        "abs_rel (median-scaled)",
+        "Depth abs_rel, median-scaled",
         "{:.3f}",
-        "Mean of |depth - gt| / gt up to 80 m, each frame scaled by its ratio of medians.",
+        "Each frame scaled by its ratio of medians.",
+    ),
+    (
+        "depth_scale_median",
+        "Depth scale",
+        "{:.3f}",
+        "Median of these ratios; 1 if the depth is in meters.",
+    ),
+    (
+        "depth_scale_spread",
+        "Spread of the scale",
+        "{:.1%}",
+        "Their standard deviation from frame to frame, over their median.",
     ),
     (
         "depth_flicker",
-        "Flicker",
+        "Depth flicker",
         "{:.3f}",
         "Mean of |log depth - log depth of the frame before|, moved along the motion.",
     ),
-    ("depth_abs_rel_unscaled", "abs_rel (unscaled)", "{:.3f}", "With the scale of the model."),
 )
-ROWS = _RUN + _TRAJECTORY + _DEPTH
+ROWS = _RESULT + _RUN + _TRAJECTORY + _DEPTH
 """The metrics of all tables, in their order."""
 
 

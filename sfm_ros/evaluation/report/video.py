@@ -10,13 +10,13 @@ from types import TracebackType
 import cv2
 import numpy as np
 
-from sfm_ros.colormap import UNKNOWN_GRAY, SteadyLimits, color_of_depth
+from sfm_ros.colormap import UNKNOWN_GRAY, SteadyLimits, captioned, color_of_depth
 from sfm_ros.datatypes import DepthMap, OdometryEstimate, RgbImage
 from sfm_ros.errors import OutputError
 
 _CODEC = "mp4v"
-_ENLARGED, _BAR = 2, 26
-"""Factor of the panels, and height of their captions in pixels."""
+_ENLARGED = 2
+"""Factor of the panels."""
 _MAX_UNCERTAINTY = 0.4
 _USUAL_FPS, _MAX_FPS = 10.0, 60.0
 _NAME = b"sfm_ros depth video"
@@ -183,7 +183,4 @@ def _unknown(rgb: RgbImage) -> RgbImage:
 def _panel(rgb: RgbImage, caption: str) -> RgbImage:
     height, width = (_ENLARGED * side for side in rgb.shape[:2])
     large = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_LINEAR)
-    bar = np.full((_BAR, width, 3), 20, dtype=np.uint8)
-    font, white = cv2.FONT_HERSHEY_SIMPLEX, (240, 240, 240)
-    cv2.putText(bar, caption, (8, _BAR - 8), font, 0.55, white, 1, cv2.LINE_AA)
-    return np.vstack([bar, large])
+    return captioned(np.asarray(large, dtype=np.uint8), caption)

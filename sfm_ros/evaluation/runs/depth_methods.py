@@ -30,7 +30,7 @@ def compare_methods(result: RunResult) -> dict[str, dict[str, Any]]:
 def method_rows(figures: MethodFigures) -> list[list[str]]:
     """A heading and a row for each method, as text."""
     distances = next((list(f["by_distance"]) for f in figures.values() if "by_distance" in f), [])
-    heading = ["depth", "abs_rel", "abs_rel, median-scaled", *distances]
+    heading = ["depth", "abs_rel", "median-scaled", "scale", "its spread", *distances]
     heading += [f"surest {float(_SHOWN_SHARE):.0%}", *(f"within {k} sigma" for k in SIGMAS)]
     return [[*heading, "flicker"], *(_row(name, f, distances) for name, f in figures.items())]
 
@@ -39,13 +39,14 @@ def _row(name: str, figures: Mapping[str, Any], distances: list[str]) -> list[st
     by_distance, surest, within = (
         figures.get(key) or {} for key in ("by_distance", "surest", "within_sigma")
     )
-    errors = [figures.get("abs_rel"), figures.get("abs_rel_scaled")]
-    errors += [by_distance.get(distance) for distance in distances]
-    errors.append(surest.get(_SHOWN_SHARE))
+    errors = [figures.get(key) for key in ("abs_rel", "abs_rel_scaled", "scale_median")]
+    by_part = [*(by_distance.get(each) for each in distances), surest.get(_SHOWN_SHARE)]
     fractions = [within.get(str(k)) for k in SIGMAS]
     return [
         name,
         *(format_value("{:.3f}", value) for value in errors),
+        format_value("{:.1%}", figures.get("scale_spread")),
+        *(format_value("{:.3f}", value) for value in by_part),
         *(format_value("{:.1%}", value) for value in fractions),
         format_value("{:.4f}", figures.get("flicker_median")),
     ]

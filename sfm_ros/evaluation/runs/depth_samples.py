@@ -60,7 +60,7 @@ class DepthComparison:
         own = found[own_name]
         return replace(
             plain,
-            ground_truth=on_network_grid(ground_truth, network),
+            ground_truth=on_network_grid(_cropped(ground_truth), network),
             scaled=None if own is None else own.scaled,
             unscaled=None if own is None else own.unscaled,
             scores={name: score for name, score in found.items() if score is not None},
@@ -80,6 +80,14 @@ class DepthComparison:
         mask = crop_mask(ground_truth.crop, *ground_truth.depth.shape)
         assert on_image[0] is not None
         return score_depth_map(on_image[0], ground_truth.depth, on_image[1], mask)
+
+
+def _cropped(ground_truth: GroundTruthDepth) -> GroundTruthDepth:
+    """The ground truth of the pixels that are compared alone."""
+    mask = crop_mask(ground_truth.crop, *ground_truth.depth.shape)
+    if mask is None:
+        return ground_truth
+    return replace(ground_truth, depth=np.where(mask, ground_truth.depth, np.float32(np.nan)))
 
 
 class SnapshotKeeper:

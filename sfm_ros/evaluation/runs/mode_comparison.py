@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sfm_ros.evaluation.runs.scoring import ALIGNMENT, UNALIGNED, PathScore
+from sfm_ros.evaluation.runs.scoring import ALIGNMENT, PathScore
 from sfm_ros.evaluation.tables import format_value
 from sfm_ros.evaluation.trajectory.metrics import SNIPPET_LENGTHS, OdometryMetrics, main_figures
+from sfm_ros.evaluation.trajectory.score import UNALIGNED
 
 STRAIGHT_LINE = "straight_line"
 COLUMNS = (
@@ -26,7 +27,7 @@ ModeFigures = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 
 def compare_modes(scores: Mapping[str, PathScore]) -> dict[str, dict[str, dict[str, Any]]]:
-    """The figures of each mode, with a similarity fitted and as they are (`ModeFigures`).
+    """The figures of each mode, as they are and with a similarity fitted (`ModeFigures`).
 
     The straight line has the ground truth's mean step; a mode without errors is omitted.
     """
@@ -35,7 +36,7 @@ def compare_modes(scores: Mapping[str, PathScore]) -> dict[str, dict[str, dict[s
     if lines:
         found[STRAIGHT_LINE] = lines[0]
     return {
-        name: {alignment: _figures(metrics[alignment]) for alignment in (ALIGNMENT, UNALIGNED)}
+        name: {alignment: _figures(metrics[alignment]) for alignment in (UNALIGNED, ALIGNMENT)}
         for name, metrics in found.items()
     }
 

@@ -170,7 +170,7 @@ class OfflineRun:
             intervals=self._timeline.intervals,
             snapshots=keeper.snapshots,
             image_stamps_ns=np.array(self._image_stamps, dtype=np.int64),
-            latency=Percentiles.of(self._timings.totals_ms()),
+            step_time=Percentiles.of(self._timings.totals_ms()),
             stages=self._timings.stages(),
             frames_per_second=received / seconds if received and seconds > 0 else None,
             inference_s=self._timings.inference_s(),

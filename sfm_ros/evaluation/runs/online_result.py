@@ -29,8 +29,13 @@ def result_of(
     frames_to_start: int,
     depth: DepthFolder | None = None,
     interrupted: bool = False,
+    has_latency: bool = True,
 ) -> RunResult:
-    """Read a recording, with the ground-truth depth of its images; see `RunResult`."""
+    """Read a recording, with the ground-truth depth of its images; see `RunResult`.
+
+    It has no latency if the images were played as fast as they were acknowledged: they waited in
+    the queue of the node.
+    """
     diagnostics = recording.diagnostics
     received = len(np.unique(recording.stamps_ns))
     seconds = float(np.ptp(recording.received_ns)) * 1e-9 if received > 1 else 0.0
@@ -43,7 +48,7 @@ def result_of(
         intervals=_intervals(recording),
         snapshots=_snapshots(recording, depth),
         image_stamps_ns=recording.image_stamps_ns,
-        latency=Percentiles.of(recording.latencies_ms()),
+        latency=Percentiles.of(recording.latencies_ms()) if has_latency else None,
         stages=_stages(diagnostics),
         frames_per_second=(received - 1) / seconds if seconds > 0 else None,
         engine=_engine(diagnostics),

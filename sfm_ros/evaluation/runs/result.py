@@ -84,7 +84,8 @@ class DepthSnapshot:
         stamp_ns: of the frame.
         depth: (h, w) float32 on the network's grid, published units, NaN where invalid.
         rgb: (H, W, 3) uint8: the network's input, or the frame itself; None if neither was kept.
-        ground_truth: (h, w) float32 meters on the grid of ``depth``, NaN where unknown; or None.
+        ground_truth: (h, w) float32 meters on the grid of ``depth``, NaN where it is unknown or
+            not compared; or None.
         scaled, unscaled: errors with and without scaling by the ratio of medians; None without
             ground truth.
         scores: of the network's depth and of the measured one, by `NETWORK` and `MULTIVIEW`;
@@ -174,8 +175,9 @@ class RunResult:
         intervals: status over time.
         snapshots: depth of some frames, in order of time.
         image_stamps_ns: (P,) stamps of the images that were played.
-        latency: offline of one step; online from the publication of an image to the arrival of
-            its odometry in another process.
+        step_time: duration of one step; None online.
+        latency: from the publication of an image to the arrival of its odometry in another
+            process; None offline, and if images were played faster than the node takes them.
         stages: of each stage of a step, by its name.
         frames_per_second: estimates over the time they took.
         inference_s: sum of the inference times, None if unknown.
@@ -198,6 +200,7 @@ class RunResult:
     intervals: tuple[StatusInterval, ...] = ()
     snapshots: tuple[DepthSnapshot, ...] = ()
     image_stamps_ns: Stamps
+    step_time: Percentiles | None = None
     latency: Percentiles | None = None
     stages: Mapping[str, Percentiles] = field(default_factory=dict)
     frames_per_second: float | None = None

@@ -11,6 +11,7 @@ import numpy as np
 from sfm_ros.datatypes import FloatArray
 from sfm_ros.errors import TrajectoryError
 from sfm_ros.evaluation.depth.metrics import DepthSetMetrics, summarize
+from sfm_ros.evaluation.runs.depth_baselines import depth_remark
 from sfm_ros.evaluation.runs.ground_truth import GroundTruthTrajectory
 from sfm_ros.evaluation.runs.result import DepthSnapshot, RunResult
 from sfm_ros.evaluation.trajectory.alignment import align_trajectories
@@ -26,9 +27,9 @@ from sfm_ros.evaluation.trajectory.metrics import (
     evaluate_pairs,
     path_length,
     position_errors,
-    straight_line_pairs,
 )
 from sfm_ros.evaluation.trajectory.score import (
+    UNALIGNED,
     TrajectoryScore,
     score_as_json,
     score_trajectory,
@@ -39,9 +40,9 @@ from sfm_ros.geometry import rotation_angle
 
 ALIGNMENT = "7dof"
 """Alignment of the summary's figures: a camera observes neither its scale nor its origin."""
-UNALIGNED = "origin"
-"""Both trajectories start at the first pose: errors include those of scale and heading."""
-OTHER_ALIGNMENTS = ("6dof", "origin_scale", UNALIGNED)
+OTHER_ALIGNMENTS = ("6dof", "origin_scale")
+AS_PUBLISHED, AFTER_SIM3 = "as published", "after Sim(3) alignment"
+"""Paths and their errors in figures."""
 _MIN_POSES = 5
 
 
@@ -55,11 +56,14 @@ class PathScore:
         straight_line: errors of that baseline with `ALIGNMENT` and `UNALIGNED`, by their name.
         consistency: errors in units of their covariance; None if it is unknown.
         problem: why there are no errors; None if there are.
-        path: (N, 3) estimated positions, aligned to the ground truth if it is known.
+        path: (N, 3) estimated positions as published, from the first camera if the ground truth
+            is known.
+        aligned: the same after alignment by a similarity; None without ground truth.
         ground_truth_trajectory: (N, 3) ground-truth positions of the same stamps, first camera at
             the origin; or None.
         distance_m: (N,) distance traveled from the start; empty without ground truth.
-        errors_m: (N,) position errors after alignment; empty without ground truth.
+        errors_m: (N,) errors of the positions as published; empty without ground truth.
+        aligned_errors_m: the same after alignment.
         errors_deg: (N,) errors of the rotation since the first pose; empty without ground truth.
             They are not aligned, because the alignment of a straight path leaves the rotation
             about it undetermined.
@@ -71,14 +75,23 @@ class PathScore:
     consistency: Consistency | None = None
     problem: str | None = None
     path: FloatArray
+    aligned: FloatArray | None = None
     ground_truth_trajectory: FloatArray | None = None
     distance_m: FloatArray = field(default_factory=lambda: np.zeros(0))
     errors_m: FloatArray = field(default_factory=lambda: np.zeros(0))
+    aligned_errors_m: FloatArray = field(default_factory=lambda: np.zeros(0))
     errors_deg: FloatArray = field(default_factory=lambda: np.zeros(0))
 
     def by_alignment(self) -> dict[str, OdometryMetrics]:
         """The errors of the trajectory by their alignment; empty if they are unknown."""
         return {} if self.score is None else {ALIGNMENT: self.score.estimate, **self.others}
+
+    def paths(self, unit: str) -> dict[str, FloatArray]:
+        """What to draw, by label: the path as published, in this unit, and the aligned one."""
+        if self.aligned is None:
+            return {AS_PUBLISHED: self.path}
+        published = AS_PUBLISHED if unit == "m" else f"{AS_PUBLISHED}, in {unit}"
+        return {published: self.path, AFTER_SIM3: self.aligned}
 
 
 def score_path(
@@ -95,22 +108,24 @@ def score_path(
         path = np.zeros((0, 3)) if estimate is None else estimate.positions
         return PathScore(problem=problem, path=path)
     aligned, from_start = (
-        align_trajectories(pairs.estimate, pairs.ground_truth, a) for a in (ALIGNMENT, "origin")
+        align_trajectories(pairs.estimate, pairs.ground_truth, a) for a in (ALIGNMENT, UNALIGNED)
     )
     score = score_trajectory(pairs, ALIGNMENT)
-    line = straight_line_pairs(pairs)
+    others = {name: evaluate_pairs(pairs, name) for name in OTHER_ALIGNMENTS}
     return PathScore(
         score=score,
-        others={name: evaluate_pairs(pairs, name) for name in OTHER_ALIGNMENTS},
+        others={**others, UNALIGNED: score.unaligned},
         straight_line={
             ALIGNMENT: score.baselines["straight_line"],
-            UNALIGNED: evaluate_pairs(line, UNALIGNED),
+            UNALIGNED: score.unaligned_line,
         },
         consistency=_consistency(estimate, ground_truth.trajectory, covariances),
-        path=aligned.poses[:, :3, 3],
+        path=from_start.poses[:, :3, 3],
+        aligned=aligned.poses[:, :3, 3],
         ground_truth_trajectory=aligned.ground_truth[:, :3, 3],
         distance_m=distance_travelled(aligned.ground_truth),
-        errors_m=position_errors(aligned.poses, aligned.ground_truth),
+        errors_m=position_errors(from_start.poses, from_start.ground_truth),
+        aligned_errors_m=position_errors(aligned.poses, aligned.ground_truth),
         errors_deg=_angles(from_start.poses, from_start.ground_truth),
     )
 
@@ -164,8 +179,13 @@ def score_depth(
     return summarize(scaled, ratios), summarize(unscaled, ratios)
 
 
-def path_figures(estimate: Trajectory | None, scored: PathScore) -> dict[str, Any]:
-    """Figures of a trajectory for the summary; without ground truth only its own length."""
+def path_figures(
+    estimate: Trajectory | None, scored: PathScore, is_metric: bool = True
+) -> dict[str, Any]:
+    """Figures of a trajectory for the summary; without ground truth only its own length.
+
+    Those with the lengths as published are None unless the lengths are meters.
+    """
     own = {"estimated_path_length": None if estimate is None else path_length(estimate.poses)}
     if scored.score is None:
         return own
@@ -173,7 +193,8 @@ def path_figures(estimate: Trajectory | None, scored: PathScore) -> dict[str, An
     frames = SNIPPET_LENGTHS[0]
     snippets, line = whole.snippet_ates.get(frames), baseline.snippet_ates.get(frames)
     length, ate = whole.path_length_m, whole.ate_rmse_m
-    unaligned, consistency = scored.others[UNALIGNED], scored.consistency
+    unaligned, consistency = scored.score.unaligned, scored.consistency
+    words = scored.score.remark(is_metric)
     return {
         **own,
         "path_length_m": length,
@@ -184,8 +205,10 @@ def path_figures(estimate: Trajectory | None, scored: PathScore) -> dict[str, An
         "rpe_m": whole.rpe_trans_m,
         "relative_pose_error_deg": whole.rpe_rot_deg,
         "sim3_scale": whole.scale,
-        "ate_unaligned_m": unaligned.ate_rmse_m,
-        "t_err_unaligned_percent": unaligned.t_err_percent,
+        "ate_unaligned_m": unaligned.ate_rmse_m if is_metric else None,
+        "t_err_unaligned_percent": unaligned.t_err_percent if is_metric else None,
+        "scale_error_percent": scored.score.scale_error_percent if is_metric else None,
+        "trajectory_remark": words if is_metric or words is None else f"{AFTER_SIM3}: {words}",
         "nees_per_dimension": None if consistency is None else consistency.mean_nees,
         "ate_without_scale_m": scored.others["6dof"].ate_rmse_m,
         "snippet_ate_mean": None if snippets is None else snippets.mean,
@@ -195,15 +218,20 @@ def path_figures(estimate: Trajectory | None, scored: PathScore) -> dict[str, An
     }
 
 
-def depth_figures(snapshots: tuple[DepthSnapshot, ...]) -> dict[str, Any]:
-    """Figures of the depth for the summary; empty without ground truth."""
+def depth_figures(snapshots: tuple[DepthSnapshot, ...], is_metric: bool = True) -> dict[str, Any]:
+    """Figures of the depth for the summary; empty without ground truth.
+
+    It is compared with the baselines unscaled, or median-scaled unless the depth is in meters.
+    """
     found = score_depth(snapshots)
     if found is None:
         return {}
     scaled, unscaled = found
+    words = depth_remark(snapshots, "none" if is_metric else "median")
     return {
         "depth_abs_rel": scaled.mean.abs_rel,
         "depth_abs_rel_unscaled": unscaled.mean.abs_rel,
+        "depth_remark": words if is_metric or words is None else f"median-scaled: {words}",
         "depth_rmse_m": scaled.mean.rmse,
         "depth_a1": scaled.mean.a1,
         "depth_frames": scaled.images,

@@ -22,7 +22,8 @@ from sfm_ros.geometry import make_transform
 
 ALIGNMENTS = ("none", "scale", "se3", "sim3", "origin", "origin_scale", "6dof", "7dof")
 """Alignment methods, see `align_trajectories`."""
-_REBASED = ("origin", "origin_scale", "6dof", "7dof")
+REBASED = ("origin", "origin_scale", "6dof", "7dof")
+"""Methods that start with each trajectory in its own first camera."""
 FITTED = ("se3", "sim3", "6dof", "7dof")
 """Methods that fit a rigid motion or a similarity to the positions; they need three poses."""
 
@@ -62,7 +63,7 @@ def align_trajectories(
     Raises:
         TrajectoryError: unknown alignment.
     """
-    if alignment in _REBASED:
+    if alignment in REBASED:
         # Not the transpose: files round rotations, and the first pose must become the identity.
         poses, ground_truth = (
             np.linalg.inv(poses[0]) @ poses,

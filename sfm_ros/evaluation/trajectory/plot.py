@@ -20,7 +20,7 @@ from sfm_ros.evaluation.plotting import (
     new_figure,
     save_figure,
 )
-from sfm_ros.evaluation.trajectory.alignment import align_trajectories
+from sfm_ros.evaluation.trajectory.alignment import REBASED, align_trajectories
 from sfm_ros.evaluation.trajectory.association import Pairs
 from sfm_ros.evaluation.trajectory.metrics import position_errors
 from sfm_ros.evaluation.trajectory.score import TrajectoryScore
@@ -29,18 +29,28 @@ from sfm_ros.evaluation.trajectory.segments import SEGMENT_LENGTHS_M, distance_t
 FROM_ABOVE = (0, 2)
 """Optical axes of a path seen from above: to the right and ahead."""
 DRIFT_LABELS = ("t_err [%]", "r_err [deg/100 m]")
+ESTIMATE_COLORS = (ESTIMATE_COLOR, BLUE)
+LINE_STYLES = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 2, 1, 2)))
+"""Of several paths or curves, in turn, so that those that coincide stay visible."""
 _DRIFT_STYLES = {
     "estimate": (ESTIMATE_COLOR, "o-"),
     "straight_line": (BLUE, "s-"),
     "mean_motion": (GREEN, "^--"),
 }
-_AXIS_NAMES = "xyz"
+_OPTICAL_AXES, _BODY_AXES, _WORLD_AXES = (
+    ("right", "down", "ahead"),
+    ("ahead", "left", "up"),
+    ("x", "y", "z"),
+)
 
 
-def draw_score(path: Path, pairs: Pairs, score: TrajectoryScore, title: str) -> None:
+def draw_score(
+    path: Path, pairs: Pairs, score: TrajectoryScore, title: str, in_body_axes: bool = False
+) -> None:
     """Draw the path, the position error along it, and the drift by segment length.
 
-    See `save_figure` for the file; the title is one line above the figure.
+    See `save_figure` for the file; the title is one line above the figure. ``in_body_axes``: the
+    poses have x ahead, in place of optical axes.
     """
     aligned = align_trajectories(pairs.estimate, pairs.ground_truth, score.estimate.alignment)
     ground_truth, estimate = aligned.ground_truth[:, :3, 3], aligned.poses[:, :3, 3]
@@ -51,12 +61,14 @@ def draw_score(path: Path, pairs: Pairs, score: TrajectoryScore, title: str) -> 
     path_axes, error_axes, drift_axes = (
         figure.add_subplot(cell) for cell in (grid[:, 0], grid[0, 1], grid[1, 1])
     )
+    names = _BODY_AXES if in_body_axes else _OPTICAL_AXES
+    if score.estimate.alignment not in REBASED:
+        names = _WORLD_AXES
     draw_paths(path_axes, {"estimate": estimate}, ground_truth, plane)
-    path_axes.set(xlabel=f"{_AXIS_NAMES[plane[0]]} [m]", ylabel=f"{_AXIS_NAMES[plane[1]]} [m]")
+    path_axes.set(xlabel=f"{names[plane[0]]} [m]", ylabel=f"{names[plane[1]]} [m]")
     distance = distance_travelled(aligned.ground_truth)
     errors = position_errors(aligned.poses, aligned.ground_truth)
     draw_curves(error_axes, {"estimate": (distance, errors)}, "position error [m]")
-    error_axes.set_title("position error after alignment", fontsize=10)
     draw_drift(drift_axes, score, DRIFT_LABELS[0])
     save_figure(figure, path)
 
@@ -72,7 +84,7 @@ def draw_paths(
     estimates: Mapping[str, FloatArray],
     ground_truth: FloatArray | None,
     plane: tuple[int, int] = FROM_ABOVE,
-    colors: Sequence[str] = (ESTIMATE_COLOR,),
+    colors: Sequence[str] = ESTIMATE_COLORS,
     unit: str = "m",
 ) -> None:
     """Draw paths with equal scales; a dot marks the start.
@@ -89,8 +101,10 @@ def draw_paths(
     if ground_truth is not None:
         drawn.insert(0, ground_truth[:, plane])
         axes.plot(*drawn[0].T, color=GROUND_TRUTH_COLOR, lw=4, alpha=0.55, label="ground truth")
-    for (label, positions), color in zip(estimates.items(), cycle(colors), strict=False):
-        axes.plot(*positions[:, plane].T, color=color, lw=1.8, label=label)
+    for (label, positions), color, style in zip(
+        estimates.items(), cycle(colors), cycle(LINE_STYLES), strict=False
+    ):
+        axes.plot(*positions[:, plane].T, color=color, ls=style, lw=1.8, label=label)
     axes.plot(*drawn[0][:1].T, "o", color="black", ms=6, label="start")
     equal_axes(axes, np.concatenate(drawn))
     axes.set(xlabel=f"right [{unit}]", ylabel=f"ahead [{unit}]")
@@ -101,7 +115,7 @@ def draw_curves(
     axes: Axes,
     curves: Mapping[str, tuple[FloatArray, FloatArray]],
     label: str,
-    colors: Sequence[str] = (ESTIMATE_COLOR,),
+    colors: Sequence[str] = ESTIMATE_COLORS,
 ) -> None:
     """Draw errors over the distance travelled.
 
@@ -111,8 +125,10 @@ def draw_curves(
         label: of the y axis.
         colors: of the curves; repeated if there are more curves.
     """
-    for (name, curve), color in zip(curves.items(), cycle(colors), strict=False):
-        axes.plot(*curve, color=color, lw=1.6, label=name)
+    for (name, curve), color, style in zip(
+        curves.items(), cycle(colors), cycle(LINE_STYLES), strict=False
+    ):
+        axes.plot(*curve, color=color, ls=style, lw=1.6, label=name)
     axes.set(xlabel="distance travelled [m]", ylabel=label)
     axes.set_ylim(bottom=0)
     _finish(axes, legend=len(curves) > 1)

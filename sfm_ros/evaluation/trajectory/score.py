@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sfm_ros.evaluation.tables import format_table
+from sfm_ros.evaluation.remarks import remark
+from sfm_ros.evaluation.tables import format_table, format_value
 from sfm_ros.evaluation.trajectory.association import Pairs
 from sfm_ros.evaluation.trajectory.metrics import (
     SNIPPET_LENGTHS,
@@ -14,10 +15,13 @@ from sfm_ros.evaluation.trajectory.metrics import (
     baseline_pairs,
     evaluate_pairs,
     main_figures,
+    path_length,
 )
 from sfm_ros.evaluation.trajectory.segments import SEGMENT_LENGTHS_M
 from sfm_ros.evaluation.trajectory.snippets import FORWARD_OPTICAL, SnippetError
 
+UNALIGNED = "origin"
+"""Both trajectories start at the first pose: errors include those of scale and heading."""
 NOT_APPLICABLE = "n/a"
 _SEGMENT_RANGE = f"{SEGMENT_LENGTHS_M[0]}-{SEGMENT_LENGTHS_M[-1]} m segments"
 
@@ -29,14 +33,32 @@ class TrajectoryScore:
     Attributes:
         estimate: metrics of the evaluated trajectory.
         baselines: metrics of ``straight_line`` and ``mean_motion``, aligned in the same way.
+        unaligned: metrics of the estimate with `UNALIGNED`.
+        unaligned_line: the same of ``straight_line``.
+        scale_error_percent: how much longer than the ground truth the estimated path is, over the
+            same poses; None if the ground truth does not move.
     """
 
     estimate: OdometryMetrics
     baselines: Mapping[str, OdometryMetrics]
+    unaligned: OdometryMetrics
+    unaligned_line: OdometryMetrics
+    scale_error_percent: float | None
 
     def all(self) -> dict[str, OdometryMetrics]:
         """Metrics of the estimate and of the baselines, by name."""
         return {"estimate": self.estimate, **self.baselines}
+
+    def remark(self, unaligned: bool = True) -> str | None:
+        """The estimate beside the straight line, by t_err, or by the ATE of a short path."""
+        own, line = self.estimate, self.baselines["straight_line"]
+        if unaligned:
+            own, line = self.unaligned, self.unaligned_line
+        for label, name in (("t_err", "t_err_percent"), ("ATE", "ate_rmse_m")):
+            words = remark(getattr(own, name), getattr(line, name), "a straight line")
+            if words is not None:
+                return f"{label} {words}"
+        return None
 
 
 def score_trajectory(
@@ -46,15 +68,21 @@ def score_trajectory(
 ) -> TrajectoryScore:
     """Score an estimate and its baselines; see `evaluate_pairs` and `straight_line`."""
     baselines = baseline_pairs(pairs, forward)
+    length = path_length(pairs.ground_truth)
+    ratio = path_length(pairs.estimate) / length if length > 0 else None
     return TrajectoryScore(
         estimate=evaluate_pairs(pairs, alignment),
         baselines={name: evaluate_pairs(each, alignment) for name, each in baselines.items()},
+        unaligned=evaluate_pairs(pairs, UNALIGNED),
+        unaligned_line=evaluate_pairs(baselines["straight_line"], UNALIGNED),
+        scale_error_percent=None if ratio is None else 100 * (ratio - 1),
     )
 
 
 def score_as_json(score: TrajectoryScore) -> dict[str, Any]:
     """Plain values; None if a metric is not applicable.
 
+    ``unaligned`` holds the errors with the lengths as published, from the same first pose.
     Top-level keys are the metrics of the estimate, with the 5-frame snippets of the estimate and
     of the baselines; the rest is under ``segments``, ``snippets`` and ``baselines``.
     """
@@ -66,7 +94,12 @@ def score_as_json(score: TrajectoryScore) -> dict[str, Any]:
     for prefix, metrics in (("snippet", score.estimate), *score.baselines.items()):
         result |= _flat(f"{prefix}_re", metrics.snippet_res.get(first))
     baselines = {name: _figures(metrics) for name, metrics in score.baselines.items()}
-    return result | _figures(score.estimate) | {"baselines": baselines}
+    unaligned = {
+        **main_figures(score.unaligned),
+        "scale_error_percent": score.scale_error_percent,
+        "remark": score.remark(),
+    }
+    return result | _figures(score.estimate) | {"baselines": baselines, "unaligned": unaligned}
 
 
 def _flat(prefix: str, error: SnippetError | None) -> dict[str, float | None]:
@@ -95,6 +128,18 @@ def _figures(metrics: OdometryMetrics) -> dict[str, Any]:
             for frames in metrics.snippet_ates
         },
     }
+
+
+def unaligned_text(score: TrajectoryScore) -> str:
+    """The errors with the lengths as published in one line, with the straight line."""
+    metrics, scale = score.unaligned, score.scale_error_percent
+    parts = [
+        f"t_err {format_value('{:.2f} %', metrics.t_err_percent)}",
+        f"ATE RMSE {format_value('{:.2f} m', metrics.ate_rmse_m)}",
+        f"scale error {format_value('{:+.1f} %', scale)}",
+        score.remark(),
+    ]
+    return ", ".join(part for part in parts if part is not None)
 
 
 def score_table(score: TrajectoryScore) -> str:

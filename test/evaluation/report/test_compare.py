@@ -77,7 +77,7 @@ def test_differences_are_marked_and_equal_facts_omitted(new_run, tmp_path, capsy
     assert main(["compare", *runs, "--plot", str(tmp_path / "plot.png")]) == 0
     printed = capsys.readouterr().out
     rows = _rows(printed)
-    assert rows["ATE RMSE"] == ["1.50 m", "2.25 m"]
+    assert rows["ATE RMSE, aligned"] == ["1.50 m", "2.25 m"]
     assert rows[f"{MARK} model"] == ["road_small", "mine"]
     assert rows[f"{MARK} odometry.mode"] == ["hybrid", "network"]
     assert rows["engine"] == ["onnx on CPU", "onnx on CPU"]
@@ -100,7 +100,7 @@ def test_equal_runs_and_older_runs(new_run, tmp_path, capsys):
     (tmp_path / "old" / "summary.json").write_text('{"frames": 3, "ate_m": "unknown"}')
     assert main(["compare", str(tmp_path / "a"), str(tmp_path / "old")]) == 0
     rows = _rows(capsys.readouterr().out)
-    assert rows["ATE RMSE"] == ["1.50 m", "–"]
+    assert rows["ATE RMSE, aligned"] == ["1.50 m", "–"]
     assert rows[f"{MARK} model"] == ["road_small", "–"]
 
 

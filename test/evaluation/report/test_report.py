@@ -36,6 +36,7 @@ from sfm_ros.evaluation.runs.result import (
     RunResult,
     StatusTimeline,
 )
+from sfm_ros.evaluation.runs.scoring import PathScore
 from sfm_ros.evaluation.tables import format_value
 from sfm_ros.formats.trajectory import Trajectory
 
@@ -64,7 +65,8 @@ def test_incomplete_summary_is_refused(tmp_path: Path) -> None:
 
 
 def test_text_table_shows_available_metrics() -> None:
-    text = text_table(summary_of(frames=12, latency_p50_ms=31.25))
+    text = text_table(summary_of(frames=12, latency_p50_ms=31.25, trajectory_remark="better"))
+    assert text.splitlines()[0].split() == ["Trajectory", "better"], "the result comes first"
     assert "Latency p50" in text and "31.2 ms" in text
     assert "abs_rel" not in text
 
@@ -118,7 +120,8 @@ def result(mode: str = OFFLINE, frames: int = 120, with_ground_truth: bool = Tru
         intervals=log.intervals,
         snapshots=tuple(snapshot(i * PERIOD_NS, with_ground_truth, i != 1) for i in range(6)),
         image_stamps_ns=estimate.stamps_ns,
-        latency=Percentiles(p50=20.0, p99=31.0),
+        step_time=Percentiles(p50=20.0, p99=31.0) if mode == OFFLINE else None,
+        latency=Percentiles(p50=24.0, p99=35.0) if mode == ONLINE else None,
         stages={"inference": Percentiles(p50=17.0, p99=25.0)},
         frames_per_second=44.0,
         engine="fake",
@@ -265,7 +268,7 @@ def test_errors_without_alignment_are_beside_the_others(tmp_path: Path) -> None:
     assert summary["nees_per_dimension"] == pytest.approx(119 * 120 * 239 / 6 / 119 / 6, rel=0.05)
     page = page_in(tmp_path)
     assert "source of the scale: camera height" in page
-    assert "ATE RMSE, unaligned" in page and "NEES / 6" in page and "Flicker" in page
+    assert "ATE RMSE, unaligned" in page and "NEES / 6" in page and "Depth flicker" in page
 
 
 def test_covariance_without_the_ground_truth_s_unit_is_not_scored(tmp_path: Path) -> None:
@@ -292,8 +295,51 @@ def test_modes_are_side_by_side(tmp_path: Path) -> None:
     page = page_in(tmp_path)
     assert is_well_formed(page) and "Modes of the odometry" in outline_of(page).headings
     rows = mode_rows(modes)
-    assert [row[:2] for row in rows[1:3]] == [["hybrid", "7dof"], ["hybrid", "origin"]]
+    assert [row[:2] for row in rows[1:3]] == [["hybrid", "origin"], ["hybrid", "7dof"]]
     assert all(f"<td>{cell}</td>" in page for row in rows[1:] for cell in row)
+
+
+def test_the_headline_of_a_useless_model_is_worse(tmp_path: Path) -> None:
+    """After Sim(3) alignment a path of a thousandth of the length is perfect; as published not."""
+    useless = replace(result(), estimate=bend(120, 0.002))
+    good = replace(result(), estimate=bend(120, 1.99))
+    found = {
+        name: write_results([run], GROUND_TRUTH, context(), tmp_path / name).summary
+        for name, run in {"good": good, "useless": useless}.items()
+    }
+    assert found["useless"]["ate_m"] < 1e-6 and found["useless"]["t_err_percent"] < 1e-6
+    headlines = [text_table(found[name]).splitlines()[:4] for name in ("good", "useless")]
+    labels = ["t_err, unaligned", "ATE RMSE, unaligned", "Scale error", "Trajectory"]
+    for lines in headlines:
+        shown = zip(lines, labels, strict=True)
+        assert all(line.strip().startswith(label) for line, label in shown)
+    assert found["good"]["t_err_unaligned_percent"] == pytest.approx(0.5, abs=0.05)
+    assert found["useless"]["t_err_unaligned_percent"] == pytest.approx(99.9, abs=0.5)
+    assert found["good"]["scale_error_percent"] == pytest.approx(-0.5)
+    assert found["useless"]["scale_error_percent"] == pytest.approx(-99.9)
+    assert found["good"]["trajectory_remark"].startswith("t_err better than a straight line by ")
+    assert found["useless"]["trajectory_remark"].startswith("t_err worse than a straight line by ")
+    page = page_in(tmp_path / "useless")
+    assert page.index("t_err worse than a straight line") < page.index("after Sim(3) alignment")
+
+
+def test_without_a_unit_there_are_no_unaligned_errors(tmp_path: Path) -> None:
+    run = replace(result(), scale_source=ScaleSource.UNKNOWN)
+    summary = write_results([run], GROUND_TRUTH, context(), tmp_path).summary
+    for key in ("t_err_unaligned_percent", "ate_unaligned_m", "scale_error_percent"):
+        assert summary[key] is None
+    assert summary["trajectory_remark"].startswith("after Sim(3) alignment: t_err better than")
+    assert summary["depth_remark"].startswith("median-scaled: better than constant depth")
+
+
+def test_depth_stands_beside_baselines(tmp_path: Path) -> None:
+    summary = write_results([result()], GROUND_TRUTH, context(), tmp_path).summary
+    # The depth is that of the rows, with lengths off by a third: the rows' medians are exact.
+    constant, rows = summary["depth_remark"].split(", ")
+    assert constant.startswith("better than constant depth by")
+    assert rows.startswith("worse than row median depth by")
+    assert summary["depth_scale_median"] == pytest.approx(1.5)
+    assert summary["depth_scale_spread"] == pytest.approx(0.0, abs=1e-6)
 
 
 @pytest.mark.parametrize("source", ScaleSource)
@@ -307,7 +353,7 @@ def test_unit_of_the_estimate(source: ScaleSource, tmp_path: Path) -> None:
 def test_empty_run(tmp_path: Path) -> None:
     nothing = replace(
         result(), frames=1, frames_to_start=1, estimate=None, intervals=(), snapshots=(),
-        stages={}, image_stamps_ns=np.zeros(0, np.int64), latency=None, frames_per_second=None,
+        stages={}, image_stamps_ns=np.zeros(0, np.int64), step_time=None, frames_per_second=None,
     )  # fmt: skip
     results = write_results([nothing], GROUND_TRUTH, context(), tmp_path)
     assert results.summary["frames_lost"] == 0 and results.summary["ate_m"] is None
@@ -327,7 +373,15 @@ def test_two_runs_side_by_side(tmp_path: Path) -> None:
     assert results.summary[ONLINE]["frames"] == 120
     page = page_in(tmp_path)
     assert "119 poses in common and 1 in only one of them" in page
-    assert page.count(f'<th scope="col">{ONLINE}</th>') == 3
+    assert page.count(f'<th scope="col">{ONLINE}</th>') == 4
+    # A step offline and the way through three processes are two figures.
+    for label, values in (
+        ("Time per step p50", ("20.0 ms", "–")),
+        ("Latency p50", ("–", "24.0 ms")),
+    ):
+        row = page[page.index(label) :]
+        assert re.findall("<td>(.*?)</td>", row[: row.index("</tr>")]) == list(values)
+    assert "–: not available." in page
     assert (tmp_path / f"{ONLINE}_trajectory.tum").is_file()
 
 
@@ -416,7 +470,8 @@ def image_differs_from_blank(file: Path) -> bool:
 def test_path_of_any_length(tmp_path: Path, points: int, with_ground_truth: bool) -> None:
     angle = np.linspace(0, 1.5, points)
     track = 20 * np.stack([1 - np.cos(angle), 0 * angle, np.sin(angle)], axis=1)
-    figure = path_figure(track, track + 1.0 if with_ground_truth else None, "m")
+    known = {"aligned": track * 0.5, "ground_truth_trajectory": track + 1.0}
+    figure = path_figure(PathScore(path=track, **(known if with_ground_truth else {})), "m")
     save_figure(figure, tmp_path / "a.png")
     assert image_differs_from_blank(tmp_path / "a.png")
 

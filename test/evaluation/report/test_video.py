@@ -42,7 +42,7 @@ def test_a_video_has_every_frame_at_its_rate(tmp_path: Path) -> None:
     assert found.get(cv2.CAP_PROP_FRAME_COUNT) == 7
     assert found.get(cv2.CAP_PROP_FPS) == pytest.approx(5.0)
     ok, sheet = found.read()
-    assert ok and sheet.shape == (2 * (128 + 26), 512, 3)
+    assert ok and sheet.shape == (2 * (128 + 20), 512, 3)
     panel = sheet[40:140, 20:240].reshape(-1, 3).mean(axis=0)
     assert panel == pytest.approx([40, 40, 200], abs=12)  # BGR
 

@@ -48,9 +48,14 @@ def test_path_of_half_the_size_has_scale_two_and_no_error() -> None:
     assert figures["ate_without_scale_m"] > 1.0
     assert figures["t_err_percent"] is None, "the path is shorter than 100 m"
     assert scored.distance_m[[0, -1]] == pytest.approx([0.0, figures["path_length_m"]])
-    assert scored.errors_m == pytest.approx(np.zeros(FRAMES), abs=1e-9)
+    assert scored.aligned_errors_m == pytest.approx(np.zeros(FRAMES), abs=1e-9)
+    # As published the path has half of the length, and its errors grow to half of it.
+    half = np.linalg.norm(poses(STEP)[-1, :3, 3] - poses(STEP)[0, :3, 3])
+    assert scored.errors_m[-1] == pytest.approx(half)
+    assert figures["scale_error_percent"] == pytest.approx(-50)
     assert scored.errors_deg == pytest.approx(np.zeros(FRAMES), abs=1e-5)
-    assert scored.ground_truth_trajectory == pytest.approx(scored.path, abs=1e-9)
+    assert scored.ground_truth_trajectory == pytest.approx(scored.aligned, abs=1e-9)
+    assert scored.ground_truth_trajectory == pytest.approx(2 * scored.path, abs=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from training_runs import arguments
 
+from sfm_ros.colormap import captioned, color_of_depth, known_depths, limits_of
 from training import train
 from training.batch import ModelOutput
 from training.config import load_config
@@ -23,7 +24,7 @@ from training.data.batcher import Batcher, build_batcher
 from training.data.sequence import PreparedSet
 from training.fit import loop
 from training.fit.checkpoint import load_checkpoint
-from training.fit.panel import color_depth, panel
+from training.fit.panel import panel
 from training.fit.run_log import HISTORY, RunLog, read_history
 from training.fit.validation import Validation, validate
 from training.networks.sfm_model import build_model
@@ -146,20 +147,19 @@ def test_panel_rows(wall_set: PreparedSet, depth: str, rows: int) -> None:
     model = build_model(config.network, 64, 64)
     batch = build_batcher(config, [wall_set]).training_batch(0)
     image = panel(model, batch, config.objective)
-    assert image.shape == (3, rows * 64, 64)
-    assert float(image.min()) >= 0.0 and float(image.max()) <= 1.0
-    assert torch.equal(image[:, :64], batch.rgb_clean_bn3hw[0, 1])
+    bar = len(captioned(np.zeros((0, 64, 3), np.uint8), ""))
+    assert image.shape == (rows * (bar + 64), 64, 3) and image.dtype == np.uint8
+    captions, images = np.split(image.reshape(rows, bar + 64, 64, 3), [bar], axis=1)
+    assert all(caption.max() > 100 for caption in captions), "each image has a caption"
+    target = batch.rgb_clean_bn3hw[0, 1].permute(1, 2, 0).numpy()
+    np.testing.assert_allclose(images[0], 255 * target, atol=0.6)
     assert model.training
     if depth == "lite":
-        moving = image[0, 3 * 64 : 4 * 64]
-        assert set(moving.unique().tolist()) == {0.0, 1.0}
-
-
-def test_near_is_bright() -> None:
-    image = color_depth(torch.linspace(1, 50, 100).view(1, 10, 10))
-    assert image.shape == (3, 10, 10)
-    brightness = image.mean(0).flatten()
-    assert float(brightness[0]) > float(brightness[-1]) + 0.2
+        assert set(np.unique(images[3])) == {0, 255}
+    # The palette of all other figures of depth.
+    depth_hw = model.eval()(batch.rgb_bn3hw[:1], batch.K_b33[:1]).depths_b1hw[0][0, 0]
+    expected = depth_hw.detach().numpy()
+    assert (images[-1] == color_of_depth(expected, limits_of(known_depths(expected)))).all()
 
 
 def test_history_drops_repeated_steps(tmp_path: Path) -> None:
