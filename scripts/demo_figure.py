@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 
 from sfm_ros.cli.engine_options import add_engine_options, with_engine_options
-from sfm_ros.cli.program import run_program
+from sfm_ros.cli.program import program_parser, run_program
 from sfm_ros.colormap import SteadyLimits
 from sfm_ros.config import ModelConfig, ScaleConfig, SfmConfig
 from sfm_ros.datatypes import RgbImage
@@ -53,11 +53,9 @@ def draw(config: SfmConfig, frame: int) -> RgbImage:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Draw the figure; the exit code of `run_program`."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = program_parser(__doc__)
     parser.add_argument(
-        "--frame", type=int, default=112, help="of the street (default: %(default)s)"
+        "--frame", type=int, default=76, help="of the street (default: %(default)s)"
     )
     parser.add_argument("--out", type=Path, default=OUT, help="image (default: docs/demo.png)")
     add_engine_options(parser)

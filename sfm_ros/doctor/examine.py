@@ -57,7 +57,12 @@ def examine_model(
 
 
 def examine_camera(
-    camera: Camera, edges: list[Edge], config: SfmConfig, spec: ModelSpec | None, clock: str
+    camera: Camera,
+    edges: list[Edge],
+    config: SfmConfig,
+    spec: ModelSpec | None,
+    clock: str,
+    cause: Finding | None = None,
 ) -> Iterator[Finding]:
     """Every finding about one camera.
 
@@ -67,6 +72,7 @@ def examine_camera(
         config: of the node.
         spec: of the model, if known.
         clock: name of the clock of the samples' ``arrived_ns``.
+        cause: a finding that explains why its images are lost, if there is one.
     """
     count = len(camera.images.samples)
     topic = camera.images.topic
@@ -81,7 +87,7 @@ def examine_camera(
     yield from found
     if count == 1:
         yield warn(f"stamps {topic}", "one image arrived", "motion needs several")
-    yield from check_stamps(camera.images, config.window.max_gap_s)
+    yield from check_stamps(camera.images, config.window.max_gap_s, camera.infos, cause)
     yield from check_age(camera.images, clock)
     yield from check_calibration(camera, size, spec, config.preprocess.input)
     if camera.infos is not None and camera.infos.samples:

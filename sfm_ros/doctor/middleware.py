@@ -12,7 +12,9 @@ from sfm_ros.doctor.finding import Finding, fail, ok, warn
 _FAST_DDS = "rmw_fastrtps"
 _HIGHEST_DOMAIN = 232
 _HIGHEST_USUAL_DOMAIN = 101
-_DEFAULT_SEGMENT = 512 * 1024
+DEFAULT_SEGMENT = 512 * 1024
+"""Bytes of Fast DDS's own shared-memory segment."""
+SEGMENT_CHECK = "shared memory"
 _SHARED_MEMORY = Path("/dev/shm")
 
 
@@ -77,11 +79,11 @@ def profile_advice(shipped: Mapping[str, str]) -> str:
 def _check_profile(
     environment: Mapping[str, str], largest: int, shipped: Mapping[str, str]
 ) -> Finding:
-    check = "shared memory"
+    check = SEGMENT_CHECK
     advice = profile_advice(shipped)
     chosen = [environment[name] for name in shipped if environment.get(name)]
     if not chosen:
-        if 0 < largest <= _DEFAULT_SEGMENT:
+        if 0 < largest <= DEFAULT_SEGMENT:
             return ok(check, f"images of {largest / 1e3:.0f} kB fit Fast DDS's own segment")
         loss = "the default segment of 512 kB loses larger best-effort images"
         return warn(check, f"no Fast DDS profile is set, and {loss}", advice)
@@ -90,7 +92,7 @@ def _check_profile(
         segment = largest_segment(path)
     except (OSError, ElementTree.ParseError) as error:
         return fail(check, f"the profile {path} cannot be read: {error}", advice)
-    if segment < max(largest, _DEFAULT_SEGMENT + 1):
+    if segment < max(largest, DEFAULT_SEGMENT + 1):
         found = f"the segment of {path} holds {segment} bytes, an image {largest}"
         return warn(check, found, advice)
     return ok(check, f"{path} gives a segment of {segment / 2**20:.0f} MiB")
@@ -116,7 +118,7 @@ def _check_free_memory(largest: int) -> Iterator[Finding]:
     free = state.f_bavail * state.f_frsize
     if free < max(64 * 2**20, 8 * largest):
         yield warn(
-            "shared memory",
+            SEGMENT_CHECK,
             f"{_SHARED_MEMORY} has {free / 2**20:.0f} MiB left",
             "in a container: --shm-size 512m or --ipc host; else remove what crashed programs "
             "left there (fastdds shm clean)",

@@ -29,10 +29,16 @@ def _odometry_publishers(endpoints: Sequence[Endpoint]) -> set[str]:
     return {e.node for e in endpoints if e.is_publisher and e.topic == f"{e.node}/odometry"}
 
 
-def check_absent(name: str | None) -> Finding:
-    """No odometry node was found, or not the one of this name."""
+def check_absent(name: str | None, endpoints: Sequence[Endpoint]) -> Finding:
+    """No odometry node was found, or not the one of this name: with the images there are."""
     missing = name or "an odometry node of this package"
-    return warn("node", f"{missing} is not running", "ros2 launch sfm_ros camera.launch.py")
+    topics = camera_topics([endpoint for endpoint in endpoints if endpoint.is_publisher])
+    if not topics:
+        found = f"{missing} is not running, and no topic has images"
+        advice = "start the camera's driver, or play a bag; is ROS_DOMAIN_ID the same there?"
+        return warn("node", found, advice)
+    found = f"{missing} is not running; images are on {', '.join(topics)}"
+    return warn("node", found, f"ros2 launch sfm_ros camera.launch.py image_topic:={topics[0]}")
 
 
 def check_status(name: str, status: NodeStatus | None) -> Finding:

@@ -12,21 +12,30 @@ from sfm_ros.doctor.observed import Stream
 
 _SLOW_HZ = 5.0
 _MISSING_PERIODS = 1.5
-_MISSING_RATIO = 0.02
+_MISSING_RATIO, _MISSING_MUCH = 0.02, 0.2
+"""Of the frames: above the first a warning, above the second a failure."""
 _JITTER_RATIO = 0.25
 _OLD_S = 1.0
 _FUTURE_S = 0.05
 _OTHER_CLOCK_S = 60.0
+_UNITS = {"years": 365.25 * 86400, "days": 86400.0, "hours": 3600.0, "minutes": 60.0}
 
 _Stamps = npt.NDArray[np.int64]
 
 
-def check_stamps(stream: Stream, max_gap_s: float) -> Iterator[Finding]:
+def check_stamps(
+    stream: Stream,
+    max_gap_s: float,
+    infos: Stream | None = None,
+    cause: Finding | None = None,
+) -> Iterator[Finding]:
     """Order and regularity of the stamps of a stream.
 
     Args:
         stream: its messages.
         max_gap_s: ``window.max_gap_s`` of the node: a longer step is a gap.
+        infos: the calibrations of its images, which are small and seldom lost.
+        cause: a finding that explains why images are lost, if there is one.
     """
     check = f"stamps {stream.topic}"
     stamps = np.array([sample.stamp_ns for sample in stream.samples], dtype=np.int64)
@@ -43,7 +52,12 @@ def check_stamps(stream: Stream, max_gap_s: float) -> Iterator[Finding]:
             "images without it (of a bag, sfm_evaluate and the demo take the times of recording)",
         )
         return
-    found = [*_check_order(check, stamps), *_check_regularity(check, stamps, max_gap_s)]
+    missing = max(_missing_by_steps(stamps, max_gap_s), _missing_by_infos(stamps, infos))
+    found = [
+        *_check_order(check, stamps),
+        *_check_missing(check, missing, cause),
+        *_check_regularity(check, stamps, max_gap_s, missing),
+    ]
     rate_hz = 1e9 / float(np.median(np.diff(stamps)))
     yield from found or [ok(check, f"{len(stamps)} in order, {rate_hz:.1f} Hz")]
 
@@ -67,9 +81,16 @@ def _check_order(check: str, stamps: _Stamps) -> Iterator[Finding]:
         )
 
 
-def _check_regularity(check: str, stamps: _Stamps, max_gap_s: float) -> Iterator[Finding]:
+def _steps_s(stamps: _Stamps) -> npt.NDArray[np.float64]:
+    """Steps between stamps forward in time, seconds."""
     steps = np.diff(stamps)
-    steps = steps[steps > 0] * 1e-9
+    return np.asarray(steps[steps > 0] * 1e-9, dtype=np.float64)
+
+
+def _check_regularity(
+    check: str, stamps: _Stamps, max_gap_s: float, missing: float
+) -> Iterator[Finding]:
+    steps = _steps_s(stamps)
     if len(steps) < 2:
         return
     period = float(np.median(steps))
@@ -88,30 +109,55 @@ def _check_regularity(check: str, stamps: _Stamps, max_gap_s: float) -> Iterator
             "bag was recorded, or lost messages (see 'messages are lost' in "
             "docs/troubleshooting.md)",
         )
-    yield from _check_missing(check, steps, period, bool(len(gaps)))
-
-
-def _check_missing(
-    check: str, steps: npt.NDArray[np.float64], period: float, has_gaps: bool
-) -> Iterator[Finding]:
-    """Missing frames and jitter, from the steps between stamps in seconds."""
-    missing = np.maximum(np.rint(steps / period) - 1, 0)[steps > _MISSING_PERIODS * period].sum()
-    missing_ratio = missing / (missing + len(steps))
-    if missing_ratio > _MISSING_RATIO and not has_gaps:
-        yield warn(
-            check,
-            f"{100 * missing_ratio:.0f} % of the frames are missing",
-            "they were lost in transport or the camera skipped them (long exposure): see "
-            "'messages are lost' in docs/troubleshooting.md",
-        )
     jitter = float(np.percentile(np.abs(steps - period), 90)) / period
-    if jitter > _JITTER_RATIO and missing_ratio <= _MISSING_RATIO:
+    if jitter > _JITTER_RATIO and missing <= _MISSING_RATIO:
         yield warn(
             check,
             f"uneven: one step in ten is {100 * jitter:.0f} % off the period of "
             f"{1000 * period:.0f} ms",
             "stamp the exposure in the driver, not the arrival; speeds are wrong by as much",
         )
+
+
+def _missing_by_steps(stamps: _Stamps, max_gap_s: float) -> float:
+    """Fraction of the frames that are missing, from steps of several periods; not in gaps."""
+    steps = _steps_s(stamps)
+    if len(steps) < 2:
+        return 0.0
+    period = float(np.median(steps))
+    long = steps[(steps > _MISSING_PERIODS * period) & (steps <= max_gap_s)]
+    missing = float(np.maximum(np.rint(long / period) - 1, 0).sum())
+    return missing / (missing + len(steps))
+
+
+def _missing_by_infos(stamps: _Stamps, infos: Stream | None) -> float:
+    """Fraction of the calibrations with a stamp between the images' that have no image.
+
+    With every second image lost, the steps alone look regular. Calibrations with stamps of their
+    own say nothing of the images.
+    """
+    if infos is None:
+        return 0.0
+    known = np.unique([sample.stamp_ns for sample in infos.samples])
+    known = known[(known >= stamps.min()) & (known <= stamps.max())]
+    paired = np.isin(known, stamps)
+    has_own_stamps = not np.isin(stamps, known).mean() > 0.5
+    return 0.0 if not len(known) or has_own_stamps else float(np.mean(~paired))
+
+
+def _check_missing(check: str, missing: float, cause: Finding | None) -> Iterator[Finding]:
+    """The fraction of missing frames, joined with its cause if that is known."""
+    if missing <= _MISSING_RATIO:
+        return
+    found = f"{100 * missing:.0f} % of the frames are missing"
+    advice = (
+        "they were lost in transport or the camera skipped them (long exposure): see 'messages "
+        "are lost' in docs/troubleshooting.md"
+    )
+    if cause is not None:
+        found, advice = f"{found}: {cause.found}", cause.advice
+    make = fail if missing > _MISSING_MUCH else warn
+    yield make(check, found, advice)
 
 
 def check_age(stream: Stream, clock: str) -> Iterator[Finding]:
@@ -130,7 +176,7 @@ def check_age(stream: Stream, clock: str) -> Iterator[Finding]:
     if abs(age_s) > _OTHER_CLOCK_S:
         yield warn(
             check,
-            f"stamps are {abs(age_s):.0f} s {'behind' if age_s > 0 else 'ahead of'} {clock}",
+            f"stamps are {_duration(abs(age_s))} {'behind' if age_s > 0 else 'ahead of'} {clock}",
             "two clocks: play bags with --clock and set use_sim_time on every node, or make "
             "the camera's driver stamp in system time",
         )
@@ -148,6 +194,14 @@ def check_age(stream: Stream, clock: str) -> Iterator[Finding]:
         )
     else:
         yield ok(check, f"{1000 * age_s:.1f} ms behind {clock}")
+
+
+def _duration(seconds: float) -> str:
+    """In the largest unit of which there are two or more, such as "56.9 years"."""
+    for name, length_s in _UNITS.items():
+        if seconds >= 2 * length_s:
+            return f"{seconds / length_s:.1f} {name}"
+    return f"{seconds:.0f} s"
 
 
 def check_pairing(images: Stream, infos: Stream) -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from sfm_ros.bags.camera import camera_info_beside
 from sfm_ros.config import ModelConfig
 from sfm_ros.datatypes import Reason
 from sfm_ros.doctor import model
+from sfm_ros.doctor.broadcasters import BroadcastCounts, check_broadcasters
 from sfm_ros.doctor.finding import Finding, Level, as_json, as_text
 from sfm_ros.doctor.frames import check_tree
 from sfm_ros.doctor.middleware import check_environment, largest_segment
@@ -77,6 +79,24 @@ def test_a_calibration_that_is_published_once_names_both_overrides() -> None:
     kept = endpoint("/sfm_node", False, durability="transient_local")
     assert not list(check_latched([driver, kept], "/t", ["/sfm_node"]))
     assert not list(check_latched([endpoint("/d", True), pair[1]], "/t", ["/sfm_node"]))
+
+
+def counted(*numbers: int | None) -> BroadcastCounts:
+    counts = BroadcastCounts()
+    for number in numbers:
+        counts.add("odom", "base_link", number)
+    return counts
+
+
+def test_two_broadcasters_of_one_transform_are_named() -> None:
+    tf = [replace(endpoint(node, True), topic="/tf") for node in ("/wheels", "/sfm_node")]
+    found = only(check_broadcasters([("odom", "base_link")], tf))
+    assert found.level is Level.FAIL and "node.publish_tf" in found.advice
+    assert "'odom' -> 'base_link'; on /tf publish /sfm_node, /wheels" in found.found
+    assert ("odom", "base_link") in counted(100, 3, 101, 4, 102, 5).shared()
+    # One broadcaster, one that was restarted, and a middleware that does not count.
+    for numbers in ((1, 2, 3, 7), (500, 501, 1, 2), (None, None, None)):
+        assert ("odom", "base_link") not in counted(*numbers).shared()
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ class FakeNode:
             writer.image(stamp(index), index * 1_000_000)
             if index >= plan.frames_to_start:
                 writer.odometry(stamp(index), index * 1_000_000 + 500_000, _in_body_axes(index))
-                on_progress(index)
+                on_progress(index - plan.frames_to_start + 1)
         writer.close()
         if self._error is not None:
             raise self._error
@@ -128,6 +128,44 @@ def test_offline_run_is_scored_and_written(
         *RESULT_FILES, "summary.json", "report.html", "ground_truth.tum", "timings.csv", "depth",
         MARKER,
     }  # fmt: skip
+
+
+class Bar:
+    """A progress bar that keeps its count."""
+
+    def __init__(self, what: str, total: int) -> None:
+        self.what, self.total, self.n = what, total, 0
+
+    def update(self, count: int = 1) -> None:
+        self.n += count
+
+    def __enter__(self) -> Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("rate", "latency_ms"), [(1.0, 0.5), (0.0, None)])
+def test_every_frame_counts_and_latency_needs_a_rate(
+    rate: float,
+    latency_ms: float | None,
+    frames: EvaluationInput,
+    config: SfmConfig,
+    node: Callable[..., FakeNode],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first two frames, which fill the window, are played as well."""
+    bars: list[Bar] = []
+    monkeypatch.setattr(session, "_progress", lambda *a: bars.append(Bar(*a)) or bars[-1])
+    node()
+    done = evaluate(frames, config, tmp_path / "out", (ONLINE,), RunOptions(rate=rate))
+    assert {bar.what: (bar.n, bar.total) for bar in bars}["playing"] == (FRAMES, FRAMES)
+    assert done.results.summary["frames"] == FRAMES
+    # At rate 0 images wait in the node's queue.
+    assert done.results.summary["latency_p50_ms"] == (latency_ms and pytest.approx(latency_ms))
+    assert done.results.summary["step_time_p50_ms"] is None
 
 
 def test_both_modes_are_compared(

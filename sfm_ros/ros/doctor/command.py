@@ -114,9 +114,13 @@ def _examine_system(
         load_engine=not options.no_engine,
     )
     try:
-        return examine_system(system, ros_arguments)
+        return examine_system(system, ros_arguments, _report)
     except RefusalError as error:
         return [fail("ros", error.reason, error.advice or "correct the name or the argument")]
+
+
+def _report(text: str) -> None:
+    print(f"sfm_doctor: {text}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

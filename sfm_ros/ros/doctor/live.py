@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -19,6 +20,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from sfm_ros.bags.camera import CAMERA_INFO, COMPRESSED_IMAGE, RAW_IMAGE, camera_info_beside
 from sfm_ros.doctor.bag import add_image, add_info, edges_of
+from sfm_ros.doctor.broadcasters import BroadcastCounts
 from sfm_ros.doctor.observed import Camera, Edge, Endpoint, NodeStatus, Sample, Stream
 from sfm_ros.doctor.odometry_nodes import running_nodes
 from sfm_ros.formats.serialized import stamp_of_serialized
@@ -27,6 +29,7 @@ from sfm_ros.ros.conversions import stamp_to_ns
 
 _QUIET_S, _PATIENCE_S = 3.0, 10.0
 _ANSWER_S = 2.0
+_REPORT_PERIOD_S = 1.0
 _BEST_EFFORT = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
 _CHANGE_STATE = "lifecycle_msgs/srv/ChangeState"
 _OUR_PARAMETER = "node.autostart"
@@ -42,16 +45,22 @@ class SystemWatch:
     Attributes:
         cameras: topic -> what was received of it.
         edges: (parent, child, static) -> the newest transform.
+        broadcasts: counts of the moving transforms' messages.
         clock_ns: newest value of /clock, or None.
+
+    Args:
+        node: of this program.
+        report: called with what is done now, in words.
     """
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
+    def __init__(self, node: Node, report: Callable[[str], None]) -> None:
+        self._node, self._report = node, report
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(node)
         self._status: dict[str, NodeStatus] = {}
         self.cameras: dict[str, Camera] = {}
         self.edges: dict[tuple[str, str, bool], Edge] = {}
+        self.broadcasts = BroadcastCounts()
         self.clock_ns: int | None = None
         node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
         node.create_subscription(Clock, "/clock", self._on_clock, _BEST_EFFORT)
@@ -65,6 +74,7 @@ class SystemWatch:
 
     def discover(self) -> None:
         """Wait until discovery finds nothing new for a while; long on a busy machine."""
+        self._report(f"looking for nodes and topics, at most {_PATIENCE_S:.0f} s")
         started = changed = time.monotonic()
         known = -1
         while time.monotonic() - started < _PATIENCE_S:
@@ -172,9 +182,20 @@ class SystemWatch:
             camera.infos = Stream(topic=camera.info_topic, type_name=CAMERA_INFO)
             self.cameras[topic] = camera
             subscriptions += self._subscribe_to_camera(camera)
-        self.spin(seconds)
+        self._listen(image_topics, seconds)
         for subscription in subscriptions:  # images that wait during later requests would seem old
             self._node.destroy_subscription(subscription)
+
+    def _listen(self, image_topics: list[str], seconds: float) -> None:
+        """Receive for this long, and report every second how many images arrived."""
+        names = ", ".join(image_topics) or "transforms and diagnostics: no topic has images"
+        self._report(f"listening for {seconds:g} s to {names}")
+        started, end = time.monotonic(), time.monotonic() + seconds
+        while self._node.context.ok() and (left := end - time.monotonic()) > 0:
+            self.spin(min(left, _REPORT_PERIOD_S))
+            count = sum(len(camera.images.samples) for camera in self.cameras.values())
+            elapsed_s = min(time.monotonic() - started, seconds)
+            self._report(f"{elapsed_s:.0f} of {seconds:g} s, {count} images")
 
     def _subscribe_to_camera(self, camera: Camera) -> list[Subscription]:
         images = camera.images
@@ -216,10 +237,14 @@ class SystemWatch:
             on_transforms = partial(self._on_transforms, is_static)
             self._node.create_subscription(message_class, topic, on_transforms, qos)
 
-    def _on_transforms(self, is_static: bool, message: Any) -> None:
+    def _on_transforms(self, is_static: bool, message: Any, about: Mapping[str, Any]) -> None:
         for key, edge in edges_of(message, is_static).items():
-            if key in self.edges or len(self.edges) < _MOST_EDGES:
-                self.edges[key] = edge
+            if key not in self.edges and len(self.edges) >= _MOST_EDGES:
+                continue
+            self.edges[key] = edge
+            if not is_static:
+                number = about.get("publication_sequence_number")
+                self.broadcasts.add(edge.parent, edge.child, number)
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,10 +14,11 @@ from rclpy.utilities import get_rmw_implementation_identifier
 
 from sfm_ros.bags.camera import CAMERA_INFO, IMAGE_TYPES
 from sfm_ros.config import SfmConfig, config_from_dict, config_to_dict
+from sfm_ros.doctor.broadcasters import check_broadcasters
 from sfm_ros.doctor.examine import examine_camera, examine_model
-from sfm_ros.doctor.finding import Finding
+from sfm_ros.doctor.finding import Finding, Level
 from sfm_ros.doctor.frames import check_tree
-from sfm_ros.doctor.middleware import check_environment
+from sfm_ros.doctor.middleware import DEFAULT_SEGMENT, SEGMENT_CHECK, check_environment
 from sfm_ros.doctor.observed import Endpoint
 from sfm_ros.doctor.odometry_nodes import (
     camera_topics,
@@ -74,8 +75,10 @@ class SystemOptions:
     load_engine: bool
 
 
-def examine_system(options: SystemOptions, ros_arguments: list[str]) -> list[Finding]:
-    """Every finding about the running system.
+def examine_system(
+    options: SystemOptions, ros_arguments: list[str], report: Callable[[str], None]
+) -> list[Finding]:
+    """Every finding about the running system; ``report`` is called with what is done now.
 
     Raises:
         RefusalError: ROS does not start with these arguments, or a name is not valid in ROS.
@@ -83,7 +86,10 @@ def examine_system(options: SystemOptions, ros_arguments: list[str]) -> list[Fin
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     node = _make_node(ros_arguments)
     try:
-        examination = _Examination(_with_full_names(options, node), SystemWatch(node))
+        options = _with_full_names(options, node)
+        examination = _Examination(options, SystemWatch(node, report))
+        if options.load_engine:
+            report("loading the model and timing its networks")
         return examination.findings()
     finally:
         node.destroy_node()
@@ -172,16 +178,27 @@ class _Examination:
         config = self._configuration()
         model_findings, spec = examine_model(config, self._options.load_engine)
         findings = [*check_names(self._watch.nodes()), *self._check_nodes()]
+        environment = self._check_environment()
+        loss = _cause_of_loss(environment)
         for camera in cameras:
+            cause = loss if camera.images.payload > DEFAULT_SEGMENT else None
             findings += check_publishers(self._endpoints, camera)
             findings += check_latched(self._endpoints, camera.info_topic, self._nodes)
-            findings += examine_camera(camera, edges, config, spec, clock)
+            findings += examine_camera(camera, edges, config, spec, clock, cause)
         for topic in self._topics_to_pair():
             findings += check_pairs(self._endpoints, topic)
-        findings += [*check_static(self._endpoints), *check_tree(edges), *model_findings]
+        findings += [*check_static(self._endpoints), *check_tree(edges)]
+        findings += check_broadcasters(self._watch.broadcasts.shared(), self._endpoints)
+        findings += model_findings
+        # What explains the missing frames is in their finding.
+        is_joined = loss is not None and any(loss.found in each.found for each in findings)
+        return [*findings, *(e for e in environment if not (is_joined and e is loss))]
+
+    def _check_environment(self) -> list[Finding]:
+        cameras = self._watch.cameras.values()
         largest = max((camera.images.payload for camera in cameras), default=0)
         rmw = get_rmw_implementation_identifier()
-        return [*findings, *check_environment(rmw, os.environ, largest, SHIPPED)]
+        return list(check_environment(rmw, os.environ, largest, SHIPPED))
 
     def _configuration(self) -> SfmConfig:
         if not self._options.ask_node:
@@ -190,7 +207,7 @@ class _Examination:
 
     def _check_nodes(self) -> list[Finding]:
         if not self._nodes:
-            return [check_absent(self._options.node)]
+            return [check_absent(self._options.node, self._endpoints)]
         watch = self._watch
         uses_sim_time = self._parameters.get(_SIM_TIME)
         return [
@@ -205,6 +222,12 @@ class _Examination:
         for camera in self._watch.cameras.values():
             topics |= {camera.images.topic, camera.info_topic}
         return sorted((topics | {"/tf", "/tf_static"}) - _SHARED_TOPICS)
+
+
+def _cause_of_loss(environment: Sequence[Finding]) -> Finding | None:
+    """What is wrong with the shared memory through which large images come."""
+    wrong = (e for e in environment if e.check == SEGMENT_CHECK and e.level is not Level.OK)
+    return next(wrong, None)
 
 
 def _with_parameters(config: SfmConfig, parameters: Mapping[str, Any]) -> SfmConfig:

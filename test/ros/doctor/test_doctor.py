@@ -275,8 +275,41 @@ def test_node_discovered_late_is_examined(
         late.destroy_node()
         if "node /late" in text(rows["WARN"]):
             break
+    assert "sfm_doctor: listening for 3 s to /early/image" in doctor.output, "what it does"
+    assert re.search(r"sfm_doctor: [123] of 3 s, \d+ images", doctor.output)
     assert "node /late: no diagnostics arrived" in text(rows["WARN"])
     assert "image /other/image: nothing arrived" in text(rows["FAIL"])
+
+
+def test_two_broadcasters_of_one_transform(
+    probe: Probe, start: Callable[[list[str]], Program]
+) -> None:
+    """Both publish odom -> base_link at 20 Hz; a third node another transform."""
+    nodes = [rclpy.create_node(name, context=probe.node.context) for name in ("a", "b", "c")]
+    broadcasters = [compat.make_broadcaster(node) for node in nodes]
+    if None in broadcasters:
+        pytest.skip("there are no messages of tf2")
+    children = ("base_link", "base_link", "arm")
+    ended = threading.Event()
+
+    def broadcast() -> None:
+        while not ended.wait(0.05):
+            for broadcaster, child in zip(broadcasters, children, strict=True):
+                transform = transform_message(np.eye(4), time.time_ns(), "odom", child)
+                broadcaster.sendTransform(transform)
+
+    thread = threading.Thread(target=broadcast)
+    thread.start()
+    try:
+        shared = "two nodes broadcast 'odom' -> 'base_link'"
+        code, rows = examine_until(start, lambda _, rows: shared in text(rows["FAIL"]))
+    finally:
+        ended.set()
+        thread.join(TIMEOUT_S)
+        for node in nodes:
+            node.destroy_node()
+    assert code == 1 and shared in text(rows["FAIL"]) and "/a, /b, /c" in text(rows["FAIL"])
+    assert "'arm'" not in text(rows["FAIL"])
 
 
 @pytest.mark.parametrize(

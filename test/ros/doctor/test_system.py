@@ -11,9 +11,12 @@ pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
 
 from sfm_ros.bags.camera import CAMERA_INFO, RAW_IMAGE
 from sfm_ros.config import SfmConfig
-from sfm_ros.doctor.finding import Finding
-from sfm_ros.doctor.observed import Camera, Endpoint
+from sfm_ros.doctor.broadcasters import BroadcastCounts
+from sfm_ros.doctor.finding import Finding, Level
+from sfm_ros.doctor.observed import Camera, Endpoint, Sample, Stream
+from sfm_ros.ros.doctor import system as system_module
 from sfm_ros.ros.doctor.system import SystemOptions, _Examination, _with_parameters
+from sfm_ros.ros.process.dds_profile import VARIABLES
 
 OPTIONS = SystemOptions(
     image_topic=None, camera_info_topic=None, node=None, seconds=1.0, config=SfmConfig(),
@@ -47,6 +50,7 @@ class FakeSystem:
         self.received: list[tuple[list[str], str | None]] = []
         self.cameras: dict[str, Camera] = {}
         self.edges: dict = {}
+        self.broadcasts = BroadcastCounts()
         self.clock_ns = None
 
     def discover(self) -> None:
@@ -105,6 +109,53 @@ def test_cameras_of_a_node_discovered_late() -> None:
     system = FakeSystem([DRIVER], [DRIVER, *odometry_node("/late", "/right")])
     assert "node /late" in checks(examine(system))
     assert system.received == [(["/left/image"], None), (["/right/image"], "/right/info")]
+
+
+def lossy_camera(payload: int, every: int) -> Camera:
+    """30 images per second of which every n-th arrives, with all calibrations."""
+    period_ns = 33_333_333
+    infos = [Sample(stamp_ns=i * period_ns, arrived_ns=i * period_ns) for i in range(1, 122)]
+    return Camera(
+        images=Stream(
+            topic="/left/image", type_name=RAW_IMAGE, samples=infos[::every], payload=payload
+        ),
+        info_topic="/left/camera_info",
+        infos=Stream(topic="/left/camera_info", type_name=CAMERA_INFO, samples=infos),
+    )
+
+
+@pytest.mark.parametrize("payload", [921_600, 100_000])
+def test_missing_frames_are_joined_with_their_cause(
+    payload: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every second image is lost, regularly; only large ones by the missing profile."""
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(system_module, "get_rmw_implementation_identifier", lambda: "rmw_fastrtps")
+    system = FakeSystem([DRIVER])
+    system.cameras = {"/left/image": lossy_camera(payload, 2)}
+    findings = examine(system)
+    (missing,) = [f for f in findings if "frames are missing" in f.found]
+    assert missing.level is Level.FAIL and missing.found.startswith("50 % of the frames")
+    is_large = payload > 512 * 1024
+    assert ("no Fast DDS profile is set" in missing.found) == is_large
+    assert ("export " in missing.advice) == is_large
+    assert sum("no Fast DDS profile" in f.found for f in findings) == int(is_large)
+
+
+def test_without_a_node_the_image_topics_are_listed() -> None:
+    (absent,) = [f for f in examine(Nothing([DRIVER])) if f.check == "node"]
+    assert absent.found.endswith("is not running; images are on /left/image")
+    assert absent.advice.endswith("image_topic:=/left/image")
+    (absent,) = [f for f in examine(Nothing([])) if f.check == "node"]
+    assert "no topic has images" in absent.found and "driver" in absent.advice
+
+
+class Nothing(FakeSystem):
+    """No odometry node."""
+
+    def idle_nodes(self) -> dict[str, bool]:
+        return {}
 
 
 def test_configuration_of_the_node() -> None:
