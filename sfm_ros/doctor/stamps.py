@@ -134,7 +134,7 @@ def _missing_by_infos(stamps: _Stamps, infos: Stream | None) -> float:
     """Fraction of the calibrations with a stamp between the images' that have no image.
 
     With every second image lost, the steps alone look regular. Calibrations with stamps of their
-    own say nothing of the images.
+    own reveal nothing of the images.
     """
     if infos is None:
         return 0.0

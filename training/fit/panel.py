@@ -58,10 +58,9 @@ def _pixels(image: Tensor) -> RgbImage:
 
 def _depth_row(depth_hw: Tensor) -> RgbImage:
     depth = depth_hw.float().cpu().numpy()
-    near, far = limits = limits_of(known_depths(depth))
-    return captioned(
-        color_of_depth(depth, limits), f"depth, {near:.3g} to {far:.3g}, bright = near"
-    )
+    limits = limits_of(known_depths(depth))
+    near, far = (f"{float(f'{limit:.2g}'):g}" for limit in limits)
+    return captioned(color_of_depth(depth, limits), f"depth, {near} to {far}, bright = near")
 
 
 def _moving(

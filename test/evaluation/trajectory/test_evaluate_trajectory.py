@@ -177,6 +177,23 @@ def test_missing_frames_interrupt_snippets(tmp_path):
     assert found["snippet_ate_mean"] == pytest.approx(0, abs=1e-9)
 
 
+def test_a_wrong_scale_is_in_the_first_figures(tmp_path, capsys):
+    ground_truth = _trajectory(count=300)
+    poses = ground_truth.poses.copy()
+    poses[:, :3, 3] *= 0.5
+    write_tum(tmp_path / "gt.tum", ground_truth)
+    write_tum(tmp_path / "half.tum", Trajectory(ground_truth.stamps_ns, poses))
+    found = _score(tmp_path, tmp_path / "gt.tum", tmp_path / "half.tum")
+    assert found["t_err_percent"] < 0.01, "after the default alignment nothing is wrong"
+    unaligned = found["unaligned"]
+    assert unaligned["scale_error_percent"] == pytest.approx(-50, abs=0.01)
+    assert 40 < unaligned["t_err_percent"] < 51
+    printed = capsys.readouterr().out
+    line = next(line for line in printed.splitlines() if line.startswith("unaligned"))
+    assert "scale error -50.0 %" in line and unaligned["remark"] in line
+    assert printed.index("unaligned ") < printed.index("aligned       7dof")
+
+
 def test_plot_shows_the_estimate(tmp_path):
     write_tum(tmp_path / "ground_truth.tum", _trajectory(300))
     write_tum(tmp_path / "estimate.tum", _trajectory(300, seed=2))
