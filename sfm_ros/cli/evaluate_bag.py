@@ -28,7 +28,7 @@ from sfm_ros.evaluation.runs.mode_comparison import mode_rows
 from sfm_ros.evaluation.runs.recording import is_open
 from sfm_ros.evaluation.runs.result import OFFLINE, ONLINE
 from sfm_ros.evaluation.session import Evaluation, RunOptions, evaluate
-from sfm_ros.evaluation.tables import format_table
+from sfm_ros.evaluation.tables import NOT_AVAILABLE, NOT_AVAILABLE_NOTE, format_table
 from sfm_ros.formats.pose_columns import EXPECTED_HEADER
 from sfm_ros.outputs.folder import check_output_files, named_paths
 from sfm_ros.safety.interrupts import INTERRUPTED
@@ -210,10 +210,13 @@ def print_results(evaluation: Evaluation, out: Path) -> None:
     for other in others:
         print(f"\nthe same {other.result.mode}, instead of {run.result.mode}:")
         print(text_table(other.metrics))
-    if summary.get("depth_methods"):
-        print(f"\n{format_table(method_rows(summary['depth_methods']))}")
+    tables = [method_rows(summary["depth_methods"])] if summary.get("depth_methods") else []
     if "odometry_modes" in summary:
-        print(f"\n{format_table(mode_rows(summary['odometry_modes']))}")
+        tables.append(mode_rows(summary["odometry_modes"]))
+    for rows in tables:
+        print(f"\n{format_table(rows)}")
+    if any(NOT_AVAILABLE in row for rows in tables for row in rows):
+        print(f"\n{NOT_AVAILABLE_NOTE}")
     if run.path.problem:
         print(f"  trajectory errors: not available, {run.path.problem}")
     print(f"\nresults: {out.resolve() / 'report.html'}")

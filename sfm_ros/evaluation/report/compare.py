@@ -10,7 +10,13 @@ from typing import Any
 from sfm_ros.errors import SourceError, UnsafeFileError
 from sfm_ros.evaluation.report.results import GROUND_TRUTH_FILE, TRAJECTORY_FILE
 from sfm_ros.evaluation.report.summary import ROWS
-from sfm_ros.evaluation.tables import NOT_AVAILABLE, distinct_names, format_table, format_value
+from sfm_ros.evaluation.tables import (
+    NOT_AVAILABLE,
+    NOT_AVAILABLE_NOTE,
+    distinct_names,
+    format_table,
+    format_value,
+)
 from sfm_ros.formats.trajectory import Trajectory
 from sfm_ros.formats.trajectory_files import read_trajectory
 from sfm_ros.safety.documents import read_json
@@ -116,7 +122,7 @@ def comparison_table(runs: Sequence[Run]) -> str:
             mark = MARK if name in differing else " "
             label = f"{mark} {name.removeprefix('configuration.')}"
             rows.append([label, *map(_short, values[name])])
-    return f"{format_table(rows)}\n\n{_remark(differing)}"
+    return f"{format_table(rows)}\n\n{_remark(differing)}\n{NOT_AVAILABLE_NOTE}"
 
 
 def _figure(pattern: str, value: Any) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sfm_ros.evaluation.remarks import remark
-from sfm_ros.evaluation.tables import format_table, format_value
+from sfm_ros.evaluation.tables import format_table
 from sfm_ros.evaluation.trajectory.association import Pairs
 from sfm_ros.evaluation.trajectory.metrics import (
     SNIPPET_LENGTHS,
@@ -133,13 +133,13 @@ def _figures(metrics: OdometryMetrics) -> dict[str, Any]:
 def unaligned_text(score: TrajectoryScore) -> str:
     """The errors with the lengths as published in one line, with the straight line."""
     metrics, scale = score.unaligned, score.scale_error_percent
-    parts = [
-        f"t_err {format_value('{:.2f} %', metrics.t_err_percent)}",
-        f"ATE RMSE {format_value('{:.2f} m', metrics.ate_rmse_m)}",
-        f"scale error {format_value('{:+.1f} %', scale)}",
-        score.remark(),
-    ]
-    return ", ".join(part for part in parts if part is not None)
+    figures = (
+        ("t_err {:.2f} %", metrics.t_err_percent),
+        ("ATE RMSE {:.2f} m", metrics.ate_rmse_m),
+        ("scale error {:+.1f} %", scale),
+        ("{}", score.remark()),
+    )
+    return ", ".join(pattern.format(value) for pattern, value in figures if value is not None)
 
 
 def score_table(score: TrajectoryScore) -> str:
