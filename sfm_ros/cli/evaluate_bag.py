@@ -208,7 +208,7 @@ def print_results(evaluation: Evaluation, out: Path) -> None:
         print(text, file=sys.stderr)
     print(text_table(summary))
     for other in others:
-        print(f"\nthe same {other.result.mode}, instead of {run.result.mode}:")
+        print(f"\nfigures of the {other.result.mode} run, beside the {run.result.mode} run above:")
         print(text_table(other.metrics))
     tables = [method_rows(summary["depth_methods"])] if summary.get("depth_methods") else []
     if "odometry_modes" in summary:
