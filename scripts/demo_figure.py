@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Draw the figure; the exit code of `run_program`."""
     parser = program_parser(__doc__)
     parser.add_argument(
-        "--frame", type=int, default=74, help="of the street (default: %(default)s)"
+        "--frame", type=int, default=72, help="of the street (default: %(default)s)"
     )
     parser.add_argument("--out", type=Path, default=OUT, help="image (default: docs/demo.png)")
     add_engine_options(parser)
