@@ -57,9 +57,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--start-time",
-        default="0",
         metavar="S",
-        help="seconds added to every stamp (odometry sequences start at 0); default: %(default)s",
+        help="seconds added to every stamp; default: 1 if the first is 0, as of a sequence",
     )
     options = parser.parse_args(arguments)
     try:
@@ -69,7 +68,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
             scans=not options.no_scans,
             frames=options.frames,
             frames_per_part=options.part_frames,
-            start_ns=parse_stamp(options.start_time),
+            start_ns=None if options.start_time is None else parse_stamp(options.start_time),
         )
     except SfmRosError as error:
         parser.error(str(error))

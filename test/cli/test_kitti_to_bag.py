@@ -46,6 +46,9 @@ def _images(folder: Path, count: int, gray: bool, suffix: str = ".png") -> list[
     return list(images)
 
 
+AS_IT_IS = ("--start-time", "0")
+
+
 def _sequence(root: Path, count: int = 7, gray: bool = False, scans: bool = True) -> Path:
     """An odometry sequence with poses, times and scans of a different size each."""
     folder = root / "sequences" / "05"
@@ -87,7 +90,7 @@ def _digests(bag: Path) -> dict[str, str]:
 
 def test_bag_holds_the_whole_sequence(tmp_path, capsys):
     drive = _sequence(tmp_path)
-    assert main([str(drive), str(tmp_path / "bag"), "--part-frames", "3"]) == 0
+    assert main([str(drive), str(tmp_path / "bag"), "--part-frames", "3", *AS_IT_IS]) == 0
     assert str(tmp_path / "bag") in capsys.readouterr().out
     source, found = open_kitti(drive), _read(tmp_path / "bag")
     assert {topic: len(messages) for topic, messages in found.items()} == {
@@ -117,7 +120,7 @@ def test_bag_holds_the_whole_sequence(tmp_path, capsys):
 
 def test_ground_truth_poses_are_read_back(tmp_path):
     drive = _sequence(tmp_path, gray=True)
-    assert main([str(drive), str(tmp_path / "bag"), "--camera", "0"]) == 0
+    assert main([str(drive), str(tmp_path / "bag"), "--camera", "0", *AS_IT_IS]) == 0
     back = BagSource(tmp_path / "bag", pose_topic="/ground_truth/odometry")
     for ours, theirs in zip(back, open_kitti(drive, "0"), strict=True):
         assert ours.frame.stamp_ns == theirs.frame.stamp_ns
@@ -194,7 +197,7 @@ def test_raw_drive_has_times_of_the_scans(tmp_path, shared_data):
     (drive / "velodyne_points" / "timestamps.txt").write_text(
         "2011-09-26 13:02:25.123456789\n2011-09-26 13:02:29.987654321\n"
     )
-    assert main([str(drive), str(tmp_path / "bag")]) == 0
+    assert main([str(drive), str(tmp_path / "bag"), *AS_IT_IS]) == 0
     found = _read(tmp_path / "bag")
     assert [_stamp(message) % 10**10 for _, message in found["/velodyne_points"]] == [
         5_123456789,
@@ -220,6 +223,13 @@ def test_start_time_and_number_of_frames(tmp_path):
     assert [log_ns for log_ns, _ in images] == [
         1_500_000_000_000_000_001 + i * 103_000_000 for i in range(4)
     ]
+
+
+@pytest.mark.parametrize(("given", "first_ns"), [([], 10**9), (["--start-time", "0"], 0)])
+def test_a_sequence_starts_at_one_second_unless_asked(tmp_path, given, first_ns):
+    """Its own first stamp is 0, which ROS takes for none."""
+    assert main([str(_sequence(tmp_path)), str(tmp_path / "bag"), *given]) == 0
+    assert _read(tmp_path / "bag")["/camera/image_raw"][0][0] == first_ns
 
 
 def test_metadata_counts_all_parts(tmp_path):
@@ -353,7 +363,7 @@ def test_real_sequence_is_read_by_an_independent_reader(tmp_path, shared_data, c
     drive = shared_data / "kitti_odom03_head"
     bag, frames = tmp_path / "bag", 60
     arguments = ["--frames", str(frames), "--part-frames", "25", "--compress", compression]
-    assert main([str(drive), str(bag), *arguments]) == 0
+    assert main([str(drive), str(bag), *arguments, *AS_IT_IS]) == 0
     topic = "/camera/image_raw" + ("" if compression == "none" else "/compressed")
     seen = []
     for part in range(3):

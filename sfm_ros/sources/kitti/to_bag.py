@@ -33,6 +33,7 @@ STATIC_TOPIC = "/tf_static"
 LIDAR_FRAME = "velodyne"
 BASE_FRAME = "base_link"
 GROUND_FRAME = "base_footprint"
+_FIRST_NS = 1_000_000_000
 _SUFFIXES = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg"}
 
 
@@ -47,7 +48,8 @@ class KittiBagConfig:
         scans: whether to write the lidar scans.
         frames: only this many, from the first; None writes all.
         frames_per_part: images in one file of the bag, the most that a killed run loses.
-        start_ns: added to every stamp; KITTI's odometry sequences start at 0.
+        start_ns: added to every stamp; None adds a second if the first one is 0, as in KITTI's
+            odometry sequences, because ROS takes a stamp of 0 for none.
     """
 
     compression: str = "none"
@@ -55,7 +57,7 @@ class KittiBagConfig:
     scans: bool = True
     frames: int | None = None
     frames_per_part: int = 100
-    start_ns: int = 0
+    start_ns: int | None = None
 
     def __post_init__(self) -> None:
         if self.compression not in COMPRESSIONS:
@@ -69,7 +71,7 @@ class KittiBagConfig:
             raise ConfigError(
                 f"frames {self.frames} in parts of {self.frames_per_part}, expected at least 1"
             )
-        if self.start_ns < 0:
+        if self.start_ns is not None and self.start_ns < 0:
             raise ConfigError(f"the start is {self.start_ns} ns, expected a time from 0 up")
 
 
@@ -91,6 +93,8 @@ class KittiBagWriter:
         self._images, self._config = images, config
         self._scans = find_scans(images) if config.scans else None
         self._is_gray = _is_gray(images.files[0])
+        first_ns = 0 if images.stamps_ns[0] else _FIRST_NS
+        self._start_ns = first_ns if config.start_ns is None else config.start_ns
         self.frames = min(len(images), config.frames or len(images))
         size = config.frames_per_part
         parts = [range(at, min(at + size, self.frames)) for at in range(0, self.frames, size)]
@@ -141,7 +145,7 @@ class KittiBagWriter:
         topics.add(STATIC_TOPIC, transforms_message(transforms, stamp_ns), stamp_ns, True)
 
     def _stamp(self, index: int) -> int:
-        return self._images.stamps_ns[index] + self._config.start_ns
+        return self._images.stamps_ns[index] + self._start_ns
 
     def _add_frame(self, topics: BagTopics, index: int) -> None:
         stamp_ns, pose = self._stamp(index), self._images.poses[index]
@@ -151,7 +155,7 @@ class KittiBagWriter:
             topics.add(GROUND_TRUTH_TOPIC, message, stamp_ns)
         scan = None if self._scans is None else self._scans.files[index]
         if self._scans is not None and scan is not None:
-            scan_ns = self._scans.stamps_ns[index] + self._config.start_ns
+            scan_ns = self._scans.stamps_ns[index] + self._start_ns
             message = scan_message(read_scan_bytes(scan), scan_ns, LIDAR_FRAME)
             topics.add(SCAN_TOPIC, message, scan_ns)
 
