@@ -317,6 +317,8 @@ def test_own_recorder_records_inputs_and_outputs(launch: Callable[..., Any], bag
     assert recorder.arguments[:3] == ["--out", folder, "--topics"]
     assert set(recorder.arguments[3:]) == RECORDED
     assert recorder.namespace == "front"
+    assert recorder.parameters == [{"use_sim_time": True}]
+    assert dict(recorder.remappings)["/clock"] == "/front/clock"
     waits = " ".join(launched.node("sfm_bag_player").arguments)
     assert f"--wait-for /front/sfm_bag_recorder /front{IMAGE_TOPIC}" in waits
 

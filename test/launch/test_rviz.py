@@ -115,7 +115,7 @@ def test_topics_are_those_of_the_run(layout: Callable[..., dict]) -> None:
     ("given", "child"),
     [
         ({}, "base_link"),
-        ({"base_frame": "rover"}, "rover"),
+        ({"base_frame": "rover", "odom_frame": "wheels"}, "rover"),
         ({"optical_frame": "eye_optical"}, "eye_body"),
         ({"optical_frame": "eye_optical", "camera_pose": "1 0 1.5 0 0 0"}, "base_link"),
     ],
@@ -123,7 +123,8 @@ def test_topics_are_those_of_the_run(layout: Callable[..., dict]) -> None:
 def test_view_follows_the_child_of_a_live_camera(
     layout: Callable[..., dict], given: dict[str, str], child: str
 ) -> None:
-    assert frames(layout("camera.launch.py", **given)) == ("odom", child)
+    odom = given.get("odom_frame", "odom")
+    assert frames(layout("camera.launch.py", **given)) == (odom, child)
 
 
 def test_frames_and_topics_follow_arguments_and_parameter_file(

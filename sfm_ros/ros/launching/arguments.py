@@ -68,7 +68,9 @@ COMMON = {
         "z up)",
     ),
     "optical_frame": Argument(
-        default="", text="frame id of the images, for camera_pose; empty: camera_optical"
+        default="",
+        text="frame id of the images, for camera_pose and for RViz without one; empty: "
+        "camera_optical",
     ),
     "lifecycle": Argument(
         default="false",

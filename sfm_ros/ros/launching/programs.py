@@ -160,7 +160,11 @@ def _tf2_ros_arguments(pose: list[float], base_frame: str, optical_frame: str) -
 
 
 def recorder(given: Mapping[str, str], inputs: list[str], shared: Remappings = ()) -> list[Any]:
-    """Records the node's topics and its inputs, if a folder was given: ros2 bag, else ours."""
+    """Records the node's topics and its inputs, if a folder was given: ros2 bag, else ours.
+
+    Ours has the times of /clock on simulated time. ros2 bag would subscribe only once there is a
+    clock, and the player waits for its subscription.
+    """
     folder = given_path(given, "record")
     if not folder:
         return []
@@ -172,8 +176,15 @@ def recorder(given: Mapping[str, str], inputs: list[str], shared: Remappings = (
         regex = f"^({'|'.join(map(re.escape, topics))})$"
         command = ["ros2", "bag", "record", "--output", folder, "--storage", "mcap"]
         return [ExecuteProcess(cmd=[*command, "--regex", regex], output="screen")]
-    options = ["--out", folder, "--topics", *topics]
-    return [program("sfm_bag_recorder", namespace=given["namespace"], arguments=options)]
+    return [
+        program(
+            "sfm_bag_recorder",
+            namespace=given["namespace"],
+            arguments=["--out", folder, "--topics", *topics],
+            parameters=[{"use_sim_time": bool(effective(given, "use_sim_time"))}],
+            remappings=list(shared),
+        )
+    ]
 
 
 def recorder_path(given: Mapping[str, str]) -> str:

@@ -4,7 +4,8 @@
 
 A topic is recorded from the moment it has a publisher, with that publisher's quality of service.
 Ctrl-C ends the recording. The bag is complete then and any tool reads it, also if the recording
-ends because the disk is nearly full.
+ends because the disk is nearly full. With the parameter ``use_sim_time`` the messages have the
+times of /clock, so that a recording of a bag that was played fits the stamps in its messages.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
+from rosbags.interfaces import Connection
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
@@ -50,6 +52,8 @@ _SPARE_BYTES = 64 * _MIB
 """Left free on the disk: closing a bag writes pending messages and its index."""
 _CHECK_BYTES = _MIB
 """Bytes written between two checks of the free space."""
+_WAITING_BYTES = 64 * _MIB
+"""Most that is kept until the first /clock."""
 
 
 class BagRecorder(Node):
@@ -72,6 +76,8 @@ class BagRecorder(Node):
         self.counts: Counter[str] = Counter()
         self.is_disk_full = False
         self._unchecked_bytes = _CHECK_BYTES
+        self._is_simulated = bool(self.get_parameter("use_sim_time").value)
+        self._waiting: list[tuple[Connection, bytes]] = []
         self._writer = writer
         self._store = get_typestore(Stores.ROS2_JAZZY)
         self._missing = {self._resolved(topic) for topic in topics}
@@ -92,11 +98,17 @@ class BagRecorder(Node):
         while not stopping.is_set() and not self.is_disk_full:
             executor.spin_once(timeout_sec=_DISCOVERY_PERIOD_S)
         self._timer.cancel()
-        written, deadline = -1, time.monotonic() + _DRAIN_S
-        while written != self.counts.total() and time.monotonic() < deadline:
+        deadline = time.monotonic() + _DRAIN_S
+        quiet_s = time.monotonic() + _DISCOVERY_PERIOD_S
+        while time.monotonic() < min(quiet_s, deadline):
             written = self.counts.total()
             executor.spin_once(timeout_sec=_DISCOVERY_PERIOD_S)
+            if written != self.counts.total():
+                quiet_s = time.monotonic() + _DISCOVERY_PERIOD_S
         executor.shutdown()
+        self._write_waiting()
+        if self._waiting:
+            self._use_own_time()
 
     def _resolved(self, topic: str) -> str:
         with one_line_errors(f"cannot record '{topic}': "):
@@ -132,10 +144,32 @@ class BagRecorder(Node):
 
         def write(message: bytes) -> None:
             if self._has_room(len(message)):
-                self._writer.write(connection, time.time_ns(), message)
+                self._add(connection, message)
                 self.counts[topic] += 1
 
         self.create_subscription(message_class, topic, write, qos, raw=True)
+
+    def _add(self, connection: Connection, message: bytes) -> None:
+        """Write a message, or keep it until simulated time has begun."""
+        self._waiting.append((connection, message))
+        self._write_waiting()
+        if sum(len(data) for _, data in self._waiting) > _WAITING_BYTES:
+            self._use_own_time()
+
+    def _use_own_time(self) -> None:
+        self.get_logger().warning(
+            "no /clock was received: the recording has the times of this machine"
+        )
+        self._is_simulated = False
+        self._write_waiting()
+
+    def _write_waiting(self) -> None:
+        now_ns = self.get_clock().now().nanoseconds if self._is_simulated else time.time_ns()
+        if not now_ns:  # simulated time has not begun
+            return
+        for connection, message in self._waiting:
+            self._writer.write(connection, now_ns, message)
+        self._waiting.clear()
 
     def _has_room(self, size: int) -> bool:
         """Whether the disk has room for ``size`` more bytes, as of the last check."""

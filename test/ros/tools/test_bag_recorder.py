@@ -16,9 +16,11 @@ pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
 
 from rclpy.duration import Duration
 from rig.camera import PERIOD_NS, image_message
+from rosgraph_msgs.msg import Clock as ClockMessage
 
 from sfm_ros.bags.reader import BagFile
 from sfm_ros.outputs.lock import LOCK
+from sfm_ros.ros.conversions import stamp_from_ns
 
 BEGIN_NS = 1_700_000_000_000_000_000
 
@@ -76,6 +78,31 @@ def test_simulated_time_needs_no_clock(
     assert probe._publishers["/still/image"].wait_for_all_acked(Duration(seconds=10))
     assert recorder.end(signal.SIGINT) == 0
     assert "/still/image (1)" in recorder.output
+    assert "no /clock was received" in recorder.output
+
+
+def test_simulated_time_is_that_of_the_recording(
+    probe: Probe, start: Callable[[list[str]], Program], tmp_path: Path
+) -> None:
+    """Also of a message that came before the clock."""
+    bag, clock_ns = tmp_path / "replayed", 1_317_000_000_000_000_000
+    simulated = ["--ros-args", "-p", "use_sim_time:=true"]
+    recorder = start([*record(bag, "/replayed/image"), *simulated])
+    probe.publish("/replayed/image", image_message(0, BEGIN_NS))
+    assert probe._publishers["/replayed/image"].wait_for_all_acked(Duration(seconds=10))
+    clock = probe.node.create_publisher(ClockMessage, "/clock", 1)
+    wait_until(lambda: clock.get_subscription_count() > 0, "the recorder's clock")
+    probe.publish("/replayed/image", image_message(0, BEGIN_NS + PERIOD_NS))
+    recorder.process.send_signal(signal.SIGINT)
+
+    def has_ended() -> bool:
+        clock.publish(ClockMessage(clock=stamp_from_ns(clock_ns)))
+        return recorder.process.poll() is not None
+
+    wait_until(has_ended, "the end of the recording")
+    assert recorder.end() == 0, recorder.output
+    times = [record.log_ns for record in BagFile(bag).records(["/replayed/image"])]
+    assert times == [clock_ns, clock_ns]
 
 
 @pytest.mark.parametrize(
