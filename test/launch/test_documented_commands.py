@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
-from fenced import FencedCommand, commands
+from documentation.fenced import FencedCommand, commands
 from small_bags import write
 
 from sfm_ros.config import config_from_dict, iter_fields

@@ -1,0 +1,1 @@
+"""The documentation as tests read it, and recordings that stand in for those it names."""
