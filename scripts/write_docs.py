@@ -94,7 +94,9 @@ def _head() -> Iterator[str]:
         "Images and their calibration go in; odometry, depth and transforms come out. `~` is "
         "the node's own name, `/sfm_node` without a namespace. When something does not work, run "
         "`sfm_doctor`, then see [troubleshooting.md](troubleshooting.md). The lines for common "
-        "cameras are in [cameras/](cameras/README.md)."
+        "cameras are in [cameras/](cameras/README.md). `rviz:=true` starts RViz with a layout for "
+        "the run, made of [sfm.rviz](../rviz/sfm.rviz): its topics and frames, and a view that "
+        "follows the child frame."
     )
     yield ""
     yield "```bash"
