@@ -11,6 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 from bag_recorder import START, Recorder
+
+pytest.importorskip("mcap", reason="mcap is not installed (requirements/dev.txt)")
+
 from mcap.writer import IndexType, Writer
 
 from sfm_ros.bags.reader import BagFile, typestore

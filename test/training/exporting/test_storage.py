@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
+
+pytest.importorskip("onnx", reason="onnx is not installed (requirements/train.txt)")
+
+import onnx
 from onnx import TensorProto, numpy_helper
 
 from sfm_ros.config import ModelConfig
