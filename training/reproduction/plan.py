@@ -40,8 +40,17 @@ STREETS = (
     Streets(name="traffic_varied", kind="traffic", first=500, last=639, varied=True),
     Streets(name="street_varied", kind="mixed", first=700, last=839, varied=True),
 )
-_PRETRAINING_STEPS = 600
+_PRETRAINING = {"optim.steps": "600", "optim.schedule": "step"}
 """On rendered streets alone: meters and vehicles first, then the teacher, which has gaps."""
+_ONE_CAMERA = {
+    "data.scale_crop": "1.0",
+    "optim.steps": "450",
+    "optim.learning_rate": "5.0e-4",
+    "optim.encoder_learning_rate": "1.5e-4",
+    "optim.weight_average": "0.99",
+}
+"""At last without crops, so that the row of the horizon is that of the camera in use: on a drive
+that it had never seen this brought abs_rel from .138 to .126, and from .103 to .098 if scaled."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,12 +61,14 @@ class Kind:
         recipe: of the depth network; that of the motion is `geometry_pose`.
         licence: of the weights.
         streets: number of `STREETS`, from the first, that its depth learns from.
+        one_camera: whether it is for cameras that are mounted like those of the recordings.
         knows, does_not_know: sentences of the model card.
     """
 
     recipe: str
     licence: str
     streets: int
+    one_camera: bool
     knows: str
     does_not_know: str
 
@@ -67,6 +78,7 @@ KINDS = {
         recipe="geometry_kitti",
         licence="CC BY-NC-SA 3.0",
         streets=3,
+        one_camera=True,
         knows="Streets as KITTI shows them, seen by day from a car; for non-commercial use only. "
         "The weights are derived from the KITTI data set (A. Geiger, P. Lenz, C. Stiller and "
         "R. Urtasun, Karlsruhe Institute of Technology), CC BY-NC-SA 3.0, and share its terms.",
@@ -77,6 +89,7 @@ KINDS = {
         recipe="geometry_road",
         licence="Apache-2.0",
         streets=4,
+        one_camera=False,
         knows="Roads seen by day from a car.",
         does_not_know="People, vehicles that drive, night, rain, indoor rooms, cameras that look "
         "sideways.",
@@ -166,22 +179,23 @@ class Request:
 
 def plan(request: Request) -> list[Step]:
     """All steps up to the checkpoint of both networks and its figures."""
-    pretraining = {"optim.steps": str(_PRETRAINING_STEPS), "optim.schedule": "step"}
-    sets = request.prepared()
+    sets, kind = request.prepared(), KINDS[request.kind]
     rendered = sets[-len(request.streets) :]
     of_motion = [path for path in sets if path.name != STREETS[-1].name]
-    return [
+    steps = [
         *_preparation(request),
-        _training(request, "rendered", request.recipe, rendered, pretraining),
+        _training(request, "rendered", request.recipe, rendered, _PRETRAINING),
         _training(request, "depth", request.recipe, sets, {}, *_from(request, "rendered")),
-        _training(
-            request,
-            "motion",
-            RECIPES / "geometry_pose.yaml",
-            of_motion,
-            {},
-            *_from(request, "depth"),
-        ),
+    ]
+    last = "depth"
+    if kind.one_camera:
+        last, start = "one_camera", _from(request, last)
+        steps.append(_training(request, last, request.recipe, sets, _ONE_CAMERA, *start))
+    motion = RECIPES / "geometry_pose.yaml"
+    start = _from(request, last)
+    return [
+        *steps,
+        _training(request, "motion", motion, of_motion, {}, *start),
         *_evaluation(request),
     ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -65,13 +66,16 @@ def test_programs_accept_the_arguments_of_every_step(tmp_path: Path) -> None:
 
 
 def test_each_stage_starts_with_the_depth_of_the_one_before(tmp_path: Path) -> None:
-    rendered, depth, motion = arguments_of(plan(request(tmp_path)), "train.py")
-    assert train.parse(rendered).init is None
-    for before, after in ((rendered, depth), (depth, motion)):
+    stages = arguments_of(plan(request(tmp_path)), "train.py")
+    assert [train.parse(stage).out.name for stage in stages] == [
+        "rendered", "depth", "one_camera", "motion",
+    ]  # fmt: skip
+    assert train.parse(stages[0]).init is None
+    for before, after in pairwise(stages):
         options = train.parse(after)
         assert options.init == train.parse(before).out / "last.pt"
         assert options.init_networks == ["depth"]
-    first, second = (load_config(train.parse(a).config).network for a in (depth, motion))
+    first, second = (load_config(train.parse(a).config).network for a in stages[1::2])
     same = ("depth", "scales", "depth_unit", "canonical_focal", "disparity_alpha")
     assert [getattr(first, n) for n in same] == [getattr(second, n) for n in same]
     assert second.frozen == "depth" and second.sequence_length == 3
