@@ -22,6 +22,7 @@ from sfm_ros.ros.launching.node_parameters import scope
 from sfm_ros.ros.launching.playback import (
     describe_recording,
     ground_truth_path,
+    model_for,
     player,
     shared_topics,
 )
@@ -81,7 +82,11 @@ def _start(context) -> list:
     check(given)
     check_evaluation(given)
     recording, shared = describe_recording(given), shared_topics(given)
-    parameters = {"node.image_queue": "every", "node.compressed": recording.compressed}
+    parameters = {
+        "node.image_queue": "every",
+        "node.compressed": recording.compressed,
+        **model_for(given, recording),
+    }
     inputs = [f"{scope(given)}{topic}" for topic in recording.topics]
     camera = [
         ("image", f"{scope(given)}{recording.image_topic}"),

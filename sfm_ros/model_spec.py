@@ -140,6 +140,13 @@ class ModelSpec:
         (folder / SPEC_FILE).write_text(text, encoding="utf-8")
         return hashed
 
+    @property
+    def terms(self) -> str:
+        """What the licence of the weights restricts, in a sentence; empty if nothing is known."""
+        if "NC" not in self.licence.replace("-", " ").split():
+            return ""
+        return f"the weights of '{self.name}' are {self.licence}: for non-commercial use only"
+
     def graphs(self, variant: str = "fp32") -> GraphVariant:
         """The pair of graphs to run in a precision, see `sfm_ros.model_variants`.
 

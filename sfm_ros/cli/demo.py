@@ -10,9 +10,10 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 
-from sfm_ros.cli.engine_options import add_engine_options, with_engine_options
+from sfm_ros.cli.engine_options import add_engine_options, with_default_model, with_engine_options
 from sfm_ros.cli.evaluate_bag import (
     add_input_options,
     exit_code,
@@ -76,7 +77,9 @@ def _run(options: argparse.Namespace, command: str) -> int:
     )
     model = with_engine_options(ModelConfig(), options)
     config = with_camera_options(SfmConfig(model=model), options)
-    given = open_input(input_options(options, config))
+    named = input_options(options, config)
+    config = replace(config, model=with_default_model(model, named.kind))
+    given = open_input(named)
     evaluation = evaluate(given, config, out, (ONLINE,), run_options)
     print_results(evaluation, out)
     beside = ", ".join(f.name for f in sorted(out.glob("[!.]*.*")) if f.suffix != ".html")

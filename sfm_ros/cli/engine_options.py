@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from sfm_ros.config import ModelConfig
 from sfm_ros.engines.base import Engine
-from sfm_ros.engines.factory import create_engine
+from sfm_ros.engines.factory import KITTI_MODEL, create_engine
 from sfm_ros.errors import ConfigError
 
 _MOST_THREADS = ModelConfig.__dataclass_fields__["threads"].metadata["maximum"]
@@ -39,15 +39,23 @@ def with_engine_options(model: ModelConfig, options: argparse.Namespace) -> Mode
     return replace(model, **given)
 
 
-def open_engine(options: argparse.Namespace) -> Engine:
-    """The engine of `add_engine_options`.
+def with_default_model(model: ModelConfig, kind: str | None) -> ModelConfig:
+    """The model for a kind of input: KITTI's drives get their own unless one is named."""
+    if model.bundle == ModelConfig().bundle and kind == "kitti":
+        return replace(model, bundle=KITTI_MODEL)
+    return model
+
+
+def open_engine(options: argparse.Namespace, kind: str | None = None) -> Engine:
+    """The engine of `add_engine_options` for a kind of input.
 
     Raises:
         ConfigError: the number of threads is out of range.
         ModelError: the bundle is missing, damaged or follows another contract.
         EngineError: the engine's library is not installed, or it does not work here.
     """
-    return create_engine(with_engine_options(ModelConfig(), options))
+    model = with_engine_options(ModelConfig(), options)
+    return create_engine(with_default_model(model, kind))
 
 
 def open_bundle(bundle: str, threads: int) -> Engine:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sfm_ros.cameras.config import INPUTS
-from sfm_ros.cli.engine_options import add_engine_options, with_engine_options
+from sfm_ros.cli.engine_options import add_engine_options, with_default_model, with_engine_options
 from sfm_ros.cli.program import INCOMPLETE
 from sfm_ros.config import ODOMETRY_MODES, SfmConfig, load_config
 from sfm_ros.errors import ConfigError, SourceError
@@ -199,6 +199,8 @@ def print_results(evaluation: Evaluation, out: Path) -> None:
     """Print the figures and where the results are."""
     summary, (run, *others) = evaluation.results.summary, evaluation.results.runs
     print(f"\n{summary['input']}, model {summary['model']}")
+    if summary["model_terms"]:
+        print(summary["model_terms"])
     if summary["calibration"] is not None:
         print(f"camera: {summary['calibration']}")
     for remark in summary["input_remarks"]:
@@ -233,6 +235,7 @@ def _run(options: argparse.Namespace) -> int:
     named = input_options(options, config)
     if (named.kind is None) == (not options.synthetic):
         raise SourceError(f"expected one input: {_KIND_NAMES}, or --synthetic")
+    config = replace(config, model=with_default_model(config.model, named.kind))
     command = shlex.join(["sfm_evaluate", *sys.argv[1:]])
     if options.online and named.speed_topic is not None:
         raise ConfigError("--speed-topic is of the offline run only, expected no --online")

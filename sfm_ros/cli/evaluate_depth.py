@@ -43,5 +43,6 @@ def add_command(subparsers: argparse._SubParsersAction) -> None:
 def run(options: argparse.Namespace) -> int:
     """Score the depth; returns the exit code."""
     data = open_data(options)
-    with closing(open_engine(options)) as engine:
+    kind = None if options.kitti is None else "kitti"
+    with closing(open_engine(options, kind)) as engine:
         return score_depth(engine, data, options)

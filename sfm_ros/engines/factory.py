@@ -18,6 +18,8 @@ from sfm_ros.model_spec import ModelSpec
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
 DEFAULT_MODEL = "road_small"
+KITTI_MODEL = "kitti"
+"""The default for drives and sequences of KITTI."""
 
 
 def resolve_bundle(bundle: str) -> Path:

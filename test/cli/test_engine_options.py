@@ -7,8 +7,13 @@ import argparse
 import pytest
 
 from sfm_ros.cli import demo, evaluate
-from sfm_ros.cli.engine_options import add_engine_options, with_engine_options
+from sfm_ros.cli.engine_options import (
+    add_engine_options,
+    with_default_model,
+    with_engine_options,
+)
 from sfm_ros.config import ENGINES, PRECISIONS, ModelConfig
+from sfm_ros.engines.factory import KITTI_MODEL
 from sfm_ros.errors import ConfigError
 
 
@@ -55,3 +60,11 @@ def test_every_engine_and_precision_is_a_choice(
     with pytest.raises(SystemExit):
         parse(["--engine", "abacus"])  # type: ignore[operator]
     assert "invalid choice: 'abacus'" in capsys.readouterr().err
+
+
+def test_kitti_gets_its_model_unless_another_is_named() -> None:
+    default = ModelConfig()
+    assert with_default_model(default, "kitti").bundle == KITTI_MODEL
+    assert with_default_model(default, "bag") == default == with_default_model(default, None)
+    named = ModelConfig(bundle="road")
+    assert with_default_model(named, "kitti") == named

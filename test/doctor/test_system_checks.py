@@ -28,6 +28,7 @@ from sfm_ros.doctor.qos import (
     check_single_publisher,
     check_static,
 )
+from sfm_ros.engines.factory import DEFAULT_MODEL, MODELS
 from sfm_ros.reasons import MEANING, advice_for
 
 PACKAGE = Path(__file__).resolve().parents[2] / "sfm_ros"
@@ -221,7 +222,7 @@ def test_unused_gpu_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_damaged_model(tmp_path: Path) -> None:
     bundle = tmp_path / "bundle"
-    shipped = PACKAGE / "models" / "road_small"
+    shipped = MODELS / DEFAULT_MODEL
     bundle.mkdir()
     for file in shipped.iterdir():
         (bundle / file.name).write_bytes(file.read_bytes())

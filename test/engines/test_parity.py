@@ -14,7 +14,7 @@ import pytest
 
 from sfm_ros.config import ModelConfig
 from sfm_ros.engines import parity_frames
-from sfm_ros.engines.factory import MODELS
+from sfm_ros.engines.factory import DEFAULT_MODEL, MODELS
 from sfm_ros.engines.fake_engine import FakeEngine, fake_spec
 from sfm_ros.engines.onnx_engine import OnnxEngine
 from sfm_ros.engines.parity import LIMITS, ParityError, check_parity, measured_error
@@ -23,7 +23,7 @@ from sfm_ros.errors import EngineError, ModelError
 from sfm_ros.geometry import make_transform, so3_exp
 from sfm_ros.model_spec import ModelSpec
 
-ROAD = MODELS / "road_small"
+ROAD = MODELS / DEFAULT_MODEL
 FORWARD = make_transform(np.eye(3), [0.0, 0.0, 1.0])
 
 
@@ -128,13 +128,14 @@ def test_damaged_frames_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def with_wrong_layer(folder: Path, graph: str, layer: int, factor: float) -> Path:
-    """road_small with the weights of one convolution scaled, and hashes that fit."""
+    """The default model with the weights of one convolution scaled, and hashes that fit."""
     onnx = pytest.importorskip("onnx", reason="onnx is not installed")
     bundle = folder / "wrong"
     shutil.copytree(ROAD, bundle)
     model = onnx.load(bundle / f"{graph}.onnx")
     weights = [t for t in model.graph.initializer if len(t.dims) == 4][layer]
-    scaled = onnx.numpy_helper.to_array(weights) * np.float32(factor)
+    values = onnx.numpy_helper.to_array(weights)
+    scaled = (values * np.float32(factor)).astype(values.dtype)
     weights.CopyFrom(onnx.numpy_helper.from_array(scaled, weights.name))
     onnx.save(model, bundle / f"{graph}.onnx")
     ModelSpec.load(ROAD).save(bundle)

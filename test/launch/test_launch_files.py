@@ -17,6 +17,7 @@ from sfm_ros.bags.writer import CAMERA_INFO_TOPIC, GROUND_TRUTH_TOPIC, IMAGE_TOP
 from sfm_ros.cli import evaluate
 from sfm_ros.config import config_from_dict, iter_fields, load_config
 from sfm_ros.datatypes import CameraIntrinsics, Frame
+from sfm_ros.engines.factory import KITTI_MODEL
 from sfm_ros.errors import SfmRosError
 from sfm_ros.geometry import quat_xyzw_from_matrix
 from sfm_ros.ros.process.dds_profile import VARIABLES
@@ -177,6 +178,21 @@ def test_kitti_folder_brings_its_own_extrinsics(
     launched = launch("kitti_bag.launch.py", bag=str(kitti), camera_pose="1 0 1.5 0 0 0")
     assert launched.executables() == ["sfm_node", "sfm_ground_truth_path", "sfm_bag_player"]
     assert launched.node("sfm_bag_player").arguments[0] == str(kitti)
+
+
+def test_kitti_folder_gets_its_model_unless_another_is_given(
+    launch: Callable[..., Any], kitti: Path, bag: Path, tmp_path: Path
+) -> None:
+    def model(**given: str) -> str | None:
+        node = launch("kitti_bag.launch.py", **given).node("sfm_node")
+        return node.parameters[1].get("model.bundle")
+
+    assert model(bag=str(kitti)) == KITTI_MODEL
+    assert model(bag=str(kitti), model="road_small") == "road_small"
+    assert model(bag=str(bag)) is None
+    config = tmp_path / "mine.yaml"
+    config.write_text("/**:\n  ros__parameters:\n    model: {bundle: road_small}\n")
+    assert model(bag=str(kitti), config=str(config)) is None
 
 
 def test_own_program_publishes_the_extrinsics(launch: Callable[..., Any], bag: Path) -> None:

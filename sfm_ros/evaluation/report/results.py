@@ -156,6 +156,7 @@ def _summary(
         "frames_rejected": first.result.rejected,
         "last_trouble": first.result.trouble,
         "model": context.spec.name,
+        "model_terms": context.spec.terms,
         "model_sha256": [context.spec.depth_sha256, context.spec.pose_sha256],
         "engine": first.result.engine,
         **_stage_figures(first.result),

@@ -16,11 +16,13 @@ from sfm_ros.bags.pose_messages import POSE_TYPES
 from sfm_ros.bags.reader import BagFile
 from sfm_ros.bags.transforms import TF_TYPES
 from sfm_ros.bags.writer import CAMERA_INFO_TOPIC, GROUND_TRUTH_TOPIC, IMAGE_TOPIC
+from sfm_ros.config import ModelConfig
 from sfm_ros.datatypes import OPTICAL_FRAME
+from sfm_ros.engines.factory import DEFAULT_MODEL, KITTI_MODEL
 from sfm_ros.errors import SfmRosError
 from sfm_ros.evaluation.runs.recording import RECORDER_NAME
 from sfm_ros.ros.launching.arguments import check_number, given_path, is_true, refused
-from sfm_ros.ros.launching.node_parameters import node_path, scope
+from sfm_ros.ros.launching.node_parameters import effective, node_path, scope
 from sfm_ros.ros.launching.programs import (
     is_installed,
     node_topic,
@@ -51,6 +53,7 @@ class PlayableRecording:
         ground_truth: (topic, type) of ground-truth poses, or None.
         is_ros2: ros2 bag can play it.
         frames: number of images.
+        is_kitti: it is the folder of a KITTI drive or sequence.
     """
 
     path: Path
@@ -62,6 +65,7 @@ class PlayableRecording:
     ground_truth: tuple[str, str] | None = None
     is_ros2: bool = False
     frames: int = 0
+    is_kitti: bool = False
 
     @property
     def transport_topic(self) -> str:
@@ -96,6 +100,14 @@ def describe_recording(given: Mapping[str, str]) -> PlayableRecording:
         raise refused("bag", given["bag"], str(error)) from error
 
 
+def model_for(given: Mapping[str, str], recording: PlayableRecording) -> dict[str, str]:
+    """The parameter of the model, if the recording decides it and the user does not."""
+    if not recording.is_kitti or effective(given, "model.bundle") != ModelConfig().bundle:
+        return {}
+    print(f"a KITTI drive: model {KITTI_MODEL}; model:={DEFAULT_MODEL} takes the other one")
+    return {"model.bundle": KITTI_MODEL}
+
+
 def _kitti(path: Path) -> PlayableRecording:
     return PlayableRecording(
         path=path,
@@ -104,6 +116,7 @@ def _kitti(path: Path) -> PlayableRecording:
         has_static_transforms=True,
         ground_truth=(GROUND_TRUTH_TOPIC, _ODOMETRY),
         frames=sum(1 for _ in image_folder(path).iterdir()),
+        is_kitti=True,
     )
 
 

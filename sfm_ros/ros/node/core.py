@@ -92,6 +92,8 @@ class NodeCore:
         node, parameters = self._node, self._parameters
         own = self._parts.enter_context
         self._outputs = own(closing(Outputs(node, parameters.config)))
+        if self._engine.spec.terms:
+            node.get_logger().info(printable(self._engine.spec.terms))
         uses_networks = parameters.config.odometry.mode != "geometric"
         if isinstance(self._engine, SwitchingEngine) and uses_networks:
             self._engine.start(self._note_engine)
