@@ -10,9 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-pytest.importorskip("mcap", reason="mcap is not installed")
-
 from bag_recorder import START, Recorder
 
 pytest.importorskip("mcap", reason="mcap is not installed (requirements/dev.txt)")

@@ -15,9 +15,6 @@ import cv2
 import numpy as np
 import pytest
 import yaml
-
-pytest.importorskip("mcap", reason="mcap is not installed")
-
 from bag_recorder import START, Recorder
 from bundles import tilted_wall
 from rosbags import rosbag1, rosbag2
