@@ -154,7 +154,7 @@ def test_the_limit_reaches_bags(new_bag):
     recorder.compressed("/image", with_size("png", 30_000, 30_000), 1)
     path = recorder.done()
     source = BagSource(path, calib=CAMERA)
-    assert [len(list(source)), source.skipped] == [1, 1]
+    assert [len(list(source)), source.unreadable] == [1, 1]
     options = InputOptions(kind="bag", path=path, max_megapixels=1e-6)
     with pytest.raises(SourceError, match=TOO_LARGE.format("8x6", "1e-06")):
         open_input(options)
