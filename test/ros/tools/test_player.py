@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import signal
 from collections.abc import Callable
@@ -229,7 +230,8 @@ def test_a_signal_is_answered_with_how_far_it_came(
     program = start([*PLAYER, str(bags["mcap"]), "--rate", "0.01"])
     program.wait_for("playing")
     assert program.end(number) == 0, program.output
-    assert f"stopped after 1 of {COUNT} images, 2 of {2 * COUNT} messages" in program.output
+    text = rf"stopped after [01] of {COUNT} images, [0-2] of {2 * COUNT} messages"
+    assert re.search(text, program.output), program.output
     assert "the bag is over" not in program.output
 
 

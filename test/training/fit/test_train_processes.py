@@ -119,14 +119,17 @@ def shared(
 
 
 def check_same_losses(together: Path, alone: Path) -> None:
-    """The first ten losses of two runs agree to 1e-5, and so do the first terms."""
+    """The first ten losses of two runs agree to 1e-4, the first terms to 2e-5.
+
+    Convolutions of half a batch round differently, by how much depends on the processor.
+    """
     mine, theirs = (read_history(out / HISTORY) for out in (alone, together))
     assert mine.keys() == theirs.keys()
     for name in (name for name in mine if name.startswith("loss/")):
         if name == "loss/total":
             expected, found = mine[name][1][:10], theirs[name][1][:10]
             assert len(set(expected)) == 10
-            np.testing.assert_allclose(found, expected, rtol=1e-5)
+            np.testing.assert_allclose(found, expected, rtol=1e-4)
         # Rounding affects the gradient more than the loss.
         tolerance = 1e-3 if name == "loss/gradient_norm" else 2e-5
         assert theirs[name][1][0] == pytest.approx(mine[name][1][0], rel=tolerance), name
