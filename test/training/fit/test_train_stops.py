@@ -66,19 +66,14 @@ def test_ctrl_c_saves_and_prints_resume_command(
     assert 1 <= step < 100000 and f"step {step}" in stdout
 
 
-def test_sigterm_saves(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminated(Objective):
-        calls = 0
-
-        def __call__(self, batch: Batch, output: ModelOutput) -> tuple[Tensor, dict[str, Tensor]]:
-            self.calls += 1
-            if self.calls == 3:
-                signal.raise_signal(signal.SIGTERM)
-            return super().__call__(batch, output)
-
-    monkeypatch.setattr(train, "Objective", Terminated)
-    assert train.main(arguments(recipe, tmp_path / "run")) == 130
-    assert load_checkpoint(tmp_path / "run" / "last.pt")["step"] == 3
+def test_sigterm_saves(repository: Path, recipe: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    process = start(repository, *arguments(recipe, out, "--set", "optim.steps=100000"))
+    wait_for_step(process, out, 1)
+    process.send_signal(signal.SIGTERM)
+    process.communicate()
+    assert process.returncode == 130
+    assert load_checkpoint(out / "last.pt")["step"] >= 1
 
 
 @pytest.mark.parametrize("context", ["torch.save", "os.fsync", "os.replace"])
