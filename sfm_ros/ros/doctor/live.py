@@ -14,7 +14,6 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from rclpy.subscription import Subscription
-from rclpy.topic_endpoint_info import TopicEndpointInfo
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
@@ -26,6 +25,7 @@ from sfm_ros.doctor.odometry_nodes import running_nodes
 from sfm_ros.formats.serialized import stamp_of_serialized
 from sfm_ros.ros import compat
 from sfm_ros.ros.conversions import stamp_to_ns
+from sfm_ros.ros.graph import full_name
 
 _QUIET_S, _PATIENCE_S = 3.0, 10.0
 _ANSWER_S = 2.0
@@ -106,7 +106,7 @@ class SystemWatch:
                 (False, self._node.get_subscriptions_info_by_topic(topic)),
             ):
                 found += [
-                    Endpoint.of(_full_name(i), topic, i.topic_type, is_publisher, i.qos_profile)
+                    Endpoint.of(full_name(i), topic, i.topic_type, is_publisher, i.qos_profile)
                     for i in infos
                 ]
         own = self._node.get_fully_qualified_name()
@@ -257,7 +257,3 @@ class SystemWatch:
 
     def _on_clock(self, message: Clock) -> None:
         self.clock_ns = stamp_to_ns(message.clock)
-
-
-def _full_name(info: TopicEndpointInfo) -> str:
-    return f"{info.node_namespace.rstrip('/')}/{info.node_name}"

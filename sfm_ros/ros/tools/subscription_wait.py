@@ -18,6 +18,7 @@ from rclpy.utilities import remove_ros_args
 
 from sfm_ros.cli.program import program_parser
 from sfm_ros.errors import SourceError, printable
+from sfm_ros.ros.graph import full_name
 from sfm_ros.ros.process.program import run
 from sfm_ros.safety.streams import secure_output
 
@@ -76,10 +77,7 @@ def wait_for_nodes(
 
 
 def _subscribes(node: Node, name: str, topic: str) -> bool:
-    return any(
-        f"{info.node_namespace.rstrip('/')}/{info.node_name}" == name
-        for info in node.get_subscriptions_info_by_topic(topic)
-    )
+    return any(full_name(info) == name for info in node.get_subscriptions_info_by_topic(topic))
 
 
 def _description(node: Node, missing: Sequence[Sequence[str]], by_hand: bool) -> str:

@@ -16,12 +16,12 @@ from rclpy.subscription import Subscription
 from sfm_ros.errors import printable
 from sfm_ros.ros import compat
 from sfm_ros.ros.compat import STATIC_TF_LISTENER_QOS, TF, TF_QOS, TF_STATIC
+from sfm_ros.ros.graph import listed, publishers_on
 from sfm_ros.ros.node.transform_broadcaster import OdometryBroadcaster
 from sfm_ros.ros.rate_limit import TimeBudget
 
 _LISTEN_S, _PERIOD_S = 3.0, 30.0
 _MOST_LOAD, _BURST_S = 0.05, 0.1
-_MOST_NAMES = 8
 _LARGEST_MESSAGE = 1 << 18
 """Bytes; a larger one would take seconds to read."""
 
@@ -107,12 +107,11 @@ class OtherBroadcasters:
 
     def _description(self, topic: str, transform: TransformStamped) -> str:
         own = self._node.get_fully_qualified_name()
-        infos = self._node.get_publishers_info_by_topic(self._node.resolve_topic_name(topic))
-        names = {f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in infos} - {own}
+        names = {*publishers_on(self._node, self._node.resolve_topic_name(topic))} - {own}
         return (
             f"another node publishes the transform from '{printable(transform.header.frame_id)}' "
             f"to '{transform.child_frame_id}' too, and a frame has one parent on TF (on {topic} "
-            f"publish: {', '.join(map(printable, sorted(names)[:_MOST_NAMES])) or 'no others now'}"
+            f"publish: {listed(names) or 'no others now'}"
             "); keep one of them: publish_tf:=false in the launch file (node.publish_tf), or "
             "publish_tf:=inverted odom_frame:=visual_odom, which cannot clash"
         )

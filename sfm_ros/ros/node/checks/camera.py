@@ -8,12 +8,13 @@ from rclpy.utilities import get_rmw_implementation_identifier
 from sfm_ros.bags.camera import IMAGE_TYPES
 from sfm_ros.doctor.middleware import is_fast_dds, profile_advice
 from sfm_ros.errors import printable
+from sfm_ros.ros.graph import listed, publishers_on
 from sfm_ros.ros.node.run_statistics import RunStatistics
 from sfm_ros.ros.process.dds_profile import SHIPPED
 
 _FIRST_IMAGE_S = 3.0
-_MOST_NAMES = 8
-"""Topics or nodes that a line names."""
+_MOST_TOPICS = 8
+"""Topics that a line names."""
 _FEW_LOST, _SMALL_SHARE = 10, 0.02
 """Losses up to these are no reason to change the middleware: a busy moment loses some images."""
 
@@ -72,9 +73,9 @@ class CameraCheck:
                 "There is no other topic of images either: is the camera's driver running, with "
                 "the same ROS_DOMAIN_ID? sfm_doctor checks"
             )
-        listed = ", ".join(f"{printable(t)} ({self._names(t)})" for t in offered[:_MOST_NAMES])
+        topics = ", ".join(f"{printable(t)} ({self._names(t)})" for t in offered[:_MOST_TOPICS])
         return (
-            f"Topics of images: {listed}. Name yours: image_topic:=TOPIC camera_info_topic:=TOPIC "
+            f"Topics of images: {topics}. Name yours: image_topic:=TOPIC camera_info_topic:=TOPIC "
             "in the launch file, or -r image:=TOPIC -r camera_info:=TOPIC"
         )
 
@@ -131,7 +132,4 @@ class CameraCheck:
 
     def _names(self, topic: str) -> str:
         """The nodes that publish on a topic; empty if nobody does."""
-        infos = self._node.get_publishers_info_by_topic(topic)
-        names = [f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in infos]
-        more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-        return ", ".join(map(printable, sorted(names)[:_MOST_NAMES])) + more
+        return listed(publishers_on(self._node, topic))

@@ -50,6 +50,13 @@ class Bench:
         self.statistics.resume()
         self._check = CameraCheck(self.node, self.statistics, TOPIC, takes_every=takes_every)
 
+    def receive(self, count: int, lost: int = 0) -> None:
+        """Images that come, with a publisher there, and how many the middleware has lost."""
+        self.statistics.has_waiting = lambda: True
+        for _ in range(count):
+            self.statistics.image_received()
+        self.statistics.set_lost_in_transport(lost)
+
     def after(self, seconds: float, level: str = "warning") -> list[str]:
         """What is newly logged after this time, while it is checked every second."""
         before = len(self.node.get_logger().lines)
@@ -127,8 +134,7 @@ def test_the_end_of_a_bag_is_no_warning() -> None:
 
 def test_a_second_publisher_is_logged_once() -> None:
     bench = Bench()
-    bench.statistics.has_waiting = lambda: True
-    bench.statistics.image_received()
+    bench.receive(1)
     bench.node.graph = {TOPIC: (IMAGE, ["left"])}
     assert bench.after(2) == []
     bench.node.graph = {TOPIC: (IMAGE, ["right", "left"])}
@@ -152,10 +158,7 @@ def test_losses_in_transport_are_logged_once_with_the_remedy(
 ) -> None:
     monkeypatch.setattr(module, "get_rmw_implementation_identifier", lambda: rmw)
     bench = Bench()
-    bench.statistics.has_waiting = lambda: True
-    for _ in range(100):
-        bench.statistics.image_received()
-    bench.statistics.set_lost_in_transport(9)
+    bench.receive(100, lost=9)
     assert bench.after(2) == []
     bench.statistics.set_lost_in_transport(50)
     (line,) = bench.after(2)
@@ -167,8 +170,5 @@ def test_losses_in_transport_are_logged_once_with_the_remedy(
 
 def test_few_losses_of_many_images_are_no_reason_to_act() -> None:
     bench = Bench()
-    bench.statistics.has_waiting = lambda: True
-    for _ in range(1000):
-        bench.statistics.image_received()
-    bench.statistics.set_lost_in_transport(15)
+    bench.receive(1000, lost=15)
     assert bench.after(5) == []
