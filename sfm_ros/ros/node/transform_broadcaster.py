@@ -45,7 +45,7 @@ class OdometryBroadcaster:
     def has_sent(self, transform: TransformStamped) -> bool:
         """Whether a transform that was received is one of the last that were sent."""
         with self._lock:
-            return transform in self._sent
+            return transform in reversed(self._sent)  # most often the newest
 
     def close(self) -> None:
         """Destroy the publishers."""
