@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from sfm_ros.config import ModelConfig
 from sfm_ros.engines.base import Engine
-from sfm_ros.engines.factory import KITTI_MODEL, create_engine
+from sfm_ros.engines.factory import bundle_for, create_engine
 from sfm_ros.errors import ConfigError
 
 _MOST_THREADS = ModelConfig.__dataclass_fields__["threads"].metadata["maximum"]
@@ -40,10 +40,8 @@ def with_engine_options(model: ModelConfig, options: argparse.Namespace) -> Mode
 
 
 def with_default_model(model: ModelConfig, kind: str | None) -> ModelConfig:
-    """The model for a kind of input: KITTI's drives get their own unless one is named."""
-    if model.bundle == ModelConfig().bundle and kind == "kitti":
-        return replace(model, bundle=KITTI_MODEL)
-    return model
+    """The model for a kind of input, see `bundle_for`."""
+    return replace(model, bundle=bundle_for(model.bundle, kind == "kitti"))
 
 
 def open_engine(options: argparse.Namespace, kind: str | None = None) -> Engine:

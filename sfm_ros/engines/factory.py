@@ -19,7 +19,11 @@ from sfm_ros.model_spec import ModelSpec
 MODELS = Path(__file__).resolve().parents[1] / "models"
 DEFAULT_MODEL = "road_small"
 KITTI_MODEL = "kitti"
-"""The default for drives and sequences of KITTI."""
+
+
+def bundle_for(bundle: str, is_kitti: bool) -> str:
+    """The bundle to load: KITTI's drives and sequences get their own unless one is named."""
+    return KITTI_MODEL if is_kitti and bundle == ModelConfig().bundle else bundle
 
 
 def resolve_bundle(bundle: str) -> Path:

@@ -259,6 +259,12 @@ def test_ros2_bag_is_held_until_the_node_subscribes(
     (playing,) = launched.then(waiting)
     assert playing.cmd[:3] == ["ros2", "bag", "play"]
     assert launched.then(waiting, returncode=1) == []
+    given = {"bag": str(bag), "evaluate": str(bag.parent / "score"), "shutdown": "true"}
+    launched = launch("kitti_bag.launch.py", **given)
+    waiting = launched.process(sys.executable, "-m", wait.__name__)
+    assert wait.parse(waiting.cmd[3:]).wait_for[2:] == [["/sfm_recorder", IMAGE_TOPIC]]
+    (end,) = launched.then(waiting, returncode=1)  # no player will come that ends the launch
+    assert type(end.event).__name__ == "Shutdown"
     Path(playing.cmd[playing.cmd.index("--qos-profile-overrides-path") + 1]).unlink()
 
 

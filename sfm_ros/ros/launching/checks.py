@@ -48,7 +48,8 @@ def check_evaluation(given: Mapping[str, str]) -> None:
     from sfm_ros.outputs.folder import OutputFolder
 
     try:
-        with OutputFolder(Path(given_path(given, "evaluate")), PROGRAM, [Path(given["bag"])]):
+        inputs = [Path(given_path(given, "bag"))]
+        with OutputFolder(Path(given_path(given, "evaluate")), PROGRAM, inputs):
             pass
     except OutputError as error:
         raise refused("evaluate", given["evaluate"], str(error)) from error

@@ -12,14 +12,14 @@ from typing import Any
 
 import yaml
 from launch.actions import EmitEvent, ExecuteProcess
-from launch.events import Shutdown, matches_action
+from launch.events import matches_action
 from launch.events.process import ShutdownProcess
 
 from sfm_ros.config import iter_fields
-from sfm_ros.ros.launching.arguments import given_path, is_true
+from sfm_ros.ros.launching.arguments import given_path
 from sfm_ros.ros.launching.node_parameters import configured, given_parameters, node_path, scope
 from sfm_ros.ros.launching.playback import PlayableRecording, shared_topics
-from sfm_ros.ros.launching.programs import node_topic, on_exit, tool
+from sfm_ros.ros.launching.programs import node_topic, on_exit, shutdown_if_asked, tool
 
 _KEPT_FRAMES = 40
 """Frames whose depth is kept for the report."""
@@ -33,13 +33,12 @@ def after_playback(
     The score is that of what the node published, which a recorder receives, beside an offline
     run; the player waits for that recorder. A player that fails is not scored.
     """
-    end = [EmitEvent(event=Shutdown(reason="the recording is over"))]
-    shutdown = end if is_true(given["shutdown"]) else []
+    shutdown = shutdown_if_asked(given)
     if not shutdown and not given["evaluate"]:
         return []
     draining = tool("node_drain", "--node", node_path(given))
     if not given["evaluate"]:
-        return [*on_exit(playing, [draining], end), *on_exit(draining, end, end)]
+        return [*on_exit(playing, [draining], shutdown), *on_exit(draining, shutdown, shutdown)]
     folder = Path(tempfile.mkdtemp(prefix="sfm_evaluation_"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     receiving = _recorder(given, recording, folder / "run")

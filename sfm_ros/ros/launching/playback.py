@@ -16,9 +16,8 @@ from sfm_ros.bags.pose_messages import POSE_TYPES
 from sfm_ros.bags.reader import BagFile
 from sfm_ros.bags.transforms import TF_TYPES
 from sfm_ros.bags.writer import CAMERA_INFO_TOPIC, GROUND_TRUTH_TOPIC, IMAGE_TOPIC
-from sfm_ros.config import ModelConfig
 from sfm_ros.datatypes import OPTICAL_FRAME
-from sfm_ros.engines.factory import DEFAULT_MODEL, KITTI_MODEL
+from sfm_ros.engines.factory import DEFAULT_MODEL, bundle_for
 from sfm_ros.errors import SfmRosError
 from sfm_ros.evaluation.runs.recording import RECORDER_NAME
 from sfm_ros.ros.launching.arguments import check_number, given_path, is_true, refused
@@ -29,6 +28,7 @@ from sfm_ros.ros.launching.programs import (
     on_exit,
     program,
     recorder_path,
+    shutdown_if_asked,
     tool,
 )
 from sfm_ros.sources.kitti.source import image_folder, is_kitti
@@ -102,10 +102,12 @@ def describe_recording(given: Mapping[str, str]) -> PlayableRecording:
 
 def model_for(given: Mapping[str, str], recording: PlayableRecording) -> dict[str, str]:
     """The parameter of the model, if the recording decides it and the user does not."""
-    if not recording.is_kitti or effective(given, "model.bundle") != ModelConfig().bundle:
+    named = effective(given, "model.bundle")
+    bundle = bundle_for(named, recording.is_kitti)
+    if bundle == named:
         return {}
-    print(f"a KITTI drive: model {KITTI_MODEL}; model:={DEFAULT_MODEL} takes the other one")
-    return {"model.bundle": KITTI_MODEL}
+    print(f"a KITTI drive: model {bundle}; model:={DEFAULT_MODEL} takes the other one")
+    return {"model.bundle": bundle}
 
 
 def _kitti(path: Path) -> PlayableRecording:
@@ -176,8 +178,8 @@ def player(given: Mapping[str, str], recording: PlayableRecording) -> Playback:
         return _ros2_bag(given, recording)
     use_sim_time = is_true(given["use_sim_time"])
     image = f"{scope(given)}{recording.transport_topic}"
-    recorders = [recorder_path(given)] if given["record"] else []
-    recorders += [f"{scope(given)}/{RECORDER_NAME}"] if given["evaluate"] else []
+    # ros2 bag record subscribes once there is a publisher, which this player already is.
+    recorded = ["--wait-for", recorder_path(given), image] if given["record"] else []
     playing = program(
         "sfm_bag_player",
         namespace=given["namespace"],
@@ -185,7 +187,7 @@ def player(given: Mapping[str, str], recording: PlayableRecording) -> Playback:
             str(recording.path),
             *("--rate", given["rate"]),
             *_wait_options(given, recording),
-            *(word for name in recorders for word in ("--wait-for", name, image)),
+            *recorded,
             *("--start-delay", str(delay_s)),
             *(["--prefix", scope(given)] if scope(given) else []),
             *(["--clock"] if use_sim_time else []),
@@ -195,9 +197,15 @@ def player(given: Mapping[str, str], recording: PlayableRecording) -> Playback:
 
 
 def _wait_options(given: Mapping[str, str], recording: PlayableRecording) -> list[str]:
-    """Begin when the node subscribes; one that the user has to activate is waited for for ever."""
+    """Begin when the node subscribes, and who receives what is scored.
+
+    A node that the user has to activate is waited for for ever.
+    """
     topics = [recording.transport_topic, recording.camera_info_topic]
     pairs = [["--wait-for", node_path(given), f"{scope(given)}{topic}"] for topic in topics]
+    if given["evaluate"]:
+        image = f"{scope(given)}{recording.transport_topic}"
+        pairs.append(["--wait-for", f"{scope(given)}/{RECORDER_NAME}", image])
     timeout_s = "inf" if given["lifecycle"] == "manual" else _START_S
     return [*(word for pair in pairs for word in pair), "--wait-timeout", timeout_s]
 
@@ -222,7 +230,8 @@ def _ros2_bag(given: Mapping[str, str], recording: PlayableRecording) -> Playbac
         output="screen",
     )
     waiting = tool("subscription_wait", *_wait_options(given, recording))
-    return Playback(actions=[waiting, *on_exit(waiting, [playing])], process=playing)
+    then = on_exit(waiting, [playing], shutdown_if_asked(given))
+    return Playback(actions=[waiting, *then], process=playing)
 
 
 def ground_truth_path(given: Mapping[str, str], recording: PlayableRecording) -> list[Any]:

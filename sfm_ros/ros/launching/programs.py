@@ -9,12 +9,13 @@ from math import radians
 from typing import Any
 
 from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
-from launch.actions import ExecuteProcess, RegisterEventHandler
+from launch.actions import EmitEvent, ExecuteProcess, RegisterEventHandler
 from launch.event_handlers import OnProcessExit
+from launch.events import Shutdown
 from launch_ros.actions import Node
 
 from sfm_ros.geometry import quat_xyzw_from_matrix
-from sfm_ros.ros.launching.arguments import given_path, refused
+from sfm_ros.ros.launching.arguments import given_path, is_true, refused
 from sfm_ros.ros.launching.node_parameters import (
     NODE_NAME,
     PACKAGE,
@@ -61,6 +62,13 @@ def on_exit(process: Any, actions: list[Any], if_failed: Sequence[Any] = ()) -> 
         return actions if event.returncode == 0 else list(if_failed)
 
     return [RegisterEventHandler(OnProcessExit(target_action=process, on_exit=follow))]
+
+
+def shutdown_if_asked(given: Mapping[str, str]) -> list[Any]:
+    """The end of the launch, if ``shutdown`` was given; a launch file may lack it."""
+    if not is_true(given.get("shutdown", "")):
+        return []
+    return [EmitEvent(event=Shutdown(reason="the recording is over"))]
 
 
 def node_topic(given: Mapping[str, str], topic: str) -> str:
