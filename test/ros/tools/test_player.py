@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import signal
 from collections.abc import Callable
@@ -225,13 +224,18 @@ def test_bag_is_held_until_the_named_node_subscribes(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_is_answered_with_how_far_it_came(
-    number: signal.Signals, bags: dict[str, Path], start: Callable[[list[str]], Program]
-) -> None:
-    program = start([*PLAYER, str(bags["mcap"]), "--rate", "0.01"])
-    program.wait_for("playing")
+    number: signal.Signals, bags: dict[str, Path], probe: Probe,
+    start: Callable[[list[str]], Program],
+) -> None:  # fmt: skip
+    space = f"/stopped_by_{number.name}"
+    topics = {f"{space}/cam/image": Image, f"{space}/cam/info": CameraInfo}
+    received = [probe.listen(topic, kind, KEEP_ALL) for topic, kind in topics.items()]
+    me = probe.node.get_fully_qualified_name()
+    awaited = [word for topic in topics for word in ("--wait-for", me, topic)]
+    program = start([*PLAYER, str(bags["mcap"]), "--rate", "0.01", "--prefix", space, *awaited])
+    wait_until(lambda: all(map(len, received)), "the first image and its calibration")
     assert program.end(number) == 0, program.output
-    text = rf"stopped after [01] of {COUNT} images, [0-2] of {2 * COUNT} messages"
-    assert re.search(text, program.output), program.output
+    assert f"stopped after 1 of {COUNT} images, 2 of {2 * COUNT} messages" in program.output
     assert "the bag is over" not in program.output
 
 
