@@ -172,12 +172,12 @@ def _run(
             runs.append(_run_offline(input, config, options.frames, depth_of, options.video))
             config = _with_engine_of(runs[-1], config)  # so that both can be compared
         if options.recording is not None:
-            runs.append(_recorded(options.recording, input, spec, options.frames))
+            frames = _at_most(_found(input, modes, options), options.frames)
+            runs.append(_recorded(options.recording, frames, spec))
         elif input.bag is not None and not any(run.interrupted for run in runs):
             try:
-                runs.append(
-                    _run_online(_found(input, modes, options), spec, config, options, work)
-                )
+                bag = replace(input.bag, frames=_found(input, modes, options))
+                runs.append(_run_online(bag, spec, config, options, work))
             except SfmRosError as error:
                 if not runs:
                     raise
@@ -185,11 +185,9 @@ def _run(
     return sorted(runs, key=lambda run: modes.index(run.mode)), failure, input
 
 
-def _found(input: EvaluationInput, modes: Sequence[str], options: RunOptions) -> PlayableBag:
-    """The bag to play, with the number of images that are found in it."""
-    assert input.bag is not None
-    missing = input.missing(options.frames, is_read=OFFLINE in modes)
-    return replace(input.bag, frames=input.bag.frames - missing)
+def _found(input: EvaluationInput, modes: Sequence[str], options: RunOptions) -> int:
+    """Images that are found in the input; a bag may list more, which are never played."""
+    return len(input.source) - input.missing(options.frames, is_read=OFFLINE in modes)
 
 
 def _with_engine_of(run: RunResult, config: SfmConfig) -> SfmConfig:
@@ -256,13 +254,10 @@ def _run_online(
     return result_of(recording, played, frames_to_start, bag.depth, interrupted, has_latency)
 
 
-def _recorded(
-    folder: Path, input: EvaluationInput, spec: ModelSpec, frames: int | None
-) -> RunResult:
-    """What a node has published for the input, of which every image was played."""
+def _recorded(folder: Path, frames: int, spec: ModelSpec) -> RunResult:
+    """What a node has published for the input, of which these first images were played."""
     recording = Recording.load(folder)
-    count = _at_most(len(input.source), frames)
-    result = result_of(recording, count, min(spec.sequence_length - 1, count))
+    result = result_of(recording, frames, min(spec.sequence_length - 1, frames))
     # An answer to an image that only the recorder has missed counts.
     stamps_ns = np.union1d(recording.image_stamps_ns, recording.stamps_ns)
     return replace(result, image_stamps_ns=stamps_ns)

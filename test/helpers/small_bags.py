@@ -12,12 +12,14 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 
 from sfm_ros.bags.writer import BagTopics
 from sfm_ros.datatypes import OPTICAL_FRAME, CameraIntrinsics, FloatArray, Frame, RgbImage
-from sfm_ros.geometry import make_transform, so3_exp
+from sfm_ros.geometry import make_transform, optical_to_body, quat_xyzw_from_matrix, so3_exp
 from sfm_ros.source import SourceItem
 
 WIDTH, HEIGHT = 64, 32
 PERIOD_NS = 100_000_000
 START_NS = 1_700_000_000_000_000_000
+ESTIMATED_STEP_M = 0.7
+"""Step of networks that estimate half of the ground truth's, see `pose`."""
 CAMERA = CameraIntrinsics(width=WIDTH, height=HEIGHT, fx=40.0, fy=40.0, cx=31.5, cy=15.5)
 
 
@@ -29,6 +31,12 @@ def pose(index: int, step_m: float = 1.4) -> FloatArray:
     """A camera that moves ahead and turns slightly to the right, in optical axes."""
     T_prev_curr = make_transform(so3_exp([0.0, 0.01, 0.0]), [0.0, 0.0, step_m])
     return np.linalg.matrix_power(T_prev_curr, index)
+
+
+def body_pose(index: int, step_m: float = 1.4) -> tuple[float, ...]:
+    """The same in body axes, as a node publishes it: position and quaternion (x, y, z, w)."""
+    T = optical_to_body(pose(index, step_m))
+    return (*T[:3, 3], *quat_xyzw_from_matrix(T[:3, :3]))
 
 
 def image(index: int, width: int = WIDTH, height: int = HEIGHT) -> RgbImage:
@@ -81,4 +89,7 @@ def write(
     return bag
 
 
-__all__ = ["CAMERA", "OPTICAL_FRAME", "SmallSequence", "image", "pose", "stamp", "write"]
+__all__ = [
+    "CAMERA", "ESTIMATED_STEP_M", "OPTICAL_FRAME", "SmallSequence", "body_pose", "image", "pose",
+    "stamp", "write",
+]  # fmt: skip
