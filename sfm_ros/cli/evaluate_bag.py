@@ -116,6 +116,12 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
         help="also what a node has published for the input, as the launch file's evaluate records "
         "it; the summary is of that",
     )
+    run.add_argument(
+        "--rate",
+        type=float,
+        metavar="R",
+        help="at which that --recording was played (default: 1); of 0 there is no latency",
+    )
 
 
 def add_input_options(
@@ -245,6 +251,7 @@ def _run(options: argparse.Namespace) -> int:
         frames=options.frames,
         command=command,
         compared=compared,
+        rate=_rate(options),
         recording=options.recording,
         paths=tuple(named_paths(options, "out")),
         video=video,
@@ -259,6 +266,20 @@ def _run(options: argparse.Namespace) -> int:
     if evaluation.failure is not None:
         raise evaluation.failure
     return exit_code(evaluation)
+
+
+def _rate(options: argparse.Namespace) -> float:
+    """At which the online run is played, or the recording was. ConfigError if it is not known."""
+    if options.rate is None:
+        return 0.0 if options.recording is None else 1.0
+    rate = float(options.rate)
+    if options.recording is None:
+        raise ConfigError(
+            f"--rate is {rate:g}, which --recording was played at; expected no --rate without it"
+        )
+    if not 0 <= rate < float("inf"):
+        raise ConfigError(f"--rate is {rate:g}, expected a number from 0 up")
+    return rate
 
 
 def _video_to_write(options: argparse.Namespace) -> Path | None:

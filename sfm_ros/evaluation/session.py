@@ -56,7 +56,8 @@ class RunOptions:
     Attributes:
         frames: at most this many images; None runs all.
         rate: of the online run: 1 plays as fast as recorded, 0 as fast as the node takes images.
-        recording: of a run that has been played already, which is then the online run.
+        recording: of a run that has been played already, at that rate, which is then the online
+            run.
         compared: other modes of the odometry, run offline and scored beside the configured one.
         keep_bag: keep the bag that is written for the online run, in the folder of the results.
         figures: also draw them as image files.
@@ -173,7 +174,7 @@ def _run(
             config = _with_engine_of(runs[-1], config)  # so that both can be compared
         if options.recording is not None:
             frames = _at_most(_found(input, modes, options), options.frames)
-            runs.append(_recorded(options.recording, frames, spec))
+            runs.append(_recorded(options.recording, frames, spec, options.rate > 0))
         elif input.bag is not None and not any(run.interrupted for run in runs):
             try:
                 bag = replace(input.bag, frames=_found(input, modes, options))
@@ -254,10 +255,11 @@ def _run_online(
     return result_of(recording, played, frames_to_start, bag.depth, interrupted, has_latency)
 
 
-def _recorded(folder: Path, frames: int, spec: ModelSpec) -> RunResult:
+def _recorded(folder: Path, frames: int, spec: ModelSpec, has_latency: bool) -> RunResult:
     """What a node has published for the input, of which these first images were played."""
     recording = Recording.load(folder)
-    result = result_of(recording, frames, min(spec.sequence_length - 1, frames))
+    frames_to_start = min(spec.sequence_length - 1, frames)
+    result = result_of(recording, frames, frames_to_start, has_latency=has_latency)
     # An answer to an image that only the recorder has missed counts.
     stamps_ns = np.union1d(recording.image_stamps_ns, recording.stamps_ns)
     return replace(result, image_stamps_ns=stamps_ns)

@@ -268,11 +268,14 @@ def test_ros2_bag_is_held_until_the_node_subscribes(
     Path(playing.cmd[playing.cmd.index("--qos-profile-overrides-path") + 1]).unlink()
 
 
-def test_what_the_node_published_is_scored(launch: Callable[..., Any], bag: Path) -> None:
+@pytest.mark.parametrize("rate", ["1.0", "0"])
+def test_what_the_node_published_is_scored(
+    launch: Callable[..., Any], bag: Path, rate: str
+) -> None:
     recorder = pytest.importorskip("sfm_ros.ros.tools.run_recorder", reason="no rclpy")
     out = bag.parent / "score"
     given = {"bag": str(bag), "evaluate": str(out), "model": "road_small", "namespace": "front"}
-    launched = launch("kitti_bag.launch.py", **given, shutdown="true")
+    launched = launch("kitti_bag.launch.py", **given, shutdown="true", rate=rate)
     receiving = launched.process(sys.executable, "-m", recorder.__name__)
     folder = Path(receiving.cmd[receiving.cmd.index("--out") + 1])
     assert {"-r", "odometry:=/front/sfm_node/odometry", "__ns:=/front", "/tf:=/front/tf"} <= set(
@@ -288,6 +291,7 @@ def test_what_the_node_published_is_scored(launch: Callable[..., Any], bag: Path
     assert scoring.cmd[:3] == [sys.executable, "-m", "sfm_ros.cli.evaluate"]
     options = evaluate.parse(scoring.cmd[3:])
     assert (options.data, options.out, options.recording) == (bag, out, folder)
+    assert options.rate == float(rate)
     assert load_config(options.config).model.bundle == "road_small"
     (end,) = launched.then(scoring)
     assert type(end.event).__name__ == "Shutdown"

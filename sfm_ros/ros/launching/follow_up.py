@@ -89,7 +89,7 @@ def _scoring(given: Mapping[str, str], folder: Path) -> ExecuteProcess:
         cmd=[
             *(sys.executable, "-m", "sfm_ros.cli.evaluate", "bag", given_path(given, "bag")),
             *("--out", given_path(given, "evaluate"), "--config", str(config)),
-            *("--recording", str(folder / "run")),
+            *("--recording", str(folder / "run"), "--rate", given["rate"]),
             *_option("--image-topic", given["image_topic"]),
             *_option("--camera-info-topic", given["camera_info_topic"]),
         ],
