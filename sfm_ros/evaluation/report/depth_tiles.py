@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from sfm_ros.datatypes import RgbImage, ScaleSource
+from sfm_ros.datatypes import RgbImage
 from sfm_ros.evaluation.depth.figure import DepthView, depth_limits, panels
 from sfm_ros.evaluation.plotting import data_uri
 from sfm_ros.evaluation.runs.result import DepthSnapshot, RunResult
@@ -38,7 +38,7 @@ def depth_strip(result: RunResult, unit: str) -> dict[str, Any]:
         "near": near,
         "far": far,
         "unit": depth_unit(chosen, unit),
-        "how": "" if result.scale_source is not ScaleSource.UNKNOWN else ", median-scaled",
+        "how": "" if result.is_metric else ", median-scaled",
         "has_ground_truth": any(view.ground_truth is not None for view in views),
     }
 
@@ -52,8 +52,7 @@ def evenly_spread(snapshots: Sequence[DepthSnapshot]) -> list[DepthSnapshot]:
 
 def depth_views(snapshots: Sequence[DepthSnapshot], result: RunResult) -> list[DepthView]:
     """The snapshots of a run, as published in meters, or else scaled to the ground truth."""
-    is_metric = result.scale_source is not ScaleSource.UNKNOWN
-    return [_view(each, int(result.image_stamps_ns[0]), is_metric) for each in snapshots]
+    return [_view(each, int(result.image_stamps_ns[0]), result.is_metric) for each in snapshots]
 
 
 def depth_unit(snapshots: Sequence[DepthSnapshot], unit: str) -> str:

@@ -11,7 +11,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from sfm_ros.config import SfmConfig
-from sfm_ros.datatypes import ScaleSource
 from sfm_ros.evaluation.plotting import svg_uri
 from sfm_ros.evaluation.report.charts import (
     drift_figure,
@@ -157,11 +156,11 @@ def _notes(
 ) -> list[str]:
     """Remarks below the metrics."""
     notes, first = [f"{NOT_AVAILABLE_NOTE}."], runs[0]
-    if first.result.scale_source is ScaleSource.UNKNOWN:
-        notes.append("Nothing defines the unit of length: there are no unaligned errors.")
-    else:
+    if first.result.is_metric:
         source = first.result.scale_source.value.replace("_", " ")
         notes.append(f"Lengths are in meters; source of the scale: {source}.")
+    else:
+        notes.append("Nothing defines the unit of length: there are no unaligned errors.")
     if summary["ground_truth"]:
         notes.append(f"Ground truth: {summary['ground_truth']}.")
     if first.path.problem:

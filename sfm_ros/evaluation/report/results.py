@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from sfm_ros.config import config_to_dict
-from sfm_ros.datatypes import ScaleSource
 from sfm_ros.evaluation.report.figures import FIGURE_FILES
 from sfm_ros.evaluation.report.machine import machine_facts, package_versions
 from sfm_ros.evaluation.report.page import RunContext, ScoredRun, write_page
@@ -96,13 +95,12 @@ def write_depth(snapshots: Sequence[DepthSnapshot], out: Path) -> None:
 
 def score_run(result: RunResult, ground_truth: GroundTruthTrajectory) -> scoring.PathScore:
     """Score the trajectory of a run, and its covariance if that has the ground truth's unit."""
-    covariances = None if result.scale_source is ScaleSource.UNKNOWN else result.covariances
+    covariances = result.covariances if result.is_metric else None
     return scoring.score_path(result.estimate, ground_truth, covariances)
 
 
 def _scored(result: RunResult, ground_truth: GroundTruthTrajectory, unreadable: int) -> ScoredRun:
     path = score_run(result, ground_truth)
-    is_metric = result.scale_source is not ScaleSource.UNKNOWN
     metrics = {
         **dict.fromkeys(SUMMARY_KEYS),
         "frames": result.frames,
@@ -112,8 +110,8 @@ def _scored(result: RunResult, ground_truth: GroundTruthTrajectory, unreadable: 
         **_percentiles("step_time", result.step_time),
         **_percentiles("latency", result.latency),
         "depth_flicker": result.depth_flicker,
-        **scoring.path_figures(result.estimate, path, is_metric),
-        **scoring.depth_figures(result.snapshots, is_metric),
+        **scoring.path_figures(result.estimate, path, result.is_metric),
+        **scoring.depth_figures(result.snapshots, result.is_metric),
     }
     return ScoredRun(result=result, path=path, metrics=metrics)
 

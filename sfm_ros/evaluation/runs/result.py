@@ -215,9 +215,14 @@ class RunResult:
     timings: Timings | None = None
 
     @property
+    def is_metric(self) -> bool:
+        """Whether the lengths of the estimate are meters."""
+        return self.scale_source is not ScaleSource.UNKNOWN
+
+    @property
     def unit(self) -> str:
         """Unit of the lengths of the estimate."""
-        return "network units" if self.scale_source is ScaleSource.UNKNOWN else "m"
+        return "m" if self.is_metric else "network units"
 
     @property
     def frames_lost(self) -> int:
