@@ -12,6 +12,7 @@ from sfm_ros.datatypes import FloatArray
 from sfm_ros.errors import TrajectoryError
 from sfm_ros.evaluation.plotting import CYCLE, new_figure, save_figure
 from sfm_ros.evaluation.report.compare import Run
+from sfm_ros.evaluation.runs.scoring import AFTER_SIM3, ALIGNMENT, AS_PUBLISHED
 from sfm_ros.evaluation.trajectory.alignment import align_trajectories
 from sfm_ros.evaluation.trajectory.association import Pairs, pair_by_stamp
 from sfm_ros.evaluation.trajectory.metrics import position_errors
@@ -20,7 +21,7 @@ from sfm_ros.evaluation.trajectory.score import UNALIGNED
 from sfm_ros.evaluation.trajectory.segments import distance_travelled
 from sfm_ros.formats.trajectory import Trajectory
 
-_ALIGNMENTS = {UNALIGNED: "as published", "7dof": "after Sim(3) alignment"}
+_ALIGNMENTS = {UNALIGNED: AS_PUBLISHED, ALIGNMENT: AFTER_SIM3}
 """The rows of the figure."""
 _Curve = tuple[FloatArray, FloatArray]
 

@@ -53,7 +53,6 @@ class PathScore:
     Attributes:
         score: errors after alignment by a similarity, and of the baselines; None if unknown.
         others: errors with other alignments, by their name.
-        straight_line: errors of that baseline with `ALIGNMENT` and `UNALIGNED`, by their name.
         consistency: errors in units of their covariance; None if it is unknown.
         problem: why there are no errors; None if there are.
         path: (N, 3) estimated positions as published, from the first camera if the ground truth
@@ -71,7 +70,6 @@ class PathScore:
 
     score: TrajectoryScore | None = None
     others: dict[str, OdometryMetrics] = field(default_factory=dict)
-    straight_line: dict[str, OdometryMetrics] = field(default_factory=dict)
     consistency: Consistency | None = None
     problem: str | None = None
     path: FloatArray
@@ -85,6 +83,14 @@ class PathScore:
     def by_alignment(self) -> dict[str, OdometryMetrics]:
         """The errors of the trajectory by their alignment; empty if they are unknown."""
         return {} if self.score is None else {ALIGNMENT: self.score.estimate, **self.others}
+
+    @property
+    def straight_line(self) -> dict[str, OdometryMetrics]:
+        """The errors of that baseline with `ALIGNMENT` and `UNALIGNED`; empty if unknown."""
+        if self.score is None:
+            return {}
+        line = self.score.baselines["straight_line"]
+        return {ALIGNMENT: line, UNALIGNED: self.score.unaligned_line}
 
     def paths(self, unit: str) -> dict[str, FloatArray]:
         """What to draw, by label: the path as published, in this unit, and the aligned one."""
@@ -115,10 +121,6 @@ def score_path(
     return PathScore(
         score=score,
         others={**others, UNALIGNED: score.unaligned},
-        straight_line={
-            ALIGNMENT: score.baselines["straight_line"],
-            UNALIGNED: score.unaligned_line,
-        },
         consistency=_consistency(estimate, ground_truth.trajectory, covariances),
         path=from_start.poses[:, :3, 3],
         aligned=aligned.poses[:, :3, 3],
