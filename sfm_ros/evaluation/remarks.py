@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 _ALIKE = 1.05
 """Errors whose ratio is below this are taken for equal."""
@@ -26,3 +27,9 @@ def remark(error: float | None, baseline: float | None, name: str) -> str | None
     low, high = min(error, baseline), max(error, baseline)
     by = f" by {high / low:.1f}x" if low > 0 else ""
     return f"{'better' if better else 'worse'} than {name}{by}"
+
+
+def remarks(error: float | None, baselines: Mapping[str, float | None]) -> list[str]:
+    """A `remark` for each baseline, by name, whose error is known."""
+    found = (remark(error, baseline, name) for name, baseline in baselines.items())
+    return [words for words in found if words is not None]

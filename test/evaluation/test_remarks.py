@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from sfm_ros.evaluation.remarks import beats, remark
+from sfm_ros.evaluation.remarks import beats, remark, remarks
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,9 @@ def test_remark(error: float | None, baseline: float | None, expected: str | Non
 
 def test_nothing_is_better_than_the_unknown() -> None:
     assert not beats(1.0, math.nan) and not beats(math.nan, 1.0) and beats(1.0, 2.0)
+
+
+def test_each_known_baseline_has_a_remark() -> None:
+    baselines = {"a line": 2.0, "nothing": None, "a plane": 1.0}
+    assert remarks(1.0, baselines) == ["better than a line by 2.0x", "no better than a plane"]
+    assert remarks(None, baselines) == []

@@ -16,7 +16,7 @@ from sfm_ros.evaluation.depth.metrics import DepthMetrics, DepthSetMetrics
 from sfm_ros.evaluation.depth.protocol import DepthPredictor, DepthReport
 from sfm_ros.evaluation.depth.result import BASELINES, MODEL, PREDICTORS, DepthFigures
 from sfm_ros.evaluation.plotting import save_figure
-from sfm_ros.evaluation.remarks import beats, remark
+from sfm_ros.evaluation.remarks import beats, remarks
 from sfm_ros.evaluation.tables import format_table
 
 _COLUMNS = {
@@ -90,22 +90,19 @@ def _metric_rows(report: DepthReport) -> list[list[str]]:
     return rows
 
 
-def remarks(report: DepthReport) -> dict[str, list[str]]:
-    """By scaling, the abs_rel of the model beside that of each baseline, in words."""
-    return {
-        scaling: [
-            words
-            for name in BASELINES
-            if (words := remark(found[MODEL].mean.abs_rel, found[name].mean.abs_rel, name))
-        ]
-        for scaling, found in _by_scaling(report, report.figures).items()
-    }
+def _remarks_by_scaling(report: DepthReport) -> dict[str, list[str]]:
+    """The abs_rel of the model beside that of each baseline, in words."""
+    words = {}
+    for scaling, found in _by_scaling(report, report.figures).items():
+        abs_rel = {name: metrics.mean.abs_rel for name, metrics in found.items()}
+        words[scaling] = remarks(abs_rel[MODEL], {name: abs_rel[name] for name in BASELINES})
+    return words
 
 
 def _remark_lines(report: DepthReport) -> list[tuple[str, str]]:
     return [
         (f"abs_rel, {_SHORT[scaling]}", f"{report.model} is {', '.join(words)}")
-        for scaling, words in remarks(report).items()
+        for scaling, words in _remarks_by_scaling(report).items()
     ]
 
 
@@ -152,7 +149,7 @@ def json_report(report: DepthReport) -> dict[str, Any]:
         "method": method_line(report),
         "protocol": dataclasses.asdict(report.protocol),
         **_with_baselines(report.figures),
-        "remarks": remarks(report),
+        "remarks": _remarks_by_scaling(report),
         "absent": report.absent,
         "skipped": report.skipped,
         "points": report.points,

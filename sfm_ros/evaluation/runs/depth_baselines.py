@@ -14,7 +14,8 @@ from sfm_ros.evaluation.depth.metrics import (
     depth_errors,
     valid_pixels,
 )
-from sfm_ros.evaluation.remarks import remark
+from sfm_ros.evaluation.depth.result import MODEL
+from sfm_ros.evaluation.remarks import remarks
 from sfm_ros.evaluation.runs.result import DepthSnapshot
 
 
@@ -25,19 +26,24 @@ def depth_remark(snapshots: Sequence[DepthSnapshot], scaling: str) -> str | None
     fitted to all of them. ``scaling`` is ``none`` or ``median``.
     """
     known = [
-        (each.depth, each.ground_truth) for each in snapshots if each.ground_truth is not None
+        (
+            each.depth,
+            each.ground_truth,
+            compared_pixels(each.depth, valid_pixels(each.ground_truth)),
+        )
+        for each in snapshots
+        if each.ground_truth is not None
     ]
     baselines = DepthBaselines(MIN_DEPTH_M, MAX_DEPTH_M)
-    for depth, ground_truth in known:
-        baselines.add(ground_truth, compared_pixels(depth, valid_pixels(ground_truth)))
+    for _, ground_truth, compared in known:
+        baselines.add(ground_truth, compared)
     errors: dict[str, list[float]] = {}
-    for depth, ground_truth in known:
-        mask = compared_pixels(depth, valid_pixels(ground_truth))
-        for name, values in {"": depth, **baselines.predict(*depth.shape)}.items():
-            found = depth_errors(values, ground_truth, scaling, mask=mask)
+    for depth, ground_truth, compared in known:
+        for name, values in {MODEL: depth, **baselines.predict(*depth.shape)}.items():
+            found = depth_errors(values, ground_truth, scaling, mask=compared)
             errors.setdefault(name, []).extend([] if found is None else [found.abs_rel])
-    if not errors.get(""):
+    if not errors.get(MODEL):
         return None
-    own = float(np.mean(errors.pop("")))
-    words = (remark(own, float(np.mean(found)), name) for name, found in errors.items())
-    return ", ".join(each for each in words if each is not None)
+    abs_rel = {name: float(np.mean(found)) for name, found in errors.items()}
+    own = abs_rel.pop(MODEL)
+    return ", ".join(remarks(own, abs_rel))
