@@ -14,7 +14,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -38,6 +38,7 @@ from sfm_ros.engines.factory import create_engine  # noqa: E402
 from sfm_ros.errors import SourceError  # noqa: E402
 from sfm_ros.evaluation.runs.inputs import EvaluationInput, open_input  # noqa: E402
 from sfm_ros.evaluation.runs.offline import OfflineRun  # noqa: E402
+from sfm_ros.evaluation.session import with_height  # noqa: E402
 from sfm_ros.geometry import inverse  # noqa: E402
 
 WIDTH, MAP = 560, 280
@@ -109,9 +110,7 @@ def draw_map(paths: dict[tuple[int, int, int], FloatArray], height: int, count: 
 
 def run(given: EvaluationInput, config: SfmConfig, frames: int) -> Drawn:
     """The odometry over the first frames."""
-    if given.camera_height_m is not None and not config.scale.camera_height:
-        scale = replace(config.scale, camera_height=given.camera_height_m)
-        config = replace(config, scale=scale)
+    config = with_height(config, given.camera_height_m)
     drawn = Drawn()
     with closing(create_engine(config.model)) as engine:
         OfflineRun(engine, config).run(given.source, frames, on_estimate=drawn.add)

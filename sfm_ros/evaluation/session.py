@@ -120,7 +120,7 @@ def evaluate(
     """
     options = options or RunOptions()
     bundle = resolve_bundle(config.model.bundle)
-    config = _with_height(config, input.camera_height_m)
+    config = with_height(config, input.camera_height_m)
     planned = (*planned_files(modes), TIMINGS_FILE, f"{DEPTH_FOLDER}/", f"{BAG_FOLDER}/")
     with OutputFolder(out, PROGRAM, (*options.paths, Path(bundle)), planned) as folder:
         spec = ModelSpec.load(bundle)
@@ -135,7 +135,8 @@ def evaluate(
     return Evaluation(results=results, failure=failure)
 
 
-def _with_height(config: SfmConfig, height_m: float | None) -> SfmConfig:
+def with_height(config: SfmConfig, height_m: float | None) -> SfmConfig:
+    """The configuration with the height of an input's camera, unless it has one itself."""
     if height_m is None or config.scale.camera_height:
         return config
     return replace(config, scale=replace(config.scale, camera_height=height_m))
