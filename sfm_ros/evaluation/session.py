@@ -189,7 +189,11 @@ def _run(
 
 def _found(input: EvaluationInput, modes: Sequence[str], options: RunOptions) -> int:
     """Images that are found in the input; a bag may list more, which are never played."""
-    return len(input.source) - input.missing(options.frames, is_read=OFFLINE in modes)
+    count = len(input.source)
+    if OFFLINE in modes or not input.may_miss_images:
+        return count - input.missing(options.frames, is_read=True)
+    with _progress("counting", _at_most(count, options.frames)) as bar:
+        return count - input.missing(options.frames, is_read=False, on_frame=bar.update)
 
 
 def _with_engine_of(run: RunResult, config: SfmConfig) -> SfmConfig:

@@ -356,8 +356,10 @@ def test_the_demo_plays_what_can_be_found(new_bag: Callable[..., Recorder]) -> N
     given = open_input(InputOptions(kind="bag", path=bag))
     playable = given.playable()
     assert playable is not None and playable.bag is not None and playable.bag.frames == COUNT
-    missing = playable.missing(None, is_read=False)
+    read: list[None] = []
+    missing = playable.missing(None, is_read=False, on_frame=lambda: read.append(None))
     assert missing == playable.unreadable == COUNT - len(numbers(BagSource(bag))) > 0
+    assert len(read) == COUNT - missing
     assert playable.missing(None, is_read=True) == missing
     assert playable.missing(2, is_read=False) == 0  # it is not read to its end
 

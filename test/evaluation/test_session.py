@@ -14,12 +14,13 @@ from corridor import frames as drawn_frames
 from small_bags import ESTIMATED_STEP_M, SmallSequence, body_pose, stamp
 
 from sfm_ros.bags.reader import BagFile
+from sfm_ros.bags.writer import write_bag
 from sfm_ros.config import ModelConfig, ScaleConfig, SfmConfig
 from sfm_ros.errors import ModelError, OutputError
 from sfm_ros.evaluation import session
 from sfm_ros.evaluation.report.results import RESULT_FILES
 from sfm_ros.evaluation.runs.ground_truth import FrameGroundTruth
-from sfm_ros.evaluation.runs.inputs import EvaluationInput
+from sfm_ros.evaluation.runs.inputs import EvaluationInput, InputOptions, open_input
 from sfm_ros.evaluation.runs.online import RECORDING, RunPlan
 from sfm_ros.evaluation.runs.processes import ProcessError
 from sfm_ros.evaluation.runs.recording import Recording, RecordingWriter
@@ -137,6 +138,28 @@ def test_every_frame_counts_and_latency_needs_a_rate(
     # At rate 0 images wait in the node's queue.
     assert done.results.summary["latency_p50_ms"] == (latency_ms and pytest.approx(latency_ms))
     assert done.results.summary["step_time_p50_ms"] is None
+
+
+@pytest.mark.parametrize("modes", [(ONLINE,), MODES])
+def test_reading_a_bag_before_it_is_played_is_shown(
+    modes: tuple[str, ...],
+    config: SfmConfig,
+    node: Callable[..., FakeNode],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its images are counted by reading them, unless the offline run has."""
+    bars: list[Bar] = []
+    monkeypatch.setattr(session, "_progress", lambda *a: bars.append(Bar(*a)) or bars[-1])
+    write_bag(SmallSequence(FRAMES), tmp_path / "bag", tmp_path / "unused")
+    node()
+    given = open_input(InputOptions(kind="bag", path=tmp_path / "bag"))
+    evaluate(given, config, tmp_path / "out", modes)
+    first = "scoring" if OFFLINE in modes else "counting"
+    assert [(bar.what, bar.n, bar.total) for bar in bars] == [
+        (first, FRAMES, FRAMES),
+        ("playing", FRAMES, FRAMES),
+    ]
 
 
 def test_both_modes_are_compared(

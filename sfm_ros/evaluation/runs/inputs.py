@@ -140,14 +140,24 @@ class EvaluationInput:
         """Frames that the input lists and could not read, in the latest run so far."""
         return unreadable_of(self.source)
 
-    def missing(self, limit: int | None, is_read: bool) -> int:
-        """Images that the bag lists and does not hold; unless the frames were read, up to a limit
-        or to the end, they are read for it."""
+    @property
+    def may_miss_images(self) -> bool:
+        """Whether the number of frames is what a bag lists, which may be more than it holds."""
+        return isinstance(self.source, BagSource)
+
+    def missing(
+        self, limit: int | None, is_read: bool, on_frame: Callable[[], object] = lambda: None
+    ) -> int:
+        """Images that the bag lists and does not hold: `unreadable` without those not decoded.
+
+        Unless the frames were read before, up to a limit or to the end, they are read for it,
+        with a call of ``on_frame`` after each.
+        """
         if not isinstance(self.source, BagSource):
             return 0
         if not is_read:
             for _ in islice(self.source, limit):
-                pass
+                on_frame()
         return self.source.missing
 
     def playable(self) -> EvaluationInput | None:
