@@ -106,7 +106,8 @@ def _by_part(names: Sequence[re.Match[str]]) -> _Read | None:
     lengths = {len(name["part"]) for name in names}
     whole = [int(name["whole"]) for name in names]
     is_absolute = all(_EARLIEST_S <= value <= _LATEST_S for value in whole)
-    if max(lengths) > _FRACTION_OF_NS or not (is_absolute or (mark == "." and len(names) > 1)):
+    may_be_seconds = is_absolute or (mark == "." and len(names) > 1)
+    if max(lengths) > _FRACTION_OF_NS or max(whole) > _LATEST_S or not may_be_seconds:
         return None
     decimals = [in_nanoseconds(Decimal(f"{n['whole']}.{n['part']}")) for n in names]
     parts = [int(n["whole"]) * NS + int(n["part"]) for n in names]

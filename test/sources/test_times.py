@@ -68,6 +68,7 @@ def test_names_that_are_times_give_order_and_stamps(style: str) -> None:
         [f"20230115_12000{index}" for index in range(9)],
         [f"2023011512000{index}" for index in range(9)],
         [f"2023011512000{index}123" for index in range(9)],
+        [f"20230115120000.12{index}" for index in range(9)],
         ["1234567890", "2345678901", "3456789012"],
         ["left", "right"],
     ],
