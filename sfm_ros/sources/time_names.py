@@ -7,6 +7,7 @@ order of the names nor that of the numbers in them is that of time.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -50,7 +51,7 @@ def times_in_names(files: Sequence[Path]) -> NamedTimes | None:
     found = [match for match in matches if match is not None]
     if not found:
         return None
-    usual = _style(found[0])
+    usual = Counter(map(_style, found)).most_common(1)[0][0]
     same = [match is not None and _style(match) == usual for match in matches]
     named = [match for match in found if _style(match) == usual]
     read = _by_part(named) if usual[1] else _by_number(named)

@@ -81,6 +81,8 @@ def test_a_name_among_times_that_is_none(tmp_path: Path) -> None:
     times = [Path(f"{EPOCH}.{index}.png") for index in range(1, 5)]
     with pytest.raises(SourceError, match="names of 4 images in . are times, but not thumb.png"):
         times_in_names([*times, Path("thumb.png")])
+    with pytest.raises(SourceError, match="names of 4 images in . are times, but not 0.png"):
+        times_in_names([Path("0.png"), *times])
     with pytest.raises(SourceError, match="and .*.5.jpg have the same time"):
         times_in_names([Path(f"{EPOCH}.50.png"), Path(f"{EPOCH}.5.jpg"), *times])
 
