@@ -22,15 +22,17 @@ _LONGEST_PERIOD_S, _LONGEST_PERIOD_US, _SHORTEST_PERIOD_NS = 1_000, 1_000_000, 2
 """Whole numbers that count from zero: no camera takes an image every 1000 s, and none 500 per
 second; microseconds are between them."""
 _LEAST_TIMES = 3
+_MOST_DIGITS = 28
+"""Of a whole number: the precision of decimals, beyond which a remainder cannot be taken."""
 
 
 def parse_number(text: str) -> Decimal:
-    """A finite decimal number; TrajectoryError if it is none."""
+    """A finite decimal number below 10^28; TrajectoryError if it is none."""
     try:
         value = Decimal(text)
     except (InvalidOperation, ValueError):
         value = Decimal("NaN")
-    if not value.is_finite():
+    if not value.is_finite() or value.adjusted() >= _MOST_DIGITS:
         raise TrajectoryError(f"the stamp is {text!r}, expected a number of seconds")
     return value
 
@@ -86,13 +88,14 @@ def converted(values: Sequence[Decimal], unit: str | None = None) -> tuple[list[
     Raises:
         TrajectoryError: a time is out of range, their unit is unclear, or not the stated one.
     """
-    found = unit_of(values)
     if unit is None:
+        found = unit_of(values)
         remark = None if found == "seconds" else f"the times are taken as {found}, by their size"
         return [in_nanoseconds(value, found) for value in values], remark
-    fraction = next((value for value in values if value % 1), None)
-    if unit == "nanoseconds" and fraction is not None:
-        raise TrajectoryError(f"the header states nanoseconds, but a time is {fraction}")
-    if unit == "seconds" and found != unit:
+    if unit == "seconds" and (found := unit_of(values)) != unit:
         raise TrajectoryError(f"the header states seconds, but by their size these are {found}")
+    if unit == "nanoseconds":
+        fraction = next((value for value in values if value % 1), None)
+        if fraction is not None:
+            raise TrajectoryError(f"the header states nanoseconds, but a time is {fraction}")
     return [in_nanoseconds(value, unit) for value in values], None

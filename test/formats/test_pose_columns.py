@@ -229,6 +229,19 @@ def test_the_unit_of_times_is_recognized(times: list[str], unit_ns: int, tmp_pat
     assert bool(found.remarks) == (unit_ns != 10**9)
 
 
+def test_a_stated_unit_holds_whatever_the_size_of_the_times(tmp_path: Path) -> None:
+    lines = [f"{index * 1_000_000} {POSE}\n" for index in range(3)]
+    found = read_pose_file(write(tmp_path, "".join(["time_us x y z qx qy qz qw\n", *lines])))
+    assert found.trajectory.stamps_ns.tolist() == [0, 10**9, 2 * 10**9] and not found.remarks
+
+
+@pytest.mark.parametrize("header", ["", "timestamp [ns] x y z qx qy qz qw\n"])
+@pytest.mark.parametrize("number", ["1e40", "1e1000000", "-1e28"])
+def test_a_number_beyond_any_time_is_refused(header: str, number: str, tmp_path: Path) -> None:
+    with pytest.raises(TrajectoryError, match=f"the stamp is '{number}', expected a number"):
+        read_pose_file(write(tmp_path, f"{header}0 {POSE}\n{number} {POSE}\n"))
+
+
 def test_whole_numbers_of_an_unclear_unit_are_refused(tmp_path: Path) -> None:
     text = "".join(f"{index * 1_500_000} {POSE}\n" for index in range(4))
     with pytest.raises(TrajectoryError, match="microseconds or nanoseconds; convert"):
