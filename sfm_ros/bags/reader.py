@@ -230,7 +230,7 @@ class BagFile:
 
     def _unpacked(self, stack: ExitStack) -> Sequence[Path]:
         """The storage files; those that are compressed are unpacked as long as the bag is open."""
-        packed = [file for file in self._storage.files if file.suffix == PACKED]
+        packed = [file for file in self._storage.files if file.suffix.lower() == PACKED]
         if not packed:
             return self._storage.files
         folder = TemporaryDirectory(prefix="sfm_bag_", ignore_cleanup_errors=True)

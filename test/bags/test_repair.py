@@ -82,6 +82,9 @@ def test_a_suffix_in_capitals_is_one(kind: str, tmp_path: Path) -> None:
     file = storage_file(small_bag(tmp_path, kind))
     renamed = file.rename(tmp_path / f"DRIVE{file.suffix.upper()}")
     assert is_bag(renamed) and images(renamed) == IMAGES
+    packed = renamed.with_name(f"{renamed.name}.ZSTD")
+    packed.write_bytes(zstd.compress(renamed.read_bytes()))
+    assert is_bag(packed) and images(packed) == IMAGES
 
 
 @pytest.mark.parametrize("kind", ["mcap", "sqlite3"])
