@@ -10,6 +10,7 @@ import numpy as np
 from sfm_ros.bags.reader import BagFile, Record
 from sfm_ros.datatypes import FloatArray
 from sfm_ros.errors import SourceError
+from sfm_ros.formats.serialized import header_stamp
 from sfm_ros.formats.trajectory import Stamps, Trajectory, format_stamp
 from sfm_ros.geometry import MAX_POSITION_M, rigid_motion
 
@@ -27,15 +28,9 @@ MAX_SPEED_DISTANCE_NS = 200_000_000
 """A speed further away in time is not a frame's own: by then a car may brake by 2 m/s."""
 
 
-def header_stamp(record: Record) -> int:
-    """The header's stamp in ns."""
-    stamp = record.message.header.stamp
-    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
-
-
 def stamp_of(record: Record) -> int:
     """The header's stamp in ns, or the time of recording if it was left zero."""
-    return header_stamp(record) or record.log_ns
+    return header_stamp(record.message) or record.log_ns
 
 
 def pose_of(record: Record) -> FloatArray:

@@ -10,6 +10,7 @@ import numpy as np
 
 from sfm_ros.datatypes import FloatArray
 from sfm_ros.errors import SourceError, TrajectoryError
+from sfm_ros.formats.serialized import header_stamp
 from sfm_ros.formats.trajectory import Trajectory
 from sfm_ros.geometry import inverse, is_rotation, rigid_motion, se3_exp, se3_log
 
@@ -66,10 +67,9 @@ class TransformTree:
         T_parent_child = rigid_motion([q.x, q.y, q.z, q.w], [t.x, t.y, t.z])
         if T_parent_child is None:
             return False
-        stamp = message.header.stamp
-        stamp_ns = int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
         frames = _name(message.header.frame_id), _name(message.child_frame_id)
-        return self._insert(*frames, T_parent_child, None if is_static else stamp_ns)
+        stamp_ns = None if is_static else header_stamp(message)
+        return self._insert(*frames, T_parent_child, stamp_ns)
 
     def _insert(self, parent: str, child: str, T: FloatArray, stamp_ns: int | None) -> bool:
         if stamp_ns is not None:

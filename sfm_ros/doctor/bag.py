@@ -15,7 +15,7 @@ from sfm_ros.bags.transforms import TF_TYPES
 from sfm_ros.doctor.finding import Finding, fail, ok, warn
 from sfm_ros.doctor.observed import Camera, Edge, Endpoint, Sample, Stream
 from sfm_ros.formats.camera_info import calibration_key
-from sfm_ros.formats.serialized import stamp_of_serialized
+from sfm_ros.formats.serialized import header_stamp, stamp_of_serialized
 from sfm_ros.geometry import rigid_motion
 
 _VERSIONS_KEPT = 4
@@ -128,9 +128,7 @@ def add_image(camera: Camera, sample: Sample, size: int, decode: Callable[[], An
 def add_info(camera: Camera, message: Any, arrived_ns: int) -> None:
     """Add a CameraInfo of this camera, from a bag or the middleware."""
     assert camera.infos is not None
-    stamp = message.header.stamp
-    stamp_ns = int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
-    camera.infos.samples.append(Sample(stamp_ns=stamp_ns, arrived_ns=arrived_ns))
+    camera.infos.samples.append(Sample(stamp_ns=header_stamp(message), arrived_ns=arrived_ns))
     camera.infos.frame_ids.add(message.header.frame_id)
     known = [calibration_key(info) for info in camera.calibrations]
     if calibration_key(message) not in known and len(known) < _VERSIONS_KEPT:

@@ -1,12 +1,20 @@
-"""Header stamps of serialized ROS messages, read without deserializing them."""
+"""Header stamps of ROS messages: of decoded ones, and of serialized ones without decoding them."""
 
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 from sfm_ros.errors import SourceError
+from sfm_ros.formats.time_units import NS
 
 _HEADER_BYTES = 12
+
+
+def header_stamp(message: Any) -> int:
+    """The header's stamp in ns of a message decoded by rclpy or by rosbags."""
+    stamp = message.header.stamp
+    return int(stamp.sec) * NS + int(stamp.nanosec)
 
 
 def stamp_of_serialized(data: bytes, is_ros1: bool = False) -> int:
@@ -22,4 +30,4 @@ def stamp_of_serialized(data: bytes, is_ros1: bool = False) -> int:
         raise SourceError(f"a message of {len(data)} bytes has no header: the bag is damaged")
     little = is_ros1 or bool(data[1] & 1)
     sec, nanosec = struct.unpack_from("<iI" if little else ">iI", data, 4)
-    return sec * 1_000_000_000 + nanosec
+    return sec * NS + nanosec

@@ -11,7 +11,7 @@ from threading import Lock
 from typing import TypeVar
 
 from sfm_ros.bags.camera import camera_info_beside, find_camera_info_topic, find_image_topic
-from sfm_ros.bags.pose_messages import header_stamp, read_poses, read_speeds
+from sfm_ros.bags.pose_messages import read_poses, read_speeds
 from sfm_ros.bags.reader import BagFile, Record
 from sfm_ros.cameras.followed import FollowedCamera
 from sfm_ros.cameras.pixels import PixelCamera
@@ -19,7 +19,7 @@ from sfm_ros.datatypes import OPTICAL_FRAME, CameraIntrinsics, Frame, RgbImage
 from sfm_ros.errors import CalibrationError, ImageError, SourceError
 from sfm_ros.formats.gray_range import AUTO_BITS, GrayLevels, GrayRange
 from sfm_ros.formats.image_codec import decode_message, levels_of
-from sfm_ros.formats.serialized import stamp_of_serialized
+from sfm_ros.formats.serialized import header_stamp, stamp_of_serialized
 from sfm_ros.formats.trajectory import Trajectory, named_poses, nearest_poses
 from sfm_ros.geometry import body_to_optical
 from sfm_ros.preprocess import calibration_key
@@ -150,7 +150,7 @@ class BagSource:
         return not any(stamp_of_serialized(data, self.bag.is_ros1) for _, _, data in first)
 
     def _stamp_of(self, record: Record) -> int:
-        return record.log_ns if self.is_timed_by_recording else header_stamp(record)
+        return record.log_ns if self.is_timed_by_recording else header_stamp(record.message)
 
     def deferred(self) -> Iterator[Callable[[], SourceItem | None]]:
         """See `sfm_ros.source.deferred`."""
