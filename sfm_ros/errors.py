@@ -22,6 +22,11 @@ def printable(text: object, limit: int = PRINTED_CHARACTERS) -> str:
     return shown[: max(limit - len(note), 0)] + note
 
 
+def reason_of(error: Exception) -> str:
+    """The text of an error, or the name of its type if it has none."""
+    return str(error) or type(error).__name__
+
+
 def without_ros(reason: object) -> str:
     """What every program that needs ROS 2 prints where it cannot be imported."""
     return (

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from sfm_ros.bags.decompression import CutOffError
-from sfm_ros.errors import UnsafeFileError, printable
+from sfm_ros.errors import UnsafeFileError, printable, reason_of
 
 
 def must_end(error: Exception) -> bool:
@@ -33,7 +33,7 @@ class Damage:
 
     def add(self, place: str, error: Exception) -> None:
         """Note that ``place``, a part of a sentence, raised an error."""
-        reason = printable(error or type(error).__name__)
+        reason = printable(reason_of(error))
         line = f"{self._path.name}: {place} cannot be read: {reason}"
         if line not in self.lines:
             self.lines.append(line)

@@ -27,7 +27,7 @@ from sfm_ros.bags.repair import advice_for
 from sfm_ros.bags.ros1_file import Ros1File
 from sfm_ros.bags.sqlite_file import Sqlite3File, complete_copy, left_behind
 from sfm_ros.bags.storage import storage_of, storage_suffix
-from sfm_ros.errors import SourceError, UnsafeFileError, printable
+from sfm_ros.errors import SourceError, UnsafeFileError, printable, reason_of
 
 _MOST_MESSAGES = 10**10
 _MOST_REMARKS, _LONGEST_REMARK = 20, 1000
@@ -223,9 +223,8 @@ class BagFile:
             raise
         # A damaged file raises errors of any kind: SQLite, struct, zlib, YAML.
         except Exception as error:
-            reason = str(error) or type(error).__name__
             raise SourceError(
-                f"cannot open the bag {self.path}: {reason}; {advice_for(file)}"
+                f"cannot open the bag {self.path}: {reason_of(error)}; {advice_for(file)}"
             ) from error
 
     def _unpacked(self, stack: ExitStack) -> Sequence[Path]:
@@ -268,7 +267,7 @@ class BagFile:
         return reader.messages(connections) if connections else iter(())
 
     def _damaged(self, error: Exception) -> SourceError:
-        reason = str(error) or type(error).__name__
+        reason = reason_of(error)
         if not isinstance(error, UnsafeFileError):
             reason += "; it is damaged or incomplete"
         return SourceError(f"cannot read further in the bag {self.path}: {reason}")
