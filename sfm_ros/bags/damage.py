@@ -10,7 +10,7 @@ from sfm_ros.bags.decompression import CutOffError
 from sfm_ros.errors import UnsafeFileError, printable, reason_of
 
 
-def must_end(error: Exception) -> bool:
+def _must_end(error: Exception) -> bool:
     """Whether an error is not of damaged content: a limit is exceeded, or the disk fails."""
     if isinstance(error, CutOffError):
         return False
@@ -32,22 +32,26 @@ class Damage:
         self.lines: list[str] = []
 
     def add(self, place: str, error: Exception) -> None:
-        """Note that ``place``, a part of a sentence, raised an error."""
+        """Note that ``place``, a part of a sentence, raised an error.
+
+        Raises:
+            Exception: the error itself, if it is not of damaged content.
+        """
+        if _must_end(error):
+            raise error
         reason = printable(reason_of(error))
         line = f"{self._path.name}: {place} cannot be read: {reason}"
         if line not in self.lines:
             self.lines.append(line)
 
-    def until_error(self, entries: Iterator[_Entry]) -> Iterator[_Entry]:
-        """The entries of a file that cannot be read further behind an error."""
+    def until_error(self, entries: Iterator[_Entry], place: str = "the rest") -> Iterator[_Entry]:
+        """The entries of a place that cannot be read further behind an error; see `add`."""
         while True:
             try:
                 entry = next(entries)
             except StopIteration:
                 return
             except Exception as error:  # as varied as the readers
-                if must_end(error):
-                    raise
-                self.add("the rest", error)
+                self.add(place, error)
                 return
             yield entry

@@ -19,7 +19,7 @@ from rosbags.rosbag2 import storage_mcap
 from rosbags.rosbag2.errors import ReaderError
 from rosbags.rosbag2.storage_mcap import ChunkInfo, McapReader, Msg, Statistics
 
-from sfm_ros.bags.damage import Damage, must_end
+from sfm_ros.bags.damage import Damage
 
 CDR, ROS1 = "cdr", "ros1"
 """Encodings of messages that are read."""
@@ -132,14 +132,9 @@ class McapFile(McapReader):
         assert self.bio
         messages: Iterator[Msg] = storage_mcap.msgsrc(chunk, channels, *_ALWAYS, self.bio)
         yield next(messages)
-        try:
-            found = list(messages)
-        except Exception as error:  # a damaged chunk raises errors of any kind
-            if must_end(error):
-                raise
-            self.damage.add(f"the chunk at byte {chunk.chunk_start_offset}", error)
-            return
-        yield from found
+        place = f"the chunk at byte {chunk.chunk_start_offset}"
+        # A list: the generator would keep the unpacked chunk as long as one message is left.
+        yield from list(self.damage.until_error(messages, place))
 
 
 def message_definition(schema: Any) -> MessageDefinition:

@@ -13,7 +13,7 @@ from rosbags.interfaces import Connection
 from rosbags.rosbag1 import Reader
 from rosbags.rosbag1.reader import Header, IndexData, RecordType, read_bytes, read_uint32
 
-from sfm_ros.bags.damage import Damage, must_end
+from sfm_ros.bags.damage import Damage
 
 
 class Ros1File(Reader):
@@ -45,8 +45,6 @@ class Ros1File(Reader):
                     continue
                 found = self._message(chunk, entry, by_id)
             except Exception as error:  # a damaged chunk raises errors of any kind
-                if must_end(error):
-                    raise
                 self.damage.add(f"the chunk at byte {entry.chunk_pos}", error)
                 continue
             yield found

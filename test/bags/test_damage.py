@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from sfm_ros.bags.damage import Damage
+from sfm_ros.errors import UnsafeFileError
 
 
 def test_an_error_without_a_text_is_named_by_its_type() -> None:
     damage = Damage(Path("drive.mcap"))
     damage.add("the rest", EOFError())
     assert damage.lines == ["drive.mcap: the rest cannot be read: EOFError"]
+
+
+@pytest.mark.parametrize("kind", [MemoryError, OSError, UnsafeFileError])
+def test_an_error_that_is_not_of_the_content_is_raised(kind: type[Exception]) -> None:
+    damage, error = Damage(Path("drive.mcap")), kind("beyond a limit")
+    with pytest.raises(kind) as raised:
+        damage.add("the rest", error)
+    assert raised.value is error and damage.lines == []
