@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,15 +21,12 @@ _Entry = TypeVar("_Entry")
 
 
 class Damage:
-    """The places of a storage file that could not be read, a line each.
+    """Notes the places of a storage file that cannot be read, as they are found."""
 
-    Attributes:
-        lines: in order of their discovery, each once.
-    """
-
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, note: Callable[[str], object]) -> None:
+        """With what takes a line for each place; it may get the same one more than once."""
         self._path = path
-        self.lines: list[str] = []
+        self._note = note
 
     def add(self, place: str, error: Exception) -> None:
         """Note that ``place``, a part of a sentence, raised an error.
@@ -40,9 +37,7 @@ class Damage:
         if _must_end(error):
             raise error
         reason = printable(reason_of(error))
-        line = f"{self._path.name}: {place} cannot be read: {reason}"
-        if line not in self.lines:
-            self.lines.append(line)
+        self._note(f"{self._path.name}: {place} cannot be read: {reason}")
 
     def until_error(self, entries: Iterator[_Entry], place: str = "the rest") -> Iterator[_Entry]:
         """The entries of a place that cannot be read further behind an error; see `add`."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import os
 from collections import Counter
-from collections.abc import Collection, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -38,12 +38,12 @@ class McapFile(McapReader):
     """One storage file.
 
     Attributes:
-        damage: what could not be read so far.
+        damage: notes what cannot be read.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, note: Callable[[str], object]) -> None:
         super().__init__(path)
-        self.damage = Damage(path)
+        self.damage = Damage(path, note)
 
     @property
     def encoding(self) -> str:

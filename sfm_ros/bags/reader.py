@@ -113,8 +113,10 @@ class BagFile:
 
     def _note(self, text: str) -> None:
         """Add a remark, and log it, once."""
+        if len(self.remarks) >= _MOST_REMARKS:
+            return
         remark = printable(f"{self.name}: {text}", _LONGEST_REMARK)
-        if remark not in self.remarks and len(self.remarks) < _MOST_REMARKS:
+        if remark not in self.remarks:
             self.remarks += (remark,)
             _LOG.warning("%s", remark)
 
@@ -189,8 +191,6 @@ class BagFile:
                         entry = (*entry[:2], unpack_message(entry[2]))
                 except Exception as error:  # as in _open
                     raise self._damaged(error) from error
-                for line in (line for reader in readers for line in reader.damage.lines):
-                    self._note(line)
                 if entry is None:
                     return
                 yield entry
@@ -239,9 +239,9 @@ class BagFile:
     def _reader(self, file: Path, stack: ExitStack) -> Any:
         suffix = storage_suffix(file)
         if suffix == ".bag":
-            return stack.enter_context(Ros1File(file))
+            return stack.enter_context(Ros1File(file, self._note))
         if suffix == ".mcap":
-            mcap = McapFile(file)
+            mcap = McapFile(file, self._note)
             mcap.open()
             stack.callback(mcap.close)
             return mcap
@@ -253,7 +253,7 @@ class BagFile:
         elif not file.stat().st_size:  # which SQLite takes for one without tables
             raise ValueError("it is empty")
         check_tables(file)
-        return stack.enter_context(Sqlite3File(file))
+        return stack.enter_context(Sqlite3File(file, self._note))
 
     def _messages(
         self, reader: Any, topics: Sequence[str]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import os
-from collections.abc import Collection, Generator
+from collections.abc import Callable, Collection, Generator
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
@@ -20,12 +20,12 @@ class Ros1File(Reader):
     """One storage file.
 
     Attributes:
-        damage: what could not be read so far.
+        damage: notes what cannot be read.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, note: Callable[[str], object]) -> None:
         super().__init__(path)
-        self.damage = Damage(path)
+        self.damage = Damage(path, note)
 
     def messages(
         self,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -69,14 +69,14 @@ class Sqlite3File:
     """One storage file; open it as a context.
 
     Attributes:
-        damage: what could not be read so far.
+        damage: notes what cannot be read.
         connections: the topics, once it is open.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, note: Callable[[str], object]) -> None:
         self._path = path
         self._database: sqlite3.Connection | None = None
-        self.damage = Damage(path)
+        self.damage = Damage(path, note)
         self.connections: list[Connection] = []
 
     def __enter__(self) -> Sqlite3File:

@@ -11,14 +11,15 @@ from sfm_ros.errors import UnsafeFileError
 
 
 def test_an_error_without_a_text_is_named_by_its_type() -> None:
-    damage = Damage(Path("drive.mcap"))
-    damage.add("the rest", EOFError())
-    assert damage.lines == ["drive.mcap: the rest cannot be read: EOFError"]
+    notes: list[str] = []
+    Damage(Path("drive.mcap"), notes.append).add("the rest", EOFError())
+    assert notes == ["drive.mcap: the rest cannot be read: EOFError"]
 
 
 @pytest.mark.parametrize("kind", [MemoryError, OSError, UnsafeFileError])
 def test_an_error_that_is_not_of_the_content_is_raised(kind: type[Exception]) -> None:
-    damage, error = Damage(Path("drive.mcap")), kind("beyond a limit")
+    notes: list[str] = []
+    error = kind("beyond a limit")
     with pytest.raises(kind) as raised:
-        damage.add("the rest", error)
-    assert raised.value is error and damage.lines == []
+        Damage(Path("drive.mcap"), notes.append).add("the rest", error)
+    assert raised.value is error and notes == []

@@ -231,6 +231,11 @@ def test_a_damaged_chunk_of_mcap_is_left_out(
     assert 0 < len(found) < COUNT and {0, COUNT - 1} <= set(found)
     assert_reported(bag, found, COUNT, caplog)
     assert f"the chunk at byte {chunks[2][0]} cannot be read" in caplog.text
+    file = BagFile(bag)
+    for _ in range(2):
+        assert len(list(file.serialized([IMAGES]))) == len(found)
+    (remark,) = file.remarks  # once
+    assert f"the chunk at byte {chunks[2][0]} cannot be read" in remark
 
 
 @pytest.mark.parametrize("compression", [None, *rosbag1.Writer.CompressionFormat])
