@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterator
 from contextlib import closing
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from rosbags.interfaces import (
@@ -51,7 +52,7 @@ def complete_copy(file: Path, beside: list[Path], folder: Path) -> Path:
         raise MetadataError(
             f"{beside[0].name} holds messages of {file.name}, and the copy that is needed to read "
             f"them takes {2 * size} bytes in {folder}, which has {max(room, 0)}; complete the "
-            f"file with: sqlite3 {file} 'PRAGMA wal_checkpoint(TRUNCATE)'"
+            f"file with: sqlite3 {quote(str(file))} 'PRAGMA wal_checkpoint(TRUNCATE)'"
         )
     for each in (file, *beside):
         shutil.copyfile(each, folder / each.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from shlex import quote
 
 from sfm_ros.bags.metadata import METADATA, PACKED, BagStorage, MetadataError, read_metadata
 from sfm_ros.bags.repair import unfinished_bag
@@ -56,7 +57,7 @@ def _by_metadata(folder: Path) -> BagStorage:
     except (MetadataError, DocumentError) as error:
         raise SourceError(
             f"cannot open the bag {folder}: {error}; if its storage files are whole, "
-            f"`ros2 bag reindex {folder}` writes {METADATA} again, or name one of them"
+            f"`ros2 bag reindex {quote(str(folder))}` writes {METADATA} again, or name one of them"
         ) from error
     except (OSError, UnsafeFileError) as error:
         raise SourceError(f"cannot open the bag {folder}: {error}") from error

@@ -114,3 +114,5 @@ def test_damaged_metadata_names_reindex(tmp_path: Path) -> None:
     bag = small_bag(tmp_path, "mcap")
     (bag / METADATA).write_text("rosbag2_bagfile_information: [1\n")
     assert f"`ros2 bag reindex {bag}`" in reason(bag)
+    spaced = bag.rename(tmp_path / "a b")
+    assert f"`ros2 bag reindex '{spaced}'`" in reason(spaced)  # as a shell takes it
