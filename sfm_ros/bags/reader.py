@@ -51,7 +51,8 @@ class Record(NamedTuple):
 class BagFile:
     """A bag on disk; every use opens and closes it, so that it can be read repeatedly.
 
-    Opening takes long compared with reading one message; see `kept_open`.
+    Opening takes long compared with reading one message; see `kept_open`. The copy of a file whose
+    recorder did not end, and the unpacking of a packed one, are made for each opening.
 
     Attributes:
         path: file or folder.
