@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from bag_recorder import START, Recorder
+from bag_recorder import START, Recorder, record_stamps
 
 from sfm_ros.bags.reader import BagFile
 from sfm_ros.doctor.bag import read_bag
@@ -125,17 +125,6 @@ def test_folders_of_others(name: str, case: Callable[[str], Path], tmp_path: Pat
 # ---- recordings that are made here -----------------------------------------------------------
 
 
-def record(recorder: Recorder, stamps: list[int], sizes: list[tuple[int, int]]) -> Path:
-    for index, (stamp, (width, height)) in enumerate(zip(stamps, sizes, strict=True)):
-        at = START + index * 100_000_000
-        recorder.info("/cam/camera_info", at, k=[10, 0, 3.5, 0, 11, 2.5, 0, 0, 1])
-        pixels = np.full((height, width), 9 + index, np.uint8)
-        recorder.image(
-            "/cam/image_raw", pixels, "mono8", stamp, log_ns=at, width=width, height=height
-        )
-    return recorder.done()
-
-
 REGULAR = [START + index * 100_000_000 for index in range(4)]
 
 
@@ -144,7 +133,7 @@ REGULAR = [START + index * 100_000_000 for index in range(4)]
 def test_bags_that_are_made_here(
     kind: str, stamps: list[int], new_bag: Callable[..., Recorder], tmp_path: Path
 ) -> None:
-    bag = record(new_bag(kind), stamps, [(8, 6)] * 4)
+    bag = record_stamps(new_bag(kind), stamps)
     frames, _ = assert_all_agree(InputOptions(kind="bag", path=bag), tmp_path)
     assert [stamp for stamp, _ in frames] == (stamps if any(stamps) else REGULAR)
 

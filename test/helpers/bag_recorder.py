@@ -130,3 +130,13 @@ class Recorder:
     def done(self):
         self._writer.close()
         return self.path
+
+
+def record_stamps(recorder, stamps):
+    """A bag of 8x6 images that came every 0.1 s, with these stamps in their headers."""
+    for index, stamp in enumerate(stamps):
+        log_ns = START + index * 100_000_000
+        recorder.info("/cam/camera_info", log_ns, k=[10, 0, 3.5, 0, 11, 2.5, 0, 0, 1])
+        pixels = np.full((6, 8), 9 + index, np.uint8)
+        recorder.image("/cam/image_raw", pixels, "mono8", stamp, log_ns=log_ns)
+    return recorder.done()

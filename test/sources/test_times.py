@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from bag_recorder import START, Recorder
+from bag_recorder import START, Recorder, record_stamps
 
 from sfm_ros.datatypes import CameraIntrinsics
 from sfm_ros.errors import SourceError
@@ -211,20 +211,11 @@ def test_times_that_stand_still_are_made_up_and_reported(tmp_path: Path) -> None
 # ---- bags whose stamps are zero --------------------------------------------------------------
 
 
-def zero_bag(recorder: Recorder, stamps: list[int]) -> Path:
-    for index, stamp in enumerate(stamps):
-        log_ns = START + index * 100_000_000
-        recorder.info("/cam/camera_info", START, k=[10, 0, 3.5, 0, 11, 2.5, 0, 0, 1])
-        pixels = np.full((6, 8), 9 + index, np.uint8)
-        recorder.image("/cam/image_raw", pixels, "mono8", stamp, log_ns=log_ns)
-    return recorder.done()
-
-
 @pytest.mark.parametrize("kind", ["ros1", "sqlite3", "mcap"])
 def test_zero_stamps_are_those_of_recording_for_all(
     kind: str, new_bag: Callable[..., Recorder], tmp_path: Path
 ) -> None:
-    given = open_input(InputOptions(kind="bag", path=zero_bag(new_bag(kind), [0] * 4)))
+    given = open_input(InputOptions(kind="bag", path=record_stamps(new_bag(kind), [0] * 4)))
     expected = [START + index * 100_000_000 for index in range(4)]
     assert [item.frame.stamp_ns for item in given.source] == expected
     assert "the times of recording are used" in given.remarks[0]
@@ -237,5 +228,5 @@ def test_zero_stamps_are_those_of_recording_for_all(
 @pytest.mark.parametrize("stamps", [[0, 10**8, 2 * 10**8], [START, 0, START + 2 * 10**8]])
 def test_some_zero_stamps_are_kept(stamps: list[int], new_bag: Callable[..., Recorder]) -> None:
     """A simulation starts at zero; a stamp that is left out is for the odometry to refuse."""
-    source = BagSource(zero_bag(new_bag(), stamps))
+    source = BagSource(record_stamps(new_bag(), stamps))
     assert [item.frame.stamp_ns for item in source] == stamps and source.remarks == ()
