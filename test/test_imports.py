@@ -39,7 +39,7 @@ LAYERS: tuple[tuple[str, ...], ...] = tuple(
         "evaluation.session",
         "doctor doctor.*",
         "cli cli.*",
-        "ros ros.process ros.process.* ros.compat",
+        "ros ros.process ros.process.* ros.compat ros.graph",
         "ros.conversions ros.tf_lookup ros.rate_limit",
         "ros.node ros.node.* ros.tools ros.tools.* ros.doctor ros.doctor.* "
         "ros.launching ros.launching.*",
