@@ -27,7 +27,7 @@ from pathlib import Path
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sfm_ros.cli.program import program_parser, run_program
+from sfm_ros.cli.program import INCOMPLETE, program_parser, run_program
 from sfm_ros.errors import SfmRosError
 from sfm_ros.outputs.cache import write_atomically
 from sfm_ros.outputs.folder import OutputFolder
@@ -128,7 +128,7 @@ def _do(step: Step, state: _State, number: str, again: bool = False) -> None:
     done = False
     try:
         code = subprocess.run([sys.executable, str(program), *step.arguments], check=False)
-        done = code.returncode == 0
+        done = code.returncode in (0, INCOMPLETE)
     finally:
         state.add(step, time.perf_counter() - started, done)
     if code.returncode == INTERRUPTED:
@@ -138,6 +138,12 @@ def _do(step: Step, state: _State, number: str, again: bool = False) -> None:
         raise StepError(
             f"step '{step.name}' failed with exit code {code.returncode} (see above); correct it "
             f"and run the same command again. It was: {command}"
+        )
+    if code.returncode == INCOMPLETE:
+        print(
+            f"reproduce: WARNING: step '{step.name}' could not read all of its input (see above); "
+            "the rest is used",
+            file=sys.stderr,
         )
 
 

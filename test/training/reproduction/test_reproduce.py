@@ -13,6 +13,7 @@ import pytest
 
 pytest.importorskip("torch", reason="torch is not installed")
 
+from sfm_ros.cli.program import INCOMPLETE
 from sfm_ros.config import ModelConfig
 from sfm_ros.datatypes import CameraIntrinsics
 from sfm_ros.engines.choice_memory import processor_name
@@ -116,6 +117,20 @@ def test_done_steps_are_not_repeated_and_changed_ones_are(
         reproduce._do(step, again, "")
     assert calls == ["first", "second", "third", "changed", "third"]
     assert set(again.seconds(steps)) == set(names)
+
+
+def test_a_step_that_could_not_read_all_of_its_input_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Result:
+        returncode = INCOMPLETE
+
+    monkeypatch.setattr(reproduce.subprocess, "run", lambda command, check: Result())
+    step = Step(name="recording 2", program="prepare.py", arguments=("a",))
+    reproduce._do(step, reproduce._State(tmp_path / "steps.json"), "1/2")
+    assert reproduce._State(tmp_path / "steps.json").is_done(step)
+    text = "WARNING: step 'recording 2' could not read all of its input"
+    assert text in capsys.readouterr().err
 
 
 def test_time_of_stopped_parts_counts_and_that_of_repeats_does_not(tmp_path: Path) -> None:
