@@ -33,10 +33,15 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
 
 
+def _data_folder() -> Path:
+    """Where the real data sets are, if they are there."""
+    return Path(os.environ.get("SFM_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of the real data sets; the test is skipped if it is absent."""
-    folder = Path(os.environ.get("SFM_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
+    folder = _data_folder()
     if not folder.is_dir():
         pytest.skip(f"the real data is not at {folder} (set SFM_SHARED_DATA to its folder)")
     return folder
@@ -47,8 +52,7 @@ def case() -> Callable[[str], Path]:
     """Finds an input in the folder of cases; the test is skipped if it is absent."""
 
     def find(name: str) -> Path:
-        data = Path(os.environ.get("SFM_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
-        path = data.parent / "cases" / name
+        path = _data_folder().parent / "cases" / name
         if not path.exists():
             pytest.skip(f"the recordings of others are not at {path.parent}")
         return path

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import sys
 from pathlib import Path
 from types import ModuleType
 from xml.etree import ElementTree
 
 import pytest
+from documentation.scripts import load_script
 
 from sfm_ros.config import iter_fields
 from sfm_ros.datatypes import Reason, TrackingStatus
@@ -17,16 +16,8 @@ from sfm_ros.ros.node.interface import PROGRAMS, PUBLICATIONS, SERVICES
 
 
 @pytest.fixture(scope="module")
-def generator(repository: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(
-        "write_docs", repository / "scripts" / "write_docs.py"
-    )
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    before = list(sys.path)
-    spec.loader.exec_module(module)
-    sys.path[:] = before
-    return module
+def generator() -> ModuleType:
+    return load_script("write_docs")
 
 
 @pytest.fixture(scope="module")

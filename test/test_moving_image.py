@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
+from documentation.scripts import load_script
 
 from sfm_ros.datatypes import OdometryEstimate, TrackingStatus
 from sfm_ros.formats.trajectory import Trajectory
@@ -22,16 +21,8 @@ MOST_BYTES = 3_000_000
 
 
 @pytest.fixture(scope="module")
-def script(repository: Path) -> ModuleType:
-    path = repository / "scripts" / "moving_image.py"
-    spec = importlib.util.spec_from_file_location("moving_image", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    before = list(sys.path)
-    sys.modules["moving_image"] = module  # dataclasses look it up
-    spec.loader.exec_module(module)
-    sys.path[:] = before
-    return module
+def script() -> ModuleType:
+    return load_script("moving_image")
 
 
 def ahead(meters: float, right: float = 0.0) -> np.ndarray:

@@ -1,9 +1,7 @@
-"""The script that draws the image of the README."""
+"""The script that draws the image of docs/depth.md."""
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -11,6 +9,7 @@ from types import ModuleType
 import cv2
 import numpy as np
 import pytest
+from documentation.scripts import load_script
 from small_bags import SmallSequence
 
 from sfm_ros.config import ModelConfig, SfmConfig
@@ -24,13 +23,8 @@ class Street(SmallSequence):
 
 
 @pytest.fixture
-def script(repository: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    path = repository / "scripts" / "demo_figure.py"
-    spec = importlib.util.spec_from_file_location("demo_figure", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    spec.loader.exec_module(module)
+def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    module = load_script("demo_figure")
     monkeypatch.setattr(module, "HeldOutStreet", Street)
     return module
 

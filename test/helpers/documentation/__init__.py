@@ -1,1 +1,1 @@
-"""The documentation as tests read it, and recordings that stand in for those it names."""
+"""The documentation as tests read it, the scripts that draw it, and recordings it can name."""
