@@ -11,10 +11,11 @@ that moves, which browsers and GitHub show.
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -24,7 +25,11 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from sfm_ros.cli.engine_options import add_engine_options, with_engine_options  # noqa: E402
+from sfm_ros.cli.engine_options import (  # noqa: E402
+    add_engine_options,
+    with_default_model,
+    with_engine_options,
+)
 from sfm_ros.cli.evaluate_bag import (  # noqa: E402
     add_input_options,
     input_options,
@@ -35,11 +40,13 @@ from sfm_ros.colormap import SteadyLimits, color_of_depth  # noqa: E402
 from sfm_ros.config import ModelConfig, SfmConfig  # noqa: E402
 from sfm_ros.datatypes import FloatArray, OdometryEstimate, RgbImage  # noqa: E402
 from sfm_ros.engines.factory import create_engine  # noqa: E402
-from sfm_ros.errors import SourceError  # noqa: E402
+from sfm_ros.errors import ConfigError, OutputError, SourceError  # noqa: E402
 from sfm_ros.evaluation.runs.inputs import EvaluationInput, open_input  # noqa: E402
 from sfm_ros.evaluation.runs.offline import OfflineRun  # noqa: E402
 from sfm_ros.evaluation.session import with_height  # noqa: E402
 from sfm_ros.geometry import inverse  # noqa: E402
+from sfm_ros.outputs.cache import write_atomically  # noqa: E402
+from sfm_ros.outputs.folder import check_output_files  # noqa: E402
 
 WIDTH, MAP = 560, 280
 """Pixels: width of image and depth, width of the map beside them."""
@@ -109,11 +116,18 @@ def draw_map(paths: dict[tuple[int, int, int], FloatArray], height: int, count: 
 
 
 def run(given: EvaluationInput, config: SfmConfig, frames: int) -> Drawn:
-    """The odometry over the first frames."""
+    """The odometry over the first frames.
+
+    Raises:
+        SourceError: fewer than two of them have depth and a pose.
+        KeyboardInterrupt: what is drawn is not all that was asked for.
+    """
     config = with_height(config, given.camera_height_m)
     drawn = Drawn()
     with closing(create_engine(config.model)) as engine:
-        OfflineRun(engine, config).run(given.source, frames, on_estimate=drawn.add)
+        result = OfflineRun(engine, config).run(given.source, frames, on_estimate=drawn.add)
+    if result.interrupted:
+        raise KeyboardInterrupt
     if len(drawn.panels) < 2:
         raise SourceError(f"{given.name} gave {len(drawn.panels)} frames with depth, expected 2")
     return drawn
@@ -147,16 +161,33 @@ def main(arguments: list[str] | None = None) -> int:
     return run_program("moving_image", lambda: write(options))
 
 
+def check(options: argparse.Namespace) -> None:
+    """SfmRosError for options that would be found wrong only after the run."""
+    check_output_files(options, "out")
+    if options.out.suffix.lower() != ".webp":
+        raise OutputError(f"--out is {options.out}, expected a file .webp")
+    for name, least, most in (("frames", 2, None), ("step", 1, None), ("quality", 0, 100)):
+        value = getattr(options, name)
+        if value < least or (most is not None and value > most):
+            span = f"at least {least}" if most is None else f"{least} to {most}"
+            raise ConfigError(f"--{name} is {value}, expected {span}")
+
+
 def write(options: argparse.Namespace) -> int:
     """Write the file, and print its size."""
+    check(options)
     config = SfmConfig(model=with_engine_options(ModelConfig(), options))
     config = with_camera_options(config, options)
-    given = open_input(input_options(options, config))
+    named = input_options(options, config)
+    config = replace(config, model=with_default_model(config.model, named.kind))
+    given = open_input(named)
     drawn = run(given, config, options.frames)
     images = [Image.fromarray(sheet) for sheet in sheets(given, drawn, options.step)]
     seconds = (drawn.stamps_ns[-1] - drawn.stamps_ns[0]) * 1e-9 / (len(drawn.stamps_ns) - 1)
+    data = io.BytesIO()
     images[0].save(
-        options.out,
+        data,
+        format="WEBP",
         save_all=True,
         append_images=images[1:],
         duration=round(1000 * seconds * options.step),
@@ -164,6 +195,7 @@ def write(options: argparse.Namespace) -> int:
         quality=options.quality,
         method=6,
     )
+    write_atomically(options.out, data.getvalue())
     print(f"{options.out}: {len(images)} images, {options.out.stat().st_size / 1e6:.2f} MB")
     return 0
 

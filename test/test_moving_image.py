@@ -7,11 +7,18 @@ from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
+from bundles import MakeBundle, tilted_wall
 from documentation.scripts import load_script
+from small_bags import SmallSequence
 
+from sfm_ros.config import SfmConfig
 from sfm_ros.datatypes import OdometryEstimate, TrackingStatus
+from sfm_ros.errors import SourceError
+from sfm_ros.evaluation.runs.ground_truth import FrameGroundTruth
+from sfm_ros.evaluation.runs.inputs import EvaluationInput
 from sfm_ros.formats.trajectory import Trajectory
 from sfm_ros.geometry import make_transform
+from sfm_ros.safety.interrupts import INTERRUPTED
 
 pytest.importorskip("PIL", reason="Pillow, which comes with matplotlib, is not installed")
 
@@ -61,6 +68,92 @@ def test_a_frame_without_depth_is_left_out(script: ModuleType) -> None:
         stamp_ns=0, frame_id="eye", status=TrackingStatus.INITIALIZING,
     ))  # fmt: skip
     assert drawn.panels == []
+
+
+@pytest.fixture
+def small_input(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> SmallSequence:
+    """What is opened, whatever is named."""
+    sequence = SmallSequence()
+    frames = FrameGroundTruth(sequence, "none")
+    given = EvaluationInput(name="a sequence", source=frames, ground_truth=frames)
+    monkeypatch.setattr(script, "open_input", lambda options: given)
+    return sequence
+
+
+def arguments(make_bundle: MakeBundle, out: Path) -> list[str]:
+    bundle = make_bundle(tilted_wall(), make_transform(np.eye(3), np.array([0.0, 0.0, 1.0])))
+    return ["--model", str(bundle), "--threads", "1", "--out", str(out)]
+
+
+def test_the_file_has_every_second_frame(
+    script: ModuleType, small_input: SmallSequence, make_bundle: MakeBundle, tmp_path: Path
+) -> None:
+    out = tmp_path / "drawn.webp"
+    assert script.main(arguments(make_bundle, out)) == 0
+    with Image.open(out) as image:
+        assert 2 <= image.n_frames <= len(small_input) / 2
+        image.load()
+        assert image.info["duration"] == pytest.approx(200, abs=1)
+
+
+def test_an_interrupted_run_writes_nothing(
+    script: ModuleType,
+    small_input: SmallSequence,
+    make_bundle: MakeBundle,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = tmp_path / "drawn.webp"
+    out.write_text("of an earlier run")
+    add = script.Drawn.add
+
+    def interrupted(self: object, *frame: object) -> None:
+        add(self, *frame)
+        if len(self.panels) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(script.Drawn, "add", interrupted)
+    assert script.main(arguments(make_bundle, out)) == INTERRUPTED
+    assert out.read_text() == "of an earlier run"
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--step", "0"], "--step is 0, expected at least 1"),
+        (["--frames", "1"], "--frames is 1, expected at least 2"),
+        (["--quality", "101"], "--quality is 101, expected 0 to 100"),
+        (["--out", "drawn.png"], "--out is drawn.png, expected a file .webp"),
+        (["--out", "a.webp", "--video", "a.webp"], "--out a.webp is an input, too"),
+    ],
+)
+def test_options_are_checked_before_the_run(
+    script: ModuleType, capsys: pytest.CaptureFixture[str], options: list[str], expected: str
+) -> None:
+    assert script.main(options) == 1
+    assert expected in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "bundle"),
+    [(["--kitti", "."], "kitti"), (["--kitti", ".", "--model", "mine"], "mine"), ([], "default")],
+)
+def test_folders_of_kitti_get_its_model(
+    script: ModuleType,
+    small_input: SmallSequence,
+    monkeypatch: pytest.MonkeyPatch,
+    options: list[str],
+    bundle: str,
+) -> None:
+    taken = []
+
+    def run(given: EvaluationInput, config: SfmConfig, frames: int) -> None:
+        taken.append(config.model.bundle)
+        raise SourceError("enough is known")
+
+    monkeypatch.setattr(script, "run", run)
+    assert script.main(options) == 1
+    assert taken == [bundle]
 
 
 def test_shipped_image_moves_and_is_small(repository: Path) -> None:
