@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import cv2
 import numpy as np
+from image_file import check_image_file, write_image
 
 from sfm_ros.cli.engine_options import add_engine_options, with_engine_options
 from sfm_ros.cli.program import program_parser, run_program
@@ -63,13 +64,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _write(options: argparse.Namespace) -> int:
+    check_image_file(options)
     config = SfmConfig(
         model=with_engine_options(ModelConfig(), options),
         scale=ScaleConfig(camera_height=HeldOutStreet.camera_height_m),
     )
-    shown = draw(config, options.frame)
-    if not cv2.imwrite(str(options.out), shown[:, :, ::-1]):
-        raise SourceError(f"cannot write {options.out}, expected an image file in a folder")
+    write_image(options.out, draw(config, options.frame))
     print(options.out)
     return 0
 

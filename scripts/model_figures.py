@@ -10,17 +10,23 @@ colors mean the same distances in all rows.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 import cv2
 import numpy as np
+from image_file import check_image_file, write_image
 
+from sfm_ros.cli.program import program_parser, run_program
 from sfm_ros.colormap import color_of_depth
 from sfm_ros.config import ModelConfig
 from sfm_ros.datatypes import Frame, RgbImage
 from sfm_ros.engines.factory import create_engine
+from sfm_ros.errors import SourceError
 from sfm_ros.evaluation.depth.protocol import DepthPredictor
 from sfm_ros.sources.folder import intrinsics_for, read_image
 from sfm_ros.synthetic.street import SyntheticConfig, SyntheticStreet
@@ -30,28 +36,31 @@ WIDTH = 620
 _GAP = 4
 
 
-def main() -> None:
-    """Draw them."""
-    options = _parse()
-    frames = [*_rendered(options.rendered), *_recorded(options.images, options.calib)]
-    with closing(create_engine(ModelConfig(bundle=options.model, engine="onnx"))) as engine:
-        predictor = DepthPredictor(engine, "crop")
-        rows = [_row(frame, predictor) for frame in frames]
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(options.out), np.vstack(rows)[:-_GAP, :, ::-1])
-    print(options.out)
-
-
-def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Draw them; the exit code of `run_program`."""
+    parser = program_parser(__doc__)
     parser.add_argument("--model", default="default", help="model bundle: folder or name")
     parser.add_argument("--out", type=Path, required=True, help="the figure")
     parser.add_argument("--rendered", type=int, nargs="*", default=[], metavar="SEED")
     parser.add_argument("--images", type=Path, nargs="*", default=[], metavar="FILE")
     parser.add_argument("--calib", type=Path, help="calibration of --images")
-    return parser.parse_args()
+    options = parser.parse_args(arguments)
+    return run_program("model_figures", lambda: _write(options))
+
+
+def _write(options: argparse.Namespace) -> int:
+    check_image_file(options)
+    if not options.rendered and not options.images:
+        raise SourceError("nothing is to be drawn, expected --rendered or --images")
+    if options.images and options.calib is None:
+        raise SourceError("--images needs --calib: the calibration of the camera they are from")
+    frames = [*_rendered(options.rendered), *_recorded(options.images, options.calib)]
+    with closing(create_engine(ModelConfig(bundle=options.model, engine="onnx"))) as engine:
+        predictor = DepthPredictor(engine, "crop")
+        rows = [_row(frame, predictor) for frame in frames]
+    write_image(options.out, np.vstack(rows)[:-_GAP])
+    print(options.out)
+    return 0
 
 
 def _rendered(seeds: list[int]) -> Iterator[Frame]:
@@ -64,7 +73,7 @@ def _rendered(seeds: list[int]) -> Iterator[Frame]:
         yield SyntheticStreet(config).render(10).frame
 
 
-def _recorded(paths: list[Path], calib: Path | None) -> Iterator[Frame]:
+def _recorded(paths: list[Path], calib: Path) -> Iterator[Frame]:
     for path in paths:
         rgb = read_image(path)
         yield Frame(rgb=rgb, stamp_ns=0, intrinsics=intrinsics_for(rgb, str(calib)))
@@ -83,4 +92,4 @@ def _row(frame: Frame, predictor: DepthPredictor) -> RgbImage:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

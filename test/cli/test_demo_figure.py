@@ -50,3 +50,10 @@ def test_a_frame_that_is_not_there_is_refused(
 ) -> None:
     assert script.main(["--frame", "12", "--out", str(tmp_path / "a.png")]) == 1
     assert "--frame is 12, expected 0 to 11" in capsys.readouterr().err
+
+
+def test_a_file_that_is_no_image_is_refused_before_the_run(
+    script: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert script.main(["--out", "demo.txt"]) == 1
+    assert "--out is demo.txt, expected an image file" in capsys.readouterr().err
