@@ -49,6 +49,11 @@ def unreadable_of(source: Source) -> int:
     return int(getattr(source, "unreadable", 0))
 
 
+def damaged_of(source: Source) -> int:
+    """Those of `unreadable_of` that are there and could not be decoded; the others are missing."""
+    return int(getattr(source, "damaged", 0))
+
+
 Deferred: TypeAlias = "Callable[[], SourceItem | None]"
 """Decodes one frame; None if its image is damaged and the source skips damaged images."""
 

@@ -21,6 +21,7 @@ from sfm_ros.source import (
     Deferred,
     Source,
     SourceItem,
+    damaged_of,
     deferred,
     remarks_of,
     unreadable_of,
@@ -40,12 +41,14 @@ class Written:
 
     Attributes:
         frames: number of its frames in the set.
-        unreadable: frames that its source lists and could not read.
+        missing: frames that its source lists and does not hold, of all phases.
+        damaged: frames of this phase that could not be decoded.
         remarks: what was unusual about the source, a sentence each.
     """
 
     frames: int = 0
-    unreadable: int = 0
+    missing: int = 0
+    damaged: int = 0
     remarks: tuple[str, ...] = ()
 
 
@@ -99,7 +102,8 @@ class Recording:
             counted = _counted(frames, advance)
             max_gap_ns = round(self.options.max_gap * 1e9)
             count = writer.add(self.name, counted, self.provenance, max_gap_ns, written)
-        return Written(count, unreadable_of(source), remarks_of(source))
+        damaged = damaged_of(source)
+        return Written(count, unreadable_of(source) - damaged, damaged, remarks_of(source))
 
 
 def list_recordings(

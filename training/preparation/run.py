@@ -33,14 +33,22 @@ class Preparation:
 
     Attributes:
         failures: recordings that could not be added, and why.
-        unreadable: frames that the sources list and could not read.
     """
 
     def __init__(self, writer: PreparedWriter, jobs: int) -> None:
         self.failures: Failures = {}
-        self.unreadable = 0
-        self._reported: set[str] = set()
+        self._missing: dict[str, int] = {}
+        self._damaged = 0
+        self._reported: set[tuple[str, str]] = set()
         self._writer, self._jobs = writer, jobs
+
+    @property
+    def unreadable(self) -> int:
+        """Frames that the sources list and could not read.
+
+        Each phase of a source decodes frames of its own; what is missing, all of them miss.
+        """
+        return sum(self._missing.values()) + self._damaged
 
     def missing(self, recordings: Sequence[Recording]) -> list[Recording]:
         """The recordings that are not in the set yet and whose sources open.
@@ -96,22 +104,24 @@ class Preparation:
 
     def _report_source(self, recording: Recording, source: Source) -> None:
         """Print which camera the images of a source have, and what was unusual about it."""
-        if recording.phase == 0:
-            camera = getattr(source, "camera", None)
-            texts = () if camera is None else (camera.text,)
-            self._report(recording, (*texts, *remarks_of(source)))
+        camera = getattr(source, "camera", None)
+        texts = () if camera is None else (camera.text,)
+        self._report(recording, (*texts, *remarks_of(source)))
 
     def _report_end(self, recording: Recording, written: Written, frames: int) -> None:
         tqdm.write(f"{recording.name}: {frames} frames")
-        if recording.phase == 0:
-            self._report(recording, written.remarks)
-            self.unreadable += written.unreadable
+        self._report(recording, written.remarks)
+        name = recording.spec.name
+        self._missing[name] = max(self._missing.get(name, 0), written.missing)
+        self._damaged += written.damaged
 
     def _report(self, recording: Recording, texts: Iterable[str]) -> None:
-        """Print what was not printed before."""
-        for text in (text for text in texts if text not in self._reported):
-            self._reported.add(text)
-            tqdm.write(f"{recording.name}: {text}")
+        """Print what was not printed before of this source, in whichever phase."""
+        for text in texts:
+            key = recording.spec.name, text
+            if key not in self._reported:
+                self._reported.add(key)
+                tqdm.write(f"{recording.name}: {text}")
 
     def _fail(self, recording: Recording, error: SfmRosError) -> None:
         self.failures[recording.name] = error
