@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import importlib.util
+import re
 import shutil
 from pathlib import Path
 
@@ -35,6 +36,7 @@ from training.config import (  # noqa: E402
     TrainConfig,
     to_dict,
 )
+from training.exporting.parity import largest_difference, synthetic_images  # noqa: E402
 from training.exporting.variants import add_variants, noise_windows  # noqa: E402
 from training.geometry.se3 import rigid_inverse  # noqa: E402
 from training.networks.sfm_model import SfmModel, build_model  # noqa: E402
@@ -49,7 +51,7 @@ CONFIG = TrainConfig(
 
 def images(seed: int = 7) -> torch.Tensor:
     """A window (1, 3, h, w, 3) uint8."""
-    window = export.synthetic_images(3, CONFIG.height, CONFIG.width, seed)
+    window = synthetic_images(3, CONFIG.height, CONFIG.width, seed)
     return torch.from_numpy(np.stack(window))[None]
 
 
@@ -255,6 +257,22 @@ def test_command_exports_average_over_old_bundle(
     assert (spec.name, spec.card, spec.metrics) == ("road", "A card.", {"training_steps": 1234.0})
     assert spec.training_fx == 77.0 and (out / "notes.txt").read_text() == "mine"
     assert sorted(f.name for f in tmp_path.iterdir()) == ["card.md", "last.pt", "road"]
+
+
+def test_command_states_the_difference_that_weights_as_fp16_make(
+    copied_graphs: None, model: SfmModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint(model, tmp_path / "last.pt")
+    out = tmp_path / "road"
+    arguments = ["--checkpoint", str(tmp_path / "last.pt"), "--out", str(out)]
+    assert export.main([*arguments, "--training-fx", "60"]) == 0
+    assert capsys.readouterr().out.endswith("agrees with torch to 1e-04\n")
+    assert export.main([*arguments, "--training-fx", "60", "--weights", "fp16"]) == 0
+    printed = capsys.readouterr().out
+    found = re.search(r"weights stored as FP16 it differs from torch by up to (\S+)$", printed)
+    assert found is not None and 1e-5 < float(found[1]) < 2e-2
+    difference = largest_difference(export.deployed_copy(model), ModelSpec.load(out), out)
+    assert float(found[1]) == float(f"{difference:.0e}")
 
 
 def test_bundle_holds_validation_figures_of_its_step(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ from sfm_ros.window import Window
 from training import export
 from training.config import TrainConfig, load_config
 from training.exporting.half import in_half
+from training.exporting.parity import window_of
 from training.exporting.quantize import STYLES, quantized
 from training.exporting.rewrites import rewritten
 from training.networks.graphs import DepthGraph, graphs_of
@@ -163,7 +164,7 @@ def written(networks: Networks, folder: Path, is_depth: bool) -> Iterator[Path]:
 def tensors_of(window: Window, depth: DepthGraph, is_depth: bool) -> torch.Tensor:
     """What a graph takes of a window."""
     images = [torch.from_numpy(np.array(image))[None] for image in window.images]
-    return images[-1] if is_depth else export._window_of(depth, images)
+    return images[-1] if is_depth else window_of(depth, images)
 
 
 @pytest.mark.parametrize(
