@@ -82,6 +82,21 @@ def test_each_stage_starts_with_the_depth_of_the_one_before(tmp_path: Path) -> N
     assert second.frozen == "depth" and second.sequence_length == 3
 
 
+def test_every_step_is_in_the_table_of_the_page(tmp_path: Path, repository: Path) -> None:
+    page = (repository / "docs" / "train_your_own.md").read_text(encoding="utf-8")
+    table = page[page.index("| step | what it does") :].partition("\n\n")[0]
+    described = {
+        name for row in table.splitlines()[2:] for name in row.split("|")[1].strip().split(", ")
+    }
+    done = {
+        step.name.split()[0]
+        for kind in KINDS
+        for step in plan(reproduce.parse([kind, *COMMAND[1:], "--out", str(tmp_path)]))
+        if step.program != "evaluate_depth.py"
+    }
+    assert described == done | {"figures", "card", "export"}
+
+
 def test_recipes_of_all_kinds_exist() -> None:
     for kind in KINDS.values():
         assert (RECIPES / f"{kind.recipe}.yaml").is_file()
