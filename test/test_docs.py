@@ -7,11 +7,14 @@ from pathlib import Path
 from types import ModuleType
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from documentation.scripts import load_script
 
 from sfm_ros.config import iter_fields
 from sfm_ros.datatypes import Reason, TrackingStatus
+from sfm_ros.doctor.frames import check_tree
+from sfm_ros.doctor.observed import Edge
 from sfm_ros.ros.node.interface import PROGRAMS, PUBLICATIONS, SERVICES
 
 
@@ -68,6 +71,17 @@ def test_troubleshooting_names_what_exists(troubleshooting: str, repository: Pat
     assert set(re.findall(r"\bsfm_[a-z_]+\b", troubleshooting)) - {"sfm_ros"} <= set(PROGRAMS)
     for file in re.findall(r"\b(?:benchmarks|scripts|third_party)/\w+(?:\.py)?", troubleshooting):
         assert (repository / file).exists()
+
+
+def test_a_frame_with_two_parents_is_found_by_the_words_of_the_doctor(
+    troubleshooting: str,
+) -> None:
+    edges = [
+        Edge(parent=parent, child="base_link", is_static=True, T_parent_child=np.eye(4))
+        for parent in ("odom", "map")
+    ]
+    finding, *_ = check_tree(edges)
+    assert f"| `{finding.found}`" in troubleshooting
 
 
 def test_what_the_code_refers_to_is_a_heading(troubleshooting: str, repository: Path) -> None:
