@@ -6,6 +6,7 @@ import ast
 import statistics
 from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,27 @@ def test_functions_are_short(modules: dict[Path, str]) -> None:
     ]
     assert [entry for entry in lengths if entry[0] > FUNCTION_LINES] == []
     assert statistics.median(lines for lines, _ in lengths) <= MEDIAN_FUNCTION_LINES
+
+
+def test_a_text_below_a_constant_describes_it(modules: dict[Path, str]) -> None:
+    """One that follows another text is left from a constant that is gone."""
+    found = [
+        f"{path.name}:{text.lineno}"
+        for path, source in modules.items()
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Module | ast.ClassDef)
+        for before, text in pairwise(node.body)
+        if is_text(before) and is_text(text)
+    ]
+    assert found == []
+
+
+def is_text(statement: ast.stmt) -> bool:
+    return (
+        isinstance(statement, ast.Expr)
+        and isinstance(statement.value, ast.Constant)
+        and isinstance(statement.value.value, str)
+    )
 
 
 def test_the_lengths_are_those_of_the_source() -> None:

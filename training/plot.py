@@ -36,7 +36,6 @@ Curves = dict[str, tuple[np.ndarray, np.ndarray]]
 """Steps and values of each scalar of a run."""
 _SHOWN_PERCENTILE = 98.0
 """Percentile of the raw values that fits into a panel: single peaks would flatten the rest."""
-"""Percentile of the disparity that is drawn brightest."""
 _IMAGE_WIDTH, _TITLE_HEIGHT = 3.6, 0.28
 """Inches."""
 
