@@ -182,12 +182,17 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _device(config: TrainConfig, context: DistributedContext) -> torch.device:
+def device_name(config: TrainConfig, context: DistributedContext) -> str:
+    """The device of ``run.device`` for this process; a GPU with its number."""
     name = config.run.device
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and context.launched:
-        name = f"cuda:{context.local}"
+    # torch.cuda.set_device refuses a GPU without a number.
+    return f"cuda:{context.local}" if name == "cuda" else name
+
+
+def _device(config: TrainConfig, context: DistributedContext) -> torch.device:
+    name = device_name(config, context)
     try:
         torch.empty(1, device=name)
         device = torch.device(name)

@@ -21,6 +21,7 @@ from training import plot, train
 from training.config import load_config
 from training.data.batcher import Batcher
 from training.data.prefetch import BatchStream
+from training.distributed import DistributedContext
 from training.fit.checkpoint import (
     CheckpointError,
     check_same_run,
@@ -104,6 +105,15 @@ def test_compiled_model_trains_alike(recipe: Path, tmp_path: Path) -> None:
     assert load_checkpoint(tmp_path / "true" / "last.pt")["model"].keys() == (
         load_checkpoint(tmp_path / "false" / "last.pt")["model"].keys()
     )
+
+
+@pytest.mark.parametrize("requested", ["auto", "cuda"])
+def test_a_gpu_is_named_by_its_number(monkeypatch: pytest.MonkeyPatch, requested: str) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    config = load_config({"run": {"device": requested}})
+    alone, second = DistributedContext(), DistributedContext(1, 2, 1, launched=True)
+    assert train.device_name(config, alone) == "cuda:0"  # torch refuses a GPU without a number
+    assert train.device_name(config, second) == "cuda:1"
 
 
 @pytest.mark.gpu
