@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="torch is not installed")
+pytest.importorskip("tensorboard", reason="tensorboard is not installed")
 
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from training_runs import arguments, contents, losses
 from wall import wall_frames
 from writers.trees import snapshot
@@ -44,7 +46,8 @@ def test_run_writes_checkpoints_and_logs(recipe: Path, tmp_path: Path) -> None:
     history = read_history(out / HISTORY)
     assert history["validation/score"][0].tolist() == [0, 4, 6]
     assert {"loss/photometric", "loss/gradient_norm", "rate/learning_rate"} <= history.keys()
-    assert list((out / "tensorboard").glob("events.*"))
+    events = EventAccumulator(str(out / "tensorboard")).Reload()
+    assert [event.step for event in events.Images("panel")] == [0, 3, 6]
     image = tmp_path / "curve.png"
     assert plot.main(["curves", str(out), "--out", str(image)]) == 0
     assert image.read_bytes().startswith(b"\x89PNG")
