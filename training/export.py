@@ -34,6 +34,7 @@ from training.data.sequence import PreparedSet
 from training.exporting.options import add_variant_options, extended, variant_table
 from training.exporting.parity import TOLERANCE, check_parity, largest_difference, window_of
 from training.exporting.rewrites import rewritten
+from training.exporting.storage import graph_paths
 from training.exporting.variants import store_in_half, variant_files
 from training.fit.checkpoint import CheckpointError, load_checkpoint, weights_of
 from training.fit.run_log import HISTORY, read_history
@@ -113,9 +114,10 @@ def _write_graphs(model: SfmModel, spec: ModelSpec, bundle: Path) -> None:
     depth, pose = graphs_of(model)
     image = torch.zeros(1, spec.height, spec.width, 3, dtype=torch.uint8)
     window = window_of(depth, [image] * spec.sequence_length)
-    write_graph(depth, [image], ["rgb"], depth.outputs, bundle / spec.depth_file)
-    write_graph(pose, [window], [pose.input], ("T_source_target",), bundle / spec.pose_file)
-    for path in (bundle / spec.depth_file, bundle / spec.pose_file):
+    depth_path, pose_path = graph_paths(bundle, spec)
+    write_graph(depth, [image], ["rgb"], depth.outputs, depth_path)
+    write_graph(pose, [window], [pose.input], ("T_source_target",), pose_path)
+    for path in (depth_path, pose_path):
         onnx.save(rewritten(onnx.load(path)), path)
 
 

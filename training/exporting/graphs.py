@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -89,8 +89,13 @@ class EditedGraph:
                 nodes.extend(new)
             if not any(node == each for each in old):
                 nodes.append(node)
+        self.set_nodes(nodes)
+
+    def set_nodes(self, nodes: Iterable[onnx.NodeProto]) -> None:
+        """Replace all nodes, by some of them or by others."""
+        kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
         del self.graph.node[:]
-        self.graph.node.extend(nodes)
+        self.graph.node.extend(kept)
 
     def finished(self) -> onnx.ModelProto:
         """The model without constants that nobody reads, with shapes inferred again.

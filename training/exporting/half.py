@@ -36,9 +36,7 @@ def in_half(model: onnx.ModelProto) -> onnx.ModelProto:
             nodes += halved.inside(node)
         else:
             nodes += halved.outside(node)
-    nodes += halved.outputs()
-    del edited.graph.node[:]
-    edited.graph.node.extend(nodes)
+    edited.set_nodes([*nodes, *halved.outputs()])
     return edited.finished()
 
 

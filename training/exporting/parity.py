@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from sfm_ros.datatypes import RgbImage
 from sfm_ros.errors import ModelError
 from sfm_ros.model_spec import ModelSpec
+from training.exporting.storage import graph_paths
 from training.networks.graphs import DepthGraph, FeatureDepthGraph, graphs_of
 from training.networks.sfm_model import SfmModel
 
@@ -41,10 +42,7 @@ def largest_difference(model: SfmModel, spec: ModelSpec, bundle: Path) -> float:
 def _differences(model: SfmModel, spec: ModelSpec, bundle: Path) -> Iterator[tuple[str, float]]:
     """Name and largest difference of every output, for a few windows."""
     graphs = graphs_of(model)
-    sessions = [
-        onnxruntime.InferenceSession(str(bundle / file))
-        for file in (spec.depth_file, spec.pose_file)
-    ]
+    sessions = [onnxruntime.InferenceSession(str(path)) for path in graph_paths(bundle, spec)]
     for seed in range(_WINDOWS):
         arrays = synthetic_images(spec.sequence_length, spec.height, spec.width, seed)
         images = [torch.from_numpy(array)[None] for array in arrays]

@@ -12,11 +12,17 @@ import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
 
+from sfm_ros.model_spec import ModelSpec
 from training.exporting.graphs import EditedGraph, attributes, make_node
 from training.exporting.half import as_half
 
 _SMALLEST = 256
 """Elements of a constant from which on it is stored as FP16."""
+
+
+def graph_paths(bundle: Path, spec: ModelSpec) -> tuple[Path, Path]:
+    """The FP32 graphs of depth and motion in the folder of a bundle."""
+    return bundle / spec.depth_file, bundle / spec.pose_file
 
 
 def load_graph(path: Path) -> onnx.ModelProto:
@@ -40,26 +46,32 @@ def narrowed(model: onnx.ModelProto) -> onnx.ModelProto:
         casts.append(cast)
         half = as_half(numpy_helper.to_array(value))
         value.CopyFrom(numpy_helper.from_array(half, f"{value.name}.fp16"))
-    return _with_nodes(edited, [*casts, *edited.graph.node])
+    edited.set_nodes([*casts, *edited.graph.node])
+    return edited.finished()
 
 
 def widened(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy of a graph without conversions of weights: the inverse of `narrowed`."""
     edited = EditedGraph.copy_of(model)
-    stored = {v.name: v for v in edited.graph.initializer if v.data_type == TensorProto.FLOAT16}
+    stored = {v.name for v in model.graph.initializer if v.data_type == TensorProto.FLOAT16}
+    casts: dict[str, list[str]] = {}
     nodes = []
-    for node in edited.graph.node:
-        value = stored.get(node.input[0]) if node.op_type == "Cast" else None
-        if value is None or attributes(node)["to"] != TensorProto.FLOAT:
+    for node in model.graph.node:
+        if _widens(node, stored):
+            casts.setdefault(node.input[0], []).append(node.output[0])
+        else:
             nodes.append(node)
-            continue
-        single = numpy_helper.to_array(value).astype(np.float32)
-        value.CopyFrom(numpy_helper.from_array(single, node.output[0]))
-    return _with_nodes(edited, nodes)
-
-
-def _with_nodes(edited: EditedGraph, nodes: list[onnx.NodeProto]) -> onnx.ModelProto:
-    kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
-    del edited.graph.node[:]
-    edited.graph.node.extend(kept)
+    edited.set_nodes(nodes)
+    del edited.graph.initializer[:]
+    for value in model.graph.initializer:
+        for name in casts.get(value.name, ()):
+            single = numpy_helper.to_array(value).astype(np.float32)
+            edited.graph.initializer.append(numpy_helper.from_array(single, name))
+        edited.graph.initializer.append(value)  # if nobody reads it, it is left out at the end
     return edited.finished()
+
+
+def _widens(node: onnx.NodeProto, stored: set[str]) -> bool:
+    """Whether a node converts one of these weights to FP32."""
+    is_cast = node.op_type == "Cast" and node.input[0] in stored
+    return is_cast and attributes(node)["to"] == TensorProto.FLOAT

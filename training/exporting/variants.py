@@ -18,7 +18,7 @@ from training.data.sequence import PreparedSet
 from training.exporting.half import in_half
 from training.exporting.quantize import STYLES, quantized
 from training.exporting.rewrites import rewritten
-from training.exporting.storage import load_graph, narrowed, widened
+from training.exporting.storage import graph_paths, load_graph, narrowed, widened
 
 HALF = "fp16"
 MADE = (HALF, *STYLES)
@@ -76,7 +76,7 @@ def rewrite_graphs(bundle: Path, spec: ModelSpec) -> None:
     Raises:
         ModelError: an output changed by more than ``TOLERANCE``.
     """
-    paths = [bundle / file for file in (spec.depth_file, spec.pose_file)]
+    paths = graph_paths(bundle, spec)
     stored = [onnx.load(path) for path in paths]
     before = [widened(graph) for graph in stored]
     after = [rewritten(graph) for graph in before]
@@ -91,7 +91,7 @@ def store_in_half(bundle: Path, spec: ModelSpec) -> None:
     Raises:
         ModelError: an output changed by more than a small part of it, or a weight is too large.
     """
-    paths = [bundle / file for file in (spec.depth_file, spec.pose_file)]
+    paths = graph_paths(bundle, spec)
     before = [load_graph(path) for path in paths]
     after = [narrowed(graph) for graph in before]
     _expect_equal(spec, before, after, "storing weights as FP16", _STORED_TOLERANCE)
@@ -139,7 +139,7 @@ def add_variants(
     Raises:
         ModelError: a weight cannot be represented.
     """
-    graphs = [load_graph(bundle / file) for file in (spec.depth_file, spec.pose_file)]
+    graphs = [load_graph(path) for path in graph_paths(bundle, spec)]
     variants = dict(spec.variants)
     for name in names:
         if name not in MADE:

@@ -19,6 +19,7 @@ from sfm_ros.engines.parity_frames import parity_windows
 from sfm_ros.errors import ModelError
 from sfm_ros.model_spec import ModelSpec
 from training import add_variants
+from training.exporting.graphs import make_node
 from training.exporting.storage import load_graph, narrowed, widened
 from training.exporting.variants import store_in_half
 
@@ -80,6 +81,30 @@ def test_widened_graph_has_no_trace_of_it(stored: Path) -> None:
     assert [n.SerializeToString() for n in again.graph.node] == [
         n.SerializeToString() for n in graph.graph.node
     ]
+
+
+def test_the_given_graph_stays(stored: Path) -> None:
+    graph = onnx.load(stored / "depth.onnx")
+    before = graph.SerializeToString()
+    narrowed(widened(graph))
+    assert graph.SerializeToString() == before
+
+
+def test_a_weight_that_is_converted_twice_is_widened_twice() -> None:
+    weight = numpy_helper.from_array(np.arange(4, dtype=np.float16), "w")
+    nodes = [
+        *(make_node("Cast", ["w"], name, to=TensorProto.FLOAT) for name in ("a", "b")),
+        make_node("Add", ["x", "a"], "y"),
+        make_node("Mul", ["y", "b"], "z"),
+    ]
+    ends = [onnx.helper.make_tensor_value_info(name, TensorProto.FLOAT, [4]) for name in "xz"]
+    graph = onnx.helper.make_graph(nodes, "two", ends[:1], ends[1:], [weight])
+    opset = [onnx.helper.make_opsetid("", 18)]
+    found = widened(onnx.helper.make_model(graph, opset_imports=opset, ir_version=10))
+    assert [node.op_type for node in found.graph.node] == ["Add", "Mul"]
+    values = constants(found)
+    assert values.keys() == {"a", "b"}
+    assert all(v.dtype == np.float32 and v.tolist() == [0, 1, 2, 3] for v in values.values())
 
 
 @pytest.mark.parametrize("name", ["onnx", "openvino"])
