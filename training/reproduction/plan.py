@@ -177,26 +177,44 @@ class Request:
         return STREETS[: KINDS[self.kind].streets]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stage:
+    """One training on the way, which starts with the depth network of the one before.
+
+    Attributes:
+        name: of its folder.
+        recipe: file.
+        sets: prepared sets it learns from.
+        changes: of the recipe.
+    """
+
+    name: str
+    recipe: Path
+    sets: Sequence[Path]
+    changes: dict[str, str] = field(default_factory=dict)
+
+
 def plan(request: Request) -> list[Step]:
     """All steps up to the checkpoint of both networks and its figures."""
-    sets, kind = request.prepared(), KINDS[request.kind]
+    stages = _stages(request)
+    starts = [(), *(_from(request, stage.name) for stage in stages[:-1])]
+    return [
+        *_preparation(request),
+        *(_training(request, *both) for both in zip(stages, starts, strict=True)),
+        *_evaluation(request),
+    ]
+
+
+def _stages(request: Request) -> list[Stage]:
+    sets, depth, motion = request.prepared(), request.recipe, RECIPES / "geometry_pose.yaml"
     rendered = sets[-len(request.streets) :]
     of_motion = [path for path in sets if path.name != STREETS[-1].name]
-    steps = [
-        *_preparation(request),
-        _training(request, "rendered", request.recipe, rendered, _PRETRAINING),
-        _training(request, "depth", request.recipe, sets, {}, *_from(request, "rendered")),
-    ]
-    last = "depth"
-    if kind.one_camera:
-        last, start = "one_camera", _from(request, last)
-        steps.append(_training(request, last, request.recipe, sets, _ONE_CAMERA, *start))
-    motion = RECIPES / "geometry_pose.yaml"
-    start = _from(request, last)
+    last_of_depth = Stage(name="one_camera", recipe=depth, sets=sets, changes=_ONE_CAMERA)
     return [
-        *steps,
-        _training(request, "motion", motion, of_motion, {}, *start),
-        *_evaluation(request),
+        Stage(name="rendered", recipe=depth, sets=rendered, changes=_PRETRAINING),
+        Stage(name="depth", recipe=depth, sets=sets),
+        *([last_of_depth] if KINDS[request.kind].one_camera else []),
+        Stage(name="motion", recipe=motion, sets=of_motion),
     ]
 
 
@@ -243,30 +261,23 @@ def _rendering(request: Request, streets: Streets) -> Step:
     return Step(name=streets.name, program="prepare.py", arguments=arguments, seconds=seconds)
 
 
-def _training(
-    request: Request,
-    name: str,
-    recipe: Path,
-    sets: Sequence[Path],
-    changes: dict[str, str],
-    *more: str,
-) -> Step:
-    config = load_config(recipe)
-    ratios = config.data.set_ratios[-len(sets) :]
+def _training(request: Request, stage: Stage, start: Sequence[str]) -> Step:
+    config = load_config(stage.recipe)
+    ratios = config.data.set_ratios[-len(stage.sets) :]
     values = {
-        "data.prepared": f"[{', '.join(map(str, sets))}]",
+        "data.prepared": f"[{', '.join(map(str, stage.sets))}]",
         "data.set_ratios": f"[{', '.join(map(str, ratios))}]",
         "run.threads": str(request.threads),
-        **changes,
+        **stage.changes,
         **(_quick(config) if request.quick else {}),
     }
     settings = [text for key, value in values.items() for text in ("--set", f"{key}={value}")]
     arguments = (
-        "--config", str(recipe), "--out", str(request.out / name), "--resume", "auto",
-        *settings, *more,
+        "--config", str(stage.recipe), "--out", str(request.out / stage.name),
+        "--resume", "auto", *settings, *start,
     )  # fmt: skip
     steps = int(values.get("optim.steps", config.optim.steps))
-    return Step(name=name, program="train.py", arguments=arguments, seconds=steps * 1.0)
+    return Step(name=stage.name, program="train.py", arguments=arguments, seconds=steps * 1.0)
 
 
 def _quick(config: TrainConfig) -> dict[str, str]:
