@@ -161,9 +161,15 @@ def parse(arguments: Sequence[str] | None = None) -> Request:
     parser.add_argument("--quick", action="store_true", help="a few frames and steps")
     parser.add_argument("--threads", type=int, default=1, help="of the training (default: 1)")
     parser.add_argument("--jobs", type=int, default=1, help="of the preparation (default: 1)")
+    parser.add_argument(
+        "--batch-size", type=int, default=0, metavar="N",
+        help="windows of a training step (default: the recipes'); on a GPU more cost little",
+    )  # fmt: skip
     options = parser.parse_args(arguments)
     if not all(options.recording) or not all(len(words) > 1 for words in options.validate):
         parser.error("--recording needs arguments of prepare.py, --validate a name and options")
+    if options.batch_size < 0:
+        parser.error(f"--batch-size is {options.batch_size}, expected 1 or more")
     return Request(
         kind=options.kind,
         out=options.out,
@@ -172,6 +178,7 @@ def parse(arguments: Sequence[str] | None = None) -> Request:
         quick=options.quick,
         threads=options.threads,
         jobs=options.jobs,
+        batch_size=options.batch_size,
     )
 
 

@@ -126,6 +126,7 @@ class Request:
         quick: a few frames and steps: shows that everything works, not a model.
         threads: of the training.
         jobs: of the preparation.
+        batch_size: of the training; 0: those of the recipes.
     """
 
     kind: str
@@ -135,6 +136,7 @@ class Request:
     quick: bool = False
     threads: int = 1
     jobs: int = 1
+    batch_size: int = 0
 
     @property
     def recipe(self) -> Path:
@@ -268,6 +270,7 @@ def _training(request: Request, stage: Stage, start: Sequence[str]) -> Step:
         "data.prepared": f"[{', '.join(map(str, stage.sets))}]",
         "data.set_ratios": f"[{', '.join(map(str, ratios))}]",
         "run.threads": str(request.threads),
+        **({"optim.batch_size": str(request.batch_size)} if request.batch_size else {}),
         **stage.changes,
         **(_quick(config) if request.quick else {}),
     }

@@ -97,6 +97,17 @@ def test_every_step_is_in_the_table_of_the_page(tmp_path: Path, repository: Path
     assert described == done | {"figures", "card", "export"}
 
 
+def test_batch_size_is_that_of_all_stages(tmp_path: Path) -> None:
+    sizes = [
+        load_config(options.config, options.set).optim.batch_size
+        for arguments in arguments_of(plan(request(tmp_path, "--batch-size", "32")), "train.py")
+        for options in [train.parse(arguments)]
+    ]
+    assert sizes == [32] * 4
+    with pytest.raises(SystemExit):
+        request(tmp_path, "--batch-size", "-1")
+
+
 def test_recipes_of_all_kinds_exist() -> None:
     for kind in KINDS.values():
         assert (RECIPES / f"{kind.recipe}.yaml").is_file()
