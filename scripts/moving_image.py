@@ -21,6 +21,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from PIL import Image
+from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -124,8 +125,14 @@ def run(given: EvaluationInput, config: SfmConfig, frames: int) -> Drawn:
     """
     config = with_height(config, given.camera_height_m)
     drawn = Drawn()
-    with closing(create_engine(config.model)) as engine:
-        result = OfflineRun(engine, config).run(given.source, frames, on_estimate=drawn.add)
+    bar = tqdm(total=frames, desc="drawing", unit="frame", disable=None)
+
+    def add(rgb: RgbImage, estimate: OdometryEstimate) -> None:
+        drawn.add(rgb, estimate)
+        bar.update()
+
+    with bar, closing(create_engine(config.model)) as engine:
+        result = OfflineRun(engine, config).run(given.source, frames, on_estimate=add)
     if result.interrupted:
         raise KeyboardInterrupt
     if len(drawn.panels) < 2:
