@@ -21,7 +21,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -44,7 +43,7 @@ from sfm_ros.engines.factory import create_engine  # noqa: E402
 from sfm_ros.errors import ConfigError, OutputError, SourceError  # noqa: E402
 from sfm_ros.evaluation.runs.inputs import EvaluationInput, open_input  # noqa: E402
 from sfm_ros.evaluation.runs.offline import OfflineRun  # noqa: E402
-from sfm_ros.evaluation.session import with_height  # noqa: E402
+from sfm_ros.evaluation.session import progress, with_height  # noqa: E402
 from sfm_ros.geometry import inverse  # noqa: E402
 from sfm_ros.outputs.cache import write_atomically  # noqa: E402
 from sfm_ros.outputs.folder import check_output_files  # noqa: E402
@@ -125,14 +124,11 @@ def run(given: EvaluationInput, config: SfmConfig, frames: int) -> Drawn:
     """
     config = with_height(config, given.camera_height_m)
     drawn = Drawn()
-    bar = tqdm(total=frames, desc="drawing", unit="frame", disable=None)
-
-    def add(rgb: RgbImage, estimate: OdometryEstimate) -> None:
-        drawn.add(rgb, estimate)
-        bar.update()
-
-    with bar, closing(create_engine(config.model)) as engine:
-        result = OfflineRun(engine, config).run(given.source, frames, on_estimate=add)
+    count = min(frames, len(given.source))
+    with closing(create_engine(config.model)) as engine, progress("drawing", count) as bar:
+        result = OfflineRun(engine, config).run(
+            given.source, frames, on_frame=bar.update, on_estimate=drawn.add
+        )
     if result.interrupted:
         raise KeyboardInterrupt
     if len(drawn.panels) < 2:

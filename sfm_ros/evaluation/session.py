@@ -192,7 +192,7 @@ def _found(input: EvaluationInput, modes: Sequence[str], options: RunOptions) ->
     count = len(input.source)
     if OFFLINE in modes or not input.may_miss_images:
         return count - input.missing(options.frames, is_read=True)
-    with _progress("counting", _at_most(count, options.frames)) as bar:
+    with progress("counting", _at_most(count, options.frames)) as bar:
         return count - input.missing(options.frames, is_read=False, on_frame=bar.update)
 
 
@@ -210,7 +210,7 @@ def _converted(
     count, first = _at_most(len(input.source), frames), next(iter(input.source), None)
     if first is not None:
         require_room(bag_folder.parent, count * first.frame.rgb.nbytes)
-    with _progress("converting", count) as bar:
+    with progress("converting", count) as bar:
         return input.converted(bag_folder, work / "ground_truth", frames, bar.update)
 
 
@@ -224,7 +224,7 @@ def _run_offline(
     count = _at_most(len(input.source), frames)
     with ExitStack() as stack:
         engine = stack.enter_context(closing(create_engine(config.model)))
-        bar = stack.enter_context(_progress("scoring", count))
+        bar = stack.enter_context(progress("scoring", count))
         run = OfflineRun(engine, config)
         if video is None:
             return run.run(input.source, frames, depth_of, bar.update)
@@ -246,7 +246,7 @@ def _run_online(
         keep_every=max(frames // _KEPT_FRAMES, 1),
     )
     interrupted = False
-    with _progress("playing", frames) as bar:
+    with progress("playing", frames) as bar:
         try:
             # The first frames are done with the odometry of the one after them.
             recording = run_online(
@@ -311,7 +311,7 @@ def _at_most(count: int, limit: int | None) -> int:
     return count if limit is None else min(count, limit)
 
 
-def _progress(what: str, total: int) -> tqdm:
+def progress(what: str, total: int) -> tqdm:
     """A bar on a terminal, one line in a log."""
     if not sys.stderr.isatty():
         print(f"{what} {total} frames", file=sys.stderr, flush=True)

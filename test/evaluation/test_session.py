@@ -130,7 +130,7 @@ def test_every_frame_counts_and_latency_needs_a_rate(
 ) -> None:
     """The first two frames, which fill the window, are played as well."""
     bars: list[Bar] = []
-    monkeypatch.setattr(session, "_progress", lambda *a: bars.append(Bar(*a)) or bars[-1])
+    monkeypatch.setattr(session, "progress", lambda *a: bars.append(Bar(*a)) or bars[-1])
     node()
     done = evaluate(frames, config, tmp_path / "out", (ONLINE,), RunOptions(rate=rate))
     assert {bar.what: (bar.n, bar.total) for bar in bars}["playing"] == (FRAMES, FRAMES)
@@ -150,7 +150,7 @@ def test_reading_a_bag_before_it_is_played_is_shown(
 ) -> None:
     """Its images are counted by reading them, unless the offline run has."""
     bars: list[Bar] = []
-    monkeypatch.setattr(session, "_progress", lambda *a: bars.append(Bar(*a)) or bars[-1])
+    monkeypatch.setattr(session, "progress", lambda *a: bars.append(Bar(*a)) or bars[-1])
     write_bag(SmallSequence(FRAMES), tmp_path / "bag", tmp_path / "unused")
     node()
     given = open_input(InputOptions(kind="bag", path=tmp_path / "bag"))
