@@ -163,13 +163,13 @@ def parse(arguments: Sequence[str] | None = None) -> Request:
     parser.add_argument("--jobs", type=int, default=1, help="of the preparation (default: 1)")
     parser.add_argument(
         "--batch-size", type=int, default=0, metavar="N",
-        help="windows of a training step (default: the recipes'); on a GPU more cost little",
+        help="windows of a training step (default: 0, the recipes'); on a GPU more cost little",
     )  # fmt: skip
     options = parser.parse_args(arguments)
     if not all(options.recording) or not all(len(words) > 1 for words in options.validate):
         parser.error("--recording needs arguments of prepare.py, --validate a name and options")
     if options.batch_size < 0:
-        parser.error(f"--batch-size is {options.batch_size}, expected 1 or more")
+        parser.error(f"--batch-size is {options.batch_size}, expected 0 or more")
     return Request(
         kind=options.kind,
         out=options.out,
