@@ -3,8 +3,8 @@
     python training/train.py --config training/recipes/road_small.yaml --out runs/road_small
 
 ``--set optim.steps=100`` overrides single values of the recipe; ``--resume`` continues a run that
-was stopped or killed; ``--init`` starts with the networks of another run (to fine-tune on your own
-video); Ctrl-C finishes the step, saves and stops.
+was stopped or killed; ``--init`` starts with the networks of another run or of a bundle (to
+fine-tune a shipped model on your own video); Ctrl-C finishes the step, saves and stops.
 
 Several GPUs, or processes, split every batch; the recipe's batch size is that of all together:
 
@@ -27,6 +27,7 @@ if __package__ in (None, ""):
 import torch
 
 from sfm_ros.cli.program import program_parser, reason_of
+from sfm_ros.engines.factory import resolve_bundle
 from sfm_ros.errors import ConfigError, SfmRosError
 from sfm_ros.outputs.folder import OutputFolder, named_paths, require_room
 from sfm_ros.safety.interrupts import INTERRUPTED
@@ -35,11 +36,12 @@ from training.config import TrainConfig, load_config
 from training.data.batcher import Batcher, build_batcher
 from training.data.sequence import PreparedSet
 from training.distributed import DistributedContext, joined
+from training.exporting.restored import load_bundle, normalize_by
 from training.fit.checkpoint import BEST, LAST, CheckpointError, load_checkpoint, load_networks
 from training.fit.loop import Trainer
 from training.fit.run_log import HISTORY, is_history
 from training.losses.objective import Objective
-from training.networks.sfm_model import build_model
+from training.networks.sfm_model import SfmModel, build_model
 
 PROGRAM = "train.py"
 RUN_FILES = (HISTORY, *(n for name in (LAST, BEST) for n in (name, f"{name}.tmp")))
@@ -48,6 +50,9 @@ _EVENTS = "tensorboard/events"
 """Stands for these: their folder must not be a link."""
 _STATES = 3
 """Copies of the weights in a checkpoint: themselves and the two moments of Adam."""
+
+_STATISTICS_WINDOWS = 64
+"""That give a bundle's batch normalizations their statistics, which an export does not keep."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -144,7 +149,7 @@ def build(options: argparse.Namespace) -> Trainer:
     batcher = build_batcher(config, sets, device, context.rank, context.world)
     model = build_model(config.network, config.width, config.height)
     if options.init and not exists:
-        load_networks(options.init, model, options.init_networks)
+        start_with(options.init, model, options.init_networks, batcher)
     objective = Objective(config.objective)
     model.needs_source_depths = objective.needs_source_depths
     fresh = options.init is None
@@ -154,6 +159,22 @@ def build(options: argparse.Namespace) -> Trainer:
     if context.first:
         _print_start(trainer, batcher)
     return trainer
+
+
+def start_with(source: Path, model: SfmModel, networks: Sequence[str], batcher: Batcher) -> None:
+    """Load networks of a checkpoint, or of a bundle given by its folder or shipped name.
+
+    Raises:
+        CheckpointError: no checkpoint, or networks of another shape.
+        ModelError: no such bundle, or it cannot be read.
+    """
+    if source.suffix == ".pt" or source.is_file():
+        load_networks(source, model, networks)
+        return
+    load_bundle(resolve_bundle(str(source)), model, networks)
+    windows = batcher.sampler.training(range(_STATISTICS_WINDOWS))
+    images = (batcher.batch_of([window]).rgb_bn3hw.flatten(0, 1).cpu() for window in windows)
+    normalize_by(model.depth_net, images)
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -171,7 +192,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         choices=("always", "auto"),
         help="continue the run in --out; auto: or start one if there is none",
     )
-    parser.add_argument("--init", type=Path, metavar="CHECKPOINT", help="start with its weights")
+    parser.add_argument(
+        "--init", type=Path, metavar="CHECKPOINT|BUNDLE", help="start with its weights"
+    )
     parser.add_argument(
         "--init-networks",
         nargs="+",

@@ -19,6 +19,8 @@ from sfm_ros.errors import ConfigError
 from training.config import NetworkConfig
 
 Padding = Literal["zeros", "reflect"]
+MIDDLE, HALF_RANGE = 127, 128
+"""Of the gray levels, by which the ImageNet weights of the encoder normalize."""
 
 
 def normalize(rgb: Tensor) -> Tensor:
@@ -27,7 +29,8 @@ def normalize(rgb: Tensor) -> Tensor:
     ``(255 rgb - 127) / 128``, bit for bit, in channels-last order as the first layer reads it;
     otherwise it would be reordered in the forward and in the backward pass.
     """
-    return (rgb * (255 / 128) - 127 / 128).contiguous(memory_format=torch.channels_last)
+    normalized = rgb * (255 / HALF_RANGE) - MIDDLE / HALF_RANGE
+    return normalized.contiguous(memory_format=torch.channels_last)
 
 
 def conv_relu(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
