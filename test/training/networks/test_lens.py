@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("torch", reason="torch is not installed")
 
 import torch
+import torch.nn.functional as F
 from random_windows import random_windows
 from torch import Tensor
 
@@ -17,7 +18,7 @@ from sfm_ros.errors import ConfigError
 from training.config import NetworkConfig
 from training.data.sequence import PreparedSet
 from training.geometry.se3 import transform_from_pose_vector
-from training.networks.feature_pose_net import CHANNELS
+from training.networks.feature_pose_net import FeaturePoseNet, _seen
 from training.networks.lens import depth_in_camera, stretch_of, vectors_in_camera
 from training.networks.sfm_model import SfmModel, build_model
 from training.train import build, parse
@@ -128,10 +129,22 @@ def test_features_of_frames_give_depth_and_motion_of_the_window() -> None:
         output = model(frames)
         parts = [model.depth_and_features(frames[:, i]) for i in range(3)]
         motion = model.motion_of_features(torch.stack([f for _, f in parts], dim=1))
-    assert parts[0][1].shape == (1, CHANNELS, HEIGHT // 8, WIDTH // 8)
+    assert parts[0][1].shape == (1, 3 * 64, HEIGHT // 16, WIDTH // 16)
     torch.testing.assert_close(parts[1][0], output.depths_b1hw[0])
     torch.testing.assert_close(motion, output.T_source_target_bs44)
     torch.testing.assert_close(motion, model.motion(frames))
+
+
+def test_roles_of_frames_add_up_to_a_convolution_over_all_frames() -> None:
+    torch.manual_seed(0)
+    net = FeaturePoseNet((16, 24, 40, 112, 320), translation_factor=0.1, rotation_factor=0.1)
+    merged = torch.randn(4, 1, 48, 8, 10)
+    of_frames = [net.roles(frame).chunk(3, dim=1) for frame in merged]
+    first, second, context = net.roles.weight.chunk(3)
+    in_a_row = torch.cat([merged[2], merged[1], (merged[0] + merged[3]) / 2], dim=1)
+    kernel = torch.cat([first, second, context], dim=1)
+    expected = F.conv2d(in_a_row, kernel, stride=2, padding=1)
+    torch.testing.assert_close(_seen(of_frames, 2, 1), expected, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("length", [2, 3, 5])
