@@ -19,9 +19,12 @@ FAR_M = 80.0
 """What is farther is taught to be far, not how far: triangulation does not reach there."""
 _SKY_M = 100.0
 """Depth from which on nothing far counts as too near."""
-_QUADRATIC, _LARGEST = 0.05, 1.5
-"""Errors of log depth below which the loss is quadratic, and from which on it is constant: a
-semi-dense teacher has outliers, at the edges of what is near most of all."""
+_QUADRATIC, _LARGE, _SLOPE = 0.05, 1.5, 0.3
+"""Errors of log depth below which the loss is quadratic, and from which on it grows by the slope
+alone: a semi-dense teacher has outliers, at the edges of what is near most of all. It must grow: what
+is near and once taken for the sky, such as a bright wall, would be so forever."""
+_FAR_WEIGHT = 0.5
+"""Of a pixel that is far or sky: in doubt, what is bright is an obstacle."""
 _SCALE_WEIGHTS = (1.0, 0.5, 0.25)
 """Of the finest scales; the coarser ones follow by themselves."""
 
@@ -78,11 +81,15 @@ def teacher_error(
         counts = known > 0
         error = depth.log() - torch.where(counts, known.clamp(max=_SKY_M), 1.0).log()
         is_far = known > FAR_M
-        measured = _huber(error.abs()).clamp(max=_LARGEST)
-        cost = torch.where(is_far, _huber((-error).clamp(min=0)), measured)
+        too_near = _FAR_WEIGHT * _huber((-error).clamp(min=0))
+        cost = torch.where(is_far, too_near, _robust(error.abs()))
         cost = torch.where(counts, cost, 0.0)
         total = total + weight * cost.sum() / shared_count(counts.sum())
     return total
+
+
+def _robust(size: Tensor) -> Tensor:
+    return _huber(size.clamp(max=_LARGE)) + _SLOPE * (size - _LARGE).clamp(min=0)
 
 
 def _huber(size: Tensor) -> Tensor:

@@ -36,9 +36,9 @@ def constant(value: float) -> Tensor:
         (10.0 * math.exp(0.02), 10.0, 0.02**2 / 0.1),  # quadratic near zero
         (10.0 * math.exp(0.3), 10.0, 0.3 - 0.025),
         (10.0 * math.exp(-0.3), 10.0, 0.3 - 0.025),
-        (10.0 * math.exp(4.0), 10.0, 1.5),  # an outlier of the teacher
+        (10.0 * math.exp(4.0), 10.0, 1.475 + 0.3 * 2.5),  # an outlier of the teacher
         (200.0, 1000.0, 0.0),  # sky predicted far, if not as far
-        (100.0 * math.exp(-3.0), 1000.0, 3.0 - 0.025),  # near sky is no outlier
+        (100.0 * math.exp(-3.0), 1000.0, 0.5 * (3.0 - 0.025)),  # near sky is no outlier
         (90.0 * math.exp(0.5), 90.0, 0.0),
     ],
 )
@@ -57,11 +57,13 @@ def test_unknown_pixels_teach_nothing_and_do_not_dilute() -> None:
     assert (gradient[..., :4] == 0).all() and (gradient[..., 4:] > 0).all()
 
 
-def test_outlier_has_no_gradient_and_far_has_one_on_its_near_side_only() -> None:
-    predicted = torch.tensor([1.0, 200.0, 30.0]).view(1, 1, 1, 3).requires_grad_()
-    known = torch.tensor([50.0, FAR_M + 1, FAR_M + 1]).view(1, 1, 1, 3)
+def test_outlier_counts_little_and_far_on_its_near_side_only() -> None:
+    predicted = torch.tensor([1.0, 40.0, 200.0, 30.0]).view(1, 1, 1, 4).requires_grad_()
+    known = torch.tensor([50.0, 50.0, FAR_M + 1, FAR_M + 1]).view(1, 1, 1, 4)
     (gradient,) = torch.autograd.grad(teacher_error([predicted], known, HAS_DEPTH), predicted)
-    assert (gradient.flatten() < 0).tolist() == [False, False, True]
+    # By the logarithm of the depth; what is near and taken for the sky must be pulled back.
+    pull = (-4 * gradient * predicted).flatten().tolist()
+    assert pull == pytest.approx([0.3, 1.0, 0.0, 0.5], abs=1e-5)
 
 
 def test_windows_without_depth_are_left_out() -> None:
@@ -80,7 +82,8 @@ def test_coarser_scales_count_less_and_see_single_pixels() -> None:
     fine = teacher_error([columns], columns, HAS_DEPTH).item()
     both = teacher_error([columns, *coarse], columns, HAS_DEPTH).item()
     # A mean over the edge would fit neither: one of the two surfaces is met exactly at each scale.
-    errors = [0.5 * 0.0, 0.25 * 0.0], [0.5 * 1.5, 0.25 * 1.5]
+    size = 1.475 + 0.3 * (math.log(12) - 1.5)
+    errors = [0.5 * 0.0, 0.25 * 0.0], [0.5 * size, 0.25 * size]
     assert fine == 0.0
     assert any(both == pytest.approx(a + b) for a in (0, errors[1][0]) for b in (0, errors[1][1]))
 
