@@ -10,7 +10,8 @@
 Each ``--recording`` holds the arguments of one call of prepare.py without its output folder; depth
 and poses are taught by geometry (``--teacher geometry``). Each ``--validate`` holds a name and the
 options of evaluate_depth.py that select images with ground truth, which are never trained on.
-Rendered streets are added by themselves. A call that was stopped continues with what is missing.
+Rendered streets are added by themselves; ``--init BUNDLE`` starts with its depth. A call that was
+stopped continues with what is missing.
 ``--quick`` does everything with a few frames and steps, in minutes.
 """
 
@@ -165,6 +166,10 @@ def parse(arguments: Sequence[str] | None = None) -> Request:
         "--batch-size", type=int, default=0, metavar="N",
         help="windows of a training step (default: 0, the recipes'); on a GPU more cost little",
     )  # fmt: skip
+    parser.add_argument(
+        "--init", default="", metavar="CHECKPOINT|BUNDLE",
+        help="start with its depth (default: an encoder trained on ImageNet)",
+    )  # fmt: skip
     options = parser.parse_args(arguments)
     if not all(options.recording) or not all(len(words) > 1 for words in options.validate):
         parser.error("--recording needs arguments of prepare.py, --validate a name and options")
@@ -179,6 +184,7 @@ def parse(arguments: Sequence[str] | None = None) -> Request:
         threads=options.threads,
         jobs=options.jobs,
         batch_size=options.batch_size,
+        init=options.init,
     )
 
 

@@ -20,9 +20,9 @@ FAR_M = 80.0
 _SKY_M = 100.0
 """Depth from which on nothing far counts as too near."""
 _QUADRATIC, _LARGE, _SLOPE = 0.05, 1.5, 0.3
-"""Errors of log depth below which the loss is quadratic, and from which on it grows by the slope
-alone: a semi-dense teacher has outliers, at the edges of what is near most of all. It must grow: what
-is near and once taken for the sky, such as a bright wall, would be so forever."""
+"""Errors of log depth below which the loss is quadratic, and from which on it has this slope: a
+semi-dense teacher has outliers, at the edges of what is near most of all. Without any slope a
+bright wall that is once taken for the sky would be so forever."""
 _FAR_WEIGHT = 0.5
 """Of a pixel that is far or sky: in doubt, what is bright is an obstacle."""
 _SCALE_WEIGHTS = (1.0, 0.5, 0.25)

@@ -127,6 +127,7 @@ class Request:
         threads: of the training.
         jobs: of the preparation.
         batch_size: of the training; 0: those of the recipes.
+        init: bundle or checkpoint that the depth starts with, empty for ImageNet.
     """
 
     kind: str
@@ -137,6 +138,7 @@ class Request:
     threads: int = 1
     jobs: int = 1
     batch_size: int = 0
+    init: str = ""
 
     @property
     def recipe(self) -> Path:
@@ -199,7 +201,8 @@ class Stage:
 def plan(request: Request) -> list[Step]:
     """All steps up to the checkpoint of both networks and its figures."""
     stages = _stages(request)
-    starts = [(), *(_from(request, stage.name) for stage in stages[:-1])]
+    first = ("--init", request.init, "--init-networks", "depth") if request.init else ()
+    starts = [first, *(_from(request, stage.name) for stage in stages[:-1])]
     return [
         *_preparation(request),
         *(_training(request, *both) for both in zip(stages, starts, strict=True)),

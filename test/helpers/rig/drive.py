@@ -21,9 +21,13 @@ from sensor_msgs.msg import CameraInfo, Image
 from sfm_ros.config import config_from_dict
 from sfm_ros.datatypes import CameraIntrinsics
 from sfm_ros.engines.base import Engine
+from sfm_ros.engines.factory import resolve_bundle
+from sfm_ros.model_spec import ModelSpec
 from sfm_ros.ros.conversions import stamp_from_ns, stamp_to_ns
 from sfm_ros.ros.node.node import SfmNode
 
+FILLING = ModelSpec.load(resolve_bundle("default")).sequence_length - 1
+"""Images that fill the window and get no odometry."""
 PERIOD_NS = 100_000_000
 CONFIG = config_from_dict(
     {

@@ -14,7 +14,7 @@ from rig.probe import Probe, wait_until
 pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
 
 from rclpy.executors import MultiThreadedExecutor
-from rig.drive import Drive
+from rig.drive import FILLING, Drive
 
 from sfm_ros.config import ModelConfig
 from sfm_ros.datatypes import Prediction
@@ -66,9 +66,9 @@ def test_the_swap_loses_no_frame_and_does_not_move_the_trajectory(
     switching._thread.join(60)
     swapped.show(range(SWAP_AT, FRAMES))
     assert swapped.engine.name == "openvino" and not swapped.failures
-    wait_until(lambda: len(swapped.depth) >= FRAMES - 1, "depth, which follows the odometry")
+    wait_until(lambda: len(swapped.depth) >= FRAMES - FILLING, "depth, which follows the odometry")
     counts = [len(d.odometry) for d in (alone, swapped)], [len(d.depth) for d in (alone, swapped)]
-    assert counts == ([FRAMES - 1] * 2, [FRAMES - 1] * 2)
+    assert counts == ([FRAMES - FILLING] * 2, [FRAMES - FILLING] * 2)
     difference = np.abs(swapped.poses() - alone.poses())
     steps = np.linalg.norm(np.diff(alone.poses()[:, :3], axis=0), axis=1)
     print(f"largest difference {difference.max() / steps.min():.1e} of a step")
@@ -122,7 +122,8 @@ def test_an_engine_that_the_parity_gate_refuses_is_named_in_the_diagnostics(
     assert "refused, depth median" in values["engine_refused"]
     assert values["last_trouble"].endswith(values["engine_refused"])
     refused.show(range(4, 6))
-    assert len(refused.odometry) == 5 and values["engine"] == "onnx" and not refused.failures
+    assert len(refused.odometry) == 6 - FILLING and not refused.failures
+    assert values["engine"] == "onnx"
 
 
 class Failing(OnnxEngine):
@@ -146,6 +147,6 @@ def test_an_engine_that_fails_is_replaced_without_losing_a_frame(
     for each in drives:
         each.show(range(8))
     whole, broken = drives
-    assert len(broken.odometry) == len(whole.odometry) == 7 and not broken.failures
+    assert len(broken.odometry) == len(whole.odometry) == 8 - FILLING and not broken.failures
     np.testing.assert_allclose(broken.poses(), whole.poses(), atol=1e-9)
     wait_until(lambda: "out of memory" in broken.values()["engine_refused"], "the reason")

@@ -82,6 +82,15 @@ def test_each_stage_starts_with_the_depth_of_the_one_before(tmp_path: Path) -> N
     assert second.frozen == "depth" and second.sequence_length == 3
 
 
+def test_first_stage_starts_with_a_bundle(tmp_path: Path) -> None:
+    words = [*COMMAND, "--out", str(tmp_path), "--init", "road_small"]
+    stages = arguments_of(plan(reproduce.parse(words)), "train.py")
+    assert [str(train.parse(stage).init) for stage in stages[:2]] == [
+        "road_small", str(tmp_path / "rendered" / "last.pt"),
+    ]  # fmt: skip
+    assert train.parse(stages[0]).init_networks == ["depth"]
+
+
 def test_every_step_is_in_the_table_of_the_page(tmp_path: Path, repository: Path) -> None:
     page = (repository / "docs" / "train_your_own.md").read_text(encoding="utf-8")
     table = page[page.index("| step | what it does") :].partition("\n\n")[0]
