@@ -16,6 +16,7 @@ from training.preparation.teacher.consensus import combine
 from training.preparation.teacher.flows import Flows
 from training.preparation.teacher.movers import find_movers
 from training.preparation.teacher.pair import triangulate
+from training.preparation.teacher.road import fill_road
 from training.preparation.teacher.sky import find_sky
 from training.preparation.teacher.view import Gray, Map, Mask, View
 
@@ -69,7 +70,7 @@ def measure_depth(
     is_reliable = reliable(view, target.gray, used, found.depth_m)
     depth = np.where(is_reliable & ~own & ~sky.possible, found.depth_m, 0)
     depth[moves], depth[sky.certain] = MOVING, SKY_DEPTH_M
-    return np.asarray(depth, dtype=np.float32)
+    return fill_road(view, target.gray, np.asarray(depth, dtype=np.float32), own)
 
 
 def reduced(depth_m: Map, factor: int) -> DepthMap:
