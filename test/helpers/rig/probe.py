@@ -21,7 +21,7 @@ HELPERS = REPOSITORY / "test" / "helpers"
 FAKE_NODE = [sys.executable, "-m", "rig.fake_node"]
 REAL_NODE = [sys.executable, "-m", "sfm_ros.ros.node"]
 PLAYER = [sys.executable, "-m", "sfm_ros.ros.tools.player"]
-TIMEOUT_S = 120.0
+TIMEOUT_S = 300.0
 """Of every wait: far longer than it takes, for a machine that does much else may be slow."""
 
 
