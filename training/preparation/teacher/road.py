@@ -1,7 +1,7 @@
 """The road right ahead where it has no texture: the plane that is measured around it.
 
 Optical flow cannot follow smooth asphalt, so that triangulation leaves it out, most of all on
-motorways. A network that is never told what it is may see a wall of asphalt in it.
+motorways. A network that never learns what it is may see a wall in it.
 """
 
 from __future__ import annotations
