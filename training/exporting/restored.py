@@ -38,13 +38,18 @@ def load_bundle(bundle: Path, model: SfmModel, networks: Sequence[str]) -> None:
     Args:
         bundle: its folder.
         model: on the CPU.
-        networks: which of ``depth`` and ``pose`` to take.
+        networks: ``depth``, or ``depth`` and ``pose``.
 
     Raises:
-        CheckpointError: the networks are of another kind or size.
+        CheckpointError: the networks are of another kind or size, or ``pose`` alone.
         ModelError: the bundle cannot be read.
     """
     spec = ModelSpec.load(bundle)
+    if "depth" not in networks:
+        raise CheckpointError(
+            f"the motion of the bundle {bundle} comes with its depth, expected --init-networks "
+            "depth pose"
+        )
     graphs = [EditedGraph(load_graph(path)) for path in graph_paths(bundle, spec)]
     try:
         for network in networks:
@@ -96,6 +101,9 @@ def _set_statistics(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor) -> Non
     norm.running_var.copy_(variance)
 
 
+_NORM = ("weight", "bias", "running_mean", "running_var")
+
+
 def _restore(network: nn.Module, name: str, graphs: Sequence[EditedGraph]) -> None:
     """Set the weights of a network that is called ``name`` in the graphs."""
     exported = _Exported(graphs)
@@ -107,9 +115,6 @@ def _restore(network: nn.Module, name: str, graphs: Sequence[EditedGraph]) -> No
             elif isinstance(layer, nn.BatchNorm2d) and layer not in merged.values():
                 state = {key: exported.constant(f"{name}.{part}.{key}") for key in _NORM}
                 layer.load_state_dict(state, strict=False)
-
-
-_NORM = ("weight", "bias", "running_mean", "running_var")
 
 
 def _merged_norms(network: nn.Module) -> dict[nn.Module, nn.BatchNorm2d]:

@@ -128,6 +128,11 @@ def test_networks_of_another_kind_are_refused(network: dict[str, Any], bundle: P
         load_bundle(bundle, untrained(**network), ["depth", "pose"])
 
 
+def test_motion_alone_is_refused(bundle: Path) -> None:
+    with pytest.raises(CheckpointError, match="expected --init-networks depth pose"):
+        load_bundle(bundle, untrained(pose="pair"), ["pose"])
+
+
 def test_training_starts_with_a_bundle(recipe: Path, bundle: Path, tmp_path: Path) -> None:
     begun = train.build(train.parse(arguments(recipe, tmp_path / "run", "--init", str(bundle))))
     assert depth_difference(begun.model.eval(), ModelSpec.load(bundle), bundle) < 2 * TOLERANCE
