@@ -20,7 +20,7 @@ _FEW_LOST, _SMALL_SHARE = 10, 0.02
 
 
 class CameraCheck:
-    """Logs what is wrong with the images, each fault once until it has passed.
+    """Logs what is wrong with the images, each fault once until it has passed or changes.
 
     Args:
         node: looks at the graph, and logs.
@@ -35,6 +35,7 @@ class CameraCheck:
         self._node, self._statistics = node, statistics
         self._topic, self._takes_every = topic, takes_every
         self._is_silent = self._has_lost = False
+        self._cause = ""
         self._publishers = 1
 
     def check(self) -> None:
@@ -46,20 +47,25 @@ class CameraCheck:
     def _check_for_silence(self) -> None:
         waited_s, silent_s = self._statistics.waiting_for_s(), self._statistics.silent_for_s()
         is_silent = silent_s is not None or (waited_s or 0.0) > _FIRST_IMAGE_S
-        if is_silent and not self._is_silent:
-            if silent_s is None:
-                self._log_that_none_came(waited_s or 0.0)
-            else:
-                self._log_that_they_ceased(silent_s)
+        if is_silent and silent_s is None:
+            self._log_that_none_came(waited_s or 0.0)
+        elif silent_s is not None and not self._is_silent:
+            self._log_that_they_ceased(silent_s)
+        if not is_silent:
+            self._cause = ""
         self._is_silent = is_silent
 
     def _log_that_none_came(self, waited_s: float) -> None:
+        """Again if the cause changes: on a busy machine others are discovered late."""
         publishers = self._names(self._topic)
-        text = f"no image on {self._topic} for {waited_s:.0f} s; "
         if publishers:
-            text += f"its publishers have sent none: {publishers}"
+            cause = f"its publishers have sent none: {publishers}"
         else:
-            text += f"nobody publishes there. {self._advice()}"
+            cause = f"nobody publishes there. {self._advice()}"
+        if cause == self._cause:
+            return
+        self._cause = cause
+        text = f"no image on {self._topic} for {waited_s:.0f} s; {cause}"
         if publishers and self._takes_every:  # on two lines: rclpy allows one severity in each
             self._node.get_logger().info(f"{text} (a player may wait for other programs)")
         else:

@@ -90,6 +90,20 @@ def test_without_any_camera_the_driver_is_asked_for() -> None:
     assert "no other topic of images either: is the camera's driver running" in line
 
 
+def test_a_camera_that_is_discovered_late_is_named() -> None:
+    bench = Bench()
+    (line,) = bench.after(10)
+    assert "no other topic of images" in line
+    bench.node.graph = {"/cam/image_raw": (IMAGE, ["usb_cam"])}
+    (line,) = bench.after(10)
+    assert line.startswith("no image on /image for 11 s; nobody publishes there. Topics of")
+    assert "/cam/image_raw (/usb_cam)" in line
+    bench.node.graph[TOPIC] = (IMAGE, ["usb_cam"])
+    (line,) = bench.after(10)
+    assert line == "no image on /image for 21 s; its publishers have sent none: /usb_cam"
+    assert bench.after(10) == []
+
+
 def test_a_publisher_that_sends_nothing_is_named() -> None:
     bench = Bench()
     bench.node.graph = {TOPIC: (IMAGE, ["usb_cam"])}
