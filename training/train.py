@@ -36,7 +36,6 @@ from training.config import TrainConfig, load_config
 from training.data.batcher import Batcher, build_batcher
 from training.data.sequence import PreparedSet
 from training.distributed import DistributedContext, joined
-from training.exporting.restored import load_bundle, normalize_by
 from training.fit.checkpoint import BEST, LAST, CheckpointError, load_checkpoint, load_networks
 from training.fit.loop import Trainer
 from training.fit.run_log import HISTORY, is_history
@@ -171,6 +170,9 @@ def start_with(source: Path, model: SfmModel, networks: Sequence[str], batcher: 
     if source.suffix == ".pt" or source.is_file():
         load_networks(source, model, networks)
         return
+    # Only a bundle needs the libraries of ONNX.
+    from training.exporting.restored import load_bundle, normalize_by
+
     load_bundle(resolve_bundle(str(source)), model, networks)
     windows = batcher.sampler.training(range(_STATISTICS_WINDOWS))
     images = (batcher.batch_of([window]).rgb_bn3hw.flatten(0, 1).cpu() for window in windows)
