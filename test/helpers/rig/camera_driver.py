@@ -18,8 +18,6 @@ from rig.fake_node import STAND
 from rig.probe import Probe, Program, wait_until
 from sfm_ros.ros.conversions import stamp_to_ns
 
-_ASK_AGAIN_S = 15.0
-
 
 class Camera:
     """Shows images to the node and collects its messages."""
@@ -101,20 +99,7 @@ class Camera:
 
     def call(self, kind: Any, name: str, request: Any = None) -> Any:
         """The response of one of the node's services."""
-        client = self.probe.node.create_client(kind, name)
-        wait_until(client.service_is_ready, f"the service {name}")
-        calls: list[tuple[float, Any]] = []
-
-        def answered() -> Any:
-            # The node may answer before it has discovered who asked: the response is lost.
-            if not calls or time.monotonic() - calls[-1][0] > _ASK_AGAIN_S:
-                future = client.call_async(request or kind.Request())
-                calls.append((time.monotonic(), future))
-            return next((future for _, future in calls if future.done()), None)
-
-        future = wait_until(answered, f"a response of {name}")
-        self.probe.node.destroy_client(client)
-        return future.result()
+        return self.probe.call(kind, name, request)
 
     def set_parameter(self, name: str, value: Any, node: str = "/sfm_node") -> SetParametersResult:
         """The result of setting a parameter of a node."""

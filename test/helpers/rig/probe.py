@@ -23,6 +23,7 @@ REAL_NODE = [sys.executable, "-m", "sfm_ros.ros.node"]
 PLAYER = [sys.executable, "-m", "sfm_ros.ros.tools.player"]
 TIMEOUT_S = 300.0
 """Of every wait: far longer than it takes, for a machine that does much else may be slow."""
+_ASK_AGAIN_S = 15.0
 
 
 def ros_arguments(**parameters: Any) -> list[str]:
@@ -154,6 +155,38 @@ class Probe:
     def unplug(self, topic: str) -> None:
         """Destroy the publisher; the next message has another."""
         self.node.destroy_publisher(self._publishers.pop(topic))
+
+    def call(self, kind: Any, name: str, request: Any = None) -> Any:
+        """The response of a service whose requests may be repeated.
+
+        A node may answer before it has discovered who asked: that response is lost, on a busy
+        machine. So it is asked again.
+        """
+        client = self.node.create_client(kind, name)
+        wait_until(client.service_is_ready, f"the service {name}")
+        calls: list[tuple[float, Any]] = []
+
+        def answered() -> Any:
+            if not calls or time.monotonic() - calls[-1][0] > _ASK_AGAIN_S:
+                future = client.call_async(request or kind.Request())
+                calls.append((time.monotonic(), future))
+            return next((future for _, future in calls if future.done()), None)
+
+        future = wait_until(answered, f"a response of {name}")
+        self.node.destroy_client(client)
+        return future.result()
+
+    def client(self, kind: Any, name: str) -> Any:
+        """A client whose every request is answered, for requests that must not be repeated.
+
+        Endpoints are announced in order: a node that answers a later client knows this one.
+        """
+        from rcl_interfaces.srv import ListParameters
+
+        client = self.node.create_client(kind, name)
+        wait_until(client.service_is_ready, f"the service {name}")
+        self.call(ListParameters, f"{name.rpartition('/')[0]}/list_parameters")
+        return client
 
     def close(self) -> None:
         """Leave the middleware."""

@@ -239,8 +239,7 @@ def test_inactive_managed_node_gets_the_missing_transition(
     from lifecycle_msgs.srv import ChangeState
 
     start([*FAKE_NODE, '{"lifecycle": true}'])
-    client = probe.node.create_client(ChangeState, "/sfm_node/change_state")
-    assert client.wait_for_service(TIMEOUT_S)
+    client = probe.client(ChangeState, "/sfm_node/change_state")
     unconfigured = "node /sfm_node: a managed node that is not configured -> "
     unconfigured += "ros2 lifecycle set /sfm_node configure, then"
     _, rows = examine_until(start, lambda _, rows: unconfigured in text(rows["WARN"]))

@@ -46,8 +46,7 @@ class Manager:
         """
         self.probe, self.space = probe, space
         self.program = start([*command, *ros_arguments(**options), "-r", f"__ns:={space}"])
-        self.client = probe.node.create_client(ChangeState, f"{space}/sfm_node/change_state")
-        self.program.wait_until(self.client.service_is_ready, "the service")
+        self.client = probe.client(ChangeState, f"{space}/sfm_node/change_state")
         self.odometry = probe.listen(f"{space}/sfm_node/odometry", Odometry)
         self.stamp = 0
 
@@ -55,7 +54,7 @@ class Manager:
         """Whether a transition succeeded."""
         request = ChangeState.Request(transition=Transition(id=transition))
         future = self.client.call_async(request)
-        wait_until(future.done, "the transition")
+        self.program.wait_until(future.done, "the transition")
         return future.result().success
 
     def subscriptions(self) -> int:
