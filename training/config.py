@@ -63,7 +63,7 @@ class DataConfig:
     )
     degrade_probability: float = option(
         0.0,
-        "Each of these, to what the networks see: blur, noise, JPEG, a shadow across the image.",
+        "Each of these, to what the networks see: overexposure, blur, noise, JPEG, a shadow.",
         minimum=0.0,
         maximum=1.0,
     )

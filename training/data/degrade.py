@@ -15,11 +15,17 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 _LEAST_SIZE = 0.5
+_GAIN = 2.5
 _NOISE = 0.04
 _QUALITY = (20, 80)
 _DARKEST = 0.35
 _SOFT_EDGE = 0.03
 """Width of the edge of a shadow, fraction of the image's width."""
+
+
+def overexpose(rgb_n3hw: Tensor, strength: float, _: np.random.Generator) -> Tensor:
+    """Let what is bright become white, as a wall or a truck in the sun: not all white is sky."""
+    return (rgb_n3hw * (1 + (_GAIN - 1) * strength)).clamp(0, 1)
 
 
 def blur(rgb_n3hw: Tensor, strength: float, _: np.random.Generator) -> Tensor:
@@ -64,6 +70,7 @@ def cast_shadow(rgb_n3hw: Tensor, strength: float, rng: np.random.Generator) -> 
 
 DEGRADATIONS: tuple[Callable[[Tensor, float, np.random.Generator], Tensor], ...] = (
     cast_shadow,
+    overexpose,
     blur,
     add_noise,
     compress,

@@ -13,7 +13,14 @@ from torch import Tensor
 
 from training.config import DataConfig
 from training.data.augment import augment, degrade, draw_plan
-from training.data.degrade import DEGRADATIONS, add_noise, blur, cast_shadow, compress
+from training.data.degrade import (
+    DEGRADATIONS,
+    add_noise,
+    blur,
+    cast_shadow,
+    compress,
+    overexpose,
+)
 from training.data.sequence import PreparedSet
 
 EVERYTHING = DataConfig(degrade_probability=1.0, color_probability=0.0, gray_probability=0.0)
@@ -41,6 +48,8 @@ def test_each_degradation_by_itself() -> None:
     shadow = cast_shadow(torch.ones(2, 3, 64, 64), 1.0, np.random.default_rng(1))
     assert shadow.min().item() == pytest.approx(0.35) and shadow.max().item() == 1.0
     assert torch.equal(shadow[0], shadow[1]) and torch.equal(shadow[0, 0], shadow[0, 2])
+    ramp = torch.linspace(0, 1, 101).expand(1, 3, 4, 101)
+    assert torch.equal(overexpose(ramp, 1.0, rng) == 1.0, ramp >= 0.4)  # as bright as the sky
     red = torch.zeros(1, 3, 32, 32)
     red[:, 0] = 1.0
     assert (compress(red, 0.0, rng) - red).abs().max() < 0.05  # channels in their order
