@@ -29,6 +29,7 @@ from sfm_ros.ros.graph import full_name
 
 _QUIET_S, _PATIENCE_S = 3.0, 10.0
 _ANSWER_S = 2.0
+_TRIES = 2
 _REPORT_PERIOD_S = 1.0
 _BEST_EFFORT = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
 _CHANGE_STATE = "lifecycle_msgs/srv/ChangeState"
@@ -118,8 +119,11 @@ class SystemWatch:
         try:
             if not client.wait_for_service(timeout_sec=_ANSWER_S):
                 return {}
-            future = client.call_async(GetParameters.Request(names=names))
-            self._executor.spin_until_future_complete(future, timeout_sec=_ANSWER_S)
+            for _ in range(_TRIES):  # an answer is lost if the node has not discovered us yet
+                future = client.call_async(GetParameters.Request(names=names))
+                self._executor.spin_until_future_complete(future, timeout_sec=_ANSWER_S / _TRIES)
+                if future.done():
+                    break
             if not future.done() or future.result() is None:
                 return {}
             return {
