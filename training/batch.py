@@ -60,6 +60,22 @@ def source_indices(sequence_length: int) -> list[int]:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Matches:
+    """Where the cells of the target were found in the frames next to it.
+
+    Attributes:
+        sources: which of the sources those frames are, (k,).
+        flow_bk2hw: from the target, x first, in cells.
+        likely_bkhwm: what each place of the frame is worth, adds up to 1: rows from so many above
+            to as many below the cell's own, and all columns of each.
+    """
+
+    sources: list[int]
+    flow_bk2hw: Tensor
+    likely_bkhwm: Tensor
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ModelOutput:
     """Prediction of the networks for one batch.
 
@@ -74,6 +90,7 @@ class ModelOutput:
             the model uses the calibration.
         source_depths_bs1hw: finest depth of the sources, in order of time; or None if no loss
             needs it.
+        matches: of a pose network that searches for the target's features; else None.
     """
 
     depths_b1hw: list[Tensor]
@@ -82,6 +99,7 @@ class ModelOutput:
     mask_logits_bshw: list[Tensor]
     K_b33: Tensor | None = None
     source_depths_bs1hw: Tensor | None = None
+    matches: Matches | None = None
 
     @property
     def has_motion(self) -> bool:

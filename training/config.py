@@ -255,6 +255,11 @@ def _check_motion(config: TrainConfig) -> None:
             f"'network.sequence_length' is {network.sequence_length}, but the pose network "
             f"'{network.pose}' compares frames; set it to 2 or more, or 'network.pose' to none"
         )
+    if objective.matching_weight and network.pose != "features":
+        raise ConfigError(
+            "'objective.matching_weight' needs a pose network that searches for features; set "
+            "'network.pose' to features, or the weight to 0"
+        )
     if network.pose == "none" and network.learned_intrinsics == "per_window":
         raise ConfigError(
             "'network.learned_intrinsics' per_window is predicted by the pose network, and "

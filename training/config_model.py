@@ -143,6 +143,12 @@ class ObjectiveConfig:
         "network.",
         minimum=0.0,
     )
+    matching_weight: float = option(
+        0.0,
+        "Where the features of the target should have been found in its neighbors, if depth and "
+        "motion are known; for network.pose features.",
+        minimum=0.0,
+    )
     teacher_weight: float = option(
         0.0,
         "Robust log-depth error against semi-dense depth, of geometry or rendered; what is far "

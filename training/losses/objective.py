@@ -17,6 +17,7 @@ from training.config import ObjectiveConfig
 from training.distributed import mean_over_processes
 from training.losses import regularizers
 from training.losses.context import LossContext, Reconstruction, resized, size_of
+from training.losses.matching import matching_error
 from training.losses.photometric import (
     mean_over_sources,
     minimum_over_sources,
@@ -44,6 +45,7 @@ def loss_terms(config: ObjectiveConfig) -> dict[str, tuple[float, LossTerm]]:
         "depth_supervision": (config.depth_supervision_weight, depth_supervision),
         "teacher": (config.teacher_weight, teacher),
         "pose_supervision": (config.pose_supervision_weight, pose_supervision),
+        "matching": (config.matching_weight, matching),
         "velocity": (config.velocity_weight, velocity_supervision),
     }
 
@@ -167,6 +169,18 @@ def pose_supervision(context: LossContext) -> Tensor | None:
     if ground_truth is None or has_motion is None:
         return None
     return motion_error(context.output.T_source_target_bs44.float(), ground_truth, has_motion)
+
+
+def matching(context: LossContext) -> Tensor | None:
+    """Error of the matches of a pose network against known depth and motion."""
+    batch, matches = context.batch, context.output.matches
+    depth, has_depth = batch.depth_target_b1hw, batch.has_depth_b
+    T_bs44, has_motion = batch.T_source_target_bs44, batch.has_motion_b
+    if matches is None or depth is None or has_depth is None:
+        return None
+    if T_bs44 is None or has_motion is None:
+        return None
+    return matching_error(matches, depth, T_bs44, batch.K_b33.float(), has_depth * has_motion)
 
 
 def velocity_supervision(context: LossContext) -> Tensor | None:

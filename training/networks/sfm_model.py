@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from sfm_ros.errors import ConfigError
-from training.batch import ModelOutput, source_indices, target_index
+from training.batch import Matches, ModelOutput, source_indices, target_index
 from training.config import NetworkConfig
 from training.geometry import se3
 from training.networks import lens
 from training.networks.depth_net import DispNet, VggDepthNet
 from training.networks.encoders.efficientnet_lite0 import EfficientNetLite0
-from training.networks.feature_pose_net import FeaturePoseNet
+from training.networks.feature_pose_net import FeaturePoseNet, Flow
 from training.networks.intrinsics import SharedIntrinsics, WindowIntrinsics
 from training.networks.pose_net import FEATURES, PoseNet
 from training.networks.skip_depth_net import LiteDepthNet, ResNetDepthNet, SkipDepthNet
@@ -32,6 +32,15 @@ _DEPTH_NETS: dict[str, Callable[[NetworkConfig], nn.Module]] = {
 }
 
 
+class _Motion(NamedTuple):
+    """What a pose network found in windows; see `ModelOutput` and `PoseOutput`."""
+
+    T_bs44: Tensor
+    mask_logits_bshw: list[Tensor]
+    features_bc: Tensor
+    matches: Matches | None = None
+
+
 class SfmModel(nn.Module):
     """Depth of the target frame and the motion to the other frames of a window.
 
@@ -40,7 +49,8 @@ class SfmModel(nn.Module):
     chained. Half the difference of the two outputs is the motion, so that reversing a pair inverts
     it and equal frames give none. Without that, a network trained on little data memorizes at
     which location the car turns left instead of measuring the turn. The ``features`` network does
-    the same with features of the depth network's encoder, and sees the other frames of the window.
+    the same with features of the depth network's encoder, which it searches for in the neighbors,
+    and sees the other frames of the window.
 
     Lengths are in meters if the ground truth was, else in an unknown unit; the networks' own unit
     is ``config.depth_unit`` of them, for depth and translation alike.
@@ -82,13 +92,11 @@ class SfmModel(nn.Module):
         Args:
             K_b33: intrinsics; needed with ``canonical_focal`` only.
         """
-        taps = self._taps(rgb_bn3hw)
-        disparities, source_depths = self._disparities(rgb_bn3hw, taps)
+        maps, features = self._looked_at(rgb_bn3hw)
+        disparities, source_depths = self._disparities(rgb_bn3hw, maps)
         height, width = rgb_bn3hw.shape[-2:]
         stretch_b = self._stretch(K_b33, width)
-        T_source_target, mask_logits, features_bc = self._motion_and_masks(
-            rgb_bn3hw, taps, stretch_b
-        )
+        motion = self._motion_and_masks(rgb_bn3hw, features, stretch_b)
         depths = [self.depth_unit / disparity for disparity in disparities]
         if stretch_b is not None:
             depths = [lens.depth_in_camera(depth, stretch_b) for depth in depths]
@@ -97,10 +105,11 @@ class SfmModel(nn.Module):
         return ModelOutput(
             depths_b1hw=depths,
             disparities_b1hw=disparities,
-            T_source_target_bs44=T_source_target,
-            mask_logits_bshw=mask_logits,
-            K_b33=None if self.camera is None else self.camera(features_bc, width, height),
+            T_source_target_bs44=motion.T_bs44,
+            mask_logits_bshw=motion.mask_logits_bshw,
+            K_b33=None if self.camera is None else self.camera(motion.features_bc, width, height),
             source_depths_bs1hw=source_depths,
+            matches=motion.matches,
         )
 
     def depth(self, rgb_b3hw: Tensor) -> Tensor:
@@ -109,13 +118,14 @@ class SfmModel(nn.Module):
 
     def motion(self, rgb_bn3hw: Tensor) -> Tensor:
         """``T_source_target`` (b, n - 1, 4, 4) of windows, sources in order of time."""
-        return self._motion_and_masks(rgb_bn3hw, self._taps(rgb_bn3hw), None)[0]
+        return self._motion_and_masks(rgb_bn3hw, self._looked_at(rgb_bn3hw)[1], None).T_bs44
 
     def depth_and_features(self, rgb_b3hw: Tensor) -> tuple[Tensor, Tensor]:
         """Finest depth of single images, and what the pose network looks at (b, c, h, w)."""
         depth_net, pose_net = self._networks_of_features()
         taps = depth_net.encoder(rgb_b3hw)
-        return self.depth_unit / depth_net.decode(taps)[0], pose_net.embed(taps)
+        disparity = depth_net.decode(taps)[0]
+        return self.depth_unit / disparity, pose_net.embed(taps, disparity)
 
     def motion_of_features(self, features_bnchw: Tensor) -> Tensor:
         """``T_source_target`` (b, n - 1, 4, 4) of windows of features."""
@@ -151,38 +161,44 @@ class SfmModel(nn.Module):
             raise ValueError("no intrinsics, which network.canonical_focal needs")
         return lens.stretch_of(K_b33.float(), width, self.config.canonical_focal)
 
-    def _taps(self, rgb_bn3hw: Tensor) -> list[Tensor] | None:
-        """The encoder's features of all frames (b x n, c, h, w) if the pose network takes them."""
+    def _looked_at(self, rgb_bn3hw: Tensor) -> tuple[list[Tensor] | None, Tensor | None]:
+        """What a pose network that looks at features needs of all frames; None, None without.
+
+        Returns:
+            Disparities (b, n, 1, h, w), finest first, and features (b, n, c, h, w).
+        """
         if not self.uses_features:
-            return None
-        depth_net, _ = self._networks_of_features()
-        taps: list[Tensor] = depth_net.encoder(rgb_bn3hw.flatten(0, 1))
-        return taps
+            return None, None
+        depth_net, pose_net = self._networks_of_features()
+        size = rgb_bn3hw.shape[:2]
+        taps = depth_net.encoder(rgb_bn3hw.flatten(0, 1))
+        maps = depth_net.decode(taps)
+        features = pose_net.embed(taps, maps[0])
+        return [disparity.unflatten(0, size) for disparity in maps], features.unflatten(0, size)
 
     def _disparities(
-        self, rgb_bn3hw: Tensor, taps: list[Tensor] | None
+        self, rgb_bn3hw: Tensor, maps: list[Tensor] | None
     ) -> tuple[list[Tensor], Tensor | None]:
-        """The target's at all scales, and the finest depth of the sources if needed."""
+        """The target's at all scales, and the finest depth of the sources if needed.
+
+        Args:
+            maps: disparities (b, n, 1, h, w) of all frames, if they are known already.
+        """
         target = target_index(self.sequence_length)
-        batch, frames = rgb_bn3hw.shape[:2]
-        if not self.needs_source_depths:
-            if taps is None:
+        if maps is None:
+            if not self.needs_source_depths:
                 return self.depth_net(rgb_bn3hw[:, target]), None
-            of_target = [tap.unflatten(0, (batch, frames))[:, target] for tap in taps]
-            return self._networks_of_features()[0].decode(of_target), None
-        # One pass, so that batch normalization includes target and sources alike.
-        if taps is None:
-            maps = self.depth_net(rgb_bn3hw.flatten(0, 1))
-        else:
-            maps = self._networks_of_features()[0].decode(taps)
-        scales = [d.unflatten(0, (batch, frames)) for d in maps]
-        sources = scales[0][:, source_indices(self.sequence_length)]
-        return [disparity[:, target] for disparity in scales], self.depth_unit / sources
+            # One pass, so that batch normalization includes target and sources alike.
+            in_a_row = self.depth_net(rgb_bn3hw.flatten(0, 1))
+            maps = [d.unflatten(0, rgb_bn3hw.shape[:2]) for d in in_a_row]
+        sources = None
+        if self.needs_source_depths:
+            sources = self.depth_unit / maps[0][:, source_indices(self.sequence_length)]
+        return [disparity[:, target] for disparity in maps], sources
 
     def _motion_and_masks(
-        self, rgb_bn3hw: Tensor, taps: list[Tensor] | None, stretch_b: Tensor | None
-    ) -> tuple[Tensor, list[Tensor], Tensor]:
-        """``T_source_target``, mask logits, and the pose network's features of the window."""
+        self, rgb_bn3hw: Tensor, features_bnchw: Tensor | None, stretch_b: Tensor | None
+    ) -> _Motion:
         if rgb_bn3hw.shape[1] != self.sequence_length:
             raise ValueError(
                 f"found a window of {rgb_bn3hw.shape[1]} frames, "
@@ -190,18 +206,32 @@ class SfmModel(nn.Module):
             )
         if self.pose_net is None:
             none = rgb_bn3hw.new_empty(len(rgb_bn3hw), 0, 4, 4)
-            return none, [], none
+            return _Motion(none, [], none)
         if self.pairwise:
             vectors, features_bc = self._pair_motions(rgb_bn3hw)
-            return self._chained(vectors, stretch_b), [], features_bc
-        if taps is not None:
-            _, pose_net = self._networks_of_features()
-            pose = pose_net(pose_net.embed(taps).unflatten(0, rgb_bn3hw.shape[:2]))
-            return self._chained(pose.vectors_bm6, stretch_b), [], pose.features_bc
+            return _Motion(self._chained(vectors, stretch_b), [], features_bc)
+        if features_bnchw is not None:
+            found = self._networks_of_features()[1](features_bnchw)
+            T_bs44, matches = (
+                self._chained(found.vectors_bm6, stretch_b),
+                self._matches(found.flow),
+            )
+            return _Motion(T_bs44, [], found.features_bc, matches)
         pose = self.pose_net(rgb_bn3hw)
         vectors = self._in_camera(pose.vectors_bm6, stretch_b)
         T_bs44 = se3.transform_from_pose_vector(vectors)
-        return T_bs44, pose.mask_logits_bshw, pose.features_bc
+        return _Motion(T_bs44, pose.mask_logits_bshw, pose.features_bc)
+
+    def _matches(self, flow: Flow) -> Matches:
+        """Of the target, in the frame before and, if there is one, the frame after."""
+        pairs, target = self.sequence_length - 1, target_index(self.sequence_length)
+        orders = [pairs + target - 1, *([target] if target < pairs else [])]
+        mean, likely = (
+            part.unflatten(0, (2 * pairs, -1))[orders].transpose(0, 1)
+            for part in (flow.mean_b2hw, flow.likely_bhwm)
+        )
+        sources = [target - 1, target][: len(orders)]
+        return Matches(sources=sources, flow_bk2hw=mean, likely_bkhwm=likely)
 
     def _chained(self, vectors_bm6: Tensor, stretch_b: Tensor | None) -> Tensor:
         """Motions to the target from symmetric vectors of neighbors."""

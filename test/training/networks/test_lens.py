@@ -18,7 +18,7 @@ from sfm_ros.errors import ConfigError
 from training.config import NetworkConfig
 from training.data.sequence import PreparedSet
 from training.geometry.se3 import transform_from_pose_vector
-from training.networks.feature_pose_net import FeaturePoseNet, _seen
+from training.networks.feature_pose_net import STRIDE, match
 from training.networks.lens import depth_in_camera, stretch_of, vectors_in_camera
 from training.networks.sfm_model import SfmModel, build_model
 from training.train import build, parse
@@ -129,22 +129,31 @@ def test_features_of_frames_give_depth_and_motion_of_the_window() -> None:
         output = model(frames)
         parts = [model.depth_and_features(frames[:, i]) for i in range(3)]
         motion = model.motion_of_features(torch.stack([f for _, f in parts], dim=1))
-    assert parts[0][1].shape == (1, 3 * 64, HEIGHT // 16, WIDTH // 16)
+    assert parts[0][1].shape == (1, 49, HEIGHT // STRIDE, WIDTH // STRIDE)
     torch.testing.assert_close(parts[1][0], output.depths_b1hw[0])
     torch.testing.assert_close(motion, output.T_source_target_bs44)
     torch.testing.assert_close(motion, model.motion(frames))
 
 
-def test_roles_of_frames_add_up_to_a_convolution_over_all_frames() -> None:
-    torch.manual_seed(0)
-    net = FeaturePoseNet((16, 24, 40, 112, 320), translation_factor=0.1, rotation_factor=0.1)
-    merged = torch.randn(4, 1, 48, 8, 10)
-    of_frames = [net.roles(frame).chunk(3, dim=1) for frame in merged]
-    first, second, context = net.roles.weight.chunk(3)
-    in_a_row = torch.cat([merged[2], merged[1], (merged[0] + merged[3]) / 2], dim=1)
-    kernel = torch.cat([first, second, context], dim=1)
-    expected = F.conv2d(in_a_row, kernel, stride=2, padding=1)
-    torch.testing.assert_close(_seen(of_frames, 2, 1), expected, atol=1e-5, rtol=1e-5)
+def test_cells_are_found_where_they_went() -> None:
+    """Rows and columns of unlike cells are shifted; each must be found again, without spread."""
+    cells = F.normalize(
+        torch.randn(2, 32, 6, 12, generator=torch.Generator().manual_seed(0)), dim=1
+    )
+    moved = cells.roll((1, 3), dims=(2, 3))
+    flow, spread, likely = match(cells, moved)
+    torch.testing.assert_close(likely.sum(dim=-1), torch.ones(2, 6, 12))
+    inside = (..., slice(0, -1), slice(0, -3))
+    expected = torch.tensor([3.0, 1.0])[:, None, None].expand(2, 2, 5, 9)
+    torch.testing.assert_close(flow[inside], expected, atol=0.02, rtol=0)
+    assert spread[inside].max() < 0.3
+    assert match(cells, torch.zeros_like(cells))[1].min() > 1.0  # it may be anywhere
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(match(cells, moved)[0], flow)
+    half = F.normalize(cells + cells.roll(-1, dims=3), dim=1)  # between a cell and the next
+    torch.testing.assert_close(
+        match(half, cells)[0][:, 0, :, :-1].mean(), torch.tensor(0.5), atol=0.05, rtol=0
+    )
 
 
 @pytest.mark.parametrize("length", [2, 3, 5])
