@@ -139,7 +139,7 @@ def _seen(flow: Flow, context_ochw: Tensor, pairs: int) -> Tensor:
     mean = flow.mean_b2hw
     in_time = mean.unflatten(0, (2, pairs, -1))
     others = (in_time.sum(dim=1, keepdim=True) - in_time).flatten(0, 2) / max(pairs - 1, 1)
-    depth = context_ochw[:, -1:].reciprocal().clamp_max(_FARTHEST)
+    depth = context_ochw[:, -1:].reciprocal().clamp(0.0, _FARTHEST)
     parts = [mean, flow.spread_b2hw, others, mean * depth, context_ochw, _positions(mean)]
     return torch.cat(parts, dim=1)
 
@@ -158,7 +158,7 @@ def match(first_bchw: Tensor, second_bchw: Tensor) -> Flow:
     x, y = _places(width, likely)
     moments = torch.stack([x, y, x.square(), y.square()], dim=1)
     mean, square = (likely @ moments).permute(0, 3, 1, 2).chunk(2, dim=1)
-    spread = ((square - mean.square()).clamp_min(0) + _LEAST_VARIANCE).sqrt()
+    spread = (F.relu(square - mean.square()) + _LEAST_VARIANCE).sqrt()
     start = torch.stack([x[:width], torch.zeros_like(x[:width])])
     return Flow(mean - start[:, None], spread, likely)
 
