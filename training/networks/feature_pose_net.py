@@ -29,7 +29,7 @@ _FLOW, _SPREAD, _POSITION = 2, 2, 2
 _HEAD = (64, 96, 96)
 _STRIDES = (2, 2, 1)
 _FARTHEST = 3.0
-"""Units of depth; the parallax of what is farther says little."""
+"""Units of depth; what is farther has hardly any parallax."""
 _LEAST_VARIANCE = 0.01
 """Cells squared; keeps the gradient of a standard deviation finite."""
 

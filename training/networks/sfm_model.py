@@ -14,6 +14,7 @@ from training.batch import Matches, ModelOutput, source_indices, target_index
 from training.config import NetworkConfig
 from training.geometry import se3
 from training.networks import lens
+from training.networks.chain import chain_to_target
 from training.networks.depth_net import DispNet, VggDepthNet
 from training.networks.encoders.efficientnet_lite0 import EfficientNetLite0
 from training.networks.feature_pose_net import FeaturePoseNet, Flow
@@ -287,29 +288,6 @@ def _frozen_modules(depth_net: nn.Module, frozen: str) -> list[nn.Module]:
     encoder = depth_net.encoder
     assert isinstance(encoder, EfficientNetLite0)
     return [encoder.stem, encoder.stages[0]]
-
-
-def chain_to_target(T_older_newer_bp44: Tensor) -> Tensor:
-    """Motions between neighbors to motions between each source and the target.
-
-    Args:
-        T_older_newer_bp44: (b, n - 1, 4, 4); number i maps frame i + 1 into frame i.
-
-    Returns:
-        ``T_source_target`` (b, n - 1, 4, 4), sources in order of time.
-    """
-    steps = T_older_newer_bp44.unbind(1)
-    length = len(steps) + 1
-    target = target_index(length)
-    result = []
-    for source in source_indices(length):
-        between = steps[min(source, target) : max(source, target)]
-        T_first_last = between[0]
-        for step in between[1:]:
-            # Autocast would round a matrix product to bfloat16, but not a sum of products.
-            T_first_last = (T_first_last.unsqueeze(-1) * step.unsqueeze(-3)).sum(dim=-2)
-        result.append(T_first_last if source < target else se3.rigid_inverse(T_first_last))
-    return torch.stack(result, dim=1)
 
 
 def uses_pairs(config: NetworkConfig) -> bool:

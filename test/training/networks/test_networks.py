@@ -16,9 +16,10 @@ from torch import nn
 from sfm_ros.errors import ConfigError
 from training.config import NetworkConfig
 from training.geometry.se3 import rigid_inverse, transform_from_pose_vector
+from training.networks.chain import chain_to_target
 from training.networks.encoders.efficientnet_lite0 import EfficientNetLite0
 from training.networks.pose_net import PoseNet
-from training.networks.sfm_model import SfmModel, build_model, chain_to_target
+from training.networks.sfm_model import SfmModel, build_model
 from training.networks.skip_depth_net import LiteDepthNet
 
 WIDTH, HEIGHT = 96, 64
