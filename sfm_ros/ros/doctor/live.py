@@ -14,6 +14,7 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from rclpy.subscription import Subscription
+from rclpy.task import Future
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
@@ -119,16 +120,19 @@ class SystemWatch:
         try:
             if not client.wait_for_service(timeout_sec=_ANSWER_S):
                 return {}
-            for _ in range(_TRIES):  # an answer is lost if the node has not discovered us yet
-                future = client.call_async(GetParameters.Request(names=names))
-                self._executor.spin_until_future_complete(future, timeout_sec=_ANSWER_S / _TRIES)
-                if future.done():
-                    break
-            if not future.done() or future.result() is None:
+            asked: list[Future] = []
+            while len(asked) < _TRIES and not any(future.done() for future in asked):
+                # Again, for an answer is lost if the node has not discovered us yet.
+                asked.append(client.call_async(GetParameters.Request(names=names)))
+                self._executor.spin_until_future_complete(
+                    asked[-1], timeout_sec=_ANSWER_S / _TRIES
+                )
+            answer = next((future.result() for future in asked if future.done()), None)
+            if answer is None:
                 return {}
             return {
                 name: getattr(value, _VALUE_FIELDS[value.type])
-                for name, value in zip(names, future.result().values, strict=False)
+                for name, value in zip(names, answer.values, strict=False)
                 if value.type in _VALUE_FIELDS
             }
         finally:
