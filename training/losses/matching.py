@@ -13,6 +13,7 @@ from training.batch import Matches
 from training.distributed import shared_count
 from training.geometry.camera import pixel_grid, scale_intrinsics
 from training.geometry.warp import project_target
+from training.losses.supervision import soft_norm
 
 _SURPRISE_WEIGHT = 0.7
 """Of ``-log`` of what the right place is worth, beside the error of the flow."""
@@ -36,7 +37,7 @@ def matching_error(
         K_b33: of that grid.
         counts_b: 0 excludes a window.
     """
-    batch, neighbors, _, height, width = matches.flow_bk2hw.shape
+    _, neighbors, _, height, width = matches.flow_bk2hw.shape
     reach = matches.likely_bkhwm.shape[-1] // width // 2
     known = F.interpolate(depth_b1hw.float(), size=(height, width), mode="nearest-exact")
     known = known * (counts_b > 0).view(-1, 1, 1, 1)
@@ -48,15 +49,14 @@ def matching_error(
         ).repeat_interleave(neighbors, dim=0),
     )
     cells = pixel_grid(height, width, device=known.device, dtype=known.dtype)
-    u, v = (
-        torch.stack([seen.u_bhw, seen.v_bhw], dim=1) - cells[:2].view(2, height, width)
-    ).unbind(1)
+    right = torch.stack([seen.u_bhw, seen.v_bhw], dim=1) - cells[:2].view(2, height, width)
+    down = right[:, 1]
     counts = (known > 0).repeat_interleave(neighbors, dim=0) & seen.valid()
-    counts = counts[:, 0] & (v.abs() <= reach + 0.5)
+    counts = counts[:, 0] & (down.abs() <= reach + 0.5)
 
     flow, likely = matches.flow_bk2hw.float().flatten(0, 1), matches.likely_bkhwm.flatten(0, 1)
-    error = torch.hypot(flow[:, 0] - u, flow[:, 1] - v).log1p()
-    row = v.round().clamp(-reach, reach) + reach
+    error = soft_norm((flow - right).movedim(1, -1)).log1p()
+    row = down.round().clamp(-reach, reach) + reach
     place = (row * width + seen.u_bhw.round().clamp(0, width - 1)).long().unsqueeze(-1)
     surprise = -likely.float().gather(-1, place).squeeze(-1).clamp_min(_LEAST_LIKELY).log()
     cost = torch.where(counts, error + _SURPRISE_WEIGHT * surprise, 0.0)

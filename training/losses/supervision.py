@@ -105,8 +105,8 @@ def motion_error(T_bs44: Tensor, T_gt_bs44: Tensor, has_motion_b: Tensor) -> Ten
     finite everywhere.
     """
     distance = T_gt_bs44[..., :3, 3].norm(dim=-1)
-    translation_error = _norm(T_bs44[..., :3, 3] - T_gt_bs44[..., :3, 3])
-    rotation_error = _norm((T_bs44 - T_gt_bs44)[..., :3, :3].flatten(-2)) * 0.5**0.5
+    translation_error = soft_norm(T_bs44[..., :3, 3] - T_gt_bs44[..., :3, 3])
+    rotation_error = soft_norm((T_bs44 - T_gt_bs44)[..., :3, :3].flatten(-2)) * 0.5**0.5
     error_bs = translation_error / (distance + _MIN_DISTANCE) + _ROTATION_WEIGHT * rotation_error
     return mean_over_sources(error_bs, (has_motion_b > 0).unsqueeze(1).expand_as(error_bs))
 
@@ -125,10 +125,10 @@ def velocity_loss(T_bs44: Tensor, distance_bs: Tensor) -> Tensor:
         Meters; 0 if nothing is known.
     """
     known = torch.isfinite(distance_bs)
-    error = (_norm(T_bs44[..., :3, 3]) - torch.where(known, distance_bs, 0.0)).abs()
+    error = (soft_norm(T_bs44[..., :3, 3]) - torch.where(known, distance_bs, 0.0)).abs()
     return torch.where(known, error, 0.0).sum() / shared_count(known.sum())
 
 
-def _norm(vector: Tensor, softness: float = 1e-6) -> Tensor:
+def soft_norm(vector: Tensor, softness: float = 1e-6) -> Tensor:
     """Euclidean norm over the last axis, zero with a zero gradient at the origin."""
     return (vector.square().sum(dim=-1) + softness**2).sqrt() - softness

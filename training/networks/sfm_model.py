@@ -213,11 +213,8 @@ class SfmModel(nn.Module):
             return _Motion(self._chained(vectors, stretch_b), [], features_bc)
         if features_bnchw is not None:
             found = self._networks_of_features()[1](features_bnchw)
-            T_bs44, matches = (
-                self._chained(found.vectors_bm6, stretch_b),
-                self._matches(found.flow),
-            )
-            return _Motion(T_bs44, [], found.features_bc, matches)
+            T_bs44 = self._chained(found.vectors_bm6, stretch_b)
+            return _Motion(T_bs44, [], found.features_bc, self._matches(found.flow))
         pose = self.pose_net(rgb_bn3hw)
         vectors = self._in_camera(pose.vectors_bm6, stretch_b)
         T_bs44 = se3.transform_from_pose_vector(vectors)

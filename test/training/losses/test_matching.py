@@ -50,6 +50,17 @@ def test_where_a_wall_went_costs_nothing(shift: tuple[float, float]) -> None:
     assert error(matches_at(0.0, 1.0), moved_by(*shift)) > 1.0
 
 
+def test_a_flow_that_is_exactly_right_has_a_gradient() -> None:
+    """Of a standing car it often is; the gradient of a plain norm would be NaN there."""
+    matches = matches_at(0.0, 0.0)
+    flow = matches.flow_bk2hw.clone().requires_grad_()
+    still = dataclasses.replace(matches, flow_bk2hw=flow)
+    half = WALL.clone()
+    half[..., : 4 * CELL] = 0.0  # nor do cells that do not count spoil it
+    matching_error(still, half, moved_by(0.0, 0.0), K, torch.ones(1)).backward()
+    assert flow.grad is not None and torch.equal(flow.grad, torch.zeros_like(flow))
+
+
 def test_a_flow_that_is_wrong_costs_its_logarithm() -> None:
     right = matches_at(2.0, 0.0)
     off = dataclasses.replace(right, flow_bk2hw=right.flow_bk2hw + 3.0)
