@@ -71,6 +71,7 @@ class ModelSpec:
         variants: the same networks in other precisions, by their name.
         canonical_fx: focal length at that size of the camera whose lengths the graphs compute,
             pixels; those of another one follow by `sfm_ros.engines.lens`. 0: of any camera.
+        canonical_center: whether that camera has its optical axis in the middle of the image.
         multiview_file, multiview_sha256: the third graph and its hash; empty if there is none.
     """
 
@@ -94,6 +95,7 @@ class ModelSpec:
     pose_input: str = "pixels"
     variants: dict[str, GraphVariant] = field(default_factory=dict)
     canonical_fx: float = 0.0
+    canonical_center: bool = False
     multiview_file: str = ""
     multiview_sha256: str = ""
 

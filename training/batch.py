@@ -66,13 +66,14 @@ class Matches:
     Attributes:
         sources: which of the sources those frames are, (k,).
         flow_bk2hw: from the target, x first, in cells.
-        likely_bkhwm: what each place of the frame is worth, adds up to 1: rows from so many above
-            to as many below the cell's own, and all columns of each.
+        likely_bkhwm: what each place around the cell is worth, adds up to 1; row after row.
+        reach: columns and rows to either side among those places.
     """
 
     sources: list[int]
     flow_bk2hw: Tensor
     likely_bkhwm: Tensor
+    reach: tuple[int, int]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

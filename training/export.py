@@ -148,6 +148,7 @@ def spec_of(model: SfmModel, config: TrainConfig, name: str, training_fx: float)
         max_depth=network.depth_unit / network.disparity_beta,
         pose_input="features" if model.uses_features else "pixels",
         canonical_fx=network.canonical_focal * config.width,
+        canonical_center=network.canonical_focal > 0,
     )
 
 

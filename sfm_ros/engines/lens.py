@@ -3,6 +3,9 @@
 The image by a focal length f of a scene is that by the canonical focal length c of the scene
 stretched along the optical axis by c / f. So depth and forward motion are divided by that factor,
 and rotations about the axes across the view multiplied by it (Yin et al., Metric3D, ICCV 2023).
+
+The canonical camera has its optical axis in the middle of the image: the image by an axis
+elsewhere is that of a scene sheared along it.
 """
 
 from __future__ import annotations
@@ -10,12 +13,13 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from sfm_ros.datatypes import CameraIntrinsics
 from sfm_ros.geometry import nearest_rotation, so3_exp, so3_log
 from sfm_ros.model_spec import ModelSpec
 
 
 def in_camera(
-    depth: npt.NDArray, T_source_target: npt.NDArray, spec: ModelSpec, fx: float
+    depth: npt.NDArray, T_source_target: npt.NDArray, spec: ModelSpec, camera: CameraIntrinsics
 ) -> tuple[npt.NDArray, npt.NDArray]:
     """What the graphs computed, as a camera has it.
 
@@ -23,21 +27,34 @@ def in_camera(
         depth: (h, w) of the depth graph.
         T_source_target: (N-1, 4, 4) of the pose graph.
         spec: of the bundle; without ``canonical_fx`` nothing changes.
-        fx: focal length of the camera on the model's grid, pixels.
+        camera: on the model's grid.
     """
     if not spec.canonical_fx:
         return depth, T_source_target
-    stretch = fx / spec.canonical_fx
+    stretch = camera.fx / spec.canonical_fx
+    shift = np.zeros(2)
+    if spec.canonical_center:
+        middle = (np.array([spec.width, spec.height]) - 1) / 2
+        shift = (np.array([camera.cx, camera.cy]) - middle) / [camera.fx, camera.fy]
     motions = np.array(T_source_target, dtype=np.float64)
     for T in motions:
-        _stretch(T, stretch)
+        _change(T, stretch, shift)
     return depth * depth.dtype.type(stretch), motions
 
 
-def _stretch(T: npt.NDArray[np.float64], factor: float) -> None:
-    """Change a transform in place; one that is not finite stays, for the output checks."""
+def _change(T: npt.NDArray[np.float64], stretch: float, shift: npt.NDArray[np.float64]) -> None:
+    """Change a transform in place; one that is not finite stays, for the output checks.
+
+    As in training, the translation is changed in the orientation halfway between the frames.
+    """
     if not np.isfinite(T).all():
         return
-    rotation = so3_log(nearest_rotation(T[:3, :3])) * [1 / factor, 1 / factor, 1.0]
-    T[:3, :3] = so3_exp(rotation)
-    T[2, 3] *= factor
+    rotation = so3_log(nearest_rotation(T[:3, :3]))
+    x, y, z = rotation
+    right, down = shift
+    changed = np.array([x / stretch - right * z, y / stretch - down * z, z])
+    translation = so3_exp(-0.5 * rotation) @ T[:3, 3]
+    translation[2] *= stretch
+    translation[:2] -= shift * translation[2]
+    T[:3, :3] = so3_exp(changed)
+    T[:3, 3] = so3_exp(0.5 * changed) @ translation

@@ -160,12 +160,13 @@ def test_motion_from_features_exports(tmp_path: Path) -> None:
     model = build_model(network, 96, 64)
     out = export.export_bundle(model, config, tmp_path / "net", training_fx=60.0)
     spec = ModelSpec.load(out)
-    assert (spec.pose_input, spec.canonical_fx, spec.sequence_length) == ("features", 48.0, 3)
+    assert (spec.pose_input, spec.sequence_length) == ("features", 3)
+    assert (spec.canonical_fx, spec.canonical_center) == (48.0, True)
     window = images(seed=3)
-    K = torch.tensor([[[72.0, 0, 47.5], [0, 72.0, 31.5], [0, 0, 1]]])
+    K = torch.tensor([[[72.0, 0, 50.0], [0, 72.0, 28.0], [0, 0, 1]]])
     with torch.no_grad():
         expected = model.eval()(window.permute(0, 1, 4, 2, 3).float() / 255, K)
-    camera = CameraIntrinsics(width=96, height=64, fx=72.0, fy=72.0, cx=47.5, cy=31.5)
+    camera = CameraIntrinsics(width=96, height=64, fx=72.0, fy=72.0, cx=50.0, cy=28.0)
     found = OnnxEngine(out, ModelConfig(threads=1)).infer(
         Window(images=tuple(window[0].numpy()), stamps_ns=(0, 1, 2), intrinsics=camera)
     )

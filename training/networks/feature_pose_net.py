@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.networks import layers
+from training.networks.feature_matching import Flow, match
+from training.networks.motion_solver import motion_equations, solve_motion
 
 STRIDE = 8
 """Pixels of a cell of the features."""
@@ -21,31 +23,17 @@ _FINE, _COARSE = 1, 2
 """Features of the encoder that are used: those of stride 4 know positions best."""
 _DESCRIPTOR, _CONTEXT = 32, 16
 """Channels by which a cell is found in a neighboring frame, and of what it shows."""
-_REACH = 2
-"""Rows above and below in which it is searched for; along the row it may be anywhere."""
-_SHARPNESS = 20.0
-"""A match that is better by 0.1, as the cosine of descriptors, has the weight of e^2 others."""
-_FLOW, _SPREAD, _POSITION = 2, 2, 2
-_HEAD = (64, 96, 96)
-_STRIDES = (2, 2, 1)
+_FLOW, _SPREAD, _POSITION = 2, 4, 2
+_NEAR, _FAR = 32, (64, 96)
+"""Channels at the size of the features, and at a half and a quarter of it."""
+_TRUST, _MOST_TRUST = -6.0, 6.0
+"""Logarithm of what a prior of a motion is worth, beside all cells together: at first, at most."""
+_FINEST = 0.5
+"""The corrections of flow (cells) and logarithm of depth are about this small."""
+_OUTLIER = 0.3
+"""Cells; a flow that is off by so much counts half."""
 _FARTHEST = 3.0
 """Units of depth; what is farther has hardly any parallax."""
-_LEAST_VARIANCE = 0.01
-"""Cells squared; keeps the gradient of a standard deviation finite."""
-
-
-class Flow(NamedTuple):
-    """Where the cells of one frame are in another.
-
-    Attributes:
-        mean_b2hw: the flow, x first, from the first frame to the second, in cells.
-        spread_b2hw: its standard deviation.
-        likely_bhwm: what each place is worth: `REACH` rows above to as many below, all columns.
-    """
-
-    mean_b2hw: Tensor
-    spread_b2hw: Tensor
-    likely_bhwm: Tensor
 
 
 class FeaturePoseOutput(NamedTuple):
@@ -67,8 +55,12 @@ class FeaturePoseNet(nn.Module):
 
     Every cell of a frame is searched for in its neighbor: the softmax of the products of their
     descriptors gives where it went, the flow, and how far that is spread (Xu et al., GMFlow, CVPR
-    2022, eq. 1 to 3, along the rows around). A few convolutions turn the flow, alone and times the
-    depth, into a motion and a weight for each part of the image.
+    2022, eq. 1 to 3, in the cells around). A few convolutions correct the flow and the depth,
+    weigh the cells, as one on a moving car should not count, and guess a motion. The motion that
+    explains the flow best, near the guess, is found by least squares, as in geometry: it is as
+    exact as the mean of all cells, and its lengths are those of the depth. A second time, what it
+    does not explain counts less, and it is kept near the other motions of the window, by weights
+    that are learned, too.
 
     Half the difference of the outputs for both orders of two neighbors is their motion, so that
     reversing a window inverts its motions and equal frames have none: what a network that takes
@@ -76,29 +68,42 @@ class FeaturePoseNet(nn.Module):
 
     Args:
         tap_channels: channels of the encoder's features, see `EfficientNetLite0`.
-        translation_factor, rotation_factor: scale the output of the last layer.
+        canonical_focal: focal length of the camera that has seen the frames, divided by the width.
+        translation_factor, rotation_factor: scale the guess.
     """
 
     def __init__(
-        self, tap_channels: Sequence[int], *, translation_factor: float, rotation_factor: float
+        self,
+        tap_channels: Sequence[int],
+        *,
+        canonical_focal: float,
+        translation_factor: float,
+        rotation_factor: float,
     ) -> None:
         super().__init__()
+        self.canonical_focal = canonical_focal
         merged = _DESCRIPTOR + _CONTEXT
         self.fine = nn.Conv2d(tap_channels[_FINE], merged, 3, 2, padding=1, bias=False)
         self.coarse = nn.Conv2d(tap_channels[_COARSE], merged, 1, bias=False)
         # The encoder's features have any size; the exported graph has it inside the convolutions.
         self.normalize = nn.BatchNorm2d(merged)
+        last = nn.Conv2d(merged, merged, 1, bias=False)
+        self.deepen = nn.Sequential(layers.conv_relu(merged, merged), last)
         seen = 3 * _FLOW + _SPREAD + _CONTEXT + 1 + _POSITION
-        self.convs = nn.Sequential(
-            *(
-                layers.conv_relu(i, o, 3, s)
-                for i, o, s in zip((seen, *_HEAD[:-1]), _HEAD, _STRIDES, strict=True)
-            )
+        self.near = nn.Sequential(layers.conv_relu(seen, _NEAR), layers.conv_relu(_NEAR, _NEAR))
+        self.far = nn.Sequential(
+            *(layers.conv_relu(i, o, 3, 2) for i, o in zip((_NEAR, *_FAR[:-1]), _FAR, strict=True))
         )
+        self.back = nn.Conv2d(_FAR[-1], _NEAR, 1)
+        self.merge = layers.conv_relu(_NEAR, _NEAR)
         layers.initialize_relu_layers(self)
-        self.predict = nn.Conv2d(_HEAD[-1], 2 * 6, 1)
-        layers.initialize_prediction(self.predict, gain=0.3)
+        nn.init.zeros_(last.weight)
+        self.refine = nn.Conv2d(_NEAR, 2 + 2 + 1, 1)
+        self.guess = nn.Conv2d(_FAR[-1], 4 * 6, 1)
+        for layer in (self.refine, self.guess):
+            layers.initialize_prediction(layer, gain=0.3)
         factors = [translation_factor] * 3 + [rotation_factor] * 3
+        self.factors: Tensor
         self.register_buffer("factors", torch.tensor(factors), persistent=False)
 
     def embed(self, taps: Sequence[Tensor], disparity_b1hw: Tensor) -> Tensor:
@@ -109,6 +114,7 @@ class FeaturePoseNet(nn.Module):
             disparity_b1hw: of the same frames, at full size.
         """
         merged = self.normalize(self.fine(taps[_FINE]) + self.coarse(taps[_COARSE]))
+        merged = merged + self.deepen(merged)
         descriptor, context = merged.split([_DESCRIPTOR, _CONTEXT], dim=1)
         disparity = F.avg_pool2d(disparity_b1hw.detach(), STRIDE)
         return torch.cat([F.normalize(descriptor, dim=1), F.relu(context), disparity], dim=1)
@@ -122,52 +128,74 @@ class FeaturePoseNet(nn.Module):
         )
         descriptors, sought = (f[:, :, :_DESCRIPTOR].flatten(0, 1) for f in (first, second))
         flow, context = match(descriptors, sought), first[:, :, _DESCRIPTOR:].flatten(0, 1)
-        features = self.convs(_seen(flow, context, len(pairs)))
-        value, weight = self.predict(features).float().flatten(2).chunk(2, dim=1)
-        mean = (value * weight.softmax(dim=-1)).sum(dim=-1)
-        forward, backward = mean.view(2, len(pairs), -1, 6).transpose(1, 2).unbind(0)
-        features_bc = features.float().mean(dim=(2, 3)).unflatten(0, (len(orders), -1)).mean(dim=0)
-        return FeaturePoseOutput(0.5 * (forward - backward) * self.factors, features_bc, flow)
+        near = self.near(_seen(flow, context, len(pairs)))
+        far = self.far(near)
+        back = F.interpolate(self.back(far), size=near.shape[-2:], mode="nearest")
+        refined = self.refine(self.merge(F.relu(near + back))).float()
+        guessed = self.guess(far).float()
+        motion, mean = self._solved(len(pairs), flow, context[:, -1:], refined, guessed)
+        older_newer, newer_older = motion.view(2, len(pairs), -1, 6).transpose(1, 2).unbind(0)
+        return FeaturePoseOutput(
+            vectors_bm6=0.5 * (newer_older - older_newer),
+            features_bc=far.float().mean(dim=(2, 3)).unflatten(0, (len(orders), -1)).mean(dim=0),
+            flow=flow._replace(mean_b2hw=mean),
+        )
+
+    def _solved(
+        self, pairs: int, flow: Flow, disparity: Tensor, refined: Tensor, guessed: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Motions (b, 6) from the first frames to the second, and the corrected flow."""
+        logits, correction, nearer = refined.split([2, 2, 1], dim=1)
+        weights = logits.flatten(1).softmax(dim=-1).unflatten(1, (2, -1))
+        mean = flow.mean_b2hw.float() + _FINEST * correction
+        inv_depth = disparity.float() * (_FINEST * nearer).clamp(-1.0, 1.0).exp()
+        focal = self.canonical_focal * mean.shape[-1]
+        start = _cells(mean) / focal
+        equations = motion_equations(start, start + mean / focal, inv_depth)
+
+        guess, place, *trust = guessed.flatten(2).chunk(4, dim=1)
+        guess = (guess * place.softmax(dim=-1)).sum(dim=-1) * self.factors
+        in_guess, in_others = (_trust(logits) for logits in trust)
+        motion = solve_motion(equations, weights, guess, in_guess)
+
+        error = (focal / _OUTLIER) * equations.errors(motion).squeeze(1)
+        weights = weights / (1 + error.square().sum(dim=1, keepdim=True))  # Cauchy's
+        if pairs > 1:
+            both = in_guess + in_others
+            guess = (in_guess * guess + in_others * _others(motion, pairs)) / both
+            in_guess = both
+        return solve_motion(equations, weights, guess, in_guess), mean
+
+
+def _trust(logits_b6m: Tensor) -> Tensor:
+    """Information of a prior (b, 6)."""
+    return (logits_b6m.mean(dim=-1) + _TRUST).clamp(-2 * _MOST_TRUST, _MOST_TRUST).exp()
+
+
+def _others(values: Tensor, pairs: int) -> Tensor:
+    """The mean over the other motions in the same direction of time (o x b, ...); 0 of none."""
+    in_time = values.unflatten(0, (2, pairs, -1))
+    others = in_time.sum(dim=1, keepdim=True) - in_time
+    return others.flatten(0, 2) / max(pairs - 1, 1)
 
 
 def _seen(flow: Flow, context_ochw: Tensor, pairs: int) -> Tensor:
     """What the convolutions see of motions: of o orders of two frames, all forward ones first.
 
-    The flow, its spread, the mean flow of the other motions in the same direction of time, the
+    The flow, its spreads, the mean flow of the other motions in the same direction of time, the
     flow times the depth; the first frame's context and disparity, and positions in the image.
     """
     mean = flow.mean_b2hw
-    in_time = mean.unflatten(0, (2, pairs, -1))
-    others = (in_time.sum(dim=1, keepdim=True) - in_time).flatten(0, 2) / max(pairs - 1, 1)
     depth = context_ochw[:, -1:].reciprocal().clamp(0.0, _FARTHEST)
-    parts = [mean, flow.spread_b2hw, others, mean * depth, context_ochw, _positions(mean)]
+    parts = [
+        mean,
+        flow.spread_b4hw,
+        _others(mean, pairs),
+        mean * depth,
+        context_ochw,
+        _positions(mean),
+    ]
     return torch.cat(parts, dim=1)
-
-
-def match(first_bchw: Tensor, second_bchw: Tensor) -> Flow:
-    """Search for the cells of one frame in another, by descriptors of length 1."""
-    device = first_bchw.device.type
-    if torch.is_autocast_enabled(device):  # half precision knows the column to a tenth of a cell
-        with torch.autocast(device, enabled=False):
-            return match(first_bchw.float(), second_bchw.float())
-    height, width = first_bchw.shape[-2:]
-    padded = F.pad(second_bchw, (0, 0, _REACH, _REACH))
-    rows = torch.stack([padded[:, :, i : i + height] for i in range(2 * _REACH + 1)], dim=3)
-    sought_bhcm = rows.permute(0, 2, 1, 3, 4).flatten(3)
-    likely = (_SHARPNESS * first_bchw.permute(0, 2, 3, 1) @ sought_bhcm).softmax(dim=-1)
-    x, y = _places(width, likely)
-    moments = torch.stack([x, y, x.square(), y.square()], dim=1)
-    mean, square = (likely @ moments).permute(0, 3, 1, 2).chunk(2, dim=1)
-    spread = (F.relu(square - mean.square()) + _LEAST_VARIANCE).sqrt()
-    start = torch.stack([x[:width], torch.zeros_like(x[:width])])
-    return Flow(mean - start[:, None], spread, likely)
-
-
-def _places(width: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Column, from the middle, and row, from the own, of everything a cell is compared with."""
-    x = torch.arange(width, dtype=like.dtype, device=like.device) - width / 2
-    y = torch.arange(-_REACH, _REACH + 1, dtype=like.dtype, device=like.device)
-    return x.repeat(len(y)), y.repeat_interleave(width)
 
 
 def _positions(like_bchw: Tensor) -> Tensor:
@@ -178,3 +206,13 @@ def _positions(like_bchw: Tensor) -> Tensor:
     )
     grid = torch.stack(torch.meshgrid(rows, columns, indexing="ij"))
     return grid.expand(len(like_bchw), -1, -1, -1)
+
+
+def _cells(like_b2hw: Tensor) -> Tensor:
+    """Column and row of each cell, from the middle of the image."""
+    columns, rows = (
+        torch.arange(size, dtype=like_b2hw.dtype, device=like_b2hw.device) - (size - 1) / 2
+        for size in like_b2hw.shape[:-3:-1]
+    )
+    grid = torch.stack(torch.meshgrid(columns, rows, indexing="xy"))
+    return grid.expand(len(like_b2hw), -1, -1, -1)

@@ -17,7 +17,8 @@ from training.networks import lens
 from training.networks.chain import chain_to_target
 from training.networks.depth_net import DispNet, VggDepthNet
 from training.networks.encoders.efficientnet_lite0 import EfficientNetLite0
-from training.networks.feature_pose_net import FeaturePoseNet, Flow
+from training.networks.feature_matching import REACH, Flow
+from training.networks.feature_pose_net import FeaturePoseNet
 from training.networks.intrinsics import SharedIntrinsics, WindowIntrinsics
 from training.networks.pose_net import FEATURES, PoseNet
 from training.networks.skip_depth_net import LiteDepthNet, ResNetDepthNet, SkipDepthNet
@@ -96,13 +97,13 @@ class SfmModel(nn.Module):
         maps, features = self._looked_at(rgb_bn3hw)
         disparities, source_depths = self._disparities(rgb_bn3hw, maps)
         height, width = rgb_bn3hw.shape[-2:]
-        stretch_b = self._stretch(K_b33, width)
-        motion = self._motion_and_masks(rgb_bn3hw, features, stretch_b)
+        camera = self._lens(K_b33, width, height)
+        motion = self._motion_and_masks(rgb_bn3hw, features, camera)
         depths = [self.depth_unit / disparity for disparity in disparities]
-        if stretch_b is not None:
-            depths = [lens.depth_in_camera(depth, stretch_b) for depth in depths]
+        if camera is not None:
+            depths = [lens.depth_in_camera(depth, camera) for depth in depths]
             if source_depths is not None:
-                source_depths = source_depths * stretch_b.view(-1, 1, 1, 1, 1)
+                source_depths = source_depths * camera.stretch_b.view(-1, 1, 1, 1, 1)
         return ModelOutput(
             depths_b1hw=depths,
             disparities_b1hw=disparities,
@@ -155,12 +156,12 @@ class SfmModel(nn.Module):
         assert isinstance(self.pose_net, FeaturePoseNet)
         return self.depth_net, self.pose_net
 
-    def _stretch(self, K_b33: Tensor | None, width: int) -> Tensor | None:
+    def _lens(self, K_b33: Tensor | None, width: int, height: int) -> lens.Lens | None:
         if not self.config.canonical_focal:
             return None
         if K_b33 is None:
             raise ValueError("no intrinsics, which network.canonical_focal needs")
-        return lens.stretch_of(K_b33.float(), width, self.config.canonical_focal)
+        return lens.lens_of(K_b33.float(), width, height, self.config.canonical_focal)
 
     def _looked_at(self, rgb_bn3hw: Tensor) -> tuple[list[Tensor] | None, Tensor | None]:
         """What a pose network that looks at features needs of all frames; None, None without.
@@ -198,7 +199,7 @@ class SfmModel(nn.Module):
         return [disparity[:, target] for disparity in maps], sources
 
     def _motion_and_masks(
-        self, rgb_bn3hw: Tensor, features_bnchw: Tensor | None, stretch_b: Tensor | None
+        self, rgb_bn3hw: Tensor, features_bnchw: Tensor | None, camera: lens.Lens | None
     ) -> _Motion:
         if rgb_bn3hw.shape[1] != self.sequence_length:
             raise ValueError(
@@ -210,13 +211,13 @@ class SfmModel(nn.Module):
             return _Motion(none, [], none)
         if self.pairwise:
             vectors, features_bc = self._pair_motions(rgb_bn3hw)
-            return _Motion(self._chained(vectors, stretch_b), [], features_bc)
+            return _Motion(self._chained(vectors, camera), [], features_bc)
         if features_bnchw is not None:
             found = self._networks_of_features()[1](features_bnchw)
-            T_bs44 = self._chained(found.vectors_bm6, stretch_b)
+            T_bs44 = self._chained(found.vectors_bm6, camera)
             return _Motion(T_bs44, [], found.features_bc, self._matches(found.flow))
         pose = self.pose_net(rgb_bn3hw)
-        vectors = self._in_camera(pose.vectors_bm6, stretch_b)
+        vectors = self._in_camera(pose.vectors_bm6, camera)
         T_bs44 = se3.transform_from_pose_vector(vectors)
         return _Motion(T_bs44, pose.mask_logits_bshw, pose.features_bc)
 
@@ -229,17 +230,17 @@ class SfmModel(nn.Module):
             for part in (flow.mean_b2hw, flow.likely_bhwm)
         )
         sources = [target - 1, target][: len(orders)]
-        return Matches(sources=sources, flow_bk2hw=mean, likely_bkhwm=likely)
+        return Matches(sources=sources, flow_bk2hw=mean, likely_bkhwm=likely, reach=REACH)
 
-    def _chained(self, vectors_bm6: Tensor, stretch_b: Tensor | None) -> Tensor:
+    def _chained(self, vectors_bm6: Tensor, camera: lens.Lens | None) -> Tensor:
         """Motions to the target from symmetric vectors of neighbors."""
-        vectors = self._in_camera(vectors_bm6, stretch_b)
+        vectors = self._in_camera(vectors_bm6, camera)
         return chain_to_target(se3.transform_from_symmetric_vector(vectors))
 
-    def _in_camera(self, vectors_bm6: Tensor, stretch_b: Tensor | None) -> Tensor:
+    def _in_camera(self, vectors_bm6: Tensor, camera: lens.Lens | None) -> Tensor:
         """In the unit of length, and as the cameras of the windows have them."""
-        if stretch_b is not None:
-            vectors_bm6 = lens.vectors_in_camera(vectors_bm6, stretch_b)
+        if camera is not None:
+            vectors_bm6 = lens.vectors_in_camera(vectors_bm6, camera)
         return self._in_length_unit(vectors_bm6)
 
     def _pair_motions(self, rgb_bn3hw: Tensor) -> tuple[Tensor, Tensor]:
@@ -268,7 +269,9 @@ def _pose_net(config: NetworkConfig, depth_net: nn.Module) -> PoseNet | FeatureP
         return None
     if config.pose == "features":
         assert isinstance(depth_net, SkipDepthNet)
-        return FeaturePoseNet(depth_net.encoder.tap_channels, **factors)
+        return FeaturePoseNet(
+            depth_net.encoder.tap_channels, canonical_focal=config.canonical_focal, **factors
+        )
     return PoseNet(
         2 if uses_pairs(config) else config.sequence_length,
         mask_scales=config.scales if config.explainability_mask else 0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 
 import pytest
@@ -18,7 +19,8 @@ from training.config import load_config
 from training.losses.matching import matching_error
 from training.reproduction.plan import RECIPES
 
-ROWS, COLUMNS, REACH, CELL = 4, 9, 2, 8
+ROWS, COLUMNS, CELL = 4, 9, 8
+REACH = ACROSS, DOWN = 5, 2
 FOCAL, DEPTH = 80.0, 5.0
 K = torch.tensor([[[FOCAL, 0, 35.5], [0, FOCAL, 15.5], [0, 0, 1]]])
 WALL = torch.full((1, 1, ROWS * CELL, COLUMNS * CELL), DEPTH)
@@ -32,12 +34,20 @@ def moved_by(columns: float, rows: float) -> Tensor:
 
 
 def matches_at(columns: float, rows: float) -> Matches:
-    """Everything is found there, for certain, in the second source."""
-    likely = torch.zeros(1, 1, ROWS, COLUMNS, 2 * REACH + 1, COLUMNS)
-    for x in range(COLUMNS):
-        likely[..., x, REACH + round(rows), min(max(x + round(columns), 0), COLUMNS - 1)] = 1.0
+    """Everything is found there, between four places, in the second source."""
+    likely = torch.zeros(2 * DOWN + 1, 2 * ACROSS + 1)
+    x, y = math.floor(columns), math.floor(rows)
+    for right, down in itertools.product((0, 1), repeat=2):
+        weight = abs(1 - right - (columns - x)) * abs(1 - down - (rows - y))
+        if weight:
+            likely[DOWN + y + down, ACROSS + x + right] = weight
     flow = torch.tensor([columns, rows]).view(1, 1, 2, 1, 1).expand(-1, -1, -1, ROWS, COLUMNS)
-    return Matches(sources=[1], flow_bk2hw=flow, likely_bkhwm=likely.flatten(-2))
+    return Matches(
+        sources=[1],
+        flow_bk2hw=flow,
+        likely_bkhwm=likely.flatten().expand(1, 1, ROWS, COLUMNS, -1),
+        reach=REACH,
+    )
 
 
 def error(matches: Matches, T_bs44: Tensor, depth: Tensor = WALL, counts: float = 1.0) -> float:
@@ -75,7 +85,7 @@ def test_a_place_that_is_worth_nothing_is_taught() -> None:
     taught = dataclasses.replace(matches, likely_bkhwm=logits.softmax(dim=-1))
     matching_error(taught, WALL, moved_by(4.0, 0.0), K, torch.ones(1)).backward()
     assert logits.grad is not None
-    right = logits.grad.unflatten(-1, (-1, COLUMNS))[0, 0, :, 0, REACH, 4]
+    right = logits.grad.unflatten(-1, (-1, 2 * ACROSS + 1))[0, 0, :, 0, DOWN, ACROSS + 4]
     assert (right < -0.01).all()
 
 
@@ -87,6 +97,7 @@ def test_only_what_is_known_and_seen_and_within_reach_counts() -> None:
     assert error(wrong, still, torch.zeros_like(WALL)) == 0.0
     assert error(wrong, still, counts=0.0) == 0.0
     assert error(wrong, moved_by(0.0, 3.0)) == 0.0  # farther than it is searched for
+    assert error(wrong, moved_by(-6.0, 0.0)) == 0.0
     assert error(wrong, moved_by(20.0, 0.0)) == 0.0  # outside of the image
 
 
@@ -94,3 +105,8 @@ def test_matching_needs_a_network_that_matches() -> None:
     recipe = RECIPES / "geometry_pose.yaml"
     with pytest.raises(ConfigError, match=r"objective.matching_weight.*network.pose"):
         load_config(recipe, ["network.pose=pair"])
+
+
+def test_least_squares_needs_the_focal_length_of_the_canonical_camera() -> None:
+    with pytest.raises(ConfigError, match=r"network.pose.*network.canonical_focal"):
+        load_config(RECIPES / "geometry_pose.yaml", ["network.canonical_focal=0"])

@@ -262,16 +262,19 @@ def test_source_depths_on_demand(models: dict[str, SfmModel]) -> None:
 
 
 def test_source_depths_are_decoded_from_the_features_of_the_motion() -> None:
-    model = build_model(dataclasses.replace(LITE, pose="features"), WIDTH, HEIGHT).eval()
+    model = build_model(
+        dataclasses.replace(LITE, pose="features", canonical_focal=0.5), WIDTH, HEIGHT
+    ).eval()
     frames, encoded = random_windows(2), []
+    K = torch.tensor([[[48.0, 0.0, 47.5], [0.0, 48.0, 31.5], [0.0, 0.0, 1.0]]]).expand(2, 3, 3)
     depth_net = model.depth_net
     assert isinstance(depth_net, LiteDepthNet)
     with torch.no_grad():
-        plain = model(frames)
+        plain = model(frames, K)
         expected = depth_net(frames.flatten(0, 1))[0].view(2, 3, 1, HEIGHT, WIDTH)
         hook = depth_net.encoder.register_forward_hook(lambda *_: encoded.append(1))
         model.needs_source_depths = True
-        both = model(frames)
+        both = model(frames, K)
         hook.remove()
     assert len(encoded) == 1, "the frames are encoded once"
     assert torch.equal(both.source_depths_bs1hw, model.depth_unit / expected[:, [0, 2]])
