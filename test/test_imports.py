@@ -69,7 +69,9 @@ ONLY = {
                                        "sfm_ros.geometry", "sfm_ros.preprocess", "sfm_ros.source",
                                        "sfm_ros.odometry", "sfm_ros.motion.*",
                                        "sfm_ros.engines.fake_engine"},
+    # Graphs are compared on the frames that engines are compared on.
     "training.*": {"training.*", "training", "sfm_ros.errors", "sfm_ros.datatypes",
+                   "sfm_ros.engines.parity_frames",
                    "sfm_ros.outputs.*",
                    "sfm_ros.geometry", "sfm_ros.safety.*", "sfm_ros.formats.*", "sfm_ros.options",
                    "sfm_ros.colormap",
