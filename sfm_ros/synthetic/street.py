@@ -26,6 +26,7 @@ from sfm_ros.synthetic.site import Site
 
 FIRST_STAMP_NS = 1_000_000_000_000_000
 KINDS = ("city", "motorway", "mixed", "traffic")
+_MOST_PITCH_DEG = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,7 @@ class SyntheticConfig:
         fx: focal length in pixels; None draws 0.5 to 0.95 of the width, and a principal point a
             little off the center.
         camera_height_m: height of the camera above the road; None draws 1.2 to 1.9 m.
+        pitch_deg: mean pitch of the camera, up positive; None draws one of about a degree.
         kind: ``city``, ``motorway``, ``mixed`` (one of these, drawn from the seed), or ``traffic``
             (a city street with stationary cars, trucks and buses in its lanes).
         sky_depth_m: depth that is given to the sky.
@@ -52,6 +54,7 @@ class SyntheticConfig:
     fps: float = 10.0
     fx: float | None = None
     camera_height_m: float | None = None
+    pitch_deg: float | None = None
     kind: str = "mixed"
     sky_depth_m: float = 0.0
 
@@ -72,6 +75,11 @@ class SyntheticConfig:
         if self.camera_height_m is not None and not 0.2 <= self.camera_height_m <= 10.0:
             raise ConfigError(
                 f"camera_height_m is {self.camera_height_m}, expected 0.2 to 10 meters"
+            )
+        if self.pitch_deg is not None and not abs(self.pitch_deg) <= _MOST_PITCH_DEG:
+            raise ConfigError(
+                f"pitch_deg is {self.pitch_deg}, expected at most {_MOST_PITCH_DEG:g} degrees "
+                "up or down"
             )
 
 
@@ -116,7 +124,7 @@ class SyntheticStreet:
         self.intrinsics = _draw_intrinsics(camera_rng, config)
         plan = scene.draw_plan(kind_rng, motorway)
         if T_world_camera is None:
-            style = _draw_style(camera_rng, plan.lane, motorway)
+            style = _draw_style(camera_rng, plan.lane, motorway, config.pitch_deg)
             length = config.frames / config.fps * style.speed_max
             line = path.random_center_line(path_rng, length, motorway)
             poses = path.camera_path(path_rng, line, style, config.frames, config.fps)
@@ -198,13 +206,15 @@ def _draw_intrinsics(rng: np.random.Generator, config: SyntheticConfig) -> Camer
     )
 
 
-def _draw_style(rng: np.random.Generator, lane: float, motorway: bool) -> path.MotionStyle:
+def _draw_style(
+    rng: np.random.Generator, lane: float, motorway: bool, pitch_deg: float | None
+) -> path.MotionStyle:
     slow = rng.uniform(20.0, 26.0) if motorway else rng.uniform(3.0, 9.0)
     return path.MotionStyle(
         speed_min=slow,
         speed_max=slow + rng.uniform(1.0, 7.0 if motorway else 6.0),
         lane_m=lane + rng.normal(0.0, 0.1),
-        pitch_rad=np.deg2rad(rng.normal(0.0, 0.8)),
+        pitch_rad=np.deg2rad(rng.normal(0.0, 0.8) if pitch_deg is None else pitch_deg),
         shake=rng.uniform(0.1, 1.0),
     )
 

@@ -204,6 +204,20 @@ def test_given_focal_length_and_height_are_kept() -> None:
     assert braking_street().camera_height_m == HEIGHT_M
 
 
+@pytest.mark.parametrize("pitch_deg", [-7.0, 3.0])
+def test_given_pitch_is_that_of_the_camera_and_moves_the_horizon(pitch_deg: float) -> None:
+    street = SharedStreet(
+        SyntheticConfig(seed=3, frames=3, fx=FX, camera_height_m=HEIGHT_M, pitch_deg=pitch_deg)
+    )
+    forward = street.poses[:, 1, 2]  # y of the optical axis; y points down
+    np.testing.assert_allclose(np.rad2deg(np.arcsin(-forward)), pitch_deg, atol=0.6)
+    depth = ground_truth(street.render(1))[0]
+    rows = np.arange(128)[:, None] - street.intrinsics.cy
+    below = rows - FX * np.tan(np.deg2rad(pitch_deg))  # the horizon
+    on_road = (below > 30) & (depth > 0)
+    assert np.median((depth * below / FX)[on_road]) == pytest.approx(HEIGHT_M, rel=0.1)
+
+
 def test_cameras_on_a_circle() -> None:
     turn = np.linspace(0.0, 2 * np.pi, 60, endpoint=False)
     poses = np.tile(np.eye(4), (60, 1, 1))
@@ -229,6 +243,7 @@ def test_cameras_on_a_circle() -> None:
         ({"frames": 0}, "frames=0"),
         ({"fx": -1.0}, "-1.0"),
         ({"camera_height_m": 0.0}, "camera_height_m"),
+        ({"pitch_deg": 31.0}, "pitch_deg"),
     ],
 )
 def test_wrong_config_names_the_field(fields: dict[str, Any], word: str) -> None:

@@ -22,7 +22,7 @@ from sfm_ros.sources.factory import open_source
 from sfm_ros.synthetic.street import KINDS, SyntheticConfig, SyntheticStreet
 from training.data.sequence import SKY_DEPTH_M
 
-VIEWS_DEG, HEIGHTS_M = (40.0, 110.0), (0.8, 2.5)
+VIEWS_DEG, HEIGHTS_M, PITCHES_DEG = (40.0, 110.0), (0.8, 2.5), (-7.0, 3.0)
 """Horizontal fields of view and heights of the cameras of streets that are varied."""
 _CAMERA_HELP = "which camera of a calibration file with several"
 SEVERAL = "may be given several times, and be a pattern such as 'recordings/*'"
@@ -59,7 +59,8 @@ def add_commands(commands: argparse._SubParsersAction, common: argparse.Argument
     )
     synthetic.add_argument(
         "--varied", action="store_true",
-        help="lenses of 40 to 110 degrees and cameras 0.8 to 2.5 m above the road",
+        help="lenses of 40 to 110 degrees and cameras 0.8 to 2.5 m above the road, which look up "
+        "to 7 degrees down or 3 up",
     )  # fmt: skip
     synthetic.set_defaults(list_sources=_synthetic_sources)
 
@@ -131,7 +132,7 @@ def _synthetic_sources(options: argparse.Namespace) -> list[SourceSpec]:
 
 
 def _street_config(varied: bool, **settings: Any) -> SyntheticConfig:
-    """With ``varied``, a lens by the tangent of half its view, and a height above the road."""
+    """With ``varied``, a lens by the tangent of half its view, a height and a pitch."""
     config = SyntheticConfig(**settings)
     if not varied:
         return config
@@ -141,6 +142,8 @@ def _street_config(varied: bool, **settings: Any) -> SyntheticConfig:
         config,
         fx=config.width / 2 / math.exp(rng.uniform(narrow, wide)),
         camera_height_m=float(rng.uniform(*HEIGHTS_M)),
+        # A network that knows no other takes the middle of the image for the horizon.
+        pitch_deg=float(rng.uniform(*PITCHES_DEG)),
     )
 
 

@@ -23,7 +23,7 @@ class Streets:
         kind: as --kind of prepare.py.
         first, last: seeds.
         frames: of each street.
-        varied: of all lenses and camera heights.
+        varied: of all lenses, camera heights and pitches.
     """
 
     name: str

@@ -70,7 +70,7 @@ def test_sky_of_streets_is_labeled_on_demand(tmp_path: Path) -> None:
     assert np.array_equal(sky.frames, plain.frames)
 
 
-def test_varied_streets_have_many_lenses_and_heights() -> None:
+def test_varied_streets_have_many_lenses_heights_and_pitches() -> None:
     """By their seeds; the worlds are those of the plain streets."""
     arguments = ["synthetic", "unused", "--seeds", "0-39", *SMALL]
     varied, again = (prepare.parse([*arguments, "--varied"]) for _ in range(2))
@@ -83,9 +83,10 @@ def test_varied_streets_have_many_lenses_and_heights() -> None:
     heights = [config.camera_height_m for config in configs]
     assert 40 <= min(views) < 50 and 95 < max(views) <= 110
     assert 0.8 <= min(heights) < 1.0 and 2.3 < max(heights) <= 2.5
-    assert (
-        {config.fx for config in plain} == {config.camera_height_m for config in plain} == {None}
-    )
+    pitches = [config.pitch_deg for config in configs]
+    assert -7.0 <= min(pitches) < -6.0 and 2.0 < max(pitches) <= 3.0
+    for given in ("fx", "camera_height_m", "pitch_deg"):
+        assert {getattr(config, given) for config in plain} == {None}
     assert [config.seed for config in configs] == list(range(40))
 
 
