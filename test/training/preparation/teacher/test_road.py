@@ -56,7 +56,7 @@ def test_smooth_lane_gets_the_plane_of_what_is_measured(
     assert lane.sum() > 2000
     np.testing.assert_allclose(filled[lane], 1.05 * depth_of_road(road_view)[lane], rtol=1e-4)
     changed = filled != beside
-    assert not changed[:45].any() and across(road_view)[changed].max() <= 1.5
+    assert not changed[:45].any() and 4.9 < across(road_view)[changed].max() <= 5.0
     assert (filled[beside > 0] == beside[beside > 0]).all()
 
 
@@ -65,6 +65,20 @@ def test_what_stands_on_the_lane_ends_the_road(road_view: View, gray: Gray, besi
     filled = fill_road(road_view, gray, beside, NO_VEHICLE)
     new = (filled > 0) & (beside == 0)
     assert new[95:].any() and not new[:90].any()
+
+
+def test_a_smooth_vehicle_beside_is_no_road(road_view: View, gray: Gray, beside: Map) -> None:
+    """A bright flank in the next lane has no texture: it is not filled, nor is what it hides."""
+    side = np.where(road_view.x > 0, across(road_view), 0.0)
+    near = (depth_of_road(road_view) < 12) & (side > 2.0) & (side < 4.5)
+    gray[near] = 200
+    beside[near] = 0.0
+    filled = fill_road(road_view, gray, beside, NO_VEHICLE)
+    new = (filled > 0) & (beside == 0)
+    assert not new[side > 1.5].any()
+    assert new[own_lane(road_view)].all()
+    left = np.where(road_view.x < 0, across(road_view), 0.0)
+    assert new[left > 1.5].any()
 
 
 def test_a_mover_ends_the_road(road_view: View, gray: Gray, beside: Map) -> None:
