@@ -260,12 +260,6 @@ def _check_motion(config: TrainConfig) -> None:
             "'objective.matching_weight' needs a pose network that searches for features; set "
             "'network.pose' to features, or the weight to 0"
         )
-    if network.pose == "features" and not network.canonical_focal:
-        raise ConfigError(
-            "'network.pose' features finds the motion by least squares in the directions of one "
-            "camera, and 'network.canonical_focal' is 0; set it to the focal length of most "
-            "images, divided by their width"
-        )
     if network.pose == "none" and network.learned_intrinsics == "per_window":
         raise ConfigError(
             "'network.learned_intrinsics' per_window is predicted by the pose network, and "

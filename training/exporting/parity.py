@@ -36,7 +36,8 @@ def check_parity(model: SfmModel, spec: ModelSpec, bundle: Path) -> None:
 
 def largest_difference(model: SfmModel, spec: ModelSpec, bundle: Path) -> float:
     """The largest of the differences that `check_parity` compares."""
-    return max(difference for _, difference in _differences(model, spec, bundle))
+    differences = [difference for _, difference in _differences(model, spec, bundle)]
+    return float(np.max(differences))  # unlike max(), which loses NaN
 
 
 def depth_difference(model: SfmModel, spec: ModelSpec, bundle: Path) -> float:

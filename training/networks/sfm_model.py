@@ -339,6 +339,10 @@ def _check_encoder(config: NetworkConfig) -> None:
             f"network.pose features needs an encoder, network.depth is {config.depth}; set it to "
             "lite, resnet18 or resnet50"
         )
+    if config.pose == "features" and not config.canonical_focal:
+        raise ConfigError(
+            "network.pose features needs network.canonical_focal, found 0; set it (KITTI: 0.581)"
+        )
     if config.frozen == "stem" and config.depth != "lite":
         raise ConfigError(
             f"network.frozen stem is for the lite encoder, network.depth is {config.depth}; set "

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +29,12 @@ from training.exporting.restored import load_bundle, normalize_by
 from training.fit.checkpoint import CheckpointError
 from training.networks.sfm_model import SfmModel
 
-NETWORK = NetworkConfig(depth="lite", pretrained=False, scales=1, depth_unit=10.0)
+NETWORK = NetworkConfig(
+    depth="lite", pretrained=False, scales=1, depth_unit=10.0, canonical_focal=0.581
+)
 CONFIG = TrainConfig(width=64, height=64, network=NETWORK)
-"""As the recipe of the training tests."""
+"""As the recipe of the training tests, but for the canonical camera."""
+K = torch.tensor([[[37.2, 0.0, 31.5], [0.0, 37.2, 31.5], [0.0, 0.0, 1.0]]])
 
 
 def images(seed: int) -> torch.Tensor:
@@ -47,7 +52,7 @@ def exported(pose: str, folder: Path) -> tuple[SfmModel, Path]:
     model = untrained(pose=pose)
     with torch.no_grad():
         for seed in range(40):
-            model(images(seed)[None])
+            model(images(seed)[None], K)
     return model.eval(), export_bundle(model, CONFIG, folder / pose, training_fx=60.0)
 
 
@@ -66,7 +71,7 @@ def assert_restored(model: SfmModel, bundle: Path) -> None:
     load_bundle(bundle, restored, ["depth", "pose"])
     assert restored.training
     with torch.inference_mode():
-        expected, found = (m.eval()(images(99)[None]) for m in (model, restored))
+        expected, found = (m.eval()(images(99)[None], K) for m in (model, restored))
     assert torch.allclose(found.depths_b1hw[0], expected.depths_b1hw[0], rtol=TOLERANCE)
     motions = found.T_source_target_bs44, expected.T_source_target_bs44
     assert (motions[0] - motions[1]).abs().max() < TOLERANCE
@@ -78,6 +83,17 @@ def test_networks_are_those_of_the_bundle(pair: tuple[SfmModel, Path]) -> None:
 
 def test_motion_in_features_is_that_of_the_bundle(tmp_path: Path) -> None:
     assert_restored(*exported("features", tmp_path))
+
+
+def test_what_is_not_finite_differs(pair: tuple[SfmModel, Path]) -> None:
+    model, bundle = copy.deepcopy(pair[0]), pair[1]
+    spec = ModelSpec.load(bundle)
+    model.sequence_length = spec.sequence_length
+    assert largest_difference(model, spec, bundle) < TOLERANCE
+    with torch.no_grad():
+        for parameter in model.pose_net.parameters():
+            parameter.fill_(math.nan)
+    assert math.isnan(largest_difference(model, spec, bundle))
 
 
 def test_statistics_of_images_change_no_result(bundle: Path) -> None:

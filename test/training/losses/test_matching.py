@@ -105,8 +105,3 @@ def test_matching_needs_a_network_that_matches() -> None:
     recipe = RECIPES / "geometry_pose.yaml"
     with pytest.raises(ConfigError, match=r"objective.matching_weight.*network.pose"):
         load_config(recipe, ["network.pose=pair"])
-
-
-def test_least_squares_needs_the_focal_length_of_the_canonical_camera() -> None:
-    with pytest.raises(ConfigError, match=r"network.pose.*network.canonical_focal"):
-        load_config(RECIPES / "geometry_pose.yaml", ["network.canonical_focal=0"])

@@ -220,6 +220,7 @@ def test_equal_frames_stand_still_and_the_third_frame_is_seen() -> None:
         ({"depth": "dispnet", "pose": "features"}, "needs an encoder"),
         ({"depth": "dispnet", "frozen": "stem"}, "lite encoder"),
         ({"pose": "features", "explainability_mask": True}, "stacked"),
+        ({"pose": "features"}, "needs network.canonical_focal"),
     ],
 )
 def test_impossible_parts_are_refused(change: dict, word: str) -> None:
