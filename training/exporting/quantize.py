@@ -105,7 +105,9 @@ def _cut(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[onnx.NodeProto]]
     waiting = [value.name for value in model.graph.output]
     while waiting:
         node = edited.producer(waiting.pop())
-        if node is not None and node.op_type not in _HIDDEN_ACTIVATIONS:
+        if node is None or node.output[0] in after:  # else as often as there are ways to it
+            continue
+        if node.op_type not in _HIDDEN_ACTIVATIONS:
             after.update(node.output)
             waiting.extend(node.input)
     for node in reversed(model.graph.node):  # features are read by what comes before the depth

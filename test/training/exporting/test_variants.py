@@ -15,7 +15,7 @@ pytest.importorskip("onnx", reason="onnx is not installed")
 
 import onnx
 from graphs.rtx import expect_to_build, needs_rtx
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from sfm_ros.config import ModelConfig
 from sfm_ros.engines.contract import check_contract
@@ -28,6 +28,7 @@ from training import add_variants
 from training.data.sequence import PreparedSet
 from training.exporting.graphs import attributes, shape_of
 from training.exporting.half import in_half
+from training.exporting.quantize import _cut
 from training.exporting.variants import MADE, calibration_windows
 from training.exporting.variants import add_variants as add_variants_to
 
@@ -219,3 +220,16 @@ def test_sizes_of_the_inputs_are_those_of_the_spec(extended: Path) -> None:
     for name in MADE:
         model = onnx.load(extended / f"pose.{name}.onnx")
         assert shape_of(model.graph.input[0]) == [1, 2, 64, 64, 3]
+
+
+def test_what_is_read_again_and_again_is_looked_at_once() -> None:
+    """The elimination after the last convolution has more ways through it than can be walked."""
+    nodes = [helper.make_node("Relu", ["image"], ["r0"])]
+    nodes += [helper.make_node("Add", [f"r{i}", f"r{i}"], [f"r{i + 1}"]) for i in range(60)]
+    values = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("image", "r60")
+    ]
+    body, tail = _cut(
+        helper.make_model(helper.make_graph(nodes, "doubled", values[:1], values[1:]))
+    )
+    assert [node.op_type for node in body.graph.node] == ["Relu"] and len(tail) == 60
