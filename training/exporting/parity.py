@@ -44,14 +44,14 @@ def depth_difference(model: SfmModel, spec: ModelSpec, bundle: Path) -> float:
     """The largest relative difference of the depth alone; the model may lack a pose network."""
     session = onnxruntime.InferenceSession(str(graph_paths(bundle, spec)[0]))
     name = session.get_inputs()[0].name
-    largest = 0.0
+    differences = []
     for seed in range(_WINDOWS):
         rgb = synthetic_images(1, spec.height, spec.width, seed)[0][None]
         with torch.inference_mode():
             expected = DepthGraph(model)(torch.from_numpy(rgb))
         found = session.run(["depth"], {name: rgb})[0]
-        largest = max(largest, float(np.max(np.abs(found - expected.numpy()) / found)))
-    return largest
+        differences.append(np.max(np.abs(found - expected.numpy()) / found))
+    return float(np.max(differences))
 
 
 def _differences(model: SfmModel, spec: ModelSpec, bundle: Path) -> Iterator[tuple[str, float]]:

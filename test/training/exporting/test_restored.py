@@ -94,6 +94,11 @@ def test_what_is_not_finite_differs(pair: tuple[SfmModel, Path]) -> None:
         for parameter in model.pose_net.parameters():
             parameter.fill_(math.nan)
     assert math.isnan(largest_difference(model, spec, bundle))
+    assert depth_difference(model, spec, bundle) < TOLERANCE
+    with torch.no_grad():
+        for parameter in model.depth_net.parameters():
+            parameter.fill_(math.nan)
+    assert math.isnan(depth_difference(model, spec, bundle))
 
 
 def test_statistics_of_images_change_no_result(bundle: Path) -> None:
