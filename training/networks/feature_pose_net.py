@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from training.geometry.camera import pixel_grid
 from training.networks import layers
 from training.networks.feature_matching import Flow, match
 from training.networks.motion_solver import motion_equations, solve_motion
@@ -209,10 +210,8 @@ def _positions(like_bchw: Tensor) -> Tensor:
 
 
 def _cells(like_b2hw: Tensor) -> Tensor:
-    """Column and row of each cell, from the middle of the image."""
-    columns, rows = (
-        torch.arange(size, dtype=like_b2hw.dtype, device=like_b2hw.device) - (size - 1) / 2
-        for size in like_b2hw.shape[:-3:-1]
-    )
-    grid = torch.stack(torch.meshgrid(columns, rows, indexing="xy"))
-    return grid.expand(len(like_b2hw), -1, -1, -1)
+    """Column and row of each cell (1, 2, h, w), from the middle of the image."""
+    height, width = like_b2hw.shape[-2:]
+    grid = pixel_grid(height, width, device=like_b2hw.device, dtype=like_b2hw.dtype)
+    middle = grid.new_tensor([width - 1, height - 1]) / 2
+    return (grid[:2] - middle.unsqueeze(-1)).view(1, 2, height, width)

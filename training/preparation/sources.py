@@ -23,7 +23,7 @@ from sfm_ros.synthetic.street import KINDS, SyntheticConfig, SyntheticStreet
 from training.data.sequence import SKY_DEPTH_M
 
 VIEWS_DEG, HEIGHTS_M, PITCHES_DEG = (40.0, 110.0), (0.8, 2.5), (-7.0, 3.0)
-"""Horizontal fields of view and heights of the cameras of streets that are varied."""
+"""Horizontal fields of view, heights and pitches of the cameras of streets that are varied."""
 _CAMERA_HELP = "which camera of a calibration file with several"
 SEVERAL = "may be given several times, and be a pattern such as 'recordings/*'"
 

@@ -186,9 +186,8 @@ def test_what_is_a_little_alike_far_away_does_not_move_a_match() -> None:
     decoy = cells.clone()
     decoy[..., 5] = F.normalize(cells[..., 5] + 1.9 * cells[..., 1], dim=1)
     flow, spread, _ = match(cells, decoy)
-    assert (
-        spread[:, 0, :, 1].min() > 0.8 > 0.6 > spread[:, 2, :, 1].max()
-    )  # the mean of all matches would be off by 0.3
+    # The mean of all matches would be off by 0.3.
+    assert spread[:, 0, :, 1].min() > 0.8 > 0.6 > spread[:, 2, :, 1].max()
     assert flow[:, 0, :, 1].max() < 0.15
 
 

@@ -113,9 +113,7 @@ def test_systems_are_solved() -> None:
 
 
 @pytest.mark.parametrize("length", [2, 3])
-def test_network_finds_the_motion_of_the_flow_in_spite_of_outliers(
-    length: int,
-) -> None:
+def test_network_finds_the_motion_of_the_flow_in_spite_of_outliers(length: int) -> None:
     """Nothing is learned: all cells count alike, and one in ten is found a cell off."""
     net = FeaturePoseNet(
         (8, 8, 8), canonical_focal=0.58, translation_factor=0.2, rotation_factor=0.2
