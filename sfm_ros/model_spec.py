@@ -72,6 +72,8 @@ class ModelSpec:
         canonical_fx: focal length at that size of the camera whose lengths the graphs compute,
             pixels; those of another one follow by `sfm_ros.engines.lens`. 0: of any camera.
         canonical_center: whether that camera has its optical axis in the middle of the image.
+        canonical_height_m: height above the road of the camera whose lengths the graphs compute;
+            those of another one are in proportion. 0: of any camera.
         multiview_file, multiview_sha256: the third graph and its hash; empty if there is none.
     """
 
@@ -96,6 +98,7 @@ class ModelSpec:
     variants: dict[str, GraphVariant] = field(default_factory=dict)
     canonical_fx: float = 0.0
     canonical_center: bool = False
+    canonical_height_m: float = 0.0
     multiview_file: str = ""
     multiview_sha256: str = ""
 
@@ -242,9 +245,10 @@ def _from_values(values: dict[str, Any], path: Path) -> ModelSpec:
             f"{path}: training_fx is {spec.training_fx}, depth {spec.min_depth} to "
             f"{spec.max_depth}, expected positive and increasing numbers"
         )
-    if spec.canonical_fx < 0:
+    if spec.canonical_fx < 0 or spec.canonical_height_m < 0:
         raise ModelError(
-            f"{path}: canonical_fx is {spec.canonical_fx}, expected pixels, or 0 for none"
+            f"{path}: canonical_fx is {spec.canonical_fx}, canonical_height_m "
+            f"{spec.canonical_height_m}, expected pixels and meters, or 0 for none"
         )
     return spec
 

@@ -8,6 +8,7 @@ the scale its length (`sfm_ros.motion`). The pose is the product of the incremen
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import replace
 
@@ -81,6 +82,7 @@ class VisualOdometry:
         self._preparer = ImagePreparer(spec.width, spec.height)
         self._window = FrameWindow(spec.sequence_length, config.window)
         self._motion = motion or create_motion(config, spec)
+        self._camera_height_m = config.scale.camera_height
         self._pose = PoseIntegrator(config.noise)
         self._depth = DepthStage(config, is_live)
         self._last_stats: ImageStats | None = None
@@ -115,7 +117,12 @@ class VisualOdometry:
         self._depth.reset()
 
     def set_camera_height(self, height_m: float) -> None:
-        """State the camera's height above the road in meters; used by ``scale.source``."""
+        """State the camera's height above the road in meters, unless ``config`` gives it.
+
+        Used by ``scale.source``, and by models that know lengths in proportion to it.
+        """
+        if 0 < height_m < math.inf:
+            self._camera_height_m = self.config.scale.camera_height or height_m
         self._motion.set_camera_height(height_m)
 
     def add_speed(self, stamp_ns: int, speed: float) -> None:
@@ -153,7 +160,7 @@ class VisualOdometry:
         if event in _REJECTED:
             return self._estimate(frame, _REJECTED[event], (event,), timer)
         self._motion.add(frame)  # keypoints are followed beside the networks
-        window = self._window.window()
+        window = self._window.window(self._camera_height_m)
         if window is None:
             reasons = tuple(filter(None, (event, Reason.WINDOW_NOT_FULL)))
             return self._estimate(frame, TrackingStatus.INITIALIZING, reasons, timer)

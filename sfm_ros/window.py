@@ -20,11 +20,13 @@ class Window:
         images: N images (h, w, 3) uint8 in order of time, all of the same camera.
         stamps_ns: their stamps.
         intrinsics: calibration of that grid.
+        camera_height_m: height of the camera above the road; 0 if unknown.
     """
 
     images: tuple[RgbImage, ...]
     stamps_ns: tuple[int, ...]
     intrinsics: CameraIntrinsics
+    camera_height_m: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -126,7 +128,7 @@ class FrameWindow:
             and entry.intrinsics is out_of_order.intrinsics
         )
 
-    def window(self) -> Window | None:
+    def window(self, camera_height_m: float = 0.0) -> Window | None:
         """The full window, or None while frames are missing."""
         if len(self._entries) < self._length:
             return None
@@ -134,4 +136,5 @@ class FrameWindow:
             images=tuple(entry.image for entry in self._entries),
             stamps_ns=tuple(entry.stamp_ns for entry in self._entries),
             intrinsics=self._entries[-1].intrinsics,
+            camera_height_m=camera_height_m,
         )

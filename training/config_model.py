@@ -77,6 +77,14 @@ class NetworkConfig:
         minimum=0.0,
         maximum=10.0,
     )
+    canonical_height: float = option(
+        0.0,
+        "Height above the road, meters, of the camera whose lengths the networks predict; those "
+        "of another one are in proportion to its height, which an image does not show. "
+        "0: whatever the height.",
+        minimum=0.0,
+        maximum=100.0,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

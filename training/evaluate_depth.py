@@ -61,7 +61,13 @@ def _prepared_sample(prepared: PreparedSet, sequence: SequenceRecord, offset: in
         return np.asarray(prepared.depth_m[index], dtype=np.float32)
 
     name = f"{sequence.name} {offset}"
-    return DepthSample(name=name, drive=sequence.source, frame=frame, ground_truth=depth)
+    return DepthSample(
+        name=name,
+        drive=sequence.source,
+        frame=frame,
+        ground_truth=depth,
+        camera_height_m=sequence.camera_height_m or 0.0,
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

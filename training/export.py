@@ -149,6 +149,7 @@ def spec_of(model: SfmModel, config: TrainConfig, name: str, training_fx: float)
         pose_input="features" if model.uses_features else "pixels",
         canonical_fx=network.canonical_focal * config.width,
         canonical_center=network.canonical_focal > 0,
+        canonical_height_m=network.canonical_height,
     )
 
 

@@ -63,7 +63,7 @@ class TorchEngine:
         with torch.inference_mode():
             depth = self._depth(frames[:, -1])[0].cpu().numpy()
             motions = self._motions(frames)
-        depth, motions = in_camera(depth, motions, self.spec, window.intrinsics)
+        depth, motions = in_camera(depth, motions, self.spec, window)
         return Prediction(depth=depth, increments=window_increments(motions, self.spec))
 
     def _motions(self, frames: Tensor) -> npt.NDArray[np.float32]:

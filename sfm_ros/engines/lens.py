@@ -1,11 +1,12 @@
-"""Lengths for the camera in use, from networks that predict those of one canonical lens.
+"""Lengths for the camera in use, from networks that predict those of one canonical camera.
 
 The image by a focal length f of a scene is that by the canonical focal length c of the scene
 stretched along the optical axis by c / f. So depth and forward motion are divided by that factor,
 and rotations about the axes across the view multiplied by it (Yin et al., Metric3D, ICCV 2023).
 
 The canonical camera has its optical axis in the middle of the image: the image by an axis
-elsewhere is that of a scene sheared along it.
+elsewhere is that of a scene sheared along it. And it has a height above the road: from twice the
+height, a scene of twice the size looks the same.
 """
 
 from __future__ import annotations
@@ -16,21 +17,32 @@ import numpy.typing as npt
 from sfm_ros.datatypes import CameraIntrinsics
 from sfm_ros.geometry import nearest_rotation, so3_exp, so3_log
 from sfm_ros.model_spec import ModelSpec
+from sfm_ros.window import Window
 
 
 def in_camera(
-    depth: npt.NDArray, T_source_target: npt.NDArray, spec: ModelSpec, camera: CameraIntrinsics
+    depth: npt.NDArray, T_source_target: npt.NDArray, spec: ModelSpec, window: Window
 ) -> tuple[npt.NDArray, npt.NDArray]:
-    """What the graphs computed, as a camera has it.
+    """What the graphs computed for a window, as its camera has it.
 
     Args:
         depth: (h, w) of the depth graph.
         T_source_target: (N-1, 4, 4) of the pose graph.
-        spec: of the bundle; without ``canonical_fx`` nothing changes.
-        camera: on the model's grid.
+        spec: of the bundle; without ``canonical_fx`` the lens does not matter, and without
+            ``canonical_height_m``, or if the height is unknown, that does not.
     """
-    if not spec.canonical_fx:
-        return depth, T_source_target
+    if spec.canonical_fx:
+        depth, T_source_target = _through_lens(depth, T_source_target, spec, window.intrinsics)
+    if spec.canonical_height_m and window.camera_height_m:
+        factor = window.camera_height_m / spec.canonical_height_m
+        depth, T_source_target = depth * depth.dtype.type(factor), T_source_target.copy()
+        T_source_target[:, :3, 3] *= factor
+    return depth, T_source_target
+
+
+def _through_lens(
+    depth: npt.NDArray, T_source_target: npt.NDArray, spec: ModelSpec, camera: CameraIntrinsics
+) -> tuple[npt.NDArray, npt.NDArray]:
     stretch = camera.fx / spec.canonical_fx
     shift = np.zeros(2)
     if spec.canonical_center:

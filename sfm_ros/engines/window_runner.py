@@ -74,7 +74,7 @@ class WindowRunner:
             else self._from_pixels(window)
         )
         elapsed = time.perf_counter_ns() - start
-        own_depth, own_motions = in_camera(depth[0], motions[0], self._spec, window.intrinsics)
+        own_depth, own_motions = in_camera(depth[0], motions[0], self._spec, window)
         return Prediction(
             depth=own_depth,
             increments=window_increments(own_motions, self._spec),

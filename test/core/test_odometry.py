@@ -280,6 +280,26 @@ def test_scale_source() -> None:
     np.testing.assert_allclose(fixed.depth, _scaled({"source": "none"}).depth * 2.5, rtol=1e-6)
 
 
+def test_networks_know_the_height_of_the_camera() -> None:
+    """As configured, else as stated last; what is no height is not one."""
+    seen: list[float] = []
+
+    def depth(window: Window) -> np.ndarray:
+        seen.append(window.camera_height_m)
+        return np.full((32, 64), 7.0, np.float32)
+
+    stated, configured = (
+        _odometry(FakeEngine(SPEC, motion=FORWARD, depth=depth), scale={"camera_height": height_m})
+        for height_m in (0.0, 1.2)
+    )
+    for odometry in (stated, configured):
+        _run(odometry, 0, 1, 2)
+        odometry.set_camera_height(2.5)
+        odometry.set_camera_height(float("nan"))
+        _run(odometry, 3)
+    assert seen == [0.0, 2.5, 1.2, 1.2]
+
+
 def test_covariance_grows_with_distance_and_heading_error(odometry: VisualOdometry) -> None:
     estimates = _run(odometry, *range(102))
     near, far = estimates[2].covariance, estimates[101].covariance

@@ -19,10 +19,12 @@ Frames = Callable[..., Iterator[PreparedFrame]]
 """Type of the fixture ``wall_frames``."""
 
 
-def write_set(path: Path, frames: Iterable[PreparedFrame]) -> PreparedSet:
+def write_set(
+    path: Path, frames: Iterable[PreparedFrame], camera_height_m: float | None = None
+) -> PreparedSet:
     """A set of 64x64 with one source."""
     writer = PreparedWriter(path, 64, 64)
-    writer.add("recording", frames, "closed form")
+    writer.add("recording", frames, "closed form", camera_height_m=camera_height_m)
     return writer.finish()
 
 

@@ -62,6 +62,8 @@ class Batcher:
         batch_size: windows of a step, of all processes together.
         slots: which of them this process makes.
         seed: of the augmentation.
+        canonical_height_m: all lengths are those seen from this height above the road: a scene
+            looks the same if it and the height of the camera grow alike. 0: as recorded.
     """
 
     sets: Sequence[PreparedSet]
@@ -71,6 +73,7 @@ class Batcher:
     batch_size: int
     slots: slice
     seed: int
+    canonical_height_m: float = 0.0
 
     @property
     def steps_per_epoch(self) -> float:
@@ -100,7 +103,7 @@ class Batcher:
         fields = {"K_b33": _tensor([_matrix(record) for record in records])}
         if any_depth:
             indices = [(w.set_index, w.first + target) for w in windows]
-            fields["depth_target_b1hw"] = self.store.depths(indices)
+            fields["depth_target_b1hw"] = self._lengths(self.store.depths(indices), windows)
             fields["has_depth_b"] = _tensor([record.has_depth for record in records])
         if any_poses:
             unknown = np.tile(np.eye(4), (length - 1, 1, 1))
@@ -124,7 +127,9 @@ class Batcher:
             return None
         T_world = record.poses[self._frames_of(window)]
         T_world_target = T_world[target_index(self.sampler.length)]
-        return np.linalg.inv(T_world[source_indices(self.sampler.length)]) @ T_world_target
+        motion = np.linalg.inv(T_world[source_indices(self.sampler.length)]) @ T_world_target
+        motion[:, :3, 3] *= self._length_factor(window)
+        return np.asarray(motion, dtype=np.float64)
 
     def _distance(self, window: TrainingWindow, motion: Floats | None) -> Floats:
         """(s,) meters to each source, by the motion, else by the speeds; NaN if unknown."""
@@ -137,8 +142,25 @@ class Batcher:
         speeds = np.array(record.speeds_m_s[frames])
         # Trapezoids; the path is straight at this scale.
         steps = (speeds[1:] + speeds[:-1]) / 2 * np.diff(record.stamps_ns[frames]) * 1e-9
+        steps *= self._length_factor(window)
         traveled = np.concatenate([[0.0], np.cumsum(steps)])
         return np.abs(traveled[source_indices(length)] - traveled[target_index(length)])
+
+    def _lengths(self, depth_b1hw: Tensor, windows: Sequence[TrainingWindow]) -> Tensor:
+        """Depth as the batch has it."""
+        if not self.canonical_height_m:
+            return depth_b1hw
+        factors = depth_b1hw.new_tensor(
+            [self._length_factor(window) for window in windows], dtype=torch.float32
+        )
+        return depth_b1hw * factors.view(-1, 1, 1, 1)
+
+    def _length_factor(self, window: TrainingWindow) -> float:
+        """From meters to the lengths of the batch."""
+        height_m = self._record(window).camera_height_m
+        if not self.canonical_height_m or height_m is None:
+            return 1.0
+        return self.canonical_height_m / height_m
 
     @cached_property
     def _known(self) -> tuple[bool, bool, bool]:
@@ -186,6 +208,7 @@ def build_batcher(
                 f"recipe expects {config.width}x{config.height}; prepare it in that size, or "
                 "change 'width' and 'height'"
             )
+        _check_heights(prepared, config.network.canonical_height)
     return Batcher(
         sets=sets,
         sampler=WindowSampler(sets, config.data, config.network.sequence_length, config.run.seed),
@@ -194,7 +217,18 @@ def build_batcher(
         batch_size=config.optim.batch_size,
         slots=_slots_of(rank, world, config.optim.batch_size),
         seed=config.run.seed,
+        canonical_height_m=config.network.canonical_height,
     )
+
+
+def _check_heights(prepared: PreparedSet, canonical_height_m: float) -> None:
+    unknown = [r.name for r in prepared.sequences if r.camera_height_m is None]
+    if canonical_height_m and unknown:
+        raise ConfigError(
+            f"network.canonical_height is {canonical_height_m:g} m, and the prepared set "
+            f"{prepared.path} does not hold the height of the camera of {unknown[0]}; prepare it "
+            "again with --camera-height, or set network.canonical_height to 0"
+        )
 
 
 def _to_float(raw: RawBatch) -> Batch:

@@ -18,6 +18,7 @@ y down, z forward. The index is one object::
        "has_depth": false,        # whether depth.f16 holds depth of these frames
        "poses": null,             # or T_world_camera, meters: rows of 12 numbers (upper 3 x 4)
        "speeds_m_s": [8.1, 8.2],  # absent if not measured
+       "camera_height_m": 1.65,   # above the road; absent if unknown
        "provenance": "..."}]}     # origin, licence, settings of prepare.py
 
 A sequence is one camera and one uninterrupted recording: if calibration or time jumps, a new one
@@ -82,6 +83,7 @@ class SequenceRecord:
         source: what it was prepared from; a source may have been split into several sequences.
         poses: (count, 4, 4) float64 ``T_world_camera``, meters, or None.
         speeds_m_s: measured speed at each frame, or None.
+        camera_height_m: height of the camera above the road, or None.
     """
 
     name: str
@@ -94,14 +96,16 @@ class SequenceRecord:
     poses: FloatArray | None
     provenance: str
     speeds_m_s: tuple[float, ...] | None = None
+    camera_height_m: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; a pose is its upper three rows."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         if self.poses is not None:
             values["poses"] = self.poses[:, :3].reshape(-1, 12).tolist()
-        if self.speeds_m_s is None:
-            del values["speeds_m_s"]
+        for name in ("speeds_m_s", "camera_height_m"):
+            if values[name] is None:
+                del values[name]
         return values
 
     @staticmethod
@@ -117,9 +121,11 @@ class SequenceRecord:
             poses[:, :3] = rows
         fx, fy, cx, cy = (float(v) for v in values["K"])
         stamps_ns = tuple(int(v) for v in values["stamps_ns"])
-        speeds = values.get("speeds_m_s")
+        speeds, height_m = values.get("speeds_m_s"), values.get("camera_height_m")
         if len(stamps_ns) != count or (speeds is not None and len(speeds) != count):
             raise ValueError(f"{len(stamps_ns)} stamps or speeds for {count} frames")
+        if height_m is not None and not 0 < float(height_m) < math.inf:
+            raise ValueError(f"camera_height_m is {height_m}, expected meters above the road")
         return SequenceRecord(
             name=str(values["name"]),
             source=str(values["source"]),
@@ -131,6 +137,7 @@ class SequenceRecord:
             poses=poses,
             provenance=str(values["provenance"]),
             speeds_m_s=None if speeds is None else tuple(float(v) for v in speeds),
+            camera_height_m=None if height_m is None else float(height_m),
         )
 
 

@@ -54,10 +54,16 @@ def camera_height_of(source: Source, stated: float | None) -> float:
     Raises:
         SourceError: neither is known.
     """
-    height = stated or getattr(source, "camera_height_m", None)
-    if not height:
+    height = known_camera_height(source, stated)
+    if height is None:
         raise SourceError(
             f"the teacher needs the height of the camera of {source.name} above the road, which "
             "makes its depth metric; state it in meters with --camera-height"
         )
-    return float(height)
+    return height
+
+
+def known_camera_height(source: Source, stated: float | None) -> float | None:
+    """As `camera_height_of`; None if neither is known."""
+    height = stated or getattr(source, "camera_height_m", None)
+    return float(height) if height else None

@@ -29,7 +29,7 @@ from sfm_ros.source import (
 from training.data.ahead import map_ahead
 from training.data.sequence import FRAMES, INDEX, PreparedFrame, PreparedSet
 from training.preparation.frame_options import FrameOptions
-from training.preparation.lessons import Lessons, camera_height_of
+from training.preparation.lessons import Lessons, camera_height_of, known_camera_height
 from training.preparation.set_folder import PARTS, SET_FILES
 from training.preparation.sources import SourceSpec
 from training.preparation.writer import PartialSource, PreparedWriter
@@ -101,7 +101,14 @@ class Recording:
         with closing(frames):
             counted = _counted(frames, advance)
             max_gap_ns = round(self.options.max_gap * 1e9)
-            count = writer.add(self.name, counted, self.provenance, max_gap_ns, written)
+            count = writer.add(
+                self.name,
+                counted,
+                self.provenance,
+                max_gap_ns,
+                written,
+                known_camera_height(source, self.options.camera_height),
+            )
         damaged = damaged_of(source)
         return Written(count, unreadable_of(source) - damaged, damaged, remarks_of(source))
 

@@ -33,10 +33,19 @@ class Segmenter:
         source, provenance: see `SequenceRecord`.
         start: index of its first frame in the set.
         max_gap_ns: a longer time without a frame starts a new sequence.
+        camera_height_m: of all frames, or None.
     """
 
-    def __init__(self, source: str, provenance: str, start: int, max_gap_ns: int) -> None:
+    def __init__(
+        self,
+        source: str,
+        provenance: str,
+        start: int,
+        max_gap_ns: int,
+        camera_height_m: float | None = None,
+    ) -> None:
         self._source, self._provenance, self._max_gap_ns = source, provenance, max_gap_ns
+        self._camera_height_m = camera_height_m
         self._start = start
         self._segments: list[list[_FrameEntry]] = []
         self.frame_count = 0
@@ -74,6 +83,7 @@ class Segmenter:
                     poses=np.array(poses, dtype=np.float64) if poses else None,
                     provenance=self._provenance,
                     speeds_m_s=speeds or None,
+                    camera_height_m=self._camera_height_m,
                 )
             )
             start += len(segment)

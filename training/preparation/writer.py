@@ -102,17 +102,19 @@ class PreparedWriter:
         provenance: str,
         max_gap_ns: int = 1_000_000_000,
         written: PartialSource | None = None,
+        camera_height_m: float | None = None,
     ) -> int:
         """Write all frames of a source, split where camera or time jumps; returns their number.
 
         Args:
             written: the frames that are in the set already; ``frames`` are those that follow.
+            camera_height_m: above the road, or None.
 
         Raises:
             SourceError: the source is empty or already in the set, or a frame has another size.
         """
         self._reopen([source])
-        segmenter = Segmenter(source, provenance, self.frame_count, max_gap_ns)
+        segmenter = Segmenter(source, provenance, self.frame_count, max_gap_ns, camera_height_m)
         if written is None:
             # The frames of another interrupted source are about to be overwritten.
             (self.path / OPEN).unlink(missing_ok=True)

@@ -63,6 +63,11 @@ def add_data_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup
         "--units-per-meter", type=float, default=256.0,
         help="256 for KITTI's depth images (default), 1000 for millimeters",
     )  # fmt: skip
+    pairs.add_argument(
+        "--camera-height", type=float, default=0.0, metavar="M",
+        help="height of the camera above the road in meters, which some models' lengths depend on "
+        "(default: that of the camera in their training)",
+    )  # fmt: skip
     streets = parser.add_argument_group("options of --synthetic")
     streets.add_argument("--frames", type=int, default=10, help="of each street (default: 10)")
     return group
@@ -106,11 +111,16 @@ def _open_images(options: argparse.Namespace) -> DepthSet:
             f"--calib {len(calibrations)} files; expected a folder of depth images for each "
             "folder of images, and one calibration, or one for each"
         )
+    height_m = options.camera_height
+    if not 0 <= height_m <= 1000:
+        raise SfmRosError(
+            f"--camera-height is {height_m:g}, expected meters above 0, at most 1000"
+        )
     files = calibrations if len(calibrations) > 1 else calibrations * len(images)
     drives = zip(images, ground_truths, files, distinct_names(images), strict=True)
     return joined_set(
         [
-            paired_set(folder, depth, calib, options.units_per_meter, name)
+            paired_set(folder, depth, calib, options.units_per_meter, name, height_m)
             for folder, depth, calib, name in drives
         ]
     )

@@ -30,12 +30,14 @@ class DepthSample:
         frame: reads the image.
         ground_truth: reads its depth: (H, W) meters along +z on the grid of the image, 0 or NaN if
             unknown.
+        camera_height_m: height of the camera above the road; 0 if unknown.
     """
 
     name: str
     drive: str
     frame: Callable[[], Frame]
     ground_truth: Callable[[], DepthMap]
+    camera_height_m: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -86,6 +88,7 @@ def paired_set(
     calib: Path | CameraIntrinsics,
     units_per_meter: float,
     drive: str | None = None,
+    camera_height_m: float = 0.0,
 ) -> DepthSet:
     """A folder of images and a folder of 16-bit depth images of the same size.
 
@@ -98,6 +101,7 @@ def paired_set(
         calib: calibration of the images, or its file.
         units_per_meter: stored value of one meter: 256 for KITTI, 1000 for millimeters.
         drive: its name in reports; by default the folder of the images.
+        camera_height_m: height of the camera above the road; 0 if unknown.
 
     Raises:
         SourceError: no pair, or two images with the same number.
@@ -122,7 +126,11 @@ def paired_set(
         ground_truth=f"depth images, {units_per_meter:g} units per meter",
         crop="none",
         samples=[
-            _paired_sample(name, image, depth, calib, units_per_meter) for image, depth in pairs
+            replace(
+                _paired_sample(name, image, depth, calib, units_per_meter),
+                camera_height_m=camera_height_m,
+            )
+            for image, depth in pairs
         ],
         absent=len(files) - len(pairs),
     )
@@ -175,7 +183,7 @@ def synthetic_set(
         ground_truth="rendered, exact",
         crop="none",
         samples=[
-            _rendered_sample(street.name, render, index * every)
+            _rendered_sample(street, render, index * every)
             for street in streets
             for render in [lru_cache(maxsize=1)(street.render)]  # image and depth at once
             for index in range(frames)
@@ -183,12 +191,18 @@ def synthetic_set(
     )
 
 
-def _rendered_sample(name: str, render: Callable[[int], SourceItem], index: int) -> DepthSample:
+def _rendered_sample(
+    street: SyntheticStreet, render: Callable[[int], SourceItem], index: int
+) -> DepthSample:
     def depth() -> DepthMap:
         found = render(index).depth_m
         assert found is not None  # the renderer provides depth
         return found
 
     return DepthSample(
-        name=str(index), drive=name, frame=lambda: render(index).frame, ground_truth=depth
+        name=str(index),
+        drive=street.name,
+        frame=lambda: render(index).frame,
+        ground_truth=depth,
+        camera_height_m=street.camera_height_m,
     )

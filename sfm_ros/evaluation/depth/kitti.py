@@ -18,6 +18,7 @@ from sfm_ros.evaluation.depth.ground_truth import (
     scan_depth,
 )
 from sfm_ros.sources.folder import intrinsics_for, read_image
+from sfm_ros.sources.kitti.source import CAMERA_HEIGHT_M
 
 _ANNOTATED = Path("proj_depth", "groundtruth")
 _UNITS_PER_METER = 256.0
@@ -151,6 +152,7 @@ class _KittiReader:
             drive=drive.name.removesuffix("_sync"),
             frame=frame,
             ground_truth=depth,
+            camera_height_m=CAMERA_HEIGHT_M,
         )
 
     def _images(self, drive: Path) -> Path:

@@ -117,8 +117,12 @@ class DepthPredictor:
         self._preparer = ImagePreparer(spec.width, spec.height, fit)
         self._grid = ImageGrid()
 
-    def depth(self, frame: Frame) -> DepthMap:
-        """(H, W) depth along +z in network units, NaN outside the view of the network."""
+    def depth(self, frame: Frame, camera_height_m: float = 0.0) -> DepthMap:
+        """(H, W) depth along +z in network units, NaN outside the view of the network.
+
+        Args:
+            camera_height_m: height of the camera above the road; 0 if unknown.
+        """
         prepared = self._preparer.prepare(frame)
         count = self._engine.spec.sequence_length
         # Only the depth is used, so the pose network gets a static camera.
@@ -126,6 +130,7 @@ class DepthPredictor:
             images=(prepared.rgb,) * count,
             stamps_ns=tuple(range(count)),
             intrinsics=prepared.intrinsics,
+            camera_height_m=camera_height_m,
         )
         depth = self._engine.infer(window).depth
         return self._grid.enlarge(depth, frame.intrinsics, prepared.intrinsics)
@@ -240,7 +245,7 @@ class _ProtocolScorer:
                 f"{sample.drive} {sample.name}: the ground-truth depth is {width}x{height}, the "
                 f"image {frame.rgb.shape[1]}x{frame.rgb.shape[0]}; expected equal sizes"
             )
-        depth = self._predictor.depth(frame)
+        depth = self._predictor.depth(frame, sample.camera_height_m)
         with np.errstate(invalid="ignore"):
             visible = np.isfinite(depth) & (depth > 0)  # all are compared on the same pixels
         baselines = {

@@ -225,7 +225,7 @@ def _view(
     far = report.protocol.max_depth
     frame, ground_truth = sample.frame(), sample.ground_truth()
     known = np.isfinite(ground_truth) & (ground_truth > 0) & (ground_truth < far)
-    depth = predictor.depth(frame) * np.float32(errors.scale)
+    depth = predictor.depth(frame, sample.camera_height_m) * np.float32(errors.scale)
     return DepthView(
         title=title,
         rgb=frame.rgb,

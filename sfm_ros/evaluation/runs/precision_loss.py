@@ -69,7 +69,12 @@ def make_exam(
         street_frames: of the street for the odometry; 0 for none.
     """
     width, height = spec.width, spec.height
-    plan = SyntheticConfig(width=width, height=height, frames=5 * frames)
+    plan = SyntheticConfig(
+        width=width,
+        height=height,
+        frames=5 * frames,
+        camera_height_m=HeldOutStreet.camera_height_m,
+    )
     streets = [SyntheticStreet(dataclasses.replace(plan, seed=seed)) for seed in seeds]
     own: list[Source] = []
     if street_frames:
@@ -135,6 +140,7 @@ def _depth(engine: Engine, item: SourceItem) -> DepthMap:
         images=(item.frame.rgb,) * count,
         stamps_ns=tuple(range(count)),
         intrinsics=item.frame.intrinsics,
+        camera_height_m=HeldOutStreet.camera_height_m,
     )
     return engine.infer(window).depth
 

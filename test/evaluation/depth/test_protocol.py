@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -61,6 +62,20 @@ def answering(depths: list[Callable[[Window], DepthMap]]) -> FakeEngine:
     """An engine that predicts these in turn."""
     turn = iter(depths * 3)
     return FakeEngine(SPEC, depth=lambda window: next(turn)(window))
+
+
+def test_predictor_knows_the_height_of_the_camera() -> None:
+    engine = FakeEngine(SPEC, depth=lambda window: road_depth(window, window.camera_height_m))
+    data = as_set([2 * road(), road()])
+    heights = (2 * HEIGHT_M, HEIGHT_M)
+    samples = [
+        replace(sample, camera_height_m=height_m)
+        for sample, height_m in zip(data.samples, heights, strict=True)
+    ]
+    report = run_protocol(engine, replace(data, samples=samples), DepthProtocol(max_depth=50.0))
+    assert [image.unscaled[MODEL].abs_rel for image in report.images] == pytest.approx(
+        [0.0, 0.0], abs=0.01
+    )
 
 
 @pytest.mark.parametrize("fit", ["stretch", "crop"])

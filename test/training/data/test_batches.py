@@ -73,6 +73,30 @@ def test_indivisible_batch_is_refused(wall_set: PreparedSet, rank: int, world: i
         build_batcher(make_config(prepared=["wall"]), [wall_set], rank=rank, world=world)
 
 
+def test_lengths_of_a_batch_are_those_from_one_height(tmp_path: Path, wall_frames: Frames) -> None:
+    """By similarity: half as far and half as long from twice the height."""
+    sets = [write_set(tmp_path / "high", wall_frames(9), camera_height_m=3.3)]
+    own = make_batcher(sets)
+    canonical = make_batcher(sets, "network.canonical_height=1.65", "network.canonical_focal=0.5")
+    windows = own.training_windows(0)
+    a, b = (batcher.batch_of(windows) for batcher in (own, canonical))
+    assert torch.equal(a.rgb_bn3hw, b.rgb_bn3hw)
+    assert a.depth_target_b1hw is not None and b.depth_target_b1hw is not None
+    torch.testing.assert_close(b.depth_target_b1hw, a.depth_target_b1hw / 2)
+    assert a.T_source_target_bs44 is not None and b.T_source_target_bs44 is not None
+    halved = a.T_source_target_bs44.clone()
+    halved[..., :3, 3] /= 2
+    torch.testing.assert_close(b.T_source_target_bs44, halved)
+    assert a.distance_bs is not None and b.distance_bs is not None
+    torch.testing.assert_close(b.distance_bs, a.distance_bs / 2)
+    assert warp_error(b) == pytest.approx(warp_error(a), abs=1e-4)
+
+
+def test_set_without_the_height_of_its_camera_is_refused(wall_set: PreparedSet) -> None:
+    with pytest.raises(ConfigError, match="does not hold the height .* --camera-height"):
+        make_batcher([wall_set], "network.canonical_height=1.65")
+
+
 def test_no_window_repeats_within_an_epoch(wall_set: PreparedSet) -> None:
     batcher = make_batcher([wall_set])
     count = batcher.sampler.training_count

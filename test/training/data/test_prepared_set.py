@@ -51,6 +51,17 @@ def test_index_keys_stay(tmp_path: Path, wall_frames: Frames) -> None:
     assert list(index["sequences"][0]) == keys.split()
 
 
+def test_height_of_the_camera_is_kept(tmp_path: Path, wall_frames: Frames) -> None:
+    (record,) = write_set(tmp_path, wall_frames(3), camera_height_m=1.4).sequences
+    assert record.camera_height_m == 1.4
+    for height in (0, -1.4, "high"):
+        index = json.loads((tmp_path / "index.json").read_text())
+        index["sequences"][0]["camera_height_m"] = height
+        (tmp_path / "index.json").write_text(json.dumps(index))
+        with pytest.raises(SourceError, match="damaged"):
+            PreparedSet.open(tmp_path)
+
+
 def test_unknown_depth_is_zero(tmp_path: Path, wall_frames: Frames) -> None:
     frame = next(wall_frames(1))
     depth = np.array(frame.depth_m)

@@ -23,6 +23,7 @@ from prepared_sets import Frames, assert_same_files
 from sfm_ros.datatypes import CameraIntrinsics, Frame
 from sfm_ros.source import SourceItem
 from sfm_ros.sources import folder
+from sfm_ros.synthetic.street import SyntheticConfig, SyntheticStreet
 from training import prepare
 from training.data.sequence import SKY_DEPTH_M, PreparedFrame, PreparedSet
 from training.preparation.recordings import FrameOptions, prepared_frames
@@ -64,6 +65,9 @@ def test_sky_of_streets_is_labeled_on_demand(tmp_path: Path) -> None:
     assert prepare.main([STREETS[0], str(tmp_path / "sky"), *STREETS[1:], "--label-sky"]) == 0
     plain, sky = (PreparedSet.open(tmp_path / name) for name in ("plain", "sky"))
     assert plain.depth_m is not None and sky.depth_m is not None
+    assert [record.camera_height_m for record in sky.sequences] == [
+        SyntheticStreet(SyntheticConfig(seed=seed)).camera_height_m for seed in (0, 1)
+    ]
     is_sky = plain.depth_m == 0
     assert 0.05 < is_sky.mean() < 0.7
     assert np.array_equal(sky.depth_m, np.where(is_sky, SKY_DEPTH_M, plain.depth_m))

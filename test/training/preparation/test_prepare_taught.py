@@ -49,10 +49,11 @@ def whole(tmp_path_factory: pytest.TempPathFactory, recording: tuple[str, ...]) 
     return PreparedSet.open(out)
 
 
-def test_frames_get_depth_and_poses(whole: PreparedSet) -> None:
+def test_frames_get_depth_and_poses(whole: PreparedSet, recording: tuple[str, ...]) -> None:
     (record,) = whole.sequences
     assert record.count == COUNT
     assert record.has_depth
+    assert f"{record.camera_height_m:.3f}" == recording[-1]
     assert record.poses is not None
     steps = np.linalg.norm(np.diff(record.poses[:, :3, 3], axis=0), axis=1)
     assert 0.3 < np.median(steps) < 1.2
