@@ -38,6 +38,12 @@ class EditedGraph:
                 return numpy_helper.to_array(value)
         raise KeyError(name)
 
+    def set_constant(self, name: str, value: npt.NDArray) -> None:
+        """Change a constant; KeyError if the name is not one."""
+        self.constant(name)
+        found = next(each for each in self.graph.initializer if each.name == name)
+        found.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(value), name))
+
     def constant_shapes(self) -> dict[str, list[int]]:
         """The shapes of the constants, by name."""
         return {value.name: list(value.dims) for value in self.graph.initializer}

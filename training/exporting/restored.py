@@ -1,9 +1,9 @@
 """The weights of a bundle, had back from its graphs: a training can start where a model ended.
 
-An export keeps every weight, but for three changes: batch normalization becomes a part of the
-convolution before it, the first convolution takes gray levels, and the last one of the depth is
-split (`training.exporting.rewrites`). The depth's coarser scales are not exported at all; their
-heads stay as they are.
+An export keeps every weight, but for four changes: batch normalization becomes a part of the
+convolution before it, the first convolution takes gray levels, the last one of the depth is split,
+and weights are filled up with zeros (`training.exporting.rewrites`). The depth's coarser scales
+are not exported at all; their heads stay as they are.
 """
 
 from __future__ import annotations
@@ -154,6 +154,8 @@ class _Exported:
             return
         weight, bias = (None if v is None else torch.tensor(v[: shape[0]]) for v in found)
         assert weight is not None
+        if weight.dim() == len(shape) and not weight[:, shape[1] :].any():
+            weight = weight[:, : shape[1]]  # without the zeros that fill registers
         if weight.shape != shape:
             raise ValueError(f"{name} is {tuple(weight.shape)} in the graph, {shape} here")
         conv.weight.copy_(weight)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -83,12 +83,30 @@ def load_state(module: nn.Module, state: Mapping[str, Tensor], problem: str) -> 
         raise ConfigError(f"{problem}: {textwrap.shorten(str(error), 400)}") from error
 
 
+def padding_of(is_padded: bool, mode: Padding) -> dict[str, Any]:
+    """Arguments of a 3x3 convolution that keeps the size, or does not pad at all.
+
+    Reflecting no pixel is an operation of its own in exported graphs, which costs a copy.
+    """
+    return {"padding": 1, "padding_mode": mode} if is_padded else {}
+
+
 def disparity_heads(
-    config: NetworkConfig, channels: Sequence[int], padding_mode: Padding
+    config: NetworkConfig,
+    channels: Sequence[int],
+    padding_mode: Padding,
+    are_padded: Sequence[bool] | None = None,
 ) -> nn.ModuleList:
-    """One head for each of the scales, coarsest first; ``channels`` are those of the decoder."""
+    """One head for each of the scales, coarsest first.
+
+    Args:
+        channels: of the decoder.
+        are_padded: whether each of its features still has to be padded; by default all.
+    """
+    padded = are_padded or [True] * len(channels)
     return nn.ModuleList(
-        DisparityHead(config, own, padding_mode) for own in channels[-config.scales :]
+        DisparityHead(config, own, padding_mode, is_padded)
+        for own, is_padded in list(zip(channels, padded, strict=True))[-config.scales :]
     )
 
 
@@ -100,12 +118,15 @@ class DisparityHead(nn.Module):
             initial x: 0 would start at half of the range, far too near for a street.
         channels: of the features.
         padding_mode: of the 3x3 convolution.
+        is_padded: whether it pads; else the disparity is smaller by its border.
     """
 
-    def __init__(self, config: NetworkConfig, channels: int, padding_mode: Padding) -> None:
+    def __init__(
+        self, config: NetworkConfig, channels: int, padding_mode: Padding, is_padded: bool = True
+    ) -> None:
         super().__init__()
         self.alpha, self.beta = config.disparity_alpha, config.disparity_beta
-        self.conv = nn.Conv2d(channels, 1, 3, padding=1, padding_mode=padding_mode)
+        self.conv = nn.Conv2d(channels, 1, 3, **padding_of(is_padded, padding_mode))
         initialize_prediction(self.conv, gain=0.3, bias=config.disparity_bias)
 
     def forward(self, features: Tensor) -> Tensor:

@@ -141,8 +141,34 @@ def test_pair_is_read_once_for_both_directions() -> None:
     np.testing.assert_allclose(outputs(changed), outputs(model), atol=2e-6)
 
 
+def joined_graph(channels: int) -> onnx.ModelProto:
+    """A convolution of twice the channels of another one."""
+    nodes = [
+        make_node("Transpose", ["pixels"], "a", perm=[0, 3, 1, 2]),
+        make_node("Cast", ["a"], "b", to=TensorProto.FLOAT),
+        make_node("Conv", ["b", "w1"], "c", pads=[1, 1, 1, 1]),
+        make_node("Relu", ["c"], "d"),
+        make_node("Concat", ["c", "d"], "e", axis=1),
+        make_node("Conv", ["e", "w2"], "result", pads=[1, 1, 1, 1]),
+    ]
+    return graph(
+        nodes, [1, H, W, 3], [1, 4, H, W], w1=weights(channels, 3, 3, 3) / 100,
+        w2=weights(4, 2 * channels, 3, 3),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("channels", "expected"), [(13, 32), (16, 32), (8, 16), (4, 8)])
+def test_channels_fill_vector_registers(channels: int, expected: int) -> None:
+    model = joined_graph(channels)
+    changed = rewritten(model)
+    conv = [node for node in changed.graph.node if node.op_type == "Conv"][-1]
+    (filled,) = (v for v in changed.graph.initializer if v.name == conv.input[1] == "w2")
+    assert list(filled.dims) == [4, expected, 3, 3]
+    np.testing.assert_allclose(outputs(changed), outputs(model), rtol=1e-4, atol=1e-5)
+
+
 def test_rewriting_again_changes_nothing_more() -> None:
-    for model in (image_graph(), pair_graph()):
+    for model in (image_graph(), pair_graph(), joined_graph(13)):
         once = rewritten(model)
         again = rewritten(once)
         assert kinds(again) == kinds(once)
