@@ -15,8 +15,9 @@ _SMALL_ANGLE_SQUARED = 1e-6
 def rotation_from_axis_angle(axis_angle: Tensor) -> Tensor:
     """Rotation matrices by Rodrigues' formula.
 
-    ``R = I + A [r] + B [r]^2`` with ``A = sin(x) / x``, ``B = (1 - cos(x)) / x^2``, ``x = |r|``.
-    Near zero both follow their Taylor series, so value and gradient are finite there.
+    ``R = I + A [r] + B [r]^2`` with ``A = sin(x) / x``, ``B = (1 - cos(x)) / x^2``, ``x = |r|``,
+    and ``[r]^2 = r r^T - x^2 I``. Near zero both follow their Taylor series, so value and gradient
+    are finite there.
 
     Args:
         axis_angle: (..., 3), radians.
@@ -24,8 +25,7 @@ def rotation_from_axis_angle(axis_angle: Tensor) -> Tensor:
     Returns:
         (..., 3, 3) of the same dtype.
     """
-    x, y, z = axis_angle.unbind(-1)
-    squared = x * x + y * y + z * z
+    squared = axis_angle.square().sum(dim=-1, keepdim=True)
     small = squared < _SMALL_ANGLE_SQUARED
     # The unused branch of `where` must stay finite too, or its gradient becomes NaN.
     safe = torch.where(small, torch.ones_like(squared), squared)
@@ -33,12 +33,13 @@ def rotation_from_axis_angle(axis_angle: Tensor) -> Tensor:
     a = torch.where(small, 1 - squared / 6, torch.sin(angle) / angle)
     # 1 - cos(x) cancels in float32; 2 sin^2(x/2) does not.
     b = torch.where(small, 0.5 - squared / 24, 2 * torch.sin(angle / 2).square() / safe)
-    rows = [
-        [1 - b * (y * y + z * z), b * x * y - a * z, b * x * z + a * y],
-        [b * x * y + a * z, 1 - b * (x * x + z * z), b * y * z - a * x],
-        [b * x * z - a * y, b * y * z + a * x, 1 - b * (x * x + y * y)],
-    ]
-    return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
+    cross = axis_angle.new_tensor(
+        [[0, 0, 0, 0, 0, -1, 0, 1, 0], [0, 0, 1, 0, 0, 0, -1, 0, 0], [0, -1, 0, 1, 0, 0, 0, 0, 0]]
+    )
+    unit = torch.eye(3, dtype=axis_angle.dtype, device=axis_angle.device)
+    skew = ((a * axis_angle) @ cross).unflatten(-1, (3, 3))
+    outer = (b * axis_angle).unsqueeze(-1) * axis_angle.unsqueeze(-2)
+    return unit * (1 - b * squared).unsqueeze(-1) + outer + skew
 
 
 def transform_from_parts(rotation: Tensor, translation: Tensor) -> Tensor:

@@ -73,9 +73,9 @@ def products_around(first_bchw: Tensor, second_bchw: Tensor) -> Tensor:
     height, width = first_bchw.shape[-2:]
     across, down = REACH
     rows, columns, wide = 2 * down + 1, 2 * across + 1, width + 2 * across + 1
-    padded = F.pad(second_bchw, (across, across + 1, down, down))
-    around = torch.stack([padded[:, :, i : i + height] for i in range(rows)], dim=3)
-    around = around.permute(0, 2, 1, 3, 4).flatten(3)[..., :-1]
+    padded = F.pad(second_bchw, (across, across + 1, down, down)).transpose(1, 2)
+    lines = [padded[:, i : i + height] for i in range(rows)]
+    around = torch.cat([*lines[:-1], lines[-1][..., :-1]], dim=3)
     products = first_bchw.permute(0, 2, 3, 1) @ around
     # The cell in column i needs the products from i on. Read in lines that are longer by 1 than
     # they are, these are in the same place for all cells (Huang et al., Music Transformer, 2019).

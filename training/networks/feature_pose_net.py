@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from training.batch import target_index
 from training.geometry.camera import pixel_grid
 from training.networks import layers
 from training.networks.feature_matching import Flow, match
@@ -43,7 +44,7 @@ class FeaturePoseOutput(NamedTuple):
     Attributes:
         vectors_bm6: symmetric vectors of neighbors, older from newer, frames in order of time.
         features_bc: the last features, averaged over the image.
-        flow: of all orders of two neighbors (o x b): forward in time first, from the older frame.
+        flow: of all pairs of neighbors (p x b), from the frame that is nearer to the target.
     """
 
     vectors_bm6: Tensor
@@ -63,9 +64,10 @@ class FeaturePoseNet(nn.Module):
     does not explain counts less, and it is kept near the other motions of the window, by weights
     that are learned, too.
 
-    Half the difference of the outputs for both orders of two neighbors is their motion, so that
-    reversing a window inverts its motions and equal frames have none: what a network that takes
-    the frames as they come does not learn from a few hundred windows.
+    The cells of the target are searched for in the frames before and after it, and so on outward:
+    a window of an odd number of frames is the same forward and backward, so that reversing it
+    inverts its motions. That is what a network that takes the frames as they come does not learn
+    from a few hundred windows.
 
     Args:
         tap_channels: channels of the encoder's features, see `EfficientNetLite0`.
@@ -117,33 +119,34 @@ class FeaturePoseNet(nn.Module):
         merged = self.normalize(self.fine(taps[_FINE]) + self.coarse(taps[_COARSE]))
         merged = merged + self.deepen(merged)
         descriptor, context = merged.split([_DESCRIPTOR, _CONTEXT], dim=1)
-        disparity = F.avg_pool2d(disparity_b1hw.detach(), STRIDE)
+        disparity = _mean_of_cells(disparity_b1hw.detach())
         return torch.cat([F.normalize(descriptor, dim=1), F.relu(context), disparity], dim=1)
 
     def forward(self, features_bnchw: Tensor) -> FeaturePoseOutput:
         """Motions of neighbors, see `training.geometry.se3.transform_from_symmetric_vector`."""
-        pairs = [(older, older + 1) for older in range(features_bnchw.shape[1] - 1)]
-        orders = [*pairs, *((newer, older) for older, newer in pairs)]
+        orders = _outward(features_bnchw.shape[1])
         first, second = (
             torch.stack([features_bnchw[:, order[i]] for order in orders]) for i in (0, 1)
         )
         descriptors, sought = (f[:, :, :_DESCRIPTOR].flatten(0, 1) for f in (first, second))
         flow, context = match(descriptors, sought), first[:, :, _DESCRIPTOR:].flatten(0, 1)
-        near = self.near(_seen(flow, context, len(pairs)))
+        # -1 where the first frame of a pair is the older one.
+        signs = features_bnchw.new_tensor([float(first - second) for first, second in orders])
+        near = self.near(_seen(flow, context, signs))
         far = self.far(near)
         back = F.interpolate(self.back(far), size=near.shape[-2:], mode="nearest")
         refined = self.refine(self.merge(F.relu(near + back))).float()
         guessed = self.guess(far).float()
-        motion, mean = self._solved(len(pairs), flow, context[:, -1:], refined, guessed)
-        older_newer, newer_older = motion.view(2, len(pairs), -1, 6).transpose(1, 2).unbind(0)
+        motion, mean = self._solved(signs, flow, context[:, -1:], refined, guessed)
+        motions = motion.unflatten(0, (len(orders), -1)) * signs.view(-1, 1, 1)
         return FeaturePoseOutput(
-            vectors_bm6=0.5 * (newer_older - older_newer),
+            vectors_bm6=motions.transpose(0, 1),
             features_bc=far.float().mean(dim=(2, 3)).unflatten(0, (len(orders), -1)).mean(dim=0),
             flow=flow._replace(mean_b2hw=mean),
         )
 
     def _solved(
-        self, pairs: int, flow: Flow, disparity: Tensor, refined: Tensor, guessed: Tensor
+        self, signs_p: Tensor, flow: Flow, disparity: Tensor, refined: Tensor, guessed: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Motions (b, 6) from the first frames to the second, and the corrected flow."""
         logits, correction, nearer = refined.split([2, 2, 1], dim=1)
@@ -161,11 +164,17 @@ class FeaturePoseNet(nn.Module):
 
         error = (focal / _OUTLIER) * equations.errors(motion).squeeze(1)
         weights = weights / (1 + error.square().sum(dim=1, keepdim=True))  # Cauchy's
-        if pairs > 1:
+        if len(signs_p) > 1:
             both = in_guess + in_others
-            guess = (in_guess * guess + in_others * _others(motion, pairs)) / both
+            guess = (in_guess * guess + in_others * _others(motion, signs_p)) / both
             in_guess = both
         return solve_motion(equations, weights, guess, in_guess), mean
+
+
+def _mean_of_cells(map_b1hw: Tensor) -> Tensor:
+    """Mean over each cell of the features; a third of the time of a pooling on a processor."""
+    cells = map_b1hw.unflatten(-1, (-1, STRIDE)).unflatten(-3, (-1, STRIDE))
+    return cells.mean(dim=-1).mean(dim=-2)
 
 
 def _trust(logits_b6m: Tensor) -> Tensor:
@@ -173,27 +182,36 @@ def _trust(logits_b6m: Tensor) -> Tensor:
     return (logits_b6m.mean(dim=-1) + _TRUST).clamp(-2 * _MOST_TRUST, _MOST_TRUST).exp()
 
 
-def _others(values: Tensor, pairs: int) -> Tensor:
-    """The mean over the other motions in the same direction of time (o x b, ...); 0 of none."""
-    in_time = values.unflatten(0, (2, pairs, -1))
-    others = in_time.sum(dim=1, keepdim=True) - in_time
-    return others.flatten(0, 2) / max(pairs - 1, 1)
+def _outward(count: int) -> list[tuple[int, int]]:
+    """The pairs of neighbors in order of time, each from the frame nearer to the target."""
+    target = target_index(count)
+    return [(k + 1, k) if k < target else (k, k + 1) for k in range(count - 1)]
 
 
-def _seen(flow: Flow, context_ochw: Tensor, pairs: int) -> Tensor:
-    """What the convolutions see of motions: of o orders of two frames, all forward ones first.
+def _others(values: Tensor, signs_p: Tensor) -> Tensor:
+    """The mean over the other pairs (p x b, ...), in the direction of time of each; 0 of none."""
+    pairs = len(signs_p)
+    of_pairs = values.unflatten(0, (pairs, -1))
+    signs = signs_p.view(-1, *[1] * (of_pairs.dim() - 1))
+    in_time = of_pairs * signs
+    others = (in_time.sum(dim=0, keepdim=True) - in_time) * signs
+    return others.flatten(0, 1) / max(pairs - 1, 1)
 
-    The flow, its spreads, the mean flow of the other motions in the same direction of time, the
-    flow times the depth; the first frame's context and disparity, and positions in the image.
+
+def _seen(flow: Flow, context_pchw: Tensor, signs_p: Tensor) -> Tensor:
+    """What the convolutions see of the motions of p pairs.
+
+    The flow, its spreads, the mean flow of the other pairs in the same direction of time, the flow
+    times the depth; the first frame's context and disparity, and positions in the image.
     """
     mean = flow.mean_b2hw
-    depth = context_ochw[:, -1:].reciprocal().clamp(0.0, _FARTHEST)
+    depth = context_pchw[:, -1:].reciprocal().clamp(0.0, _FARTHEST)
     parts = [
         mean,
         flow.spread_b4hw,
-        _others(mean, pairs),
+        _others(mean, signs_p),
         mean * depth,
-        context_ochw,
+        context_pchw,
         _positions(mean),
     ]
     return torch.cat(parts, dim=1)

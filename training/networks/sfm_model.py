@@ -224,12 +224,11 @@ class SfmModel(nn.Module):
     def _matches(self, flow: Flow) -> Matches:
         """Of the target, in the frame before and, if there is one, the frame after."""
         pairs, target = self.sequence_length - 1, target_index(self.sequence_length)
-        orders = [pairs + target - 1, *([target] if target < pairs else [])]
+        sources = [target - 1, *([target] if target < pairs else [])]
         mean, likely = (
-            part.unflatten(0, (2 * pairs, -1))[orders].transpose(0, 1)
+            part.unflatten(0, (pairs, -1))[sources].transpose(0, 1)
             for part in (flow.mean_b2hw, flow.likely_bhwm)
         )
-        sources = [target - 1, target][: len(orders)]
         return Matches(sources=sources, flow_bk2hw=mean, likely_bkhwm=likely, reach=REACH)
 
     def _chained(self, vectors_bm6: Tensor, camera: lens.Lens | None) -> Tensor:
