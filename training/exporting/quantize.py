@@ -4,8 +4,12 @@ Both are Q/DQ graphs: FP32 graphs in which QuantizeLinear and DequantizeLinear m
 computed in INT8 (Jacob et al. 2018). TensorRT expects symmetric activations and biases that are
 not quantized; CPUs are fastest with unsigned activations that have a zero point.
 
-The first convolution and what follows the last activation stay in FP32: they have few channels,
-hence cost little, and the disparity of far points is a small difference that 8 bits do not hold.
+The first layers, up to the second halving of the image, and what follows the last activation stay
+in FP32: they have few channels, hence cost little, but the weights of the first filters differ in
+size by more than 8 bits hold (of the light network they alone make nine tenths of the error of all
+weights), and so does the disparity of far points. So do the depthwise convolutions that merge the
+features of two levels, whose ranges differ: without them a CPU loses a third less, and is faster,
+because what is concatenated is not rounded once more.
 """
 
 from __future__ import annotations
@@ -29,7 +33,7 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 
-from training.exporting.graphs import ACTIVATIONS, EditedGraph
+from training.exporting.graphs import ACTIVATIONS, EditedGraph, attributes
 
 _HIDDEN_ACTIVATIONS = ACTIVATIONS - {"Sigmoid", "Tanh"}
 """Those of hidden layers; the disparity is a sigmoid."""
@@ -57,7 +61,7 @@ STYLES = {
     "int8_cpu": QuantizationStyle(
         activations=QuantType.QUInt8,
         symmetric=False,
-        kinds=("Conv", "Add", "Concat", "Resize", "Pad"),
+        kinds=("Conv", "Add", "Resize"),
     ),
 }
 """The styles by the name of the variant."""
@@ -87,7 +91,7 @@ def quantized(
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.Percentile,
             op_types_to_quantize=list(style.kinds),
-            nodes_to_exclude=[*_first_layer(body), *_shifts(body)],
+            nodes_to_exclude=[*_first_layers(body), *_merging(body), *_shifts(body)],
             extra_options={
                 "ActivationSymmetric": style.symmetric,
                 "WeightSymmetric": True,
@@ -145,11 +149,34 @@ def _joined(
     return EditedGraph(body).finished()
 
 
-def _first_layer(model: onnx.ModelProto) -> list[str]:
-    """Names of the first convolution and of the nodes before it."""
-    first = next(node for node in model.graph.node if node.op_type == "Conv")
-    before = EditedGraph(model).upstream(first.input[0])
-    return [node.name for node in [*before, first]]
+def _first_layers(model: onnx.ModelProto) -> list[str]:
+    """Names of the nodes up to the first convolution, or the second one that halves the image."""
+    edited = EditedGraph(model)
+    first, *others = (node for node in model.graph.node if node.op_type == "Conv")
+    kept = [*edited.upstream(first.input[0]), first]
+    if _halves(first):
+        second = next((conv for conv in others if _halves(conv)), first)
+        kept += edited.upstream(second.input[0])
+    return list(dict.fromkeys(node.name for node in kept))
+
+
+def _halves(conv: onnx.NodeProto) -> bool:
+    return max(attributes(conv).get("strides", (1,))) > 1
+
+
+def _merging(model: onnx.ModelProto) -> list[str]:
+    """Names of the depthwise convolutions of what is concatenated."""
+    edited = EditedGraph(model)
+    found = []
+    for node in model.graph.node:
+        if node.op_type != "Conv" or attributes(node).get("group", 1) == 1:
+            continue
+        before = edited.producer(node.input[0])
+        if before is not None and before.op_type == "Pad":
+            before = edited.producer(before.input[0])
+        if before is not None and before.op_type == "Concat":
+            found.append(node.name)
+    return found
 
 
 def _shifts(model: onnx.ModelProto) -> list[str]:
