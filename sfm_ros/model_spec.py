@@ -152,6 +152,15 @@ class ModelSpec:
             return ""
         return f"the weights of '{self.name}' are {self.licence}: for non-commercial use only"
 
+    def assumption(self, camera_height_m: float) -> str:
+        """What lengths depend on if the height of the camera is unknown (0); empty else."""
+        if not self.canonical_height_m or camera_height_m:
+            return ""
+        return (
+            f"'{self.name}' takes the camera to be {self.canonical_height_m:g} m above the road until "
+            "scale.camera_height or TF states its height"
+        )
+
     def graphs(self, variant: str = "fp32") -> GraphVariant:
         """The pair of graphs to run in a precision, see `sfm_ros.model_variants`.
 

@@ -88,6 +88,12 @@ def test_lengths_are_in_proportion_to_the_height_of_the_camera() -> None:
     np.testing.assert_array_equal(T[0], T_CANONICAL)
 
 
+def test_a_height_that_is_assumed_is_stated() -> None:
+    spec = dataclasses.replace(SPEC, canonical_height_m=1.5)
+    assert "'canonical' takes the camera to be 1.5 m above the road" in spec.assumption(0.0)
+    assert spec.assumption(1.2) == SPEC.assumption(0.0) == ""
+
+
 def test_motion_that_is_not_finite_is_left_to_the_output_checks() -> None:
     T = np.stack([T_CANONICAL, np.full((4, 4), np.nan)])
     _, motions = in_camera(np.ones((1, 1), np.float32), T, SPEC, window(camera(32.0)))

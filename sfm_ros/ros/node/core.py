@@ -92,8 +92,9 @@ class NodeCore:
         node, parameters = self._node, self._parameters
         own = self._parts.enter_context
         self._outputs = own(closing(Outputs(node, parameters.config)))
-        if self._engine.spec.terms:
-            node.get_logger().info(printable(self._engine.spec.terms))
+        spec, height_m = self._engine.spec, parameters.config.scale.camera_height
+        for text in filter(None, (spec.terms, spec.assumption(height_m))):
+            node.get_logger().info(printable(text))
         uses_networks = parameters.config.odometry.mode != "geometric"
         if isinstance(self._engine, SwitchingEngine) and uses_networks:
             self._engine.start(self._note_engine)

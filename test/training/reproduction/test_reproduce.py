@@ -76,17 +76,19 @@ def test_each_stage_starts_with_the_depth_of_the_one_before(tmp_path: Path) -> N
         options = train.parse(after)
         assert options.init == train.parse(before).out / "last.pt"
         assert options.init_networks == ["depth"]
-    first, second = (load_config(train.parse(a).config).network for a in stages[1::2])
-    same = ("depth", "scales", "depth_unit", "canonical_focal", "disparity_alpha")
+    parsed = [train.parse(stage) for stage in stages[1::2]]
+    first, second = (load_config(options.config, options.set).network for options in parsed)
+    same = "depth scales depth_unit canonical_focal canonical_height disparity_alpha".split()
     assert [getattr(first, n) for n in same] == [getattr(second, n) for n in same]
+    assert first.canonical_height == 1.65
     assert second.frozen == "depth" and second.sequence_length == 3
 
 
 def test_first_stage_starts_with_a_bundle(tmp_path: Path) -> None:
-    words = [*COMMAND, "--out", str(tmp_path), "--init", "road_small"]
+    words = [*COMMAND, "--out", str(tmp_path), "--init", "road"]
     stages = arguments_of(plan(reproduce.parse(words)), "train.py")
     assert [str(train.parse(stage).init) for stage in stages[:2]] == [
-        "road_small", str(tmp_path / "rendered" / "last.pt"),
+        "road", str(tmp_path / "rendered" / "last.pt"),
     ]  # fmt: skip
     assert train.parse(stages[0]).init_networks == ["depth"]
 
