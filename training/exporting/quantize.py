@@ -4,12 +4,14 @@ Both are Q/DQ graphs: FP32 graphs in which QuantizeLinear and DequantizeLinear m
 computed in INT8 (Jacob et al. 2018). TensorRT expects symmetric activations and biases that are
 not quantized; CPUs are fastest with unsigned activations that have a zero point.
 
-The first layers, up to the second halving of the image, and what follows the last activation stay
-in FP32: they have few channels, hence cost little, but the weights of the first filters differ in
-size by more than 8 bits hold (of the light network they alone make nine tenths of the error of all
-weights), and so does the disparity of far points. So do the depthwise convolutions that merge the
-features of two levels, whose ranges differ: without them a CPU loses a third less, and is faster,
-because what is concatenated is not rounded once more.
+What costs little and holds badly in 8 bits stays in FP32:
+
+* the first layers, up to the second halving of the image: the weights of the first filters differ
+  in size by more (of the light network they alone make nine tenths of the error of all weights);
+* what follows the last activation: so does the disparity of far points;
+* the depthwise convolutions that merge the features of two levels, whose ranges differ: without
+  them a CPU is faster, too, because what is concatenated is not rounded once more;
+* the features by which the motion is found: they are compared with each other.
 """
 
 from __future__ import annotations
@@ -77,7 +79,9 @@ def quantized(
         inputs: what it sees in operation, for the ranges of its activations.
         style: what the runtime expects.
     """
-    body, tail = _cut(EditedGraph.copy_of(model).finished())
+    named = EditedGraph.copy_of(model).finished()
+    beside = _beside_the_first(named)
+    body, tail = _cut(named)
     with tempfile.TemporaryDirectory(prefix="sfm_quantize_") as folder, _silenced():
         source, target = Path(folder) / "fp32.onnx", Path(folder) / "int8.onnx"
         onnx.save(body, source)
@@ -91,7 +95,7 @@ def quantized(
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.Percentile,
             op_types_to_quantize=list(style.kinds),
-            nodes_to_exclude=[*_first_layers(body), *_merging(body), *_shifts(body)],
+            nodes_to_exclude=[*_first_layers(body), *_merging(body), *_shifts(body), *beside],
             extra_options={
                 "ActivationSymmetric": style.symmetric,
                 "WeightSymmetric": True,
@@ -162,6 +166,13 @@ def _first_layers(model: onnx.ModelProto) -> list[str]:
 
 def _halves(conv: onnx.NodeProto) -> bool:
     return max(attributes(conv).get("strides", (1,))) > 1
+
+
+def _beside_the_first(model: onnx.ModelProto) -> list[str]:
+    """Names of the nodes that the first output does not depend on."""
+    needed = EditedGraph(model).upstream(model.graph.output[0].name)
+    names = {node.name for node in needed}
+    return [node.name for node in model.graph.node if node.name not in names]
 
 
 def _merging(model: onnx.ModelProto) -> list[str]:

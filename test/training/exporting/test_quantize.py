@@ -19,11 +19,15 @@ SAME = {"pads": [1, 1, 1, 1]}
 
 
 def skipping_graph() -> onnx.ModelProto:
-    """Halved twice, enlarged once and merged with what was before, as in a depth network."""
+    """Halved twice, enlarged once and merged with what was before, as in a depth network.
+
+    What the motion is found by is computed beside it.
+    """
     random = np.random.default_rng(1)
     shapes = {
         "stem": (8, 3, 3, 3), "wide": (16, 8, 1, 1), "down": (16, 1, 3, 3), "deep": (8, 16, 1, 1),
         "merge": (24, 1, 3, 3), "reduce": (8, 24, 1, 1), "head": (1, 8, 3, 3),
+        "embed": (4, 8, 3, 3),
     }  # fmt: skip
     nodes = [
         make_node("Cast", ["rgb"], "x", to=TensorProto.FLOAT),
@@ -36,6 +40,8 @@ def skipping_graph() -> onnx.ModelProto:
         make_node("Relu", ["c"], "c1"),
         make_node("Conv", ["c1", "deep"], "d"),
         make_node("Relu", ["d"], "d1"),
+        make_node("Conv", ["d1", "embed"], "j", **SAME),
+        make_node("Relu", ["j"], "features"),
         make_node("Resize", ["d1", "", "twice"], "e", mode="nearest"),
         make_node("Concat", ["e", "b1"], "f", axis=1),
         make_node("Pad", ["f", "border"], "g", mode="reflect"),
@@ -54,7 +60,10 @@ def skipping_graph() -> onnx.ModelProto:
         nodes,
         "g",
         [helper.make_tensor_value_info("rgb", TensorProto.UINT8, [1, H, W, 3])],
-        [helper.make_tensor_value_info("depth", TensorProto.FLOAT, [1, 1, H // 2, W // 2])],
+        [
+            helper.make_tensor_value_info("depth", TensorProto.FLOAT, [1, 1, H // 2, W // 2]),
+            helper.make_tensor_value_info("features", TensorProto.FLOAT, [1, 4, H // 4, W // 4]),
+        ],
         [
             *(numpy_helper.from_array(value, name) for name, value in constants.items()),
             numpy_helper.from_array(np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64), "border"),
@@ -70,5 +79,5 @@ def test_first_layers_what_merges_levels_and_the_end_stay_in_fp32(style: str) ->
     made_by = {name: node.op_type for node in model.graph.node for name in node.output}
     convs = [node for node in model.graph.node if node.op_type == "Conv"]
     in_int8 = [made_by.get(node.input[1]) == "DequantizeLinear" for node in convs]
-    # stem, wide; down, deep; merge; reduce; head
-    assert in_int8 == [False, False, True, True, False, True, False]
+    # stem, wide; down, deep; embed; merge; reduce; head
+    assert in_int8 == [False, False, True, True, False, False, True, False]
