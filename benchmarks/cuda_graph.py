@@ -1,6 +1,6 @@
 """Latency of the built TensorRT engines with and without a CUDA graph; needs an NVIDIA GPU.
 
-    sfm_build_engine road_small && python benchmarks/cuda_graph.py
+    sfm_build_engine road && python benchmarks/cuda_graph.py
 
 Windows of the stored frames, the two ways in turn; milliseconds of depth and pose together, as the
 node waits for them: least, median, 99th percentile.

@@ -120,8 +120,8 @@ class ScaleConfig:
     )
     camera_height: float = option(
         0.0,
-        "Height of the camera above the road in meters, to which the lengths of the shipped models "
-        "are in proportion, too; 0: as TF has it above node.ground_frame, or unknown.",
+        "Height of the camera above the road in meters, to which the lengths of the shipped "
+        "models are in proportion, too; 0: as TF has it above node.ground_frame, or unknown.",
         minimum=0.0,
         maximum=1000.0,
     )

@@ -157,8 +157,8 @@ class ModelSpec:
         if not self.canonical_height_m or camera_height_m:
             return ""
         return (
-            f"'{self.name}' takes the camera to be {self.canonical_height_m:g} m above the road until "
-            "scale.camera_height or TF states its height"
+            f"'{self.name}' takes the camera to be {self.canonical_height_m:g} m above the road "
+            "until scale.camera_height or TF states its height"
         )
 
     def graphs(self, variant: str = "fp32") -> GraphVariant:

@@ -1,6 +1,6 @@
 """Add graphs of other precisions to a model bundle, and measure what each of them costs.
 
-    python training/add_variants.py --model road_small --out bundles/road_small \\
+    python training/add_variants.py --model road --out bundles/road \\
         --variants bf16 fp16 int8 int8_cpu --calibrate prepared/street
 
 Needs the bundle alone, no checkpoint and no torch. The FP32 graphs are rewritten as export.py

@@ -28,7 +28,7 @@ _MIB = 2**20
 
 _EXAMPLES = f"""
 examples:
-  sfm_build_engine road_small
+  sfm_build_engine road
   sfm_build_engine runs/road/bundle --precision fp16 --cache /opt/robot/engines
   sfm_build_engine --list
   sfm_build_engine --prune

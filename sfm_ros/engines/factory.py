@@ -17,7 +17,7 @@ from sfm_ros.errors import EngineError, EngineNotBuiltError, ModelError, SfmRosE
 from sfm_ros.model_spec import ModelSpec
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
-DEFAULT_MODEL = "road_small"
+DEFAULT_MODEL = "road"
 KITTI_MODEL = "kitti"
 
 

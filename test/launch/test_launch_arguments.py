@@ -26,7 +26,7 @@ def config(tmp_path: Path) -> Path:
     """A parameter file of a user."""
     path = tmp_path / "mine.yaml"
     path.write_text(
-        "/**:\n  ros__parameters:\n    use_sim_time: true\n    model: {bundle: road_small}\n"
+        "/**:\n  ros__parameters:\n    use_sim_time: true\n    model: {bundle: road}\n"
         "    node:\n      base_frame: rover\n      compressed: true\n"
     )
     return path

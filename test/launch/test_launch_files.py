@@ -126,12 +126,12 @@ def test_engine_and_precision_reach_the_node(
 def test_bag_launch_connects_player_and_node(launch: Callable[..., Any], bag: Path) -> None:
     """No image is lost: the player waits for the node, which queues every image."""
     bag_player = pytest.importorskip("sfm_ros.ros.tools.player", reason="rclpy is not installed")
-    launched = launch("kitti_bag.launch.py", bag=str(bag), rate="2", model="road_small")
+    launched = launch("kitti_bag.launch.py", bag=str(bag), rate="2", model="road")
     node, player = launched.node("sfm_node"), launched.node("sfm_bag_player")
     assert dict(node.remappings) == {"image": IMAGE_TOPIC, "camera_info": CAMERA_INFO_TOPIC}
     assert node.parameters[1]["node.image_queue"] == "every"
     assert node.parameters[1]["node.compressed"] is False
-    assert node.parameters[1]["model.bundle"] == "road_small"
+    assert node.parameters[1]["model.bundle"] == "road"
     assert node.parameters[1]["use_sim_time"] is True
     options = bag_player._parse(player.arguments)
     assert (options.bag, options.rate, options.clock) == (bag, 2.0, True)
@@ -188,10 +188,10 @@ def test_kitti_folder_gets_its_model_unless_another_is_given(
         return node.parameters[1].get("model.bundle")
 
     assert model(bag=str(kitti)) == KITTI_MODEL
-    assert model(bag=str(kitti), model="road_small") == "road_small"
+    assert model(bag=str(kitti), model="road") == "road"
     assert model(bag=str(bag)) is None
     config = tmp_path / "mine.yaml"
-    config.write_text("/**:\n  ros__parameters:\n    model: {bundle: road_small}\n")
+    config.write_text("/**:\n  ros__parameters:\n    model: {bundle: road}\n")
     assert model(bag=str(kitti), config=str(config)) is None
 
 
@@ -274,7 +274,7 @@ def test_what_the_node_published_is_scored(
 ) -> None:
     recorder = pytest.importorskip("sfm_ros.ros.tools.run_recorder", reason="no rclpy")
     out = bag.parent / "score"
-    given = {"bag": str(bag), "evaluate": str(out), "model": "road_small", "namespace": "front"}
+    given = {"bag": str(bag), "evaluate": str(out), "model": "road", "namespace": "front"}
     launched = launch("kitti_bag.launch.py", **given, shutdown="true", rate=rate)
     receiving = launched.process(sys.executable, "-m", recorder.__name__)
     folder = Path(receiving.cmd[receiving.cmd.index("--out") + 1])
@@ -292,7 +292,7 @@ def test_what_the_node_published_is_scored(
     options = evaluate.parse(scoring.cmd[3:])
     assert (options.data, options.out, options.recording) == (bag, out, folder)
     assert options.rate == float(rate)
-    assert load_config(options.config).model.bundle == "road_small"
+    assert load_config(options.config).model.bundle == "road"
     (end,) = launched.then(scoring)
     assert type(end.event).__name__ == "Shutdown"
 

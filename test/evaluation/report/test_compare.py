@@ -22,7 +22,7 @@ SUMMARY = {
     "depth_abs_rel": None,
     "input": "drive.mcap",
     "ground_truth": "/ground_truth/odometry",
-    "model": "road_small",
+    "model": "road",
     "engine": "onnx on CPU",
     "configuration": {
         "odometry": {"mode": "hybrid"},
@@ -78,7 +78,7 @@ def test_differences_are_marked_and_equal_facts_omitted(new_run, tmp_path, capsy
     printed = capsys.readouterr().out
     rows = _rows(printed)
     assert rows["ATE RMSE, aligned"] == ["1.50 m", "2.25 m"]
-    assert rows[f"{MARK} model"] == ["road_small", "mine"]
+    assert rows[f"{MARK} model"] == ["road", "mine"]
     assert rows[f"{MARK} odometry.mode"] == ["hybrid", "network"]
     assert rows["engine"] == ["onnx on CPU", "onnx on CPU"]
     assert "max_tracks" not in printed and "abs_rel" not in printed and "cpu" not in printed
@@ -101,7 +101,7 @@ def test_equal_runs_and_older_runs(new_run, tmp_path, capsys):
     assert main(["compare", str(tmp_path / "a"), str(tmp_path / "old")]) == 0
     rows = _rows(capsys.readouterr().out)
     assert rows["ATE RMSE, aligned"] == ["1.50 m", "–"]
-    assert rows[f"{MARK} model"] == ["road_small", "–"]
+    assert rows[f"{MARK} model"] == ["road", "–"]
 
 
 def test_plot_shows_every_path(new_run, tmp_path, capsys):
