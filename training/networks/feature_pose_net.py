@@ -131,7 +131,7 @@ class FeaturePoseNet(nn.Module):
         descriptors, sought = (f[:, :, :_DESCRIPTOR].flatten(0, 1) for f in (first, second))
         flow, context = match(descriptors, sought), first[:, :, _DESCRIPTOR:].flatten(0, 1)
         # -1 where the first frame of a pair is the older one.
-        signs = features_bnchw.new_tensor([float(first - second) for first, second in orders])
+        signs = features_bnchw.new_tensor([float(order[0] - order[1]) for order in orders])
         near = self.near(_seen(flow, context, signs))
         far = self.far(near)
         back = F.interpolate(self.back(far), size=near.shape[-2:], mode="nearest")

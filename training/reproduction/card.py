@@ -46,11 +46,20 @@ def write_card(request: Request, config: TrainConfig, seconds: Mapping[str, floa
         *_figures(request),
         "",
         f"Does not know: {kind.does_not_know} Lengths are meters for any lens whose calibration "
-        "is right, at heights above the road like those of training.",
+        f"is right, {_heights(config.network.canonical_height)}.",
     ]
     text = "\n".join(lines) + "\n"
     request.card.write_text(text, encoding="utf-8")
     return text
+
+
+def _heights(canonical_m: float) -> str:
+    if not canonical_m:
+        return "at heights above the road like those of training"
+    return (
+        "in proportion to the height of the camera above the road "
+        f"({canonical_m:g} m unless it is stated)"
+    )
 
 
 def _data(request: Request) -> list[str]:

@@ -221,7 +221,7 @@ def test_card_names_data_licence_and_every_figure(tmp_path: Path, wall_set: Prep
         path.parent.mkdir(exist_ok=True)
         figures = {"abs_rel": value + 1, "images": 7, "scale_spread": 0.02}
         path.write_text(json.dumps(figures | {"unscaled": {"abs_rel": value, "rmse": 4.5}}))
-    config = load_config(RECIPES / "geometry_pose.yaml")
+    config = load_config(RECIPES / "geometry_pose.yaml", ["network.canonical_height=1.5"])
     text = write_card(given, config, {"depth": 5400.0, "motion": 1800.0})
     for part in (
         "CC BY-NC-SA 3.0",
@@ -231,6 +231,7 @@ def test_card_names_data_licence_and_every_figure(tmp_path: Path, wall_set: Prep
         "geometry_kitti",
         "features of the depth network's encoder",
         f"{os.cpu_count()} cores of {processor_name()}.",
+        "in proportion to the height of the camera above the road (1.5 m unless it is stated).",
     ):
         assert part in text, part
     assert "| drive 1 (7) | 0.123 | 1.123 | 4.50 | 2.0 % |" in text
