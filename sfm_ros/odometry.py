@@ -122,6 +122,8 @@ class VisualOdometry:
         Used by ``scale.source``, and by models that know lengths in proportion to it.
         """
         if 0 < height_m < math.inf:
+            if not self._camera_height_m and self._engine.spec.canonical_height_m:
+                self._depth.restart()  # predicted depth changes by a factor
             self._camera_height_m = self.config.scale.camera_height or height_m
         self._motion.set_camera_height(height_m)
 

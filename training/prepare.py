@@ -177,7 +177,8 @@ def _common_options() -> argparse.ArgumentParser:
     )  # fmt: skip
     common.add_argument(
         "--camera-height", type=_height,
-        help="meters above the road, for the teacher; default: as the source states it",
+        help="meters above the road, stored in the set and needed by the teacher; default: as the "
+        "source states it",
     )  # fmt: skip
     common.add_argument("--provenance", help="origin and licence, stored in the set")
     common.add_argument(

@@ -143,6 +143,8 @@ def _check_plausible(check: str, chosen: PixelCamera) -> Iterator[Finding]:
 
 
 def _check_model_fits(check: str, chosen: PixelCamera, spec: ModelSpec) -> Iterator[Finding]:
+    if spec.canonical_fx:  # of any lens
+        return
     rectified = rectified_camera(chosen.intrinsics)
     resized = plan_target_camera(rectified, spec.width, spec.height)
     ratio = resized.fx / spec.training_fx

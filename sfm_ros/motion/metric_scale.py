@@ -91,8 +91,11 @@ class MetricScale:
 
     def set_camera_height(self, height_m: float) -> None:
         """Height of the camera above the road, unless the configuration gives one."""
-        if math.isfinite(height_m) and height_m > 0:
-            self._height_m = self._config.camera_height or height_m
+        if not (math.isfinite(height_m) and height_m > 0):
+            return
+        if not self._height_m and self._spec is not None and self._spec.canonical_height_m:
+            self._forget_lengths()  # those of predicted depth are others from now on
+        self._height_m = self._config.camera_height or height_m
 
     def add_speed(self, stamp_ns: int, speed: float) -> None:
         """A measured speed in meters per second."""

@@ -42,7 +42,7 @@ class NetworkMotion:
         return Motion(steps=steps, scale=self._scale)
 
     def set_camera_height(self, height_m: float) -> None:
-        """The networks know no road."""
+        """Lengths have it already, see `sfm_ros.engines.lens`."""
 
     def add_speed(self, stamp_ns: int, speed: float) -> None:
         """The networks know no speed."""

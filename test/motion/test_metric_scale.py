@@ -245,6 +245,19 @@ def test_height_that_comes_late_defines_the_unit_at_once() -> None:
     assert late.state.value == pytest.approx(20.0, rel=0.1)
 
 
+def test_height_that_comes_late_changes_the_unit_of_predicted_depth() -> None:
+    """Of a model whose lengths are in proportion to the height, whatever defines the unit."""
+    spec = replace(fake_spec(), canonical_height_m=1.65)
+    for late, value in (
+        (MetricScale(ScaleConfig(source="external"), spec), 1.0),
+        (MetricScale(ScaleConfig(source="external"), fake_spec()), 2.0),
+    ):
+        lengths(late, speeds=STEPS_M / 0.1, factor=2.0)
+        assert late.state.value == pytest.approx(2.0, rel=0.1)
+        late.set_camera_height(HEIGHT_M)
+        assert late.state.value == pytest.approx(value, rel=0.1)
+
+
 @pytest.mark.parametrize("height_m", [math.inf, math.nan, 0.0, -1.0])
 def test_height_that_is_none_is_ignored(height_m: float) -> None:
     by_height = scale()

@@ -34,7 +34,8 @@ def wall_set(tmp_path_factory: pytest.TempPathFactory) -> PreparedSet:
     """A prepared set of two recordings of 40 frames 64x64 along the wall, with depth and poses."""
     writer = PreparedWriter(tmp_path_factory.mktemp("wall"), 64, 64)
     for recording in range(2):
-        writer.add(f"recording{recording}", frames_of_wall(40), "closed form")
+        frames = frames_of_wall(40)
+        writer.add(f"recording{recording}", frames, "closed form", camera_height_m=1.65)
     return writer.finish()
 
 

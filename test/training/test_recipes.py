@@ -34,7 +34,8 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     path: Path = tmp_path_factory.mktemp("recording")
     writer = PreparedWriter(path, WIDTH, HEIGHT)
-    writer.add("recording", islice(wall_frames(24, WIDTH, HEIGHT), 0, None, 3), "closed form")
+    frames = islice(wall_frames(24, WIDTH, HEIGHT), 0, None, 3)
+    writer.add("recording", frames, "closed form", camera_height_m=1.65)
     writer.finish()
     return path
 

@@ -227,7 +227,7 @@ def _check_heights(prepared: PreparedSet, canonical_height_m: float) -> None:
         raise ConfigError(
             f"network.canonical_height is {canonical_height_m:g} m, and the prepared set "
             f"{prepared.path} does not hold the height of the camera of {unknown[0]}; prepare it "
-            "again with --camera-height, or set network.canonical_height to 0"
+            "with --camera-height into a new folder, or set network.canonical_height to 0"
         )
 
 

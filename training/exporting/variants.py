@@ -11,7 +11,6 @@ import numpy.typing as npt
 import onnx
 import onnxruntime
 
-from sfm_ros.engines.contract import FEATURES
 from sfm_ros.engines.parity_frames import parity_windows
 from sfm_ros.errors import ModelError, SourceError
 from sfm_ros.model_spec import ModelSpec
@@ -153,7 +152,7 @@ def add_variants(
             continue
         depth_file, pose_file = _files(name)
         onnx.save(_made(name, graphs[0], _depth_inputs(windows)), bundle / depth_file)
-        if name in STYLES and spec.pose_input == FEATURES:
+        if name in STYLES and spec.pose_input == "features":
             # A few small layers; from 8 bits on the motion would be a tenth worse.
             pose_file = spec.pose_file
         else:
@@ -178,7 +177,7 @@ def _pose_inputs(
     depth: onnx.ModelProto, spec: ModelSpec, windows: Windows
 ) -> Iterator[npt.NDArray]:
     """What the pose graph sees of the windows: the pixels, or features of the depth graph."""
-    if spec.pose_input != FEATURES:
+    if spec.pose_input != "features":
         yield from _pixels(windows)
         return
     run = _runner(depth)

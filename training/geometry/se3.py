@@ -37,7 +37,8 @@ def rotation_from_axis_angle(axis_angle: Tensor) -> Tensor:
         [[0, 0, 0, 0, 0, -1, 0, 1, 0], [0, 0, 1, 0, 0, 0, -1, 0, 0], [0, -1, 0, 1, 0, 0, 0, 0, 0]]
     )
     unit = torch.eye(3, dtype=axis_angle.dtype, device=axis_angle.device)
-    skew = ((a * axis_angle) @ cross).unflatten(-1, (3, 3))
+    # Not as a matrix product, which automatic mixed precision would round.
+    skew = ((a * axis_angle).unsqueeze(-1) * cross).sum(dim=-2).unflatten(-1, (3, 3))
     outer = (b * axis_angle).unsqueeze(-1) * axis_angle.unsqueeze(-2)
     return unit * (1 - b * squared).unsqueeze(-1) + outer + skew
 

@@ -21,7 +21,8 @@ class FrameOptions:
             smaller.
         max_gap: seconds without a frame that end a sequence.
         teacher: one of `TEACHERS`; teaches frames that have no ground-truth depth.
-        camera_height: meters above the road, for the teacher; None: as the source states it.
+        camera_height: meters above the road, stored in the set and needed by the teacher; None: as
+            the source states it.
     """
 
     width: int
@@ -40,7 +41,8 @@ class FrameOptions:
         names = ("every", "limit", "min_change", "max_gap", "input")
         text = ", ".join(f"{name} {getattr(self, name)}" for name in names)
         text = text if self.fit == "crop" else f"{text}, fit {self.fit}"
-        if self.teacher == "none":
+        if self.teacher == "none" and self.camera_height is None:
             return text
         height = "as stated" if self.camera_height is None else f"{self.camera_height:g} m"
-        return f"{text}, teacher {self.teacher}, camera height {height}"
+        teacher = "" if self.teacher == "none" else f", teacher {self.teacher}"
+        return f"{text}{teacher}, camera height {height}"

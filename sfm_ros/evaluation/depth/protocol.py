@@ -93,6 +93,7 @@ class DepthReport:
             the view of the network.
         skipped: images without any pixel to compare.
         absent: images of the split that are not in the folder.
+        camera_heights_m: heights of the cameras above the road, 0 for one that is not known.
     """
 
     model: str
@@ -106,6 +107,7 @@ class DepthReport:
     points_unpredicted: int
     skipped: int
     absent: int
+    camera_heights_m: tuple[float, ...] = ()
 
 
 class DepthPredictor:
@@ -234,6 +236,7 @@ class _ProtocolScorer:
             points_unpredicted=self._points_unpredicted,
             skipped=len(data.samples) - len(self._images),
             absent=data.absent,
+            camera_heights_m=tuple(sorted({s.camera_height_m for s in data.samples})),
         )
 
     def _read(self, sample: DepthSample) -> tuple[DepthMap, Mask, dict[str, DepthMap]]:

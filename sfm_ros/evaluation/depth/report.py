@@ -46,9 +46,18 @@ def method_line(report: DepthReport) -> str:
     crop = "whole image" if protocol.crop == "none" else f"{protocol.crop.capitalize()} crop"
     return (
         f"{_SCALINGS[protocol.scaling]}; {crop}; {protocol.min_depth:g} to "
-        f"{protocol.max_depth:g} m; network input: {_FITS[protocol.fit]}; inverse depth upsampled "
-        "bilinearly; mean over images"
+        f"{protocol.max_depth:g} m; network input: {_FITS[protocol.fit]}; "
+        f"{_heights(report.camera_heights_m)}; inverse depth upsampled bilinearly; mean over "
+        "images"
     )
+
+
+def _heights(camera_heights_m: tuple[float, ...]) -> str:
+    if not camera_heights_m or not camera_heights_m[0]:
+        return "height of the camera not known"
+    low, high = camera_heights_m[0], camera_heights_m[-1]
+    span = f"{low:.3g}" if low == high else f"{low:.3g} to {high:.3g}"
+    return f"camera {span} m above the road"
 
 
 def text_report(report: DepthReport) -> str:

@@ -92,10 +92,11 @@ class NodeCore:
         node, parameters = self._node, self._parameters
         own = self._parts.enter_context
         self._outputs = own(closing(Outputs(node, parameters.config)))
-        spec, height_m = self._engine.spec, parameters.config.scale.camera_height
-        for text in filter(None, (spec.terms, spec.assumption(height_m))):
-            node.get_logger().info(printable(text))
         uses_networks = parameters.config.odometry.mode != "geometric"
+        spec, height_m = self._engine.spec, parameters.config.scale.camera_height
+        assumption = spec.assumption(height_m) if uses_networks else ""
+        for text in filter(None, (spec.terms, assumption)):
+            node.get_logger().info(printable(text))
         if isinstance(self._engine, SwitchingEngine) and uses_networks:
             self._engine.start(self._note_engine)
         self._odometry = VisualOdometry(self._engine, parameters.config, is_live=True)

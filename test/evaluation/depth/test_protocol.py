@@ -253,6 +253,24 @@ def test_reports_state_the_method(tmp_path: Path) -> None:
     assert (tmp_path / "a" / "p.png").stat().st_size > 1000
 
 
+@pytest.mark.parametrize(
+    ("heights_m", "text"),
+    [
+        ((0.0, 1.65), "height of the camera not known"),
+        ((1.65, 1.65), "camera 1.65 m above the road"),
+        ((1.9, 1.2), "camera 1.2 to 1.9 m above the road"),
+    ],
+)
+def test_reports_state_the_height_of_the_camera(heights_m: tuple[float, float], text: str) -> None:
+    data = as_set([road(), road()])
+    samples = [
+        replace(sample, camera_height_m=height_m)
+        for sample, height_m in zip(data.samples, heights_m, strict=True)
+    ]
+    report = run_protocol(FakeEngine(SPEC), replace(data, samples=samples), DepthProtocol())
+    assert text in text_report(report) and text in json_report(report)["method"]
+
+
 def test_a_model_that_loses_to_a_baseline_is_reported() -> None:
     """Two level roads: one seen twice as far, with equal scales; one with scales that differ."""
     engine = answering(

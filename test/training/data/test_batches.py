@@ -92,9 +92,9 @@ def test_lengths_of_a_batch_are_those_from_one_height(tmp_path: Path, wall_frame
     assert warp_error(b) == pytest.approx(warp_error(a), abs=1e-4)
 
 
-def test_set_without_the_height_of_its_camera_is_refused(wall_set: PreparedSet) -> None:
+def test_set_without_the_height_of_its_camera_is_refused(plain_set: PreparedSet) -> None:
     with pytest.raises(ConfigError, match="does not hold the height .* --camera-height"):
-        make_batcher([wall_set], "network.canonical_height=1.65")
+        make_batcher([plain_set], "network.canonical_height=1.65")
 
 
 def test_no_window_repeats_within_an_epoch(wall_set: PreparedSet) -> None:

@@ -196,6 +196,25 @@ def test_variants_run_in_the_engines_of_the_cpu(extended: Path) -> None:
     engine.close()
 
 
+def test_motion_by_features_stays_in_fp32_beside_a_depth_in_int8(tmp_path: Path) -> None:
+    """As shipped; calibrated on two of the parity windows."""
+    spec = ModelSpec.load(MODELS / DEFAULT_MODEL)
+    assert spec.pose_input == "features"
+    for file in (spec.depth_file, spec.pose_file):
+        shutil.copyfile(MODELS / DEFAULT_MODEL / file, tmp_path / file)
+    windows = np.stack([np.stack(w.images) for w in parity_windows(spec)[:2]])
+    spec = add_variants_to(tmp_path, spec, ["int8_cpu"], windows).save(tmp_path)
+    graphs = spec.graphs("int8_cpu")
+    assert graphs.pose_file == spec.pose_file
+    assert sorted(p.name for p in tmp_path.glob("*.onnx")) == sorted(
+        {graphs.depth_file, spec.depth_file, spec.pose_file}
+    )
+    engine = OnnxEngine(tmp_path, ModelConfig(precision="int8", threads=1))
+    found = engine.infer(parity_windows(spec)[0])
+    assert np.isfinite(found.depth).all() and np.isfinite(found.increments).all()
+    engine.close()
+
+
 @needs_rtx
 def test_graphs_build_with_tensorrt(extended: Path) -> None:
     names = ("", ".fp16", ".int8")
