@@ -11,8 +11,9 @@ UNKNOWN_GRAY = 187
 """Gray level of unknown depth."""
 DEFAULT_LIMITS = (1.0, 80.0)
 _NEWEST_WEIGHT = 0.1
-_LEAST_RATIO = 1.5
-"""Of the limits: so that noise on a blank depth map is not stretched to all colors."""
+_LEAST_RATIO, _MOST_RATIO = 1.5, 25.0
+"""Of the limits: so that noise on a blank depth map is not stretched to all colors, and the sky,
+which is at hundreds of meters, leaves colors to what stands before it."""
 _BAR, _LETTER_SCALE, _LETTER_COLOR = 20, 0.45, (240, 240, 240)
 """Of captions: height in pixels, OpenCV's scale of the font, RGB; both grow with wide images."""
 _USUAL_WIDTH = 600
@@ -45,6 +46,7 @@ def limits_of(values: DepthMap) -> tuple[float, float]:
     if not values.size:
         return DEFAULT_LIMITS
     near, far = (float(v) for v in np.percentile(values, (2, 98)))
+    far = min(far, near * _MOST_RATIO)
     widen = max(np.sqrt(_LEAST_RATIO / (far / near)), 1.0)
     return float(near / widen), float(far * widen)
 

@@ -40,6 +40,13 @@ def test_limits_are_percentiles_and_noise_is_not_stretched() -> None:
     assert far / near == pytest.approx(1.5) and near * far == pytest.approx(100, rel=1e-3)
 
 
+def test_the_sky_leaves_colors_to_the_street() -> None:
+    street = np.linspace(4, 40, 700).astype(np.float32)
+    sky = np.full(300, 900.0, np.float32)
+    near, far = limits_of(np.concatenate([street, sky]))
+    assert near < 6 and far == pytest.approx(25 * near)
+
+
 def test_a_caption_fits_into_the_width() -> None:
     image = np.full((10, 60, 3), 90, np.uint8)
     for text in ("depth", "a caption that is far too long for an image of this width"):
