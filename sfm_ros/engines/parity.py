@@ -48,10 +48,10 @@ LIMITS = {
 
 Measured with ``road_small``, the default model before, on a CPU: FP32 of another library 4e-7,
 2e-6, 2e-6 and 4e-8; BF16, with 8 significant bits, 0.5 %, 3 %, 0.9 % and 4e-4; FP16, with 11,
-0.04 % and 0.2 % of depth. The TF32 products that GPUs take for FP32 have 11 bits as well; FP32's limits admit them. INT8 moves
-depth by 3 %, 11 % at the 95th percentile; what that costs in accuracy is measured at export and
-stands in the model card, here only a broken engine is to be found. Frames move by 0.5 to 1 m, of
-which 1e-3 rad is 1 mm.
+0.04 % and 0.2 % of depth. The TF32 products that GPUs take for FP32 have 11 bits as well; FP32's
+limits admit them. INT8 moves depth by 3 %, 11 % at the 95th percentile; what that costs in
+accuracy is measured at export and stands in the model card, here only a broken engine is to be
+found. Frames move by 0.5 to 1 m, of which 1e-3 rad is 1 mm.
 """
 
 
