@@ -9,9 +9,9 @@ the graph (2 for a product and its addition); the peak is that of a matrix produ
 precision. Accuracy is relative to the first engine's FP32: abs_rel on rendered streets that
 were never trained on, t_err on the sequence of ``--kitti``.
 
-``--size`` resizes the graphs of the bundle, which are convolutional: the weights are the same, and
-only arithmetic and latency mean something. ``--before`` adds another bundle with ONNX Runtime in
-FP32, as the reference of the ratios.
+``--size`` resizes the graphs of a bundle that are convolutional, as where the motion is found in
+pixels: the weights are the same, and only arithmetic and latency mean something. ``--before`` adds
+another bundle with ONNX Runtime in FP32, as the reference of the ratios.
 """
 
 from __future__ import annotations
