@@ -152,6 +152,20 @@ def test_init_loads_networks_of_another_run(recipe: Path, one_step: Path, tmp_pa
     assert not all(value for key, value in same.items() if key.startswith("depth_net."))
 
 
+def test_init_notes_lengths_of_another_height(
+    recipe: Path, one_step: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    init = ["--init", str(one_step), "--init-networks", "depth"]
+    train.build(train.parse(arguments(recipe, tmp_path / "same", *init)))
+    assert "the lengths of" not in capsys.readouterr().out
+    other = ["--set", "network.canonical_height=1.65", *init]
+    train.build(train.parse(arguments(recipe, tmp_path / "other", *other)))
+    text = (
+        "last.pt are those of a camera wherever it is, this recipe's of one 1.65 m above the road"
+    )
+    assert text in capsys.readouterr().out
+
+
 def test_init_refuses_networks_of_another_shape(
     recipe: Path, one_step: Path, tmp_path: Path
 ) -> None:
