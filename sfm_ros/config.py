@@ -7,6 +7,7 @@ in ``sfm_ros.health_config``.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -143,6 +144,10 @@ class ScaleConfig:
         minimum=0.0,
         maximum=_MOST,
     )
+
+    def height_of(self, stated_m: float) -> float:
+        """Height of the camera in meters, as configured, else as stated; 0 if that is none."""
+        return self.camera_height or (stated_m if 0 < stated_m < math.inf else 0.0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,6 @@ the scale its length (`sfm_ros.motion`). The pose is the product of the incremen
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import replace
 
@@ -121,10 +120,10 @@ class VisualOdometry:
 
         Used by ``scale.source``, and by models that know lengths in proportion to it.
         """
-        if 0 < height_m < math.inf:
-            if not self._camera_height_m and self._engine.spec.canonical_height_m:
-                self._depth.restart()  # predicted depth changes by a factor
-            self._camera_height_m = self.config.scale.camera_height or height_m
+        known_m = self.config.scale.height_of(height_m) or self._camera_height_m
+        if known_m and not self._camera_height_m and self._engine.spec.canonical_height_m:
+            self._depth.restart()  # predicted depth changes by a factor
+        self._camera_height_m = known_m
         self._motion.set_camera_height(height_m)
 
     def add_speed(self, stamp_ns: int, speed: float) -> None:

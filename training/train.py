@@ -29,7 +29,6 @@ import torch
 from sfm_ros.cli.program import program_parser, reason_of
 from sfm_ros.engines.factory import resolve_bundle
 from sfm_ros.errors import ConfigError, SfmRosError
-from sfm_ros.model_spec import ModelSpec
 from sfm_ros.outputs.folder import OutputFolder, named_paths, require_room
 from sfm_ros.safety.interrupts import INTERRUPTED
 from sfm_ros.safety.own_process import own_process
@@ -170,16 +169,14 @@ def start_with(source: Path, model: SfmModel, networks: Sequence[str], batcher: 
     """
     own_m = model.config.canonical_height
     if source.suffix == ".pt" or source.is_file():
-        load_networks(source, model, networks)
-        of_source = load_checkpoint(source)["config"].get("network", {})
-        print(_note_of_heights(source, of_source.get("canonical_height", 0.0), own_m), end="")
+        network = load_networks(source, model, networks).get("network", {})
+        print(_note_of_heights(source, network.get("canonical_height", 0.0), own_m), end="")
         return
     # Only a bundle needs the libraries of ONNX.
     from training.exporting.restored import load_bundle, normalize_by
 
-    bundle = resolve_bundle(str(source))
-    load_bundle(bundle, model, networks)
-    print(_note_of_heights(source, ModelSpec.load(bundle).canonical_height_m, own_m), end="")
+    spec = load_bundle(resolve_bundle(str(source)), model, networks)
+    print(_note_of_heights(source, spec.canonical_height_m, own_m), end="")
     windows = batcher.sampler.training(range(_STATISTICS_WINDOWS))
     images = (batcher.batch_of([window]).rgb_bn3hw.flatten(0, 1).cpu() for window in windows)
     normalize_by(model.depth_net, images)

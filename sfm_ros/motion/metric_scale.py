@@ -91,11 +91,11 @@ class MetricScale:
 
     def set_camera_height(self, height_m: float) -> None:
         """Height of the camera above the road, unless the configuration gives one."""
-        if not (math.isfinite(height_m) and height_m > 0):
-            return
-        if not self._height_m and self._spec is not None and self._spec.canonical_height_m:
+        known_m = self._config.height_of(height_m) or self._height_m
+        is_first = bool(known_m) and not self._height_m
+        if is_first and self._spec is not None and self._spec.canonical_height_m:
             self._forget_lengths()  # those of predicted depth are others from now on
-        self._height_m = self._config.camera_height or height_m
+        self._height_m = known_m
 
     def add_speed(self, stamp_ns: int, speed: float) -> None:
         """A measured speed in meters per second."""

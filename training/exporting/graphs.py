@@ -40,9 +40,11 @@ class EditedGraph:
 
     def set_constant(self, name: str, value: npt.NDArray) -> None:
         """Change a constant; KeyError if the name is not one."""
-        self.constant(name)
-        found = next(each for each in self.graph.initializer if each.name == name)
-        found.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        for old in self.graph.initializer:
+            if old.name == name:
+                old.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(value), name))
+                return
+        raise KeyError(name)
 
     def constant_shapes(self) -> dict[str, list[int]]:
         """The shapes of the constants, by name."""

@@ -29,7 +29,7 @@ _Layer = tuple[npt.NDArray, npt.NDArray | None]
 """Weights and bias of a convolution."""
 
 
-def load_bundle(bundle: Path, model: SfmModel, networks: Sequence[str]) -> None:
+def load_bundle(bundle: Path, model: SfmModel, networks: Sequence[str]) -> ModelSpec:
     """Load the networks of a bundle into a model of its recipe.
 
     The batch normalizations of its depth change nothing then; `normalize_by` prepares them for
@@ -39,6 +39,9 @@ def load_bundle(bundle: Path, model: SfmModel, networks: Sequence[str]) -> None:
         bundle: its folder.
         model: on the CPU.
         networks: ``depth``, or ``depth`` and ``pose``.
+
+    Returns:
+        What the bundle states about them.
 
     Raises:
         CheckpointError: the networks are of another kind or size, or ``pose`` alone.
@@ -60,6 +63,7 @@ def load_bundle(bundle: Path, model: SfmModel, networks: Sequence[str]) -> None:
         raise _refusal(bundle, networks, str(error)) from error
     if not found <= TOLERANCE:
         raise _refusal(bundle, networks, f"what they compute differs by {found:.1e}")
+    return spec
 
 
 def normalize_by(network: nn.Module, images: Iterable[Tensor]) -> None:

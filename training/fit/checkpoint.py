@@ -152,7 +152,7 @@ def weights_of(contents: dict[str, Any]) -> dict[str, Any]:
     return contents["average"] if contents["average"] is not None else contents["model"]
 
 
-def load_networks(path: Path, model: nn.Module, networks: Sequence[str]) -> None:
+def load_networks(path: Path, model: nn.Module, networks: Sequence[str]) -> dict[str, Any]:
     """Load the networks of another run into a model (their moving average if there is one).
 
     Args:
@@ -160,10 +160,14 @@ def load_networks(path: Path, model: nn.Module, networks: Sequence[str]) -> None
         model: with members ``depth_net`` and ``pose_net``.
         networks: which of ``depth`` and ``pose`` to take.
 
+    Returns:
+        The other run's configuration, as it was stored.
+
     Raises:
         CheckpointError: no checkpoint, or networks of another shape.
     """
-    weights = weights_of(load_checkpoint(path))
+    contents = load_checkpoint(path)
+    weights = weights_of(contents)
     for network in networks:
         prefix = f"{network}_net."
         part = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
@@ -174,6 +178,7 @@ def load_networks(path: Path, model: nn.Module, networks: Sequence[str]) -> None
                 f"the {network} network of {path} differs from this recipe's; use the recipe "
                 f"it was trained with ({error})"
             ) from error
+    return dict(contents["config"])
 
 
 def _is_full(error: BaseException) -> bool:

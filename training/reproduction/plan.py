@@ -214,18 +214,12 @@ def _stages(request: Request) -> list[Stage]:
     sets, depth, motion = request.prepared(), request.recipe, RECIPES / "geometry_pose.yaml"
     rendered = sets[-len(request.streets) :]
     of_motion = [path for path in sets if path.name != STREETS[-1].name]
-    height = load_config(depth).network.canonical_height
     last_of_depth = Stage(name="one_camera", recipe=depth, sets=sets, changes=_ONE_CAMERA)
     return [
         Stage(name="rendered", recipe=depth, sets=rendered, changes=_PRETRAINING),
         Stage(name="depth", recipe=depth, sets=sets),
         *([last_of_depth] if KINDS[request.kind].one_camera else []),
-        Stage(
-            name="motion",
-            recipe=motion,
-            sets=of_motion,
-            changes={"network.canonical_height": str(height)},
-        ),
+        Stage(name="motion", recipe=motion, sets=of_motion),
     ]
 
 
