@@ -25,6 +25,7 @@ from sfm_ros.options import build, live_option, option, read_yaml
 ENGINES = ("auto", "tensorrt", "cuda", "openvino", "onnx")
 PRECISIONS = ("auto", "fp32", "fp16", "bf16", "int8")
 ODOMETRY_MODES = ("hybrid", "geometric", "network")
+_HIGHEST_M = 1000.0
 _MOST = 1e6
 """Limit of options without one of their own, so that squares and sums stay finite."""
 
@@ -124,7 +125,7 @@ class ScaleConfig:
         "Height of the camera above the road in meters, to which the lengths of the shipped "
         "models are in proportion, too; 0: as TF has it above node.ground_frame, or unknown.",
         minimum=0.0,
-        maximum=1000.0,
+        maximum=_HIGHEST_M,
     )
     external: bool = option(
         False, "Subscribe to the vehicle's speed, on speed/odometry and speed/twist."
@@ -144,6 +145,20 @@ class ScaleConfig:
         minimum=0.0,
         maximum=_MOST,
     )
+
+    def with_height(self, given_m: float | None) -> ScaleConfig:
+        """With the height of the camera that a command line gives, if it gives one.
+
+        Raises:
+            ConfigError: it is not above 0, or too large.
+        """
+        if given_m is None:
+            return self
+        if not 0 < given_m <= _HIGHEST_M:
+            raise ConfigError(
+                f"--camera-height is {given_m}, expected meters above 0, at most {_HIGHEST_M:g}"
+            )
+        return dataclasses.replace(self, camera_height=given_m)
 
     def height_of(self, stated_m: float) -> float:
         """Height of the camera in meters, as configured, else as stated; 0 if that is none."""

@@ -164,12 +164,7 @@ def with_camera_options(config: SfmConfig, options: argparse.Namespace) -> SfmCo
     """The configuration with what `add_input_options` has read about the camera."""
     if options.input is not None:
         config = replace(config, preprocess=replace(config.preprocess, input=options.input))
-    height_m = options.camera_height
-    if height_m is None:
-        return config
-    if not 0 < height_m <= 1000:
-        raise ConfigError(f"--camera-height is {height_m}, expected meters above 0, at most 1000")
-    return replace(config, scale=replace(config.scale, camera_height=height_m))
+    return replace(config, scale=config.scale.with_height(options.camera_height))
 
 
 def input_options(options: argparse.Namespace, config: SfmConfig) -> InputOptions:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from sfm_ros.config import ScaleConfig
 from sfm_ros.engines.base import Engine
 from sfm_ros.errors import SfmRosError
 from sfm_ros.evaluation.depth.datasets import (
@@ -64,7 +65,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup
         help="256 for KITTI's depth images (default), 1000 for millimeters",
     )  # fmt: skip
     pairs.add_argument(
-        "--camera-height", type=float, default=0.0, metavar="M",
+        "--camera-height", type=float, metavar="M",
         help="height of the camera above the road in meters, which some models' lengths depend on "
         "(default: that of the camera in their training)",
     )  # fmt: skip
@@ -111,11 +112,7 @@ def _open_images(options: argparse.Namespace) -> DepthSet:
             f"--calib {len(calibrations)} files; expected a folder of depth images for each "
             "folder of images, and one calibration, or one for each"
         )
-    height_m = options.camera_height
-    if not 0 <= height_m <= 1000:
-        raise SfmRosError(
-            f"--camera-height is {height_m:g}, expected meters above 0, at most 1000"
-        )
+    height_m = ScaleConfig().with_height(options.camera_height).camera_height
     files = calibrations if len(calibrations) > 1 else calibrations * len(images)
     drives = zip(images, ground_truths, files, distinct_names(images), strict=True)
     return joined_set(

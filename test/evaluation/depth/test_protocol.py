@@ -340,6 +340,10 @@ def test_several_drives_in_one_call(
     assert "expected a folder of depth images for each" in capsys.readouterr().err
 
 
+def _paired(folder: Path) -> list[str]:
+    return ["--images", str(folder), "--ground-truth", str(folder), "--calib", str(folder)]
+
+
 def test_command(make_bundle: Callable, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     bundle = make_bundle(np.full((32, 64), 9.0, dtype=np.float32), np.eye(4))
     out, image = tmp_path / "m.json", tmp_path / "p.png"
@@ -354,6 +358,7 @@ def test_command(make_bundle: Callable, tmp_path: Path, capsys: pytest.CaptureFi
         ([], "0 kinds of images"),
         (["--images", str(tmp_path), *street], "2 kinds of images"),
         (["--images", str(tmp_path)], "--images needs --ground-truth"),
+        ([*_paired(tmp_path), "--camera-height", "0"], "--camera-height is 0.0"),
         (["--kitti", str(tmp_path)], "contains no KITTI raw drive"),
         (["--kitti", str(tmp_path), "--split", "best"], "no split 'best'"),
         (["--kitti", str(tmp_path), "--camera", "7"], "the camera is '7'"),
