@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
@@ -167,6 +169,23 @@ class DepthStage:
             self._smoother.reset()
             return network
         return self._smoother.smooth(network, camera.K, T_prev_curr, self._weight)
+
+
+def compile_ahead(config: SfmConfig, notify: Callable[[str], None]) -> None:
+    """Compile what measures depth, so that a node that starts later only has to load it.
+
+    Args:
+        config: nothing is compiled if it does not let depth be measured.
+        notify: takes a line that states what takes long, if it does.
+    """
+    if config.depth.mode == "network" or config.odometry.mode == "geometric":
+        return
+    with ThreadPoolExecutor(1, thread_name_prefix="sfm_compile") as executor:
+        coming = executor.submit(_create_fusion)
+        if not wait([coming], timeout=_PATIENCE_S).done:
+            notify("compiling what measures depth, once on a machine: about half a minute")
+        with contextlib.suppress(ConfigError):  # the node states it
+            coming.result()
 
 
 def _create_fusion() -> DepthFusion:

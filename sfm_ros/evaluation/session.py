@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,6 +15,7 @@ from tqdm import tqdm
 
 from sfm_ros.bags.camera import PlayableBag
 from sfm_ros.config import ENGINES, SfmConfig
+from sfm_ros.depth.stage import compile_ahead
 from sfm_ros.engines.factory import create_engine, resolve_bundle
 from sfm_ros.errors import SfmRosError
 from sfm_ros.evaluation.report.figures import draw_images
@@ -246,6 +248,8 @@ def _run_online(
         keep_every=max(frames // _KEPT_FRAMES, 1),
     )
     interrupted = False
+    # Else the first images of a recording would be all that is seen while it is compiled.
+    compile_ahead(config, partial(print, file=sys.stderr, flush=True))
     with progress("playing", frames) as bar:
         try:
             # The first frames are done with the odometry of the one after them.

@@ -229,6 +229,37 @@ def test_without_what_compiles_auto_is_the_network(monkeypatch: pytest.MonkeyPat
         updated(stage(mode="multiview"))
 
 
+@pytest.mark.parametrize(
+    ("mode", "odometry", "is_compiled"),
+    [
+        ("auto", "hybrid", True),
+        ("multiview", "network", True),
+        ("network", "hybrid", False),
+        ("auto", "geometric", False),
+    ],
+)
+def test_it_is_compiled_ahead_if_it_may_be_used(
+    mode: str, odometry: str, is_compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted: list[str] = []
+    started, notified = threading.Event(), threading.Event()
+
+    def create() -> None:
+        started.set()
+        assert notified.wait(60)
+        raise ConfigError("install numba")  # the node states it
+
+    def notify(line: str) -> None:
+        noted.append(line)
+        notified.set()
+
+    monkeypatch.setattr(stage_module, "_PATIENCE_S", 0.0)
+    monkeypatch.setattr(stage_module, "_create_fusion", create)
+    config = config_from_dict({"depth": {"mode": mode}, "odometry": {"mode": odometry}})
+    stage_module.compile_ahead(config, notify)
+    assert started.is_set() == is_compiled == bool(noted)
+
+
 def test_a_deferred_motion_keeps_what_is_known() -> None:
     deferred = stage(mode="multiview")
     updated(deferred)
