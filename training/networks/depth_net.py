@@ -79,7 +79,7 @@ class DispNet(nn.Module):
             for channels, skip, level in zip(decoder, skips, reversed(range(levels)), strict=True)
         )
         layers.initialize_relu_layers(self)
-        self.heads = layers.disparity_heads(config, decoder, "zeros")
+        self.heads = layers.disparity_heads(config, decoder)
 
     def forward(self, rgb_b3hw: Tensor) -> list[Tensor]:
         features = layers.normalize(rgb_b3hw)

@@ -91,23 +91,9 @@ def padding_of(is_padded: bool, mode: Padding) -> dict[str, Any]:
     return {"padding": 1, "padding_mode": mode} if is_padded else {}
 
 
-def disparity_heads(
-    config: NetworkConfig,
-    channels: Sequence[int],
-    padding_mode: Padding,
-    are_padded: Sequence[bool] | None = None,
-) -> nn.ModuleList:
-    """One head for each of the scales, coarsest first.
-
-    Args:
-        channels: of the decoder.
-        are_padded: whether each of its features still has to be padded; by default all.
-    """
-    padded = are_padded or [True] * len(channels)
-    return nn.ModuleList(
-        DisparityHead(config, own, padding_mode, is_padded)
-        for own, is_padded in list(zip(channels, padded, strict=True))[-config.scales :]
-    )
+def disparity_heads(config: NetworkConfig, channels: Sequence[int]) -> nn.ModuleList:
+    """One zero-padded head for each of the scales, coarsest first; ``channels`` of the decoder."""
+    return nn.ModuleList(DisparityHead(config, own, "zeros") for own in channels[-config.scales :])
 
 
 class DisparityHead(nn.Module):
@@ -117,16 +103,26 @@ class DisparityHead(nn.Module):
         config: the range of the disparity is (beta, alpha + beta); ``disparity_bias`` is the
             initial x: 0 would start at half of the range, far too near for a street.
         channels: of the features.
-        padding_mode: of the 3x3 convolution.
+        padding_mode: of the convolution.
         is_padded: whether it pads; else the disparity is smaller by its border.
+        kernel: 3, or 1 for a pixel alone.
+        outputs: number of disparities of a pixel.
     """
 
     def __init__(
-        self, config: NetworkConfig, channels: int, padding_mode: Padding, is_padded: bool = True
+        self,
+        config: NetworkConfig,
+        channels: int,
+        padding_mode: Padding,
+        is_padded: bool = True,
+        *,
+        kernel: int = 3,
+        outputs: int = 1,
     ) -> None:
         super().__init__()
         self.alpha, self.beta = config.disparity_alpha, config.disparity_beta
-        self.conv = nn.Conv2d(channels, 1, 3, **padding_of(is_padded, padding_mode))
+        padding = padding_of(is_padded, padding_mode)
+        self.conv = nn.Conv2d(channels, outputs, kernel, **padding)
         initialize_prediction(self.conv, gain=0.3, bias=config.disparity_bias)
 
     def forward(self, features: Tensor) -> Tensor:

@@ -13,19 +13,17 @@ from training.config import NetworkConfig
 from training.networks.encoders.efficientnet_lite0 import EfficientNetLite0, batch_norm
 from training.networks.encoders.resnet import ResNet
 from training.networks.layers import (
+    DisparityHead,
     Padding,
-    disparity_heads,
     initialize_relu_layers,
     padding_of,
 )
 
 _PADDING: Padding = "reflect"
-"""Zero padding leaves a dark border of some eight pixels around the depth image."""
-_LAST_PADDED = 1
-"""Level whose features are padded for the finest one, too, if only ``merge`` looks at neighbors:
-at full size a padding takes as long on a processor as a convolution."""
+"""At the finest levels zero padding leaves a dark border of some eight pixels around the depth."""
 _BORDER = (2, 2, 2, 2)
-"""One pixel for the layer of a level, and one for its head, or for both of the next level."""
+"""Pixels that two layers take without padding, the last level's and a head's."""
+_LEVELS = 5
 _Layer = Callable[[int, int], nn.Module]
 
 
@@ -38,10 +36,12 @@ class SkipDepthNet(nn.Module):
     Args:
         config: scales and range of the disparity.
         encoder: RGB to features at strides 2, 4, 8, 16, 32.
-        channels: of the decoder after the up-samplings to strides 16, 8, 4, 2 and 1.
+        channels: of the decoder after the up-samplings to strides 16, 8, 4, 2 and, unless the
+            finest disparity is made of sub-pixels, 1.
         reduce: creates a layer that reduces the channels before an up-sampling.
-        merge: creates a layer that merges the features with the skip.
-        pad_once: whether ``merge`` does not pad from `_LAST_PADDED` on.
+        merge: creates a layer that merges the features with the skip, padded or not.
+        sub_pixel: creates a head that turns the features of stride 2, with a border of one pixel,
+            into the finest disparity.
     """
 
     def __init__(
@@ -52,21 +52,28 @@ class SkipDepthNet(nn.Module):
         channels: tuple[int, ...],
         reduce: _Layer,
         merge: Callable[[int, int, bool], nn.Module],
-        pad_once: bool,
+        sub_pixel: Callable[[NetworkConfig, int], nn.Module] | None = None,
     ) -> None:
         super().__init__()
         self.scales = config.scales
         *skips, bottleneck = (0, *encoder.tap_channels)
         before = (bottleneck, *channels[:-1])
+        self._levels = range(_LEVELS - 1, _LEVELS - 1 - len(channels), -1)
+        self._padded_at = None if sub_pixel is None else self._levels[-1]
+        are_padded = [level != self._padded_at for level in self._levels]
         self.reduce = nn.ModuleList(reduce(i, o) for i, o in zip(before, channels, strict=True))
-        self._pads_once = pad_once
-        are_padded = [not pad_once or level > _LAST_PADDED for level in reversed(range(5))]
         self.merge = nn.ModuleList(
-            merge(own + skip, own, is_padded)
-            for own, skip, is_padded in zip(channels, reversed(skips), are_padded, strict=True)
+            merge(own + skips[level], own, is_padded)
+            for level, own, is_padded in zip(self._levels, channels, are_padded, strict=True)
         )
         initialize_relu_layers(self)
-        self.heads = disparity_heads(config, channels, _PADDING, are_padded)
+        self.heads = nn.ModuleList(
+            DisparityHead(config, own, _PADDING, is_padded)
+            for level, own, is_padded in zip(self._levels, channels, are_padded, strict=True)
+            if level < config.scales
+        )
+        if sub_pixel is not None:
+            self.heads.append(sub_pixel(config, channels[-1]))
         self.encoder = encoder
 
     def forward(self, rgb_b3hw: Tensor) -> list[Tensor]:
@@ -75,19 +82,20 @@ class SkipDepthNet(nn.Module):
     def decode(self, taps: list[Tensor]) -> list[Tensor]:
         """The disparities from the features of the encoder."""
         features = taps[-1]
-        disparities: list[Tensor] = []
-        for step, (reduce, merge) in enumerate(zip(self.reduce, self.merge, strict=True)):
-            level = len(self.reduce) - 1 - step
+        by_level: dict[int, Tensor] = {}
+        for level, reduce, merge in zip(self._levels, self.reduce, self.merge, strict=True):
             # Reducing the channels before the up-sampling costs a quarter of doing it after.
             features = F.interpolate(reduce(features), scale_factor=2.0, mode="nearest")
             if level > 0:
                 features = torch.cat([features, taps[level - 1]], dim=1)
-            if self._pads_once and level == _LAST_PADDED:
+            if level == self._padded_at:
                 features = F.pad(features, _BORDER, mode=_PADDING)
-            features = merge(features)
-            if level < self.scales:
-                disparities.append(self.heads[self.scales - 1 - level](features))
-        return disparities[::-1]
+            features = by_level[level] = merge(features)
+        by_level.setdefault(0, features)
+        return [
+            head(by_level[level])
+            for level, head in zip(range(self.scales), reversed(self.heads), strict=True)
+        ]
 
 
 class LiteDepthNet(SkipDepthNet):
@@ -98,10 +106,10 @@ class LiteDepthNet(SkipDepthNet):
         super().__init__(
             config,
             encoder,
-            channels=(128, 96, 64, 32, 16),
+            channels=(128, 96, 64, 32),
             reduce=_pointwise,
             merge=_separable,
-            pad_once=True,
+            sub_pixel=_SubPixelHead,
         )
         if config.pretrained:
             encoder.load_imagenet()
@@ -122,10 +130,38 @@ class ResNetDepthNet(SkipDepthNet):
             channels=(256, 128, 64, 32, 16),
             reduce=_conv_elu,
             merge=_conv_elu,
-            pad_once=False,
         )
         if config.encoder_weights:
             encoder.load_weights(Path(config.encoder_weights).expanduser())
+
+
+class _SubPixelHead(nn.Module):
+    """The finest disparity from features of half its size, four values for each of their pixels.
+
+    At full size a decoder has no more features to merge, and each of its layers takes a processor
+    as long as two of the encoder (Shi et al., CVPR 2016, "efficient sub-pixel convolution").
+    """
+
+    def __init__(self, config: NetworkConfig, channels: int) -> None:
+        super().__init__()
+        self.refine = _separable(channels, channels, False)
+        initialize_relu_layers(self.refine)
+        self.disparity = DisparityHead(config, channels, _PADDING, False, kernel=1, outputs=4)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return sub_pixels_in_place(self.disparity(self.refine(features)))
+
+
+def sub_pixels_in_place(parts_b4hw: Tensor) -> Tensor:
+    """(b, 4, h, w) to (b, 1, 2 h, 2 w): the four of a pixel, row by row, beside each other.
+
+    As ``pixel_shuffle``, but columns first and then rows: exported as one operation on six axes it
+    takes a processor four times as long.
+    """
+    batch, _, height, width = parts_b4hw.shape
+    rows = parts_b4hw.reshape(batch, 2, 2, height * width).transpose(2, 3)
+    rows = rows.reshape(batch, 2, height, 2 * width).transpose(1, 2)
+    return rows.reshape(batch, 1, 2 * height, 2 * width)
 
 
 def _pointwise(inputs: int, outputs: int) -> nn.Sequential:
@@ -135,7 +171,8 @@ def _pointwise(inputs: int, outputs: int) -> nn.Sequential:
 
 
 def _separable(inputs: int, outputs: int, is_padded: bool) -> nn.Sequential:
-    padding = padding_of(is_padded, _PADDING)
+    # Reflection is an operation of its own, which on a processor takes as long as a layer.
+    padding = padding_of(is_padded, "zeros")
     depthwise = nn.Conv2d(inputs, inputs, 3, groups=inputs, bias=False, **padding)
     return nn.Sequential(depthwise, *_pointwise(inputs, outputs))
 

@@ -20,7 +20,7 @@ from training.networks.chain import chain_to_target
 from training.networks.encoders.efficientnet_lite0 import EfficientNetLite0
 from training.networks.pose_net import PoseNet
 from training.networks.sfm_model import SfmModel, build_model
-from training.networks.skip_depth_net import LiteDepthNet
+from training.networks.skip_depth_net import LiteDepthNet, sub_pixels_in_place
 
 WIDTH, HEIGHT = 96, 64
 LITE = NetworkConfig(depth="lite", pretrained=False)
@@ -89,6 +89,12 @@ def test_pose_net_sizes_by_number_of_frames(frames: int) -> None:
 
 def test_lite_network_is_small() -> None:
     assert parameters(LiteDepthNet(LITE)) == pytest.approx(3.0, rel=0.05)
+
+
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+def test_sub_pixels_come_beside_each_other(order: torch.memory_format) -> None:
+    parts = torch.rand(2, 4, 3, 5).contiguous(memory_format=order)
+    torch.testing.assert_close(sub_pixels_in_place(parts), torch.pixel_shuffle(parts, 2))
 
 
 @pytest.mark.parametrize("name", CONFIGS)
