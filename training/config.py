@@ -43,6 +43,12 @@ class DataConfig:
     reverse_probability: float = option(
         0.0, "Reverse the order of the frames: a car in reverse gear.", minimum=0.0, maximum=1.0
     )
+    still_probability: float = option(
+        0.0,
+        "Show the target with noise in place of all frames: a car that stands.",
+        minimum=0.0,
+        maximum=1.0,
+    )
     scale_crop: float = option(1.15, "Largest zoom before cropping.", minimum=1.0, maximum=4.0)
     aspect_change: float | None = option(
         None,

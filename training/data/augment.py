@@ -16,13 +16,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from training.batch import Batch
+from training.batch import Batch, target_index
 from training.config import DataConfig
-from training.data.degrade import DEGRADATIONS
+from training.data.degrade import DEGRADATIONS, add_noise
 from training.data.resample import crop_enlarged
 
 COLORS = ("brightness", "contrast", "gamma", "saturation")
 LUMA = (0.299, 0.587, 0.114)
+_NOISE = DEGRADATIONS.index(add_noise)
 
 Flags = npt.NDArray[np.bool_]
 Integers = npt.NDArray[np.int64]
@@ -34,7 +35,7 @@ class Plan:
     """The random changes of each window of a batch.
 
     Attributes:
-        flip_b, reverse_b, gray_b, color_b: whether the change is made.
+        flip_b, reverse_b, still_b, gray_b, color_b: whether the change is made.
         scale_b2: factors of width and height, >= 1.
         offset_b2: position of the crop, 0 (left, top) to 1 (right, bottom).
         jitter_b4: factors of COLORS, 1 for no change.
@@ -44,6 +45,7 @@ class Plan:
 
     flip_b: Flags
     reverse_b: Flags
+    still_b: Flags
     gray_b: Flags
     color_b: Flags
     scale_b2: Floats
@@ -78,13 +80,20 @@ def draw_plan(config: DataConfig, size: int, rng: np.random.Generator) -> Plan:
         )
     chosen = rng.random((size, len(DEGRADATIONS))) < config.degrade_probability
     drawn["degrade_bd"] = np.where(chosen, rng.random(chosen.shape), 0.0)
-    return Plan(**drawn, seed_b=rng.integers(2**31, size=size))
+    drawn["seed_b"] = rng.integers(2**31, size=size)
+    drawn["still_b"] = np.zeros(size, bool)
+    if config.still_probability > 0:
+        drawn["still_b"] = rng.random(size) < config.still_probability
+        # Images of a camera that stands differ by its noise, and only by that.
+        drawn["degrade_bd"][drawn["still_b"], _NOISE] = rng.random(int(drawn["still_b"].sum()))
+    return Plan(**drawn)
 
 
 def augment(batch: Batch, plan: Plan) -> Batch:
     """Geometry and gray change both images alike, before color changes the networks' input."""
     batch = scale_crop(batch, plan.scale_b2, plan.offset_b2)
     batch = reverse(flip(batch, plan.flip_b), plan.reverse_b)
+    batch = stand(batch, plan.still_b)
     clean = to_gray(batch.rgb_clean_bn3hw, plan.gray_b)
     seen = jitter_color(clean, plan.color_b, plan.jitter_b4)
     seen = degrade(seen, plan.degrade_bd, plan.seed_b)
@@ -127,6 +136,22 @@ def reverse(batch: Batch, reverse_b: Flags) -> Batch:
     names = ("rgb_clean_bn3hw", "T_source_target_bs44", "distance_bs")
     in_time = _changed_fields(batch, names, reverse_b, lambda chosen: chosen.flip(1))
     return _replaced(batch, **in_time)
+
+
+def stand(batch: Batch, still_b: Flags) -> Batch:
+    """Show the target of the chosen windows in place of all frames: the camera does not move."""
+    if not still_b.any():
+        return batch
+    target = target_index(batch.rgb_bn3hw.shape[1])
+    rgb = _changed(
+        batch.rgb_clean_bn3hw, still_b, lambda chosen: chosen[:, [target]].expand_as(chosen)
+    )
+    T = batch.T_source_target_bs44
+    if T is not None:
+        T = _changed(T, still_b, lambda chosen: torch.eye(4).to(chosen).expand_as(chosen))
+    known = _changed_fields(batch, ("has_motion_b",), still_b, torch.ones_like)
+    known |= _changed_fields(batch, ("distance_bs",), still_b, torch.zeros_like)
+    return _replaced(batch, rgb_clean_bn3hw=rgb, T_source_target_bs44=T, **known)
 
 
 def scale_crop(batch: Batch, scale_b2: Floats, offset_b2: Floats) -> Batch:

@@ -22,6 +22,7 @@ from training.data.augment import (
     jitter_color,
     reverse,
     scale_crop,
+    stand,
     to_gray,
 )
 from training.data.resample import crop_batched, crop_enlarged
@@ -95,6 +96,34 @@ def test_reverse_keeps_the_geometry(batch: Batch) -> None:
     assert warp_error(reversed_batch) == pytest.approx(warp_error(batch), abs=1e-4)
     old = batch.T_source_target_bs44
     assert warp_error(replace(reversed_batch, T_source_target_bs44=old)) > 0.02
+
+
+def test_a_camera_that_stands_sees_noise_alone(batch: Batch) -> None:
+    unknown = replace(batch, has_motion_b=torch.zeros(4), distance_bs=torch.full((4, 2), 0.5))
+    standing = stand(unknown, np.array([True, False, True, False]))
+    assert torch.equal(standing.rgb_bn3hw[0], batch.rgb_bn3hw[0, [1, 1, 1]])
+    assert torch.equal(standing.rgb_bn3hw[1], batch.rgb_bn3hw[1])
+    assert torch.equal(standing.T_source_target_bs44[2], torch.eye(4).expand(2, 4, 4))
+    assert torch.equal(standing.T_source_target_bs44[3], batch.T_source_target_bs44[3])
+    assert standing.has_motion_b.tolist() == [1, 0, 1, 0]
+    assert standing.distance_bs.tolist() == [[0, 0], [0.5, 0.5], [0, 0], [0.5, 0.5]]
+    assert torch.equal(standing.depth_target_b1hw, batch.depth_target_b1hw)
+    assert warp_error(standing) < 0.006
+
+    config = DataConfig(still_probability=1.0, color_probability=0.0, gray_probability=0.0)
+    changed = augment(batch, draw_plan(config, 4, np.random.default_rng(0)))
+    difference = changed.rgb_bn3hw[:, 0] - changed.rgb_bn3hw[:, 1]
+    assert 0.002 < float(difference.std()) < 0.06 and abs(float(difference.mean())) < 1e-3
+    assert torch.equal(changed.rgb_clean_bn3hw[:, 0], changed.rgb_clean_bn3hw[:, 2])
+
+
+def test_plans_without_standing_are_those_of_before() -> None:
+    plain, standing = (
+        draw_plan(DataConfig(still_probability=p), 8, np.random.default_rng(0)) for p in (0.0, 0.5)
+    )
+    assert not plain.still_b.any() and 0 < standing.still_b.sum() < 8
+    for name in ("flip_b", "scale_b2", "jitter_b4", "seed_b"):
+        assert np.array_equal(getattr(plain, name), getattr(standing, name)), name
 
 
 def test_whole_augmentation_keeps_the_geometry(wall_set: PreparedSet) -> None:
