@@ -26,6 +26,7 @@ ENGINES = ("auto", "tensorrt", "cuda", "openvino", "onnx")
 PRECISIONS = ("auto", "fp32", "fp16", "bf16", "int8")
 ODOMETRY_MODES = ("hybrid", "geometric", "network")
 _HIGHEST_M = 1000.0
+"""Limit of the height of a camera."""
 _MOST = 1e6
 """Limit of options without one of their own, so that squares and sums stay finite."""
 
@@ -146,8 +147,8 @@ class ScaleConfig:
         maximum=_MOST,
     )
 
-    def with_height(self, given_m: float | None) -> ScaleConfig:
-        """With the height of the camera that a command line gives, if it gives one.
+    def with_height_of(self, option: str, given_m: float | None) -> ScaleConfig:
+        """With the height of the camera that an option of a command line gives, if it does.
 
         Raises:
             ConfigError: it is not above 0, or too large.
@@ -156,7 +157,7 @@ class ScaleConfig:
             return self
         if not 0 < given_m <= _HIGHEST_M:
             raise ConfigError(
-                f"--camera-height is {given_m}, expected meters above 0, at most {_HIGHEST_M:g}"
+                f"{option} is {given_m}, expected meters above 0, at most {_HIGHEST_M:g}"
             )
         return dataclasses.replace(self, camera_height=given_m)
 

@@ -223,6 +223,11 @@ def _check_combinations(config: TrainConfig) -> None:
             "'data.reverse_probability' needs an odd 'network.sequence_length' (the target of a "
             f"window of {network.sequence_length} is not its middle); set it to 0"
         )
+    if data.still_probability > 0 and (config.objective.l1_weight or config.objective.ssim_weight):
+        raise ConfigError(
+            "'data.still_probability' shows images without motion, from which view synthesis "
+            "learns that all is far; set it to 0, or 'objective.l1_weight' and 'ssim_weight'"
+        )
     _check_set_ratios(data)
     _check_objective(config.objective)
     _check_motion(config)

@@ -164,7 +164,9 @@ def with_camera_options(config: SfmConfig, options: argparse.Namespace) -> SfmCo
     """The configuration with what `add_input_options` has read about the camera."""
     if options.input is not None:
         config = replace(config, preprocess=replace(config.preprocess, input=options.input))
-    return replace(config, scale=config.scale.with_height(options.camera_height))
+    return replace(
+        config, scale=config.scale.with_height_of("--camera-height", options.camera_height)
+    )
 
 
 def input_options(options: argparse.Namespace, config: SfmConfig) -> InputOptions:

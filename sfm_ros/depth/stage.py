@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
+import logging
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ if TYPE_CHECKING:  # it takes a second to import, and is not needed by the netwo
     from sfm_ros.depth.fusion import DepthFusion
 
 
+_log = logging.getLogger(__name__)
 _PATIENCE_S = 3.0
 """What was compiled before is loaded in a second. Beside images that arrive it would delay the
 first of them, because both need the interpreter; what must be compiled takes too long to wait."""
@@ -180,12 +182,15 @@ def compile_ahead(config: SfmConfig, notify: Callable[[str], None]) -> None:
     """
     if config.depth.mode == "network" or config.odometry.mode == "geometric":
         return
-    with ThreadPoolExecutor(1, thread_name_prefix="sfm_compile") as executor:
-        coming = executor.submit(_create_fusion)
-        if not wait([coming], timeout=_PATIENCE_S).done:
-            notify("compiling what measures depth, once on a machine: about half a minute")
-        with contextlib.suppress(ConfigError):  # the node states it
-            coming.result()
+    line = "compiling what measures depth: about half a minute, at the first start on a machine"
+    timer = threading.Timer(_PATIENCE_S, notify, [line])
+    timer.start()
+    try:
+        _create_fusion()
+    except Exception:  # the node states what it lacks
+        _log.debug("nothing is compiled ahead", exc_info=True)
+    finally:
+        timer.cancel()
 
 
 def _create_fusion() -> DepthFusion:

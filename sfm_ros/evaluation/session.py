@@ -247,9 +247,9 @@ def _run_online(
         config=config,
         keep_every=max(frames // _KEPT_FRAMES, 1),
     )
-    interrupted = False
-    # Else the first images of a recording would be all that is seen while it is compiled.
+    # Otherwise the recording would play while the node still compiles.
     compile_ahead(config, partial(print, file=sys.stderr, flush=True))
+    interrupted = False
     with progress("playing", frames) as bar:
         try:
             # The first frames are done with the odometry of the one after them.

@@ -230,24 +230,24 @@ def test_without_what_compiles_auto_is_the_network(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize(
-    ("mode", "odometry", "is_compiled"),
+    ("mode", "odometry", "error"),
     [
-        ("auto", "hybrid", True),
-        ("multiview", "network", True),
-        ("network", "hybrid", False),
-        ("auto", "geometric", False),
+        ("auto", "hybrid", ConfigError("install numba")),
+        ("multiview", "network", OSError("no space left")),
+        ("network", "hybrid", None),
+        ("auto", "geometric", None),
     ],
 )
 def test_it_is_compiled_ahead_if_it_may_be_used(
-    mode: str, odometry: str, is_compiled: bool, monkeypatch: pytest.MonkeyPatch
+    mode: str, odometry: str, error: Exception | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     noted: list[str] = []
     started, notified = threading.Event(), threading.Event()
 
     def create() -> None:
         started.set()
-        assert notified.wait(60)
-        raise ConfigError("install numba")  # the node states it
+        assert notified.wait(60) and error is not None
+        raise error  # the node will state it
 
     def notify(line: str) -> None:
         noted.append(line)
@@ -257,7 +257,7 @@ def test_it_is_compiled_ahead_if_it_may_be_used(
     monkeypatch.setattr(stage_module, "_create_fusion", create)
     config = config_from_dict({"depth": {"mode": mode}, "odometry": {"mode": odometry}})
     stage_module.compile_ahead(config, notify)
-    assert started.is_set() == is_compiled == bool(noted)
+    assert started.is_set() == bool(noted) == (error is not None)
 
 
 def test_a_deferred_motion_keeps_what_is_known() -> None:

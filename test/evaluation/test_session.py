@@ -39,16 +39,19 @@ class FakeNode:
 
     Attributes:
         plan: of the run.
+        compiled_ahead: configurations for which depth was made ready before it.
     """
 
     def __init__(self, answered: int, error: BaseException | None = None) -> None:
         self._answered, self._error = answered, error
         self.plan: RunPlan | None = None
+        self.compiled_ahead: list[SfmConfig] = []
 
     def __call__(
         self, plan: RunPlan, folder: Path, on_progress: Callable[[int], object]
     ) -> Recording:
         assert plan.bag.path.is_dir()
+        assert self.compiled_ahead[-1:] == [plan.config]  # else the node would, beside the images
         self.plan = plan
         writer = RecordingWriter(folder / RECORDING)
         for index in range(self._answered):
@@ -71,6 +74,9 @@ def node(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeNode]:
     def replace(answered: int = FRAMES, error: BaseException | None = None) -> FakeNode:
         fake = FakeNode(answered, error)
         monkeypatch.setattr(session, "run_online", fake)
+        monkeypatch.setattr(
+            session, "compile_ahead", lambda config, _: fake.compiled_ahead.append(config)
+        )
         return fake
 
     return replace

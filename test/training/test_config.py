@@ -107,6 +107,7 @@ def test_old_and_new_name_together_are_refused() -> None:
             {"data": {"reverse_probability": 0.5}, "network": {"sequence_length": 4}},
             ["data.reverse_probability", "odd"],
         ),
+        ({"data": {"still_probability": 0.1}}, ["data.still_probability", "objective.l1_weight"]),
     ],
 )
 def test_mistakes_are_named(values: dict, named: list[str]) -> None:

@@ -218,7 +218,7 @@ def test_graphs_of_other_weights_are_refused(
 ) -> None:
     other = copy.deepcopy(model)
     with torch.no_grad():
-        other.depth_net.heads[-1].conv.bias += 0.01
+        other.depth_net.sub_pixel.disparity.conv.bias += 0.01
     with pytest.raises(ModelError, match="depth differs"):
         export.export_bundle(other, CONFIG, tmp_path / "new", training_fx=77.0)
     assert list(tmp_path.iterdir()) == []

@@ -81,11 +81,12 @@ def draw_plan(config: DataConfig, size: int, rng: np.random.Generator) -> Plan:
     chosen = rng.random((size, len(DEGRADATIONS))) < config.degrade_probability
     drawn["degrade_bd"] = np.where(chosen, rng.random(chosen.shape), 0.0)
     drawn["seed_b"] = rng.integers(2**31, size=size)
-    drawn["still_b"] = np.zeros(size, bool)
-    if config.still_probability > 0:
-        drawn["still_b"] = rng.random(size) < config.still_probability
-        # Images of a camera that stands differ by its noise, and only by that.
-        drawn["degrade_bd"][drawn["still_b"], _NOISE] = rng.random(int(drawn["still_b"].sum()))
+    drawn["still_b"] = rng.random(size) < config.still_probability
+    # Images of a camera that stands differ by its noise, and only by that.
+    noise_b = rng.random(size)
+    drawn["degrade_bd"][:, _NOISE] = np.where(
+        drawn["still_b"], noise_b, drawn["degrade_bd"][:, _NOISE]
+    )
     return Plan(**drawn)
 
 

@@ -1,9 +1,9 @@
 """The weights of a bundle, had back from its graphs: a training can start where a model ended.
 
-An export keeps every weight, but for four changes: batch normalization becomes a part of the
-convolution before it, the first convolution takes gray levels, the last one of the depth is split,
-and weights are filled up with zeros (`training.exporting.rewrites`). The depth's coarser scales
-are not exported at all; their heads stay as they are.
+An export keeps every weight, but for three changes: batch normalization becomes a part of the
+convolution before it, the first convolution takes gray levels, and weights are filled up with
+zeros (`training.exporting.rewrites`). The depth's coarser scales are not exported at all; their
+heads stay as they are.
 """
 
 from __future__ import annotations
@@ -18,13 +18,15 @@ import torch
 from torch import Tensor, nn
 
 from sfm_ros.model_spec import ModelSpec
-from training.exporting.graphs import EditedGraph, attributes
+from training.exporting.graphs import EditedGraph
 from training.exporting.parity import TOLERANCE, depth_difference, largest_difference
 from training.exporting.storage import graph_paths, load_graph
-from training.fit.checkpoint import CheckpointError
+from training.fit.checkpoint import CheckpointError, refuse_full_size_decoder
 from training.networks.layers import HALF_RANGE
 from training.networks.sfm_model import SfmModel
 
+_PREFIX = "model."
+"""Of the names of weights in graphs."""
 _Layer = tuple[npt.NDArray, npt.NDArray | None]
 """Weights and bias of a convolution."""
 
@@ -54,9 +56,15 @@ def load_bundle(bundle: Path, model: SfmModel, networks: Sequence[str]) -> Model
             "depth pose"
         )
     graphs = [EditedGraph(load_graph(path)) for path in graph_paths(bundle, spec)]
+    shapes = {
+        name.removeprefix(_PREFIX): shape
+        for graph in graphs
+        for name, shape in graph.constant_shapes().items()
+    }
+    refuse_full_size_decoder(bundle, shapes)
     try:
         for network in networks:
-            _restore(getattr(model, f"{network}_net"), f"model.{network}_net", graphs)
+            _restore(getattr(model, f"{network}_net"), f"{_PREFIX}{network}_net", graphs)
         found = _difference(model, spec, bundle, networks)
     # A network of another kind has other layers, shapes, outputs or inputs.
     except (KeyError, RuntimeError, AttributeError, ValueError) as error:
@@ -143,7 +151,7 @@ class _Exported:
         for graph in graphs:
             for node in graph.graph.node:
                 if node.op_type == "Conv":
-                    self._add(node.input[1], _layer_of(graph, node.input), attributes(node))
+                    self._add(node.input[1], _layer_of(graph, node.input))
 
     def constant(self, name: str) -> Tensor:
         """A constant of one of the graphs; KeyError if none has it."""
@@ -168,15 +176,10 @@ class _Exported:
         elif conv.bias is not None and bias is not None:
             conv.bias.copy_(bias)
 
-    def _add(self, name: str, layer: _Layer, settings: dict) -> None:
+    def _add(self, name: str, layer: _Layer) -> None:
         weight, bias = layer
-        if name.startswith("model."):
+        if name.startswith(_PREFIX):
             self._named[name] = layer
-        elif settings.get("group", 1) > 1:  # the last one of the depth, of each channel
-            self._rewritten[(len(weight), *weight.shape[2:])] = weight.transpose(1, 0, 2, 3), None
-        elif weight.shape[2:] == (1, 1):  # its sum over the channels
-            last, (split, _) = self._rewritten.popitem()
-            self._rewritten[last] = split, bias
         else:  # the first one, of all images in a row
             self._rewritten[weight.shape[1:]] = weight * HALF_RANGE, bias
 

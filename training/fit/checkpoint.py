@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,22 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
                 f"the checkpoint {path} is damaged: '{key}' is {type(value).__name__}, expected "
                 f"{expected}"
             )
+    refuse_full_size_decoder(path, {name: v.shape for name, v in contents["model"].items()})
     return contents
+
+
+def refuse_full_size_decoder(path: Path, shapes: Mapping[str, Sequence[int]]) -> None:
+    """Raise if weights, by the shapes under their names, are of the light network before 0.2.
+
+    Raises:
+        CheckpointError: they are; a resnet has another layer of that name.
+    """
+    shape = shapes.get("depth_net.merge.4.0.weight", ())
+    if len(shape) == 4 and shape[1] == 1:
+        raise CheckpointError(
+            f"{path} holds a light depth network whose decoder goes up to the full size of the "
+            "image, as before version 0.2; train again, or go on with the version that wrote it"
+        )
 
 
 def _is_state(value: object) -> bool:

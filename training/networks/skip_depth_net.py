@@ -20,7 +20,7 @@ from training.networks.layers import (
 )
 
 _PADDING: Padding = "reflect"
-"""At the finest levels zero padding leaves a dark border of some eight pixels around the depth."""
+"""Zero padding before the finest disparity leaves a dark border of some eight pixels around it."""
 _BORDER = (2, 2, 2, 2)
 """Pixels that two layers take without padding, the last level's and a head's."""
 _LEVELS = 5
@@ -72,8 +72,7 @@ class SkipDepthNet(nn.Module):
             for level, own, is_padded in zip(self._levels, channels, are_padded, strict=True)
             if level < config.scales
         )
-        if sub_pixel is not None:
-            self.heads.append(sub_pixel(config, channels[-1]))
+        self.sub_pixel = None if sub_pixel is None else sub_pixel(config, channels[-1])
         self.encoder = encoder
 
     def forward(self, rgb_b3hw: Tensor) -> list[Tensor]:
@@ -82,7 +81,7 @@ class SkipDepthNet(nn.Module):
     def decode(self, taps: list[Tensor]) -> list[Tensor]:
         """The disparities from the features of the encoder."""
         features = taps[-1]
-        by_level: dict[int, Tensor] = {}
+        disparities: list[Tensor] = []
         for level, reduce, merge in zip(self._levels, self.reduce, self.merge, strict=True):
             # Reducing the channels before the up-sampling costs a quarter of doing it after.
             features = F.interpolate(reduce(features), scale_factor=2.0, mode="nearest")
@@ -90,12 +89,12 @@ class SkipDepthNet(nn.Module):
                 features = torch.cat([features, taps[level - 1]], dim=1)
             if level == self._padded_at:
                 features = F.pad(features, _BORDER, mode=_PADDING)
-            features = by_level[level] = merge(features)
-        by_level.setdefault(0, features)
-        return [
-            head(by_level[level])
-            for level, head in zip(range(self.scales), reversed(self.heads), strict=True)
-        ]
+            features = merge(features)
+            if level < self.scales:
+                disparities.append(self.heads[len(disparities)](features))
+        if self.sub_pixel is not None:
+            disparities.append(self.sub_pixel(features))
+        return disparities[::-1]
 
 
 class LiteDepthNet(SkipDepthNet):
@@ -138,8 +137,8 @@ class ResNetDepthNet(SkipDepthNet):
 class _SubPixelHead(nn.Module):
     """The finest disparity from features of half its size, four values for each of their pixels.
 
-    At full size a decoder has no more features to merge, and each of its layers takes a processor
-    as long as two of the encoder (Shi et al., CVPR 2016, "efficient sub-pixel convolution").
+    At full size a decoder has no more features to merge, and each of its layers takes as long as
+    two of the encoder on a CPU (Shi et al., CVPR 2016, "efficient sub-pixel convolution").
     """
 
     def __init__(self, config: NetworkConfig, channels: int) -> None:
@@ -156,7 +155,7 @@ def sub_pixels_in_place(parts_b4hw: Tensor) -> Tensor:
     """(b, 4, h, w) to (b, 1, 2 h, 2 w): the four of a pixel, row by row, beside each other.
 
     As ``pixel_shuffle``, but columns first and then rows: exported as one operation on six axes it
-    takes a processor four times as long.
+    takes four times as long on a CPU.
     """
     batch, _, height, width = parts_b4hw.shape
     rows = parts_b4hw.reshape(batch, 2, 2, height * width).transpose(2, 3)
@@ -171,7 +170,7 @@ def _pointwise(inputs: int, outputs: int) -> nn.Sequential:
 
 
 def _separable(inputs: int, outputs: int, is_padded: bool) -> nn.Sequential:
-    # Reflection is an operation of its own, which on a processor takes as long as a layer.
+    # Reflection is an operation of its own, which takes as long as a layer on a CPU.
     padding = padding_of(is_padded, "zeros")
     depthwise = nn.Conv2d(inputs, inputs, 3, groups=inputs, bias=False, **padding)
     return nn.Sequential(depthwise, *_pointwise(inputs, outputs))

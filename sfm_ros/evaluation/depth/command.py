@@ -112,7 +112,7 @@ def _open_images(options: argparse.Namespace) -> DepthSet:
             f"--calib {len(calibrations)} files; expected a folder of depth images for each "
             "folder of images, and one calibration, or one for each"
         )
-    height_m = ScaleConfig().with_height(options.camera_height).camera_height
+    height_m = ScaleConfig().with_height_of("--camera-height", options.camera_height).camera_height
     files = calibrations if len(calibrations) > 1 else calibrations * len(images)
     drives = zip(images, ground_truths, files, distinct_names(images), strict=True)
     return joined_set(

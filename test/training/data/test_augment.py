@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import replace
 
 import numpy as np
@@ -117,13 +118,28 @@ def test_a_camera_that_stands_sees_noise_alone(batch: Batch) -> None:
     assert torch.equal(changed.rgb_clean_bn3hw[:, 0], changed.rgb_clean_bn3hw[:, 2])
 
 
-def test_plans_without_standing_are_those_of_before() -> None:
-    plain, standing = (
+@pytest.mark.parametrize("frames", [2, 5])
+def test_windows_of_any_length_can_stand(batch: Batch, frames: int) -> None:
+    rgb = torch.rand(4, frames, 3, 8, 8)
+    motion = torch.rand(4, frames - 1, 4, 4)
+    fields = {"rgb_bn3hw": rgb, "rgb_clean_bn3hw": rgb, "depth_target_b1hw": None}
+    windows = replace(batch, **fields, T_source_target_bs44=motion)
+    standing = stand(windows, np.array([True, False, False, True]))
+    assert torch.equal(standing.rgb_bn3hw[0], rgb[0, [frames // 2] * frames])
+    assert torch.equal(standing.T_source_target_bs44[3], torch.eye(4).expand(frames - 1, 4, 4))
+    unknown = replace(windows, T_source_target_bs44=None, has_motion_b=None, distance_bs=None)
+    assert stand(unknown, np.array([True] * 4)).T_source_target_bs44 is None
+
+
+def test_standing_changes_no_other_window() -> None:
+    plain, some = (
         draw_plan(DataConfig(still_probability=p), 8, np.random.default_rng(0)) for p in (0.0, 0.5)
     )
-    assert not plain.still_b.any() and 0 < standing.still_b.sum() < 8
-    for name in ("flip_b", "scale_b2", "jitter_b4", "seed_b"):
-        assert np.array_equal(getattr(plain, name), getattr(standing, name)), name
+    assert not plain.still_b.any() and 0 < some.still_b.sum() < 8
+    moving = slice(int(some.still_b.argmin()), int(some.still_b.argmin()) + 1)
+    for field in dataclasses.fields(plain):
+        found, expected = (getattr(p.part(moving), field.name) for p in (some, plain))
+        assert np.array_equal(found, expected), field.name
 
 
 def test_whole_augmentation_keeps_the_geometry(wall_set: PreparedSet) -> None:

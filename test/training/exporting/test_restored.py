@@ -15,6 +15,8 @@ pytest.importorskip("onnxscript", reason="onnxscript is not installed")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 pytest.importorskip("tensorboard", reason="tensorboard is not installed")
 
+import numpy as np
+import onnx
 import torch
 from training_runs import arguments
 
@@ -24,9 +26,16 @@ from sfm_ros.model_spec import ModelSpec
 from training import train
 from training.config import NetworkConfig, TrainConfig
 from training.export import build_untrained, export_bundle
+from training.exporting import restored as restored_module
 from training.exporting.parity import TOLERANCE, depth_difference, largest_difference
 from training.exporting.restored import load_bundle, normalize_by
-from training.fit.checkpoint import CheckpointError
+from training.exporting.storage import load_graph
+from training.fit.checkpoint import (
+    CheckpointError,
+    load_checkpoint,
+    refuse_full_size_decoder,
+    save_checkpoint,
+)
 from training.networks.sfm_model import SfmModel
 
 NETWORK = NetworkConfig(
@@ -83,6 +92,34 @@ def test_networks_are_those_of_the_bundle(pair: tuple[SfmModel, Path]) -> None:
 
 def test_motion_in_features_is_that_of_the_bundle(tmp_path: Path) -> None:
     assert_restored(*exported("features", tmp_path))
+
+
+@pytest.mark.parametrize("scales", [2, 3, 4])
+def test_scales_of_the_training_do_not_matter(bundle: Path, scales: int) -> None:
+    load_bundle(bundle, untrained(pose="pair", scales=scales), ["depth", "pose"])
+
+
+def test_networks_of_the_decoder_before_are_refused(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = "depth_net.merge.4.0.weight"
+
+    def with_old_layer(path: Path) -> onnx.ModelProto:
+        graph = load_graph(path)
+        weight = onnx.numpy_helper.from_array(np.zeros((16, 1, 3, 3), np.float32), f"model.{old}")
+        graph.graph.initializer.append(weight)
+        return graph
+
+    monkeypatch.setattr(restored_module, "load_graph", with_old_layer)
+    with pytest.raises(CheckpointError, match="pair holds .* as before version 0.2; train again"):
+        load_bundle(bundle, untrained(pose="pair"), ["depth", "pose"])
+
+    entries = {"config": {}, "average": None, "optimizer": None, "step": 1, "best": None}
+    entries |= {"model": {old: torch.zeros(16, 1, 3, 3)}, "torch_rng": torch.get_rng_state()}
+    save_checkpoint(tmp_path / "old.pt", entries)
+    with pytest.raises(CheckpointError, match="old.pt holds .* as before version 0.2"):
+        load_checkpoint(tmp_path / "old.pt")
+    refuse_full_size_decoder(tmp_path, {old: (16, 32, 3, 3)})  # of a resnet
 
 
 def test_what_is_not_finite_differs(pair: tuple[SfmModel, Path]) -> None:
