@@ -182,7 +182,7 @@ def compile_ahead(config: SfmConfig, notify: Callable[[str], None]) -> None:
     """
     if config.depth.mode == "network" or config.odometry.mode == "geometric":
         return
-    line = "compiling what measures depth: about half a minute, at the first start on a machine"
+    line = "compiling what measures depth, for the first start on this machine"
     timer = threading.Timer(_PATIENCE_S, notify, [line])
     timer.start()
     try:
