@@ -8,7 +8,8 @@ What costs little and holds badly in 8 bits stays in FP32:
 
 * the first layers, up to the second halving of the image: the weights of the first filters differ
   in size by more (of the light network they alone make nine tenths of the error of all weights);
-* what follows the last activation: so does the disparity of far points;
+* what follows the last activation: so does the disparity of far points; and the layers before it,
+  if each pixel's disparity is that of its features alone, so that no error of theirs averages out;
 * the depthwise convolutions that merge the features of two levels, whose ranges differ: without
   them a CPU is faster, too, because what is concatenated is not rounded once more;
 * the features by which the motion is found: they are compared with each other.
@@ -107,7 +108,7 @@ def quantized(
 
 
 def _cut(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[onnx.NodeProto]]:
-    """The part of a graph up to its last activation, and the nodes after it."""
+    """The part of a graph up to its last activation that neighbors are read of, and the rest."""
     edited = EditedGraph(model)
     after: set[str] = set()
     waiting = [value.name for value in model.graph.output]
@@ -115,7 +116,7 @@ def _cut(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[onnx.NodeProto]]
         node = edited.producer(waiting.pop())
         if node is None or node.output[0] in after:  # else as often as there are ways to it
             continue
-        if node.op_type not in _HIDDEN_ACTIVATIONS:
+        if node.op_type not in _HIDDEN_ACTIVATIONS or _is_read_pixel_by_pixel(edited, node, after):
             after.update(node.output)
             waiting.extend(node.input)
     for node in reversed(model.graph.node):  # features are read by what comes before the depth
@@ -138,6 +139,17 @@ def _cut(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[onnx.NodeProto]]
     cut.graph.node.extend(body)
     cut.graph.output.extend(results)
     return cut.finished(), tail
+
+
+def _is_read_pixel_by_pixel(edited: EditedGraph, node: onnx.NodeProto, after: set[str]) -> bool:
+    """Whether only 1x1 convolutions behind the cut read what a node computes."""
+    readers = edited.consumers(node.output[0])
+    return bool(readers) and all(
+        reader.op_type == "Conv"
+        and reader.output[0] in after
+        and edited.constant_shapes()[reader.input[1]][2:] == [1, 1]
+        for reader in readers
+    )
 
 
 def _joined(

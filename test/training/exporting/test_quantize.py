@@ -18,15 +18,15 @@ H, W = 32, 64
 SAME = {"pads": [1, 1, 1, 1]}
 
 
-def skipping_graph() -> onnx.ModelProto:
+def skipping_graph(head: int) -> onnx.ModelProto:
     """Halved twice, enlarged once and merged with what was before, as in a depth network.
 
-    What the motion is found by is computed beside it.
+    What the motion is found by is computed beside it. ``head`` is the kernel of the last layer.
     """
     random = np.random.default_rng(1)
     shapes = {
         "stem": (8, 3, 3, 3), "wide": (16, 8, 1, 1), "down": (16, 1, 3, 3), "deep": (8, 16, 1, 1),
-        "merge": (24, 1, 3, 3), "reduce": (8, 24, 1, 1), "head": (1, 8, 3, 3),
+        "merge": (24, 1, 3, 3), "reduce": (8, 24, 1, 1), "head": (1, 8, head, head),
         "embed": (4, 8, 3, 3),
     }  # fmt: skip
     nodes = [
@@ -48,7 +48,7 @@ def skipping_graph() -> onnx.ModelProto:
         make_node("Conv", ["g", "merge"], "h", group=24),
         make_node("Conv", ["h", "reduce"], "i"),
         make_node("Relu", ["i"], "i1"),
-        make_node("Conv", ["i1", "head"], "depth", **SAME),
+        make_node("Conv", ["i1", "head"], "depth", **(SAME if head == 3 else {})),
     ]
     constants = {
         name: (random.standard_normal(shape) / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
@@ -72,12 +72,13 @@ def skipping_graph() -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
 
 
+@pytest.mark.parametrize("head", [3, 1])
 @pytest.mark.parametrize("style", sorted(STYLES))
-def test_first_layers_what_merges_levels_and_the_end_stay_in_fp32(style: str) -> None:
+def test_first_layers_what_merges_levels_and_the_end_stay_in_fp32(style: str, head: int) -> None:
     frames = np.random.default_rng(0).integers(0, 256, (4, 1, H, W, 3), dtype=np.uint8)
-    model = quantized(skipping_graph(), frames, STYLES[style])
+    model = quantized(skipping_graph(head), frames, STYLES[style])
     made_by = {name: node.op_type for node in model.graph.node for name in node.output}
     convs = [node for node in model.graph.node if node.op_type == "Conv"]
     in_int8 = [made_by.get(node.input[1]) == "DequantizeLinear" for node in convs]
-    # stem, wide; down, deep; embed; merge; reduce; head
-    assert in_int8 == [False, False, True, True, False, False, True, False]
+    # stem, wide; down, deep; embed; merge; reduce, which a 1x1 head does not average; head
+    assert in_int8 == [False, False, True, True, False, False, head == 3, False]
