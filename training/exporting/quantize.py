@@ -116,7 +116,7 @@ def _cut(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[onnx.NodeProto]]
         node = edited.producer(waiting.pop())
         if node is None or node.output[0] in after:  # else as often as there are ways to it
             continue
-        if node.op_type not in _HIDDEN_ACTIVATIONS or _is_read_pixel_by_pixel(edited, node, after):
+        if node.op_type not in _HIDDEN_ACTIVATIONS or _is_read_pixel_by_pixel(edited, node):
             after.update(node.output)
             waiting.extend(node.input)
     for node in reversed(model.graph.node):  # features are read by what comes before the depth
@@ -141,13 +141,13 @@ def _cut(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[onnx.NodeProto]]
     return cut.finished(), tail
 
 
-def _is_read_pixel_by_pixel(edited: EditedGraph, node: onnx.NodeProto, after: set[str]) -> bool:
-    """Whether only 1x1 convolutions behind the cut read what a node computes."""
+def _is_read_pixel_by_pixel(edited: EditedGraph, node: onnx.NodeProto) -> bool:
+    """Whether a disparity is found from what a node computes, without its neighbors."""
     readers = edited.consumers(node.output[0])
     return bool(readers) and all(
         reader.op_type == "Conv"
-        and reader.output[0] in after
         and edited.constant_shapes()[reader.input[1]][2:] == [1, 1]
+        and [after.op_type for after in edited.consumers(reader.output[0])] == ["Sigmoid"]
         for reader in readers
     )
 

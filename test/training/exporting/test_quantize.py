@@ -48,7 +48,8 @@ def skipping_graph(head: int) -> onnx.ModelProto:
         make_node("Conv", ["g", "merge"], "h", group=24),
         make_node("Conv", ["h", "reduce"], "i"),
         make_node("Relu", ["i"], "i1"),
-        make_node("Conv", ["i1", "head"], "depth", **(SAME if head == 3 else {})),
+        make_node("Conv", ["i1", "head"], "k", **(SAME if head == 3 else {})),
+        make_node("Sigmoid", ["k"], "depth"),
     ]
     constants = {
         name: (random.standard_normal(shape) / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
