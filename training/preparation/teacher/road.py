@@ -18,12 +18,8 @@ _HALF_ROAD_M = 4.5
 _FARTHEST_M = 25.0
 _SMOOTH = 5.0
 """Gray levels of standard deviation around a pixel, with less of which there is no texture."""
-_LEAST_COMPARED, _AGREE, _MOST_OF = 200, 0.12, 0.65
-"""Pixels whose depth is measured, and the part of them that must be on the road to so much. Where
-little of it has texture, a third is off by more; on what is no plane, half."""
-_OFF = 0.2
-"""How far the measured plane may be from the one that is known; the motion of a motorway is less
-certain than that of a town."""
+_LEAST_COMPARED, _AGREE, _MOST_OF = 200, 0.12, 0.85
+"""Pixels whose depth is measured, and the part of them that must be on the road to so much."""
 _OBSTACLE = 0.15
 """Part of a row of the lane that has texture and is not measured to be road: an obstacle may
 stand there, and hide the road beyond."""
@@ -50,7 +46,7 @@ def fill_road(view: View, gray: Gray, depth_m: Map, own: Mask) -> Map:
     if len(ratio) < _LEAST_COMPARED:
         return depth_m
     middle = float(np.median(ratio))
-    if abs(middle - 1) > _OFF or np.mean(np.abs(ratio / middle - 1) < _AGREE) < _MOST_OF:
+    if abs(middle - 1) > _AGREE or np.mean(np.abs(ratio / middle - 1) < _AGREE) < _MOST_OF:
         return depth_m
     plane = middle / np.maximum(inv_road, 1e-3)
     is_road = (depth_m > 0) & (np.abs(depth_m / plane - 1) < _AGREE)

@@ -95,7 +95,7 @@ def test_own_vehicle_is_left_out(road_view: View, gray: Gray, beside: Map) -> No
     assert new.any() and not new[110:].any()
 
 
-@pytest.mark.parametrize("factor", [0.7, 1.3])
+@pytest.mark.parametrize("factor", [0.8, 1.3])
 def test_another_plane_is_no_evidence(
     road_view: View, gray: Gray, beside: Map, factor: float
 ) -> None:
