@@ -83,10 +83,8 @@ def draw_plan(config: DataConfig, size: int, rng: np.random.Generator) -> Plan:
     drawn["seed_b"] = rng.integers(2**31, size=size)
     drawn["still_b"] = rng.random(size) < config.still_probability
     # Images of a camera that stands differ by its noise, and only by that.
-    noise_b = rng.random(size)
-    drawn["degrade_bd"][:, _NOISE] = np.where(
-        drawn["still_b"], noise_b, drawn["degrade_bd"][:, _NOISE]
-    )
+    still_b, noise_b = drawn["still_b"], rng.random(size)
+    drawn["degrade_bd"][still_b, _NOISE] = noise_b[still_b]
     return Plan(**drawn)
 
 

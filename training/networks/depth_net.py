@@ -79,7 +79,9 @@ class DispNet(nn.Module):
             for channels, skip, level in zip(decoder, skips, reversed(range(levels)), strict=True)
         )
         layers.initialize_relu_layers(self)
-        self.heads = layers.disparity_heads(config, decoder)
+        self.heads = nn.ModuleList(
+            layers.DisparityHead(config, own, "zeros") for own in decoder[-config.scales :]
+        )
 
     def forward(self, rgb_b3hw: Tensor) -> list[Tensor]:
         features = layers.normalize(rgb_b3hw)

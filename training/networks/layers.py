@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
@@ -89,11 +89,6 @@ def padding_of(is_padded: bool, mode: Padding) -> dict[str, Any]:
     Reflecting no pixel is an operation of its own in exported graphs, which costs a copy.
     """
     return {"padding": 1, "padding_mode": mode} if is_padded else {}
-
-
-def disparity_heads(config: NetworkConfig, channels: Sequence[int]) -> nn.ModuleList:
-    """One zero-padded head for each of the scales, coarsest first; ``channels`` of the decoder."""
-    return nn.ModuleList(DisparityHead(config, own, "zeros") for own in channels[-config.scales :])
 
 
 class DisparityHead(nn.Module):
