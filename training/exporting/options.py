@@ -23,7 +23,12 @@ def add_variant_options(parser: argparse.ArgumentParser) -> None:
         help="precisions to add beside FP32; bf16 is only measured",
     )
     parser.add_argument(
-        "--calibrate", type=Path, metavar="SET", help="prepared set for the ranges of INT8"
+        "--calibrate",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="SET",
+        help="prepared sets for the ranges of INT8: of all that the model shall see",
     )
     parser.add_argument(
         "--kitti",

@@ -2,7 +2,8 @@
 
 Both are Q/DQ graphs: FP32 graphs in which QuantizeLinear and DequantizeLinear mark what may be
 computed in INT8 (Jacob et al. 2018). TensorRT expects symmetric activations and biases that are
-not quantized; CPUs are fastest with unsigned activations that have a zero point.
+not quantized; CPUs are fastest with unsigned activations that have a zero point, and some saturate
+(see `training.exporting.saturation`).
 
 What costs little and holds badly in 8 bits stays in FP32:
 
@@ -37,6 +38,7 @@ from onnxruntime.quantization import (
 )
 
 from training.exporting.graphs import ACTIVATIONS, EditedGraph, attributes
+from training.exporting.saturation import unsaturated_ranges
 
 _HIDDEN_ACTIVATIONS = ACTIVATIONS - {"Sigmoid", "Tanh"}
 """Those of hidden layers; the disparity is a sigmoid."""
@@ -102,6 +104,7 @@ def quantized(
                 "WeightSymmetric": True,
                 "QuantizeBias": not style.symmetric,
                 "CalibPercentile": _PERCENTILE,
+                "TensorQuantOverrides": {} if style.symmetric else unsaturated_ranges(body),
             },
         )
         return _joined(onnx.load(target), tail, model)

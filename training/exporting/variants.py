@@ -45,19 +45,23 @@ def _files(name: str) -> tuple[str, str]:
     return f"depth.{name}.onnx", f"pose.{name}.onnx"
 
 
-def calibration_windows(path: Path | None, spec: ModelSpec, names: Sequence[str]) -> Windows:
-    """Windows of a prepared set, spread evenly over it; none if no variant needs them.
+def calibration_windows(paths: Sequence[Path], spec: ModelSpec, names: Sequence[str]) -> Windows:
+    """Windows of prepared sets, as many of each and spread evenly over it; none if not needed.
 
     Raises:
-        SourceError: no set is given, it cannot be read, or no sequence is long enough.
+        SourceError: no set is given, one cannot be read, or no sequence of it is long enough.
         ModelError: its frames do not have the model's size.
     """
-    count = spec.sequence_length
     if not set(names) & set(STYLES):
-        return np.zeros((0, count, spec.height, spec.width, 3), np.uint8)
-    if path is None:
+        return np.zeros((0, spec.sequence_length, spec.height, spec.width, 3), np.uint8)
+    if not paths:
         raise SourceError("INT8 is calibrated on frames; give --calibrate PREPARED_SET")
-    prepared = PreparedSet.open(path)
+    most = -(-CALIBRATION_WINDOWS // len(paths))
+    return np.concatenate([_windows_of(path, spec, most) for path in paths])
+
+
+def _windows_of(path: Path, spec: ModelSpec, most: int) -> Windows:
+    prepared, count = PreparedSet.open(path), spec.sequence_length
     if (prepared.width, prepared.height) != (spec.width, spec.height):
         raise ModelError(
             f"{path} has frames of {prepared.width}x{prepared.height}, the model "
@@ -66,7 +70,7 @@ def calibration_windows(path: Path | None, spec: ModelSpec, names: Sequence[str]
     starts = [s.start + k for s in prepared.sequences for k in range(s.count - count + 1)]
     if not starts:
         raise SourceError(f"no sequence of {path} has {count} frames, expected at least one")
-    chosen = np.linspace(0, len(starts) - 1, min(len(starts), CALIBRATION_WINDOWS))
+    chosen = np.linspace(0, len(starts) - 1, min(len(starts), most))
     firsts = [starts[int(index)] for index in chosen]
     return np.stack([prepared.frames[first : first + count] for first in firsts])
 

@@ -178,15 +178,17 @@ def test_calibration_needs_frames_of_the_model(
     small_bundle: Path, street_set: PreparedSet
 ) -> None:
     spec = ModelSpec.load(small_bundle)
-    windows = calibration_windows(street_set.path, spec, ["int8"])
+    windows = calibration_windows([street_set.path], spec, ["int8"])
     np.testing.assert_array_equal(windows[:, 1], street_set.frames[1:])
-    assert len(calibration_windows(None, spec, ["fp16"])) == 0
+    both = calibration_windows([street_set.path] * 2, spec, ["int8"])
+    np.testing.assert_array_equal(both, np.concatenate([windows, windows]))
+    assert len(calibration_windows([], spec, ["fp16"])) == 0
     wide = ModelSpec(
         name="wide", width=128, height=64, sequence_length=2, target_index=1, training_fx=70.0,
         metric=True, min_depth=1.0, max_depth=10.0,
     )  # fmt: skip
     with pytest.raises(ModelError, match="64x64, the model 128x64"):
-        calibration_windows(street_set.path, wide, ["int8"])
+        calibration_windows([street_set.path], wide, ["int8"])
 
 
 def test_variants_run_in_the_engines_of_the_cpu(extended: Path) -> None:
