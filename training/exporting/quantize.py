@@ -7,9 +7,10 @@ not quantized; CPUs are fastest with unsigned activations that have a zero point
 
 What costs little and holds badly in 8 bits stays in FP32:
 
-* the first layers, up to the second halving of the image: the weights of the first filters differ
-  in size by more (of the light network they alone make nine tenths of the error of all weights);
-* what follows the last activation: so does the disparity of far points; and the layers before it,
+* the first layers, up to the third halving of the image: the weights of the first filters differ
+  in size by more (of the light network they alone make nine tenths of the error of all weights),
+  and what a dark image is to them takes few of the steps that a bright one needs;
+* what follows the last activation: so does the disparity of far points; and the whole last level,
   if each pixel's disparity is that of its features alone, so that no error of theirs averages out;
 * the depthwise convolutions that merge the features of two levels, whose ranges differ: without
   them a CPU is faster, too, because what is concatenated is not rounded once more;
@@ -44,6 +45,8 @@ _HIDDEN_ACTIVATIONS = ACTIVATIONS - {"Sigmoid", "Tanh"}
 """Those of hidden layers; the disparity is a sigmoid."""
 _PERCENTILE = 99.99
 """Of an activation's values that its range holds: a few large ones would make all steps coarse."""
+
+_FIRST_HALVINGS = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,7 +86,7 @@ def quantized(
         style: what the runtime expects.
     """
     named = EditedGraph.copy_of(model).finished()
-    beside = _beside_the_first(named)
+    kept = [*_beside_the_first(named), *_last_level(named)]
     body, tail = _cut(named)
     with tempfile.TemporaryDirectory(prefix="sfm_quantize_") as folder, _silenced():
         source, target = Path(folder) / "fp32.onnx", Path(folder) / "int8.onnx"
@@ -98,7 +101,7 @@ def quantized(
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.Percentile,
             op_types_to_quantize=list(style.kinds),
-            nodes_to_exclude=[*_first_layers(body), *_merging(body), *_shifts(body), *beside],
+            nodes_to_exclude=[*_first_layers(body), *_merging(body), *_shifts(body), *kept],
             extra_options={
                 "ActivationSymmetric": style.symmetric,
                 "WeightSymmetric": True,
@@ -111,7 +114,7 @@ def quantized(
 
 
 def _cut(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[onnx.NodeProto]]:
-    """The part of a graph up to its last activation that neighbors are read of, and the rest."""
+    """The part of a graph up to its last activation, and the rest."""
     edited = EditedGraph(model)
     after: set[str] = set()
     waiting = [value.name for value in model.graph.output]
@@ -119,7 +122,7 @@ def _cut(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[onnx.NodeProto]]
         node = edited.producer(waiting.pop())
         if node is None or node.output[0] in after:  # else as often as there are ways to it
             continue
-        if node.op_type not in _HIDDEN_ACTIVATIONS or _is_read_pixel_by_pixel(edited, node):
+        if node.op_type not in _HIDDEN_ACTIVATIONS:
             after.update(node.output)
             waiting.extend(node.input)
     for node in reversed(model.graph.node):  # features are read by what comes before the depth
@@ -144,17 +147,6 @@ def _cut(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[onnx.NodeProto]]
     return cut.finished(), tail
 
 
-def _is_read_pixel_by_pixel(edited: EditedGraph, node: onnx.NodeProto) -> bool:
-    """Whether a disparity is found from what a node computes, without its neighbors."""
-    readers = edited.consumers(node.output[0])
-    return bool(readers) and all(
-        reader.op_type == "Conv"
-        and edited.constant_shapes()[reader.input[1]][2:] == [1, 1]
-        and [after.op_type for after in edited.consumers(reader.output[0])] == ["Sigmoid"]
-        for reader in readers
-    )
-
-
 def _joined(
     body: onnx.ModelProto, tail: list[onnx.NodeProto], model: onnx.ModelProto
 ) -> onnx.ModelProto:
@@ -169,18 +161,40 @@ def _joined(
 
 
 def _first_layers(model: onnx.ModelProto) -> list[str]:
-    """Names of the nodes up to the first convolution, or the second one that halves the image."""
+    """Names of the nodes up to the first convolution, or to what halves the image a third time."""
     edited = EditedGraph(model)
-    first, *others = (node for node in model.graph.node if node.op_type == "Conv")
+    first = next(node for node in model.graph.node if node.op_type == "Conv")
     kept = [*edited.upstream(first.input[0]), first]
-    if _halves(first):
-        second = next((conv for conv in others if _halves(conv)), first)
-        kept += edited.upstream(second.input[0])
+    halving = [node for node in model.graph.node if _halves(node)]
+    if first in halving:
+        kept += edited.upstream(halving[:_FIRST_HALVINGS][-1].input[0])
     return list(dict.fromkeys(node.name for node in kept))
 
 
-def _halves(conv: onnx.NodeProto) -> bool:
-    return max(attributes(conv).get("strides", (1,))) > 1
+def _last_level(model: onnx.ModelProto) -> list[str]:
+    """Names of the nodes from the last enlargement on, if a disparity is that of one pixel."""
+    edited = EditedGraph(model)
+    shapes = edited.constant_shapes()
+    heads = [
+        conv
+        for conv in model.graph.node
+        if conv.op_type == "Conv"
+        and [reader.op_type for reader in edited.consumers(conv.output[0])] == ["Sigmoid"]
+    ]
+    if not heads or shapes[heads[-1].input[1]][2:] != [1, 1]:
+        return []
+    found = [node for node in model.graph.node if node.op_type == "Resize"][-1:]
+    after = {name for node in found for name in node.output}
+    for node in model.graph.node:
+        if after.intersection(node.input):
+            after.update(node.output)
+            found.append(node)
+    return [node.name for node in found]
+
+
+def _halves(node: onnx.NodeProto) -> bool:
+    pools = ("MaxPool", "AveragePool")
+    return node.op_type in ("Conv", *pools) and max(attributes(node).get("strides", (1,))) > 1
 
 
 def _beside_the_first(model: onnx.ModelProto) -> list[str]:

@@ -19,15 +19,16 @@ SAME = {"pads": [1, 1, 1, 1]}
 
 
 def skipping_graph(head: int) -> onnx.ModelProto:
-    """Halved twice, enlarged once and merged with what was before, as in a depth network.
+    """Halved three times, enlarged once and merged with what was before, as in a depth network.
 
     What the motion is found by is computed beside it. ``head`` is the kernel of the last layer.
     """
     random = np.random.default_rng(1)
     shapes = {
-        "stem": (8, 3, 3, 3), "wide": (16, 8, 1, 1), "down": (16, 1, 3, 3), "deep": (8, 16, 1, 1),
-        "merge": (24, 1, 3, 3), "reduce": (8, 24, 1, 1), "head": (1, 8, head, head),
-        "embed": (4, 8, 3, 3),
+        "stem": (8, 3, 3, 3), "wide": (16, 8, 1, 1), "within": (16, 16, 1, 1),
+        "down": (16, 1, 3, 3), "deep": (8, 16, 1, 1), "merge": (24, 1, 3, 3),
+        "level": (16, 24, 1, 1), "reduce": (8, 16, 1, 1),
+        "head": (1, 8, head, head), "embed": (4, 8, 3, 3),
     }  # fmt: skip
     nodes = [
         make_node("Cast", ["rgb"], "x", to=TensorProto.FLOAT),
@@ -36,17 +37,22 @@ def skipping_graph(head: int) -> onnx.ModelProto:
         make_node("Relu", ["a"], "a1"),
         make_node("Conv", ["a1", "wide"], "b"),
         make_node("Relu", ["b"], "b1"),
-        make_node("Conv", ["b1", "down"], "c", strides=[2, 2], group=16, **SAME),
+        make_node("MaxPool", ["b1"], "p", kernel_shape=[2, 2], strides=[2, 2]),
+        make_node("Conv", ["p", "within"], "q"),
+        make_node("Relu", ["q"], "q1"),
+        make_node("Conv", ["q1", "down"], "c", strides=[2, 2], group=16, **SAME),
         make_node("Relu", ["c"], "c1"),
         make_node("Conv", ["c1", "deep"], "d"),
         make_node("Relu", ["d"], "d1"),
         make_node("Conv", ["d1", "embed"], "j", **SAME),
         make_node("Relu", ["j"], "features"),
         make_node("Resize", ["d1", "", "twice"], "e", mode="nearest"),
-        make_node("Concat", ["e", "b1"], "f", axis=1),
+        make_node("Concat", ["e", "q1"], "f", axis=1),
         make_node("Pad", ["f", "border"], "g", mode="reflect"),
         make_node("Conv", ["g", "merge"], "h", group=24),
-        make_node("Conv", ["h", "reduce"], "i"),
+        make_node("Conv", ["h", "level"], "l"),
+        make_node("Relu", ["l"], "l1"),
+        make_node("Conv", ["l1", "reduce"], "i"),
         make_node("Relu", ["i"], "i1"),
         make_node("Conv", ["i1", "head"], "k", **(SAME if head == 3 else {})),
         make_node("Sigmoid", ["k"], "depth"),
@@ -62,8 +68,8 @@ def skipping_graph(head: int) -> onnx.ModelProto:
         "g",
         [helper.make_tensor_value_info("rgb", TensorProto.UINT8, [1, H, W, 3])],
         [
-            helper.make_tensor_value_info("depth", TensorProto.FLOAT, [1, 1, H // 2, W // 2]),
-            helper.make_tensor_value_info("features", TensorProto.FLOAT, [1, 4, H // 4, W // 4]),
+            helper.make_tensor_value_info("depth", TensorProto.FLOAT, [1, 1, H // 4, W // 4]),
+            helper.make_tensor_value_info("features", TensorProto.FLOAT, [1, 4, H // 8, W // 8]),
         ],
         [
             *(numpy_helper.from_array(value, name) for name, value in constants.items()),
@@ -81,5 +87,7 @@ def test_first_layers_what_merges_levels_and_the_end_stay_in_fp32(style: str, he
     made_by = {name: node.op_type for node in model.graph.node for name in node.output}
     convs = [node for node in model.graph.node if node.op_type == "Conv"]
     in_int8 = [made_by.get(node.input[1]) == "DequantizeLinear" for node in convs]
-    # stem, wide; down, deep; embed; merge; reduce, which a 1x1 head does not average; head
-    assert in_int8 == [False, False, True, True, False, False, head == 3, False]
+    # stem, wide, within; down, deep; embed; merge
+    assert in_int8[:7] == [False, False, False, True, True, False, False]
+    # level, reduce, which a 1x1 head does not average; head
+    assert in_int8[7:] == [head == 3, head == 3, False]
