@@ -8,15 +8,16 @@ no direction of translation; this is decided by the keypoints that move as if at
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from sfm_ros.datatypes import FloatArray
-from sfm_ros.geometry import rotation_angle, so3_exp
+from sfm_ros.geometry import rotation_angle, skew, so3_exp
 
 _CAUCHY_PX = tuple(4.0 * (0.5 / 4.0) ** (i / 6) for i in range(7))
 _GEMAN_MCCLURE_PX = (0.2,) * 4
@@ -26,6 +27,8 @@ _COST_PX = 0.3
 _INLIER_PX = 0.7
 _GOOD_COST = 0.2
 _LARGEST_STEP = 0.2
+_SAME_WAY = 1e-5
+"""Difference of two rotations or directions that later iterations only make smaller."""
 _MAX_TURN_RAD = np.radians(25.0)
 """Between two frames; the twisted pair of an essential matrix turns by far more."""
 _STILL_PX = 0.3
@@ -105,17 +108,31 @@ def _best_motion(
     prev: FloatArray, curr: FloatArray, focal_px: float, starts: Sequence[Start]
 ) -> TwoView:
     """The fit of lowest cost, from the starts or from random samples."""
-    best = None
-    for R, t in starts:
-        found = fit_motion(R, t, prev, curr, focal_px)
-        best = found if best is None or found.cost < best.cost else best
-        if best.cost < _GOOD_COST:  # nearly all tracks agree: no other start does better
-            return best
-    sampled = _sampled(prev, curr, focal_px)
+    best, ways = None, Ways()
+    for R, t in chain(starts, _sampled(prev, curr, focal_px)):
+        found = fit_motion(R, t, prev, curr, focal_px, ways)
+        if found is not None and (best is None or found.cost < best.cost):
+            best = found
+        if best is not None and best.cost < _GOOD_COST:
+            break  # nearly all tracks agree: no other start does better
     assert best is not None  # there is at least one start
-    if sampled is not None:
-        best = min(best, fit_motion(*sampled, prev, curr, focal_px), key=lambda view: view.cost)
     return best
+
+
+class Ways:
+    """Where fits of the same tracks from different starts have come, iteration by iteration."""
+
+    def __init__(self) -> None:
+        self._places: list[list[Start]] = [[] for _ in _SCHEDULE]
+
+    def joins(self, iteration: int, R: FloatArray, t: FloatArray) -> bool:
+        """Whether a fit is where an earlier one was, and so will end where that did."""
+        places = self._places[iteration]
+        for other_R, other_t in places:
+            if np.abs(R - other_R).max() < _SAME_WAY and np.abs(t - other_t).max() < _SAME_WAY:
+                return True
+        places.append((R, t))
+        return False
 
 
 _AHEAD = np.array([0.0, 0.0, 1.0])
@@ -139,11 +156,16 @@ def fit_rotation(prev: FloatArray, curr: FloatArray, focal_px: float) -> FloatAr
 
 
 def fit_motion(
-    R: FloatArray, t: FloatArray, prev: FloatArray, curr: FloatArray, focal_px: float
-) -> TwoView:
-    """Gauss-Newton from a start."""
+    R: FloatArray,
+    t: FloatArray,
+    prev: FloatArray,
+    curr: FloatArray,
+    focal_px: float,
+    ways: Ways,
+) -> TwoView | None:
+    """Gauss-Newton from a start; None once it goes the way of an earlier fit."""
     tangent = _tangent(t)
-    for scale_px, power in _SCHEDULE:
+    for iteration, (scale_px, power) in enumerate(_SCHEDULE):
         r, J = _linearize(R, t, tangent, prev, curr, focal_px)
         w = (1 + (r / scale_px) ** 2) ** -power
         weighted = J * w[:, None]
@@ -152,6 +174,8 @@ def fit_motion(
         R = so3_exp(step[:3]) @ R
         t = t + tangent @ step[3:]
         t = t / np.linalg.norm(t)
+        if ways.joins(iteration, R, t):
+            return None
         tangent = _tangent(t)
     return _two_view(R, t, prev, curr, focal_px)
 
@@ -210,9 +234,10 @@ def triangulate(
 ) -> tuple[FloatArray, FloatArray]:
     """(N,) depth in the newer camera, in lengths of t, and (N,) parallax in pixels."""
     y = curr @ R.T
-    cross = np.cross(y, prev)
+    across = _cross(y, prev)
     # depth * (y x prev) = -(t x prev), solved by least squares.
-    depth = -(cross * np.cross(t, prev)).sum(axis=1) / ((cross * cross).sum(axis=1) + 1e-15)
+    baseline = prev @ skew(t).T
+    depth = -(across * baseline).sum(axis=1) / ((across * across).sum(axis=1) + 1e-15)
     parallax = focal_px * np.linalg.norm(y[:, :2] / y[:, 2:] - prev[:, :2], axis=1)
     return depth, parallax
 
@@ -230,15 +255,15 @@ def _linearize(
     The derivative of the denominator is left out: it is of second order at the solution.
     """
     y = curr @ R.T
-    across = np.cross(y, prev)  # prev . (t x y) = t . (y x prev)
-    lines_prev = np.cross(t, y)
-    lines_curr = np.cross(prev, t) @ R
-    gradient = (lines_prev[:, :2] ** 2).sum(axis=1) + (lines_curr[:, :2] ** 2).sum(axis=1)
-    factor = focal_px / np.sqrt(gradient + 1e-18)
+    E = skew(t) @ R
+    lines = np.concatenate([curr @ E[:2].T, prev @ E[:, :2]], axis=1)
+    factor = focal_px / np.sqrt(np.einsum("ni,ni->n", lines, lines) + 1e-18)
+    along, product = y @ t, np.einsum("ni,ni->n", prev, y)
+    across = _cross(y, prev)  # prev . E curr = prev . (t x y) = t . (y x prev)
     J = np.empty((len(y), 5))
-    J[:, :3] = prev * (y @ t)[:, None] - t * (prev * y).sum(axis=1)[:, None]
-    J[:, 3:] = across @ tangent
-    return factor * (across @ t), J * factor[:, None]
+    J[:, :3] = prev * (factor * along)[:, None] - (factor * product)[:, None] * t
+    J[:, 3:] = (across @ tangent) * factor[:, None]
+    return factor * (across @ t), J
 
 
 def _covariance(r: FloatArray, J: FloatArray, inliers: npt.NDArray[np.bool_]) -> FloatArray:
@@ -250,26 +275,33 @@ def _covariance(r: FloatArray, J: FloatArray, inliers: npt.NDArray[np.bool_]) ->
     return np.asarray(sigma_px**2 * np.linalg.inv(J.T @ J + 1e-6 * np.eye(5)))
 
 
-def _sampled(prev: FloatArray, curr: FloatArray, focal_px: float) -> Start | None:
-    """A start from random samples, by MAGSAC (Barath et al., CVPR 2019)."""
+def _sampled(prev: FloatArray, curr: FloatArray, focal_px: float) -> Iterator[Start]:
+    """A start from random samples, by MAGSAC (Barath et al., CVPR 2019), if there is one."""
     E, _ = cv2.findEssentialMat(
         curr[:, :2], prev[:, :2], np.eye(3), cv2.USAC_MAGSAC, 0.999, 1.0 / focal_px
     )
     if E is None or E.shape != (3, 3):
-        return None
+        return
     _, found, t, _ = cv2.recoverPose(E, curr[:, :2], prev[:, :2], np.eye(3))
     R = np.asarray(found, dtype=np.float64)
-    if rotation_angle(R) > _MAX_TURN_RAD:
-        return None
-    return R, np.asarray(t, dtype=np.float64).ravel()
+    if rotation_angle(R) <= _MAX_TURN_RAD:
+        yield R, np.asarray(t, dtype=np.float64).ravel()
 
 
 def _tangent(t: FloatArray) -> FloatArray:
     """(3, 2) orthonormal basis of the plane across a unit vector."""
-    axis = np.eye(3)[int(np.argmin(np.abs(t)))]
-    u = np.cross(t, axis)
+    across = skew(t)
+    u = across[:, int(np.argmin(np.abs(t)))]  # t x the axis that is farthest from it
     u = u / np.linalg.norm(u)
-    return np.stack([u, np.cross(t, u)], axis=1)
+    return np.stack([u, across @ u], axis=1)
+
+
+def _cross(a: FloatArray, b: FloatArray) -> FloatArray:
+    """(N, 3) products of rows; ``np.cross`` takes several times as long on a few hundred."""
+    return a[:, _NEXT] * b[:, _AFTER] - a[:, _AFTER] * b[:, _NEXT]
+
+
+_NEXT, _AFTER = [1, 2, 0], [2, 0, 1]
 
 
 def _turned(R: FloatArray, rays: FloatArray) -> FloatArray:

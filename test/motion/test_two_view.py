@@ -11,6 +11,7 @@ from sfm_ros.geometry import rotation_angle, skew, so3_exp, so3_log
 from sfm_ros.motion.track_motion import _COVARIANCE_FACTOR
 from sfm_ros.motion.two_view import (
     TwoView,
+    Ways,
     _linearize,
     _tangent,
     estimate_two_view,
@@ -24,6 +25,13 @@ STRAIGHT = [(np.eye(3), AHEAD)]
 
 def estimate(rays: Rays, starts: list = STRAIGHT) -> TwoView:
     return estimate_two_view(rays.prev, rays.curr, FOCAL_PX, starts)
+
+
+def fit(R: FloatArray, t: FloatArray, rays: Rays) -> TwoView:
+    """The fit from one start."""
+    found = fit_motion(R, t, rays.prev, rays.curr, FOCAL_PX, Ways())
+    assert found is not None
+    return found
 
 
 def rotation_error_deg(view: TwoView, R: FloatArray) -> float:
@@ -141,8 +149,25 @@ def test_twisted_pair_is_not_chosen() -> None:
     R, t = random_motion(rng, sideways=0.05)
     rays = seen(R, t, random_points(rng), rng, noise_px=0.1)
     twisted = so3_exp(np.pi * t) @ R
-    assert fit_motion(twisted, t, rays.prev, rays.curr, FOCAL_PX).cost == 1.0
+    assert fit(twisted, t, rays).cost == 1.0
     assert rotation_error_deg(estimate(rays, [(twisted, t)]), R) < 0.03
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_fit_is_given_up_where_it_goes_the_way_of_another(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    R, t = random_motion(rng, sideways=0.05)
+    rays = seen(R, t, random_points(rng), rng, noise_px=0.1)
+    wrong = rng.random(len(rays.prev)) < 0.1
+    rays.prev[wrong, :2] += rng.uniform(-0.05, 0.05, (int(wrong.sum()), 2))
+    starts, ways = [(R, t), (np.eye(3), AHEAD), (so3_exp(np.pi * t) @ R, t)], Ways()
+    found = [fit_motion(*start, rays.prev, rays.curr, FOCAL_PX, ways) for start in starts]
+    assert [view is None for view in found] == [False, True, False]  # a twisted pair is far away
+    given_up, first = fit(*starts[1], rays), found[0]
+    assert first is not None
+    np.testing.assert_allclose(given_up.R, first.R, atol=1e-6)
+    np.testing.assert_allclose(given_up.direction, first.direction, atol=1e-6)
+    assert given_up.cost == pytest.approx(first.cost, rel=1e-4)
 
 
 def test_sampson_error_of_a_wrong_motion() -> None:
@@ -193,7 +218,7 @@ def test_covariance_is_the_spread_of_the_estimates() -> None:
     errors, covariances = [], []
     for _ in range(150):
         rays = seen(R, t, points, rng, noise_px=0.15)
-        view = fit_motion(R, t, rays.prev, rays.curr, FOCAL_PX)
+        view = fit(R, t, rays)
         rotation = so3_log(view.R @ R.T)
         errors.append(np.concatenate([rotation, tangent.T @ (view.direction - t)]))
         to_common = np.eye(5)
