@@ -16,7 +16,9 @@ bin="$SFM_VENV/bin"
 check lint "$bin/ruff" check .
 check format "$bin/ruff" format --check .
 check types "$bin/mypy" sfm_ros training
-check tests "$bin/python" -m pytest "$@"
+# Two files at a time, each with a core: pools of threads that share cores slow each other down.
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
+check tests "$bin/python" -m pytest -n 2 --dist loadfile "$@"
 
 if [ ${#failed[@]} -gt 0 ]; then
   printf '\nFAILED: %s\n' "${failed[*]}"

@@ -20,6 +20,7 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from sfm_ros.datatypes import Reason, TrackingStatus
+from sfm_ros.depth.stage import compile_ahead
 from sfm_ros.engines.base import Engine
 from sfm_ros.engines.switching import SwitchingEngine
 from sfm_ros.errors import printable
@@ -99,7 +100,10 @@ class NodeCore:
             node.get_logger().info(printable(text))
         if isinstance(self._engine, SwitchingEngine) and uses_networks:
             self._engine.start(self._note_engine)
-        self._odometry = VisualOdometry(self._engine, parameters.config, is_live=True)
+        is_live = parameters.config.node.image_queue == "newest"
+        if not is_live:  # images wait
+            compile_ahead(parameters.config, node.get_logger().info)
+        self._odometry = VisualOdometry(self._engine, parameters.config, is_live=is_live)
         others = OtherBroadcasters(node, self._outputs.broadcaster, self._warn)
         camera = CameraCheck(
             node,
