@@ -282,10 +282,12 @@ def _sampled(prev: FloatArray, curr: FloatArray, focal_px: float) -> Iterator[St
     )
     if E is None or E.shape != (3, 3):
         return
-    _, found, t, _ = cv2.recoverPose(E, curr[:, :2], prev[:, :2], np.eye(3))
-    R = np.asarray(found, dtype=np.float64)
+    *rotations, translation = cv2.decomposeEssentialMat(E)
+    R = min((np.asarray(R, dtype=np.float64) for R in rotations), key=rotation_angle)
+    t = np.asarray(translation, dtype=np.float64).ravel()
     if rotation_angle(R) <= _MAX_TURN_RAD:
-        yield R, np.asarray(t, dtype=np.float64).ravel()
+        depth, _ = triangulate(R, t, prev, curr, focal_px)
+        yield R, t if np.mean(depth > 0) > 0.5 else -t
 
 
 def _tangent(t: FloatArray) -> FloatArray:

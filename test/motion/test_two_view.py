@@ -13,6 +13,7 @@ from sfm_ros.motion.two_view import (
     TwoView,
     Ways,
     _linearize,
+    _sampled,
     _tangent,
     estimate_two_view,
     fit_motion,
@@ -141,6 +142,19 @@ def test_backward_motion() -> None:
     rng = np.random.default_rng(7)
     view = estimate(seen(np.eye(3), -AHEAD, random_points(rng), rng, noise_px=0.1))
     assert angle_between(view.direction, -AHEAD) < 0.3 and np.median(view.depth) > 0
+
+
+@pytest.mark.parametrize("ahead", [1, -1])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_start_from_samples_is_near_the_motion(seed: int, ahead: int) -> None:
+    rng = np.random.default_rng(seed)
+    R, t = random_motion(rng)
+    rays = seen(R, ahead * t, random_points(rng), rng, noise_px=0.1)
+    wrong = rng.random(len(rays.prev)) < 0.4
+    rays.prev[wrong, :2] += rng.uniform(-0.05, 0.05, (int(wrong.sum()), 2))
+    ((found_R, found_t),) = _sampled(rays.prev, rays.curr, FOCAL_PX)
+    assert np.degrees(rotation_angle(found_R.T @ R)) < 0.3
+    assert angle_between(found_t, ahead * t) < 3.0
 
 
 def test_twisted_pair_is_not_chosen() -> None:
