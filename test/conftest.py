@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -31,6 +32,12 @@ def repository() -> Path:
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keep the cache of whoever runs the tests out of them, and them out of it."""
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible() -> None:
+    """Programs that tests start heed Ctrl-C: what pytest-xdist ignores, they would inherit."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _data_folder() -> Path:
