@@ -45,8 +45,8 @@ _HIDDEN_ACTIVATIONS = ACTIVATIONS - {"Sigmoid", "Tanh"}
 """Those of hidden layers; the disparity is a sigmoid."""
 _PERCENTILE = 99.99
 """Of an activation's values that its range holds: a few large ones would make all steps coarse."""
-
-_FIRST_HALVINGS = 3
+_HALVINGS_IN_FP32 = 3
+"""Up to the one that so many times halves the image, the first layers stay in FP32."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -161,35 +161,53 @@ def _joined(
 
 
 def _first_layers(model: onnx.ModelProto) -> list[str]:
-    """Names of the nodes up to the first convolution, or to what halves the image a third time."""
+    """Names of the nodes up to the first convolution.
+
+    If it halves the image, up to the third that does so, or the last if there are fewer.
+    """
     edited = EditedGraph(model)
-    first = next(node for node in model.graph.node if node.op_type == "Conv")
+    first = next((node for node in model.graph.node if node.op_type == "Conv"), None)
+    if first is None:
+        return []
     kept = [*edited.upstream(first.input[0]), first]
     halving = [node for node in model.graph.node if _halves(node)]
     if first in halving:
-        kept += edited.upstream(halving[:_FIRST_HALVINGS][-1].input[0])
+        kept += edited.upstream(halving[:_HALVINGS_IN_FP32][-1].input[0])
     return list(dict.fromkeys(node.name for node in kept))
 
 
 def _last_level(model: onnx.ModelProto) -> list[str]:
-    """Names of the nodes from the last enlargement on, if a disparity is that of one pixel."""
+    """Names of the nodes from the last enlargement on, if a disparity is that of one pixel.
+
+    If nothing is enlarged before the disparity, only of what it is found from.
+    """
     edited = EditedGraph(model)
-    shapes = edited.constant_shapes()
-    heads = [
-        conv
-        for conv in model.graph.node
-        if conv.op_type == "Conv"
-        and [reader.op_type for reader in edited.consumers(conv.output[0])] == ["Sigmoid"]
-    ]
-    if not heads or shapes[heads[-1].input[1]][2:] != [1, 1]:
+    head = _head(edited)
+    if head is None or edited.constant_shapes()[head.input[1]][2:] != [1, 1]:
         return []
-    found = [node for node in model.graph.node if node.op_type == "Resize"][-1:]
-    after = {name for node in found for name in node.output}
+    before = edited.upstream(head.input[0])
+    enlarging = [node for node in before if node.op_type == "Resize"]
+    if not enlarging:
+        last = [node for node in before if node.op_type == "Conv"][-1:]
+        return [node.name for node in (*last, head)]
+    found = enlarging[-1:]
+    after = set(found[0].output)
     for node in model.graph.node:
         if after.intersection(node.input):
             after.update(node.output)
             found.append(node)
     return [node.name for node in found]
+
+
+def _head(edited: EditedGraph) -> onnx.NodeProto | None:
+    """The last convolution that only a sigmoid reads, of which the first output is made."""
+    found = [
+        conv
+        for conv in edited.upstream(edited.graph.output[0].name)
+        if conv.op_type == "Conv"
+        and [reader.op_type for reader in edited.consumers(conv.output[0])] == ["Sigmoid"]
+    ]
+    return found[-1] if found else None
 
 
 def _halves(node: onnx.NodeProto) -> bool:

@@ -79,15 +79,56 @@ def skipping_graph(head: int) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
 
 
+def layers_in_int8(model: onnx.ModelProto) -> list[bool]:
+    """Which of the convolutions have quantized weights."""
+    made_by = {name: node.op_type for node in model.graph.node for name in node.output}
+    convs = [node for node in model.graph.node if node.op_type == "Conv"]
+    return [made_by.get(node.input[1]) == "DequantizeLinear" for node in convs]
+
+
 @pytest.mark.parametrize("head", [3, 1])
 @pytest.mark.parametrize("style", sorted(STYLES))
 def test_first_layers_what_merges_levels_and_the_end_stay_in_fp32(style: str, head: int) -> None:
     frames = np.random.default_rng(0).integers(0, 256, (4, 1, H, W, 3), dtype=np.uint8)
     model = quantized(skipping_graph(head), frames, STYLES[style])
-    made_by = {name: node.op_type for node in model.graph.node for name in node.output}
-    convs = [node for node in model.graph.node if node.op_type == "Conv"]
-    in_int8 = [made_by.get(node.input[1]) == "DequantizeLinear" for node in convs]
+    in_int8 = layers_in_int8(model)
     # stem, wide, within; down, deep; embed; merge
     assert in_int8[:7] == [False, False, False, True, True, False, False]
     # level, reduce, which a 1x1 head does not average; head
     assert in_int8[7:] == [head == 3, head == 3, False]
+
+
+def test_without_an_enlargement_what_a_1x1_head_reads_stays_in_fp32() -> None:
+    """Before the disparity, that is; here it is enlarged itself."""
+    random = np.random.default_rng(1)
+    nodes = [
+        make_node("Cast", ["rgb"], "x", to=TensorProto.FLOAT),
+        make_node("Transpose", ["x"], "pixels", perm=[0, 3, 1, 2]),
+        make_node("Conv", ["pixels", "stem"], "a"),
+        make_node("Relu", ["a"], "a1"),
+        make_node("Conv", ["a1", "first"], "b", **SAME),
+        make_node("Relu", ["b"], "b1"),
+        make_node("Conv", ["b1", "second"], "c", **SAME),
+        make_node("Relu", ["c"], "c1"),
+        make_node("Conv", ["c1", "head"], "d"),
+        make_node("Sigmoid", ["d"], "disparity"),
+        make_node("Resize", ["disparity", "", "twice"], "depth", mode="nearest"),
+    ]
+    shapes = {"stem": (8, 3, 1, 1), "first": (8, 8, 3, 3), "second": (8, 8, 3, 3)}
+    constants = {
+        name: random.standard_normal(shape).astype(np.float32) / 50
+        for name, shape in {**shapes, "head": (1, 8, 1, 1)}.items()
+    }
+    constants["twice"] = np.array([1, 1, 2, 2], np.float32)
+    made = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("rgb", TensorProto.UINT8, [1, H, W, 3])],
+        [helper.make_tensor_value_info("depth", TensorProto.FLOAT, [1, 1, 2 * H, 2 * W])],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    graph = helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    frames = random.integers(0, 256, (4, 1, H, W, 3), dtype=np.uint8)
+    assert layers_in_int8(quantized(graph, frames, STYLES["int8_cpu"])) == [
+        False, True, False, False,
+    ]  # fmt: skip
