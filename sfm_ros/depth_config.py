@@ -17,7 +17,8 @@ class DepthConfig:
         "auto",
         "network: as the network predicts it from the newest image; multiview: corrected by what "
         "is measured between the newest image and the ones before, with a standard deviation per "
-        "pixel; auto: multiview, unless the first images show that a step then takes too long.",
+        "pixel; auto: multiview, unless images can be dropped (node.image_queue newest) and the "
+        "first ones show that a step then takes too long.",
         choices=DEPTH_MODES,
     )
     max_uncertainty: float = live_option(

@@ -64,8 +64,8 @@ class VisualOdometry:
         engine: the networks.
         config: limits and choices; the defaults are in ``sfm_ros.config``.
         motion: what estimates the motion; by default what ``config`` asks for.
-        is_live: images come from a camera: no step waits for anything that can come later, and the
-            time that steps take may decide, see ``depth.mode``.
+        is_live: images that come during a step are dropped: no step waits for anything that can
+            come later, and the time that steps take may decide, see ``depth.mode``.
     """
 
     def __init__(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,9 +35,11 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def interruptible() -> None:
-    """Programs that tests start heed Ctrl-C: what pytest-xdist ignores, they would inherit."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+def interruptible() -> Iterator[None]:
+    """Let programs that tests start be interrupted: they inherit it if SIGINT is ignored here."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def _data_folder() -> Path:

@@ -120,13 +120,13 @@ def _best_motion(
 
 
 class Ways:
-    """Where fits of the same tracks from different starts have come, iteration by iteration."""
+    """Where fits of the same tracks have come from different starts, iteration by iteration."""
 
     def __init__(self) -> None:
         self._places: list[list[Start]] = [[] for _ in _SCHEDULE]
 
     def joins(self, iteration: int, R: FloatArray, t: FloatArray) -> bool:
-        """Whether a fit is where an earlier one was, and so will end where that did."""
+        """Whether a fit is where an earlier one was, and so ends as that did; else noted."""
         places = self._places[iteration]
         for other_R, other_t in places:
             if np.abs(R - other_R).max() < _SAME_WAY and np.abs(t - other_t).max() < _SAME_WAY:
@@ -286,7 +286,7 @@ def _sampled(prev: FloatArray, curr: FloatArray, focal_px: float) -> Iterator[St
     R = min((np.asarray(R, dtype=np.float64) for R in rotations), key=rotation_angle)
     t = np.asarray(translation, dtype=np.float64).ravel()
     if rotation_angle(R) <= _MAX_TURN_RAD:
-        depth, _ = triangulate(R, t, prev, curr, focal_px)
+        depth, _ = triangulate(R, t, prev, curr, focal_px)  # which would be negative along -t
         yield R, t if np.mean(depth > 0) > 0.5 else -t
 
 

@@ -101,7 +101,7 @@ class NodeCore:
         if isinstance(self._engine, SwitchingEngine) and uses_networks:
             self._engine.start(self._note_engine)
         is_live = parameters.config.node.image_queue == "newest"
-        if not is_live:  # images wait
+        if not is_live:  # the first image would wait for the compiler, and the ones behind it
             compile_ahead(parameters.config, node.get_logger().info)
         self._odometry = VisualOdometry(self._engine, parameters.config, is_live=is_live)
         others = OtherBroadcasters(node, self._outputs.broadcaster, self._warn)
