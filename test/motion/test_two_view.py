@@ -46,6 +46,13 @@ def random_motion(rng: np.random.Generator, sideways: float = 0.3) -> tuple:
     return R, t / np.linalg.norm(t)
 
 
+def mislead(rays: Rays, rng: np.random.Generator, part: float) -> np.ndarray:
+    """Move so many of the older rays anywhere nearby; (N,) which."""
+    wrong = rng.random(len(rays.prev)) < part
+    rays.prev[wrong, :2] += rng.uniform(-0.05, 0.05, (int(wrong.sum()), 2))
+    return wrong
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_motion_is_recovered_under_noise(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -64,8 +71,7 @@ def test_a_third_of_wrong_tracks_changes_nothing(seed: int) -> None:
     rng = np.random.default_rng(seed)
     R, t = random_motion(rng, sideways=0.05)
     rays = seen(R, t, random_points(rng), rng, noise_px=0.1)
-    wrong = rng.random(len(rays.prev)) < 0.3
-    rays.prev[wrong, :2] += rng.uniform(-0.05, 0.05, (int(wrong.sum()), 2))
+    wrong = mislead(rays, rng, 0.3)
     view = estimate(rays)
     assert rotation_error_deg(view, R) < 0.03 and angle_between(view.direction, t) < 0.4
     assert view.inliers[~wrong].mean() > 0.97 and view.inliers[wrong].mean() < 0.15
@@ -150,8 +156,7 @@ def test_a_start_from_samples_is_near_the_motion(seed: int, ahead: int) -> None:
     rng = np.random.default_rng(seed)
     R, t = random_motion(rng)
     rays = seen(R, ahead * t, random_points(rng), rng, noise_px=0.1)
-    wrong = rng.random(len(rays.prev)) < 0.4
-    rays.prev[wrong, :2] += rng.uniform(-0.05, 0.05, (int(wrong.sum()), 2))
+    mislead(rays, rng, 0.4)
     ((found_R, found_t),) = _sampled(rays.prev, rays.curr, FOCAL_PX)
     assert np.degrees(rotation_angle(found_R.T @ R)) < 0.3
     assert angle_between(found_t, ahead * t) < 3.0
@@ -172,8 +177,7 @@ def test_a_fit_is_given_up_where_it_goes_the_way_of_another(seed: int) -> None:
     rng = np.random.default_rng(seed)
     R, t = random_motion(rng, sideways=0.05)
     rays = seen(R, t, random_points(rng), rng, noise_px=0.1)
-    wrong = rng.random(len(rays.prev)) < 0.1
-    rays.prev[wrong, :2] += rng.uniform(-0.05, 0.05, (int(wrong.sum()), 2))
+    mislead(rays, rng, 0.1)
     starts, ways = [(R, t), (np.eye(3), AHEAD), (so3_exp(np.pi * t) @ R, t)], Ways()
     found = [fit_motion(*start, rays.prev, rays.curr, FOCAL_PX, ways) for start in starts]
     assert [view is None for view in found] == [False, True, False]  # a twisted pair is far away

@@ -73,6 +73,16 @@ class EditedGraph:
                 needed.update(name for name in node.input if name)
         return found[::-1]
 
+    def downstream(self, tensor: str) -> list[onnx.NodeProto]:
+        """The nodes that depend on a tensor, in order."""
+        known = {tensor}
+        found = []
+        for node in self.graph.node:
+            if known & set(node.input):
+                found.append(node)
+                known.update(node.output)
+        return found
+
     def new_constant(self, value: npt.NDArray) -> str:
         """Add a constant; returns its name."""
         name = self.new_name()

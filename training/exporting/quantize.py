@@ -179,24 +179,16 @@ def _first_layers(model: onnx.ModelProto) -> list[str]:
 def _last_level(model: onnx.ModelProto) -> list[str]:
     """Names of the nodes from the last enlargement on, if a disparity is that of one pixel.
 
-    If nothing is enlarged before the disparity, only of what it is found from.
+    If nothing is enlarged before the disparity, from the last layer before it on.
     """
     edited = EditedGraph(model)
     head = _head(edited)
     if head is None or edited.constant_shapes()[head.input[1]][2:] != [1, 1]:
         return []
     before = edited.upstream(head.input[0])
-    enlarging = [node for node in before if node.op_type == "Resize"]
-    if not enlarging:
-        last = [node for node in before if node.op_type == "Conv"][-1:]
-        return [node.name for node in (*last, head)]
-    found = enlarging[-1:]
-    after = set(found[0].output)
-    for node in model.graph.node:
-        if after.intersection(node.input):
-            after.update(node.output)
-            found.append(node)
-    return [node.name for node in found]
+    enlarging, convs = ([n for n in before if n.op_type == kind] for kind in ("Resize", "Conv"))
+    first = (enlarging or convs or [head])[-1]
+    return [first.name, *(node.name for node in edited.downstream(first.output[0]))]
 
 
 def _head(edited: EditedGraph) -> onnx.NodeProto | None:

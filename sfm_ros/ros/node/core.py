@@ -109,7 +109,7 @@ class NodeCore:
             node,
             self._statistics,
             self._image_topic,
-            takes_every=parameters.config.node.image_queue == "every",
+            takes_every=not is_live,
         )
         checks = (camera.check, own(closing(others)).check)
         status = StatusPublisher(
