@@ -159,7 +159,8 @@ class ObjectiveConfig:
     )
     teacher_weight: float = option(
         0.0,
-        "Robust log-depth error against semi-dense depth, of geometry or rendered; what is far "
+        "Robust error against semi-dense depth, of geometry or rendered: half by the logarithm, "
+        "half relative (abs_rel), so that in doubt what is near counts more; what is far "
         "only has to be far, what is unknown is not taught.",
         minimum=0.0,
     )

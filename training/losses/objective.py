@@ -156,7 +156,7 @@ def depth_supervision(context: LossContext) -> Tensor | None:
 
 
 def teacher(context: LossContext) -> Tensor | None:
-    """Robust log-depth error against semi-dense depth."""
+    """Robust error against semi-dense depth."""
     known, has_depth = context.batch.depth_target_b1hw, context.batch.has_depth_b
     if known is None or has_depth is None:
         return None

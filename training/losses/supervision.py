@@ -23,6 +23,8 @@ _QUADRATIC, _LARGE, _SLOPE = 0.05, 1.5, 0.3
 """Errors of log depth below which the loss is quadratic, and from which on it has this slope: a
 semi-dense teacher has outliers, at the edges of what is near most of all. Without any slope a
 bright wall that is once taken for the sky would be so forever."""
+_TOO_FAR = 1.0
+"""Error of log depth above which the relative error counts no more: 2.7 times too far."""
 _FAR_WEIGHT = 0.5
 """Of a pixel that is far or sky: in doubt, what is bright is an obstacle."""
 _SCALE_WEIGHTS = (1.0, 0.5, 0.25)
@@ -64,8 +66,10 @@ def log_depth_error(
 def teacher_error(
     depths_b1hw: list[Tensor], depth_known_b1hw: Tensor, has_depth_b: Tensor
 ) -> Tensor:
-    """Robust ``|log d - log d*|`` over the known pixels, summed over scales of falling weight.
+    """Half robust ``|log d - log d*|``, half ``|d - d*| / d*``, over the known pixels.
 
+    The second (abs_rel of Eigen et al. 2014) costs more where a prediction is too far: in doubt at
+    the edge of an obstacle, the obstacle. Summed over scales of falling weight.
     A pixel known to be far (`FAR_M`, the sky) only costs if it is predicted too near. Coarser
     scales are compared with single pixels, because a mean over an edge is no depth of the scene.
 
@@ -82,14 +86,16 @@ def teacher_error(
         error = depth.log() - torch.where(counts, known.clamp(max=_SKY_M), 1.0).log()
         is_far = known > FAR_M
         too_near = _FAR_WEIGHT * _huber((-error).clamp(min=0))
-        cost = torch.where(is_far, too_near, _robust(error.abs()))
+        cost = torch.where(is_far, too_near, _robust(error))
         cost = torch.where(counts, cost, 0.0)
         total = total + weight * cost.sum() / shared_count(counts.sum())
     return total
 
 
-def _robust(size: Tensor) -> Tensor:
-    return _huber(size.clamp(max=_LARGE)) + _SLOPE * (size - _LARGE).clamp(min=0)
+def _robust(error: Tensor) -> Tensor:
+    size, relative = error.abs(), error.clamp(max=_TOO_FAR).expm1().abs()
+    both = 0.5 * (_huber(size.clamp(max=_LARGE)) + _huber(relative))
+    return both + _SLOPE * (size - _LARGE).clamp(min=0)
 
 
 def _huber(size: Tensor) -> Tensor:

@@ -25,6 +25,9 @@ KNOWN_MOTION = ObjectiveConfig(
 )
 
 
+TWICE_TOO_FAR = (math.log(2) + 1) / 2 - 0.025
+
+
 def constant(value: float) -> Tensor:
     return torch.full((1, 1, 8, 8), value)
 
@@ -33,10 +36,11 @@ def constant(value: float) -> Tensor:
     ("predicted", "known", "expected"),
     [
         (10.0, 10.0, 0.0),
-        (10.0 * math.exp(0.02), 10.0, 0.02**2 / 0.1),  # quadratic near zero
-        (10.0 * math.exp(0.3), 10.0, 0.3 - 0.025),
-        (10.0 * math.exp(-0.3), 10.0, 0.3 - 0.025),
-        (10.0 * math.exp(4.0), 10.0, 1.475 + 0.3 * 2.5),  # an outlier of the teacher
+        (10.2, 10.0, (math.log(1.02) ** 2 + 0.02**2) / 0.2),  # quadratic near zero
+        (13.0, 10.0, (math.log(1.3) + 0.3) / 2 - 0.025),
+        (7.0, 10.0, (-math.log(0.7) + 0.3) / 2 - 0.025),  # relatively as much, by ratio more
+        (10.0 * math.exp(4.0), 10.0, (1.5 + math.e - 1) / 2 - 0.025 + 0.3 * 2.5),  # an outlier
+        (10.0 * math.exp(-4.0), 10.0, (1.5 + 1 - math.exp(-4)) / 2 - 0.025 + 0.3 * 2.5),
         (200.0, 1000.0, 0.0),  # sky predicted far, if not as far
         (100.0 * math.exp(-3.0), 1000.0, 0.5 * (3.0 - 0.025)),  # near sky is no outlier
         (90.0 * math.exp(0.5), 90.0, 0.0),
@@ -47,12 +51,22 @@ def test_robust_error_of_one_scale(predicted: float, known: float, expected: flo
     assert error.item() == pytest.approx(expected, abs=1e-5)
 
 
+def test_error_falls_fastest_where_the_prediction_is_too_far() -> None:
+    """The least cost between two surfaces that are as probable is at the nearer one."""
+    known = torch.tensor([8.0, 16.0]).view(1, 1, 1, 2)
+    costs = {
+        d: teacher_error([torch.full((1, 1, 1, 2), d)], known, HAS_DEPTH).item()
+        for d in (7.0, 8.0, 9.0, 11.3, 14.0, 16.0)
+    }
+    assert min(costs, key=costs.__getitem__) == 8.0
+
+
 def test_unknown_pixels_teach_nothing_and_do_not_dilute() -> None:
     predicted = constant(20.0).requires_grad_()
     known = constant(10.0)
     known[..., :4] = 0.0
     error = teacher_error([predicted], known, HAS_DEPTH)
-    assert error.item() == pytest.approx(math.log(2) - 0.025, abs=1e-5)
+    assert error.item() == pytest.approx(TWICE_TOO_FAR, abs=1e-5)
     (gradient,) = torch.autograd.grad(error, predicted)
     assert (gradient[..., :4] == 0).all() and (gradient[..., 4:] > 0).all()
 
@@ -63,7 +77,7 @@ def test_outlier_counts_little_and_far_on_its_near_side_only() -> None:
     (gradient,) = torch.autograd.grad(teacher_error([predicted], known, HAS_DEPTH), predicted)
     # By the logarithm of the depth; what is near and taken for the sky must be pulled back.
     pull = (-4 * gradient * predicted).flatten().tolist()
-    assert pull == pytest.approx([0.3, 1.0, 0.0, 0.5], abs=1e-5)
+    assert pull == pytest.approx([0.3 + 0.5 / 50, 0.5 + 0.5 * 0.8, 0.0, 0.5], abs=1e-5)
 
 
 def test_windows_without_depth_are_left_out() -> None:
@@ -72,7 +86,7 @@ def test_windows_without_depth_are_left_out() -> None:
         constant(10.0).repeat(2, 1, 1, 1),
     )
     error = teacher_error([predicted], known, torch.tensor([1.0, 0.0]))
-    assert error.item() == pytest.approx(math.log(2) - 0.025, abs=1e-5)
+    assert error.item() == pytest.approx(TWICE_TOO_FAR, abs=1e-5)
     assert teacher_error([predicted], known, torch.zeros(2)).item() == 0.0
 
 
@@ -82,10 +96,12 @@ def test_coarser_scales_count_less_and_see_single_pixels() -> None:
     fine = teacher_error([columns], columns, HAS_DEPTH).item()
     both = teacher_error([columns, *coarse], columns, HAS_DEPTH).item()
     # A mean over the edge would fit neither: one of the two surfaces is met exactly at each scale.
-    size = 1.475 + 0.3 * (math.log(12) - 1.5)
-    errors = [0.5 * 0.0, 0.25 * 0.0], [0.5 * size, 0.25 * size]
+    constant = 1.5 / 2 - 0.025 + 0.3 * (math.log(12) - 1.5)
+    too_far, too_near = constant + (math.e - 1) / 2, constant + (1 - 1 / 12) / 2
     assert fine == 0.0
-    assert any(both == pytest.approx(a + b) for a in (0, errors[1][0]) for b in (0, errors[1][1]))
+    assert any(
+        both == pytest.approx(a + b) for a in (0, 0.5 * too_far) for b in (0, 0.25 * too_near)
+    )
 
 
 # --- poses that are known ------------------------------------------------------------------------
