@@ -39,6 +39,10 @@ _AGREES = 0.15
 """Heights by tracks and by images that differ by more in their logarithm are not averaged."""
 _LEARN_SIGMA = 0.2
 """With a less certain length nothing is learned about the predicted depth."""
+_TRUSTED = math.log(1.2)
+"""Factor of predicted depth that is left to a network that knows meters and the camera's height:
+tracks lie on what is upright and has edges, where such a network is off by as much; on the road,
+which most pixels see, it is right."""
 _REST = 0.02
 """Meters per second: wheel speeds below count as standing."""
 _MAX_SPEED_AGE_S = 0.5
@@ -274,8 +278,17 @@ class MetricScale:
         if source is ScaleSource.FIXED:
             return self._config.factor
         if source in (ScaleSource.CAMERA_HEIGHT, ScaleSource.EXTERNAL) and self._offset.is_known:
-            return math.exp(self._offset.log)
+            log_factor = self._offset.log
+            if source is ScaleSource.CAMERA_HEIGHT and self._knows_height:
+                log_factor -= min(max(log_factor, -_TRUSTED), _TRUSTED)
+            return math.exp(log_factor)
         return 1.0
+
+    @property
+    def _knows_height(self) -> bool:
+        """Whether predicted depth is in meters, by the height of the camera."""
+        spec = self._spec
+        return spec is not None and spec.metric and bool(spec.canonical_height_m)
 
     def reasons(self) -> list[Reason]:
         """What is doubtful about the lengths."""

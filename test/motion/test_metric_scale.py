@@ -156,6 +156,18 @@ def test_factor_of_depth_is_learned_from_the_height() -> None:
     assert by_height.state.value == pytest.approx(3.0, rel=0.06)
 
 
+@pytest.mark.parametrize(
+    ("factor", "published"), [(1.15, 1.0), (0.9, 1.0), (3.0, 2.5), (0.5, 0.6)]
+)
+def test_network_that_knows_the_height_is_corrected_by_what_is_beyond_its_accuracy(
+    factor: float, published: float
+) -> None:
+    spec = replace(fake_spec(metric=True), canonical_height_m=1.65)
+    by_height = MetricScale(ScaleConfig(camera_height=HEIGHT_M), spec)
+    assert ratio(lengths(by_height, factor=factor)) == pytest.approx(1.0, abs=0.02)
+    assert by_height.state.value == pytest.approx(published, rel=0.06)
+
+
 def test_without_a_source_lengths_are_network_units() -> None:
     without = scale(source="none", camera_height=HEIGHT_M)
     found = lengths(without, factor=2.0)
