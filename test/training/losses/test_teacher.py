@@ -51,8 +51,8 @@ def test_robust_error_of_one_scale(predicted: float, known: float, expected: flo
     assert error.item() == pytest.approx(expected, abs=1e-5)
 
 
-def test_error_falls_fastest_where_the_prediction_is_too_far() -> None:
-    """The least cost between two surfaces that are as probable is at the nearer one."""
+def test_between_two_surfaces_the_nearer_costs_least() -> None:
+    """Both are as probable."""
     known = torch.tensor([8.0, 16.0]).view(1, 1, 1, 2)
     costs = {
         d: teacher_error([torch.full((1, 1, 1, 2), d)], known, HAS_DEPTH).item()
@@ -96,8 +96,8 @@ def test_coarser_scales_count_less_and_see_single_pixels() -> None:
     fine = teacher_error([columns], columns, HAS_DEPTH).item()
     both = teacher_error([columns, *coarse], columns, HAS_DEPTH).item()
     # A mean over the edge would fit neither: one of the two surfaces is met exactly at each scale.
-    constant = 1.5 / 2 - 0.025 + 0.3 * (math.log(12) - 1.5)
-    too_far, too_near = constant + (math.e - 1) / 2, constant + (1 - 1 / 12) / 2
+    by_log = 1.5 / 2 - 0.025 + 0.3 * (math.log(12) - 1.5)
+    too_far, too_near = by_log + (math.e - 1) / 2, by_log + (1 - 1 / 12) / 2
     assert fine == 0.0
     assert any(
         both == pytest.approx(a + b) for a in (0, 0.5 * too_far) for b in (0, 0.25 * too_near)
