@@ -33,6 +33,9 @@ SYSTEMATIC = {
 """Standard deviation of what all lengths are off by, whatever the filter."""
 _START_SIGMA = 0.3
 """Of a first length by predicted depth while the source has none."""
+_CARRIED_SIGMA = 0.1
+"""A length that tracks carry is left alone by predicted depth until it is less certain: what a
+network errs in one image it errs in the next ones, so that a mean over them is no better."""
 _NARROW_SIGMA = 0.3
 """With a less certain length the images of the road are searched in a wide range."""
 _AGREES = 0.15
@@ -207,8 +210,10 @@ class MetricScale:
         if measured is not None:
             self._tracks.rescale(self._step.correct(measured, pair.dt_s))
         elif in_network_units is not None:
-            known = self._offset.is_known and source is not ScaleSource.UNKNOWN
-            if known or self._step.length is None or source is ScaleSource.UNKNOWN:
+            is_unknown = source is ScaleSource.UNKNOWN
+            known = self._offset.is_known and not is_unknown
+            is_carried = self._step.length is not None and self._step.sigma < _CARRIED_SIGMA
+            if is_unknown or self._step.length is None or (known and not is_carried):
                 log_length = in_network_units + (self._offset.log if known else 0.0)
                 guess = Correction(log_length=log_length, sigma=_START_SIGMA)
                 self._tracks.rescale(self._step.correct(guess, pair.dt_s, is_fallback=True))

@@ -121,6 +121,31 @@ def test_speed_that_stops_arriving_is_reported_and_bridged_by_tracks() -> None:
     assert external.length == pytest.approx(STEPS_M[-1], rel=0.05)
 
 
+def without_speed_from_step_15(tracks_are_lost: bool) -> float:
+    """The last length over the true one; predicted depth is twice too far from then on."""
+    external = scale(external=True)
+    for index, (view, pair) in enumerate(drive()):
+        stamp_ns = (index + 1) * DT_NS
+        if index < 15:
+            external.add_speed(stamp_ns - DT_NS // 2, STEPS_M[index] / 0.1)
+        else:
+            stamp_ns += 10**12  # the last speed is too old
+        if index == 15 and tracks_are_lost:
+            external.restart()
+        depth = predicted(index, 1.0 if index < 15 else 0.5)
+        external.update(view, pair, depth, stamp_ns)
+    assert external.length is not None
+    return external.length / STEPS_M[-1]
+
+
+def test_length_that_tracks_carry_is_left_alone_by_predicted_depth() -> None:
+    assert without_speed_from_step_15(tracks_are_lost=False) == pytest.approx(1.0, abs=0.02)
+
+
+def test_predicted_depth_gives_the_length_that_lost_tracks_carry_no_more() -> None:
+    assert without_speed_from_step_15(tracks_are_lost=True) == pytest.approx(2.0, rel=0.06)
+
+
 def test_correction_reaches_the_depths_of_the_tracks() -> None:
     """A speed that was 8 % too high at first; later the tracks alone carry the right one."""
     external = scale(external=True)
