@@ -170,7 +170,8 @@ def test_children_do_not_outlive_the_program(tmp_path, start):
         assert time.monotonic() < deadline
         time.sleep(0.5)
         process.send_signal(signal.SIGINT)
-    assert process.returncode == 130
+    # By the guard, or by the interpreter if its main thread is done first: 130 to a shell.
+    assert process.returncode in (130, -signal.SIGINT)
     for pid in children:
         wait_for(lambda pid=pid: not is_running(pid))
 
