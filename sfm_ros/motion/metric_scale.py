@@ -212,7 +212,7 @@ class MetricScale:
         elif in_network_units is not None:
             is_unknown = source is ScaleSource.UNKNOWN
             known = self._offset.is_known and not is_unknown
-            is_carried = self._step.length is not None and self._step.sigma < _CARRIED_SIGMA
+            is_carried = self._step.sigma < _CARRIED_SIGMA  # never without a length
             if is_unknown or self._step.length is None or (known and not is_carried):
                 log_length = in_network_units + (self._offset.log if known else 0.0)
                 guess = Correction(log_length=log_length, sigma=_START_SIGMA)
